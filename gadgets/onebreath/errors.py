@@ -1,0 +1,29 @@
+"""Errors of Onebreath; ``str(error)`` is the text that reaches the person at the scanner."""
+
+
+class OnebreathError(Exception):
+    """Base of every error that Onebreath raises on purpose."""
+
+
+class ConfigError(OnebreathError):
+    """A configuration or a property is wrong; raised before any data flow."""
+
+
+class ScanError(OnebreathError):
+    """The raw data, or the header that came with it, cannot be used."""
+
+
+class WireError(OnebreathError):
+    """The bytes that arrived do not follow Gadgetron's protocol."""
+
+
+class ConnectionLost(WireError):
+    """The other side went away before the scan was complete."""
+
+
+class MethodError(OnebreathError):
+    """A reconstruction method cannot do what this scan needs."""
+
+
+class ModelError(OnebreathError):
+    """A model's weights or its card are wrong."""

@@ -1,0 +1,130 @@
+"""What a gadget is: it turns an iterator of messages into an iterator of messages.
+
+A gadget is built from the ISMRMRD header and typed properties. To add one, write a subclass of `Gadget` in a file of its
+own, give it a `name` and a `Properties` model, and enter it in `GADGETS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, TypeAlias
+
+import ismrmrd
+from gadgetron.types import AcquisitionBucket, ImageArray, ReconData
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from onebreath.errors import ConfigError
+from onebreath.header import ScanHeader
+
+Message: TypeAlias = (
+    "ismrmrd.Acquisition | ismrmrd.Waveform | ismrmrd.Image | AcquisitionBucket | ReconData | ImageArray"
+)
+
+GADGETS = {
+    "prewhiten": "onebreath.prewhiten:Prewhiten",
+    "compress": "onebreath.compress:Compress",
+    "sort": "onebreath.sort:Sort",
+    "calibrate": "onebreath.calibrate:Calibrate",
+    "reconstruct": "onebreath.reconstruct:Reconstruct",
+    "export": "onebreath.export:Export",
+}
+"""Gadgets by the name that a configuration uses; imported only when a chain needs them."""
+
+
+class Properties(BaseModel):
+    """Properties that every gadget accepts, under the names that Gadgetron's own gadgets use."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verbose: bool = Field(False, description="log every decision at level INFO and every message at level DEBUG")
+    perform_timing: bool = Field(False, description="log the time spent in this gadget when the scan ends")
+    debug_folder: str = Field("", description="folder for intermediate arrays; empty: none are written")
+
+
+class Gadget(ABC):
+    """One step of the chain.
+
+    Parameters
+    ----------
+    header
+        The scan's ISMRMRD header.
+    properties
+        An instance of this class's own `Properties`.
+    """
+
+    name: ClassVar[str]
+    Properties: ClassVar[type[Properties]] = Properties
+    consumes: ClassVar[tuple[str, ...]] = ()
+    """Class names of the messages that this gadget works on; all others pass on untouched."""
+    emits: ClassVar[tuple[str, ...]] = ()
+    """Class names of the messages that it makes."""
+
+    def __init__(self, header: Any, properties: Properties) -> None:
+        self.header = ScanHeader(header)
+        self.properties = properties
+        self.log = logging.getLogger(f"onebreath.{self.name}")
+
+    @abstractmethod
+    def process(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Turn the incoming messages into outgoing ones; a generator, so that the chain overlaps its gadgets."""
+
+
+def gadget_class(name: str) -> type[Gadget]:
+    """Find a gadget by name.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such gadget; the text lists the nearest names.
+    """
+    return load_named(GADGETS, name, "gadget")
+
+
+def load_named(table: Mapping[str, str], name: str, kind: str) -> Any:
+    """Import what `table` calls `name`, given there as ``"module:attribute"``.
+
+    Raises
+    ------
+    ConfigError
+        If the table has no such name; the text says what `kind` of thing was looked for and lists the nearest names.
+    """
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=3) or sorted(table)
+        raise ConfigError(f"There is no {kind} called '{name}'. Did you mean: {', '.join(near)}?")
+    module, attribute = table[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def parse_properties(cls: type[Gadget], pairs: Mapping[str, str]) -> Properties:
+    """Check and convert the properties of a gadget.
+
+    Parameters
+    ----------
+    cls
+        The gadget's class.
+    pairs
+        Property texts by name, as they stand in the configuration.
+
+    Raises
+    ------
+    ConfigError
+        If a property is unknown or its text does not fit its type; the text names the gadget and the property.
+    """
+    try:
+        return cls.Properties(**pairs)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(cls, problem) for problem in error.errors())) from error
+
+
+def _explain(cls: type[Gadget], problem: Any) -> str:
+    where = f"gadget '{cls.name}'"
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = cls.Properties.model_fields
+        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
+        return f"{where} has no property '{name}'. Did you mean: {', '.join(near)}?"
+    return f"{where}, property '{name}': value '{problem['input']}' does not fit ({problem['msg']})"

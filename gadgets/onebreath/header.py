@@ -1,0 +1,151 @@
+"""The ISMRMRD header, guarded: every optional section may be missing."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from onebreath.errors import ScanError
+
+DEFAULT_NOISE_BANDWIDTH = 0.793
+"""Gadgetron's default for the receiver's relative noise bandwidth."""
+
+
+class Triple(NamedTuple):
+    """Values along readout (x), phase encoding (y) and partition encoding (z)."""
+
+    x: Any
+    y: Any
+    z: Any
+
+
+class Limits(NamedTuple):
+    """First, centre and last value of an encoding counter."""
+
+    minimum: int
+    centre: int
+    maximum: int
+
+
+class ScanHeader:
+    """What the chain asks of an ISMRMRD header.
+
+    Parameters
+    ----------
+    xml
+        The header as parsed by ``ismrmrd.xsd.CreateFromDocument``, or another `ScanHeader`.
+
+    Raises
+    ------
+    ScanError
+        If the header has no encoding section, or its matrix sizes or fields of view are missing or not positive.
+    """
+
+    def __init__(self, xml: Any) -> None:
+        self.xml = xml.xml if isinstance(xml, ScanHeader) else xml
+        if not getattr(self.xml, "encoding", None):
+            raise ScanError("The header has no <encoding> section, so the matrix size and field of view are unknown.")
+        self.encoding = self.xml.encoding[0]
+        self.encoded_matrix = _matrix(self.encoding.encodedSpace, "encodedSpace")
+        self.recon_matrix = _matrix(self.encoding.reconSpace, "reconSpace")
+        self.encoded_fov = _fov(self.encoding.encodedSpace, "encodedSpace")
+        self.recon_fov = _fov(self.encoding.reconSpace, "reconSpace")
+
+    def limits(self, counter: str) -> Limits | None:
+        """Limits of a counter by its short name: ``kspace_encoding_step_1``, ``slice``, ``phase``, ..."""
+        limit = getattr(self.encoding.encodingLimits, counter, None) if self.encoding.encodingLimits else None
+        return None if limit is None else Limits(int(limit.minimum), int(limit.center), int(limit.maximum))
+
+    @property
+    def centre_line(self) -> int | None:
+        """Counter of the line through the k-space centre, or None if the header does not say."""
+        limits = self.limits("kspace_encoding_step_1")
+        return None if limits is None else limits.centre
+
+    @property
+    def acceleration(self) -> int | None:
+        """Acceleration along phase encoding as the header states it."""
+        parallel = self.encoding.parallelImaging
+        factor = parallel.accelerationFactor if parallel else None
+        return int(factor.kspace_encoding_step_1) if factor else None
+
+    @property
+    def calibration_mode(self) -> str | None:
+        """``embedded``, ``interleaved``, ``separate``, ``external`` or ``other``; None if the header does not say."""
+        mode = self.encoding.parallelImaging.calibrationMode if self.encoding.parallelImaging else None
+        return None if mode is None else str(getattr(mode, "value", mode))
+
+    @property
+    def trajectory(self) -> str:
+        """Trajectory's name, for example ``cartesian``."""
+        value = self.encoding.trajectory
+        return str(getattr(value, "value", value) or "cartesian").lower()
+
+    @property
+    def noise_bandwidth(self) -> float:
+        """Relative receiver noise bandwidth."""
+        return float(self._system("relativeReceiverNoiseBandwidth") or DEFAULT_NOISE_BANDWIDTH)
+
+    @property
+    def receiver_channels(self) -> int | None:
+        """Number of receiver channels as the header states it."""
+        channels = self._system("receiverChannels")
+        return None if channels is None else int(channels)
+
+    @property
+    def coil_labels(self) -> list[str]:
+        """Names of the channels in the order of the data; empty if the header does not say."""
+        return [str(label.coilName) for label in self._system("coilLabel") or []]
+
+    @property
+    def field_strength_t(self) -> float | None:
+        """Field strength in tesla."""
+        strength = self._system("systemFieldStrength_T")
+        return None if strength is None else float(strength)
+
+    @property
+    def vendor(self) -> str | None:
+        """Vendor of the scanner."""
+        return self._system("systemVendor")
+
+    @property
+    def protocol_name(self) -> str | None:
+        """Name of the protocol."""
+        return self._measurement("protocolName")
+
+    @property
+    def measurement_id(self) -> str | None:
+        """Identifier of the measurement; on Siemens: device, patient, study and number, joined by underscores."""
+        return self._measurement("measurementID")
+
+    @property
+    def patient_position(self) -> str | None:
+        """Position of the patient, for example ``HFS``."""
+        position = self._measurement("patientPosition")
+        return None if position is None else str(getattr(position, "value", position))
+
+    def sequence(self, name: str) -> list[float]:
+        """Values of a sequence parameter (``TR``, ``TE``, ``TI`` in ms, ``flipAngle_deg``); empty if not stated."""
+        parameters = self.xml.sequenceParameters
+        return [float(value) for value in (getattr(parameters, name, None) or [])] if parameters else []
+
+    def _system(self, name: str) -> Any:
+        return getattr(self.xml.acquisitionSystemInformation, name, None)
+
+    def _measurement(self, name: str) -> Any:
+        return getattr(self.xml.measurementInformation, name, None)
+
+
+def _matrix(space: Any, name: str) -> Triple:
+    size = getattr(space, "matrixSize", None)
+    values = Triple(*(int(getattr(size, axis, 0) or 0) for axis in "xyz"))
+    if min(values) < 1:
+        raise ScanError(f"The header's {name} matrix size {tuple(values)} must be positive along x, y and z.")
+    return values
+
+
+def _fov(space: Any, name: str) -> Triple:
+    fov = getattr(space, "fieldOfView_mm", None)
+    values = Triple(*(float(getattr(fov, axis, 0) or 0) for axis in "xyz"))
+    if min(values) <= 0:
+        raise ScanError(f"The header's {name} field of view {tuple(values)} mm must be positive along x, y and z.")
+    return values

@@ -1,0 +1,17 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder with reference data (recorded streams, golden vectors, real scans); tests that need it skip without it."""
+    folder = Path(os.environ.get("ONEBREATH_SHARED", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no reference data at {folder}; set ONEBREATH_SHARED to the folder that holds golden/ and data/")
+    return folder
