@@ -1,9 +1,9 @@
 """Notes: what a gadget decided, as a message that flows with the data.
 
-Every decision about a scan is made once, logged once, and written into the images. The gadgets may run in one process or in
-several, so a decision travels as one of Gadgetron's own messages: a waveform whose samples spell a JSON text. It passes every
-gadget unchanged until `reconstruct` writes it into the meta of the images. A note holds for all later messages, until the same
-gadget sends another.
+Every decision about a scan is made once, logged once, and written into the images. The gadgets may run in one process
+or in several, so a decision travels as one of Gadgetron's own messages: a waveform whose samples spell a JSON text. It
+passes every gadget unchanged until `reconstruct` writes it into the meta of the images. A note holds for all later
+messages, until the same gadget sends another.
 """
 
 from __future__ import annotations

@@ -1,0 +1,148 @@
+"""Where Gadgetron's axes become ours: ``(RO, E1, E2, CHA, N, S, LOC)`` <-> ``(frame, coil, y, x)``.
+
+N is the frame, E1 is y (phase encoding), RO is x (readout). Arrays from the wire are in Fortran order, so that the reversed
+axes are a view in C order: nothing is copied. S (set and contrast) and LOC (slice) are chosen by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import ismrmrd
+import numpy as np
+from gadgetron.types.recon_data import ReconBit, ReconBuffer, ReconData, SamplingDescription
+from numpy.typing import NDArray
+
+from onebreath.errors import ScanError
+
+MAPS_SPACE = 0xFFFF
+"""Encoding space of the extra bit that carries coil maps; no scan has so many encoding spaces."""
+
+RO, E1 = 0, 1
+"""Places of readout and phase encoding in Gadgetron's sampling description."""
+
+
+class Acs(NamedTuple):
+    """Calibration lines: `lines` (coil, y, x), and the row of the matrix at which the first one lies."""
+
+    lines: NDArray[np.complex64]
+    first: int
+
+
+def kspace_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.complex64]:
+    """Return the k-space (frame, coil, y, x) of one set and slice, as a view.
+
+    Raises
+    ------
+    ScanError
+        If the buffer holds partitions (E2 > 1): three-dimensional encoding is not supported.
+    """
+    if buffer.data.ndim != 7:
+        raise ScanError(f"k-space must have the axes (RO, E1, E2, CHA, N, S, LOC); its shape is {buffer.data.shape}.")
+    if buffer.data.shape[2] != 1:
+        raise ScanError(f"k-space has {buffer.data.shape[2]} partitions; only two-dimensional encoding is supported.")
+    return buffer.data[:, :, 0, :, :, s, loc].transpose(3, 2, 1, 0)
+
+
+def places(recon_data: ReconData) -> Iterator[tuple[int, int]]:
+    """List the places (s, loc) of a message's k-space."""
+    _, _, _, _, _, sets, slices = recon_data.bits[0].data.data.shape
+    return ((s, loc) for loc in range(slices) for s in range(sets))
+
+
+def lines_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.bool_]:
+    """Tell which lines (frame, y) were acquired: those whose header counts samples.
+
+    Gadgetron may crop a reference buffer to its lines and keep all headers; then the lines are those in its limits.
+    """
+    headers = buffer.headers[:, 0, :, s, loc]
+    acquired = np.vectorize(lambda header: header.number_of_samples > 0, otypes=[bool])(headers).T
+    rows = buffer.data.shape[1]
+    if acquired.shape[1] == rows:
+        return acquired
+    limits = buffer.sampling.sampling_limits[E1]
+    cropped = np.zeros((acquired.shape[0], rows), bool)
+    cropped[:, limits.min : limits.max + 1] = acquired.any(axis=1)[:, None]
+    return cropped
+
+
+def mask_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.bool_]:
+    """Return the mask (frame, y, x), with x = 1 unless the echo is asymmetric."""
+    lines = lines_of(buffer, s, loc)[:, :, None]
+    samples = buffer.data.shape[0]
+    limits = buffer.sampling.sampling_limits[RO]
+    if limits.min == 0 and limits.max + 1 >= samples:
+        return lines
+    readout = np.arange(samples)
+    return lines & (readout >= limits.min) & (readout <= limits.max)
+
+
+def acs_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> Acs | None:
+    """Return the calibration lines of one set and slice, averaged over the frames that have them; None without any.
+
+    The reference may hold fewer sets or slices than the data; then its last one serves.
+
+    Raises
+    ------
+    ScanError
+        If the calibration lines have gaps, or another readout or other channels than the data.
+    """
+    data, ref = recon_data.bits[0].data, recon_data.bits[0].ref
+    if ref is None:
+        return None
+    s, loc = min(s, ref.data.shape[5] - 1), min(loc, ref.data.shape[6] - 1)
+    lines = lines_of(ref, s, loc)
+    kspace = kspace_of(ref, s, loc)
+    rows = np.flatnonzero(lines.any(axis=0))
+    if rows.size == 0:
+        return None
+    if (ref.data.shape[0], ref.data.shape[3]) != (data.data.shape[0], data.data.shape[3]):
+        raise ScanError(
+            f"The calibration lines have {ref.data.shape[0]} samples and {ref.data.shape[3]} channels, the imaging lines "
+            f"{data.data.shape[0]} and {data.data.shape[3]}; they must agree."
+        )
+    if np.any(np.diff(rows) != 1):
+        raise ScanError(f"The calibration lines have gaps: rows {_ranges(rows)} were acquired.")
+    counts = lines[:, rows].sum(axis=0)
+    mean = kspace[:, :, rows].sum(axis=0) / counts[:, None].astype(np.float32)
+    offset = data.sampling.sampling_limits[E1].center - ref.sampling.sampling_limits[E1].center
+    return Acs(mean, int(rows[0]) + offset)
+
+
+def with_maps(recon_data: ReconData, maps: NDArray[np.complex64]) -> ReconData:
+    """Return the message with coil maps (place, set, coil, y, x) in a bit of its own, as it crosses the wire.
+
+    The places are those of `places`; the maps' sets stand on axis N of the extra bit.
+    """
+    _, _, _, _, _, sets, slices = recon_data.bits[0].data.data.shape
+    _, n_sets, coils, rows, samples = maps.shape
+    data = maps.reshape(slices, sets, n_sets, coils, rows, samples)[:, :, :, :, None].transpose(5 + 1, 5, 4, 3, 2, 1, 0)
+    header = ismrmrd.AcquisitionHeader()
+    header.encoding_space_ref = MAPS_SPACE
+    headers = np.full((1, 1, 1, 1, 1), None, dtype=object)
+    headers[0, 0, 0, 0, 0] = header
+    bit = ReconBit(ReconBuffer(data, None, None, headers, SamplingDescription()))
+    return ReconData([*scan_bits(recon_data), bit])
+
+
+def scan_bits(recon_data: ReconData) -> list[ReconBit]:
+    """Return the bits that hold the scan, without the one for coil maps."""
+    return [bit for bit in recon_data.bits if not _holds_maps(bit)]
+
+
+def maps_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> NDArray[np.complex64] | None:
+    """Return the coil maps (set, coil, y, x) that `with_maps` attached for one place, or None."""
+    for bit in recon_data.bits:
+        if _holds_maps(bit):
+            return kspace_of(bit.data, s, loc)
+    return None
+
+
+def _holds_maps(bit: ReconBit) -> bool:
+    return bit.data.headers.size == 1 and bit.data.headers.flat[0].encoding_space_ref == MAPS_SPACE
+
+
+def _ranges(rows: NDArray[np.intp]) -> str:
+    groups = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+    return ", ".join(f"{group[0]}-{group[-1]}" if group.size > 1 else f"{group[0]}" for group in groups)
