@@ -1,0 +1,179 @@
+"""What every reconstruction method takes and gives, and the table of their names.
+
+Axis order is `(frame, coil, y, x)`, complex64, y = phase encoding, x = readout. K-space is centred, its transform unitary,
+its noise has unit standard deviation in the real and in the imaginary part. Images keep that scale: their noise is 1
+where a slice is fully sampled and g * sqrt(R) where it is accelerated.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from array_api_compat import array_namespace
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from onebreath.errors import ConfigError, MethodError
+
+if TYPE_CHECKING:
+    from onebreath.mri.sampling import Sampling
+
+Array = Any  # numpy, cupy or torch: `mri` and the methods keep to the array API
+Fact = str | int | float
+
+METHODS: dict[str, str] = {
+    "zero_filled": "onebreath.methods.zero_filled:ZeroFilled",
+    "cg_sense": "onebreath.methods.cg_sense:CgSense",
+    "grappa": "onebreath.methods.grappa:Grappa",
+    "raki": "onebreath.methods.raki:Raki",
+    "low_rank_sparse": "onebreath.methods.low_rank_sparse:LowRankSparse",
+    "unrolled": "onebreath.methods.unrolled:Unrolled",
+}
+
+
+@dataclass(frozen=True)
+class SliceData:
+    """One slice, as a method gets it.
+
+    Parameters
+    ----------
+    kspace : (frame, coil, y, x) complex
+        Whitened; zero where nothing was acquired.
+    mask : bool, broadcastable to (frame, y, x)
+        True where a sample was acquired.
+    acs : (coil, ya, x) complex, or None
+        Calibration lines, averaged over time.
+    acs_first : int
+        Row of the matrix in which `acs[:, 0]` lies.
+    maps : (set, coil, y, x) complex, or None
+        Coil maps, sum over coils of |map|^2 = 1.
+    sampling : Sampling
+        What the mask was found to be.
+
+    Raises
+    ------
+    MethodError
+        If the shapes do not belong to each other.
+    """
+
+    kspace: Array
+    mask: Array
+    acs: Array | None
+    acs_first: int
+    maps: Array | None
+    sampling: Sampling
+
+    def __post_init__(self) -> None:
+        if self.kspace.ndim != 4:
+            raise MethodError(f"k-space must be (frame, coil, y, x), but its shape is {tuple(self.kspace.shape)}")
+        frames, coils, ny, nx = self.kspace.shape
+        mask_shape = tuple(self.mask.shape)
+        fits = len(mask_shape) == 3 and all(m in (1, n) for m, n in zip(mask_shape, (frames, ny, nx), strict=True))
+        if not fits:
+            raise MethodError(f"the mask's shape {mask_shape} does not fit the k-space (frame, y, x) {(frames, ny, nx)}")
+        if self.maps is not None and (self.maps.ndim != 4 or tuple(self.maps.shape[1:]) != (coils, ny, nx)):
+            raise MethodError(
+                f"the coil maps' shape {tuple(self.maps.shape)} does not fit the k-space (coil, y, x) {(coils, ny, nx)}"
+            )
+        if self.acs is not None:
+            self._check_acs(coils, ny, nx)
+
+    def _check_acs(self, coils: int, ny: int, nx: int) -> None:
+        shape = tuple(self.acs.shape) if self.acs is not None else ()
+        if len(shape) != 3:
+            raise MethodError(f"the calibration lines must be (coil, y, x), but their shape is {shape}")
+        if shape[0] != coils:
+            raise MethodError(f"the calibration lines have {shape[0]} channels, the k-space has {coils}")
+        if shape[2] != nx:
+            raise MethodError(f"the calibration lines have {shape[2]} samples along the readout, the k-space has {nx}")
+        if self.acs_first < 0 or self.acs_first + shape[1] > ny:
+            raise MethodError(
+                f"calibration lines {self.acs_first}..{self.acs_first + shape[1] - 1} lie outside the matrix of {ny} lines"
+            )
+
+
+@dataclass
+class Reconstruction:
+    """What a method gives back.
+
+    Parameters
+    ----------
+    images : (frame, y, x) complex
+        In SNR units of the unitary transform.
+    gfactor : (frame or 1, y, x) real, or None
+        Noise amplification over a fully sampled scan, without the sqrt(R) of the shorter scan.
+    facts : dict
+        What was decided and measured; goes into the images' meta.
+    """
+
+    images: Array
+    gfactor: Array | None = None
+    facts: dict[str, Fact] = field(default_factory=dict)
+
+
+class MethodParameters(BaseModel):
+    """Base of every method's parameters: typed, documented, immutable, and unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Method(ABC):
+    """One way to reconstruct one slice.
+
+    A subclass sets `name` and `Parameters`, and implements `__call__`. `Cls(**parameters)` checks the parameters.
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is unknown or ill-typed.
+    """
+
+    name: ClassVar[str]
+    Parameters: ClassVar[type[MethodParameters]]
+    parameters: MethodParameters
+
+    def __init__(self, **parameters: Any) -> None:
+        try:
+            self.parameters = self.Parameters(**parameters)
+        except ValidationError as error:
+            details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ConfigError(f"method {self.name}: {details}") from error
+
+    @abstractmethod
+    def __call__(self, data: SliceData) -> Reconstruction:
+        """Reconstruct one slice; raises MethodError if this method cannot do it."""
+
+
+def method_class(name: str) -> type[Method]:
+    """Return the class of a method, importing its module only now.
+
+    Raises
+    ------
+    ConfigError
+        If there is no method of this name; the message lists the closest ones.
+    """
+    if name not in METHODS:
+        close = difflib.get_close_matches(name, METHODS, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(METHODS)}"
+        raise ConfigError(f"there is no reconstruction method {name!r}; {hint}")
+    module, _, attribute = METHODS[name].partition(":")
+    found: type[Method] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def check_finite(data: SliceData, method: str) -> None:
+    """Raise a MethodError that says which part of the slice holds NaN or infinite samples.
+
+    Without this a single bad sample would spread over the whole image, or over every frame.
+    """
+    parts = {"k-space": data.kspace, "calibration lines": data.acs, "coil maps": data.maps}
+    for what, values in parts.items():
+        if values is None:
+            continue
+        xp = array_namespace(values)
+        bad = int(xp.sum(xp.astype(~xp.isfinite(values), xp.int64)))
+        if bad:
+            raise MethodError(f"{method}: the {what} hold {bad} samples that are NaN or infinite; check the raw data")
