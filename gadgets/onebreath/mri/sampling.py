@@ -1,0 +1,243 @@
+"""What a mask says about a scan: range, acceleration, calibration lines, partial Fourier, and a family name.
+
+Families: ``full`` (every line of the acquired range), ``uniform`` (every R-th line), ``uniform_acs`` (every R-th line
+and a block around the centre), ``kt_uniform`` (every R-th line, shifted from frame to frame, with or without a block),
+``irregular`` and ``irregular_acs`` (anything else).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from array_api_compat import to_device
+
+from onebreath.errors import ScanError
+from onebreath.mri import Array
+
+# Fewer adjacent lines at the centre than this are a coincidence of the pattern, not calibration lines.
+_SHORTEST_ACS = 4
+# Difference of the two halves of k-space, relative to the longer one, that is still called symmetric.
+_SYMMETRIC = 0.02
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Description of a sampling mask; lines and samples are counted from 0 in the matrix, ranges include both ends.
+
+    Attributes
+    ----------
+    shape
+        ``(frame, y, x)`` of the mask; x is 1 if the mask was given as ``(frame, y)``.
+    acquired
+        First and last line that any frame acquired.
+    centre
+        Line of the k-space centre.
+    acceleration
+        Distance R of neighbouring lines outside the calibration block; 1 when all lines of the range were acquired.
+        For irregular patterns the mean distance, rounded.
+    offset
+        The lines outside the block are ``offset + n R`` with ``0 <= offset < R``; of the first frame if frames differ.
+    acs
+        First and last line of the block around the centre that every frame acquired; for ``interleaved`` the block
+        that the frames acquired together; None without either.
+    acs_mode
+        ``full`` (nothing missing), ``embedded``, ``interleaved``, ``none``, or what the caller knew from the header.
+    uniform
+        Whether every frame is a lattice of distance R, calibration block aside.
+    partial_fourier
+        Acquired part of the line range that is symmetric about the centre; 1 without partial Fourier.
+    readout
+        First and last sample acquired along x.
+    readout_centre
+        Sample of the k-space centre along x.
+    asymmetric_echo
+        Whether the echo is not in the middle of the acquired samples.
+    per_frame
+        Whether the frames differ.
+    empty_frames
+        Frames without any sample; they are left out of everything above.
+    effective_acceleration
+        Lines of the matrix divided by the mean number of lines acquired per frame, calibration lines included.
+    family
+        One of the names in the module's text.
+    """
+
+    shape: tuple[int, int, int]
+    acquired: tuple[int, int]
+    centre: int
+    acceleration: int
+    offset: int
+    acs: tuple[int, int] | None
+    acs_mode: str
+    uniform: bool
+    partial_fourier: float
+    readout: tuple[int, int]
+    readout_centre: int
+    asymmetric_echo: bool
+    per_frame: bool
+    empty_frames: tuple[int, ...]
+    effective_acceleration: float
+    family: str
+
+
+def describe(
+    mask: Array,
+    centre_line: int | None = None,
+    readout_centre: int | None = None,
+    acceleration: int | None = None,
+    acs_mode: str | None = None,
+) -> Sampling:
+    """Describe a mask.
+
+    Parameters
+    ----------
+    mask
+        Bool ``(frame, y, x)`` or ``(frame, y)``.
+    centre_line, readout_centre
+        K-space centre in the matrix; ``n // 2`` if not given.
+    acceleration
+        Acceleration the header claims. It is used only where the lines agree with it: a calibration block can hide
+        all but a few lattice lines, and then more than one distance fits.
+    acs_mode
+        Calibration mode the header claims (``separate``, ``external``, ...), kept when the mask shows no lines for it.
+
+    Raises
+    ------
+    ScanError
+        No line was acquired.
+    """
+    lines, samples, separable, shape = _lines_and_samples(mask)
+    empty = tuple(int(i) for i in np.flatnonzero(~lines.any(axis=1)))
+    frames = lines[lines.any(axis=1)]
+    if not len(frames):
+        raise ScanError("No line of k-space was acquired. Check the encoding limits in the header against the data.")
+    centre = shape[1] // 2 if centre_line is None else centre_line
+    x_centre = shape[2] // 2 if readout_centre is None else readout_centre
+    union: np.ndarray = np.any(frames, axis=0)
+    acquired, readout = _range(union), _range(samples)
+    acs = find_acs(frames, centre)
+    lattice = _common_lattice(frames, acs, acceleration) if separable else None
+    offsets = lattice[1] if lattice else [acquired[0]]
+    distance = lattice[0] if lattice else max(1, round(frames.shape[0] * _length(acquired) / frames.sum()))
+    together = find_acs(union[None], centre) if acs is None and len(frames) > 1 else None
+    return Sampling(
+        shape=shape,
+        acquired=acquired,
+        centre=centre,
+        acceleration=distance,
+        offset=offsets[0] % distance,
+        acs=acs or together,
+        acs_mode=_acs_mode(acs, acquired, together is not None, acs_mode),
+        uniform=lattice is not None,
+        partial_fourier=_symmetric_part(acquired, centre, distance),
+        readout=readout,
+        readout_centre=x_centre,
+        asymmetric_echo=_symmetric_part(readout, x_centre, 1) < 1,
+        per_frame=bool((frames != frames[0]).any()),
+        empty_frames=empty,
+        effective_acceleration=float(shape[1] / frames.sum(axis=1).mean()),
+        family=_family(lattice, acs),
+    )
+
+
+def find_acs(mask: Array, centre_line: int | None = None) -> tuple[int, int] | None:
+    """First and last line of the contiguous block around the k-space centre that every frame acquired.
+
+    Lattice lines that touch the calibration block belong to it: they are as good for calibration.
+
+    Parameters
+    ----------
+    mask
+        Bool ``(frame, y, x)`` or ``(frame, y)``; frames without any line are ignored.
+    centre_line
+        Line of the k-space centre, ``y // 2`` if not given.
+
+    Returns
+    -------
+    tuple or None
+        None if the block has fewer than 4 lines.
+    """
+    lines = _lines_and_samples(mask)[0]
+    always: np.ndarray = np.all(lines[lines.any(axis=1)], axis=0)
+    centre = lines.shape[1] // 2 if centre_line is None else centre_line
+    if not lines.any() or not always[centre]:
+        return None
+    gaps = np.flatnonzero(~always)
+    first = int(gaps[gaps < centre].max(initial=-1)) + 1
+    last = int(gaps[gaps > centre].min(initial=len(always))) - 1
+    return (first, last) if last - first + 1 >= _SHORTEST_ACS else None
+
+
+def _lines_and_samples(mask: Array) -> tuple[np.ndarray, np.ndarray, bool, tuple[int, int, int]]:
+    """Lines ``(frame, y)``, samples ``(x,)``, whether the mask is their product, and the shape."""
+    array: np.ndarray = np.asarray(to_device(mask, "cpu")).astype(bool)
+    if array.ndim not in (2, 3):
+        raise ValueError(f"mask must be (frame, y, x) or (frame, y), got shape {array.shape}")
+    array = array[..., None] if array.ndim == 2 else array
+    lines, samples = np.any(array, axis=2), np.any(array, axis=(0, 1))
+    separable = bool((array == lines[..., None] & samples).all())
+    return lines, samples, separable, (array.shape[0], array.shape[1], array.shape[2])
+
+
+def _common_lattice(
+    frames: np.ndarray, acs: tuple[int, int] | None, claimed: int | None
+) -> tuple[int, list[int]] | None:
+    """Distance and per-frame offsets if every frame is a lattice of one distance outside the block, else None."""
+    if all(line.sum() == 1 for line in frames):
+        return None
+    widest = max(int(np.diff(np.flatnonzero(line)).max(initial=1)) for line in frames)
+    for distance in dict.fromkeys([claimed or widest, widest]):
+        offsets = [_lattice_offset(line, acs, distance) for line in frames]
+        if None not in offsets:
+            return distance, [o for o in offsets if o is not None]
+    return None
+
+
+def _lattice_offset(line: np.ndarray, acs: tuple[int, int] | None, distance: int) -> int | None:
+    """Offset of the lattice that explains all lines outside the block and misses none in the acquired range."""
+    where = np.flatnonzero(line)
+    outside = where if acs is None else where[(where < acs[0]) | (where > acs[1])]
+    if not len(outside):
+        return int(where[0]) % distance if distance == 1 else None
+    offset = int(outside[0]) % distance
+    expected = np.arange(len(line)) % distance == offset
+    expected[: where[0]] = expected[where[-1] + 1 :] = False
+    complete = bool(line[expected].all())
+    return offset if complete and bool((outside % distance == offset).all()) else None
+
+
+def _range(flags: np.ndarray) -> tuple[int, int]:
+    where = np.flatnonzero(flags)
+    return int(where[0]), int(where[-1])
+
+
+def _length(bounds: tuple[int, int]) -> int:
+    return bounds[1] - bounds[0] + 1
+
+
+def _symmetric_part(bounds: tuple[int, int], centre: int, step: int) -> float:
+    """Acquired part of the range that is symmetric about the centre; 1 where the ends differ by at most the step."""
+    below, above = centre - bounds[0], bounds[1] - centre
+    longer = max(below, above)
+    if abs(below - above) <= max(step, _SYMMETRIC * longer):
+        return 1.0
+    return float((below + above + 1) / (2 * longer + 1))
+
+
+def _acs_mode(acs: tuple[int, int] | None, acquired: tuple[int, int], interleaved: bool, claimed: str | None) -> str:
+    if acs == acquired:
+        return "full"
+    if acs is not None:
+        return "embedded"
+    if interleaved:
+        return "interleaved"
+    return claimed or "none"
+
+
+def _family(lattice: tuple[int, list[int]] | None, acs: tuple[int, int] | None) -> str:
+    if lattice is None:
+        return "irregular" if acs is None else "irregular_acs"
+    if lattice[0] == 1:
+        return "full"
+    if len(set(lattice[1])) > 1:
+        return "kt_uniform"
+    return "uniform" if acs is None else "uniform_acs"

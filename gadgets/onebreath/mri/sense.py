@@ -1,0 +1,118 @@
+"""The Cartesian SENSE model: coil maps, Fourier transform, sampling.
+
+K. P. Pruessmann et al., "SENSE: Sensitivity encoding for fast MRI", Magn Reson Med 42:952 (1999); several map sets
+as in M. Uecker et al., "ESPIRiT", Magn Reson Med 71:990 (2014), eq. 19.
+"""
+
+from array_api_compat import array_namespace, is_numpy_array
+
+from onebreath.mri import Array
+from onebreath.mri.fourier import fft, fft2c, ifft, ifft2c
+
+
+class SenseOperator:
+    """``k = M F sum_set(S_set x_set)`` for a series of frames.
+
+    Parameters
+    ----------
+    maps
+        Coil maps ``(set, coil, y, x)`` complex; ``(coil, y, x)`` is taken as one set.
+    mask
+        Bool, broadcastable to ``(frame, y, x)``; ``(y, x)`` is taken as the same for all frames.
+
+    Raises
+    ------
+    ValueError
+        A shape does not fit; the message names the argument and both shapes.
+
+    Notes
+    -----
+    `normal` is the inner loop of every iterative method. Maps and mask are therefore shifted once, here, so that the
+    loop needs no shifts of coil arrays, and where the mask does not depend on x the transforms along x cancel and
+    are left out.
+    """
+
+    def __init__(self, maps: Array, mask: Array) -> None:
+        xp = array_namespace(maps, mask)
+        maps = maps[None] if maps.ndim == 3 else maps
+        mask = mask[None] if mask.ndim == 2 else mask
+        if maps.ndim != 4:
+            raise ValueError(f"maps must be (set, coil, y, x), got shape {tuple(maps.shape)}")
+        matrix = tuple(maps.shape[-2:])
+        if mask.ndim != 3 or any(m not in (1, n) for m, n in zip(mask.shape[-2:], matrix, strict=True)):
+            raise ValueError(f"mask of shape {tuple(mask.shape)} does not broadcast to (frame, y, x) = (*, {matrix})")
+        self.maps = maps
+        self.mask = mask
+        self._axes = (-2,) if mask.shape[-1] == 1 or bool(xp.all(mask == mask[..., :1])) else (-2, -1)
+        shifted_mask = mask[..., :1] if self._axes == (-2,) else mask
+        # numpy gains from one frame at a time (it stays in the cache), a GPU from the whole series at once.
+        self._by_frame = is_numpy_array(maps)
+        self._shifted_maps = xp.fft.ifftshift(maps, axes=self._axes)
+        self._shifted_mask = xp.fft.ifftshift(xp.astype(shifted_mask, xp.real(maps).dtype), axes=self._axes)[:, None]
+
+    @property
+    def n_sets(self) -> int:
+        """Number of map sets."""
+        return self.maps.shape[0]
+
+    def forward(self, image: Array) -> Array:
+        """Image ``(frame, y, x)`` or ``(set, frame, y, x)`` to sampled k-space ``(frame, coil, y, x)``."""
+        xp = array_namespace(image)
+        coil_images = xp.sum(self.maps[:, None] * self._with_sets(image)[:, :, None], axis=0)
+        return fft2c(coil_images) * xp.astype(self.mask[:, None], xp.real(image).dtype)
+
+    def adjoint(self, kspace: Array) -> Array:
+        """K-space ``(frame, coil, y, x)`` to image ``(frame, y, x)``, or ``(set, frame, y, x)`` with several sets."""
+        xp = array_namespace(kspace)
+        if kspace.ndim != 4 or tuple(kspace.shape[1:]) != tuple(self.maps.shape[1:]):
+            raise ValueError(
+                f"kspace has shape {tuple(kspace.shape)}, maps of shape {tuple(self.maps.shape)} need "
+                f"(frame, coil, y, x) = (*, {', '.join(map(str, self.maps.shape[1:]))})"
+            )
+        self._check_frames("kspace", kspace.shape[0], kspace.shape)
+        coil_images = ifft2c(kspace * xp.astype(self.mask[:, None], xp.real(kspace).dtype))
+        image = xp.sum(xp.conj(self.maps)[:, None] * coil_images, axis=2)
+        return image[0] if self.n_sets == 1 else image
+
+    def normal(self, image: Array) -> Array:
+        """``adjoint(forward(image))``, same shape as `image`, without the work that cancels."""
+        xp = array_namespace(image)
+        sets = xp.fft.ifftshift(self._with_sets(image), axes=self._axes)
+        if self._by_frame:
+            frames = [self._normal(sets[:, i : i + 1], self._frame_mask(i)) for i in range(sets.shape[1])]
+            out = xp.concat(frames, axis=1)
+        else:
+            out = self._normal(sets, self._shifted_mask)
+        return xp.reshape(xp.fft.fftshift(out, axes=self._axes), image.shape)
+
+    def _normal(self, sets: Array, mask: Array) -> Array:
+        """The normal operator on shifted images ``(set, frame, y, x)`` with a mask ``(frame, 1, y, x)``."""
+        xp = array_namespace(sets)
+        maps = self._shifted_maps[:, None]
+        coil_images = sets[0][:, None] * maps[0]
+        for image, map_set in zip(sets[1:], maps[1:], strict=True):
+            coil_images = coil_images + image[:, None] * map_set
+        kspace = fft(coil_images, self._axes, overwrite=True)
+        kspace *= mask
+        coil_images = ifft(kspace, self._axes, overwrite=True)
+        return xp.sum(xp.conj(maps) * coil_images, axis=2)
+
+    def _frame_mask(self, frame: int) -> Array:
+        return self._shifted_mask[frame : frame + 1] if self._shifted_mask.shape[0] > 1 else self._shifted_mask
+
+    def _with_sets(self, image: Array) -> Array:
+        """The image as ``(set, frame, y, x)``."""
+        sets = image[None] if image.ndim == 3 else image
+        if sets.ndim != 4 or sets.shape[0] != self.n_sets or tuple(sets.shape[-2:]) != tuple(self.maps.shape[-2:]):
+            raise ValueError(
+                f"image has shape {tuple(image.shape)}, maps of shape {tuple(self.maps.shape)} need "
+                f"(frame, y, x) or (set, frame, y, x) with {self.n_sets} sets and matrix {tuple(self.maps.shape[-2:])}"
+            )
+        self._check_frames("image", sets.shape[1], image.shape)
+        return sets
+
+    def _check_frames(self, name: str, frames: int, shape: tuple[int, ...]) -> None:
+        if self.mask.shape[0] not in (1, frames):
+            raise ValueError(
+                f"{name} of shape {tuple(shape)} has {frames} frames, mask has shape {tuple(self.mask.shape)}"
+            )
