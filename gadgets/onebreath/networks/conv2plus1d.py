@@ -1,0 +1,98 @@
+"""Convolutions over space and time of a series ``(batch, frame, channel, y, x)``.
+
+All series are kept with the channels innermost in memory: the frames fold into the batch of a 2-D convolution, and the
+pixels into one axis of a temporal convolution, without a copy.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+
+def fold_frames(series: Tensor) -> Tensor:
+    """``(batch, frame, channel, y, x)`` to ``(batch * frame, channel, y, x)``, channels innermost in memory."""
+    return series.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def per_frame(layer: nn.Module, series: Tensor) -> Tensor:
+    """Apply a 2-D layer to every frame at once."""
+    return layer(fold_frames(series)).unflatten(0, series.shape[:2])
+
+
+def join_channels(series: Sequence[Tensor]) -> Tensor:
+    """Concatenate along the channels."""
+    return torch.cat([fold_frames(one) for one in series], dim=1).unflatten(0, series[0].shape[:2])
+
+
+def stack_frames(frames: Sequence[Tensor]) -> Tensor:
+    """Stack ``(batch, channel, y, x)`` frames to a series, channels innermost in memory."""
+    return torch.stack([frame.permute(0, 2, 3, 1) for frame in frames], dim=1).permute(0, 1, 4, 2, 3)
+
+
+class TemporalConv(nn.Conv1d):
+    """Convolution of width 3 along time at every pixel.
+
+    Parameters
+    ----------
+    channels
+        Channels in and out.
+    circular
+        Whether the frame before the first is the last (a cardiac cycle) or zeros.
+    """
+
+    def __init__(self, channels: int, circular: bool = True) -> None:
+        super().__init__(channels, channels, kernel_size=3)
+        self.circular = circular
+
+    def forward(self, series: Tensor) -> Tensor:
+        """Convolve ``(batch, frame, channel, y, x)``."""
+        batch, frames, channels, height, width = series.shape
+        lines = series.permute(0, 1, 3, 4, 2).reshape(batch, frames, height * width, channels).permute(0, 3, 1, 2)
+        kernel = self.weight[..., None]
+        out = F.conv2d(lines, kernel, self.bias, padding=(1, 0))
+        if self.circular:
+            # Adding the wrapped frames to the two ends is cheaper than copying the series to pad it.
+            out[:, :, :1].add_(F.conv2d(lines[:, :, -1:], kernel[:, :, :1]))
+            out[:, :, -1:].add_(F.conv2d(lines[:, :, :1], kernel[:, :, 2:]))
+        return out.permute(0, 2, 3, 1).reshape(batch, frames, height, width, -1).permute(0, 1, 4, 2, 3)
+
+
+class SpaceTimeConv(nn.Module):
+    """2-D convolution of every frame, ReLU, then a temporal convolution without activation ("2+1").
+
+    Parameters
+    ----------
+    in_channels, channels
+        Channels in, and out.
+    dilation
+        Of the 3 x 3 spatial convolution.
+    circular
+        As in `TemporalConv`.
+    """
+
+    def __init__(self, in_channels: int, channels: int, dilation: int = 1, circular: bool = True) -> None:
+        super().__init__()
+        self.spatial: nn.Module = nn.Conv2d(in_channels, channels, 3, padding=dilation, dilation=dilation)
+        self.temporal = TemporalConv(channels, circular)
+
+    def forward(self, series: Tensor) -> Tensor:
+        """Convolve ``(batch, frame, channel, y, x)``."""
+        return self.temporal(per_frame(self.spatial, series).relu_())
+
+
+class Halve(SpaceTimeConv):
+    """`SpaceTimeConv` with a 2 x 2 kernel that halves y and x."""
+
+    def __init__(self, channels: int, circular: bool = True) -> None:
+        super().__init__(channels, channels, circular=circular)
+        self.spatial = nn.Conv2d(channels, channels, 2, stride=2)
+
+
+class Double(SpaceTimeConv):
+    """`SpaceTimeConv` with a transposed 2 x 2 kernel that doubles y and x."""
+
+    def __init__(self, channels: int, circular: bool = True) -> None:
+        super().__init__(channels, channels, circular=circular)
+        self.spatial = nn.ConvTranspose2d(channels, channels, 2, stride=2)

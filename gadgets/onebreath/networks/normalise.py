@@ -1,0 +1,67 @@
+"""What surrounds the convolutions of a cascade: real planes, z-score, padding."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+# A constant series has no spread to divide by; far below that of any image, so that others are normalised exactly.
+SMALLEST_STD = 1e-12
+
+
+class Normalised(NamedTuple):
+    """A series with mean 0 and standard deviation 1, and what is needed to undo it."""
+
+    planes: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def undo(self, planes: Tensor) -> Tensor:
+        """Give other planes, ``(batch, frame, 2, y, x)``, the mean and spread of the original series."""
+        return planes * self.std + self.mean
+
+
+def to_planes(image: Tensor) -> Tensor:
+    """Real and imaginary part as channels: complex ``(batch, frame, y, x)`` to ``(batch, frame, 2, y, x)``."""
+    return torch.view_as_real(image).permute(0, 1, 4, 2, 3)
+
+
+def to_complex(planes: Tensor) -> Tensor:
+    """Undo `to_planes`."""
+    return torch.view_as_complex(planes.permute(0, 1, 3, 4, 2).contiguous())
+
+
+def zscore(planes: Tensor) -> Normalised:
+    """Normalise each series of a batch by one mean and one unbiased standard deviation over everything in it.
+
+    Real and imaginary parts count as plain numbers (CRUNet-MR). A constant series becomes zeros.
+
+    Parameters
+    ----------
+    planes
+        ``(batch, frame, 2, y, x)``.
+    """
+    axes = (1, 2, 3, 4)
+    mean = planes.mean(axes, keepdim=True)
+    std = planes.std(axes, keepdim=True).clamp_min(SMALLEST_STD)
+    return Normalised((planes - mean) / std, mean, std)
+
+
+def pad_to_multiple(planes: Tensor, multiple: int) -> tuple[Tensor, tuple[slice, slice]]:
+    """Pad y and x with zeros on both sides, the larger half at the end.
+
+    Returns
+    -------
+    planes, window
+        The padded planes, and the slices along y and x that hold the original ones.
+    """
+    height, width = planes.shape[-2:]
+    top, bottom = _halves(-height % multiple)
+    left, right = _halves(-width % multiple)
+    padded = F.pad(planes, (left, right, top, bottom))
+    return padded, (slice(top, top + height), slice(left, left + width))
+
+
+def _halves(size: int) -> tuple[int, int]:
+    return size // 2, size - size // 2

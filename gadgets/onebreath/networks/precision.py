@@ -1,0 +1,45 @@
+"""Number formats for the convolutions of a network; data consistency always keeps that of the k-space."""
+
+from typing import Literal, get_args
+
+import torch
+
+from onebreath.errors import ModelError
+
+Precision = Literal["float32", "bfloat16", "auto"]
+
+
+def bfloat16_is_native(device: torch.device) -> bool:
+    """Whether the device computes bfloat16 convolutions in hardware (emulation is slower than float32).
+
+    On a CPU this needs AVX512-BF16 or AMX; a PyTorch that cannot say which the CPU has counts as no.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        features = torch.cpu.get_capabilities()
+        return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+    return False
+
+
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """Choose the format of the convolutions.
+
+    Parameters
+    ----------
+    precision
+        ``auto`` takes bfloat16 where the device has it in hardware, else float32.
+    device
+        Where the network runs.
+
+    Raises
+    ------
+    ModelError
+        On an unknown precision, or if bfloat16 is asked for on a device without it.
+    """
+    if precision not in get_args(Precision):
+        raise ModelError(f"precision is {precision!r}, expected one of {', '.join(get_args(Precision))}")
+    native = precision != "float32" and bfloat16_is_native(device)
+    if precision == "bfloat16" and not native:
+        raise ModelError(f"precision is 'bfloat16', but {device} has no bfloat16 arithmetic; use 'float32' or 'auto'")
+    return torch.bfloat16 if native else torch.float32
