@@ -1,0 +1,270 @@
+"""Bytes on a socket: exact buffered reads, one send per message, and an end to reading when the peer is gone."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from gadgetron.external import constants
+
+from onebreath.errors import ConnectionLost, WireError
+
+log = logging.getLogger("onebreath.wire")
+
+Octets: TypeAlias = bytes | bytearray | memoryview
+
+ROOM = 1 << 16  # holds many small messages per system call, and costs a large one at most this much copying
+SMALL_MESSAGE = 1 << 15  # below this, joining the parts is cheaper than a gathering send
+GATHER = 512  # parts in one sendmsg call; Linux takes 1024
+
+MESSAGE_NAMES = {
+    value: name.removeprefix("GADGET_MESSAGE_").removeprefix("ISMRMRD_")
+    for name, value in vars(constants).items()
+    if name.startswith("GADGET_MESSAGE_") and "_ID_M" not in name
+}
+
+
+def message_name(identifier: int) -> str:
+    """Name of a message id for logs and errors, e.g. ``ACQUISITION`` for 1008."""
+    return MESSAGE_NAMES.get(identifier, f"message {identifier}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Largest sizes believed when they arrive in a message; anything above is taken for a broken stream.
+
+    Parameters
+    ----------
+    text : int
+        Bytes of a configuration, header, text, query, or the meta of one image.
+    channels : int
+        Channels of an acquisition; the MRD channel mask has room for 1024.
+    acquisition : int
+        Bytes of the data or of the trajectory of one acquisition or waveform.
+    array : int
+        Bytes of one array: an image, the k-space of a ReconData, the images of an ImageArray.
+    items : int
+        Number of headers, metas, waveforms or bits in one message.
+    """
+
+    text: int = 16 << 20
+    channels: int = 1024
+    acquisition: int = 1 << 28
+    array: int = 1 << 35
+    items: int = 1 << 24
+
+    def check(self, name: str, value: int, limit: int) -> int:
+        """Return `value` if it is within `limit`.
+
+        Raises
+        ------
+        WireError
+            Naming the field, its value and the limit.
+        """
+        if not 0 <= value <= limit:
+            raise WireError(f"{name} is {value}, above the limit of {limit}: the stream is broken or not Gadgetron's")
+        return value
+
+
+class Stream:
+    """Message parts over one connected socket, read from one thread at a time and sent from any.
+
+    It stands in for the socket wrapper of the `gadgetron` package (`read`, `write`, `close`), so readers and writers
+    made for that package work with it.
+
+    Parameters
+    ----------
+    sock
+        A connected stream socket; the stream owns it from here on.
+    limits
+        What sizes are believed.
+    """
+
+    def __init__(self, sock: socket.socket, limits: Limits | None = None) -> None:
+        sock.settimeout(None)
+        self.socket = sock
+        self.limits = limits or Limits()
+        self.reading = "the first message"
+        self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+        if self._tcp:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._quick_ack = getattr(socket, "TCP_QUICKACK", None) if self._tcp else None
+        self._room = memoryview(bytearray(ROOM))
+        self._begin = self._end = 0
+        self._sending = threading.Lock()
+        self._ended = False
+        self._closed = False
+
+    # --- reading
+
+    def read(self, count: int) -> bytes:
+        """Read exactly `count` bytes.
+
+        Raises
+        ------
+        ConnectionLost
+            If the peer goes away first; the text names the message that was being read.
+        """
+        if self._end - self._begin >= count:
+            self._begin += count
+            return bytes(self._room[self._begin - count : self._begin])
+        target = bytearray(count)
+        self.read_into(memoryview(target))
+        return bytes(target)
+
+    def read_into(self, target: memoryview) -> None:
+        """Fill `target` (bytes, writable); see `read`."""
+        size = len(target)
+        done = min(size, self._end - self._begin)
+        target[:done] = self._room[self._begin : self._begin + done]
+        self._begin += done
+        while done < size:
+            received = self._receive(target[done:])
+            done += min(received, size - done)
+
+    def _receive(self, rest: memoryview) -> int:
+        """Receive into `rest`, and what comes beyond it into the empty room; both in one system call."""
+        try:
+            if self._quick_ack is not None:
+                # The kernel clears this flag by itself; without it an answer waits 40 ms for a delayed ACK.
+                self.socket.setsockopt(socket.IPPROTO_TCP, self._quick_ack, 1)
+            received = self.socket.recvmsg_into([rest, self._room])[0]
+        except OSError as error:
+            raise ConnectionLost(f"the connection broke while {self.reading} was read: {error}") from error
+        if received == 0:
+            raise ConnectionLost(
+                f"the other side went away while {self.reading} was read: {len(rest)} bytes of it are missing"
+            )
+        self._begin, self._end = 0, max(0, received - len(rest))
+        return received
+
+    def unpack(self, layout: struct.Struct) -> Any:
+        """Read one number."""
+        return layout.unpack(self.read(layout.size))[0]
+
+    def read_identifier(self) -> int:
+        """Read the id that starts every message."""
+        self.reading = "the next message"
+        identifier: int = self.unpack(constants.uint16)
+        self.reading = message_name(identifier)
+        return identifier
+
+    def read_array(self, shape: tuple[int, ...], dtype: Any, order: Any = "C") -> np.ndarray:
+        """Read a writable array of known shape straight from the socket; the caller has checked its size.
+
+        Raises
+        ------
+        WireError
+            If there is no memory for it.
+        """
+        try:
+            array: np.ndarray = np.empty(shape, dtype, order=order)
+        except MemoryError as error:
+            raise WireError(f"{self.reading}: no memory for an array of shape {shape}") from error
+        if array.nbytes:
+            self.read_into(array.reshape(-1, order=order).view(np.uint8).data)
+        return array
+
+    def read_text(self, length: struct.Struct, name: str) -> bytes:
+        """Read a length and as many bytes; NULs at the end, which the C++ client adds, are dropped."""
+        count = self.limits.check(f"the length of {name}", self.unpack(length), self.limits.text)
+        return self.read(count).rstrip(b"\0")
+
+    def discard(self, quiet: float) -> None:
+        """Throw away whatever arrives until the peer closes or has been quiet for `quiet` seconds."""
+        self.patience(quiet)
+        try:
+            while True:
+                self._receive(self._room[:1])
+        except ConnectionLost as error:
+            log.debug("input thrown away: %s", error)
+        self._begin = self._end = 0
+
+    def patience(self, seconds: float) -> None:
+        """Give up a read after `seconds` without a byte (0: wait for ever); sending is not affected."""
+        whole = int(seconds)
+        value = struct.pack("@ll", whole, int((seconds - whole) * 1e6))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+
+    # --- sending
+
+    def write(self, data: Octets) -> None:
+        """Send bytes at once; for writers made for the `gadgetron` package."""
+        self.send([data])
+
+    def send(self, parts: Sequence[Octets], *, last: bool = False) -> None:
+        """Send one message in one go.
+
+        Parameters
+        ----------
+        parts
+            Contiguous bytes.
+        last
+            No further message may follow; `close` then sends no CLOSE.
+
+        Raises
+        ------
+        ConnectionLost
+            If the peer is gone or the last message went out before.
+        """
+        with self._sending:
+            if self._ended:
+                raise ConnectionLost("a message was to be sent after the last one")
+            self._ended = last
+            try:
+                if sum(map(len, parts)) <= SMALL_MESSAGE:
+                    self.socket.sendall(b"".join(parts))
+                else:
+                    self._gather(parts)
+            except OSError as error:
+                raise ConnectionLost(f"the other side no longer takes data: {error}") from error
+
+    def _gather(self, parts: Sequence[Octets]) -> None:
+        """Send the parts without joining them, a few hundred per system call."""
+        rest = [memoryview(part) for part in parts if len(part)]
+        while rest:
+            sent = self.socket.sendmsg(rest[:GATHER])
+            first = 0
+            while first < len(rest) and sent >= len(rest[first]):
+                sent -= len(rest[first])
+                first += 1
+            del rest[:first]
+            if sent:
+                rest[0] = rest[0][sent:]
+
+    # --- ending
+
+    def end(self) -> None:
+        """Send CLOSE, unless the last message went out before; the peer may be gone already."""
+        if not self._ended:
+            try:
+                self.send([constants.uint16.pack(constants.GADGET_MESSAGE_CLOSE)], last=True)
+            except ConnectionLost as error:
+                log.debug("no CLOSE sent: %s", error)
+
+    def abort(self) -> None:
+        """Break the connection; wakes a thread that reads or sends on it."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            log.debug("connection was broken before: %s", error)
+
+    def close(self) -> None:
+        """Send CLOSE if nothing ended the stream before, and let go of the socket."""
+        if not self._closed:
+            self._closed = True
+            self.end()
+            self.socket.close()
+
+
+def octets(array: np.ndarray, dtype: Any, order: Any = "C") -> memoryview:
+    """Bytes of an array in `dtype` and `order`, without a copy where it has them already."""
+    matching = np.asarray(array, dtype, order=order)
+    return matching.reshape(-1, order=order).view(np.uint8).data

@@ -1,0 +1,149 @@
+"""The gadget's end of Gadgetron's protocol: the `gadgetron` package's connection, mended.
+
+What real scans suffer from there is put right underneath it, in `channel` and `framing`: a peer that goes away ends
+the reading instead of spinning, reading after CLOSE ends again instead of blocking, every message is checked and cast
+before its first byte goes out and leaves in one send, and a gadget that fails can say so with ERROR.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError
+
+import defusedxml.ElementTree
+import ismrmrd
+from gadgetron import external
+from gadgetron.external import constants
+
+from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, ScanError, WireError
+from onebreath.host.channel import DATA_ENCODERS, DATA_READERS, Channel
+from onebreath.host.framing import Octets, Stream
+from onebreath.host.messages import CONTROL_READERS, ConfigText, HeaderText
+
+
+class Connection(external.Connection):
+    """The gadget's end: a `gadgetron.external.Connection` over a `Channel`.
+
+    Parameters
+    ----------
+    source
+        A connected socket on which CONFIG and HEADER come next.
+
+    Raises
+    ------
+    ConnectionLost, WireError
+        If they do not come.
+    ConfigError, ScanError
+        If their XML cannot be parsed.
+    """
+
+    def __init__(self, source: socket.socket | Channel) -> None:
+        channel = source if isinstance(source, Channel) else Channel(source)
+        config = _expect(channel, ConfigText)
+        self._set_up(channel, config, _expect(channel, HeaderText))
+
+    @classmethod
+    def over(cls, channel: Channel, config: bytes, header: bytes) -> Connection:
+        """Make a connection on which CONFIG and HEADER have been read before."""
+        connection = cls.__new__(cls)
+        connection._set_up(channel, config, header)
+        return connection
+
+    def _set_up(self, channel: Channel, config: bytes, header: bytes, parsed: Any = None) -> None:
+        self.channel = channel
+        self.socket = channel.stream
+        channel.readers = {**DATA_READERS, constants.GADGET_MESSAGE_ERROR: _raise_error}
+        self.readers = channel.readers
+        self.writers = [_writer(kind, encoder) for kind, encoder in DATA_ENCODERS]
+        self.filters: list[Callable[[Any], bool]] = []
+        self.raw_bytes = external.Connection.Struct(config=config, header=header)
+        self.config = parse_config(config)
+        self.header = parse_header(header) if parsed is None else parsed
+
+    def _read_item(self) -> tuple[int, Any]:
+        return self.channel.read()
+
+    def drain(self) -> None:
+        """Read on to CLOSE; see `Channel.drain`."""
+        self.channel.drain()
+
+    def fail(self, text: str) -> None:
+        """Report an error and close; see `Channel.fail`."""
+        self.channel.fail(text)
+
+
+def adopt(connection: external.Connection) -> Connection:
+    """Upgrade the connection that ``python -m gadgetron`` hands to its target.
+
+    Readers, writers and filters added to it stay in force, and closing the given one closes the new one.
+    """
+    if isinstance(connection, Connection):
+        return connection
+    adopted = Connection.__new__(Connection)
+    stream = Stream(connection.socket.socket)
+    adopted._set_up(Channel(stream), connection.raw_bytes.config, connection.raw_bytes.header, connection.header)
+    stock_readers = external.Connection._default_readers()
+    adopted.readers.update(
+        {mid: reader for mid, reader in connection.readers.items() if reader is not stock_readers.get(mid)}
+    )
+    added = len(connection.writers) - len(external.Connection._default_writers())
+    adopted.writers[:0] = connection.writers[:added]
+    adopted.filters += connection.filters
+    connection.socket = stream
+    return adopted
+
+
+def parse_config(text: bytes) -> Element | None:
+    """Parse a gadget's ``<configuration>``; None if the node has none.
+
+    Raises
+    ------
+    ConfigError
+        If it is not XML.
+    """
+    if not text.strip(b"\0 \r\n\t"):
+        return None
+    try:
+        root: Element = defusedxml.ElementTree.fromstring(text.rstrip(b"\0"))
+    except (ParseError, ValueError) as error:
+        raise ConfigError(f"the <configuration> of this node cannot be parsed: {error}") from error
+    return root
+
+
+def parse_header(text: bytes) -> Any:
+    """Parse an ISMRMRD header.
+
+    Raises
+    ------
+    ScanError
+        If it is not ISMRMRD XML.
+    """
+    try:
+        # The schema classes' own parser knows nothing of entity bombs; this one refuses them.
+        defusedxml.ElementTree.fromstring(text)
+        return ismrmrd.xsd.CreateFromDocument(text)
+    except Exception as error:
+        raise ScanError(f"the header is not an ISMRMRD header: {error}") from error
+
+
+def _expect(channel: Channel, kind: type) -> Any:
+    """Read a message that must be of this kind."""
+    try:
+        _, message = channel.read()
+    except StopIteration:
+        raise ConnectionLost("the connection was closed before the scan began") from None
+    if not isinstance(message, kind):
+        raise WireError(f"{kind.__name__} was expected, but {type(message).__name__} came")
+    return message
+
+
+def _raise_error(source: Stream) -> Any:
+    text = CONTROL_READERS[constants.GADGET_MESSAGE_ERROR](source)
+    raise OnebreathError(f"the server reports: {text}")
+
+
+def _writer(kind: type, encoder: Callable[[Any], list[Octets]]) -> tuple[Callable[..., bool], Callable[..., None]]:
+    """Return what the `gadgetron` package calls a writer: does it accept an item, and how is the item written."""
+    return lambda item: isinstance(item, kind), lambda stream, item: stream.send(encoder(item))
