@@ -1,0 +1,116 @@
+"""A noise covariance on disk: kept from one scan's noise lines, to whiten another scan that has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.errors import ConfigError, ScanError
+
+
+@dataclass(frozen=True)
+class StoredCovariance:
+    """A noise covariance and what is needed to apply it to another scan.
+
+    Parameters
+    ----------
+    matrix : (coil, coil) complex
+        Covariance of the noise samples.
+    dwell_us : float
+        Dwell time of the noise samples in microseconds.
+    labels : tuple of str
+        Coil labels in the order of the matrix; empty if the scan's header had none.
+    samples : int
+        Noise samples per channel.
+    source : str
+        Identifier of the measurement that it came from.
+    """
+
+    matrix: NDArray[np.complex64]
+    dwell_us: float
+    labels: tuple[str, ...] = ()
+    samples: int = 0
+    source: str = ""
+
+    def save(self, path: str) -> None:
+        """Write to a .npz file; a reader never sees it half written.
+
+        Raises
+        ------
+        ConfigError
+            If the file cannot be written.
+        """
+        target = Path(path)
+        part = target.with_name(f".{target.name}.part")
+        try:
+            with part.open("wb") as file:
+                np.savez(
+                    file,
+                    matrix=self.matrix,
+                    dwell=np.float64(self.dwell_us),
+                    labels=np.array(self.labels, dtype=np.str_),
+                    samples=np.int64(self.samples),
+                    source=np.str_(self.source),
+                )
+            part.replace(target)
+        except OSError as error:
+            raise ConfigError(f"The noise covariance cannot be written to {path}: {error.strerror}.") from error
+
+    @classmethod
+    def load(cls, path: str) -> StoredCovariance:
+        """Read what `save` wrote; `samples` and `source` may be missing.
+
+        Raises
+        ------
+        ConfigError
+            If the file cannot be read or does not hold a square matrix, a dwell time and as many labels as channels.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                matrix = np.asarray(content["matrix"], dtype=np.complex64)
+                dwell = float(content["dwell"])
+                labels = tuple(str(label) for label in np.atleast_1d(content["labels"]))
+                samples = int(content["samples"]) if "samples" in content else 0
+                source = str(content["source"]) if "source" in content else ""
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise ConfigError(f"The noise covariance {path} cannot be read: {error}.") from error
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(labels) not in (0, matrix.shape[0]):
+            raise ConfigError(
+                f"The noise covariance {path} holds a matrix of shape {matrix.shape} and {len(labels)} labels; "
+                "it must be square, with one label per channel or none."
+            )
+        return cls(matrix, dwell, labels, samples, source)
+
+    def ordered_for(self, labels: list[str], channels: int) -> tuple[StoredCovariance, str]:
+        """Bring the channels into a scan's order; also say how they were matched: a text for the note.
+
+        Raises
+        ------
+        ScanError
+            If the scan has other channels; the text names those that do not match.
+        """
+        if len(self.matrix) != channels:
+            raise ScanError(
+                f"The stored noise covariance has {len(self.matrix)} channels ({_list(self.labels)}), the scan "
+                f"{channels} ({_list(labels)}). Take a noise scan with the coils of this scan."
+            )
+        if not self.labels or len(labels) != channels:
+            return self, "not checked, coil labels missing"
+        if list(self.labels) == labels:
+            return self, "as stored"
+        missing = sorted(set(labels) - set(self.labels))
+        surplus = sorted(set(self.labels) - set(labels))
+        if missing or surplus or len(set(labels)) != channels:
+            raise ScanError(
+                f"The stored noise covariance belongs to other coils: the scan's {_list(missing)} are not in it, its "
+                f"{_list(surplus)} are not in the scan. Take a noise scan with the coils of this scan."
+            )
+        order = [self.labels.index(label) for label in labels]
+        return replace(self, matrix=self.matrix[np.ix_(order, order)], labels=tuple(labels)), "permuted by coil label"
+
+
+def _list(labels: list[str] | tuple[str, ...]) -> str:
+    return ", ".join(labels) or "none"
