@@ -1,18 +1,18 @@
 """Parameter names of the released codes, mapped one to one to ours.
 
-Each function takes the released state (name to array) and returns ours, to be loaded strictly. Names are the facts of
+Each function takes a released state (name to array) and returns ours, to be loaded strictly. The names are those of
 dong845/CRUNet-MR and dong845/CRUNet, and of js3611/Deep-MRI-Reconstruction.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 from onebreath.errors import ModelError
 
 Array = TypeVar("Array")
 
-_RECURRENT = {"i2h": "input", "h2h": "time", "ih2ih": "cascade"}
+_RECURRENT = {"CRNN_model.i2h": "input", "CRNN_model.h2h": "time", "CRNN_model.ih2ih": "cascade"}
 _CRUNET_UNITS = {
     "d_crnn1": "encoder1",
     "d_crnn2": "encoder2",
@@ -20,84 +20,91 @@ _CRUNET_UNITS = {
     "u_crnn1": "decoder2",
     "u_crnn2": "decoder1",
 }
-_CRUNET_LAYERS = {
+_CRUNET_CONVOLUTIONS = {
     "conv0": "head",
+    "d_conv.conv2d": "down.spatial",
+    "d_conv.conv1d": "down.temporal",
+    "convs1.conv2d": "refine2.spatial",
+    "convs1.conv1d": "refine2.temporal",
+    "convs2.conv2d": "refine3.spatial",
+    "convs2.conv1d": "refine3.temporal",
+    "conv1.conv2d": "merge2.spatial",
+    "conv1.conv1d": "merge2.temporal",
+    "u_conv.convTranspose2d": "up.spatial",
+    "u_conv.convTranspose1d": "up.temporal",
+    "conv2.conv2d": "merge1.spatial",
+    "conv2.conv1d": "merge1.temporal",
     "conv": "tail",
+}
+_CRUNET_SIDES = {
     "conv11": "encoder1.side",
     "conv21": "encoder2.side",
     "conv31": "bottleneck.side",
     "conv41": "decoder2.side",
     "conv51": "decoder1.side",
 }
-_CRUNET_2PLUS1 = {
-    "d_conv": "down",
-    "convs1": "refine2",
-    "convs2": "refine3",
-    "conv1": "merge2",
-    "u_conv": "up",
-    "conv2": "merge1",
+_CRUNET_FUSERS = {"mon_convs.0": "bottleneck", "mon_convs.1": "level2", "mon_convs.2": "level1"}
+_CRNN_LAYERS = {
+    f"conv{n}_{old}": f"layers.{n - 1}.{new}" for n in (1, 2, 3) for old, new in (("x", "input"), ("h", "cascade"))
 }
-_CRUNET_LEVELS = {"0": "bottleneck", "1": "level2", "2": "level1"}
-_PART = {"conv2d": "spatial", "conv1d": "temporal", "convTranspose2d": "spatial", "convTranspose1d": "temporal"}
 
 
 def crunet_mr(official: Mapping[str, Array]) -> dict[str, Array]:
-    """Rename the state of CRUNet-MR, with or without feature bank.
+    """Rename the state of CRUNet-MR, with or without side branches and feature bank.
 
-    ``cascades.N.pp`` is dropped: CRUNet-MR never uses it.
+    ``cascades.N.pp`` is dropped: the network never uses it.
 
     Raises
     ------
     ModelError
-        Naming keys that are not known.
+        Naming the parameters that are missing or not known.
     """
     kept = {key: value for key, value in official.items() if not re.fullmatch(r"cascades\.\d+\.pp", key)}
-    return _rename(kept, _crunet_name, "CRUNet-MR")
+    layers = {
+        **_CRUNET_CONVOLUTIONS,
+        **{f"{unit}.{old}": f"{ours}.{new}" for unit, ours in _CRUNET_UNITS.items() for old, new in _RECURRENT.items()},
+    }
+    if any(".conv11." in key for key in kept):
+        layers |= _CRUNET_SIDES
+    cascades = _cascades(kept, r"cascades\.(\d+)\.")
+    names = {f"cascades.{n}.{old}": f"blocks.{n}.{new}" for n in range(cascades) for old, new in layers.items()}
+    if any(".mon_convs." in key for key in kept):
+        names |= {
+            f"cascades.{n}.{old}": f"bank.fusers.{n - 1}.{level}"
+            for n in range(1, cascades)
+            for old, level in _CRUNET_FUSERS.items()
+        }
+    return _rename(kept, names, "CRUNet-MR")
 
 
 def crnn_mri(official: Mapping[str, Array]) -> dict[str, Array]:
-    """Rename the state of CRNN-MRI, with weights shared by all cascades or ``cascadeN.`` before each name.
+    """Rename the state of CRNN-MRI, with weights shared by all cascades or with ``cascadeN.`` before each name.
 
     Raises
     ------
     ModelError
-        Naming keys that are not known.
+        Naming the parameters that are missing or not known.
     """
-    return _rename(official, _crnn_name, "CRNN-MRI")
+    layers = {f"bcrnn.{old}": f"recurrent.{new}" for old, new in _RECURRENT.items()}
+    layers |= {**_CRNN_LAYERS, "conv4_x": "tail"}
+    cascades = _cascades(official, r"cascade(\d+)\.")
+    if cascades == 0:
+        names = {old: f"blocks.0.{new}" for old, new in layers.items()}
+    else:
+        names = {f"cascade{n}.{old}": f"blocks.{n}.{new}" for n in range(cascades) for old, new in layers.items()}
+    return _rename(official, names, "CRNN-MRI")
 
 
-def _rename(official: Mapping[str, Array], name: Callable[[str], str | None], network: str) -> dict[str, Array]:
-    unknown = sorted(key for key in official if name(key) is None)
-    if unknown:
-        raise ModelError(f"not parameters of {network}: {', '.join(unknown)}")
-    return {str(name(key)): value for key, value in official.items()}
+def _cascades(official: Mapping[str, Array], pattern: str) -> int:
+    """Count cascades by the highest index in the names."""
+    found = [re.match(pattern, key) for key in official]
+    return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
-def _crunet_name(key: str) -> str | None:
-    if fused := re.fullmatch(r"cascades\.(\d+)\.mon_convs\.([012])\.(weight|bias)", key):
-        cascade, level, kind = fused.groups()
-        return f"bank.fusers.{int(cascade) - 1}.{_CRUNET_LEVELS[level]}.{kind}"
-    if not (match := re.fullmatch(r"cascades\.(\d+)\.(\w+)\.(?:(.+)\.)?(weight|bias)", key)):
-        return None
-    cascade, module, inner, kind = match.groups()
-    ours = None
-    if inner is None:
-        ours = _CRUNET_LAYERS.get(module)
-    elif module in _CRUNET_2PLUS1 and inner in _PART:
-        ours = f"{_CRUNET_2PLUS1[module]}.{_PART[inner]}"
-    elif module in _CRUNET_UNITS and inner.removeprefix("CRNN_model.") in _RECURRENT:
-        ours = f"{_CRUNET_UNITS[module]}.{_RECURRENT[inner.removeprefix('CRNN_model.')]}"
-    return f"blocks.{cascade}.{ours}.{kind}" if ours else None
-
-
-def _crnn_name(key: str) -> str | None:
-    match = re.fullmatch(r"(?:cascade(\d+)\.)?(.+)\.(weight|bias)", key)
-    if not match:
-        return None
-    cascade, module, kind = match.groups()
-    block = f"blocks.{cascade or 0}"
-    if recurrent := re.fullmatch(r"bcrnn\.CRNN_model\.(i2h|h2h|ih2ih)", module):
-        return f"{block}.recurrent.{_RECURRENT[recurrent[1]]}.{kind}"
-    if layer := re.fullmatch(r"conv([123])_([xh])", module):
-        return f"{block}.layers.{int(layer[1]) - 1}.{'input' if layer[2] == 'x' else 'cascade'}.{kind}"
-    return f"{block}.tail.{kind}" if module == "conv4_x" else None
+def _rename(official: Mapping[str, Array], layers: Mapping[str, str], network: str) -> dict[str, Array]:
+    """Rename weights and biases of `layers`; every one must be there and nothing else."""
+    names = {f"{old}.{kind}": f"{new}.{kind}" for old, new in layers.items() for kind in ("weight", "bias")}
+    unknown, missing = sorted(official.keys() - names.keys()), sorted(names.keys() - official.keys())
+    if unknown or missing or not names:
+        raise ModelError(f"not the parameters of {network}: unknown {unknown}, missing {missing}")
+    return {names[key]: value for key, value in official.items()}

@@ -1,0 +1,78 @@
+"""CRNN-MRI: unrolled convolutional recurrent network for cine (Qin et al., IEEE Trans Med Imaging 2019)."""
+
+from torch import Tensor, nn
+
+from onebreath.networks.conv2plus1d import per_frame
+from onebreath.networks.data_consistency import Kind
+from onebreath.networks.normalise import to_complex, to_planes
+from onebreath.networks.recurrent import RecurrentUnit
+from onebreath.networks.unrolled import Features, UnrolledNetwork
+
+
+class CascadeConv(nn.Module):
+    """``ReLU(W_in x + W_cascade f)`` with f this layer's output in the cascade before (CRNN-i)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.input = nn.Conv2d(channels, channels, 3, padding=1)
+        self.cascade = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, series: Tensor, features: Tensor | None) -> Tensor:
+        """Convolve ``(batch, frame, channel, y, x)``; None stands for zeros."""
+        out = per_frame(self.input, series)
+        if features is None:
+            assert self.cascade.bias is not None
+            return out.add_(self.cascade.bias[:, None, None]).relu_()
+        return out.add_(per_frame(self.cascade, features)).relu_()
+
+
+class CRNNBlock(nn.Module):
+    """A recurrent layer in both directions of time, three layers that see the cascade before, a residual."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.recurrent = RecurrentUnit(2, channels, direction="both")
+        self.layers = nn.ModuleList(CascadeConv(channels) for _ in range(3))
+        self.tail = nn.Conv2d(channels, 2, 3, padding=1)
+
+    def forward(self, image: Tensor, features: Features | None) -> tuple[Tensor, Features]:
+        """Refine ``(batch, frame, y, x)``; there is no normalisation."""
+        planes = to_planes(image)
+        earlier = features if features is not None else [None] * (1 + len(self.layers))
+        outputs = [self.recurrent(planes.to(self.tail.weight.dtype), earlier[0])]
+        for layer, feature in zip(self.layers, earlier[1:], strict=True):
+            outputs.append(layer(outputs[-1], feature))
+        return to_complex(planes + per_frame(self.tail, outputs[-1])), tuple(outputs)
+
+
+class CRNNMRI(UnrolledNetwork):
+    """CRNN-MRI; 1,488,970 parameters by default (the size in the CRUNet-MR paper), 297,794 with shared weights.
+
+    The original is for one coil: that is `kspace` with one coil and `maps` of ones.
+
+    Parameters
+    ----------
+    channels, cascades
+        Width and number of cascades.
+    shared
+        Whether all cascades have the same weights (the original) or each its own.
+    data_consistency, noise_level, checkpointing
+        See `UnrolledNetwork`.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 64,
+        cascades: int = 5,
+        shared: bool = False,
+        data_consistency: Kind = "hard",
+        noise_level: float | None = None,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__(cascades, data_consistency, noise_level, checkpointing, remembered=1)
+        self.blocks = nn.ModuleList(CRNNBlock(channels) for _ in range(1 if shared else cascades))
+
+    def refine(self, index: int, image: Tensor, features: Features | None) -> tuple[Tensor, Features]:
+        """Run the block of cascade `index`."""
+        return self.blocks[index % len(self.blocks)](image, features)

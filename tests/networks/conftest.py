@@ -1,0 +1,31 @@
+"""Random undersampled series for the networks."""
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def scan():
+    """Make ``(kspace, mask, maps)`` of unit-norm maps, kept consistent with the mask."""
+
+    def make(batch=1, frames=3, coils=2, y=10, x=8, dtype=torch.complex64, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        maps = torch.randn(batch, 1, coils, y, x, dtype=dtype, generator=generator)
+        maps = maps / maps.abs().square().sum(2, keepdim=True).sqrt()
+        mask = torch.rand(batch, frames, 1, y, 1, generator=generator) < 0.4
+        mask[..., y // 2, :] = True
+        kspace = torch.randn(batch, frames, coils, y, x, dtype=dtype, generator=generator)
+        return kspace * mask, mask, maps
+
+    return make
+
+
+@pytest.fixture
+def deviation():
+    """Largest difference relative to the largest magnitude of what is wanted."""
+
+    def measure(found, wanted):
+        found, wanted = torch.as_tensor(found), torch.as_tensor(wanted)
+        return float((found - wanted).abs().max() / wanted.abs().max())
+
+    return measure

@@ -1,0 +1,28 @@
+"""The number format of convolutions is chosen by the hardware."""
+
+import pytest
+import torch
+from onebreath.errors import ModelError
+from onebreath.networks.crunet_mr import CRUNetMR
+from onebreath.networks.precision import bfloat16_is_native, compute_dtype
+
+
+def test_cpu_without_bfloat16_units_keeps_single_precision(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    assert not bfloat16_is_native(torch.device("cpu"))
+    network = CRUNetMR(channels=4, cascades=1)
+    assert network.use_precision("auto") == torch.float32
+    with pytest.raises(ModelError, match="precision is 'bfloat16', but cpu has no bfloat16"):
+        network.use_precision("bfloat16")
+
+
+@pytest.mark.parametrize("unit", ["avx512_bf16", "amx_bf16"])
+def test_cpu_with_bfloat16_units_uses_them(monkeypatch, unit):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True}, raising=False)
+    assert compute_dtype("auto", torch.device("cpu")) == torch.bfloat16
+    assert compute_dtype("float32", torch.device("cpu")) == torch.float32
+
+
+def test_unknown_precision_is_named():
+    with pytest.raises(ModelError, match="precision is 'half', expected one of float32, bfloat16, auto"):
+        compute_dtype("half", torch.device("cpu"))
