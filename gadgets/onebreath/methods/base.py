@@ -7,22 +7,21 @@ where a slice is fully sampled and g * sqrt(R) where it is accelerated.
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from array_api_compat import array_namespace
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from onebreath.errors import ConfigError, MethodError
+from onebreath.names import load_named
+from onebreath.mri import Array
 
 if TYPE_CHECKING:
     from onebreath.mri.sampling import Sampling
 
-Array = Any  # numpy, cupy or torch: `mri` and the methods keep to the array API
-Fact = str | int | float
+Fact: TypeAlias = str | int | float
 
 METHODS: dict[str, str] = {
     "zero_filled": "onebreath.methods.zero_filled:ZeroFilled",
@@ -132,6 +131,8 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
+    acs_as_data: ClassVar[bool] = True
+    """Whether embedded calibration lines are given to it as imaging lines too."""
     Parameters: ClassVar[type[MethodParameters]]
     parameters: MethodParameters
 
@@ -153,14 +154,9 @@ def method_class(name: str) -> type[Method]:
     Raises
     ------
     ConfigError
-        If there is no method of this name; the message lists the closest ones.
+        If there is no method of this name; the text lists the nearest ones.
     """
-    if name not in METHODS:
-        close = difflib.get_close_matches(name, METHODS, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(METHODS)}"
-        raise ConfigError(f"there is no reconstruction method {name!r}; {hint}")
-    module, _, attribute = METHODS[name].partition(":")
-    found: type[Method] = getattr(importlib.import_module(module), attribute)
+    found: type[Method] = load_named(METHODS, name, "reconstruction method")
     return found
 
 
@@ -177,3 +173,26 @@ def check_finite(data: SliceData, method: str) -> None:
         bad = int(xp.sum(xp.astype(~xp.isfinite(values), xp.int64)))
         if bad:
             raise MethodError(f"{method}: the {what} hold {bad} samples that are NaN or infinite; check the raw data")
+
+
+def join_sets(images: Array) -> Array:
+    """One image from the images of several map sets: root of the sum of squares, with the phase of the first set.
+
+    Where anatomy folds into the field of view, each set holds one of the layers; a stored image shows them on top of
+    each other, as a conventional reconstruction does.
+
+    Parameters
+    ----------
+    images : (set, frame, y, x) complex
+
+    Returns
+    -------
+    (frame, y, x) complex
+    """
+    if images.shape[0] == 1:
+        return images[0]
+    xp = array_namespace(images)
+    first = xp.abs(images[0])
+    magnitude = xp.sqrt(xp.sum(xp.abs(images) ** 2, axis=0))
+    phase = xp.where(first > 0, images[0] / xp.where(first > 0, first, xp.ones_like(first)), xp.ones_like(images[0]))
+    return magnitude * phase

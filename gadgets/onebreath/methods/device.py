@@ -1,0 +1,85 @@
+"""Where a method computes: numpy on the CPU, or torch on a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from array_api_compat import is_numpy_array, is_torch_array
+
+from onebreath.errors import MethodError
+from onebreath.methods.base import SliceData
+from onebreath.mri import Array
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+
+def place(data: SliceData, device: Device) -> tuple[SliceData, str]:
+    """Move a slice to where it shall be computed.
+
+    `auto` leaves torch and cupy arrays where they are, and takes numpy arrays to the GPU if torch sees one.
+
+    Parameters
+    ----------
+    data
+        The slice, of any array library.
+    device
+        What the configuration asks for.
+
+    Returns
+    -------
+    tuple
+        The slice there, and the words for it ("numpy cpu", "torch cuda:0", ...).
+
+    Raises
+    ------
+    MethodError
+        If `cuda` is asked for and torch is missing or sees no GPU.
+    """
+    if device == "cuda" and not _cuda():
+        raise MethodError("device 'cuda' was asked for, but torch is not installed or sees no CUDA device; use 'auto' or 'cpu'")
+    if device == "cpu" and is_torch_array(data.kspace):
+        data = _moved(data, lambda x: x.to("cpu"))
+    elif is_numpy_array(data.kspace) and (device == "cuda" or (device == "auto" and _cuda())):
+        data = _moved(data, _tensor_on_gpu)
+    elif device == "cuda" and is_torch_array(data.kspace):
+        data = _moved(data, lambda x: x.to("cuda"))
+    library = type(data.kspace).__module__.partition(".")[0]
+    return data, f"{library} {getattr(data.kspace, 'device', 'cpu')}"
+
+
+def back(x: Array, like: Array) -> Array:
+    """`x` as an array of the library and on the device of `like`."""
+    if is_torch_array(x) and is_numpy_array(like):
+        return x.cpu().numpy()
+    return x.to(like.device) if is_torch_array(x) else x
+
+
+def as_numpy(data: SliceData) -> SliceData:
+    """The slice as numpy arrays, for methods that only run on the CPU."""
+    if is_numpy_array(data.kspace):
+        return data
+    return _moved(data, lambda x: x.cpu().numpy() if is_torch_array(x) else x.get())
+
+
+def _moved(data: SliceData, move: Any) -> SliceData:
+    optional = {name: None if value is None else move(value) for name, value in (("acs", data.acs), ("maps", data.maps))}
+    return replace(data, kspace=move(data.kspace), mask=move(data.mask), **optional)
+
+
+def _tensor_on_gpu(x: np.ndarray) -> Array:
+    import torch
+
+    # Arrays from the wire are read-only, which torch does not know; a writable copy avoids undefined behaviour.
+    return torch.asarray(x if x.flags.writeable else x.copy(), device="cuda")
+
+
+def _cuda() -> bool:
+    """Whether torch is there and sees a GPU; importing torch takes seconds, so it is only done if it is installed."""
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
