@@ -7,7 +7,6 @@ axes are a view in C order: nothing is copied. S (set and contrast) and LOC (sli
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import ismrmrd
 import numpy as np
@@ -21,13 +20,6 @@ MAPS_SPACE = 0xFFFF
 
 RO, E1 = 0, 1
 """Places of readout and phase encoding in Gadgetron's sampling description."""
-
-
-class Acs(NamedTuple):
-    """Calibration lines: `lines` (coil, y, x), and the row of the matrix at which the first one lies."""
-
-    lines: NDArray[np.complex64]
-    first: int
 
 
 def kspace_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.complex64]:
@@ -78,38 +70,6 @@ def mask_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.bool_]:
     return lines & (readout >= limits.min) & (readout <= limits.max)
 
 
-def acs_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> Acs | None:
-    """Return the calibration lines of one set and slice, averaged over the frames that have them; None without any.
-
-    The reference may hold fewer sets or slices than the data; then its last one serves.
-
-    Raises
-    ------
-    ScanError
-        If the calibration lines have gaps, or another readout or other channels than the data.
-    """
-    data, ref = recon_data.bits[0].data, recon_data.bits[0].ref
-    if ref is None:
-        return None
-    s, loc = min(s, ref.data.shape[5] - 1), min(loc, ref.data.shape[6] - 1)
-    lines = lines_of(ref, s, loc)
-    kspace = kspace_of(ref, s, loc)
-    rows = np.flatnonzero(lines.any(axis=0))
-    if rows.size == 0:
-        return None
-    if (ref.data.shape[0], ref.data.shape[3]) != (data.data.shape[0], data.data.shape[3]):
-        raise ScanError(
-            f"The calibration lines have {ref.data.shape[0]} samples and {ref.data.shape[3]} channels, the imaging lines "
-            f"{data.data.shape[0]} and {data.data.shape[3]}; they must agree."
-        )
-    if np.any(np.diff(rows) != 1):
-        raise ScanError(f"The calibration lines have gaps: rows {_ranges(rows)} were acquired.")
-    counts = lines[:, rows].sum(axis=0)
-    mean = kspace[:, :, rows].sum(axis=0) / counts[:, None].astype(np.float32)
-    offset = data.sampling.sampling_limits[E1].center - ref.sampling.sampling_limits[E1].center
-    return Acs(mean, int(rows[0]) + offset)
-
-
 def with_maps(recon_data: ReconData, maps: NDArray[np.complex64]) -> ReconData:
     """Return the message with coil maps (place, set, coil, y, x) in a bit of its own, as it crosses the wire.
 
@@ -117,7 +77,7 @@ def with_maps(recon_data: ReconData, maps: NDArray[np.complex64]) -> ReconData:
     """
     _, _, _, _, _, sets, slices = recon_data.bits[0].data.data.shape
     _, n_sets, coils, rows, samples = maps.shape
-    data = maps.reshape(slices, sets, n_sets, coils, rows, samples)[:, :, :, :, None].transpose(5 + 1, 5, 4, 3, 2, 1, 0)
+    data = maps.reshape(slices, sets, n_sets, coils, rows, samples)[:, :, :, :, None].transpose(6, 5, 4, 3, 2, 1, 0)
     header = ismrmrd.AcquisitionHeader()
     header.encoding_space_ref = MAPS_SPACE
     headers = np.full((1, 1, 1, 1, 1), None, dtype=object)
@@ -141,8 +101,3 @@ def maps_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> NDArray[np.compl
 
 def _holds_maps(bit: ReconBit) -> bool:
     return bit.data.headers.size == 1 and bit.data.headers.flat[0].encoding_space_ref == MAPS_SPACE
-
-
-def _ranges(rows: NDArray[np.intp]) -> str:
-    groups = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-    return ", ".join(f"{group[0]}-{group[-1]}" if group.size > 1 else f"{group[0]}" for group in groups)

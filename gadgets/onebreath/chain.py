@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onebreath.errors import ConfigError
+from onebreath.errors import ConfigError, OnebreathError
 from onebreath.gadget import Gadget, Message, gadget_class, parse_properties
 
 QUEUE_LENGTH = 64
@@ -72,7 +73,9 @@ class _Stage:
         self.waiting = 0.0
         self.busy = 0.0
         self.made: queue.Queue[Any] = queue.Queue(QUEUE_LENGTH)
-        self.thread = threading.Thread(target=self._work, args=(incoming,), name=f"onebreath-{gadget.name}", daemon=True)
+        self.thread = threading.Thread(
+            target=self._work, args=(incoming,), name=f"onebreath-{gadget.name}", daemon=True
+        )
         self.thread.start()
 
     def output(self) -> Iterator[Message]:
@@ -95,8 +98,12 @@ class _Stage:
             for message in self.gadget.process(self._timed(incoming)):
                 if not self._put(message):
                     return
-        except BaseException as error:  # noqa: BLE001 - carried to the reader of this stage, who raises it
+        except OnebreathError as error:
             last = _Failure(error)
+        except BaseException as error:
+            self.gadget.log.exception("internal error")
+            text = f"internal error in gadget {self.gadget.name}: {type(error).__name__}: {error}; see the log"
+            last = _Failure(OnebreathError(text))
         finally:
             if self.drain is not None:
                 self._drain()
@@ -167,7 +174,7 @@ def check_order(classes: Sequence[type[Gadget]]) -> None:
     ConfigError
         If not; the text names both gadgets and their messages.
     """
-    for before, cls in zip(classes, classes[1:], strict=False):
+    for before, cls in itertools.pairwise(classes):
         if not set(before.emits) & set(cls.consumes):
             raise ConfigError(
                 f"Gadget '{cls.name}' works on {' or '.join(cls.consumes)}, but '{before.name}' before it makes "

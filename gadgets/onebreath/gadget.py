@@ -1,13 +1,11 @@
 """What a gadget is: it turns an iterator of messages into an iterator of messages.
 
-A gadget is built from the ISMRMRD header and typed properties. To add one, write a subclass of `Gadget` in a file of its
-own, give it a `name` and a `Properties` model, and enter it in `GADGETS`.
+A gadget is built from the ISMRMRD header and typed properties. To add one, write a subclass of `Gadget` in a file of
+its own, give it a `name` and a `Properties` model, and enter it in `GADGETS`.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from onebreath.errors import ConfigError
 from onebreath.header import ScanHeader
+from onebreath.names import did_you_mean, load_named
 
 Message: TypeAlias = (
     "ismrmrd.Acquisition | ismrmrd.Waveform | ismrmrd.Image | AcquisitionBucket | ReconData | ImageArray"
@@ -45,6 +44,9 @@ class Properties(BaseModel):
     debug_folder: str = Field("", description="folder for intermediate arrays; empty: none are written")
 
 
+_AnyProperties: TypeAlias = Properties
+
+
 class Gadget(ABC):
     """One step of the chain.
 
@@ -57,13 +59,13 @@ class Gadget(ABC):
     """
 
     name: ClassVar[str]
-    Properties: ClassVar[type[Properties]] = Properties
+    Properties: ClassVar[type[_AnyProperties]] = Properties
     consumes: ClassVar[tuple[str, ...]] = ()
     """Class names of the messages that this gadget works on; all others pass on untouched."""
     emits: ClassVar[tuple[str, ...]] = ()
     """Class names of the messages that it makes."""
 
-    def __init__(self, header: Any, properties: Properties) -> None:
+    def __init__(self, header: Any, properties: _AnyProperties) -> None:
         self.header = ScanHeader(header)
         self.properties = properties
         self.log = logging.getLogger(f"onebreath.{self.name}")
@@ -81,22 +83,8 @@ def gadget_class(name: str) -> type[Gadget]:
     ConfigError
         If there is no such gadget; the text lists the nearest names.
     """
-    return load_named(GADGETS, name, "gadget")
-
-
-def load_named(table: Mapping[str, str], name: str, kind: str) -> Any:
-    """Import what `table` calls `name`, given there as ``"module:attribute"``.
-
-    Raises
-    ------
-    ConfigError
-        If the table has no such name; the text says what `kind` of thing was looked for and lists the nearest names.
-    """
-    if name not in table:
-        near = difflib.get_close_matches(name, table, n=3) or sorted(table)
-        raise ConfigError(f"There is no {kind} called '{name}'. Did you mean: {', '.join(near)}?")
-    module, attribute = table[name].split(":")
-    return getattr(importlib.import_module(module), attribute)
+    found: type[Gadget] = load_named(GADGETS, name, "gadget")
+    return found
 
 
 def parse_properties(cls: type[Gadget], pairs: Mapping[str, str]) -> Properties:
@@ -115,7 +103,7 @@ def parse_properties(cls: type[Gadget], pairs: Mapping[str, str]) -> Properties:
         If a property is unknown or its text does not fit its type; the text names the gadget and the property.
     """
     try:
-        return cls.Properties(**pairs)
+        return cls.Properties.model_validate(dict(pairs))
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(cls, problem) for problem in error.errors())) from error
 
@@ -125,6 +113,5 @@ def _explain(cls: type[Gadget], problem: Any) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = cls.Properties.model_fields
-        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
-        return f"{where} has no property '{name}'. Did you mean: {', '.join(near)}?"
+        return f"{where} has no property '{name}'. {did_you_mean(name, known)}"
     return f"{where}, property '{name}': value '{problem['input']}' does not fit ({problem['msg']})"

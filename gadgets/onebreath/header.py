@@ -41,7 +41,7 @@ class ScanHeader:
     """
 
     def __init__(self, xml: Any) -> None:
-        self.xml = xml.xml if isinstance(xml, ScanHeader) else xml
+        self.xml: Any = xml.xml if isinstance(xml, ScanHeader) else xml
         if not getattr(self.xml, "encoding", None):
             raise ScanError("The header has no <encoding> section, so the matrix size and field of view are unknown.")
         self.encoding = self.xml.encoding[0]

@@ -1,0 +1,143 @@
+"""`calibrate`: calibration lines become coil maps, which travel with the k-space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, Literal
+
+import numpy as np
+from gadgetron.types import ReconData
+from numpy.typing import NDArray
+from pydantic import Field
+
+from onebreath.acs import Acs, acs_of, calibration_mode, with_reference
+from onebreath.buffers import E1, RO, places, with_maps
+from onebreath.errors import ScanError
+from onebreath.gadget import Gadget, Message, Properties
+from onebreath.mri.coils import inati_maps, walsh_maps
+from onebreath.mri.espirit import espirit
+from onebreath.mri.fourier import ifft2c, resize
+from onebreath.notes import note
+
+
+class CalibrateProperties(Properties):
+    """Properties of `calibrate`."""
+
+    coil_map_algorithm: Literal["espirit", "inati", "walsh", "none"] = Field(
+        "espirit", description="how coil maps are made; none: methods get no maps and combine by root sum of squares"
+    )
+    no_acs: Literal["error", "pass"] = Field(
+        "error", description="without calibration lines: stop with an error, or go on without coil maps"
+    )
+    calibration_size: int = Field(32, ge=8, description="lines and samples around the k-space centre used for the maps")
+    espirit_sets: Literal[1, 2] = Field(1, description="map sets; 2 where the field of view is smaller than the object")
+    espirit_kernel: int = Field(6, ge=3, le=12, description="kernel size of ESPIRiT in samples")
+    espirit_threshold: float = Field(0.001, gt=0, lt=1, description="null-space threshold relative to the first value")
+    espirit_crop: float = Field(0.0, ge=0, lt=1, description="maps are zero where the eigenvalue is lower; 0: nowhere")
+    espirit_soft: bool = Field(False, description="weight the maps smoothly by the eigenvalue instead of cropping them")
+
+
+class Calibrate(Gadget):
+    """ReconData -> ReconData with coil maps."""
+
+    name = "calibrate"
+    Properties: ClassVar[type[Properties]] = CalibrateProperties
+    properties: CalibrateProperties
+    consumes = ("ReconData",)
+    emits = ("ReconData",)
+
+    def process(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Attach coil maps to every slice; other messages pass."""
+        for message in messages:
+            if isinstance(message, ReconData):
+                yield from self._calibrate(message)
+            else:
+                yield message
+
+    def _calibrate(self, recon_data: ReconData) -> Iterator[Message]:
+        mode = calibration_mode(recon_data, self.header)
+        recon_data = with_reference(recon_data)
+        acs = [acs_of(recon_data, s, loc) for s, loc in places(recon_data)]
+        lines = min(0 if found is None else found.lines.shape[1] for found in acs)
+        algorithm = self._algorithm(lines, mode)
+        yield note(
+            self.name,
+            mode=mode,
+            header_mode=self.header.calibration_mode or "not stated",
+            agreement=self._agreement(mode),
+            acs_lines=lines,
+            coil_maps=algorithm,
+        )
+        if algorithm == "none":
+            yield recon_data
+            return
+        maps = [self._maps(found, recon_data) for found in acs if found is not None]
+        yield with_maps(recon_data, np.stack(maps))
+
+    def _algorithm(self, lines: int, mode: str) -> str:
+        if lines > 0 or self.properties.coil_map_algorithm == "none":
+            return self.properties.coil_map_algorithm
+        if self.properties.no_acs == "pass":
+            return "none"
+        claim = self.header.calibration_mode
+        raise ScanError(
+            f"The scan has no calibration lines (ACS): none are flagged, and the imaging lines have no fully sampled "
+            f"centre (sampling found: {mode}{f'; the header says {claim}' if claim else ''}). Acquire ACS lines, or "
+            f"choose a configuration that needs none (Onebreath_Cine_ZeroFilled.xml, Onebreath_Static_ZeroFilled.xml)."
+        )
+
+    def _agreement(self, mode: str) -> str:
+        claim = self.header.calibration_mode
+        accelerated = (self.header.acceleration or 1) > 1
+        if claim is None or claim == mode or (mode == "centre" and claim == "embedded"):
+            return "yes"
+        if mode == "full" and not accelerated:
+            return "yes"
+        self.log.warning("the header's calibration mode is %s, but the lines show %s; the lines are used", claim, mode)
+        return f"no: the header says {claim}, the lines show {mode}; the lines were used"
+
+    def _maps(self, acs: Acs, recon_data: ReconData) -> NDArray[np.complex64]:
+        samples, rows = recon_data.bits[0].data.data.shape[:2]
+        limits = recon_data.bits[0].data.sampling.sampling_limits
+        chosen = self.properties
+        if chosen.coil_map_algorithm == "espirit":
+            maps, _ = espirit(
+                _centre(acs, limits, chosen.calibration_size),
+                (rows, samples),
+                n_sets=chosen.espirit_sets,
+                kernel=chosen.espirit_kernel,
+                threshold=chosen.espirit_threshold,
+                crop=chosen.espirit_crop or None,
+                soft=chosen.espirit_soft,
+            )
+            return np.asarray(maps, np.complex64)
+        images = ifft2c(_windowed(acs, rows))
+        estimate = inati_maps if chosen.coil_map_algorithm == "inati" else walsh_maps
+        return np.asarray(estimate(images), np.complex64)[None]
+
+
+def _centre(acs: Acs, limits: NDArray[np.object_], size: int) -> NDArray[np.complex64]:
+    """Return at most `size` lines and samples that lie symmetrically around the k-space centre.
+
+    An asymmetric echo leaves fewer samples on one side; ESPIRiT needs a block without holes.
+    """
+    centre, first, last = limits[E1].center, acs.first, acs.first + acs.lines.shape[1]
+    half = min(centre - first, last - centre, size // 2)
+    if half * 2 < min(size, acs.lines.shape[1]) // 2:
+        raise ScanError(
+            f"The calibration lines, rows {first} to {last - 1}, do not surround the k-space centre {centre}."
+        )
+    lines = acs.lines[:, centre - half - first : centre + half - first]
+    readout = limits[RO]
+    width = min(readout.center - readout.min, readout.max + 1 - readout.center, size // 2)
+    return lines[:, :, readout.center - width : readout.center + width]
+
+
+def _windowed(acs: Acs, rows: int) -> NDArray[np.complex64]:
+    """Place the lines in the matrix, tapered along y so that the low-resolution images do not ring."""
+    coils, lines, samples = acs.lines.shape
+    window = np.hanning(lines + 2)[1:-1].astype(np.float32)
+    kspace = np.zeros((coils, rows, samples), np.complex64)
+    kspace[:, acs.first : acs.first + lines] = acs.lines * window[:, None]
+    taper = np.asarray(resize(np.hanning(min(samples, 2 * lines)).astype(np.float32), (samples,)))
+    return kspace * taper

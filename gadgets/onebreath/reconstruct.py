@@ -1,0 +1,215 @@
+"""`reconstruct`: k-space and coil maps become images, by the method that the configuration names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from gadgetron.types import ImageArray, ReconData
+from gadgetron.types.recon_data import ReconBuffer
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+
+from onebreath.acs import acs_of, calibration_mode, merge_acs, with_reference
+from onebreath.buffers import E1, RO, kspace_of, maps_of, mask_of, places
+from onebreath.errors import ConfigError, OnebreathError
+from onebreath.gadget import Gadget, Message, Properties
+from onebreath.meta import central_line, image_header, image_meta, write_both, write_facts
+from onebreath.methods.base import Method, Reconstruction, SliceData, method_class
+from onebreath.mri.fourier import fft2c
+from onebreath.mri.partial_fourier import homodyne, pocs
+from onebreath.mri.sampling import Sampling, describe
+from onebreath.notes import note, read_note
+
+GFACTOR_SERIES, SNR_SERIES = 20, 300
+"""Series numbers that Gadgetron gives to g-factor and SNR maps."""
+
+
+class ReconstructProperties(Properties):
+    """Properties of `reconstruct`; every further property is a parameter of the chosen method."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    method: str = Field(description="zero_filled, cg_sense, grappa, unrolled, ...: how images are made")
+    image_series: int = Field(1, ge=0, description="series number of the images")
+    send_out_gfactor: bool = Field(False, description="send the g-factor map too, as series 20")
+    send_out_snr_map: bool = Field(False, description="send the SNR map too, as series 300")
+    snr_units: Literal["transform", "gadgetron"] = Field(
+        "transform",
+        description="transform: noise is 1 fully sampled, g*sqrt(R) accelerated; gadgetron: noise is g, as there",
+    )
+    partial_fourier: Literal["zero_fill", "pocs", "homodyne"] = Field(
+        "zero_fill", description="how the part of k-space beyond partial Fourier and asymmetric echo is filled"
+    )
+    acs_as_data: Literal["auto", "yes", "no"] = Field(
+        "auto", description="whether embedded calibration lines count as data; auto: for all methods but GRAPPA"
+    )
+
+
+class Reconstruct(Gadget):
+    """ReconData -> ImageArray."""
+
+    name = "reconstruct"
+    Properties: ClassVar[type[Properties]] = ReconstructProperties
+    properties: ReconstructProperties
+    consumes = ("ReconData",)
+    emits = ("ImageArray",)
+
+    def __init__(self, header: Any, properties: ReconstructProperties) -> None:
+        super().__init__(header, properties)
+        self.method = make_method(properties)
+        self._notes: dict[str, dict[str, Any]] = {}
+
+    def process(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Reconstruct every slice; notes are kept for the meta of the images, other messages pass."""
+        for message in messages:
+            if isinstance(message, ReconData):
+                yield from self._reconstruct(message)
+                continue
+            written = read_note(message)
+            if written is None:
+                yield message
+            else:
+                self._notes[written[0]] = written[1]
+
+    def _reconstruct(self, recon_data: ReconData) -> Iterator[ImageArray]:
+        recon_data = with_reference(recon_data)
+        buffer = recon_data.bits[0].data
+        results, snr_scales = [], []
+        for s, loc in places(recon_data):
+            data, scale = self._slice(recon_data, s, loc)
+            result = self._apply(data, s, loc)
+            result.facts["snr_scale"] = scale
+            results.append(result)
+            snr_scales.append(scale)
+        facts = {"method": self.method.name, "snr_units": self.properties.snr_units, **results[0].facts}
+        note(self.name, **facts)
+        self._notes[self.name] = facts
+        images = [
+            result.images * (scale if self.properties.snr_units == "gadgetron" else 1)
+            for result, scale in zip(results, snr_scales, strict=True)
+        ]
+        yield self._array(images, buffer, "Image", self.properties.image_series)
+        if self.properties.send_out_gfactor or self.properties.send_out_snr_map:
+            yield from self._noise_maps(results, snr_scales, buffer)
+
+    def _slice(self, recon_data: ReconData, s: int, loc: int) -> tuple[SliceData, float]:
+        """Gather what the method needs, and the factor from the transform's scale to Gadgetron's SNR units."""
+        buffer = recon_data.bits[0].data
+        kspace, mask = kspace_of(buffer, s, loc), mask_of(buffer, s, loc)
+        limits = buffer.sampling.sampling_limits
+        found = describe(mask, limits[E1].center, limits[RO].center, acceleration=self.header.acceleration)
+        scale = gadgetron_scale(found)
+        if self._acs_is_data(recon_data):
+            kspace, mask = merge_acs(kspace, mask, recon_data, s, loc)
+            found = describe(mask, limits[E1].center, limits[RO].center, acceleration=self.header.acceleration)
+        acs = acs_of(recon_data, s, loc)
+        lines, first = (None, 0) if acs is None else acs
+        return SliceData(kspace, mask, lines, first, maps_of(recon_data, s, loc), found), scale
+
+    def _acs_is_data(self, recon_data: ReconData) -> bool:
+        if self.properties.acs_as_data != "auto":
+            return self.properties.acs_as_data == "yes"
+        return self.method.acs_as_data and calibration_mode(recon_data, self.header) == "embedded"
+
+    def _apply(self, data: SliceData, s: int, loc: int) -> Reconstruction:
+        try:
+            result = self.method(data)
+        except OnebreathError as error:
+            raise type(error)(f"slice {loc}, set {s}, method {self.method.name}: {error}") from error
+        result.images = np.asarray(result.images, np.complex64)
+        result.facts |= {
+            "sampling": data.sampling.family,
+            "acceleration": data.sampling.acceleration,
+            "effective_acceleration": round(data.sampling.effective_acceleration, 3),
+            "partial_fourier": self._fill(result, data),
+        }
+        return result
+
+    def _fill(self, result: Reconstruction, data: SliceData) -> str:
+        """Fill the missing side of k-space in place; return what was done."""
+        found = data.sampling
+        if found.partial_fourier >= 1 and not found.asymmetric_echo:
+            return "none needed"
+        part = f"{found.partial_fourier:.3g} of y{', asymmetric echo' if found.asymmetric_echo else ''}"
+        if self.properties.partial_fourier != "zero_fill":
+            fill = pocs if self.properties.partial_fourier == "pocs" else homodyne
+            result.images = fill_images(fill, result.images, found)
+        return f"{self.properties.partial_fourier} ({part})"
+
+    def _noise_maps(
+        self, results: list[Reconstruction], scales: list[float], buffer: ReconBuffer
+    ) -> Iterator[ImageArray]:
+        maps = [result.gfactor for result in results]
+        if any(gfactor is None for gfactor in maps):
+            self.log.warning("method %s gives no g-factor map; none is sent", self.method.name)
+            return
+        frames = buffer.data.shape[4]
+        full = [np.broadcast_to(np.asarray(g, np.float32), (frames, *g.shape[1:])) for g in maps if g is not None]
+        if self.properties.send_out_gfactor:
+            yield self._array(full, buffer, "Gfactor", GFACTOR_SERIES)
+        if self.properties.send_out_snr_map:
+            snr = [
+                np.abs(result.images) * scale / np.maximum(gfactor, 1e-6)
+                for result, scale, gfactor in zip(results, scales, full, strict=True)
+            ]
+            yield self._array(snr, buffer, "SNR_MAP", SNR_SERIES)
+
+    def _array(self, images: list[NDArray[Any]], buffer: ReconBuffer, role: str, series: int) -> ImageArray:
+        """Put the images (frame, y, x) of all places into one message with headers and meta."""
+        samples, rows, _, _, frames, sets, slices = buffer.data.shape
+        stacked = np.stack(images).astype(np.complex64).reshape(slices, sets, frames, 1, 1, rows, samples)
+        headers = np.empty((frames, sets, slices), dtype=object)
+        metas = []
+        for loc, s, n in np.ndindex(slices, sets, frames):
+            lines = buffer.headers[:, 0, n, s, loc]
+            line = central_line(lines, buffer.sampling.sampling_limits[E1].center)
+            headers[n, s, loc] = image_header(line, self.header, buffer.sampling, series)
+            acquired = [header for header in lines if header.number_of_samples > 0]
+            meta = image_meta(line, self.header, buffer.sampling, headers[n, s, loc], acquired)
+            self._describe_role(meta, role)
+            metas.append(meta.serialize())
+        return ImageArray(stacked.transpose(6, 5, 4, 3, 2, 1, 0), headers, metas)
+
+    def _describe_role(self, meta: Any, role: str) -> None:
+        write_both(meta, "GADGETRON_DataRole", role)
+        comment = f"Onebreath {self.method.name}" if role == "Image" else role
+        write_both(meta, "GADGETRON_ImageComment", comment)
+        write_both(meta, "GADGETRON_SeqDescription", f"_GT_Onebreath_{self.method.name}" if role == "Image" else role)
+        if role != "Image":
+            meta["Skip_processing_after_recon"] = "1"
+        write_facts(meta, self._notes)
+
+
+def make_method(properties: ReconstructProperties) -> Method:
+    """Make the method that the properties name, with its parameters among them.
+
+    Raises
+    ------
+    ConfigError
+        If the method or one of its parameters is unknown or does not fit; the text names both.
+    """
+    parameters = dict(properties.model_extra or {})
+    try:
+        return method_class(properties.method)(**parameters)
+    except ConfigError as error:
+        raise ConfigError(f"gadget 'reconstruct': {error}") from error
+
+
+def gadgetron_scale(sampling: Sampling) -> float:
+    """Return the factor from the unitary transform's scale to Gadgetron's SNR units, in which noise is g.
+
+    Gadgetron scales the zero-filled data to unit noise and divides the unfolded image by R: sqrt(y / lines) / R, here
+    with the samples along the readout counted likewise.
+    """
+    first, last = sampling.readout
+    readout = sampling.shape[2] / (last - first + 1) if sampling.shape[2] > 1 else 1.0
+    return math.sqrt(sampling.effective_acceleration * readout) / sampling.acceleration
+
+
+def fill_images(fill: Any, images: NDArray[np.complex64], sampling: Sampling) -> NDArray[np.complex64]:
+    """Apply a partial Fourier method to images (frame, y, x), whose k-space ends where the acquisition ended."""
+    readout = sampling.readout if sampling.shape[2] > 1 else None
+    return np.asarray(fill(fft2c(images), y=sampling.acquired, x=readout), np.complex64)
