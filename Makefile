@@ -1,0 +1,31 @@
+# Commands for a fresh checkout. They make their own virtual environment in .venv; nothing else is needed than Python and pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint bench clean
+
+demo: $(STAMP)  ## simulate a scan, stream it through the chain, leave pictures and a table in demo/
+	$(BIN)/onebreath demo --output demo
+
+test: $(STAMP) lint  ## linters, types and all tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## measure against named peers; tables go to benchmarks/results/
+	$(BIN)/python -m benchmarks
+
+$(STAMP): requirements.txt setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build gadgets/*.egg-info

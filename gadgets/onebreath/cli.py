@@ -1,0 +1,62 @@
+"""The command line: one word per task, each a module of its own that is imported only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from onebreath import __version__
+from onebreath.errors import OnebreathError
+
+COMMANDS = {
+    "replay": ("onebreath.host.replay", "send a raw data file through a configuration and keep the images"),
+    "serve": ("onebreath.host.server", "run the embedded host, and a listener for <connect> nodes"),
+    "configs": ("onebreath.host.configs", "list, show or check configurations"),
+    "inspect": ("onebreath.host.inspect", "say what a raw data file holds, what the chain will do, and what is missing"),
+    "install": ("onebreath.host.install", "link configurations and models into a Gadgetron installation"),
+    "simulate": ("onebreath.simulation.command", "write a simulated scan as an ISMRMRD file"),
+    "demo": ("onebreath.report.demo", "simulate a scan, reconstruct it, and leave pictures and a table"),
+    "models": ("onebreath.zoo.command", "list, show, check, import or export models"),
+}
+"""Module and help text of each command; a module offers ``add_arguments(parser)`` and ``run(args) -> int``."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return 0, or 1 after an error whose text went to standard error."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser(arguments[0] if arguments else None)
+    args = parser.parse_args(arguments)
+    logging.basicConfig(level=args.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+    except (OnebreathError, OSError) as error:
+        print(f"onebreath {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """Make the parser; only the command that is asked for is imported to add its arguments."""
+    parser = argparse.ArgumentParser(prog="onebreath", description="Deep-learning MR reconstruction for Gadgetron.")
+    parser.add_argument("--version", action="version", version=f"onebreath {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, text) in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.add_argument(
+            "--log-level",
+            default=os.environ.get("ONEBREATH_LOG_LEVEL", "WARNING"),
+            choices=["DEBUG", "INFO", "WARNING", "ERROR"],
+            help="how much is logged to standard error (default: %(default)s)",
+        )
+        if name == command:
+            importlib.import_module(module).add_arguments(sub)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
