@@ -10,7 +10,6 @@ from pathlib import Path
 from onebreath.errors import ConfigError
 
 
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(

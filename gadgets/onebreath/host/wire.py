@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
@@ -34,9 +35,8 @@ class Connection(external.Connection):
     Raises
     ------
     ConnectionLost, WireError
-        If they do not come.
-    ConfigError, ScanError
-        If their XML cannot be parsed.
+        If they do not come. Their XML is parsed when first asked for, so that a gadget can report what is wrong
+        with it.
     """
 
     def __init__(self, source: socket.socket | Channel) -> None:
@@ -51,7 +51,7 @@ class Connection(external.Connection):
         connection._set_up(channel, config, header)
         return connection
 
-    def _set_up(self, channel: Channel, config: bytes, header: bytes, parsed: Any = None) -> None:
+    def _set_up(self, channel: Channel, config: bytes, header: bytes) -> None:
         self.channel = channel
         self.socket = channel.stream
         channel.readers = {**DATA_READERS, constants.GADGET_MESSAGE_ERROR: _raise_error}
@@ -59,8 +59,22 @@ class Connection(external.Connection):
         self.writers = [_writer(kind, encoder) for kind, encoder in DATA_ENCODERS]
         self.filters: list[Callable[[Any], bool]] = []
         self.raw_bytes = external.Connection.Struct(config=config, header=header)
-        self.config = parse_config(config)
-        self.header = parse_header(header) if parsed is None else parsed
+
+    @cached_property
+    def config(self) -> Element | None:
+        """The node's ``<configuration>`` element; see `parse_config`."""
+        return parse_config(self.raw_bytes.config)
+
+    @cached_property
+    def header(self) -> Any:
+        """The ISMRMRD header; see `parse_header`."""
+        return parse_header(self.raw_bytes.header)
+
+    def add_writer(
+        self, accepts: Callable[[Any], bool], writer: Callable[..., None], *args: Any, **kwargs: Any
+    ) -> None:
+        """Add a writer; the package's own version stores it in a form that its `send` cannot call."""
+        self.writers.insert(0, (accepts, lambda sink, item: writer(sink, item, *args, **kwargs)))
 
     def _read_item(self) -> tuple[int, Any]:
         return self.channel.read()
@@ -83,7 +97,8 @@ def adopt(connection: external.Connection) -> Connection:
         return connection
     adopted = Connection.__new__(Connection)
     stream = Stream(connection.socket.socket)
-    adopted._set_up(Channel(stream), connection.raw_bytes.config, connection.raw_bytes.header, connection.header)
+    adopted._set_up(Channel(stream), connection.raw_bytes.config, connection.raw_bytes.header)
+    adopted.header = connection.header
     stock_readers = external.Connection._default_readers()
     adopted.readers.update(
         {mid: reader for mid, reader in connection.readers.items() if reader is not stock_readers.get(mid)}

@@ -1,0 +1,67 @@
+"""Targets of external nodes: what ``<execute name="onebreath.host.entry" target="chain" type="python"/>`` starts.
+
+``chain`` runs all gadgets of its ``<configuration>`` in one process; each gadget is also a target of its own, so that
+it can stand alone between Gadgetron's gadgets.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from gadgetron import external
+
+from onebreath.chain import build
+from onebreath.errors import ConnectionLost, OnebreathError
+from onebreath.host.properties import CHAIN_TARGET, steps_of
+from onebreath.host.wire import adopt
+
+log = logging.getLogger("onebreath.entry")
+
+Target = Callable[[external.Connection], None]
+
+
+def run_target(connection: external.Connection, target: str) -> None:
+    """Run the node's gadgets on everything that arrives, and send on what they make.
+
+    Whatever goes wrong is reported to the server as ERROR, after its data have been read to the end.
+
+    Parameters
+    ----------
+    connection
+        As handed over by ``python -m gadgetron``, or one of ours.
+    target
+        ``chain``, or the name of the only gadget.
+    """
+    connection = adopt(connection)
+    try:
+        chain = build(connection.header, steps_of(connection.config, target))
+        for message in chain.run(connection):
+            connection.send(message)
+        connection.drain()
+    except ConnectionLost as error:
+        log.error("the scan ended early: %s", error)
+        connection.socket.abort()
+    except OnebreathError as error:
+        connection.fail(str(error))
+    except Exception as error:
+        log.exception("internal error in target %s", target)
+        connection.fail(f"internal error in {target}: {type(error).__name__}: {error}; see the log of the gadget")
+
+
+def _target(name: str) -> Target:
+    def target(connection: external.Connection) -> None:
+        run_target(connection, name)
+
+    target.__name__ = name
+    target.__doc__ = f"Run {name} as an external node; see `run_target`."
+    return target
+
+
+chain = _target(CHAIN_TARGET)
+prewhiten = _target("prewhiten")
+compress = _target("compress")
+sort = _target("sort")
+calibrate = _target("calibrate")
+reconstruct = _target("reconstruct")
+export = _target("export")
