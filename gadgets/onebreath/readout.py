@@ -49,7 +49,7 @@ class Extent:
         if centre >= samples or sum(ends) >= samples:
             raise ScanError(
                 f"The readout of {describe(header)} makes no sense: {samples} samples, center_sample {centre}, "
-                f"discard_pre {ends[0]}, discard_post {ends[1]}. Convert the raw data again, with the right parameter map."
+                f"discard_pre {ends[0]}, discard_post {ends[1]}. Convert the raw data again with the right parameters."
             )
         return cls(samples, centre, *(reversed(ends) if header.flags & bit(REVERSE) else ends))
 

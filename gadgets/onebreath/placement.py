@@ -1,0 +1,124 @@
+"""Which acquired line goes where: a table, so that sorting, binning and repairing are array arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Entries ``k-space[frame, s, row] += weight * line``; all arrays (entry,).
+
+    Parameters
+    ----------
+    frame, s, row
+        Place: frame (axis N), set and contrast (axis S), row of the matrix (axis E1).
+    line
+        Index of the acquired line.
+    weight
+        Its weight.
+    """
+
+    frame: Ints
+    s: Ints
+    row: Ints
+    line: Ints
+    weight: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return self.line.size
+
+    @classmethod
+    def joined(cls, parts: Sequence[Placement]) -> Placement:
+        """Join tables."""
+        if not parts:
+            none = np.zeros(0, np.int64)
+            return cls(none, none, none, none, np.zeros(0))
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def select(self, entries: NDArray[np.bool_] | Ints) -> Placement:
+        """Return some of the entries."""
+        return Placement(*(getattr(self, field.name)[entries] for field in fields(self)))
+
+    def lines(self, frames: int, sets: int, rows: int) -> NDArray[np.bool_]:
+        """Tell which places (frame, s, row) are filled."""
+        filled = np.zeros((frames, sets, rows), bool)
+        filled[self.frame, self.s, self.row] = True
+        return filled
+
+
+def by_counters(frame: Ints, s: Ints, row: Ints, line: Ints, averages: int) -> tuple[Placement, int]:
+    """Place lines by their counters; lines that share a place are averaged.
+
+    The mean of `averages` lines times the root of their number keeps the standard deviation of whitened noise at 1. All
+    places get that factor, so that rows stay consistent where a line was acquired more or less often.
+
+    Returns
+    -------
+    placement
+        The table.
+    repeated
+        Lines beyond `averages` per place.
+    """
+    places = np.stack([frame, s, row])
+    _, place, counts = np.unique(places, axis=1, return_inverse=True, return_counts=True)
+    place = place.reshape(-1)
+    repeated = int(np.maximum(counts - averages, 0).sum())
+    return Placement(frame, s, row, line, np.sqrt(averages) / counts[place]), repeated
+
+
+def expected_lines(filled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which rows (s, row) every frame should have: those that more than half of the non-empty frames have.
+
+    Rows that a sampling pattern moves from frame to frame are in at most half of them, so they are never missed.
+
+    Parameters
+    ----------
+    filled : (frame, s, row)
+        Places that were acquired.
+    """
+    used = filled.any(axis=(1, 2))
+    return 2 * filled[used].sum(axis=0) > used.sum()
+
+
+def fill_missing(table: Placement, missing: NDArray[np.bool_], cyclic: bool) -> tuple[Placement, int]:
+    """Give missing places (frame, s, row) the lines of the nearest frame that has them.
+
+    Parameters
+    ----------
+    cyclic
+        Whether the last frame is next to the first one, as in a heart beat.
+
+    Returns
+    -------
+    placement
+        The table with the new entries.
+    distance
+        Largest distance in frames over which a line was taken.
+    """
+    frames = len(missing)
+    filled = table.lines(*missing.shape)
+    parts, furthest = [table], 0
+    for frame, s, row in np.argwhere(missing):
+        sources = np.flatnonzero(filled[:, s, row])
+        distance = np.abs(sources - frame)
+        if cyclic:
+            distance = np.minimum(distance, frames - distance)
+        nearest = sources[np.argmin(distance)]
+        copied = table.select((table.frame == nearest) & (table.s == s) & (table.row == row))
+        parts.append(Placement(np.full_like(copied.frame, frame), copied.s, copied.row, copied.line, copied.weight))
+        furthest = max(furthest, int(distance.min()))
+    return Placement.joined(parts), furthest
+
+
+def drop_frames(table: Placement, kept: NDArray[np.bool_]) -> Placement:
+    """Keep some frames (frame,) and number them anew."""
+    number = np.cumsum(kept) - 1
+    stays = table.select(kept[table.frame])
+    return Placement(number[stays.frame], stays.s, stays.row, stays.line, stays.weight)
