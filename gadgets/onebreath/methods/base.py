@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from onebreath.errors import ConfigError, MethodError
 from onebreath.names import load_named
 from onebreath.mri import Array
+from onebreath.mri.coils import phase_factor, rss
 
 if TYPE_CHECKING:
     from onebreath.mri.sampling import Sampling
@@ -191,8 +192,4 @@ def join_sets(images: Array) -> Array:
     """
     if images.shape[0] == 1:
         return images[0]
-    xp = array_namespace(images)
-    first = xp.abs(images[0])
-    magnitude = xp.sqrt(xp.sum(xp.abs(images) ** 2, axis=0))
-    phase = xp.where(first > 0, images[0] / xp.where(first > 0, first, xp.ones_like(first)), xp.ones_like(images[0]))
-    return magnitude * phase
+    return rss(images, 0) * phase_factor(images[0])

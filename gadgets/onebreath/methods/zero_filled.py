@@ -9,6 +9,7 @@ from pydantic import Field
 
 from onebreath.errors import MethodError
 from onebreath.methods.base import Method, MethodParameters, Reconstruction, SliceData, check_finite, join_sets
+from onebreath.mri.coils import rss
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.sense import SenseOperator
 
@@ -47,8 +48,7 @@ class ZeroFilled(Method):
         if data.maps is None or wanted == "rss":
             xp = array_namespace(data.kspace)
             masked = data.kspace * xp.astype(data.mask[:, None], xp.real(data.kspace).dtype)
-            magnitude = xp.sqrt(xp.sum(xp.abs(ifft2c(masked)) ** 2, axis=1))
-            return Reconstruction(xp.astype(magnitude, data.kspace.dtype), facts={"combination": "rss"})
+            return Reconstruction(xp.astype(rss(ifft2c(masked), 1), data.kspace.dtype), facts={"combination": "rss"})
         images = SenseOperator(data.maps, data.mask).adjoint(data.kspace)
         sets = images if images.ndim == 4 else images[None]
         return Reconstruction(join_sets(sets), facts={"combination": "maps"})

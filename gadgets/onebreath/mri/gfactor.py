@@ -12,32 +12,37 @@ from array_api_compat import array_namespace, is_numpy_array
 
 from onebreath.mri import Array
 
+# Columns of the image worked on at once: bounds the memory for masks with many kinds of missing lines.
+_COLUMNS = 32
+
 
 def line_kernel_gfactor(
-    kernels: Mapping[int, np.ndarray],
-    maps: np.ndarray,
-    sources: np.ndarray,
+    kernels: Mapping[tuple[int, int], np.ndarray],
+    kinds: np.ndarray,
     acquired: np.ndarray,
-    filled: np.ndarray,
+    maps: np.ndarray,
     acceleration: float,
 ) -> np.ndarray:
     """g-factor of a reconstruction that fills missing lines from acquired ones, in closed form.
 
     A sample's way into a pixel is its own Fourier component (it stays where it was measured) plus those of the
-    missing lines that it helps to predict. Sources that serve the same relative lines have the same squared weight, so
-    one sum per kind of source suffices, at the ends of the sampled range and beside calibration lines too. Where
-    every source serves all lines this is sqrt(sum_c |u_c|^2) / R with the unmixing coefficients u of F. A. Breuer et
+    missing lines that it helps to predict. Samples that serve lines of the same kinds have the same weight, so one
+    sum per such group suffices, at the ends of the sampled range and beside calibration lines too. Where every
+    source serves the same kinds this is sqrt(sum_c |u_c|^2) / R with the unmixing coefficients u of F. A. Breuer et
     al., "General formulation for quantitative g-factor calculation in GRAPPA reconstructions", Magn Reson Med 62:739
     (2009), eq. 10.
 
     Parameters
     ----------
     kernels
-        For each line distance d (target minus source) the weights (x, target coil, source coil), x in image space.
+        For each kind of missing line and line distance (target minus source) the weights (x, target coil, source
+        coil), with x in image space.
+    kinds : (y,) int
+        Kind of each line that was predicted, -1 for all other lines.
+    acquired : (y,) bool
+        Measured lines.
     maps : (coil, y, x) complex
         Coil maps with sum over coils |map|^2 = 1, or 0 outside the object.
-    sources, acquired, filled : (y,) bool
-        Lines that serve the prediction; all measured lines; lines that were predicted.
     acceleration
         The R to divide out.
 
@@ -45,25 +50,47 @@ def line_kernel_gfactor(
     -------
     (y, x) float32
         1 where a scan is fully sampled, 0 where the maps are 0. The reference is a full scan of the lines that were
-        acquired or filled, so that partial Fourier does not count as noise reduction.
+        acquired or predicted, so that partial Fourier does not count as noise reduction.
     """
+    groups = _served(kernels, kinds, acquired)
+    covered = np.count_nonzero(acquired | (kinds >= 0))
+    columns = [
+        _block_variance({k: w[start : start + _COLUMNS] for k, w in kernels.items()}, groups, maps[..., start : start + _COLUMNS])
+        for start in range(0, maps.shape[-1], _COLUMNS)
+    ]
+    variance = np.concatenate(columns, axis=1)
+    return np.sqrt(variance / (covered * acceleration)).astype(np.float32)
+
+
+def _served(
+    kernels: Mapping[tuple[int, int], np.ndarray], kinds: np.ndarray, acquired: np.ndarray
+) -> dict[tuple[tuple[int, int], ...], int]:
+    """How many acquired lines serve which (kind, distance) pairs."""
+    groups: dict[tuple[tuple[int, int], ...], int] = {}
+    for line in np.flatnonzero(acquired):
+        pairs = tuple(
+            (kind, d) for kind, d in kernels if 0 <= line + d < len(kinds) and kinds[line + d] == kind
+        )
+        groups[pairs] = groups.get(pairs, 0) + 1
+    return groups
+
+
+def _block_variance(
+    kernels: Mapping[tuple[int, int], np.ndarray], groups: Mapping[tuple[tuple[int, int], ...], int], maps: np.ndarray
+) -> np.ndarray:
+    """Sum over the acquired lines and coils of the squared weight in each pixel of some columns (y, x)."""
     ny = maps.shape[1]
     combine = np.conj(maps)
-    position = (np.arange(ny) - ny // 2)[None, :, None]
+    position = (np.arange(ny) - ny // 2)[:, None]
     paths = {
-        d: np.einsum("dyx,xds->syx", combine, weights, optimize=True) * np.exp(2j * np.pi * d * position / ny)
-        for d, weights in kernels.items()
+        (kind, d): np.einsum("dyx,xds->syx", combine, weights, optimize=True) * np.exp(2j * np.pi * d * position / ny)
+        for (kind, d), weights in kernels.items()
     }
-    kinds: dict[tuple[int, ...], int] = {}
-    for line in np.flatnonzero(acquired):
-        served = tuple(d for d in paths if sources[line] and 0 <= line + d < ny and filled[line + d])
-        kinds[served] = kinds.get(served, 0) + 1
     variance = np.zeros(maps.shape[1:])
-    for served, count in kinds.items():
-        total = combine + sum((paths[d] for d in served), np.zeros_like(combine))
+    for pairs, count in groups.items():
+        total = combine + sum((paths[pair] for pair in pairs), np.zeros_like(combine))
         variance += count * np.sum(np.abs(total) ** 2, axis=0)
-    covered = np.count_nonzero(acquired | filled)
-    return np.sqrt(variance / (covered * acceleration)).astype(np.float32)
+    return variance
 
 
 def pseudo_replica(

@@ -1,0 +1,249 @@
+"""GRAPPA on any mask: for each missing sample, weights for whatever was sampled in a window around it.
+
+P. J. Beatty et al., "A method for autocalibrating 2-D accelerated volumetric parallel imaging with clinically practical
+reconstruction times" (ARC), Proc ISMRM 2007, 1749. Weights are solved once per distinct neighbourhood and kept. The
+normal matrix of the calibration is built once for the whole window; each neighbourhood takes its rows and columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from onebreath.errors import MethodError
+from onebreath.methods.base import Fact
+from onebreath.methods.lattice import readout_phases
+from onebreath.mri.fourier import ifft2c
+from onebreath.mri.sampling import Sampling
+
+# Source values gathered at once, in complex numbers: bounds the memory.
+_BLOCK = 1 << 22
+
+
+@dataclass
+class ArcKernels:
+    """Weights by neighbourhood, solved when first met.
+
+    Parameters
+    ----------
+    acs : (coil, ya, x) complex
+        Calibration lines in k-space.
+    window
+        Lines and samples of the neighbourhood, both odd.
+    regularisation
+        Tikhonov: this part of ||A^H A||_F / n is added to the diagonal of the n x n normal matrix A^H A.
+    padded
+        Whether calibration windows may reach beyond the calibration lines, where they hold zeros. It gives more
+        equations, some of them slightly wrong.
+
+    Raises
+    ------
+    MethodError
+        If there are fewer than 2 calibration lines or fewer samples than the window has.
+    """
+
+    acs: np.ndarray
+    window: tuple[int, int]
+    regularisation: float
+    padded: bool
+    _normals: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    _weights: dict[bytes, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lines, samples = self.acs.shape[1:]
+        if lines < 2 or samples < self.window[1]:
+            raise MethodError(
+                f"grappa: the arc kernel needs at least 2 calibration lines of {self.window[1]} samples, "
+                f"there are {lines} of {samples}"
+            )
+
+    @property
+    def patterns(self) -> int:
+        """Number of neighbourhoods met so far."""
+        return len(self._weights)
+
+    def weights(self, pattern: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights for one neighbourhood.
+
+        Parameters
+        ----------
+        pattern : (ky, kx) bool
+            Sampled positions; the centre is not sampled.
+
+        Returns
+        -------
+        used : (ky, kx) bool
+            The positions that serve as sources; the farthest lines are left out if they reach farther than the
+            calibration lines do.
+        weights : (target coil, source coil, position) complex64
+        """
+        key = np.packbits(pattern).tobytes()
+        if key not in self._weights:
+            self._weights[key] = self._solve(pattern)
+        return self._weights[key]
+
+    def _solve(self, pattern: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        coils = self.acs.shape[0]
+        used, (top, bottom) = self._fitting(pattern)
+        normal = self._normal(top, bottom)
+        middle = self.window[0] // 2
+        columns = np.flatnonzero(used[top : bottom + 1].ravel())
+        size = (bottom - top + 1) * self.window[1]
+        sources = (np.arange(coils)[:, None] * size + columns).ravel()
+        centre = np.arange(coils) * size + (middle - top) * self.window[1] + self.window[1] // 2
+        gram = normal[np.ix_(sources, sources)]
+        gram = gram + np.eye(len(sources)) * (self.regularisation * np.linalg.norm(gram) / len(sources))
+        solution = np.linalg.solve(gram, normal[np.ix_(sources, centre)])
+        return used, solution.T.reshape(coils, coils, len(columns)).astype(np.complex64)
+
+    def _fitting(self, pattern: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+        """The pattern without lines beyond the calibration's reach, and the rows of the window it needs."""
+        middle, last = self.window[0] // 2, self.window[0] - 1
+        if self.padded or self.acs.shape[1] > last:
+            return pattern, (0, last)
+        used = pattern.copy()
+        while True:
+            rows = np.append(np.flatnonzero(used.any(axis=1)), middle)
+            top, bottom = int(rows.min()), int(rows.max())
+            if bottom - top < self.acs.shape[1]:
+                return used, (top, bottom)
+            used[top if middle - top > bottom - middle else bottom] = False
+
+    def _normal(self, top: int, bottom: int) -> np.ndarray:
+        """A^H A of the rows top..bottom of the window, columns ordered (coil, y, x)."""
+        if (top, bottom) not in self._normals:
+            ky, kx = bottom - top + 1, self.window[1]
+            acs = self.acs.astype(np.complex128)
+            if self.padded:
+                acs = np.pad(acs, ((0, 0), (self.window[0] // 2,) * 2, (kx // 2,) * 2))
+            windows = sliding_window_view(acs, (ky, kx), axis=(1, 2))
+            matrix = windows.transpose(1, 2, 0, 3, 4).reshape(-1, acs.shape[0] * ky * kx)
+            self._normals[top, bottom] = np.conj(matrix.T) @ matrix
+        return self._normals[top, bottom]
+
+
+@dataclass
+class ArcFiller:
+    """Fills the frames of a scan, each missing sample from its own neighbourhood."""
+
+    kernels: ArcKernels
+    sampling: Sampling
+    _seen: int = 0
+    _unreached: int = 0
+
+    def coil_images(self, kspace: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Coil images (frame, coil, y, x) of frames with one mask (y, x), with the wanted lines (y,) predicted."""
+        targets = self._targets(mask, wanted)
+        groups = neighbourhoods(mask, targets, self.kernels.window)
+        self._seen += int(targets.sum())
+        self._unreached += int(targets.sum()) - sum(len(where) for _, where in groups)
+        return ifft2c(fill(kspace, groups, self.kernels))
+
+    def line_kernels(
+        self, mask: np.ndarray, wanted: np.ndarray
+    ) -> tuple[dict[tuple[int, int], np.ndarray], np.ndarray] | None:
+        """Kernels and kinds for `mri.gfactor.line_kernel_gfactor`, of the middle of the readout; None for 2-D masks."""
+        lines, samples = mask.any(axis=1), mask.any(axis=0)
+        if not np.array_equal(mask, lines[:, None] & samples):
+            return None
+        height, width = self.kernels.window
+        around = sliding_window_view(np.pad(lines, height // 2), height)
+        kinds = np.full(len(lines), -1)
+        by_distance: dict[tuple[int, int], np.ndarray] = {}
+        known: dict[bytes, int] = {}
+        for line in np.flatnonzero(wanted & around.any(axis=1)):
+            kind = known.setdefault(around[line].tobytes(), len(known))
+            kinds[line] = kind
+            if kind == len(known) - 1 and (kind, 0) not in by_distance:
+                by_distance.update(self._by_distance(kind, np.repeat(around[line][:, None], width, axis=1)))
+        return by_distance, kinds
+
+    def facts(self) -> dict[str, Fact]:
+        """Window, number of neighbourhoods, and the part of the missing samples without any neighbour."""
+        size = f"{self.kernels.window[0]} lines x {self.kernels.window[1]} samples"
+        unreached = round(self._unreached / max(self._seen, 1), 4)
+        return {"kernel_size": size, "neighbourhoods": self.kernels.patterns, "left_at_zero": unreached}
+
+    def _targets(self, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Samples to predict (y, x): the wanted lines, and holes in the measured ones, within the sampled readout."""
+        first, last = self.sampling.readout if self.sampling.shape[2] > 1 else (0, mask.shape[1] - 1)
+        readout = np.arange(mask.shape[1])
+        return (wanted | mask.any(axis=1))[:, None] & (readout >= first) & (readout <= last) & ~mask
+
+    def _by_distance(self, kind: int, pattern: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+        """Weights of one neighbourhood of whole lines with the readout in image space."""
+        used, weights = self.kernels.weights(pattern)
+        nx, (height, width) = self.kernels.acs.shape[2], self.kernels.window
+        phases = readout_phases(nx, width)
+        rows = np.flatnonzero(used.any(axis=1))
+        by_line = weights.reshape(*weights.shape[:2], len(rows), width)
+        image = np.einsum("dslw,xw->lxds", by_line, phases, optimize=True).astype(np.complex64)
+        return {(kind, height // 2 - int(row)): image[i] for i, row in enumerate(rows)}
+
+
+def fill(
+    kspace: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]], kernels: ArcKernels
+) -> np.ndarray:
+    """Predict missing samples of frames that share one mask.
+
+    Parameters
+    ----------
+    kspace : (frame, coil, y, x) complex
+        Zero where nothing was acquired.
+    groups
+        Samples to predict, from `neighbourhoods`.
+    kernels
+        Weights; new neighbourhoods are added.
+
+    Returns
+    -------
+    (frame, coil, y, x) complex
+        A copy; measured samples are untouched.
+    """
+    (ky, kx), nx = kernels.window, kspace.shape[3]
+    padded = np.pad(kspace, ((0, 0), (0, 0), (ky // 2,) * 2, (kx // 2,) * 2))
+    stride = padded.shape[-1]
+    flat = padded.reshape(*kspace.shape[:2], -1)
+    out = kspace.copy().reshape(*kspace.shape[:2], -1)
+    for pattern, targets in groups:
+        used, weights = kernels.weights(pattern)
+        rows, columns = np.nonzero(used)
+        base = targets // nx * stride + targets % nx
+        matrix = weights.reshape(weights.shape[0], -1)
+        block = max(1, _BLOCK // (matrix.shape[1] * kspace.shape[0]))
+        for start in range(0, len(targets), block):
+            index = base[start : start + block] + (rows * stride + columns)[:, None]
+            sources = flat[:, :, index].reshape(kspace.shape[0], matrix.shape[1], -1)
+            out[:, :, targets[start : start + block]] = matrix @ sources
+    return out.reshape(kspace.shape)
+
+
+def neighbourhoods(
+    mask: np.ndarray, wanted: np.ndarray, window: tuple[int, int]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Group the wanted samples by what was sampled around them.
+
+    Parameters
+    ----------
+    mask, wanted : (y, x) bool
+        Sampled positions; missing positions to predict.
+    window
+        Lines and samples, both odd.
+
+    Returns
+    -------
+    list of (pattern, targets)
+        Pattern (ky, kx) bool with at least one sampled position, and the flat indices of the samples that have it.
+    """
+    targets = np.flatnonzero(wanted)
+    around = np.pad(mask, [(size // 2,) * 2 for size in window])
+    patterns = sliding_window_view(around, window).reshape(-1, window[0] * window[1])[targets]
+    keys = np.packbits(patterns, axis=1)
+    _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(group.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(group.ravel(), minlength=len(first)))[:-1]
+    members = np.split(targets[order], ends)
+    found = [(patterns[i].reshape(window), m) for i, m in zip(first, members, strict=True)] if len(targets) else []
+    return [(pattern, where) for pattern, where in found if pattern.any()]

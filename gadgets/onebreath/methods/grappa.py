@@ -1,0 +1,259 @@
+"""GRAPPA: which kernel suits the scan, filling the missing lines, coil combination and g-factor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from onebreath.errors import MethodError
+from onebreath.methods import arc, lattice
+from onebreath.methods.base import (
+    Fact,
+    Method,
+    MethodParameters,
+    Reconstruction,
+    SliceData,
+    check_finite,
+    join_sets,
+)
+from onebreath.methods.device import as_numpy, back
+from onebreath.mri.coils import combine, inati_maps, walsh_maps
+from onebreath.mri.fourier import ifft2c
+from onebreath.mri.gfactor import line_kernel_gfactor
+from onebreath.mri.sampling import Sampling
+
+
+class GrappaParameters(MethodParameters):
+    """Parameters of `Grappa`; names that Gadgetron's GRAPPA gadget has mean the same here."""
+
+    kernel: Literal["auto", "uniform", "arc"] = Field(
+        default="auto",
+        description="uniform: one kernel for every R-th line; arc: one per neighbourhood, for any mask; auto: uniform "
+        "where the lines are a lattice and the calibration lines suffice, else arc.",
+    )
+    grappa_kSize_RO: int = Field(default=5, ge=1, description="Kernel size along the readout in samples, odd.")
+    grappa_kSize_E1: int = Field(
+        default=4, ge=2, description="Uniform kernel: sampled lines used; fewer if the calibration lines do not suffice."
+    )
+    grappa_reg_lamda: float = Field(
+        default=0.0005, ge=0, description="Uniform kernel: Tikhonov regularisation, relative to the mean diagonal."
+    )
+    grappa_calib_over_determine_ratio: float = Field(
+        default=45.0, ge=0, description="Uniform kernel: at most so many equations per unknown; 0: all there are."
+    )
+    arc_lines: int = Field(
+        default=0, ge=0, description="Arc: height of the neighbourhood in lines, odd; 0: 2 R + 1, at least 5."
+    )
+    arc_regularisation: float = Field(
+        default=0.01, ge=0, description="Arc: Tikhonov regularisation, relative to ||A^H A||_F / n."
+    )
+    arc_padding: bool = Field(
+        default=False, description="Arc: let calibration windows reach beyond the calibration lines, into zeros."
+    )
+    coil_map_algorithm: Literal["inati", "walsh"] = Field(
+        default="inati", description="Coil maps made of the calibration lines where a slice comes without any."
+    )
+    gfactor: bool = Field(default=True, description="Compute the g-factor map (in closed form).")
+
+    @field_validator("grappa_kSize_RO", "arc_lines")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value and value % 2 == 0:
+            raise ValueError("must be odd")
+        return value
+
+
+class Grappa(Method):
+    """GRAPPA with a uniform or an ARC kernel; measured samples are kept, coils are combined with maps.
+
+    Lines beyond the acquired range are predicted only where the range ends less than R lines before the edge of the
+    matrix; a region left out by partial Fourier stays zero.
+    """
+
+    name = "grappa"
+    Parameters = GrappaParameters
+    parameters: GrappaParameters
+
+    def __call__(self, data: SliceData) -> Reconstruction:
+        """Reconstruct one slice.
+
+        Raises
+        ------
+        MethodError
+            If there are no usable calibration lines, too few of them for the kernel, only one channel, a mask that
+            the kernel cannot serve, or samples that are not finite.
+        """
+        check_finite(data, self.name)
+        like, data = data.kspace, as_numpy(data)
+        acs = _calibration_lines(data)
+        maps = self._own_maps(acs, data) if data.maps is None else data.maps
+        choice = self._choose(data.sampling, acs.shape)
+        filler = self._filler(choice, acs, data.sampling)
+        images = np.zeros((data.kspace.shape[0], *data.kspace.shape[2:]), data.kspace.dtype)
+        gfactors = {}
+        for mask, frames in _frames_by_mask(data):
+            wanted = _wanted_lines(data.sampling, mask)
+            coil_images = filler.coil_images(data.kspace[frames], mask, wanted)
+            images[frames] = join_sets(np.stack([combine(coil_images, one) for one in maps]))
+            if self.parameters.gfactor:
+                gfactors.update(dict.fromkeys(frames, self._gfactor(filler, mask, wanted, maps[0], data.sampling)))
+        facts: dict[str, Fact] = {
+            "kernel": choice.kernel,
+            "kernel_reason": choice.reason,
+            "acs_lines": int(acs.shape[1]),
+            "coil_maps": "given" if data.maps is not None else self.parameters.coil_map_algorithm,
+            **filler.facts(),
+        }
+        gfactor, facts["gfactor"] = _stack_gfactors(gfactors, self.parameters.gfactor)
+        return Reconstruction(back(images, like), gfactor, facts)
+
+    def _choose(self, sampling: Sampling, acs_shape: tuple[int, ...]) -> _Choice:
+        """Decide on a kernel and say why."""
+        p = self.parameters
+        if sampling.family == "full":
+            return _Choice("none", "every line of the acquired range was measured")
+        if p.kernel == "arc":
+            return _Choice("arc", "asked for")
+        if not sampling.uniform:
+            reason = f"the mask is not a lattice of lines (family '{sampling.family}')"
+            if p.kernel == "uniform":
+                raise MethodError(f"grappa: {reason}, which the uniform kernel needs; use kernel 'arc'")
+            return _Choice("arc", reason)
+        lines = lattice.largest_kernel(acs_shape, sampling.acceleration, p.grappa_kSize_E1, p.grappa_kSize_RO)
+        if not lines:
+            shortage = lattice.shortage(acs_shape, sampling.acceleration, p.grappa_kSize_RO)
+            if p.kernel == "uniform":
+                raise MethodError(f"grappa: {shortage}; use kernel 'arc' or acquire more calibration lines")
+            return _Choice("arc", shortage)
+        reason = "asked for" if p.kernel == "uniform" else "the lines are a lattice"
+        if lines < p.grappa_kSize_E1:
+            reason += f"; {lines} source lines instead of {p.grappa_kSize_E1}, as there are {acs_shape[1]} calibration lines"
+        return _Choice("uniform", reason, lines)
+
+    def _filler(self, choice: _Choice, acs: np.ndarray, sampling: Sampling) -> Filler:
+        p = self.parameters
+        if choice.kernel == "uniform":
+            kernel = lattice.calibrate(
+                acs,
+                sampling.acceleration,
+                choice.lines,
+                p.grappa_kSize_RO,
+                p.grappa_reg_lamda,
+                p.grappa_calib_over_determine_ratio,
+            )
+            return lattice.LatticeFiller(kernel, sampling)
+        if choice.kernel == "arc":
+            height = p.arc_lines or max(5, 2 * sampling.acceleration + 1)
+            return arc.ArcFiller(
+                arc.ArcKernels(acs, (height, p.grappa_kSize_RO), p.arc_regularisation, p.arc_padding), sampling
+            )
+        return _NothingMissing()
+
+    def _own_maps(self, acs: np.ndarray, data: SliceData) -> np.ndarray:
+        """Coil maps of the calibration lines, put where they belong in the matrix."""
+        padded = np.zeros(data.kspace.shape[1:], data.kspace.dtype)
+        first = data.acs_first if data.acs is not None else 0
+        padded[:, first : first + acs.shape[1]] = acs
+        estimate = inati_maps if self.parameters.coil_map_algorithm == "inati" else walsh_maps
+        return estimate(ifft2c(padded))[None]
+
+    def _gfactor(
+        self, filler: Filler, mask: np.ndarray, wanted: np.ndarray, maps: np.ndarray, sampling: Sampling
+    ) -> np.ndarray | None:
+        found = filler.line_kernels(mask, wanted)
+        if found is None:
+            return None
+        return line_kernel_gfactor(*found, mask.any(axis=1), maps, sampling.acceleration)
+
+
+class Filler(Protocol):
+    """What fills the missing lines."""
+
+    def coil_images(self, kspace: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Coil images (frame, coil, y, x) of frames with one mask (y, x), with the wanted lines (y,) predicted."""
+
+    def line_kernels(
+        self, mask: np.ndarray, wanted: np.ndarray
+    ) -> tuple[dict[tuple[int, int], np.ndarray], np.ndarray] | None:
+        """Kernels and kinds for `line_kernel_gfactor`; None if the prediction is not one of whole lines."""
+
+    def facts(self) -> dict[str, Fact]:
+        """What was decided and measured."""
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The kernel to use, why, and for the uniform one the number of source lines."""
+
+    kernel: str
+    reason: str
+    lines: int = 0
+
+
+class _NothingMissing:
+    """Fills nothing."""
+
+    def coil_images(self, kspace: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        return ifft2c(kspace)
+
+    def line_kernels(
+        self, mask: np.ndarray, wanted: np.ndarray
+    ) -> tuple[dict[tuple[int, int], np.ndarray], np.ndarray]:
+        return {}, np.full(len(wanted), -1)
+
+    def facts(self) -> dict[str, Fact]:
+        return {}
+
+
+def _calibration_lines(data: SliceData) -> np.ndarray:
+    """The calibration lines, checked; of a fully sampled slice without any, its mean over time."""
+    if data.kspace.shape[1] < 2:
+        raise MethodError("grappa needs at least 2 channels to tell aliased pixels apart, there is 1")
+    if data.acs is None:
+        if data.sampling.family == "full":
+            return data.kspace.mean(axis=0)
+        raise MethodError("grappa needs calibration lines (ACS), and this scan has none; use cg_sense with coil maps")
+    empty = np.flatnonzero(~np.any(data.acs, axis=(0, 2)))
+    if len(empty):
+        raise MethodError(
+            f"grappa: {len(empty)} of {data.acs.shape[1]} calibration lines hold only zeros "
+            f"(first: line {data.acs_first + int(empty[0])} of the matrix)"
+        )
+    return data.acs
+
+
+def _frames_by_mask(data: SliceData) -> list[tuple[np.ndarray, list[int]]]:
+    """Frames that share a mask (y, x), so that they can be reconstructed as one batch; empty frames are left out."""
+    frames, _, ny, nx = data.kspace.shape
+    masks = np.broadcast_to(data.mask, (frames, ny, nx))
+    if not data.sampling.per_frame and not data.sampling.empty_frames:
+        return [(masks[0], list(range(frames)))]
+    groups: dict[bytes, list[int]] = {}
+    for frame in range(frames):
+        if frame not in data.sampling.empty_frames:
+            groups.setdefault(np.packbits(masks[frame]).tobytes(), []).append(frame)
+    return [(masks[members[0]], members) for members in groups.values()]
+
+
+def _wanted_lines(sampling: Sampling, mask: np.ndarray) -> np.ndarray:
+    """Missing lines to predict (y,): those of the acquired range, and on to an edge of the matrix nearer than R lines."""
+    ny, (first, last) = mask.shape[0], sampling.acquired
+    first = 0 if first < sampling.acceleration else first
+    last = ny - 1 if ny - 1 - last < sampling.acceleration else last
+    line = np.arange(ny)
+    return (line >= first) & (line <= last) & ~mask.any(axis=1)
+
+
+def _stack_gfactors(maps: dict[int, np.ndarray | None], asked: bool) -> tuple[np.ndarray | None, str]:
+    """One map for all frames where they share one, else one per frame; and the words for it."""
+    if not asked:
+        return None, "not asked for"
+    found = [maps[frame] for frame in sorted(maps)]
+    if any(one is None for one in found):
+        return None, "none: the mask depends on the readout"
+    if all(one is found[0] for one in found):
+        return np.stack(found[:1]), "closed form"  # type: ignore[arg-type]
+    return np.stack(found), "closed form, per frame"  # type: ignore[arg-type]

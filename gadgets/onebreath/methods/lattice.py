@@ -1,0 +1,216 @@
+"""GRAPPA with one kernel for a lattice of lines: every R-th line sampled, calibration lines aside.
+
+M. A. Griswold et al., "Generalized autocalibrating partially parallel acquisitions (GRAPPA)", Magn Reson Med 47:1202
+(2002). Weights are applied with the readout in image space, where the kernel's readout part is a product; the phase
+encoding stays in k-space, so that measured lines stay as they are and nothing wraps around from the other edge.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from onebreath.methods.base import Fact
+from onebreath.mri.fourier import fftc, ifftc
+from onebreath.mri.sampling import Sampling
+
+# Fewer equations per unknown than this and the weights follow the noise of the calibration lines.
+_LEAST_OVERDETERMINED = 2.0
+
+
+@dataclass(frozen=True)
+class LatticeKernel:
+    """Weights for the R - 1 missing lines between two sampled ones.
+
+    Attributes
+    ----------
+    weights : (x, missing line, target coil, source coil, source line) complex64
+        With x in image space; source line j lies (j - before) R lines after the sampled line below the target.
+    acceleration
+        R, the distance of the sampled lines.
+    width
+        Kernel size along the readout in samples.
+    equations
+        Equations per unknown of the calibration.
+    """
+
+    weights: np.ndarray
+    acceleration: int
+    width: int
+    equations: float
+
+    @property
+    def lines(self) -> int:
+        """Number of source lines."""
+        return int(self.weights.shape[-1])
+
+    @property
+    def before(self) -> int:
+        """Number of source lines before the sampled line just below the target."""
+        return (self.lines - 1) // 2
+
+    def fill(self, hybrid: np.ndarray, sampled: np.ndarray, wanted: np.ndarray, offset: int) -> np.ndarray:
+        """Predict missing lines.
+
+        Parameters
+        ----------
+        hybrid : (frame, coil, y, x) complex
+            Frames with the same lattice, y in k-space, x in image space.
+        sampled, wanted : (y,) bool
+            Lines that were measured; lines that shall be predicted.
+        offset
+            The lattice is offset + n R.
+
+        Returns
+        -------
+        (frame, coil, y, x) complex
+            A copy with the wanted lines filled, all others untouched.
+        """
+        frames, coils, ny, nx = hybrid.shape
+        step, behind = self.acceleration, self.lines - 1 - self.before
+        lattice = np.arange(offset - step * (self.before + 1), ny + step * (behind + 1), step)
+        inside = (lattice >= 0) & (lattice < ny)
+        inside[inside] = sampled[lattice[inside]]
+        lines = np.zeros((frames, coils, len(lattice), nx), hybrid.dtype)
+        lines[:, :, inside] = hybrid[:, :, lattice[inside]]
+
+        windows = sliding_window_view(lines, self.lines, axis=2)  # frame, coil, base, x, source line
+        bases = lattice[self.before : len(lattice) - behind]
+        sources = windows.transpose(3, 1, 4, 0, 2).reshape(nx, coils * self.lines, frames * len(bases))
+        matrix = self.weights.reshape(nx, (step - 1) * coils, coils * self.lines)
+        predicted = (matrix @ sources).reshape(nx, step - 1, coils, frames, len(bases))
+
+        out = hybrid.copy()
+        for missing in range(1, step):
+            target = bases + missing
+            use = (target >= 0) & (target < ny)
+            use[use] = wanted[target[use]]
+            out[:, :, target[use]] = predicted[:, missing - 1, :, :, use].transpose(3, 2, 0, 1)
+        return out
+
+    def by_distance(self) -> dict[tuple[int, int], np.ndarray]:
+        """The weights as `mri.gfactor.line_kernel_gfactor` wants them: (kind, distance) -> (x, target, source)."""
+        return {
+            (missing, missing - (j - self.before) * self.acceleration): self.weights[:, missing - 1, :, :, j]
+            for missing in range(1, self.acceleration)
+            for j in range(self.lines)
+        }
+
+    def kinds(self, wanted: np.ndarray, offset: int) -> np.ndarray:
+        """Kind of each wanted line (its distance to the sampled line below), -1 for the others."""
+        return np.where(wanted, (np.arange(len(wanted)) - offset) % self.acceleration, -1)
+
+
+@dataclass(frozen=True)
+class LatticeFiller:
+    """Fills the frames of a scan with one kernel."""
+
+    kernel: LatticeKernel
+    sampling: Sampling
+
+    def coil_images(self, kspace: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Coil images (frame, coil, y, x) of frames with one mask (y, x), with the wanted lines (y,) predicted."""
+        lines = mask.any(axis=1)
+        filled = self.kernel.fill(ifftc(kspace, -1), lines, wanted, self._offset(lines))
+        if self.sampling.asymmetric_echo:
+            # The part of the readout that the echo left out stays out, in predicted lines as in measured ones.
+            filled = ifftc(fftc(filled, -1) * mask.any(axis=0), -1)
+        return ifftc(filled, -2)
+
+    def line_kernels(
+        self, mask: np.ndarray, wanted: np.ndarray
+    ) -> tuple[dict[tuple[int, int], np.ndarray], np.ndarray]:
+        """Kernels and kinds for `mri.gfactor.line_kernel_gfactor`."""
+        return self.kernel.by_distance(), self.kernel.kinds(wanted, self._offset(mask.any(axis=1)))
+
+    def facts(self) -> dict[str, Fact]:
+        """Kernel size and how well the calibration determined it."""
+        size = f"{self.kernel.lines} lines x {self.kernel.width} samples"
+        return {"kernel_size": size, "equations_per_unknown": round(self.kernel.equations, 2)}
+
+    def _offset(self, lines: np.ndarray) -> int:
+        """Offset of this frame's lattice: the one of which no line of the acquired range is missing."""
+        first, last = self.sampling.acquired
+        step = self.sampling.acceleration
+        candidates = [o for o in range(step) if lines[first : last + 1][(o - first) % step :: step].all()]
+        outside = lines.copy()
+        if self.sampling.acs is not None:
+            outside[self.sampling.acs[0] : self.sampling.acs[1] + 1] = False
+        return max(candidates, key=lambda o: int(outside[o::step].sum()))
+
+
+def largest_kernel(acs_shape: tuple[int, ...], acceleration: int, lines: int, width: int) -> int:
+    """Largest number of source lines, at most `lines`, that the calibration lines can determine; 0 if not even 2.
+
+    Parameters
+    ----------
+    acs_shape
+        (coil, ya, x) of the calibration lines.
+    acceleration
+        R.
+    lines, width
+        Wanted kernel size along y (in sampled lines) and x.
+    """
+    coils, present, nx = acs_shape
+    for n in range(lines, 1, -1):
+        positions = max(present - (n - 1) * acceleration, 0) * max(nx - width + 1, 0)
+        if positions >= _LEAST_OVERDETERMINED * coils * n * width:
+            return n
+    return 0
+
+
+def shortage(acs_shape: tuple[int, ...], acceleration: int, width: int) -> str:
+    """Say how many calibration lines a uniform kernel of 2 source lines needs, and how many there are."""
+    coils, present, nx = acs_shape
+    rows = math.ceil(_LEAST_OVERDETERMINED * coils * 2 * width / max(nx - width + 1, 1))
+    return (
+        f"a uniform kernel at R = {acceleration} with {coils} channels needs at least {acceleration + rows} "
+        f"calibration lines, there are {present}"
+    )
+
+
+def calibrate(
+    acs: np.ndarray, acceleration: int, lines: int, width: int, regularisation: float, overdetermined: float
+) -> LatticeKernel:
+    """Solve for the weights on the calibration lines.
+
+    Parameters
+    ----------
+    acs : (coil, ya, x) complex
+        Calibration lines in k-space.
+    acceleration
+        R.
+    lines, width
+        Kernel size along y (in sampled lines) and x (in samples, odd).
+    regularisation
+        Tikhonov: this part of the mean diagonal element of the normal matrix is added to its diagonal.
+    overdetermined
+        Use at most so many equations per unknown, those nearest the centre of the readout; 0 uses all.
+    """
+    coils, present, nx = acs.shape
+    before, rows, unknowns = (lines - 1) // 2, present - (lines - 1) * acceleration, coils * lines * width
+    samples = nx - width + 1
+    if overdetermined > 0:
+        samples = min(samples, math.ceil(overdetermined * unknowns / rows))
+    first = (nx - width + 1 - samples) // 2
+    windows = sliding_window_view(acs.astype(np.complex128), width, axis=2)[:, :, first : first + samples]
+    sources = np.stack([windows[:, j * acceleration : j * acceleration + rows] for j in range(lines)])
+    matrix = sources.transpose(2, 3, 1, 0, 4).reshape(rows * samples, unknowns)
+    start = before * acceleration
+    targets = np.stack([windows[:, start + m : start + m + rows, :, width // 2] for m in range(1, acceleration)])
+    right = targets.transpose(2, 3, 0, 1).reshape(rows * samples, (acceleration - 1) * coils)
+
+    normal = np.conj(matrix.T) @ matrix
+    normal += np.eye(unknowns) * (regularisation * np.trace(normal).real / unknowns)
+    solution = np.linalg.solve(normal, np.conj(matrix.T) @ right)
+    weights = solution.reshape(coils, lines, width, acceleration - 1, coils)
+    image_weights = np.einsum("slwmd,xw->xmdsl", weights, readout_phases(nx, width), optimize=True)
+    return LatticeKernel(image_weights.astype(np.complex64), acceleration, width, rows * samples / unknowns)
+
+
+def readout_phases(nx: int, width: int) -> np.ndarray:
+    """What a kernel of `width` samples along the readout becomes in image space: phases (x, sample)."""
+    return np.exp(-2j * np.pi * np.outer(np.arange(nx) - nx // 2, np.arange(width) - width // 2) / nx)
