@@ -244,7 +244,7 @@ def _complete(placed: Placed, policy: str, cyclic: bool, rows: int) -> Placed:
         placed.data, distance = fill_missing(placed.data, missing, cyclic)
         placed.facts["incomplete_frames_policy"] = f"fill (from up to {distance} frames away)"
         return placed
-    kept: Bools = ~incomplete if policy == "drop" else filled.any(axis=(1, 2))
+    kept = np.asarray(~incomplete if policy == "drop" else filled.any(axis=(1, 2)))
     if not kept.any():
         raise ScanError("Every frame lacks lines. Set incomplete_phases of gadget 'sort' to keep or fill.")
     placed.facts["incomplete_frames_policy"] = policy

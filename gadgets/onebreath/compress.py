@@ -1,0 +1,155 @@
+"""Gadget: coil compression. Acquisition -> Acquisition with fewer channels, whose noise stays white."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import ismrmrd
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from onebreath import gadget
+from onebreath.errors import ScanError
+from onebreath.gadget import Gadget, Message
+from onebreath.lines import CALIBRATION, CALIBRATION_AND_IMAGING, SIDE_BITS, bit, changed, describe, header_of
+from onebreath.mri.coils import apply_channel_matrix, gcc_matrices, principal_components
+from onebreath.notes import note
+from onebreath.readout import Line
+
+_CALIBRATION_BITS = bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING)
+
+
+class CompressProperties(gadget.Properties):
+    """Properties of `compress`."""
+
+    mode: Literal["pca", "gcc"] = Field(
+        "pca",
+        description="pca: principal components; gcc: geometric, one matrix per readout position (a fixed number "
+        "of channels holds more signal, at a higher cost)",
+    )
+    upstream_coil_compression_num_modesKept: int = Field(0, ge=0, description="channels to keep; 0: by the threshold")  # noqa: N815
+    upstream_coil_compression_thres: float = Field(
+        0.002, lt=1, description="keep channels with at least this part of the first one's energy; 0 or less: all"
+    )
+    calibration_lines: int = Field(24, ge=1, description="calibration rows of a slice to wait for")
+    max_buffered: int = Field(512, ge=1, description="lines of a slice to hold back at most until it is calibrated")
+
+
+@dataclass
+class _Slice:
+    """What is known of one slice: lines held back, then how to compress."""
+
+    held: list[ismrmrd.Acquisition] = field(default_factory=list)
+    flagged: list[Line] = field(default_factory=list)
+    central: list[Line] = field(default_factory=list)
+    rows: set[int] = field(default_factory=set)
+    compress: Callable[[Line], Line] | None = None
+
+
+class Compress(Gadget):
+    """Compress the channels of every slice by a matrix with orthonormal rows: whitened noise stays white.
+
+    The matrix of a slice is found from its calibration lines and those near the k-space centre. Its lines are held back
+    until `calibration_lines` such rows, or `max_buffered` lines in all, have arrived.
+    """
+
+    name = "compress"
+    Properties = CompressProperties
+    consumes = ("Acquisition",)
+    emits = ("Acquisition",)
+    properties: CompressProperties
+
+    def __init__(self, header: Any, properties: CompressProperties) -> None:
+        super().__init__(header, properties)
+        self._slices: dict[int, _Slice] = {}
+        self._channels = 0
+        self._kept: list[int] = []
+        self._energy = 1.0
+        centre = self.header.centre_line
+        self._centre = self.header.encoded_matrix.y // 2 if centre is None else centre
+
+    def process(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Compress imaging and calibration lines; everything else passes on."""
+        for message in messages:
+            if isinstance(message, ismrmrd.Acquisition) and not header_of(message).flags & SIDE_BITS:
+                yield from self._take(message)
+            else:
+                yield message
+        for state in self._slices.values():
+            if state.compress is None:
+                yield from self._calibrate(state)
+
+    def _take(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
+        header, data = header_of(line), line.data
+        if not self._channels:
+            self._channels = len(data)
+            if 0 < self._channels <= self.properties.upstream_coil_compression_num_modesKept:
+                yield note(self.name, mode="none", channels=self._channels, channels_kept=self._channels)
+        if len(data) != self._channels:
+            raise ScanError(
+                f"The number of channels changes within the scan: {describe(header)} has {len(data)}, the lines "
+                f"before it have {self._channels}."
+            )
+        if self._channels <= self.properties.upstream_coil_compression_num_modesKept:
+            yield line
+            return
+        state = self._slices.setdefault(header.idx.slice, _Slice())
+        if state.compress is not None:
+            yield changed(line, state.compress(data))
+            return
+        state.held.append(line)
+        row = header.idx.kspace_encode_step_1
+        if header.flags & _CALIBRATION_BITS:
+            state.flagged.append(data)
+            state.rows.add(row)
+        elif 2 * abs(row - self._centre) < self.properties.calibration_lines:
+            state.central.append(data)
+            state.rows.add(row)
+        if len(state.rows) >= self.properties.calibration_lines or len(state.held) >= self.properties.max_buffered:
+            yield from self._calibrate(state)
+
+    def _calibrate(self, state: _Slice) -> Iterator[Message]:
+        """Find a slice's matrix, and let its lines go."""
+        lines, source = state.flagged + state.central, "calibration lines" if state.flagged else "central lines"
+        if not lines:
+            lines, source = [held.data for held in state.held], "first lines"
+        widths = [line.shape[1] for line in lines]
+        calibration = np.stack([line for line in lines if line.shape[1] == max(widths)], axis=1)
+        matrix, energy = principal_components(calibration)
+        kept = self._count(energy)
+        held_energy = float(energy[:kept].sum() / energy.sum()) if energy.sum() > 0 else 1.0
+        if self.properties.mode == "gcc":
+            matrices = gcc_matrices(calibration, kept)
+            compressed = np.asarray(apply_channel_matrix(matrices, calibration, 0))
+            held_energy = float(np.linalg.norm(compressed) ** 2 / max(np.linalg.norm(calibration) ** 2, 1e-30))
+            state.compress = lambda line: np.asarray(apply_channel_matrix(matrices, line, 0))
+        else:
+            rows = np.ascontiguousarray(matrix[:kept])
+            state.compress = lambda line: rows @ line
+        self._kept.append(kept)
+        self._energy = min(self._energy, held_energy)
+        yield note(
+            self.name,
+            mode=self.properties.mode,
+            channels=self._channels,
+            channels_kept=f"{min(self._kept)}..{max(self._kept)}" if len(set(self._kept)) > 1 else kept,
+            energy_kept=round(self._energy, 6),
+            slices=len(self._kept),
+            source=source,
+        )
+        for line in state.held:
+            yield changed(line, state.compress(line.data))
+        state.held, state.flagged, state.central = [], [], []
+
+    def _count(self, energy: NDArray[np.float32]) -> int:
+        """Channels to keep; `energy` (coil,) falls."""
+        fixed, part = (
+            self.properties.upstream_coil_compression_num_modesKept,
+            self.properties.upstream_coil_compression_thres,
+        )
+        if fixed:
+            return fixed
+        return len(energy) if part <= 0 else max(1, int((energy >= part * energy[0]).sum()))
