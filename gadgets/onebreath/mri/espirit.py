@@ -1,0 +1,122 @@
+"""Coil maps from calibration lines by ESPIRiT.
+
+M. Uecker et al., "ESPIRiT: an eigenvalue approach to autocalibrating parallel MRI: where SENSE meets GRAPPA", Magn
+Reson Med 71:990 (2014). The weight curve of soft maps is that of the BART toolbox.
+"""
+
+import math
+
+from array_api_compat import array_namespace, device
+
+from onebreath.errors import ScanError
+from onebreath.mri import Array
+from onebreath.mri.coils import dominant_eigenvectors, with_reference_phase
+
+# Pixels x coil x coil entries worked on at once: they stay in the cache, and 64 channels do not fill the memory.
+_BLOCK = 1 << 20
+
+
+def espirit(
+    acs: Array,
+    shape: tuple[int, int],
+    n_sets: int = 1,
+    kernel: int = 6,
+    threshold: float = 0.001,
+    crop: float | None = 0.8,
+    soft: bool = False,
+) -> tuple[Array, Array]:
+    """Coil maps at every pixel from the signal space of the calibration data.
+
+    Parameters
+    ----------
+    acs
+        Calibration k-space ``(coil, ya, xa)``, whitened, with the k-space centre inside.
+    shape
+        ``(y, x)`` of the maps.
+    n_sets
+        Number of map sets; 2 where the object is larger than the field of view.
+    kernel
+        Side of the square k-space window in samples.
+    threshold
+        Signal space: eigenvalues of the calibration Gram matrix above this part of the largest one. (Programs that
+        cut singular values at t have ``threshold = t**2``.)
+    crop
+        Maps are set to zero where their eigenvalue is not above this; None keeps them everywhere.
+    soft
+        Weight the maps by a smooth curve of the eigenvalue around `crop` instead of cutting them.
+
+    Returns
+    -------
+    maps
+        ``(set, coil, y, x)``; before cropping sum over coils ``|S|^2 = 1``; phase convention of `coils`.
+    eigenvalues
+        ``(set, y, x)`` real, 1 where the calibration data support a map fully; not cropped.
+
+    Raises
+    ------
+    ScanError
+        Fewer calibration lines or samples than the kernel, or no signal in them.
+    """
+    xp = array_namespace(acs)
+    coils = acs.shape[0]
+    if acs.ndim != 3 or min(acs.shape[1:]) < kernel:
+        raise ScanError(
+            f"ESPIRiT with a {kernel}x{kernel} kernel cannot calibrate on (coil, y, x) = {tuple(acs.shape)} samples. "
+            "Acquire more calibration lines or use a smaller kernel."
+        )
+    if not 1 <= n_sets <= coils:
+        raise ValueError(f"cannot compute {n_sets} map sets of {coils} coils")
+    correlation = _signal_correlation(acs, kernel, threshold)
+    rows = max(1, _BLOCK // (shape[1] * coils * coils))
+    harmonics_y, harmonics_x = (_harmonics(n, kernel, acs) for n in shape)
+    # The matrix of a pixel is a short Fourier series: x first for all lags in y, then block by block over the rows.
+    partial = xp.permute_dims(xp.tensordot(correlation, harmonics_x, axes=((3,), (1,))), (2, 3, 0, 1))
+    partial = xp.reshape(partial, (2 * kernel - 1, -1))
+    vectors, values = [], []
+    for first in range(0, shape[0], rows):
+        matrices = harmonics_y[first : first + rows] @ partial
+        block = dominant_eigenvectors(xp.reshape(matrices, (-1, shape[1], coils, coils)), n_sets)
+        vectors.append(block[0])
+        values.append(block[1])
+    maps = xp.permute_dims(xp.concat(vectors, axis=0), (3, 2, 0, 1))
+    eigenvalues = xp.permute_dims(xp.concat(values, axis=0), (2, 0, 1))
+    weight = _weight(eigenvalues, crop, soft)
+    return with_reference_phase(maps, acs) * weight[:, None], eigenvalues
+
+
+def _signal_correlation(acs: Array, kernel: int, threshold: float) -> Array:
+    """Projector onto the signal space summed over equal lags, ``(coil, coil, 2 kernel - 1, 2 kernel - 1)``."""
+    xp = array_namespace(acs)
+    coils, span_y, span_x = acs.shape[0], acs.shape[1] - kernel + 1, acs.shape[2] - kernel + 1
+    offsets = [(i, j) for i in range(kernel) for j in range(kernel)]
+    windows = xp.reshape(
+        xp.stack([acs[:, i : i + span_y, j : j + span_x] for i, j in offsets]), (len(offsets) * coils, -1)
+    )
+    values, vectors = xp.linalg.eigh(windows @ xp.conj(windows.T))
+    if not float(values[-1]) > 0 or not math.isfinite(float(values[-1])):
+        raise ScanError("The calibration lines hold no signal (all zero, NaN or Inf), so no coil maps can be computed.")
+    signal = vectors[:, values > threshold * values[-1]]
+    projector = xp.reshape(signal @ xp.conj(signal.T), (kernel, kernel, coils, kernel, kernel, coils))
+    by_lag = xp.zeros((2 * kernel - 1, 2 * kernel - 1, coils, coils), dtype=acs.dtype, device=device(acs))
+    for i, j in offsets:
+        lags = (slice(kernel - 1 - i, 2 * kernel - 1 - i), slice(kernel - 1 - j, 2 * kernel - 1 - j))
+        by_lag[lags] += xp.permute_dims(projector[i, j], (1, 2, 0, 3))
+    return xp.permute_dims(by_lag, (2, 3, 0, 1)) / kernel**2
+
+
+def _harmonics(size: int, kernel: int, like: Array) -> Array:
+    """``exp(-2 pi i p l / size)`` for pixels p about the centre and lags l, ``(size, 2 kernel - 1)``."""
+    xp = array_namespace(like)
+    pixel = xp.arange(size, dtype=xp.float64, device=device(like)) - size // 2
+    lag = xp.arange(1 - kernel, kernel, dtype=xp.float64, device=device(like))
+    return xp.astype(xp.exp(-2j * math.pi / size * xp.astype(pixel[:, None] * lag, xp.complex128)), like.dtype)
+
+
+def _weight(eigenvalues: Array, crop: float | None, soft: bool) -> Array:
+    xp = array_namespace(eigenvalues)
+    if crop is None:
+        return xp.ones_like(eigenvalues)
+    if not soft:
+        return xp.astype(eigenvalues > crop, eigenvalues.dtype)
+    t = xp.clip((xp.sqrt(xp.clip(eigenvalues, 0.0, None)) - crop) / (1 - crop), -1.0, 1.0)
+    return 0.5 + t / (1 + t**2)

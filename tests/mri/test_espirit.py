@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from onebreath.errors import ScanError
+from onebreath.mri.coils import pca_matrix
+from onebreath.mri.espirit import espirit
+from onebreath.mri.fourier import resize
+from tests.helpers import as_numpy, complex_normal, nrmse, same_library
+
+
+def angle_error(maps, expected, where):
+    """``1 - |sum conj(a) b|`` on the pixels `where`: blind to a phase per pixel."""
+    return 1 - np.abs(np.sum(maps.conj() * expected, axis=0))[where]
+
+
+def projector(maps):
+    """Projector onto the span of the sets at each pixel, from maps (set, coil, y, x)."""
+    pixelwise = maps.transpose(2, 3, 1, 0)
+    return pixelwise @ pixelwise.conj().swapaxes(-1, -2)
+
+
+def test_one_set_equals_bart(shared, backend):
+    golden = np.load(shared / "golden/bart_ecalib.npz")
+    kspace, expected = golden["in/kspace"], golden["out/maps_m1"]
+    maps, eigenvalues = espirit(backend(resize(kspace, (24, 24))), kspace.shape[1:])
+    assert same_library(maps, backend(kspace))
+    maps, eigenvalues = as_numpy(maps), as_numpy(eigenvalues)
+    assert maps.dtype == np.complex64 and eigenvalues.dtype == np.float32
+    support, expected_support = np.abs(maps[0]).sum(0) > 0, np.abs(expected).sum(0) > 0
+    assert np.mean(support == expected_support) >= 0.98
+    error = angle_error(maps[0], expected, golden["in/object_mask"] & support & expected_support)
+    assert error.mean() <= 1e-3 and error.max() <= 2e-2
+    # Outside the object the reference's 30 iterations for one map have not converged; those for two maps have.
+    assert np.max(np.abs(eigenvalues[0] - golden["out/eig_m1"])[golden["in/object_mask"]]) <= 1e-5
+    assert np.max(np.abs(eigenvalues[0] - golden["out/eig_m2"][0])) <= 1e-2
+
+
+def test_phase_convention_equals_bart_up_to_one_factor(shared):
+    golden = np.load(shared / "golden/bart_ecalib.npz")
+    acs = resize(golden["in/kspace"], (24, 24))
+    maps = espirit(acs, (96, 96))[0][0]
+    principal = np.tensordot(pca_matrix(acs, 1)[0], maps, 1)
+    assert np.max(np.abs(principal.imag)) < 1e-5 and principal.real.min() > -1e-5
+    both = golden["in/object_mask"] & (np.abs(golden["out/maps_m1"]).sum(0) > 0)
+    turn = np.sum(maps.conj() * golden["out/maps_m1"], axis=0)[both]
+    assert np.max(np.abs(turn / turn[0] - 1)) < 1e-2
+
+
+def test_two_sets_span_what_bart_spans(shared, backend):
+    golden = np.load(shared / "golden/bart_ecalib_folded.npz")
+    acs = backend(resize(golden["in/kspace"], (24, 24)))
+    maps, eigenvalues = (as_numpy(a) for a in espirit(acs, (72, 80), n_sets=2))
+    assert nrmse(projector(maps), projector(golden["out/maps_m2"])) <= 2e-2
+    both = golden["in/layers_per_pixel"] == 2
+    assert both.sum() > 50 and np.median(np.sum(np.abs(maps[1]) ** 2, axis=0)[both]) == pytest.approx(1, abs=1e-4)
+    assert np.median(np.abs(eigenvalues - golden["out/eig_m2"])) < 1e-4
+
+
+def test_soft_weights_equal_bart(shared):
+    golden = np.load(shared / "golden/bart_ecalib_folded.npz")
+    acs = resize(golden["in/kspace"], (24, 24))
+    maps, _ = espirit(acs, (72, 80), n_sets=2, soft=True)
+    assert nrmse(projector(maps), projector(golden["out/maps_m2_soft"])) <= 2e-2
+    weights, expected = (np.linalg.norm(m, axis=1) for m in (maps, golden["out/maps_m2_soft"]))
+    assert np.median(np.abs(weights - expected)) < 1e-4
+    assert np.any((weights > 0.1) & (weights < 0.9))
+
+
+def test_singular_value_threshold_equals_sigpy(shared, backend):
+    golden = np.load(shared / "golden/sigpy_espirit.npz")
+    acs = backend(resize(golden["in/kspace"], (24, 24)))
+    maps, eigenvalues = (as_numpy(a) for a in espirit(acs, (80, 72), threshold=0.02**2, crop=None))
+    error = angle_error(maps[0], golden["out/maps_nocrop"], golden["in/object_mask"])
+    assert error.mean() <= 1e-3 and error.max() <= 2e-2
+    assert np.max(np.abs(eigenvalues[0] - golden["out/eigenvalue"])) <= 1e-2
+    assert np.mean((eigenvalues[0] > 0.95) == golden["out/crop095_support"]) >= 0.98
+    np.testing.assert_allclose(np.linalg.norm(maps[0], axis=0), 1, atol=1e-5)
+
+
+def test_blocks_of_rows_do_not_change_the_maps(monkeypatch):
+    acs = complex_normal(np.random.default_rng(1), (4, 12, 12))
+    whole = espirit(acs, (30, 20), kernel=4, crop=None)
+    monkeypatch.setattr("onebreath.mri.espirit._BLOCK", 20 * 16 * 7)
+    np.testing.assert_allclose(espirit(acs, (30, 20), kernel=4, crop=None)[0], whole[0], atol=1e-10)
+
+
+def test_libraries_agree(shared, backend):
+    kspace = resize(np.load(shared / "data/brain16ch/kspace.npy"), (24, 24))
+    expected = espirit(kspace, (64, 64))[0]
+    assert nrmse(espirit(backend(kspace), (64, 64))[0], expected) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("acs", "text"),
+    [(np.ones((4, 5, 24), complex), "calibrate on .* = \\(4, 5, 24\\)"), (np.zeros((4, 24, 24), complex), "no signal")],
+)
+def test_useless_calibration_is_a_scan_error(acs, text):
+    with pytest.raises(ScanError, match=text):
+        espirit(acs, (32, 32))
+
+
+def test_more_sets_than_coils_are_refused():
+    with pytest.raises(ValueError, match="5 map sets of 4 coils"):
+        espirit(np.ones((4, 24, 24), complex), (32, 32), n_sets=5)
