@@ -171,6 +171,25 @@ def rows_of(matrix: Matrix, table: NDArray[np.void], centre: int) -> NDArray[np.
     return rows
 
 
+def about_centre(rows: NDArray[np.int64], calibration: NDArray[np.bool_], matrix_rows: int) -> NDArray[np.int64]:
+    """Let calibration lines that are counted from a first one of their own lie about the centre of the matrix.
+
+    Lines of a separate calibration scan may count from 0, so that their rows would not hold the k-space centre at all.
+
+    Parameters
+    ----------
+    rows
+        Row of each line (line,).
+    calibration
+        Whether a line is of the calibration scan (line,).
+    """
+    own = rows[calibration]
+    centre = matrix_rows // 2
+    if own.size == 0 or own.min() <= centre <= own.max():
+        return rows
+    return np.where(calibration, rows + centre - (own.min() + own.max() + 1) // 2, rows)
+
+
 def line_limits(header: ScanHeader, rows: NDArray[np.int64], offset: int) -> tuple[int, int]:
     """Return first and last acquired row, for the sampling description.
 

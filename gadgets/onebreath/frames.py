@@ -86,11 +86,11 @@ class FrameChoice:
                 "the ECG connected? Else set N_dimension of gadget 'sort' to phase or repetition."
             )
         limits = header.limits("phase")
-        phases = int(properties.phases or (limits.maximum + 1 if limits else 0))
+        phases = int(properties.phases or _typical_phases(table) or (limits.maximum + 1 if limits else 0))
         if phases < 2:
             raise ScanError(
-                "The number of cardiac phases is not known: the header's encoding limits state none. Set phases of "
-                "gadget 'sort'."
+                "The number of cardiac phases is not known: neither the lines nor the header's encoding limits count "
+                "any. Set phases of gadget 'sort'."
             )
         return phases
 
@@ -175,11 +175,12 @@ def _bin(
     flagged: Bools,
 ) -> Placed:
     """Bin into cardiac phases, without the beats of an arrhythmia."""
-    order = np.lexsort((table["scan_counter"], table["acquisition_time_stamp"]))
+    timed = np.flatnonzero(imaging if choice.separate else imaging | flagged)
+    order = timed[np.lexsort((table["scan_counter"][timed], table["acquisition_time_stamp"][timed]))]
     since = table["physiology_time_stamp"][order, 0].astype(float) * properties.time_tick
     time = table["acquisition_time_stamp"][order].astype(float) * properties.time_tick
     beats = find_beats(since, time, properties.arrhythmia_rejector_factor)
-    fraction, accepted = np.empty(len(table)), np.empty(len(table), bool)
+    fraction, accepted = np.zeros(len(table)), np.ones(len(table), bool)
     fraction[order], accepted[order] = beats.fraction, beats.accepted_lines
     rescued = _only_in_rejected(s, rows, imaging, accepted)
     place = nearest if properties.binning == "nearest" else linear
@@ -263,6 +264,15 @@ def _number(counters: list[NDArray[Any]], lines: int) -> tuple[Ints, int]:
         return np.zeros(lines, np.int64), 1
     values, number = np.unique(np.stack(counters), axis=1, return_inverse=True)
     return number.reshape(-1).astype(np.int64), values.shape[1]
+
+
+def _typical_phases(table: NDArray[np.void]) -> int:
+    """Phases that were counted for most rows; 0 if none were. The largest count would be that of the longest beat."""
+    imaging = table["idx"][table["flags"] & bit(CALIBRATION) == 0]
+    row_phase = np.unique(np.stack([imaging["slice"], imaging["kspace_encode_step_1"], imaging["phase"]]), axis=1)
+    _, counts = np.unique(row_phase[:2], axis=1, return_counts=True)
+    typical = int(np.median(counts)) if counts.size else 0
+    return typical if typical > 1 else 0
 
 
 def _matrix_rows(rows: Ints) -> int:

@@ -17,7 +17,7 @@ from gadgetron.types.recon_data import ReconBit
 from pydantic import Field
 
 from onebreath import gadget
-from onebreath.assemble import Lines, Matrix, centre_of, line_limits, rows_of, runs
+from onebreath.assemble import Lines, Matrix, about_centre, centre_of, line_limits, rows_of, runs
 from onebreath.errors import ScanError
 from onebreath.frames import FrameChoice, place_frames
 from onebreath.gadget import Gadget, Message
@@ -42,9 +42,7 @@ class SortProperties(gadget.Properties):
     trigger_dimension: Literal["none", "slice", "repetition"] = Field(
         "none", description="send a k-space as soon as this counter moves on; none: at the end of the scan"
     )
-    phases: int = Field(
-        0, ge=0, description="cardiac phases to bin into; 0: as many as the header's limit of phase says"
-    )
+    phases: int = Field(0, ge=0, description="cardiac phases to bin into; 0: as many as were counted for most rows")
     binning: Literal["nearest", "linear"] = Field(
         "nearest", description="take the line nearest in cardiac phase, or interpolate between two"
     )
@@ -158,6 +156,8 @@ class Sort(Gadget):
             return
         centre, centre_from = centre_of(self.header, table)
         rows = rows_of(matrix, table, centre)
+        if self._choice.separate:
+            rows = about_centre(rows, ~imaging, matrix.rows)
         placed = place_frames(self._choice, self.properties, table, rows, imaging)
         limits = line_limits(self.header, rows[imaging], matrix.rows // 2 - centre)
         data = matrix.buffer(lines, placed.data, placed.frames, placed.sets, limits)
