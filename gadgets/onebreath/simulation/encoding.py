@@ -1,0 +1,109 @@
+"""From the object in the scanner to k-space lines, and the scale between both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from onebreath.mri.fourier import fftc
+from onebreath.mri.noise import whitening_matrix
+from onebreath.simulation.coils import coil_maps, noise_covariance
+from onebreath.simulation.options import ScanOptions
+from onebreath.simulation.phantom import Grid, Phantom
+from onebreath.simulation.sampling import Readout
+
+# Level of the raw numbers with noise, as scanners send them, and of the blood where there is no noise to compare with.
+_NOISE_STD = 2e-6
+_NOISELESS_BLOOD = 100.0
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """The coils and their noise for all slices.
+
+    Attributes
+    ----------
+    maps
+        ``(slice, coil, y, x)`` complex64 on the oversampled readout; signal of a channel = map * object.
+    covariance
+        ``(coil, coil)`` complex128, ``E[n n^H]`` of a sample of the image lines; twice the identity without noise, so
+        that whitening changes nothing.
+    noisy
+        Whether noise is added.
+    """
+
+    maps: np.ndarray
+    covariance: np.ndarray
+    noisy: bool
+
+    def shading(self) -> np.ndarray:
+        """Root sum of squares of the whitened maps ``(slice, y, x)``: SNR of an object of magnitude 1."""
+        whitening = whitening_matrix(self.covariance, np.sqrt(2.0))
+        return np.sqrt(np.sum(np.abs(np.einsum("dc,scyx->sdyx", whitening, self.maps)) ** 2, axis=1))
+
+
+def scan_grid(options: ScanOptions) -> Grid:
+    """Pixels of the encoded space: oversampled along the readout, with the field of view grown accordingly."""
+    rows, columns = options.matrix
+    pixel = (options.fov_mm[0] / rows, options.fov_mm[1] / columns)
+    return Grid((rows, columns * options.readout_oversampling), pixel)
+
+
+def crop_readout(image: np.ndarray, columns: int) -> np.ndarray:
+    """Middle columns of images (..., y, x): removes the readout oversampling."""
+    first = image.shape[-1] // 2 - columns // 2
+    return image[..., first : first + columns]
+
+
+def make_receiver(options: ScanOptions, phantom: Phantom, heights_mm: np.ndarray) -> Receiver:
+    """Coil maps of every slice and noise, scaled such that blood has the wanted SNR in the middle slice at rest.
+
+    Parameters
+    ----------
+    options
+        The scan.
+    phantom
+        The subject, on `scan_grid`.
+    heights_mm
+        Position of each slice (slice,) along the slice direction.
+    """
+    grid = phantom.grid
+    maps = np.stack([coil_maps(options.coils, grid.axis(0), grid.axis(1), float(z)) for z in heights_mm])
+    middle = int(np.argmin(np.abs(heights_mm)))
+    height = float(heights_mm[middle])
+    picture = np.abs(phantom.draw(height, 0.0))
+    body = crop_readout(picture, options.matrix[1]) > 0.05
+    seen = crop_readout(maps[middle], options.matrix[1])
+    covariance = noise_covariance(seen, body, options.noise_correlation, options.seed)
+    noisy = options.snr > 0
+    covariance = covariance * 2 * _NOISE_STD**2 if noisy else 2 * np.eye(options.coils, dtype=np.complex128)
+    blood = phantom.blood_pool(height)
+    snr = np.mean((picture * Receiver(maps, covariance, noisy).shading()[middle])[blood])
+    wanted = options.snr if noisy else _NOISELESS_BLOOD
+    return Receiver(maps * np.float32(wanted / snr), covariance, noisy)
+
+
+def encode(coil_images: np.ndarray, rows: np.ndarray, readout: Readout) -> np.ndarray:
+    """K-space lines of coil images.
+
+    Parameters
+    ----------
+    coil_images
+        ``(coil, y, x)`` complex64 on the oversampled readout.
+    rows
+        Rows of k-space (line,).
+    readout
+        Which samples of a line are acquired.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(line, coil, sample)`` complex64, centred unitary transform.
+    """
+    size = coil_images.shape[1]
+    centre = size // 2
+    # Only the wanted lines: a scan often needs few lines of each state of the body.
+    angle = np.outer(rows - centre, np.arange(size) - centre) / size
+    lines = np.tensordot(np.exp(-2j * np.pi * angle).astype(np.complex64), coil_images, axes=(1, 1)) / np.sqrt(size)
+    return fftc(lines.astype(np.complex64), -1)[..., readout.first :]

@@ -1,0 +1,71 @@
+"""Where slices lie: directions and positions in patient coordinates.
+
+Coordinates are LPS: x towards the patient's left, y towards posterior, z towards superior; in mm from the isocentre.
+As in raw data of Siemens scanners, (phase, read, slice) is right-handed: ``cross(phase_dir, read_dir) == slice_dir``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+_LEFT, _POSTERIOR, _SUPERIOR = np.eye(3)
+
+ORIENTATIONS = {
+    "transverse_ap": (_POSTERIOR, -_LEFT),
+    "transverse_rl": (_LEFT, _POSTERIOR),
+    "sagittal_ap": (_POSTERIOR, _SUPERIOR),
+    "sagittal_hf": (-_SUPERIOR, _POSTERIOR),
+    "coronal_rl": (_LEFT, _SUPERIOR),
+    "coronal_hf": (-_SUPERIOR, _LEFT),
+}
+"""Phase and read direction of the planes; the suffix is the phase encoding direction."""
+
+
+class Directions(NamedTuple):
+    """Unit vectors (3,) of the slice's axes in patient coordinates."""
+
+    read: np.ndarray
+    phase: np.ndarray
+    slice: np.ndarray
+
+
+def directions(orientation: str, oblique_deg: tuple[float, float]) -> Directions:
+    """Directions of a plane, tilted about its read direction and then about its new phase direction.
+
+    Parameters
+    ----------
+    orientation
+        One of `ORIENTATIONS`.
+    oblique_deg
+        The two angles in degrees; both different from zero give a double-oblique plane.
+    """
+    phase, read = ORIENTATIONS[orientation]
+    normal = np.cross(phase, read)
+    phase, normal = _turn(phase, normal, oblique_deg[0])
+    normal, read = _turn(normal, read, oblique_deg[1])
+    return Directions(read, phase, normal)
+
+
+def slice_offsets(slices: int, distance_mm: float) -> np.ndarray:
+    """Offsets (slice,) of the slice centres from the middle of the stack along the slice direction in mm."""
+    return (np.arange(slices) - (slices - 1) / 2) * distance_mm
+
+
+def chronological(slices: int, order: str) -> np.ndarray:
+    """Place in the stack (slice,) of the slices in the order of time.
+
+    Interleaved order starts with the second slice if their number is even, as Siemens scanners do.
+    """
+    places = np.arange(slices)
+    if order != "interleaved":
+        return places
+    first = 1 - slices % 2
+    return np.concatenate([places[first::2], places[1 - first :: 2]])
+
+
+def _turn(first: np.ndarray, second: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rotate two orthogonal vectors in their plane, the first towards the second."""
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return cosine * first + sine * second, cosine * second - sine * first

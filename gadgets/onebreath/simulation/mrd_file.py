@@ -1,0 +1,42 @@
+"""Writing raw data files in the layout of the ISMRMRD library, in one go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+from ismrmrd import Acquisition, Waveform, xsd
+from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype, waveform_dtype, waveform_header_dtype
+
+_GROUP = "dataset"
+
+
+def write_mrd(
+    path: Path, header: xsd.ismrmrdHeader, acquisitions: list[Acquisition], waveforms: list[Waveform]
+) -> None:
+    """Write a raw data file; the same content gives the same bytes.
+
+    Parameters
+    ----------
+    path
+        File to write; an existing one is replaced.
+    header, acquisitions, waveforms
+        Content of the file. Trajectories are not written: the scans are Cartesian.
+    """
+    lines = np.zeros(len(acquisitions), acquisition_dtype)
+    for index, acquisition in enumerate(acquisitions):
+        lines["head"][index] = np.frombuffer(acquisition.getHead(), acquisition_header_dtype)[0]
+        lines["data"][index] = np.ascontiguousarray(acquisition.data).view(np.float32).ravel()
+        lines["traj"][index] = np.empty(0, np.float32)
+    records = np.zeros(len(waveforms), waveform_dtype)
+    for index, waveform in enumerate(waveforms):
+        records["head"][index] = np.frombuffer(waveform.getHead(), waveform_header_dtype)[0]
+        records["data"][index] = waveform.data.ravel()
+    with h5py.File(path, "w", track_order=False) as file:
+        group = file.create_group(_GROUP)
+        xml = group.create_dataset("xml", (1,), h5py.special_dtype(vlen=bytes))
+        xml[0] = xsd.ToXML(header)
+        group.create_dataset("data", data=lines, maxshape=(None,), chunks=(1,))
+        if waveforms:
+            group.create_dataset("waveforms", data=records, maxshape=(None,), chunks=(1,))

@@ -1,0 +1,147 @@
+"""Which lines a scan acquires. Rows are counted in the matrix from 0; ``n // 2`` is the centre of k-space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from onebreath.errors import ConfigError
+from onebreath.simulation.options import ScanOptions
+
+# Width of the dense centre of random patterns, as a fraction of the acquired rows, and the density far outside.
+_VISTA_WIDTH, _VISTA_FLOOR = 0.2, 0.25
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Rows of a scan.
+
+    Attributes
+    ----------
+    first, last
+        First and last row that can be acquired; smaller than the matrix for partial Fourier and phase resolution.
+    centre
+        Row of the k-space centre.
+    frames
+        Rows of the image lines of each frame, ascending.
+    acs
+        Rows of the calibration block, ascending; empty if there is none.
+    """
+
+    first: int
+    last: int
+    centre: int
+    frames: list[np.ndarray]
+    acs: np.ndarray
+
+    def counter(self, row: int) -> int:
+        """Value of ``kspace_encode_step_1`` of a row: as on Siemens scanners the first row that is acquired is 0."""
+        return row - self.first
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Samples of a line.
+
+    Attributes
+    ----------
+    size
+        Samples of the full readout, with oversampling.
+    first
+        First sample that is acquired; above 0 for asymmetric echoes.
+    """
+
+    size: int
+    first: int
+
+    @property
+    def samples(self) -> int:
+        """Number of acquired samples."""
+        return self.size - self.first
+
+    @property
+    def centre_sample(self) -> int:
+        """Acquired sample at the centre of k-space."""
+        return self.size // 2 - self.first
+
+
+def plan_readout(options: ScanOptions) -> Readout:
+    """Readout with its oversampling and asymmetry."""
+    size = options.matrix[1] * options.readout_oversampling
+    return Readout(size, size - round(options.echo_fraction * size))
+
+
+def plan_lines(options: ScanOptions) -> Lines:
+    """Choose the lines of every frame.
+
+    Raises
+    ------
+    ConfigError
+        The calibration block is longer than the acquired rows, or no line is left.
+    """
+    rows = options.matrix[0]
+    centre = rows // 2
+    acquired = max(round(rows * options.phase_resolution), 1)
+    window_first = centre - acquired // 2
+    last = window_first + acquired - 1
+    first = last + 1 - round(acquired * options.partial_fourier)
+    acs = _acs_rows(options, first, last, centre)
+    frames = [_frame_rows(options, frame, first, last, centre) for frame in range(options.phases)]
+    if options.acs_mode == "embedded":
+        frames = [np.union1d(frame, acs) for frame in frames]
+    if not all(frame.size for frame in frames):
+        raise ConfigError("Cannot simulate this scan: a frame has no line left; lower the acceleration.")
+    return Lines(first, last, centre, frames, acs)
+
+
+def on_lattice(options: ScanOptions, frame: int, row: int, centre: int) -> bool:
+    """Whether a row belongs to the regular pattern of a frame; the first frame's goes through the centre."""
+    shifted = options.pattern == "kt" or options.acs_mode == "interleaved"
+    return (row - centre - (frame if shifted else 0)) % options.acceleration == 0
+
+
+def _acs_rows(options: ScanOptions, first: int, last: int, centre: int) -> np.ndarray:
+    if options.acs_mode not in ("embedded", "separate") or options.acceleration == 1 or options.acs_lines == 0:
+        return np.arange(0)
+    start = centre - options.acs_lines // 2
+    stop = start + options.acs_lines
+    if start < first or stop > last + 1:
+        raise ConfigError(
+            f"Cannot simulate this scan: {options.acs_lines} acs_lines about row {centre} reach outside the acquired "
+            f"rows {first} to {last}; use fewer, or a larger partial_fourier."
+        )
+    return np.arange(start, stop)
+
+
+def _frame_rows(options: ScanOptions, frame: int, first: int, last: int, centre: int) -> np.ndarray:
+    rows = np.arange(first, last + 1)
+    if options.pattern == "vista":
+        return _vista_rows(options, frame, rows, centre)
+    return rows[[on_lattice(options, frame, int(row), centre) for row in rows]]
+
+
+def _vista_rows(options: ScanOptions, frame: int, rows: np.ndarray, centre: int) -> np.ndarray:
+    """Draw rows with a density that falls off from the centre, spread evenly within a frame and between frames.
+
+    The density is a Gaussian on a floor, as in VISTA (R. Ahmad et al., Magn Reson Med 74:1266, 2015). Instead of its
+    minimisation, equal shares of the cumulated density are sampled once each, at a place that moves from frame to
+    frame by the golden ratio: lines of a frame keep apart and neighbouring frames differ.
+    """
+    count = max(round(rows.size / options.acceleration), 1)
+    distance = (rows - centre) / (_VISTA_WIDTH * rows.size)
+    density = _VISTA_FLOOR + np.exp(-0.5 * distance**2)
+    cumulated = np.cumsum(density) / density.sum()
+    rng = np.random.default_rng([options.seed, 5, frame])
+    place = (frame * (np.sqrt(5) - 1) / 2 + rng.uniform(-0.2, 0.2, count)) % 1.0
+    chosen = np.searchsorted(cumulated, (np.arange(count) + place) / count)
+    return _distinct(rows, np.minimum(chosen, rows.size - 1))
+
+
+def _distinct(rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Replace rows that were chosen twice by the nearest free ones."""
+    taken = np.zeros(rows.size, bool)
+    for index in chosen:
+        free = np.flatnonzero(~taken)
+        taken[free[np.argmin(np.abs(free - index))]] = True
+    return rows[taken]

@@ -1,0 +1,213 @@
+"""Simulated scans: k-space lines with their headers in the order of time, and the truth they were made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ismrmrd import Acquisition, Waveform, xsd
+
+from onebreath.simulation.encoding import Receiver, crop_readout, encode, make_receiver, scan_grid
+from onebreath.simulation.geometry import Directions, chronological, directions, slice_offsets
+from onebreath.simulation.mrd_file import write_mrd
+from onebreath.simulation.options import EXTRA_LINES, ScanOptions
+from onebreath.simulation.phantom import Phantom
+from onebreath.simulation.receive import add_noise, noise_scan
+from onebreath.simulation.records import Headers, make_acquisitions, make_waveforms
+from onebreath.simulation.sampling import Lines, Readout, plan_lines, plan_readout
+from onebreath.simulation.scan_header import make_header
+from onebreath.simulation.schedule import (
+    CALIBRATION,
+    CALIBRATION_AND_IMAGING,
+    Schedule,
+    frame_state,
+    frame_time_ms,
+    plan_schedule,
+)
+
+__all__ = ["ScanOptions", "SimulatedScan", "simulate"]
+
+# Phase that each set turns the image by, in rad.
+_SET_PHASE = 0.5
+
+
+@dataclass(frozen=True)
+class SimulatedScan:
+    """A scan and what it was made from.
+
+    Attributes
+    ----------
+    header
+        ISMRMRD header.
+    acquisitions
+        Noise lines, then everything else in the order of time.
+    waveforms
+        ECG in the order of time; four leads and the trigger channel.
+    truth
+        Arrays; slice, frame, set, ... are the counters of the acquisitions:
+
+        - ``image`` (slice, frame, y, x) complex64: the object as a fully sampled, noise-free scan shows it after
+          whitening, in SNR units of the unitary transform: ``sum_c conj(S_c) m_c`` with whitened coil images m and
+          whitened maps S of unit root sum of squares. Noise of a fully sampled scan has unit standard deviation in its
+          real and in its imaginary part. It is the image of repetition 0, set 0, contrast 0; retrospective scans have
+          ``phases`` frames here, evenly over the RR interval, however many phases the counter counts.
+        - ``set_factor`` (set,), ``contrast_factor`` (contrast,) complex64: the image of another set or contrast is
+          ``image`` times these.
+        - ``maps`` (slice, coil, y, x) complex64: maps before whitening, in the scale of the raw data: a fully sampled
+          coil image is ``maps * object`` with ``object = image / root sum of squares of the whitened maps``.
+        - ``covariance`` (coil, coil) complex128: ``E[n n^H]`` of the noise of a sample of the image lines; without
+          noise twice the identity, so that whitening changes nothing.
+        - ``mask`` (slice, phase, y) bool: rows with image lines, by the value of the phase counter.
+        - ``calibration_mask`` (slice, phase, y) bool: rows with calibration lines (flags 20 and 21).
+        - ``frame_times_ms`` (frame,): time after the R-wave; without segments after the start of the slice.
+        - ``rr_intervals_ms`` (beat,): the first R-wave is at time 0.
+        - ``heart_mask`` (slice, y, x) bool: what the beating heart sweeps.
+        - ``position_mm`` (slice, 3), ``read_dir``, ``phase_dir``, ``slice_dir`` (3,): geometry, LPS.
+    """
+
+    header: xsd.ismrmrdHeader
+    acquisitions: list[Acquisition]
+    waveforms: list[Waveform]
+    truth: dict[str, np.ndarray]
+
+    def write(self, path: Path | str) -> Path:
+        """Write the raw data to `path`, and the truth beside it.
+
+        Returns
+        -------
+        Path
+            File of the truth: the same name with the suffix ``.npz``.
+        """
+        path = Path(path)
+        write_mrd(path, self.header, self.acquisitions, self.waveforms)
+        truth = path.with_suffix(".npz")
+        arrays: dict[str, Any] = dict(self.truth)
+        np.savez(truth, **arrays)
+        return truth
+
+
+def simulate(options: ScanOptions) -> SimulatedScan:
+    """Simulate a scan.
+
+    Parameters
+    ----------
+    options
+        What to simulate; the same options give the same scan to the last bit.
+
+    Raises
+    ------
+    ConfigError
+        The calibration lines do not fit into the acquired lines, or the phases into the RR interval.
+    """
+    plan, readout = plan_lines(options), plan_readout(options)
+    schedule = plan_schedule(options, plan)
+    grid = scan_grid(options)
+    phantom = Phantom(grid, options.field_t, options.tr_ms, options.te_ms, options.flip_deg, options.seed)
+    distance = options.thickness_mm + options.gap_mm
+    heights = slice_offsets(options.slices, distance)[chronological(options.slices, options.slice_order)]
+    receiver = make_receiver(options, phantom, heights)
+    data = _signals(options, plan, readout, schedule, phantom, heights, receiver)
+    noise = np.empty((0, options.coils, options.noise_samples), np.complex64)
+    if receiver.noisy:
+        add_noise(data, receiver.covariance, options.seed)
+        noise = noise_scan(options, receiver.covariance)
+    axes = directions(options.orientation, options.oblique_deg)
+    positions = np.asarray(options.position_mm) + heights[:, None] * axes.slice
+    truth = _truth(options, schedule, phantom, heights, receiver)
+    segments = max(line.segment for line in schedule.lines) + 1
+    return SimulatedScan(
+        header=make_header(options, plan, schedule.frames, segments),
+        acquisitions=make_acquisitions(Headers(options, plan, readout, axes, positions), noise, schedule.lines, data),
+        waveforms=make_waveforms(options, schedule.rhythm, schedule.lines),
+        truth=truth | _geometry_truth(axes, positions),
+    )
+
+
+def _signals(
+    options: ScanOptions,
+    plan: Lines,
+    readout: Readout,
+    schedule: Schedule,
+    phantom: Phantom,
+    heights: np.ndarray,
+    receiver: Receiver,
+) -> np.ndarray:
+    """Noise-free data of all lines ``(line, coil, sample)`` complex64; the object is drawn once for each state."""
+    data = np.empty((len(schedule.lines), options.coils, readout.samples), np.complex64)
+    states: dict[tuple[int, float, float], list[int]] = {}
+    for index, line in enumerate(schedule.lines):
+        states.setdefault((line.slice, line.cardiac_phase, line.shift_mm), []).append(index)
+    sets, contrasts = _factors(options, phantom)
+    for (slice_index, phase, shift), indices in states.items():
+        lines = [schedule.lines[index] for index in indices]
+        # Lines that are no image lines hold a strong echo: a reconstruction that takes them for image lines shows it.
+        rows = np.array([plan.centre if _is_extra(line.flags) else line.row for line in lines])
+        wanted, place = np.unique(rows, return_inverse=True)
+        picture = phantom.draw(float(heights[slice_index]), phase, shift)
+        kspace = encode(receiver.maps[slice_index] * picture, wanted, readout)
+        factors = np.array([sets[line.set] * contrasts[line.contrast] for line in lines])
+        data[indices] = kspace[place.ravel()] * factors[:, None, None]
+    return data
+
+
+def _truth(
+    options: ScanOptions, schedule: Schedule, phantom: Phantom, heights: np.ndarray, receiver: Receiver
+) -> dict[str, np.ndarray]:
+    rows, columns = options.matrix
+    shading = receiver.shading()
+    image = np.empty((options.slices, options.phases, rows, columns), np.complex64)
+    for slice_index, height in enumerate(heights):
+        lines = [line for line in schedule.lines if line.slice == slice_index]
+        for frame in range(options.phases):
+            picture = phantom.draw(float(height), *frame_state(options, schedule, lines, frame))
+            image[slice_index, frame] = crop_readout(picture * shading[slice_index], columns)
+    sets, contrasts = _factors(options, phantom)
+    mask, calibration = _masks(options, schedule)
+    last = schedule.rhythm.beat(schedule.lines[-1].time_ms)
+    times = [frame_time_ms(options, schedule.segment_lines, frame) for frame in range(options.phases)]
+    return {
+        "image": image,
+        "set_factor": sets,
+        "contrast_factor": contrasts,
+        "maps": crop_readout(receiver.maps, columns),
+        "covariance": receiver.covariance,
+        "mask": mask,
+        "calibration_mask": calibration,
+        "frame_times_ms": np.array(times),
+        "rr_intervals_ms": schedule.rhythm.intervals_ms[: last + 1],
+        "heart_mask": np.stack([crop_readout(phantom.heart_mask(float(z)), columns) for z in heights]),
+    }
+
+
+def _masks(options: ScanOptions, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with image lines and rows with calibration lines, (slice, phase, y) bool each."""
+    mask = np.zeros((options.slices, schedule.frames, options.matrix[0]), bool)
+    calibration = np.zeros_like(mask)
+    for line in schedule.lines:
+        if _is_extra(line.flags):
+            continue
+        key = (line.slice, line.phase, line.row)
+        mask[key] |= CALIBRATION not in line.flags
+        calibration[key] |= CALIBRATION in line.flags or CALIBRATION_AND_IMAGING in line.flags
+    return mask, calibration
+
+
+def _factors(options: ScanOptions, phantom: Phantom) -> tuple[np.ndarray, np.ndarray]:
+    """Complex factors of the sets and of the contrasts."""
+    decay = np.exp(-np.arange(options.contrasts) * options.te_ms / phantom.t2_blood)
+    return np.exp(1j * _SET_PHASE * np.arange(options.sets)).astype(np.complex64), decay.astype(np.complex64)
+
+
+def _is_extra(flags: tuple[int, ...]) -> bool:
+    return any(flag in EXTRA_LINES.values() for flag in flags)
+
+
+def _geometry_truth(axes: Directions, positions: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "position_mm": positions,
+        "read_dir": axes.read,
+        "phase_dir": axes.phase,
+        "slice_dir": axes.slice,
+    }
