@@ -59,6 +59,7 @@ DATA_ENCODERS: list[tuple[type, Callable[[Any], list[Octets]]]] = [
     (ImageArray, encode_image_array),
     (ReconData, encode_recon_data),
 ]
+ALONGSIDE_DATA = (constants.GADGET_MESSAGE_QUERY, constants.GADGET_MESSAGE_ERROR)
 UNREADABLE = (ValueError, TypeError, OverflowError, AssertionError, MemoryError, AttributeError, ParseError)
 """What the libraries underneath raise on nonsense; it becomes a WireError."""
 
@@ -139,8 +140,14 @@ class Channel:
         """Send a message; see `encode` and `Stream.send` for what it raises."""
         self.stream.send(encode(message), last=isinstance(message, ErrorText))
 
+    def expect_data(self) -> None:
+        """From here on take only data, queries and errors; a second configuration or header is a broken stream."""
+        self.readers = {**DATA_READERS, **{mid: CONTROL_READERS[mid] for mid in ALONGSIDE_DATA}}
+
     def drain(self) -> None:
         """Read on to CLOSE and throw everything away, so that the peer never meets a closed socket while it sends."""
+        if self.stream.closed:
+            return
         try:
             while True:
                 self.read()

@@ -6,17 +6,13 @@ it can stand alone between Gadgetron's gadgets.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from gadgetron import external
 
 from onebreath.chain import build
-from onebreath.errors import ConnectionLost, OnebreathError
 from onebreath.host.properties import CHAIN_TARGET, steps_of
-from onebreath.host.wire import adopt
-
-log = logging.getLogger("onebreath.entry")
+from onebreath.host.wire import adopt, reporting
 
 Target = Callable[[external.Connection], None]
 
@@ -34,19 +30,10 @@ def run_target(connection: external.Connection, target: str) -> None:
         ``chain``, or the name of the only gadget.
     """
     connection = adopt(connection)
-    try:
+    with reporting(connection, target):
         chain = build(connection.header, steps_of(connection.config, target))
         for message in chain.run(connection):
             connection.send(message)
-        connection.drain()
-    except ConnectionLost as error:
-        log.error("the scan ended early: %s", error)
-        connection.socket.abort()
-    except OnebreathError as error:
-        connection.fail(str(error))
-    except Exception as error:
-        log.exception("internal error in target %s", target)
-        connection.fail(f"internal error in {target}: {type(error).__name__}: {error}; see the log of the gadget")
 
 
 def _target(name: str) -> Target:

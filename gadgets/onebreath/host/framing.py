@@ -100,7 +100,7 @@ class Stream:
         self._begin = self._end = 0
         self._sending = threading.Lock()
         self._ended = False
-        self._closed = False
+        self.closed = False
 
     # --- reading
 
@@ -258,8 +258,8 @@ class Stream:
 
     def close(self) -> None:
         """Send CLOSE if nothing ended the stream before, and let go of the socket."""
-        if not self._closed:
-            self._closed = True
+        if not self.closed:
+            self.closed = True
             self.end()
             self.socket.close()
 

@@ -7,8 +7,10 @@ before its first byte goes out and leaves in one send, and a gadget that fails c
 
 from __future__ import annotations
 
+import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -19,9 +21,11 @@ from gadgetron import external
 from gadgetron.external import constants
 
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, ScanError, WireError
-from onebreath.host.channel import DATA_ENCODERS, DATA_READERS, Channel
+from onebreath.host.channel import DATA_ENCODERS, Channel
 from onebreath.host.framing import Octets, Stream
 from onebreath.host.messages import CONTROL_READERS, ConfigText, HeaderText
+
+log = logging.getLogger("onebreath.wire")
 
 
 class Connection(external.Connection):
@@ -54,7 +58,8 @@ class Connection(external.Connection):
     def _set_up(self, channel: Channel, config: bytes, header: bytes) -> None:
         self.channel = channel
         self.socket = channel.stream
-        channel.readers = {**DATA_READERS, constants.GADGET_MESSAGE_ERROR: _raise_error}
+        channel.expect_data()
+        channel.readers[constants.GADGET_MESSAGE_ERROR] = _raise_error
         self.readers = channel.readers
         self.writers = [_writer(kind, encoder) for kind, encoder in DATA_ENCODERS]
         self.filters: list[Callable[[Any], bool]] = []
@@ -108,6 +113,30 @@ def adopt(connection: external.Connection) -> Connection:
     adopted.filters += connection.filters
     connection.socket = stream
     return adopted
+
+
+@contextmanager
+def reporting(connection: Connection, who: str) -> Iterator[None]:
+    """Report whatever goes wrong inside as ERROR, and read the input to its end in any case.
+
+    Parameters
+    ----------
+    connection
+        Where the gadget inside reads and sends.
+    who
+        What an unexpected error calls it.
+    """
+    try:
+        yield
+        connection.drain()
+    except ConnectionLost as error:
+        log.error("%s: the scan ended early: %s", who, error)
+        connection.socket.abort()
+    except OnebreathError as error:
+        connection.fail(str(error))
+    except Exception as error:
+        log.exception("internal error in %s", who)
+        connection.fail(f"internal error in {who}: {type(error).__name__}: {error}; see the log")
 
 
 def parse_config(text: bytes) -> Element | None:

@@ -1,0 +1,245 @@
+"""The nodes of one scan at work in the embedded host, joined as Gadgetron joins them."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gadgetron.__main__ import load_target
+
+from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
+from onebreath.host.channel import Channel, ClientChannel
+from onebreath.host.messages import ConfigText, ErrorText, HeaderText
+from onebreath.host.stream_config import Connect, Execute, External, Native, StreamConfig
+from onebreath.host.wire import Connection, reporting
+
+log = logging.getLogger("onebreath.host")
+
+RETRY = 0.5  # seconds between attempts to reach a <connect> service
+
+Target = Callable[[Connection], None]
+
+
+def external_nodes(config: StreamConfig) -> list[External]:
+    """Return the nodes of a configuration, all of which must be external.
+
+    Raises
+    ------
+    ConfigError
+        Naming the native nodes.
+    """
+    native = [str(node) for node in config.nodes if isinstance(node, Native)]
+    if native:
+        raise ConfigError(
+            f"{config.name} needs a Gadgetron server: {', '.join(native)} cannot run in the embedded host. Choose a "
+            "configuration of external nodes only, or send the scan to Gadgetron."
+        )
+    return [node for node in config.nodes if isinstance(node, External)]
+
+
+def target_of(node: External) -> Target | None:
+    """Import what an ``<execute>`` node runs; None for a ``<connect>`` node.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be imported, or is not Python.
+    """
+    if not isinstance(node.action, Execute):
+        return None
+    if node.action.kind != "python":
+        raise ConfigError(f'{node}: type "{node.action.kind}" cannot run in the embedded host, only python can')
+    try:
+        target: Target = load_target({"module": node.action.module, "target": node.action.target})
+    except Exception as error:
+        log.exception("%s cannot be loaded", node)
+        raise ConfigError(f"{node} cannot be loaded: {type(error).__name__}: {error}") from error
+    return target
+
+
+def run_nodes(
+    config: StreamConfig, client: ClientChannel, header: HeaderText, patience: float, connect_patience: float
+) -> None:
+    """Run a scan through the nodes of a configuration, from the client and back to it.
+
+    A single ``<execute>`` node reads and answers the client's socket itself; more nodes get sockets of their own.
+
+    Parameters
+    ----------
+    config
+        The nodes.
+    client
+        Connection on which the header was the last message read.
+    header
+        The ISMRMRD header, handed on to every node.
+    patience
+        Seconds to wait for nodes to end after the scan.
+    connect_patience
+        Seconds during which a ``<connect>`` service is dialled again.
+
+    Raises
+    ------
+    OnebreathError
+        If a node fails or cannot be started; ConnectionLost if the client went away.
+    """
+    nodes = external_nodes(config)
+    targets = [target_of(node) for node in nodes]
+    client.expect_data()
+    if len(nodes) == 1 and targets[0] is not None:
+        _run_target(nodes[0], targets[0], Connection.over(client, nodes[0].configuration, header))
+        return
+    pipeline = Pipeline(nodes, client, connect_patience)
+    try:
+        pipeline.start(targets, header)
+        pipeline.deliver()
+    finally:
+        pipeline.stop(patience)
+
+
+def _run_target(node: External, target: Target, connection: Connection) -> None:
+    with reporting(connection, str(node)):
+        target(connection)
+    connection.socket.close()
+
+
+class Pipeline:
+    """Several nodes, each with a socket of its own, and relays that carry messages from one to the next.
+
+    Parameters
+    ----------
+    nodes
+        First to last.
+    client
+        Where the messages come from and go to.
+    connect_patience
+        Seconds during which a ``<connect>`` service is dialled again.
+    """
+
+    def __init__(self, nodes: Sequence[External], client: ClientChannel, connect_patience: float) -> None:
+        self.nodes = list(nodes)
+        self.client = client
+        self.connect_patience = connect_patience
+        self.channels: list[Channel] = []
+        self.workers: list[threading.Thread] = []
+        self._failure: OnebreathError | None = None
+        self._guard = threading.Lock()
+
+    def start(self, targets: Sequence[Target | None], header: HeaderText) -> None:
+        """Start or dial every node, send it its configuration and the header, and start the relays.
+
+        Raises
+        ------
+        OnebreathError
+            If a service cannot be reached.
+        """
+        for node, target in zip(self.nodes, targets, strict=True):
+            channel = Channel(self._dial(node) if target is None else self._spawn(node, target))
+            self.channels.append(channel)
+            channel.send(ConfigText(node.configuration))
+            channel.send(header)
+            channel.expect_data()
+        for number, sink in enumerate(self.channels):
+            threading.Thread(
+                target=self._relay, args=(number, sink), name=f"onebreath-relay-{number}", daemon=True
+            ).start()
+
+    def deliver(self) -> None:
+        """Carry what the last node makes to the client, until the scan ends.
+
+        Raises
+        ------
+        OnebreathError
+            The first failure of any node; ConnectionLost if the client went away.
+        """
+        self._relay(len(self.channels), self.client)
+        if self._failure is not None:
+            raise self._failure
+        self.client.drain()
+
+    def stop(self, patience: float) -> None:
+        """Break all connections to nodes and wait for those that run here."""
+        for channel in self.channels:
+            channel.stream.abort()
+            channel.close()
+        deadline = time.monotonic() + patience
+        for worker in self.workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker.is_alive():
+                log.warning("%s is still at work; it is left behind", worker.name)
+
+    def _spawn(self, node: External, target: Target) -> socket.socket:
+        """Run a target in a thread, over a socket pair."""
+        ours, theirs = socket.socketpair()
+
+        def work() -> None:
+            try:
+                _run_target(node, target, Connection(theirs))
+            except OnebreathError as error:
+                log.error("%s did not start: %s", node, error)
+            finally:
+                theirs.close()
+
+        worker = threading.Thread(target=work, name=f"onebreath-{node}", daemon=True)
+        worker.start()
+        self.workers.append(worker)
+        return ours
+
+    def _dial(self, node: External) -> socket.socket:
+        """Connect to a service that runs already."""
+        assert isinstance(node.action, Connect)
+        deadline = time.monotonic() + self.connect_patience
+        while True:
+            try:
+                return socket.create_connection((node.action.address, node.action.port), self.connect_patience)
+            except OSError as error:
+                if time.monotonic() + RETRY > deadline:
+                    raise OnebreathError(f"{node} cannot be reached: {error}") from error
+                time.sleep(RETRY)
+
+    def _relay(self, number: int, sink: Channel) -> None:
+        """Carry messages to `sink` from the client (number 0) or from the node before it."""
+        source = self.client if number == 0 else self.channels[number - 1]
+        try:
+            while (message := self._take(number, source)) is not None:
+                self._give(number, sink, message)
+            if sink is not self.client:
+                sink.stream.end()
+        except OnebreathError as error:
+            self._abort(error)
+        except Exception as error:
+            log.exception("internal error between nodes")
+            self._abort(OnebreathError(f"internal error in the host: {type(error).__name__}: {error}; see the log"))
+
+    def _take(self, number: int, source: Channel) -> Any:
+        """Read a message; None at the end. Errors of a node are made to name it."""
+        try:
+            _, message = source.read()
+        except StopIteration:
+            return None
+        except OnebreathError as error:
+            if number == 0:
+                raise
+            raise OnebreathError(f"{self.nodes[number - 1]} failed: {error}") from error
+        if isinstance(message, ErrorText):
+            raise OnebreathError(message)
+        return message
+
+    def _give(self, number: int, sink: Channel, message: Any) -> None:
+        try:
+            sink.send(message)
+        except ConnectionLost as error:
+            if sink is self.client:
+                raise
+            raise OnebreathError(f"{self.nodes[number]} failed: {error}") from error
+
+    def _abort(self, error: OnebreathError) -> None:
+        """Keep the first failure and wake everybody."""
+        with self._guard:
+            if self._failure is None:
+                self._failure = error
+        for channel in self.channels:
+            channel.stream.abort()
