@@ -116,16 +116,16 @@ class Compress(Gadget):
         lines, source = state.flagged + state.central, "calibration lines" if state.flagged else "central lines"
         if not lines:
             lines, source = [held.data for held in state.held], "first lines"
-        widths = [line.shape[1] for line in lines]
-        calibration = np.stack([line for line in lines if line.shape[1] == max(widths)], axis=1)
-        matrix, energy = principal_components(calibration)
+        matrix, energy = principal_components(np.concatenate(lines, axis=1))
         kept = self._count(energy)
         held_energy = float(energy[:kept].sum() / energy.sum()) if energy.sum() > 0 else 1.0
         if self.properties.mode == "gcc":
+            samples = state.held[0].data.shape[1]
+            calibration = np.stack([_of_length(line, samples) for line in lines], axis=1)
             matrices = gcc_matrices(calibration, kept)
             compressed = np.asarray(apply_channel_matrix(matrices, calibration, 0))
             held_energy = float(np.linalg.norm(compressed) ** 2 / max(np.linalg.norm(calibration) ** 2, 1e-30))
-            state.compress = lambda line: np.asarray(apply_channel_matrix(matrices, line, 0))
+            state.compress = lambda line: np.asarray(apply_channel_matrix(matrices, _of_length(line, samples), 0))
         else:
             rows = np.ascontiguousarray(matrix[:kept])
             state.compress = lambda line: rows @ line
@@ -153,3 +153,12 @@ class Compress(Gadget):
         if fixed:
             return fixed
         return len(energy) if part <= 0 else max(1, int((energy >= part * energy[0]).sum()))
+
+
+def _of_length(line: Line, samples: int) -> Line:
+    if line.shape[1] != samples:
+        raise ScanError(
+            f"Lines of {samples} and of {line.shape[1]} samples cannot share the matrices of geometric compression. Put "
+            "gadget 'prewhiten' first, or set mode of gadget 'compress' to pca."
+        )
+    return line

@@ -56,7 +56,7 @@ def changed(line: ismrmrd.Acquisition, data: NDArray[np.complex64], **fields: in
     header.trajectory_dimensions = 0
     for name, value in fields.items():
         setattr(header, name, value)
-    return ismrmrd.Acquisition(header, data)
+    return ismrmrd.Acquisition(header, np.ascontiguousarray(data))
 
 
 def side_line(flags: int) -> str | None:
