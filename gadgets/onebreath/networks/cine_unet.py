@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from onebreath.errors import ModelError
 from onebreath.networks.conv2plus1d import Double, Halve, SpaceTimeConv, join_channels, per_frame
-from onebreath.networks.normalise import pad_to_multiple, to_complex, to_planes, zscore
+from onebreath.networks.normalise import Normalised, zscore
 from onebreath.networks.recurrent import Direction
+from onebreath.networks.refinement import Refinement
 
 
 class LevelFeatures(NamedTuple):
@@ -19,7 +20,7 @@ class LevelFeatures(NamedTuple):
     bottleneck: Tensor
 
 
-class CineUNet(nn.Module):
+class CineUNet(Refinement):
     """Two levels and a bottleneck; in five places stands a unit that joins frames, made by `make_unit`.
 
     CRUNet-MR paper, network figure. The bottleneck has the resolution of level 2: only its dilation is larger.
@@ -70,25 +71,14 @@ class CineUNet(nn.Module):
         self.merge1 = SpaceTimeConv(2 * channels, channels, 1, circular_time)
         self.tail = nn.Conv2d(channels, 2, 5, padding=2)
 
-    def forward(self, image: Tensor, features: LevelFeatures | None) -> tuple[Tensor, LevelFeatures]:
-        """Refine a series: z-score, padding, residual correction, and back.
+    def normalise(self, planes: Tensor) -> Normalised:
+        """One mean and one standard deviation for the series, see `zscore`."""
+        return zscore(planes)
 
-        Parameters
-        ----------
-        image
-            ``(batch, frame, y, x)`` complex.
-        features
-            Of earlier cascades; None stands for zeros.
-        """
-        normalised = zscore(to_planes(image))
-        padded, window = pad_to_multiple(normalised.planes, self.pad_multiple)
-        correction, features = self._correction(padded.to(self.head.weight.dtype), features)
-        refined = normalised.planes + correction[..., window[0], window[1]]
-        return to_complex(normalised.undo(refined)), features
-
-    def _correction(self, planes: Tensor, features: LevelFeatures | None) -> tuple[Tensor, LevelFeatures]:
+    def correction(self, planes: Tensor, features: LevelFeatures | None) -> tuple[Tensor, LevelFeatures]:
+        """Run the convolutions; None stands for features of zeros."""
         level1, level2, bottleneck = features if features is not None else (None, None, None)
-        skip1 = self.encoder1(per_frame(self.head, planes), level1)
+        skip1 = self.encoder1(per_frame(self.head, planes.to(self.head.weight.dtype)), level1)
         skip2 = self.refine2(self.encoder2(self.down(skip1), level2))
         bottom = self.refine3(self.bottleneck(skip2, bottleneck))
         decoded2 = self.decoder2(bottom, level2)

@@ -1,11 +1,13 @@
 """CRNN-MRI: unrolled convolutional recurrent network for cine (Qin et al., IEEE Trans Med Imaging 2019)."""
 
+import torch
 from torch import Tensor, nn
 
 from onebreath.networks.conv2plus1d import per_frame
 from onebreath.networks.data_consistency import Kind
-from onebreath.networks.normalise import to_complex, to_planes
+from onebreath.networks.normalise import Normalised
 from onebreath.networks.recurrent import RecurrentUnit
+from onebreath.networks.refinement import Refinement
 from onebreath.networks.unrolled import Features, UnrolledNetwork
 
 
@@ -26,7 +28,7 @@ class CascadeConv(nn.Module):
         return out.add_(per_frame(self.cascade, features)).relu_()
 
 
-class CRNNBlock(nn.Module):
+class CRNNBlock(Refinement):
     """A recurrent layer in both directions of time, three layers that see the cascade before, a residual."""
 
     def __init__(self, channels: int) -> None:
@@ -35,14 +37,19 @@ class CRNNBlock(nn.Module):
         self.layers = nn.ModuleList(CascadeConv(channels) for _ in range(3))
         self.tail = nn.Conv2d(channels, 2, 3, padding=1)
 
-    def forward(self, image: Tensor, features: Features | None) -> tuple[Tensor, Features]:
-        """Refine ``(batch, frame, y, x)``; there is no normalisation."""
-        planes = to_planes(image)
+    def normalise(self, planes: Tensor) -> Normalised:
+        """There is no normalisation."""
+        return Normalised(
+            planes, torch.zeros_like(planes[:, :1, :1, :1, :1]), torch.ones_like(planes[:, :1, :1, :1, :1])
+        )
+
+    def correction(self, planes: Tensor, features: Features | None) -> tuple[Tensor, Features]:
+        """Run the convolutions; None stands for features of zeros."""
         earlier = features if features is not None else [None] * (1 + len(self.layers))
         outputs = [self.recurrent(planes.to(self.tail.weight.dtype), earlier[0])]
         for layer, feature in zip(self.layers, earlier[1:], strict=True):
             outputs.append(layer(outputs[-1], feature))
-        return to_complex(planes + per_frame(self.tail, outputs[-1])), tuple(outputs)
+        return per_frame(self.tail, outputs[-1]), tuple(outputs)
 
 
 class CRNNMRI(UnrolledNetwork):
@@ -72,7 +79,3 @@ class CRNNMRI(UnrolledNetwork):
     ) -> None:
         super().__init__(cascades, data_consistency, noise_level, checkpointing, remembered=1)
         self.blocks = nn.ModuleList(CRNNBlock(channels) for _ in range(1 if shared else cascades))
-
-    def refine(self, index: int, image: Tensor, features: Features | None) -> tuple[Tensor, Features]:
-        """Run the block of cascade `index`."""
-        return self.blocks[index % len(self.blocks)](image, features)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from onebreath.errors import ModelError
 from onebreath.networks.cine_unet import CineUNet, LevelFeatures
@@ -65,7 +65,9 @@ class CRUNetMR(UnrolledNetwork):
     ) -> None:
         bank = None
         if fusion != "none":
-            bank = FeatureBank(cascades, channels, dilations, fusion, ca_style, ca_reduction, bank_window)
+            bank = FeatureBank(
+                cascades, channels, dilations, fusion, ca_style, ca_reduction, bank_window, checkpointing
+            )
             if not cross_cascade:
                 raise ModelError(f"fusion is {fusion!r} and cross_cascade is False: without the flow nothing is fused")
         remembered = bank.window if bank is not None else int(cross_cascade)
@@ -85,7 +87,3 @@ class CRUNetMR(UnrolledNetwork):
         if self.bank is None or not history:
             return super().recall(index, history)
         return self.bank(index, [LevelFeatures(*features) for features in history])
-
-    def refine(self, index: int, image: Tensor, features: Features | None) -> tuple[Tensor, Features]:
-        """Run the block of cascade `index`."""
-        return self.blocks[index](image, features)

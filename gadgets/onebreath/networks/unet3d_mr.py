@@ -13,7 +13,7 @@ from onebreath.networks.cine_unet import CineUNet
 from onebreath.networks.conv2plus1d import per_frame
 from onebreath.networks.data_consistency import Kind
 from onebreath.networks.recurrent import Direction
-from onebreath.networks.unrolled import Features, UnrolledNetwork
+from onebreath.networks.unrolled import UnrolledNetwork
 
 
 class Conv3dUnit(nn.Module):
@@ -80,7 +80,3 @@ class UNet3DMR(UnrolledNetwork):
         self.blocks = nn.ModuleList(
             CineUNet(unit, channels, dilations, circular_time, not paper_size, pad_multiple) for _ in range(cascades)
         )
-
-    def refine(self, index: int, image: Tensor, features: Features | None) -> tuple[Tensor, Features]:
-        """Run the block of cascade `index`."""
-        return self.blocks[index](image, features)

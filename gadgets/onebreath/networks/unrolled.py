@@ -1,27 +1,28 @@
 """What all unrolled networks share: cascades of a learned refinement and a data-consistency step."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from onebreath.errors import ModelError
+from onebreath.networks.checkpointing import run_step
 from onebreath.networks.data_consistency import DataConsistency, Kind, SampledSeries
 from onebreath.networks.precision import Precision, compute_dtype
+from onebreath.networks.refinement import Refinement
 
 Features = tuple[Tensor, ...]
 
 
-class UnrolledNetwork(nn.Module, ABC):
+class UnrolledNetwork(nn.Module):
     """A network of `cascades` refinements, each followed by data consistency.
 
     ``forward(kspace, mask, maps) -> image`` with complex ``kspace (batch, frame, coil, y, x)``, zero where not sampled,
     ``mask (batch, frame, 1, y, x)`` or broadcastable, ``maps (batch, 1 or frame, coil, y, x)`` with unit sum of squares
     over coils, and ``image (batch, frame, y, x)`` of the type of the k-space. The convolutions run in the type of the
     weights. Any number of frames, any matrix size.
+
+    A subclass fills `blocks`: one `Refinement` per cascade, or fewer that take turns.
 
     Parameters
     ----------
@@ -35,6 +36,8 @@ class UnrolledNetwork(nn.Module, ABC):
     remembered
         How many earlier cascades' features a cascade may see.
     """
+
+    blocks: nn.ModuleList
 
     def __init__(
         self,
@@ -51,7 +54,6 @@ class UnrolledNetwork(nn.Module, ABC):
         self.consistency = nn.ModuleList(DataConsistency(data_consistency, noise_level) for _ in range(cascades))
         self._compute_dtype = torch.float32
 
-    @abstractmethod
     def refine(self, index: int, image: Tensor, features: Features | None) -> tuple[Tensor, Features]:
         """Refine the image of cascade `index`; return it with the features that later cascades may see.
 
@@ -64,6 +66,13 @@ class UnrolledNetwork(nn.Module, ABC):
         features
             What `recall` gave.
         """
+        return self.block(index)(image, features)
+
+    def block(self, index: int) -> Refinement:
+        """Return the learned part of cascade `index`."""
+        block = self.blocks[index % len(self.blocks)]
+        assert isinstance(block, Refinement)
+        return block
 
     def recall(self, index: int, history: Sequence[Features]) -> Features | None:
         """Choose what cascade `index` gets from the features of earlier cascades, oldest first; None stands for zeros.
@@ -114,15 +123,9 @@ class UnrolledNetwork(nn.Module, ABC):
         image = series.zero_filled()
         history: list[Features] = []
         for index, consistency in enumerate(self.consistency):
-            recalled = self._run(self.recall, index, history)
-            image, features = self._run(self.refine, index, image, recalled)
+            with torch.autocast(kspace.device.type, self._compute_dtype, enabled=self._compute_dtype == torch.bfloat16):
+                recalled = self.recall(index, history)
+                image, features = run_step(self.refine, index, image, recalled, checkpointing=self.checkpointing)
             image = consistency(image, series, noise_std)
             history = [*history, features][-self.remembered :] if self.remembered else []
             yield image, features
-
-    def _run(self, step: Any, *arguments: Any) -> Any:
-        device = next(self.parameters()).device.type
-        with torch.autocast(device, self._compute_dtype, enabled=self._compute_dtype == torch.bfloat16):
-            if self.checkpointing and torch.is_grad_enabled():
-                return checkpoint(step, *arguments, use_reentrant=False)
-            return step(*arguments)
