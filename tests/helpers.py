@@ -60,13 +60,22 @@ def torch_backend(x: Any) -> Any:
     return torch.asarray(np.ascontiguousarray(x))
 
 
-BACKENDS = {"numpy": numpy_backend, "torch": torch_backend}
+def cuda_backend(x: Any) -> Any:
+    """The array as a torch tensor on the GPU."""
+    if not pytest.importorskip("torch").cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch_backend(x).cuda()
 
 
-@pytest.fixture(params=list(BACKENDS))
+BACKENDS = {"numpy": numpy_backend, "torch": torch_backend, "cuda": cuda_backend}
+
+
+@pytest.fixture(params=["numpy", "torch", pytest.param("cuda", marks=pytest.mark.cuda)])
 def backend(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
     """Turn a numpy array into an array of the backend under test; import this fixture where it is used."""
-    return BACKENDS[request.param]
+    convert = BACKENDS[request.param]
+    convert(np.zeros(1))  # skips here, not in the middle of the test, where the library or the device is missing
+    return convert
 
 
 def same_library(actual: Any, reference: Any) -> bool:

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from onebreath.errors import ScanError
 from onebreath.mri.sampling import describe, find_acs
 
@@ -126,6 +125,11 @@ def test_header_decides_where_lines_leave_a_choice():
 )
 def test_find_acs_wants_lines_around_the_centre(block, expected):
     assert find_acs(lines(64, [], block)) == expected
+
+
+def test_centre_outside_the_matrix_is_a_scan_error():
+    with pytest.raises(ScanError, match="centre 64 lies outside the matrix of 64"):
+        describe(np.ones((1, 64), bool), centre_line=64)
 
 
 def test_masks_of_other_rank_are_refused():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.sense import SenseOperator
+
 from tests.helpers import as_numpy, assert_adjoint, complex_normal, relative_error, same_library
 
 FRAMES, COILS, Y, X = 4, 3, 9, 8
@@ -42,7 +42,6 @@ def test_equals_bart(shared, backend):
     adjoint = operator.adjoint(backend(golden["in/kspace"][None]))
     assert as_numpy(adjoint).dtype == np.complex64
     assert relative_error(adjoint[0], golden["out/adjoint_f64"]) < 1e-5
-    assert len(operator._axes) == 1, "a mask of lines needs transforms along y only"
 
 
 def test_one_set_may_be_given_with_its_axis():

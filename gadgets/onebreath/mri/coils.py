@@ -199,7 +199,8 @@ def dominant_eigenvectors(matrices: Array, n: int) -> tuple[Array, Array]:
     Notes
     -----
     Orthogonal iteration on a power of the matrices that squaring brings cheaply; the rounds do the work of 512 (one
-    vector) or 64 plain ones. Vectors whose eigenvalues are closer than that resolves come out as a mixture of them. The power is low for several vectors: in single precision a high one drowns all but the first.
+    vector) or 64 plain ones. Vectors whose eigenvalues are closer than that resolves come out as a mixture of them.
+    The power is low for several vectors: in single precision a high one drowns all but the first.
     """
     xp = array_namespace(matrices)
     squarings, rounds = (6, 8) if n == 1 else (2, 16)

@@ -57,7 +57,6 @@ def espirit(
     ScanError
         Fewer calibration lines or samples than the kernel, or no signal in them.
     """
-    xp = array_namespace(acs)
     coils = acs.shape[0]
     if acs.ndim != 3 or min(acs.shape[1:]) < kernel:
         raise ScanError(
@@ -66,22 +65,28 @@ def espirit(
         )
     if not 1 <= n_sets <= coils:
         raise ValueError(f"cannot compute {n_sets} map sets of {coils} coils")
-    correlation = _signal_correlation(acs, kernel, threshold)
-    rows = max(1, _BLOCK // (shape[1] * coils * coils))
-    harmonics_y, harmonics_x = (_harmonics(n, kernel, acs) for n in shape)
-    # The matrix of a pixel is a short Fourier series: x first for all lags in y, then block by block over the rows.
+    vectors, eigenvalues = _eigenmaps(_signal_correlation(acs, kernel, threshold), shape, n_sets)
+    return with_reference_phase(vectors, acs) * _weight(eigenvalues, crop, soft)[:, None], eigenvalues
+
+
+def _eigenmaps(correlation: Array, shape: tuple[int, int], n_sets: int) -> tuple[Array, Array]:
+    """Strongest eigenvectors ``(set, coil, y, x)`` and eigenvalues ``(set, y, x)`` of the matrix of every pixel.
+
+    The matrix of a pixel is a short Fourier series with the coefficients `correlation` ``(coil, coil, lag, lag)``:
+    summed along x for all lags in y at once, then block by block over the rows.
+    """
+    xp = array_namespace(correlation)
+    coils, lags = correlation.shape[1:3]
+    harmonics_y, harmonics_x = (_harmonics(n, lags, correlation) for n in shape)
     partial = xp.permute_dims(xp.tensordot(correlation, harmonics_x, axes=((3,), (1,))), (2, 3, 0, 1))
-    partial = xp.reshape(partial, (2 * kernel - 1, -1))
-    vectors, values = [], []
+    partial = xp.reshape(partial, (lags, -1))
+    rows = max(1, _BLOCK // (shape[1] * coils * coils))
+    blocks = []
     for first in range(0, shape[0], rows):
         matrices = harmonics_y[first : first + rows] @ partial
-        block = dominant_eigenvectors(xp.reshape(matrices, (-1, shape[1], coils, coils)), n_sets)
-        vectors.append(block[0])
-        values.append(block[1])
-    maps = xp.permute_dims(xp.concat(vectors, axis=0), (3, 2, 0, 1))
-    eigenvalues = xp.permute_dims(xp.concat(values, axis=0), (2, 0, 1))
-    weight = _weight(eigenvalues, crop, soft)
-    return with_reference_phase(maps, acs) * weight[:, None], eigenvalues
+        blocks.append(dominant_eigenvectors(xp.reshape(matrices, (-1, shape[1], coils, coils)), n_sets))
+    vectors, values = (xp.concat(parts, axis=0) for parts in zip(*blocks, strict=True))
+    return xp.permute_dims(vectors, (3, 2, 0, 1)), xp.permute_dims(values, (2, 0, 1))
 
 
 def _signal_correlation(acs: Array, kernel: int, threshold: float) -> Array:
@@ -104,11 +109,11 @@ def _signal_correlation(acs: Array, kernel: int, threshold: float) -> Array:
     return xp.permute_dims(by_lag, (2, 3, 0, 1)) / kernel**2
 
 
-def _harmonics(size: int, kernel: int, like: Array) -> Array:
-    """``exp(-2 pi i p l / size)`` for pixels p about the centre and lags l, ``(size, 2 kernel - 1)``."""
+def _harmonics(size: int, lags: int, like: Array) -> Array:
+    """``exp(-2 pi i p l / size)`` for pixels p and lags l about the centre, ``(size, lags)``."""
     xp = array_namespace(like)
     pixel = xp.arange(size, dtype=xp.float64, device=device(like)) - size // 2
-    lag = xp.arange(1 - kernel, kernel, dtype=xp.float64, device=device(like))
+    lag = xp.arange(lags, dtype=xp.float64, device=device(like)) - lags // 2
     return xp.astype(xp.exp(-2j * math.pi / size * xp.astype(pixel[:, None] * lag, xp.complex128)), like.dtype)
 
 

@@ -86,39 +86,33 @@ def describe(
     acceleration: int | None = None,
     acs_mode: str | None = None,
 ) -> Sampling:
-    """Describe a mask.
+    """Describe a mask, bool ``(frame, y, x)`` or ``(frame, y)``.
 
     Parameters
     ----------
     mask
-        Bool ``(frame, y, x)`` or ``(frame, y)``.
+        The samples that were acquired.
     centre_line, readout_centre
         K-space centre in the matrix; ``n // 2`` if not given.
     acceleration
-        Acceleration the header claims. It is used only where the lines agree with it: a calibration block can hide
-        all but a few lattice lines, and then more than one distance fits.
+        Acceleration the header claims, used only where the lines agree with it: a calibration block can hide all but
+        a few lattice lines, and then more than one distance fits.
     acs_mode
         Calibration mode the header claims (``separate``, ``external``, ...), kept when the mask shows no lines for it.
 
     Raises
     ------
     ScanError
-        No line was acquired.
+        No line was acquired, or the centre lies outside the matrix.
     """
-    lines, samples, separable, shape = _lines_and_samples(mask)
-    empty = tuple(int(i) for i in np.flatnonzero(~lines.any(axis=1)))
-    frames = lines[lines.any(axis=1)]
-    if not len(frames):
-        raise ScanError("No line of k-space was acquired. Check the encoding limits in the header against the data.")
-    centre = shape[1] // 2 if centre_line is None else centre_line
-    x_centre = shape[2] // 2 if readout_centre is None else readout_centre
+    shape, frames, samples, empty, separable = _measure(mask)
+    centre, x_centre = _inside(centre_line, shape[1]), _inside(readout_centre, shape[2])
     union: np.ndarray = np.any(frames, axis=0)
     acquired, readout = _range(union), _range(samples)
-    acs = find_acs(frames, centre)
+    acs = _block(np.all(frames, axis=0), centre)
+    together = _block(union, centre) if acs is None and len(frames) > 1 else None
     lattice = _common_lattice(frames, acs, acceleration) if separable else None
-    offsets = lattice[1] if lattice else [acquired[0]]
-    distance = lattice[0] if lattice else max(1, round(frames.shape[0] * _length(acquired) / frames.sum()))
-    together = find_acs(union[None], centre) if acs is None and len(frames) > 1 else None
+    distance, offsets = lattice or (_mean_distance(frames, acquired), [acquired[0]])
     return Sampling(
         shape=shape,
         acquired=acquired,
@@ -142,40 +136,47 @@ def describe(
 def find_acs(mask: Array, centre_line: int | None = None) -> tuple[int, int] | None:
     """First and last line of the contiguous block around the k-space centre that every frame acquired.
 
-    Lattice lines that touch the calibration block belong to it: they are as good for calibration.
-
-    Parameters
-    ----------
-    mask
-        Bool ``(frame, y, x)`` or ``(frame, y)``; frames without any line are ignored.
-    centre_line
-        Line of the k-space centre, ``y // 2`` if not given.
-
-    Returns
-    -------
-    tuple or None
-        None if the block has fewer than 4 lines.
+    Lattice lines that touch the calibration block belong to it: they are as good for calibration. None if the block
+    has fewer than 4 lines. Arguments and errors as `describe`.
     """
-    lines = _lines_and_samples(mask)[0]
-    always: np.ndarray = np.all(lines[lines.any(axis=1)], axis=0)
-    centre = lines.shape[1] // 2 if centre_line is None else centre_line
-    if not lines.any() or not always[centre]:
+    shape, frames, *_ = _measure(mask)
+    return _block(np.all(frames, axis=0), _inside(centre_line, shape[1]))
+
+
+def _measure(mask: Array) -> tuple[tuple[int, int, int], np.ndarray, np.ndarray, tuple[int, ...], bool]:
+    """Shape, lines of the frames that have any ``(frame, y)``, samples ``(x,)``, empty frames, and separability.
+
+    Separable masks are the product of their lines and one readout range.
+    """
+    array: np.ndarray = np.asarray(to_device(mask, "cpu")).astype(bool)
+    if array.ndim not in (2, 3):
+        raise ValueError(f"mask must be (frame, y, x) or (frame, y), got shape {array.shape}")
+    array = array[..., None] if array.ndim == 2 else array
+    lines: np.ndarray = np.any(array, axis=2)
+    samples: np.ndarray = np.any(array, axis=(0, 1))
+    separable = bool((array == lines[..., None] & samples).all())
+    empty = tuple(int(i) for i in np.flatnonzero(~lines.any(axis=1)))
+    if len(empty) == len(lines):
+        raise ScanError("No line of k-space was acquired. Check the encoding limits in the header against the data.")
+    shape = (array.shape[0], array.shape[1], array.shape[2])
+    return shape, np.delete(lines, empty, axis=0), samples, empty, separable
+
+
+def _inside(centre: int | None, size: int) -> int:
+    """The centre, or the middle where none is given."""
+    if centre is not None and not 0 <= centre < size:
+        raise ScanError(f"The k-space centre {centre} lies outside the matrix of {size}. Correct the encoding limits.")
+    return size // 2 if centre is None else centre
+
+
+def _block(always: np.ndarray, centre: int) -> tuple[int, int] | None:
+    """The contiguous run of `always` that holds the centre, if it is long enough."""
+    if not always[centre]:
         return None
     gaps = np.flatnonzero(~always)
     first = int(gaps[gaps < centre].max(initial=-1)) + 1
     last = int(gaps[gaps > centre].min(initial=len(always))) - 1
     return (first, last) if last - first + 1 >= _SHORTEST_ACS else None
-
-
-def _lines_and_samples(mask: Array) -> tuple[np.ndarray, np.ndarray, bool, tuple[int, int, int]]:
-    """Lines ``(frame, y)``, samples ``(x,)``, whether the mask is their product, and the shape."""
-    array: np.ndarray = np.asarray(to_device(mask, "cpu")).astype(bool)
-    if array.ndim not in (2, 3):
-        raise ValueError(f"mask must be (frame, y, x) or (frame, y), got shape {array.shape}")
-    array = array[..., None] if array.ndim == 2 else array
-    lines, samples = np.any(array, axis=2), np.any(array, axis=(0, 1))
-    separable = bool((array == lines[..., None] & samples).all())
-    return lines, samples, separable, (array.shape[0], array.shape[1], array.shape[2])
 
 
 def _common_lattice(
@@ -210,8 +211,8 @@ def _range(flags: np.ndarray) -> tuple[int, int]:
     return int(where[0]), int(where[-1])
 
 
-def _length(bounds: tuple[int, int]) -> int:
-    return bounds[1] - bounds[0] + 1
+def _mean_distance(frames: np.ndarray, acquired: tuple[int, int]) -> int:
+    return max(1, round(float((acquired[1] - acquired[0] + 1) / frames.sum(axis=1).mean())))
 
 
 def _symmetric_part(bounds: tuple[int, int], centre: int, step: int) -> float:

@@ -47,7 +47,8 @@ class SenseOperator:
         shifted_mask = mask[..., :1] if self._axes == (-2,) else mask
         # numpy gains from one frame at a time (it stays in the cache), a GPU from the whole series at once.
         self._by_frame = is_numpy_array(maps)
-        self._shifted_maps = xp.fft.ifftshift(maps, axes=self._axes)
+        self._shifted_maps = xp.fft.ifftshift(maps, axes=self._axes)[:, None]
+        self._shifted_conj = xp.conj(self._shifted_maps)
         self._shifted_mask = xp.fft.ifftshift(xp.astype(shifted_mask, xp.real(maps).dtype), axes=self._axes)[:, None]
 
     @property
@@ -88,14 +89,14 @@ class SenseOperator:
     def _normal(self, sets: Array, mask: Array) -> Array:
         """The normal operator on shifted images ``(set, frame, y, x)`` with a mask ``(frame, 1, y, x)``."""
         xp = array_namespace(sets)
-        maps = self._shifted_maps[:, None]
+        maps = self._shifted_maps
         coil_images = sets[0][:, None] * maps[0]
         for image, map_set in zip(sets[1:], maps[1:], strict=True):
             coil_images = coil_images + image[:, None] * map_set
         kspace = fft(coil_images, self._axes, overwrite=True)
         kspace *= mask
         coil_images = ifft(kspace, self._axes, overwrite=True)
-        return xp.sum(xp.conj(maps) * coil_images, axis=2)
+        return xp.sum(self._shifted_conj * coil_images, axis=2)
 
     def _frame_mask(self, frame: int) -> Array:
         return self._shifted_mask[frame : frame + 1] if self._shifted_mask.shape[0] > 1 else self._shifted_mask
