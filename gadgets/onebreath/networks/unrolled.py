@@ -81,6 +81,10 @@ class UnrolledNetwork(nn.Module):
         """
         return history[-1] if history else None
 
+    def remember(self, history: Sequence[Features], features: Features) -> list[Features]:
+        """Return the history with another cascade's features, without what no later cascade sees."""
+        return [*history, features][-self.remembered :] if self.remembered else []
+
     def use_precision(self, precision: Precision) -> torch.dtype:
         """Choose the format of the convolutions outside Fourier transforms and data consistency, for inference.
 
@@ -127,5 +131,5 @@ class UnrolledNetwork(nn.Module):
                 recalled = self.recall(index, history)
                 image, features = run_step(self.refine, index, image, recalled, checkpointing=self.checkpointing)
             image = consistency(image, series, noise_std)
-            history = [*history, features][-self.remembered :] if self.remembered else []
+            history = self.remember(history, features)
             yield image, features
