@@ -4,8 +4,8 @@
     python benchmarks/crunet_mr.py --device cuda --size 12 10 448 204
     python benchmarks/crunet_mr.py --size 12 10 448 204 --who onebreath --training
 
-Each subject runs in a process of its own, so that peak memory is its own: resident memory on a CPU (all that the process
-ever held, PyTorch included), allocated memory on a GPU. The data are random, the weights random and equal.
+Each subject runs in a process of its own, so that peak memory is its own: resident memory on a CPU (the most that the
+process ever held, PyTorch included), allocated memory on a GPU. The data are random, the weights random and equal.
 """
 
 import argparse
@@ -84,9 +84,8 @@ def _published_block(
         low = start.new_zeros(*start.shape[:2], start.shape[2] // 2, start.shape[3] // 2)
         features = (torch.zeros_like(start), low, low)
     skip1 = _published_unit(block.encoder1, start, features[0])
-    skip2 = _published_2plus1(
-        block.refine2, _published_unit(block.encoder2, _published_2plus1(block.down, skip1), features[1])
-    )
+    encoded2 = _published_unit(block.encoder2, _published_2plus1(block.down, skip1), features[1])
+    skip2 = _published_2plus1(block.refine2, encoded2)
     bottom = _published_2plus1(block.refine3, _published_unit(block.bottleneck, skip2, features[2]))
     decoded2 = _published_unit(block.decoder2, bottom, features[1])
     merged2 = _published_2plus1(block.merge2, torch.cat([skip2, decoded2], dim=1))
@@ -154,10 +153,8 @@ def run(who: str, task: Task) -> Result:
         started = time.perf_counter()
         image = step()
         seconds.append(time.perf_counter() - started)
-    peak = (
-        torch.cuda.max_memory_allocated() / GIB if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    )
-    return Result(seconds, peak, image.cpu())
+    peak = torch.cuda.max_memory_allocated() if gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Result(seconds, peak / GIB, image.cpu())
 
 
 def report(results: dict[str, Result], task: Task) -> str:
@@ -166,12 +163,12 @@ def report(results: dict[str, Result], task: Task) -> str:
     frames, coils, y, x = task.size
     lines = [
         f"CRUNet-MR, {task.channels} channels, {task.cascades} cascades; {frames} frames, {coils} coils, {y} x {x}, "
-        f"{task.precision}; {'training step with checkpointing' if task.training else 'inference'}",
+        f"{task.precision}; {'training step' if task.training else 'inference'}",
         "",
-        f"Machine: {device}, {torch.get_num_threads()} threads; {platform.system()}, Python {platform.python_version()}, "
-        f"PyTorch {torch.__version__}. Command: `{shlex.join(['python', *sys.argv])}`",
+        f"Machine: {device}, {torch.get_num_threads()} threads; Python {platform.python_version()}, PyTorch "
+        f"{torch.__version__}. Command: `{shlex.join(['python', *sys.argv])}`",
         "",
-        "| forward pass | seconds, min | seconds, median | ratio of min | relative error | peak memory, GiB |",
+        "| who | seconds, min | seconds, median | ratio of min | relative error | peak memory, GiB |",
         "|---|---|---|---|---|---|",
     ]
     base = next(iter(results.values()))
@@ -186,9 +183,8 @@ def report(results: dict[str, Result], task: Task) -> str:
 
 
 def _cpu_name() -> str:
-    names = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 
@@ -201,9 +197,7 @@ def main() -> None:
     parser.add_argument("--device", default=Task.device)
     parser.add_argument("--precision", default=Task.precision, help="of onebreath: float32, bfloat16 or auto")
     parser.add_argument("--runs", type=int, default=Task.runs)
-    parser.add_argument(
-        "--training", action="store_true", help="one step with gradients; published: without checkpointing"
-    )
+    parser.add_argument("--training", action="store_true", help="a step with gradients, onebreath with checkpointing")
     parser.add_argument("--who", nargs="+", default=["published", "onebreath"], choices=["published", "onebreath"])
     arguments = vars(parser.parse_args())
     subjects = arguments.pop("who")

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from onebreath.errors import ModelError
+from onebreath.networks.checkpointing import run_step
 from onebreath.networks.cine_unet import LevelFeatures
-from onebreath.networks.conv2plus1d import join_channels, per_frame
+from onebreath.networks.conv2plus1d import stack_frames
 
 Fusion = Literal["none", "conv", "ca"]
 AttentionStyle = Literal["cab", "se"]
@@ -75,17 +76,25 @@ class ChannelAttentionFuser(nn.Module):
 class LevelFusers(nn.Module):
     """One fuser per level, for one cascade."""
 
-    def __init__(self, level1: nn.Module, level2: nn.Module, bottleneck: nn.Module) -> None:
+    def __init__(self, fusers: Sequence[nn.Module], checkpointing: bool) -> None:
         super().__init__()
-        self.level1, self.level2, self.bottleneck = level1, level2, bottleneck
+        self.level1, self.level2, self.bottleneck = fusers
+        self.checkpointing = checkpointing
 
     def forward(self, history: Sequence[LevelFeatures]) -> LevelFeatures:
         """Fuse the features of earlier cascades, oldest first."""
         fusers = (self.level1, self.level2, self.bottleneck)
         levels = zip(*history, strict=True)
-        return LevelFeatures(
-            *(per_frame(fuser, join_channels(maps)) for fuser, maps in zip(fusers, levels, strict=True))
-        )
+        return LevelFeatures(*(self._fuse(fuser, maps) for fuser, maps in zip(fusers, levels, strict=True)))
+
+    def _fuse(self, fuser: nn.Module, maps: Sequence[Tensor]) -> Tensor:
+        """Frame by frame: all maps of all frames, side by side, would need several times the memory of the network."""
+
+        def join(*frames: Tensor) -> Tensor:
+            return fuser(torch.cat(frames, dim=1))
+
+        frames = zip(*(series.unbind(1) for series in maps), strict=True)
+        return stack_frames([run_step(join, *frame, checkpointing=self.checkpointing) for frame in frames])
 
 
 class FeatureBank(nn.Module):
@@ -101,6 +110,8 @@ class FeatureBank(nn.Module):
         See `ChannelAttentionFuser`.
     window
         How many of the latest maps are kept; None: all.
+    checkpointing
+        See `run_step`; the step is one frame of one level.
     """
 
     def __init__(
@@ -112,6 +123,7 @@ class FeatureBank(nn.Module):
         ca_style: AttentionStyle = "cab",
         ca_reduction: int = 16,
         window: int | None = None,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if fusion not in ("conv", "ca"):
@@ -126,7 +138,7 @@ class FeatureBank(nn.Module):
             return ChannelAttentionFuser(maps, channels, ca_style, ca_reduction)
 
         self.fusers = nn.ModuleList(
-            LevelFusers(*(fuser(min(index, self.window), dilation) for dilation in dilations))
+            LevelFusers([fuser(min(index, self.window), dilation) for dilation in dilations], checkpointing)
             for index in range(1, cascades)
         )
 

@@ -1,0 +1,21 @@
+"""Memory for time in training."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+Out = TypeVar("Out")
+
+
+def run_step(step: Callable[..., Out], *arguments: Any, checkpointing: bool) -> Out:
+    """Call ``step(*arguments)``.
+
+    With `checkpointing` only the arguments are kept for the backward pass, which then computes the step again
+    (Chen et al. 2016). Without gradients this makes no difference.
+    """
+    if checkpointing and torch.is_grad_enabled():
+        result: Out = checkpoint(step, *arguments, use_reentrant=False)
+        return result
+    return step(*arguments)
