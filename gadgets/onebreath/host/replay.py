@@ -1,0 +1,240 @@
+"""Replay: send a raw file through a configuration and keep the images, as ``gadgetron_ismrmrd_client`` does.
+
+Without an address the scan runs in this process, over the same wire and through the same host.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import ismrmrd
+from tqdm import tqdm
+
+from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
+from onebreath.host.channel import Channel
+from onebreath.host.files import ImageFile, RawFile
+from onebreath.host.messages import ConfigName, ConfigText, ErrorText, HeaderText, Text
+from onebreath.host.server import GADGETRON_PORT, serve_client
+
+log = logging.getLogger("onebreath.replay")
+
+PATIENCE = 5.0  # seconds to wait for the sending to end once the server has closed
+
+
+@dataclass
+class Outcome:
+    """What came of a replay.
+
+    Parameters
+    ----------
+    images
+        Number of images by series.
+    texts
+        What the server said.
+    sent
+        Number of acquisitions and waveforms sent.
+    seconds
+        Time from the first message to the last.
+    failed
+        An error was reported, or the connection broke.
+    """
+
+    images: dict[int, int] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    sent: int = 0
+    seconds: float = 0.0
+    failed: bool = False
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} images in series {series}" for series, count in sorted(self.images.items()))
+        rate = self.sent / self.seconds if self.seconds else 0.0
+        return f"{counts or 'no images'}; {self.sent} messages sent in {self.seconds:.2f} s ({rate:.0f} per second)"
+
+
+def replay(
+    source: str | Path,
+    config: str = "default.xml",
+    config_local: str | Path | None = None,
+    address: str | None = None,
+    port: int = GADGETRON_PORT,
+    output: str | Path = "out.h5",
+    group: str | None = None,
+    timeout: float = 10.0,
+    in_group: str = "dataset",
+) -> Outcome:
+    """Send a raw file through a configuration and write the images that come back.
+
+    Parameters
+    ----------
+    source
+        ISMRMRD raw data file.
+    config
+        Name of a configuration on the server.
+    config_local
+        File of a configuration to upload; goes before `config`.
+    address, port
+        The server; without an address the scan runs in this process.
+    output, group
+        File and group for the images; the default group is date and time.
+    timeout
+        Seconds to wait for a connection.
+    in_group
+        Group of the raw data in `source`.
+
+    Raises
+    ------
+    ConfigError, ScanError
+        If the configuration file or the raw file cannot be read.
+    ConnectionLost
+        If the server cannot be reached.
+    """
+    chosen = _configuration(config, config_local)
+    begun = time.perf_counter()
+    with RawFile(source, in_group) as raw, ImageFile(output, group or f"{datetime.now():%Y-%m-%d %H:%M:%S}") as images:
+        with _server(address, port, timeout) as channel:
+            outcome = _Exchange(channel, chosen, raw, images).run()
+        outcome.images = dict(images.series)
+    outcome.seconds = time.perf_counter() - begun
+    return outcome
+
+
+def _configuration(config: str, local: str | Path | None) -> ConfigName | ConfigText:
+    if local is None:
+        return ConfigName(config)
+    try:
+        return ConfigText(Path(local).read_bytes())
+    except OSError as error:
+        raise ConfigError(f"the configuration {local} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def _server(address: str | None, port: int, timeout: float) -> Iterator[Channel]:
+    """Connect to a server, or run the embedded host in a thread."""
+    if address is not None:
+        try:
+            sock = socket.create_connection((address, port), timeout)
+        except OSError as error:
+            raise ConnectionLost(f"no server at {address}:{port}: {error}") from error
+        channel = Channel(sock)
+        try:
+            yield channel
+        finally:
+            channel.close()
+        return
+    ours, theirs = socket.socketpair()
+    host = threading.Thread(target=serve_client, args=(theirs,), name="onebreath-host", daemon=True)
+    host.start()
+    channel = Channel(ours)
+    try:
+        yield channel
+    finally:
+        channel.close()
+        host.join(PATIENCE)
+
+
+class _Exchange:
+    """One scan on its way: a thread sends while this one receives, so that full sockets never block both sides."""
+
+    def __init__(self, channel: Channel, config: ConfigName | ConfigText, raw: RawFile, images: ImageFile) -> None:
+        self.channel, self.config, self.raw, self.images = channel, config, raw, images
+        self.outcome = Outcome()
+        self._sending_failed: OnebreathError | None = None
+
+    def run(self) -> Outcome:
+        sender = threading.Thread(target=self._send, name="onebreath-replay", daemon=True)
+        sender.start()
+        try:
+            for message in self.channel:
+                self._receive(message)
+        except ConnectionLost as error:
+            self._complain(str(self._sending_failed or error))
+        except BaseException:
+            self.channel.stream.abort()
+            raise
+        sender.join(PATIENCE)
+        if sender.is_alive():  # the server closed without reading on
+            self.channel.stream.abort()
+            sender.join()
+        if self._sending_failed is not None and not self.outcome.failed:
+            self._complain(str(self._sending_failed))
+        return self.outcome
+
+    def _send(self) -> None:
+        try:
+            self.channel.send(self.config)
+            self.channel.send(HeaderText(self.raw.header_xml))
+            total = self.raw.acquisitions + self.raw.waveforms
+            for message in tqdm(self.raw.messages(), total=total, unit=" messages", disable=not sys.stderr.isatty()):
+                self.channel.send(message)
+                self.outcome.sent += 1
+        except OnebreathError as error:
+            self._sending_failed = error
+        except Exception as error:
+            log.exception("internal error while sending")
+            self._sending_failed = OnebreathError(f"internal error while sending: {type(error).__name__}: {error}")
+        finally:
+            self.channel.stream.end()
+
+    def _receive(self, message: Any) -> None:
+        if isinstance(message, ismrmrd.Image):
+            self.images.append(message)
+        elif isinstance(message, (Text, ErrorText)):
+            self.outcome.texts.append(message)
+            print(message, file=sys.stderr)
+            self.outcome.failed |= isinstance(message, ErrorText) or message.startswith("ERROR")
+        else:
+            log.info("%s received and not kept; only images are written", type(message).__name__)
+
+    def _complain(self, text: str) -> None:
+        self.outcome.failed = True
+        self.outcome.texts.append(text)
+        print(text, file=sys.stderr)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``onebreath replay``: the flags of ``gadgetron_ismrmrd_client``."""
+    parser.add_argument("-f", "--filename", required=True, help="raw data, an ISMRMRD HDF5 file")
+    parser.add_argument("-c", "--config", default="default.xml", help="name of a configuration (default: %(default)s)")
+    parser.add_argument("-C", "--config-local", help="file of a configuration, which is uploaded")
+    parser.add_argument("-a", "--address", help="server; without it the scan runs in this process")
+    parser.add_argument("-p", "--port", type=int, default=GADGETRON_PORT, help="port (default: %(default)s)")
+    parser.add_argument("-o", "--outfile", default="out.h5", help="file for the images (default: %(default)s)")
+    parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
+    parser.add_argument("-G", "--out-group", help="group for the images (default: date and time)")
+    parser.add_argument("-l", "--loops", type=int, default=1, help="how often to send the scan (default: %(default)s)")
+    parser.add_argument("-t", "--timeout", type=float, default=10000, help="ms to wait for a server (default: 10000)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``onebreath replay``; 1 if an error was reported or no image came."""
+    status = 0
+    for _ in range(args.loops):
+        outcome = replay(
+            args.filename,
+            args.config,
+            args.config_local,
+            args.address,
+            args.port,
+            args.outfile,
+            args.out_group,
+            args.timeout / 1000,
+            args.group,
+        )
+        print(f"{args.filename}: {outcome}")
+        if outcome.failed:
+            status = 1
+        elif not outcome.images:
+            print("no image came back and no error was reported; the log of the server may tell why", file=sys.stderr)
+            status = 1
+    return status

@@ -1,0 +1,112 @@
+"""Raw files in, image files out, as other ISMRMRD programs write and read them."""
+
+import h5py
+import ismrmrd
+import numpy as np
+import pytest
+from onebreath.errors import ScanError
+from onebreath.host import files
+from onebreath.host.files import ImageFile, RawFile
+
+from tests.host.wiring import HEADER, acquisition, encoded, image, waveform
+
+
+@pytest.fixture
+def raw_path(tmp_path):
+    """A raw file written by `ismrmrd`: acquisitions at 0, 10, ... 40, waveforms at 0, 10, 25 and 99."""
+    with ismrmrd.Dataset(str(tmp_path / "raw.h5")) as dataset:
+        dataset.write_xml_header(HEADER)
+        for line in range(5):
+            dataset.append_acquisition(acquisition(line, samples=16 + line, dimensions=2 * (line == 3)))
+        for stamp in (0, 10, 25, 99):
+            dataset.append_waveform(waveform(stamp))
+    return tmp_path / "raw.h5"
+
+
+@pytest.mark.parametrize("rows", [1, 4096])
+def test_messages_come_bit_for_bit_in_the_order_of_time(raw_path, rows, monkeypatch):
+    monkeypatch.setattr(files, "CHUNK_ROWS", rows)
+    lines = [acquisition(line, samples=16 + line, dimensions=2 * (line == 3)) for line in range(5)]
+    waves = {stamp: waveform(stamp) for stamp in (0, 10, 25, 99)}
+    expected = [lines[0], waves[0], lines[1], waves[10], lines[2], waves[25], lines[3], lines[4], waves[99]]
+    with RawFile(raw_path) as raw:
+        assert (raw.acquisitions, raw.waveforms, raw.header_xml) == (5, 4, HEADER)
+        assert encoded(*raw.messages()) == encoded(*expected)
+
+
+def test_real_scan_equals_what_ismrmrd_reads(shared):
+    path = shared / "data" / "siemens_snr_r3" / "meas_MID00349_FID09273_SNR_R3.h5"
+    with RawFile(path) as raw, ismrmrd.Dataset(str(path), mode="r") as dataset:
+        messages = list(raw.messages())
+        assert len(messages) == raw.acquisitions == 69
+        for index in (0, 1, 40, 68):
+            assert encoded(messages[index]) == encoded(dataset.read_acquisition(index))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.complex64])
+def test_images_are_read_back_by_ismrmrd(tmp_path, dtype):
+    sent = [image(1, dtype, number=str(number), name="Müller") for number in range(3)]
+    with ImageFile(tmp_path / "out.h5", "2026-01-01 00:00:00") as out:
+        for each in sent:
+            out.append(each)
+        out.append(image(20))
+        assert out.series == {1: 3, 20: 1}
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert file["2026-01-01 00:00:00/image_1/data"].shape == (3, 1, 1, 6, 5)
+    with ismrmrd.Dataset(str(tmp_path / "out.h5"), "2026-01-01 00:00:00") as dataset:
+        assert dataset.number_of_images("image_1") == 3
+        for number, each in enumerate(sent):
+            back = dataset.read_image("image_1", number)
+            np.testing.assert_array_equal(back.data, each.data)
+            assert back.getHead() == each.getHead()
+            assert back.meta == each.meta
+
+
+def test_images_are_added_to_an_existing_group_and_survive_an_interruption(tmp_path):
+    with ImageFile(tmp_path / "out.h5", "g") as out:
+        out.append(image())
+    interrupted = ImageFile(tmp_path / "out.h5", "g")
+    interrupted.append(image())
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes((tmp_path / "out.h5").read_bytes())  # what a killed process leaves behind
+    interrupted.__exit__()
+    with ismrmrd.Dataset(str(copy), "g") as dataset:
+        assert dataset.number_of_images("image_1") == 2
+        np.testing.assert_array_equal(dataset.read_image("image_1", 1).data, image().data)
+
+
+def test_image_of_another_size_is_refused(tmp_path):
+    with ImageFile(tmp_path / "out.h5", "g") as out:
+        out.append(image())
+        with pytest.raises(ScanError, match=r"series 1 holds images \(1, 1, 6, 5\) float32, now one of \(1, 1, 6, 6\)"):
+            out.append(image(shape=(1, 1, 6, 6)))
+        assert out.series == {1: 1}
+
+
+def test_no_image_no_file(tmp_path):
+    with ImageFile(tmp_path / "out.h5", "g"):
+        pass
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_unreadable_files_are_explained(tmp_path, raw_path):
+    (tmp_path / "text.h5").write_text("not HDF5")
+    with h5py.File(tmp_path / "empty.h5", "w"):
+        pass
+    with h5py.File(raw_path, "a") as file:
+        row = file["dataset/data"][1]
+        row["data"] = row["data"][:-2]
+        file["dataset/data"][1] = row
+    with pytest.raises(ScanError, match="no such file"):
+        RawFile(tmp_path / "absent.h5")
+    with pytest.raises(ScanError, match="not an HDF5 file"):
+        RawFile(tmp_path / "text.h5")
+    with pytest.raises(ScanError, match="no raw data at all"):
+        RawFile(tmp_path / "empty.h5")
+    with pytest.raises(ScanError, match="group 'other'; it has dataset"):
+        RawFile(raw_path, "other")
+    with (
+        RawFile(raw_path) as raw,
+        pytest.raises(ScanError, match="acquisition 1 has 536 bytes, but its header says 544"),
+    ):
+        list(raw.messages())
