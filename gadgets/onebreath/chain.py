@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import queue
@@ -108,7 +109,7 @@ class _Stage:
             if self.drain is not None:
                 self._drain()
             self.busy = time.perf_counter() - started - self.waiting
-            self._put(last)
+            self._finish(last)
 
     def _timed(self, incoming: Iterator[Message]) -> Iterator[Message]:
         while True:
@@ -134,6 +135,15 @@ class _Stage:
             return False
         finally:
             self.waiting += time.perf_counter() - started
+
+    def _finish(self, last: Any) -> None:
+        """End the output; once stopped, what was made is thrown away so that a waiting reader sees the end."""
+        if self._put(last):
+            return
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.made.get_nowait()
+        self.made.put_nowait(_END)
 
     def _drain(self) -> None:
         try:

@@ -158,7 +158,7 @@ class Compress(Gadget):
 def _of_length(line: Line, samples: int) -> Line:
     if line.shape[1] != samples:
         raise ScanError(
-            f"Lines of {samples} and of {line.shape[1]} samples cannot share the matrices of geometric compression. Put "
+            f"Lines of {samples} and of {line.shape[1]} samples cannot share one geometric compression. Put "
             "gadget 'prewhiten' first, or set mode of gadget 'compress' to pca."
         )
     return line

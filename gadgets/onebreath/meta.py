@@ -41,7 +41,7 @@ def write_scaling(meta: ismrmrd.Meta, ratio: float, offset: float) -> None:
     meta["GADGETRON_ScaleRatio"] = _text(ratio)
     meta["GADGETRON_ScaleOffset"] = _text(offset)
     meta["RescaleSlope"] = _text(1 / ratio)
-    meta["RescaleIntercept"] = _text(-offset / ratio)
+    meta["RescaleIntercept"] = _text(0.0 - offset / ratio)
 
 
 def central_line(headers: NDArray[np.object_], centre: int) -> ismrmrd.AcquisitionHeader:

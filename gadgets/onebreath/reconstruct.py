@@ -99,15 +99,19 @@ class Reconstruct(Gadget):
         """Gather what the method needs, and the factor from the transform's scale to Gadgetron's SNR units."""
         buffer = recon_data.bits[0].data
         kspace, mask = kspace_of(buffer, s, loc), mask_of(buffer, s, loc)
-        limits = buffer.sampling.sampling_limits
-        found = describe(mask, limits[E1].center, limits[RO].center, acceleration=self.header.acceleration)
+        found = self._describe(mask, buffer)
         scale = gadgetron_scale(found)
         if self._acs_is_data(recon_data):
             kspace, mask = merge_acs(kspace, mask, recon_data, s, loc)
-            found = describe(mask, limits[E1].center, limits[RO].center, acceleration=self.header.acceleration)
+            found = self._describe(mask, buffer)
         acs = acs_of(recon_data, s, loc)
         lines, first = (None, 0) if acs is None else acs
         return SliceData(kspace, mask, lines, first, maps_of(recon_data, s, loc), found), scale
+
+    def _describe(self, mask: NDArray[np.bool_], buffer: ReconBuffer) -> Sampling:
+        limits = buffer.sampling.sampling_limits
+        readout_centre = limits[RO].center if mask.shape[2] > 1 else None
+        return describe(mask, limits[E1].center, readout_centre, acceleration=self.header.acceleration)
 
     def _acs_is_data(self, recon_data: ReconData) -> bool:
         if self.properties.acs_as_data != "auto":
