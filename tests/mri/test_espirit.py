@@ -80,7 +80,8 @@ def test_singular_value_threshold_equals_sigpy(shared, backend):
 def test_blocks_of_rows_do_not_change_the_maps(monkeypatch):
     acs = complex_normal(np.random.default_rng(1), (4, 12, 12))
     whole = espirit(acs, (30, 20), kernel=4, crop=None)
-    monkeypatch.setattr("onebreath.mri.espirit._BLOCK", 20 * 16 * 7)
+    for module in ("coils", "espirit"):
+        monkeypatch.setattr(f"onebreath.mri.{module}.BLOCK", 20 * 16 * 7)
     np.testing.assert_allclose(espirit(acs, (30, 20), kernel=4, crop=None)[0], whole[0], atol=1e-10)
 
 

@@ -10,6 +10,9 @@ from array_api_compat import array_namespace, device
 from onebreath.mri import Array
 from onebreath.mri.fourier import fftc, ifftc, resize
 
+# Matrix entries (pixels x coil x coil) worked on at once: they stay in the cache and leave memory to the rest.
+BLOCK = 1 << 20
+
 
 def principal_components(kspace: Array) -> tuple[Array, Array]:
     """Principal components over the channels.
@@ -90,9 +93,8 @@ def apply_channel_matrix(matrix: Array, kspace: Array, axis: int) -> Array:
     if matrix.shape[0] != kspace.shape[-1]:
         raise ValueError(f"matrix of shape {tuple(matrix.shape)} has another readout than {tuple(kspace.shape)}")
     hybrid = xp.moveaxis(ifftc(kspace, -1), (axis, -1), (-1, 0))
-    leading = hybrid.shape[1:-1]
-    hybrid = xp.reshape(hybrid, (hybrid.shape[0], -1, hybrid.shape[-1])) @ xp.moveaxis(matrix, -1, -2)
-    return fftc(xp.moveaxis(xp.reshape(hybrid, (hybrid.shape[0], *leading, -1)), (-1, 0), (axis, -1)), -1)
+    flat = xp.reshape(hybrid, (hybrid.shape[0], -1, hybrid.shape[-1])) @ xp.moveaxis(matrix, -1, -2)
+    return fftc(xp.moveaxis(xp.reshape(flat, (*hybrid.shape[:-1], -1)), (-1, 0), (axis, -1)), -1)
 
 
 def rss(x: Array, axis: int) -> Array:
@@ -202,6 +204,17 @@ def dominant_eigenvectors(matrices: Array, n: int) -> tuple[Array, Array]:
     vector) or 64 plain ones. Vectors whose eigenvalues are closer than that resolves come out as a mixture of them.
     The power is low for several vectors: in single precision a high one drowns all but the first.
     """
+    xp = array_namespace(matrices)
+    *leading, coils, _ = matrices.shape
+    flat = xp.reshape(matrices, (-1, coils, coils))
+    pixels = max(1, BLOCK // coils**2)
+    blocks = [_dominant(flat[first : first + pixels], n) for first in range(0, flat.shape[0], pixels)]
+    vectors, values = (xp.concat(parts, axis=0) for parts in zip(*blocks, strict=True))
+    return xp.reshape(vectors, (*leading, coils, n)), xp.reshape(values, (*leading, n))
+
+
+def _dominant(matrices: Array, n: int) -> tuple[Array, Array]:
+    """`dominant_eigenvectors` of one block of matrices."""
     xp = array_namespace(matrices)
     squarings, rounds = (6, 8) if n == 1 else (2, 16)
     power = _scaled(matrices)

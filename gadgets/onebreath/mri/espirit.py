@@ -10,10 +10,7 @@ from array_api_compat import array_namespace, device
 
 from onebreath.errors import ScanError
 from onebreath.mri import Array
-from onebreath.mri.coils import dominant_eigenvectors, with_reference_phase
-
-# Pixels x coil x coil entries worked on at once: they stay in the cache, and 64 channels do not fill the memory.
-_BLOCK = 1 << 20
+from onebreath.mri.coils import BLOCK, dominant_eigenvectors, with_reference_phase
 
 
 def espirit(
@@ -80,7 +77,7 @@ def _eigenmaps(correlation: Array, shape: tuple[int, int], n_sets: int) -> tuple
     harmonics_y, harmonics_x = (_harmonics(n, lags, correlation) for n in shape)
     partial = xp.permute_dims(xp.tensordot(correlation, harmonics_x, axes=((3,), (1,))), (2, 3, 0, 1))
     partial = xp.reshape(partial, (lags, -1))
-    rows = max(1, _BLOCK // (shape[1] * coils * coils))
+    rows = max(1, BLOCK // (shape[1] * coils * coils))
     blocks = []
     for first in range(0, shape[0], rows):
         matrices = harmonics_y[first : first + rows] @ partial
