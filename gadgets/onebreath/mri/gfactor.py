@@ -55,7 +55,9 @@ def line_kernel_gfactor(
     groups = _served(kernels, kinds, acquired)
     covered = np.count_nonzero(acquired | (kinds >= 0))
     columns = [
-        _block_variance({k: w[start : start + _COLUMNS] for k, w in kernels.items()}, groups, maps[..., start : start + _COLUMNS])
+        _block_variance(
+            {k: w[start : start + _COLUMNS] for k, w in kernels.items()}, groups, maps[..., start : start + _COLUMNS]
+        )
         for start in range(0, maps.shape[-1], _COLUMNS)
     ]
     variance = np.concatenate(columns, axis=1)
@@ -68,9 +70,7 @@ def _served(
     """How many acquired lines serve which (kind, distance) pairs."""
     groups: dict[tuple[tuple[int, int], ...], int] = {}
     for line in np.flatnonzero(acquired):
-        pairs = tuple(
-            (kind, d) for kind, d in kernels if 0 <= line + d < len(kinds) and kinds[line + d] == kind
-        )
+        pairs = tuple((kind, d) for kind, d in kernels if 0 <= line + d < len(kinds) and kinds[line + d] == kind)
         groups[pairs] = groups.get(pairs, 0) + 1
     return groups
 
