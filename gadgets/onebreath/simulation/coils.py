@@ -8,6 +8,7 @@ import numpy as np
 _RADII = (235.0, 150.0)
 _ROW_DISTANCE = 90.0
 _SEGMENTS = 24
+_WIRE_WIDTH = 20.0
 # Distance of the points at which the field is computed; it is smooth at this scale and interpolated in between.
 _SPACING = 10.0
 
@@ -107,7 +108,7 @@ def _loop_field(points: np.ndarray, centre: np.ndarray, normal: np.ndarray, radi
     for start, end in zip(wire, np.roll(wire, -1, axis=0), strict=True):
         distance = points - (start + end) / 2
         # Next to the wire the field of a thin conductor diverges; real conductors have a width.
-        cube = np.maximum(np.linalg.norm(distance, axis=-1, keepdims=True), 8.0) ** 3
+        cube = np.maximum(np.linalg.norm(distance, axis=-1, keepdims=True), _WIRE_WIDTH) ** 3
         field += np.cross(end - start, distance) / cube
     return field
 

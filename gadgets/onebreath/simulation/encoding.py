@@ -57,7 +57,7 @@ def crop_readout(image: np.ndarray, columns: int) -> np.ndarray:
 
 
 def make_receiver(options: ScanOptions, phantom: Phantom, heights_mm: np.ndarray) -> Receiver:
-    """Coil maps of every slice and noise, scaled such that blood has the wanted SNR in the middle slice at rest.
+    """Coil maps of every slice and noise, scaled such that blood has the wanted SNR in the middle slice.
 
     Parameters
     ----------
@@ -71,15 +71,13 @@ def make_receiver(options: ScanOptions, phantom: Phantom, heights_mm: np.ndarray
     grid = phantom.grid
     maps = np.stack([coil_maps(options.coils, grid.axis(0), grid.axis(1), float(z)) for z in heights_mm])
     middle = int(np.argmin(np.abs(heights_mm)))
-    height = float(heights_mm[middle])
-    picture = np.abs(phantom.draw(height, 0.0))
+    picture = np.abs(phantom.draw(float(heights_mm[middle]), 0.0))
     body = crop_readout(picture, options.matrix[1]) > 0.05
     seen = crop_readout(maps[middle], options.matrix[1])
     covariance = noise_covariance(seen, body, options.noise_correlation, options.seed)
     noisy = options.snr > 0
     covariance = covariance * 2 * _NOISE_STD**2 if noisy else 2 * np.eye(options.coils, dtype=np.complex128)
-    blood = phantom.blood_pool(height)
-    snr = np.mean((picture * Receiver(maps, covariance, noisy).shading()[middle])[blood])
+    snr = Receiver(maps, covariance, noisy).shading()[middle][phantom.blood_pixel()]
     wanted = options.snr if noisy else _NOISELESS_BLOOD
     return Receiver(maps * np.float32(wanted / snr), covariance, noisy)
 

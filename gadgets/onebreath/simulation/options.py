@@ -94,7 +94,8 @@ class ScanOptions:
     breathing_amplitude_mm: float = _option(0.0, "motion of the organs between end-expiration and inspiration in mm")
     breathing_period_s: float = _option(4.0, "duration of a breath in s")
     snr: float = _option(
-        60.0, "mean magnitude of blood in the fully sampled image in SNR units; 0: no noise and no noise scan"
+        60.0,
+        "magnitude of blood in the left ventricle, fully sampled, in SNR units; 0: no noise and no noise scan",
     )
     noise_correlation: float = _option(0.4, "correlation of the noise between channels, 0 to below 1")
     noise_lines: int = _option(32, "lines of the noise scan; 0 leaves it out")

@@ -146,21 +146,18 @@ class Phantom:
         return canvas.image * self._background_phase()
 
     def heart_mask(self, z_mm: float) -> np.ndarray:
-        """Region that the beating heart sweeps ``(y, x)`` bool, with a margin of 6 mm; without breathing."""
+        """Region that the beating heart sweeps ``(y, x)`` bool, with a margin of 5 mm; without breathing."""
         canvas = Canvas(self.grid)
-        scale = _height_scale(z_mm - _SHORTENING / 2)
-        x, y = _HEART_CENTRE
-        canvas.ellipse((x, y), ((_EPICARDIUM + 6) * scale,) * 2, 1.0)
-        centre, radii, degrees = _right_ventricle(scale, 0.0, (0.0, 0.0))
-        canvas.ellipse(centre, (radii[0] + 9, radii[1] + 9), 1.0, degrees)
+        # The section is largest at end-diastole, when the ventricle is filled and the base is furthest up.
+        scale = _height_scale(z_mm)
+        for centre, radii, degrees in _outline(scale, _EPICARDIUM * scale, 0.0, (0, 0)) if scale else ():
+            canvas.ellipse(centre, (radii[0] + 5, radii[1] + 5), 1.0, degrees)
         return canvas.image > 0.5
 
-    def blood_pool(self, z_mm: float) -> np.ndarray:
-        """Middle of the left ventricle that is blood at every phase ``(y, x)`` bool."""
-        canvas = Canvas(self.grid)
-        radius = 0.45 * _ENDOCARDIUM_SYSTOLE * _height_scale(z_mm - _SHORTENING)
-        canvas.ellipse(_HEART_CENTRE, (radius, radius), 1.0)
-        return canvas.image > 0.99
+    def blood_pixel(self) -> tuple[int, int]:
+        """Row and column of the pixel in the middle of the left ventricle, which is blood at every phase."""
+        x, y = _HEART_CENTRE
+        return int(np.argmin(np.abs(self.grid.axis(0) - y))), int(np.argmin(np.abs(self.grid.axis(1) - x)))
 
     def _chest(self, canvas: Canvas) -> None:
         s = self.signal
@@ -179,7 +176,8 @@ class Phantom:
 
     def _mediastinum(self, canvas: Canvas) -> None:
         s = self.signal
-        canvas.ellipse((0, -30), (34, 50), s["fat"])
+        canvas.ellipse((0, -50), (24, 34), s["fat"])
+        canvas.ellipse((4, 14), (26, 44), s["muscle"])
         canvas.ellipse((0, -88), (26, 9), s["muscle"])
         canvas.ellipse((0, -89), (18, 5), s["marrow"])
         canvas.ellipse((0, 62), (24, 20), s["muscle"])
@@ -208,12 +206,15 @@ class Phantom:
     def _heart(self, canvas: Canvas, z_mm: float, contracted: float, shift: tuple[float, float]) -> None:
         s = self.signal
         scale = _height_scale(z_mm - _SHORTENING * contracted)
+        if scale == 0:
+            return
         x, y = _HEART_CENTRE[0] + shift[0], _HEART_CENTRE[1] + shift[1]
         inner = (_ENDOCARDIUM + (_ENDOCARDIUM_SYSTOLE - _ENDOCARDIUM) * contracted) * scale
         # The wall keeps its volume: its section grows as the ventricle shortens along its axis.
         wall = (_EPICARDIUM**2 - _ENDOCARDIUM**2) * (1 + _SHORTENING * contracted / _LENGTH) * scale**2
         outer = float(np.sqrt(inner**2 + wall))
-        canvas.ellipse((x - 6, y + 1), (52 * scale + 6, 39 * scale + 6), s["fat"], 20)
+        for centre, radii, degrees in _outline(scale, outer, contracted, shift):
+            canvas.ellipse(centre, radii, s["fat"], degrees)
         centre, radii, degrees = _right_ventricle(scale, contracted, shift)
         canvas.ellipse(centre, (radii[0] + 3.2, radii[1] + 3.2), s["myocardium"], degrees)
         canvas.ellipse(centre, radii, s["blood"], degrees)
@@ -241,6 +242,19 @@ def _height_scale(z_mm: float) -> float:
     """Size of the section relative to the widest one: half an ellipsoid whose widest place is the base."""
     below = np.clip((_BASE - z_mm) / _LENGTH, 0, 1)
     return float(np.sqrt(1 - below**2))
+
+
+def _outline(
+    scale: float, outer: float, contracted: float, shift: tuple[float, float]
+) -> list[tuple[tuple[float, float], tuple[float, float], float]]:
+    """Ellipses (centre, radii, rotation) of the fat around both ventricles and in the groove between them."""
+    x, y = _HEART_CENTRE[0] + shift[0], _HEART_CENTRE[1] + shift[1]
+    (right_x, right_y), (right_a, right_b), degrees = _right_ventricle(scale, contracted, shift)
+    return [
+        ((x + 2, y), (outer + 4, outer + 3), 0.0),
+        ((right_x - 3, right_y + 2), (right_a + 6, right_b + 7), degrees),
+        ((x - 20 * scale, y + 32 * scale), (12 * scale, 7 * scale), 30.0),
+    ]
 
 
 def _right_ventricle(
