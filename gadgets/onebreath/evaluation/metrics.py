@@ -1,0 +1,140 @@
+"""Image quality: PSNR, SSIM, NMSE and HaarPSI of magnitude series (frame, y, x).
+
+Two conventions. ``strict``: one data range, the maximum of the target over the series, and nothing is rescaled; an
+error of scale counts. ``paper``: every frame of target and prediction is divided by its own maximum first, as in the
+official evaluation of CRUNet-MR; an error of scale is hidden.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+from scipy.signal import convolve2d
+
+Convention: TypeAlias = "Literal['strict', 'paper']"
+Series: TypeAlias = "NDArray[np.floating]"
+
+SSIM_WINDOW = 7
+"""Side of SSIM's uniform window in pixels; half of it is left out at every border."""
+
+
+def measure(target: Series, prediction: Series, convention: Convention = "strict") -> dict[str, NDArray[np.float64]]:
+    """Measure every frame.
+
+    Parameters
+    ----------
+    target, prediction
+        Magnitudes (frame, y, x) in the same units.
+    convention
+        ``strict`` or ``paper``, see the module's text.
+
+    Returns
+    -------
+    dict
+        ``psnr`` (dB), ``ssim``, ``nmse`` and ``haarpsi``, each (frame,).
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or the target is zero (of a frame, by the paper's convention).
+    """
+    target, prediction, data_range = prepare(target, prediction, convention)
+    frames = list(zip(target, prediction, strict=True))
+    return {
+        "psnr": np.array([psnr(*pair, data_range) for pair in frames]),
+        "ssim": np.array([ssim_map(*pair, data_range)[_INNER].mean() for pair in frames]),
+        "nmse": np.array([nmse(*pair) for pair in frames]),
+        "haarpsi": np.array([haarpsi(*(np.clip(x / data_range, 0, 1) for x in pair)) for pair in frames]),
+    }
+
+
+def prepare(target: Series, prediction: Series, convention: Convention) -> tuple[Series, Series, float]:
+    """Check two series and scale them by a convention; return them in double precision, and the data range."""
+    if target.shape != prediction.shape or target.ndim != 3:
+        raise ValueError(f"target {target.shape} and prediction {prediction.shape} must both be (frame, y, x)")
+    target, prediction = target.astype(np.float64), prediction.astype(np.float64)
+    if target.max() <= 0:
+        raise ValueError("the target is zero everywhere; there is nothing to compare with")
+    if convention == "strict":
+        return target, prediction, float(target.max())
+    peaks = target.max(axis=(1, 2), keepdims=True)
+    if peaks.min() <= 0:
+        raise ValueError(f"frame {int(peaks.argmin())} of the target is zero; the paper's convention cannot scale it")
+    own = np.maximum(prediction.max(axis=(1, 2), keepdims=True), np.finfo(float).tiny)
+    return target / peaks, prediction / own, 1.0
+
+
+def psnr(target: Series, prediction: Series, data_range: float) -> float:
+    """Peak signal-to-noise ratio in dB; infinite for equal images."""
+    error = np.mean((target - prediction) ** 2)
+    return float(10 * np.log10(data_range**2 / error)) if error > 0 else float("inf")
+
+
+def nmse(target: Series, prediction: Series) -> float:
+    """Squared error divided by the squared target."""
+    return float(np.sum((target - prediction) ** 2) / np.sum(target**2))
+
+
+def ssim_map(target: Series, prediction: Series, data_range: float) -> Series:
+    """Structural similarity at every pixel: 7x7 uniform window, K = 0.01, 0.03, sample covariance.
+
+    Z. Wang et al., "Image quality assessment", IEEE Trans Image Process 13:600 (2004), equation 13.
+    """
+    if min(target.shape) < SSIM_WINDOW:
+        raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, not {target.shape}")
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    unbiased = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)
+
+    def mean(x: Series) -> Series:
+        return uniform_filter(x, SSIM_WINDOW)
+
+    mx, my = mean(target), mean(prediction)
+    vx = unbiased * (mean(target * target) - mx * mx)
+    vy = unbiased * (mean(prediction * prediction) - my * my)
+    cov = unbiased * (mean(target * prediction) - mx * my)
+    return ((2 * mx * my + c1) * (2 * cov + c2)) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+
+
+_BORDER = SSIM_WINDOW // 2
+_INNER = (slice(_BORDER, -_BORDER), slice(_BORDER, -_BORDER))
+
+
+def haarpsi(target: Series, prediction: Series) -> float:
+    """Haar wavelet-based perceptual similarity of two grey images in [0, 1].
+
+    R. Reisenhofer et al., "A Haar wavelet-based perceptual similarity index", Signal Process Image Commun 61:33 (2018),
+    equations 8 to 12, with C = 30 and alpha = 4.2.
+    """
+    c, alpha = 30.0, 4.2
+    images = [_halved(255 * x) for x in (target, prediction)]
+    similarity, weight = 0.0, 0.0
+    for transpose in (False, True):
+        a, b = ([_haar(image, scale, transpose) for scale in (1, 2, 3)] for image in images)
+        local = sum((2 * x * y + c) / (x * x + y * y + c) for x, y in zip(a[:2], b[:2], strict=True)) / 2
+        importance = np.maximum(a[2], b[2])
+        similarity += float(np.sum(importance / (1 + np.exp(-alpha * local))))
+        weight += float(np.sum(importance))
+    if weight == 0:
+        return 1.0
+    mean = similarity / weight
+    return float((np.log(mean / (1 - mean)) / alpha) ** 2)
+
+
+def _halved(image: Series) -> Series:
+    """Average blocks of 2 x 2 pixels; an odd side is filled up with zeros."""
+    rows, columns = image.shape
+    full = np.pad(image, ((0, rows % 2), (0, columns % 2)))
+    return (full[::2, ::2] + full[1::2, ::2] + full[::2, 1::2] + full[1::2, 1::2]) / 4
+
+
+def _haar(image: Series, scale: int, transpose: bool) -> Series:
+    """Magnitude of the Haar coefficients of one scale, along y or (transposed) along x."""
+    size = 2**scale
+    kernel = np.ones((size, size)) / size
+    kernel[size // 2 :] *= -1
+    kernel = kernel.T if transpose else kernel
+    padded = np.pad(image, (size // 2 - 1, size // 2))  # an even kernel has no middle; the original leans this way
+    return np.abs(convolve2d(padded, kernel[::-1, ::-1], mode="valid"))
