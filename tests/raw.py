@@ -6,13 +6,15 @@ from typing import Any
 
 import ismrmrd
 import numpy as np
+from gadgetron.types import ReconData
+from onebreath.buffers import kspace_of
 from onebreath.gadget import Message, gadget_class, parse_properties
 from onebreath.host.wire import Connection
 from onebreath.notes import read_note
 
 from tests.host.wiring import fed, recorded
 
-LIMITS = "<{0}><minimum>{1[0]}</minimum><maximum>{1[2]}</maximum><center>{1[1]}</center></{0}>"
+LIMIT = "<{0}><minimum>{1[0]}</minimum><maximum>{1[2]}</maximum><center>{1[1]}</center></{0}>"
 
 
 def stream(shared: Path, name: str) -> tuple[Any, list[Any]]:
@@ -41,7 +43,7 @@ def scan_header(
             f"<{name}><matrixSize><x>{x}</x><y>{y}</y><z>{partitions}</z></matrixSize>"
             f"<fieldOfView_mm><x>{fx}</x><y>{fy}</y><z>8</z></fieldOfView_mm></{name}>"
         )
-    stated = "".join(LIMITS.format(name, values) for name, values in (limits or {}).items())
+    stated = "".join(LIMIT.format(name, values) for name, values in (limits or {}).items())
     parallel = (
         ""
         if calibration is None
@@ -90,3 +92,32 @@ def run(
     notes = [read_note(message) for message in made]
     others = [message for message, found in zip(made, notes, strict=True) if not found or found[0] != name]
     return others, [found[1] for found in notes if found and found[0] == name]
+
+
+ROWS, SAMPLES, COILS = 12, 16, 3
+LIMITS = {"kspace_encoding_step_1": (0, 6, ROWS - 1)}
+HEADER = scan_header((SAMPLES, ROWS), limits=LIMITS)
+
+
+def value(**counters: int) -> complex:
+    """A number that tells where a line belongs."""
+    weights = {"row": 1, "phase": 100, "slice": 1e4, "set": 1e5, "contrast": 1e6, "repetition": 1e7}
+    return 1 + sum(weights[name] * number for name, number in counters.items())
+
+
+def marked(row: int, *flags: int, **counters: int) -> ismrmrd.Acquisition:
+    data = np.full((COILS, SAMPLES), value(row=row, **counters))
+    return line(data, row, *flags, **counters)
+
+
+def sorted_by(messages: list, given: Any = HEADER, **properties: Any) -> tuple[list[ReconData], list[dict[str, Any]]]:
+    made, notes = run("sort", given, messages, **properties)
+    assert all(isinstance(message, ReconData) for message in made)
+    return made, notes
+
+
+def content(made: ReconData, s: int = 0) -> np.ndarray:
+    """What stands in each place (frame, row)."""
+    kspace = kspace_of(made.bits[0].data, s)
+    assert np.all(kspace == kspace[:, :1, :, :1])
+    return kspace[:, 0, :, 0].real
