@@ -120,6 +120,7 @@ class Phantom:
         chest = Canvas(grid)
         self._chest(chest)
         self._still = chest.image
+        self._phase = _background_phase(grid)
 
     def draw(self, z_mm: float, phase: float, shift_mm: float = 0.0) -> np.ndarray:
         """Draw the slice at height z.
@@ -143,7 +144,7 @@ class Phantom:
         shift = (_BREATHING_X * shift_mm, float(np.sqrt(1 - _BREATHING_X**2)) * shift_mm)
         self._abdomen(canvas, z_mm, shift)
         self._heart(canvas, z_mm, float(contraction(phase)), shift)
-        return canvas.image * self._background_phase()
+        return canvas.image * self._phase
 
     def heart_mask(self, z_mm: float) -> np.ndarray:
         """Region that the beating heart sweeps ``(y, x)`` bool, with a margin of 5 mm; without breathing."""
@@ -232,10 +233,11 @@ class Phantom:
                 degrees,
             )
 
-    def _background_phase(self) -> np.ndarray:
-        """Phase of receiver delay and slow off-resonance: a smooth polynomial, at most about a turn over the chest."""
-        y, x = self.grid.axis(0)[:, None] / 150, self.grid.axis(1)[None] / 150
-        return np.exp(1j * (0.4 + 0.7 * x - 0.5 * y + 0.5 * x * y - 0.4 * y * y)).astype(np.complex64)
+
+def _background_phase(grid: Grid) -> np.ndarray:
+    """Phase factor of receiver delay and slow off-resonance: a smooth polynomial, about a turn over the chest."""
+    y, x = grid.axis(0)[:, None] / 150, grid.axis(1)[None] / 150
+    return np.exp(1j * (0.4 + 0.7 * x - 0.5 * y + 0.5 * x * y - 0.4 * y * y)).astype(np.complex64)
 
 
 def _height_scale(z_mm: float) -> float:
