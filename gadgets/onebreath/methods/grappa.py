@@ -74,6 +74,7 @@ class Grappa(Method):
     """
 
     name = "grappa"
+    acs_as_data = False  # as in Gadgetron: noise and g-factor then follow the lattice alone
     Parameters = GrappaParameters
     parameters: GrappaParameters
 
