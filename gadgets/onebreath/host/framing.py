@@ -19,7 +19,7 @@ log = logging.getLogger("onebreath.wire")
 
 Octets: TypeAlias = bytes | bytearray | memoryview
 
-ROOM = 1 << 16  # holds many small messages per system call, and costs a large one at most this much copying
+ROOM = 1 << 18  # takes many small messages per system call, and a large one in one
 SMALL_MESSAGE = 1 << 15  # below this, joining the parts is cheaper than a gathering send
 GATHER = 512  # parts in one sendmsg call; Linux takes 1024
 
