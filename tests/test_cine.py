@@ -60,6 +60,14 @@ def test_a_pause_between_breath_holds_does_not_reject_the_beat_before_it() -> No
     assert found.rr == pytest.approx(np.full(6, 900), abs=STEP)
 
 
+def test_beats_are_found_without_the_time_of_acquisition() -> None:
+    rr = [900.0, 930.0, 870.0, 912.0]
+    since, time, beat = rhythm(rr)
+    found = find_beats(since, np.zeros_like(time), 0.25)
+    assert np.array_equal(found.of_line, beat)
+    assert found.rr == pytest.approx(rr, abs=STEP)
+
+
 def test_one_beat_alone_is_accepted() -> None:
     since, time, _ = rhythm([900.0])
     found = find_beats(since, time, 0.25)

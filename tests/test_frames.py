@@ -5,7 +5,7 @@ import random
 import ismrmrd
 import numpy as np
 import pytest
-from onebreath.buffers import lines_of
+from onebreath.buffers import kspace_of, lines_of
 from onebreath.errors import ScanError
 
 from tests.helpers import complex_normal
@@ -117,16 +117,29 @@ class TestIncompletePhases:
         return [marked(row, phase=phase) for phase in range(6) for row in range(8 if phase == 5 else ROWS)]
 
     def test_keep_leaves_them_to_the_mask(self) -> None:
-        (made,), notes = sorted_by(self.lines())
+        (made,), notes = sorted_by(self.lines(), incomplete_phases="keep")
         assert not lines_of(made.bits[0].data)[5, 8:].any()
         assert (notes[0]["incomplete_frames"], notes[0]["missing_lines"]) == (1, 4)
         assert notes[0]["incomplete_frames_policy"] == "keep"
 
     def test_fill_takes_the_nearest_frame(self) -> None:
-        (made,), notes = sorted_by(self.lines(), incomplete_phases="fill")
+        (made,), notes = sorted_by(self.lines())
         assert lines_of(made.bits[0].data).all()
         assert content(made)[5, 8:].tolist() == [value(row=row, phase=4) for row in range(8, ROWS)]
-        assert notes[0]["incomplete_frames_policy"] == "fill (from up to 1 frames away)"
+        assert (notes[0]["incomplete_frames_policy"], notes[0]["filled_from_frames_away"]) == ("fill", 1)
+
+    def test_fill_repairs_the_calibration_lines_too(self) -> None:
+        lines = self.lines() + [
+            marked(row, 20, phase=phase) for phase in range(6) for row in (5, 6) if phase + row < 11
+        ]
+        (made,), _ = sorted_by(lines)
+        assert lines_of(made.bits[0].ref)[:, 5:7].all()
+        assert kspace_of(made.bits[0].ref)[5, 0, 6, 0] == value(row=6, phase=4)
+
+    def test_a_separate_calibration_scan_is_left_as_it_is(self) -> None:
+        given = scan_header((SAMPLES, ROWS), limits=LIMITS, calibration="separate")
+        (made,), _ = sorted_by([marked(row, 20) for row in (5, 6, 7)] + self.lines(), given)
+        assert lines_of(made.bits[0].ref).tolist() == [[5 <= row <= 7 for row in range(ROWS)]]
 
     def test_drop_leaves_the_frame_out(self) -> None:
         (made,), notes = sorted_by(self.lines(), incomplete_phases="drop")
@@ -149,8 +162,9 @@ class TestIncompletePhases:
         assert notes[0]["incomplete_frames"] == 0
         assert lines_of(made.bits[0].data).sum() == len(lines)
 
-    def test_phases_without_any_line_are_dropped(self) -> None:
+    @pytest.mark.parametrize("policy", ["keep", "fill", "drop"])
+    def test_phases_without_any_line_are_dropped(self, policy: str) -> None:
         lines = [given for given in beating([360] * ROWS) if given._head.physiology_time_stamp[0] < 280]
-        (made,), notes = sorted_by(lines, phases=9)
+        (made,), notes = sorted_by(lines, phases=9, incomplete_phases=policy)
         assert (notes[0]["frames"], notes[0]["frames_dropped"]) == (7, 2)
         assert made.bits[0].data.data.shape[4] == 7

@@ -49,20 +49,24 @@ class Beats:
 def find_beats(since_trigger: Floats, time: Floats, rejector_factor: float) -> Beats:
     """Find heart beats in the stamps of lines given in the order of their acquisition.
 
-    A beat begins where the time since the R-wave falls; its duration is the time to the next beat's R-wave.
+    A beat begins where the time since the R-wave falls; its duration is the time to the next beat's R-wave. If the time
+    of acquisition was not recorded, beats are taken to follow each other without a gap.
 
     Parameters
     ----------
     since_trigger : (line,)
         Time since the last R-wave.
     time : (line,)
-        Time of acquisition in the same unit.
+        Time of acquisition in the same unit; the same for all lines if it was not recorded.
     rejector_factor
         A beat is rejected if its duration is outside ``(1 +- rejector_factor)`` times the median duration.
     """
     of_line = np.concatenate([[0], np.cumsum(np.diff(since_trigger) < 0)]).astype(np.int64)
     first = np.flatnonzero(np.diff(of_line, prepend=-1))
     last = np.append(first[1:], of_line.size) - 1
+    if np.ptp(time) == 0:
+        ends = np.cumsum(since_trigger[last] + _step(since_trigger))
+        time = since_trigger + np.concatenate([[0.0], ends[:-1]])[of_line]
     r_wave = time[first] - since_trigger[first]
     longest = since_trigger[last]
     rr = np.append(np.diff(r_wave), np.nan)
@@ -119,4 +123,4 @@ def linear(fraction: Floats, s: Ints, row: Ints, phases: int) -> Placement:
 
 def _step(time: Floats) -> float:
     """Usual time between lines."""
-    return float(np.median(np.diff(time))) if time.size > 1 else 1.0
+    return max(float(np.median(np.diff(time))), 0.0) if time.size > 1 else 1.0

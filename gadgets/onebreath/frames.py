@@ -229,7 +229,7 @@ def _complete(placed: Placed, policy: str, cyclic: bool, rows: int) -> Placed:
     """Apply the policy for frames that lack lines which most frames have; frames without any line are never kept."""
     filled = placed.data.lines(placed.frames, placed.sets, rows)
     missing = expected_lines(filled) & ~filled
-    incomplete = missing.any(axis=(1, 2))
+    incomplete, used = np.any(missing, axis=(1, 2)), np.any(filled, axis=(1, 2))
     placed.facts["incomplete_frames"] = int(incomplete.sum())
     placed.facts["missing_lines"] = int(missing.sum())
     if not incomplete.any():
@@ -241,21 +241,35 @@ def _complete(placed: Placed, policy: str, cyclic: bool, rows: int) -> Placed:
             f"{', '.join(str(row) for row in np.unique(np.nonzero(missing[first])[1])[:8])}). Repeat the scan, ask for "
             "fewer phases, or set incomplete_phases of gadget 'sort' to keep, fill or drop."
         )
+    placed.facts["incomplete_frames_policy"] = policy
     if policy == "fill":
-        placed.data, distance = fill_missing(placed.data, missing, cyclic)
-        placed.facts["incomplete_frames_policy"] = f"fill (from up to {distance} frames away)"
-        return placed
-    kept = np.asarray(~incomplete if policy == "drop" else filled.any(axis=(1, 2)))
+        placed.facts["filled_from_frames_away"] = _fill(placed, used, cyclic, rows)
+    _keep(placed, used if policy != "drop" else np.asarray(used & ~incomplete))
+    return placed
+
+
+def _fill(placed: Placed, used: Bools, cyclic: bool, rows: int) -> int:
+    """Fill what the used frames lack, in data and reference; return the largest distance in frames."""
+    furthest = 0
+    for name in ("data", "reference") if placed.reference_frames == placed.frames else ("data",):
+        table = getattr(placed, name)
+        lines = table.lines(placed.frames, placed.sets, rows)
+        repaired, distance = fill_missing(table, expected_lines(lines) & ~lines & used[:, None, None], cyclic)
+        setattr(placed, name, repaired)
+        furthest = max(furthest, distance)
+    return furthest
+
+
+def _keep(placed: Placed, kept: Bools) -> None:
+    """Drop the other frames."""
     if not kept.any():
         raise ScanError("Every frame lacks lines. Set incomplete_phases of gadget 'sort' to keep or fill.")
-    placed.facts["incomplete_frames_policy"] = policy
     placed.facts["frames_dropped"] = int((~kept).sum())
     placed.data = drop_frames(placed.data, kept)
     if placed.reference_frames == placed.frames:
         placed.reference = drop_frames(placed.reference, kept)
         placed.reference_frames = int(kept.sum())
     placed.frames = int(kept.sum())
-    return placed
 
 
 def _number(counters: list[NDArray[Any]], lines: int) -> tuple[Ints, int]:

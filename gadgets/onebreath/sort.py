@@ -51,9 +51,9 @@ class SortProperties(gadget.Properties):
     )
     time_tick: float = Field(2.5, gt=0, description="unit of the time stamps in ms")
     incomplete_phases: Literal["keep", "fill", "drop", "error"] = Field(
-        "keep",
-        description="frames that lack lines which most frames have: keep them so (the mask tells), fill from the "
-        "nearest frame, drop them, or stop with an error",
+        "fill",
+        description="frames that lack lines which most frames have: fill from the nearest frame, keep them so (the "
+        "mask tells), drop them, or stop with an error",
     )
 
 
