@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from onebreath.simulation.coils import coil_maps, coil_names, noise_covariance
 
 Y, X = np.linspace(-140, 140, 57), np.linspace(-170, 170, 69)

@@ -2,6 +2,7 @@ import argparse
 
 import numpy as np
 import pytest
+
 from onebreath.simulation.command import add_arguments, run
 from onebreath.simulation.options import ScanOptions
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from onebreath.simulation.geometry import ORIENTATIONS, chronological, directions, slice_offsets
 
 NORMALS = {"transverse": [0, 0, 1], "sagittal": [1, 0, 0], "coronal": [0, -1, 0]}

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from onebreath.simulation.phantom import Canvas, Grid, Phantom
 from onebreath.simulation.tissue import TISSUES, Tissue, bssfp_signal
 

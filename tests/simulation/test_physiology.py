@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from onebreath.simulation.physiology import Rhythm, breathing_mm, cardiac_phase, contraction, rr_intervals, systole_ms
 
 

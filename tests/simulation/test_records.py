@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 from ismrmrd import Dataset, xsd
+
 from onebreath.simulation.scan import ScanOptions, SimulatedScan, simulate
 
 SMALL = ScanOptions(matrix=(48, 32), slices=2, phases=3, coils=8, acs_lines=12, acceleration=3, noise_lines=4)
@@ -23,6 +24,16 @@ def test_noise_lines_lead_with_their_own_dwell_time() -> None:
         assert (a.number_of_samples, a.center_sample, a.idx.user[5]) == (100, 0, 0)
         assert a.sample_time_us == pytest.approx(10.0)
     assert not any(a.is_flag_set(19) for a in scan.acquisitions[4:])
+
+
+def test_noise_scan_can_be_left_out_of_a_noisy_scan() -> None:
+    scan = scan_of(noise_lines=0)
+    assert not any(a.is_flag_set(19) for a in scan.acquisitions)
+    assert [a.scan_counter for a in scan.acquisitions[:2]] == [1, 2]
+    again = scan_of(noise_lines=0, repetitions=2).acquisitions
+    first = next(a for a in again if a.idx.repetition == 1)
+    # The heart stands as it did, so two repetitions differ by their noise alone.
+    assert not np.array_equal(first.data, again[0].data)
 
 
 def test_counters_and_time_stamps_run_on() -> None:

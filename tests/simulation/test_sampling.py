@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.sampling import plan_lines, plan_readout
 

@@ -3,6 +3,7 @@ import filecmp
 
 import numpy as np
 import pytest
+
 from onebreath.errors import ConfigError
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.noise import covariance, gadgetron_scale, whitening_matrix
