@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from onebreath.buffers import kspace_of, lines_of, mask_of
 
+from onebreath.buffers import kspace_of, lines_of, mask_of
 from tests.raw import COILS, HEADER, LIMITS, ROWS, SAMPLES, content, line, marked, run, scan_header, sorted_by, value
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from onebreath.cine import find_beats, linear, nearest
 
 STEP = 3.0

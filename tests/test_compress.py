@@ -5,8 +5,8 @@ from pathlib import Path
 import ismrmrd
 import numpy as np
 import pytest
-from onebreath.errors import ScanError
 
+from onebreath.errors import ScanError
 from tests.helpers import complex_normal, nrmse
 from tests.raw import line, run, scan_header, stream
 

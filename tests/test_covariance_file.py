@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from onebreath.covariance_file import StoredCovariance
 from onebreath.errors import ConfigError, ScanError
-
 from tests.helpers import complex_normal
 from tests.raw import line, run, scan_header
 

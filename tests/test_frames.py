@@ -5,9 +5,9 @@ import random
 import ismrmrd
 import numpy as np
 import pytest
+
 from onebreath.buffers import kspace_of, lines_of
 from onebreath.errors import ScanError
-
 from tests.helpers import complex_normal
 from tests.raw import COILS, LIMITS, ROWS, SAMPLES, content, line, marked, scan_header, sorted_by, value
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from onebreath.placement import Placement, by_counters, drop_frames, expected_lines, fill_missing
 
 

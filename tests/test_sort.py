@@ -8,12 +8,12 @@ import ismrmrd
 import numpy as np
 import pytest
 from gadgetron.types import AcquisitionBucket, ReconData
+
 from onebreath.acs import acs_of
 from onebreath.buffers import kspace_of, lines_of
 from onebreath.errors import ScanError
 from onebreath.gadget import gadget_class, parse_properties
 from onebreath.lines import SIDE_LINES
-
 from tests.helpers import nrmse
 from tests.raw import (
     COILS,

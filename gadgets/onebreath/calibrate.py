@@ -30,7 +30,7 @@ class CalibrateProperties(Properties):
         "error", description="without calibration lines: stop with an error, or go on without coil maps"
     )
     calibration_size: int = Field(32, ge=8, description="lines and samples around the k-space centre used for the maps")
-    espirit_sets: int = Field(1, ge=1, le=2, description="map sets; 2 where the field of view is smaller than the object")
+    espirit_sets: int = Field(1, ge=1, le=2, description="map sets; 2 if the field of view is smaller than the object")
     espirit_kernel: int = Field(6, ge=3, le=12, description="kernel size of ESPIRiT in samples")
     espirit_threshold: float = Field(0.001, gt=0, lt=1, description="null-space threshold relative to the first value")
     espirit_crop: float = Field(0.0, ge=0, lt=1, description="maps are zero where the eigenvalue is lower; 0: nowhere")

@@ -16,7 +16,7 @@ COMMANDS = {
     "replay": ("onebreath.host.replay", "send a raw data file through a configuration and keep the images"),
     "serve": ("onebreath.host.server", "run the embedded host, and a listener for <connect> nodes"),
     "configs": ("onebreath.host.configs", "list, show or check configurations"),
-    "inspect": ("onebreath.host.inspect", "say what a raw data file holds, what the chain will do, and what is missing"),
+    "inspect": ("onebreath.host.inspect", "say what a raw file holds, what the chain will do, and what is missing"),
     "install": ("onebreath.host.install", "link configurations and models into a Gadgetron installation"),
     "simulate": ("onebreath.simulation.command", "write a simulated scan as an ISMRMRD file"),
     "demo": ("onebreath.report.demo", "simulate a scan, reconstruct it, and leave pictures and a table"),

@@ -110,6 +110,8 @@ def parse_properties(cls: type[Gadget], pairs: Mapping[str, str]) -> Properties:
 
 def _explain(cls: type[Gadget], problem: Any) -> str:
     where = f"gadget '{cls.name}'"
+    if not problem["loc"]:  # a check of several properties together; its text names them
+        return f"{where}: {problem['ctx']['error'] if 'error' in problem.get('ctx', {}) else problem['msg']}"
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = cls.Properties.model_fields

@@ -10,7 +10,7 @@ import numpy as np
 from gadgetron.types import ImageArray, ReconData
 from gadgetron.types.recon_data import ReconBuffer
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from onebreath.acs import acs_of, calibration_mode, merge_acs, with_reference
 from onebreath.buffers import E1, RO, kspace_of, maps_of, mask_of, places
@@ -47,6 +47,19 @@ class ReconstructProperties(Properties):
         "auto", description="whether embedded calibration lines count as data; auto: for all methods but GRAPPA"
     )
 
+    @model_validator(mode="after")
+    def _method_accepts_the_rest(self) -> ReconstructProperties:
+        try:
+            self.make_method()
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def make_method(self) -> Method:
+        """Make the method, with its parameters among the properties."""
+        method: Method = method_class(self.method)(**(self.model_extra or {}))
+        return method
+
 
 class Reconstruct(Gadget):
     """ReconData -> ImageArray."""
@@ -59,7 +72,7 @@ class Reconstruct(Gadget):
 
     def __init__(self, header: Any, properties: ReconstructProperties) -> None:
         super().__init__(header, properties)
-        self.method = make_method(properties)
+        self.method = properties.make_method()
         self._notes: dict[str, dict[str, Any]] = {}
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
@@ -185,21 +198,6 @@ class Reconstruct(Gadget):
         if role != "Image":
             meta["Skip_processing_after_recon"] = "1"
         write_facts(meta, self._notes)
-
-
-def make_method(properties: ReconstructProperties) -> Method:
-    """Make the method that the properties name, with its parameters among them.
-
-    Raises
-    ------
-    ConfigError
-        If the method or one of its parameters is unknown or does not fit; the text names both.
-    """
-    parameters = dict(properties.model_extra or {})
-    try:
-        return method_class(properties.method)(**parameters)
-    except ConfigError as error:
-        raise ConfigError(f"gadget 'reconstruct': {error}") from error
 
 
 def gadgetron_scale(sampling: Sampling) -> float:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from onebreath.evaluation.metrics import measure, ssim_map
 
 PAIRS = range(6)

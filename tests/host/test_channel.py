@@ -8,11 +8,11 @@ import ismrmrd
 import numpy as np
 import pytest
 from gadgetron.types import AcquisitionBucket
+
 from onebreath.errors import ConnectionLost, OnebreathError, WireError
 from onebreath.host.channel import Channel, ClientChannel, encode
 from onebreath.host.framing import Limits
 from onebreath.host.messages import ConfigName, ConfigText, ErrorText, HeaderText, Query, Response, Text
-
 from tests.host.wiring import (
     CLOSE,
     acquisition,

@@ -3,6 +3,7 @@
 import argparse
 
 import pytest
+
 from onebreath import gadget
 from onebreath.host.configs import add_arguments, check, run
 

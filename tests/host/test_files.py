@@ -4,10 +4,10 @@ import h5py
 import ismrmrd
 import numpy as np
 import pytest
+
 from onebreath.errors import ScanError
 from onebreath.host import files
 from onebreath.host.files import ImageFile, RawFile
-
 from tests.host.wiring import HEADER, acquisition, encoded, image, waveform
 
 

@@ -3,6 +3,7 @@
 from xml.etree.ElementTree import fromstring
 
 import pytest
+
 from onebreath.errors import ConfigError
 from onebreath.host.properties import steps_of
 

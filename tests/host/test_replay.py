@@ -8,11 +8,11 @@ import h5py
 import ismrmrd
 import numpy as np
 import pytest
+
 from onebreath.errors import ConnectionLost, ScanError
 from onebreath.host import replay as module
 from onebreath.host.replay import add_arguments, replay, run
 from onebreath.host.server import start_host
-
 from tests.host.wiring import HEADER, acquisition
 
 CONFIG = (

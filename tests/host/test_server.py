@@ -1,20 +1,25 @@
 """The embedded host, as its clients and its nodes see it."""
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
+
 from onebreath.errors import ConnectionLost, OnebreathError
 from onebreath.host.channel import Channel
 from onebreath.host.listener import Listener
 from onebreath.host.messages import ConfigName, ConfigText, ErrorText, HeaderText, Query, Response, Text
 from onebreath.host.server import HostOptions, serve_client, start_gadget_service, start_host
 from onebreath.host.wire import Connection
-
 from tests.host import targets
 from tests.host.wiring import CLOSE, HEADER, acquisition, encoded, image, pair, recon_data, waveform
 
+ROOT = Path(__file__).parents[2]
 PASS = '<external><execute name="tests.host.targets" target="{}" type="python"/><configuration/></external>'
 NATIVE = "<gadget><name>AccTrig</name><dll>gadgetron_mricore</dll><classname>AccTrigGadget</classname></gadget>"
 
@@ -122,7 +127,7 @@ FAILURES = {
     "not XML": ([ConfigText(b"<configuration>"), HeaderText(HEADER)], "not well-formed"),
     "header first": ([HeaderText(HEADER)], "no configuration before it"),
     "data first": ([ConfigName("pass.xml"), acquisition()], "before the header"),
-    "native node": ([config(execute("pass_through"), NATIVE), HeaderText(HEADER)], "native node 'AccTrig'"),
+    "native node": ([config(execute("pass_through"), NATIVE), HeaderText(HEADER)], "native nodes (AccTrig)"),
     "unknown module": ([config(execute("x").replace("tests.", "test.")), HeaderText(HEADER)], "cannot be loaded"),
     "unknown target": ([config(execute("nobody")), HeaderText(HEADER)], "cannot be loaded"),
     "not callable": ([config(execute("not_callable")), HeaderText(HEADER)], "cannot be loaded"),
@@ -238,3 +243,20 @@ def test_close_alone_is_answered_with_close():
         one.sendall(CLOSE)
         serve_client(two)
         assert one.recv(10) == CLOSE
+
+
+def test_served_process_answers_and_ends_on_a_signal():
+    code = "from onebreath.host.server import serve; serve('127.0.0.1', 0, 0)"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "gadgets")])
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        port = int(process.stdout.readline().rpartition(":")[2])
+        assert process.stdout.readline().startswith("<connect> service on 127.0.0.1:")
+        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+            channel = Channel(sock)
+            channel.send(Query("gadgetron::info", 1))
+            assert "Onebreath" in channel.read()[1].text
+            process.terminate()
+            assert process.wait(10) == 0

@@ -1,6 +1,7 @@
 """Gadgetron's configurations: both grammars, and the way to them by name."""
 
 import pytest
+
 from onebreath.errors import ConfigError
 from onebreath.host.stream_config import Connect, Execute, External, Native, available, find, parse, search_paths
 

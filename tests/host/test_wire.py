@@ -11,11 +11,11 @@ from pathlib import Path
 import ismrmrd
 import pytest
 from gadgetron import external
+
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, ScanError, WireError
 from onebreath.host.channel import Channel
 from onebreath.host.messages import ConfigText, ErrorText, HeaderText
 from onebreath.host.wire import Connection, adopt
-
 from tests.host.wiring import (
     CLOSE,
     HEADER,

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from onebreath.mri.coils import (
     apply_channel_matrix,
     combine,
@@ -12,7 +13,6 @@ from onebreath.mri.coils import (
     walsh_maps,
 )
 from onebreath.mri.fourier import resize
-
 from tests.helpers import as_numpy, assert_adjoint, complex_normal, nrmse, relative_error, same_library
 
 

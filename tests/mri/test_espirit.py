@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
+
 from onebreath.errors import ScanError
 from onebreath.mri.coils import pca_matrix
 from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import resize
-
 from tests.helpers import as_numpy, complex_normal, nrmse, same_library
 
 

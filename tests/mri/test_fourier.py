@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from onebreath.mri.fourier import fft, fft2c, fftc, ifft, ifft2c, ifftc, resize
 
+from onebreath.mri.fourier import fft, fft2c, fftc, ifft, ifft2c, ifftc, resize
 from tests.helpers import as_numpy, assert_adjoint, complex_normal, relative_error, same_library
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+
 from onebreath.errors import ScanError
 from onebreath.mri.noise import covariance, gadgetron_scale, whitening_matrix
-
 from tests.helpers import as_numpy, complex_normal, relative_error, same_library
 
 

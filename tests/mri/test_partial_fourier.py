@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+
 from onebreath.errors import MethodError
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.partial_fourier import homodyne, pocs, zero_fill
-
 from tests.helpers import as_numpy, nrmse, same_library
 
 

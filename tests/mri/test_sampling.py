@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from onebreath.errors import ScanError
 from onebreath.mri.sampling import describe, find_acs
 

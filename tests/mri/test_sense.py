@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.sense import SenseOperator
-
 from tests.helpers import as_numpy, assert_adjoint, complex_normal, relative_error, same_library
 
 FRAMES, COILS, Y, X = 4, 3, 9, 8

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+
 from onebreath.networks.conv2plus1d import Double, Halve, SpaceTimeConv, TemporalConv
 
 LAYERS = {

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from onebreath.networks import official_names
 from onebreath.networks.crnn_mri import CRNNMRI
 from onebreath.networks.data_consistency import SampledSeries

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from onebreath.errors import ModelError
 from onebreath.networks import official_names
 from onebreath.networks.crunet_mr import CRUNetMR

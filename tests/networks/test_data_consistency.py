@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from onebreath.networks.data_consistency import DataConsistency, SampledSeries
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from onebreath.networks.cine_unet import LevelFeatures
 from onebreath.networks.crunet_mr import CRUNetMR
 from onebreath.networks.feature_bank import ChannelAttentionFuser, FeatureBank

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from onebreath.errors import MethodError
 from onebreath.networks.inputs import check_inputs
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from onebreath.networks.normalise import pad_to_multiple, to_complex, to_planes, zscore
 
 

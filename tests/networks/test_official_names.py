@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from onebreath.errors import ModelError
 from onebreath.networks import official_names
 from onebreath.networks.crnn_mri import CRNNMRI

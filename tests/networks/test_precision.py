@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from onebreath.errors import ModelError
 from onebreath.networks.crunet_mr import CRUNetMR
 from onebreath.networks.precision import bfloat16_is_native, compute_dtype

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+
 from onebreath.networks.unet3d_mr import Conv3dUnit, UNet3DMR
 
 

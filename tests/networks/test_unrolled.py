@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from onebreath.errors import MethodError
 from onebreath.networks.crnn_mri import CRNNMRI
 from onebreath.networks.crunet_mr import CRUNetMR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def check_config(config: StreamConfig) -> list[Problem]:
     for number, node in enumerate(config.nodes, 1):
         where = f"node {number}, {node}"
         if isinstance(node, Native):
-            problems.append(Problem(where, "needs Gadgetron; the embedded host cannot run it", fatal=False))
+            problems.append(Problem(where, "needs Gadgetron", fatal=False))
             for nested in node.inside:
                 problems += _check_external(nested, f"{where}, {nested}", [])
             neighbours = []
@@ -74,7 +75,7 @@ def check_config(config: StreamConfig) -> list[Problem]:
 def _check_external(node: External, where: str, classes: list[type[Gadget]]) -> list[Problem]:
     """Check an external node; the gadgets in it are added to `classes`."""
     try:
-        target = _own_target(node)
+        target = own_target(node)
         steps = [] if target is None else steps_of(parse_config(node.configuration), target)
     except ConfigError as error:
         return [Problem(where, str(error))]
@@ -91,7 +92,7 @@ def _check_external(node: External, where: str, classes: list[type[Gadget]]) -> 
     return problems
 
 
-def _own_target(node: External) -> str | None:
+def own_target(node: External) -> str | None:
     """Name of our target that a node runs, or None if the node is not ours."""
     if isinstance(node.action, Connect):
         configuration = parse_config(node.configuration)
@@ -154,6 +155,6 @@ def _report(names: Iterable[str]) -> int:
 
 
 def _summary(path: Path) -> str:
-    """First sentence of the comment at the head of a configuration."""
+    """Beginning of the comment at the head of a configuration."""
     comment = re.search(r"<!--(.*?)-->", path.read_text(encoding="utf-8"), re.DOTALL)
-    return " ".join(comment.group(1).split()).split(". ")[0] if comment else ""
+    return textwrap.shorten(comment.group(1), 100, placeholder=" ...") if comment else ""

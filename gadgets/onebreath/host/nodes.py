@@ -32,11 +32,11 @@ def external_nodes(config: StreamConfig) -> list[External]:
     ConfigError
         Naming the native nodes.
     """
-    native = [str(node) for node in config.nodes if isinstance(node, Native)]
+    native = [node.name for node in config.nodes if isinstance(node, Native)]
     if native:
         raise ConfigError(
-            f"{config.name} needs a Gadgetron server: {', '.join(native)} cannot run in the embedded host. Choose a "
-            "configuration of external nodes only, or send the scan to Gadgetron."
+            f"{config.name} needs a Gadgetron server: the embedded host cannot run its native nodes "
+            f"({', '.join(native)}). Choose a configuration of external nodes only, or send the scan to Gadgetron."
         )
     return [node for node in config.nodes if isinstance(node, External)]
 
