@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from onebreath.cli import main
+from onebreath.gadget import GADGETS
 from onebreath.host.configs import check
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.xml"))
@@ -27,3 +29,11 @@ def test_a_wrong_parameter_of_the_method_is_found(tmp_path):
     broken = tmp_path / "broken.xml"
     broken.write_text(text)
     assert any("itterations" in str(problem) and problem.fatal for problem in check(broken))
+
+
+def test_properties_are_explained(capsys):
+    assert main(["configs", "properties", "grappa", *GADGETS]) == 0
+    text = capsys.readouterr().out
+    assert "grappa_kSize_RO (default 5): " in text
+    assert "method (required): " in text
+    assert "None" not in text, "every property has a description"

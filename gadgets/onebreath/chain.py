@@ -14,6 +14,7 @@ from typing import Any
 
 from onebreath.errors import ConfigError, OnebreathError
 from onebreath.gadget import Gadget, Message, gadget_class, parse_properties
+from onebreath.watch import watched
 
 QUEUE_LENGTH = 64
 """Messages that may wait between two gadgets; a full queue holds the gadget before it back."""
@@ -96,7 +97,7 @@ class _Stage:
         started = time.perf_counter()
         last: Any = _END
         try:
-            for message in self.gadget.process(self._timed(incoming)):
+            for message in watched(self.gadget, self.gadget.process(self._timed(incoming))):
                 if not self._put(message):
                     return
         except OnebreathError as error:

@@ -39,9 +39,9 @@ class Properties(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    verbose: bool = Field(False, description="log every decision at level INFO and every message at level DEBUG")
+    verbose: bool = Field(False, description="log every message that the gadget makes")
     perform_timing: bool = Field(False, description="log the time spent in this gadget when the scan ends")
-    debug_folder: str = Field("", description="folder for intermediate arrays; empty: none are written")
+    debug_folder: str = Field("", description="folder for the arrays that the gadget makes; empty: none are kept")
 
 
 _AnyProperties: TypeAlias = Properties

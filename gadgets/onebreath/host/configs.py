@@ -9,12 +9,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from onebreath.chain import check_order
 from onebreath.errors import ConfigError
 from onebreath.gadget import GADGETS, Gadget, gadget_class, parse_properties
 from onebreath.host.properties import CHAIN_TARGET, steps_of
 from onebreath.host.stream_config import OWN_MODULE, Connect, External, Native, StreamConfig, available, find, parse
 from onebreath.host.wire import parse_config
+from onebreath.methods.base import METHODS, method_class
 
 MARKS = {True: "error", False: "note"}
 
@@ -118,16 +121,22 @@ def _check_order(classes: Sequence[type[Gadget]], where: str) -> list[Problem]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``onebreath configs``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|properties")
     actions.add_parser("list", help="list the configurations that can be chosen by name")
     show = actions.add_parser("show", help="print a configuration")
     show.add_argument("name", help="name of a configuration, or a file")
     checking = actions.add_parser("check", help="check configurations; exit status 1 if one cannot work")
     checking.add_argument("names", nargs="*", help="names or files (default: all that can be chosen by name)")
+    properties = actions.add_parser("properties", help="explain the properties of a gadget or a method")
+    properties.add_argument("names", nargs="*", help="gadgets or methods (default: all)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run ``onebreath configs``; see `add_arguments`."""
+    if args.action == "properties":
+        for name in args.names or (*GADGETS, *METHODS):
+            print("\n".join(explain(name)))
+        return 0
     if args.action == "list":
         for name, path in available():
             print(f"{name:40} {_summary(path)}")
@@ -136,6 +145,18 @@ def run(args: argparse.Namespace) -> int:
         print(_locate(args.name).read_text(encoding="utf-8"), end="")
         return 0
     return _report(args.names or [name for name, _ in available()])
+
+
+def explain(name: str) -> list[str]:
+    """List the properties of a gadget, or the parameters of a method, with their defaults and meaning."""
+    model: type[BaseModel] = gadget_class(name).Properties if name in GADGETS else method_class(name).Parameters
+    lines = [f"{name} ({'gadget' if name in GADGETS else 'method of reconstruct'})"]
+    for field, info in model.model_fields.items():
+        default = "required" if info.is_required() else f"default {info.get_default()!r}"
+        lines += textwrap.wrap(
+            f"{field} ({default}): {info.description}", 110, initial_indent="  ", subsequent_indent="      "
+        )
+    return lines
 
 
 def _locate(name: str) -> Path:

@@ -1,8 +1,8 @@
 """What every reconstruction method takes and gives, and the table of their names.
 
-Axis order is `(frame, coil, y, x)`, complex64, y = phase encoding, x = readout. K-space is centred, its transform unitary,
-its noise has unit standard deviation in the real and in the imaginary part. Images keep that scale: their noise is 1
-where a slice is fully sampled and g * sqrt(R) where it is accelerated.
+Axis order is `(frame, coil, y, x)`, complex64, y = phase encoding, x = readout. K-space is centred, its transform
+unitary, its noise has unit standard deviation in the real and in the imaginary part. Images keep that scale: their
+noise is 1 where a slice is fully sampled and g * sqrt(R) where it is accelerated.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from array_api_compat import array_namespace
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from onebreath.errors import ConfigError, MethodError
-from onebreath.names import load_named
 from onebreath.mri import Array
 from onebreath.mri.coils import phase_factor, rss
+from onebreath.names import load_named
 
 if TYPE_CHECKING:
     from onebreath.mri.sampling import Sampling
@@ -28,8 +28,6 @@ METHODS: dict[str, str] = {
     "zero_filled": "onebreath.methods.zero_filled:ZeroFilled",
     "cg_sense": "onebreath.methods.cg_sense:CgSense",
     "grappa": "onebreath.methods.grappa:Grappa",
-    "raki": "onebreath.methods.raki:Raki",
-    "low_rank_sparse": "onebreath.methods.low_rank_sparse:LowRankSparse",
     "unrolled": "onebreath.methods.unrolled:Unrolled",
 }
 
@@ -73,7 +71,7 @@ class SliceData:
         mask_shape = tuple(self.mask.shape)
         fits = len(mask_shape) == 3 and all(m in (1, n) for m, n in zip(mask_shape, (frames, ny, nx), strict=True))
         if not fits:
-            raise MethodError(f"the mask's shape {mask_shape} does not fit the k-space (frame, y, x) {(frames, ny, nx)}")
+            raise MethodError(f"the mask has shape {mask_shape}, the k-space (frame, y, x) {(frames, ny, nx)}")
         if self.maps is not None and (self.maps.ndim != 4 or tuple(self.maps.shape[1:]) != (coils, ny, nx)):
             raise MethodError(
                 f"the coil maps' shape {tuple(self.maps.shape)} does not fit the k-space (coil, y, x) {(coils, ny, nx)}"
@@ -91,7 +89,7 @@ class SliceData:
             raise MethodError(f"the calibration lines have {shape[2]} samples along the readout, the k-space has {nx}")
         if self.acs_first < 0 or self.acs_first + shape[1] > ny:
             raise MethodError(
-                f"calibration lines {self.acs_first}..{self.acs_first + shape[1] - 1} lie outside the matrix of {ny} lines"
+                f"calibration lines {self.acs_first}..{self.acs_first + shape[1] - 1} lie outside the {ny} lines of the matrix"
             )
 
 
