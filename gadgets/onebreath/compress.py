@@ -14,7 +14,17 @@ from pydantic import Field
 from onebreath import gadget
 from onebreath.errors import ScanError
 from onebreath.gadget import Gadget, Message
-from onebreath.lines import CALIBRATION, CALIBRATION_AND_IMAGING, SIDE_BITS, bit, changed, describe, header_of
+from onebreath.lines import (
+    CALIBRATION,
+    CALIBRATION_AND_IMAGING,
+    SIDE_BITS,
+    MixedLine,
+    bit,
+    changed,
+    describe,
+    header_of,
+    mixed,
+)
 from onebreath.mri.coils import apply_channel_matrix, gcc_matrices, principal_components
 from onebreath.notes import note
 from onebreath.readout import Line
@@ -46,7 +56,7 @@ class _Slice:
     flagged: list[Line] = field(default_factory=list)
     central: list[Line] = field(default_factory=list)
     rows: set[int] = field(default_factory=set)
-    compress: Callable[[Line], Line] | None = None
+    compress: Callable[[ismrmrd.Acquisition], ismrmrd.Acquisition] | None = None
 
 
 class Compress(Gadget):
@@ -83,30 +93,30 @@ class Compress(Gadget):
                 yield from self._calibrate(state)
 
     def _take(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
-        header, data = header_of(line), line.data
+        header = header_of(line)
         if not self._channels:
-            self._channels = len(data)
+            self._channels = header.active_channels
             if 0 < self._channels <= self.properties.upstream_coil_compression_num_modesKept:
                 yield note(self.name, mode="none", channels=self._channels, channels_kept=self._channels)
-        if len(data) != self._channels:
+        if header.active_channels != self._channels:
             raise ScanError(
-                f"The number of channels changes within the scan: {describe(header)} has {len(data)}, the lines "
-                f"before it have {self._channels}."
+                f"The number of channels changes within the scan: {describe(header)} has {header.active_channels}, the "
+                f"lines before it have {self._channels}."
             )
         if self._channels <= self.properties.upstream_coil_compression_num_modesKept:
             yield line
             return
         state = self._slices.setdefault(header.idx.slice, _Slice())
         if state.compress is not None:
-            yield changed(line, state.compress(data))
+            yield state.compress(line)
             return
         state.held.append(line)
         row = header.idx.kspace_encode_step_1
         if header.flags & _CALIBRATION_BITS:
-            state.flagged.append(data)
+            state.flagged.append(line.data)
             state.rows.add(row)
         elif 2 * abs(row - self._centre) < self.properties.calibration_lines:
-            state.central.append(data)
+            state.central.append(line.data)
             state.rows.add(row)
         if len(state.rows) >= self.properties.calibration_lines or len(state.held) >= self.properties.max_buffered:
             yield from self._calibrate(state)
@@ -125,10 +135,11 @@ class Compress(Gadget):
             matrices = gcc_matrices(calibration, kept)
             compressed = np.asarray(apply_channel_matrix(matrices, calibration, 0))
             held_energy = float(np.linalg.norm(compressed) ** 2 / max(np.linalg.norm(calibration) ** 2, 1e-30))
-            state.compress = lambda line: np.asarray(apply_channel_matrix(matrices, _of_length(line, samples), 0))
+            state.compress = lambda line: changed(
+                line, np.asarray(apply_channel_matrix(matrices, _of_length(line.data, samples), 0))
+            )
         else:
-            rows = np.ascontiguousarray(matrix[:kept])
-            state.compress = lambda line: rows @ line
+            state.compress = _Rows(np.ascontiguousarray(matrix[:kept]))
         self._kept.append(kept)
         self._energy = min(self._energy, held_energy)
         yield note(
@@ -141,7 +152,7 @@ class Compress(Gadget):
             source=source,
         )
         for line in state.held:
-            yield changed(line, state.compress(line.data))
+            yield state.compress(line)
         state.held, state.flagged, state.central = [], [], []
 
     def _count(self, energy: NDArray[np.float32]) -> int:
@@ -153,6 +164,22 @@ class Compress(Gadget):
         if fixed:
             return fixed
         return len(energy) if part <= 0 else max(1, int((energy >= part * energy[0]).sum()))
+
+
+class _Rows:
+    """Compression by one matrix (coil kept, coil), joined with the line's whitening where that is still to be done."""
+
+    def __init__(self, rows: NDArray[np.complex64]) -> None:
+        self.rows = rows
+        self._whitening: NDArray[np.complex64] | None = None
+        self._both = rows
+
+    def __call__(self, line: ismrmrd.Acquisition) -> ismrmrd.Acquisition:
+        if not isinstance(line, MixedLine):
+            return mixed(line, self.rows)
+        if line.matrix is not self._whitening:
+            self._whitening, self._both = line.matrix, self.rows @ line.matrix
+        return mixed(line, self._both, line.samples)
 
 
 def _of_length(line: Line, samples: int) -> Line:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import ismrmrd
@@ -51,12 +52,62 @@ def changed(line: ismrmrd.Acquisition, data: NDArray[np.complex64], **fields: in
 
     The trajectory is left out, as it belongs to the old samples.
     """
+    return ismrmrd.Acquisition(_changed_header(line, data.shape, fields), np.ascontiguousarray(data))
+
+
+def _changed_header(line: ismrmrd.Acquisition, shape: tuple[int, ...], fields: Mapping[str, int]) -> Any:
     header = ismrmrd.AcquisitionHeader.from_buffer_copy(line._head)
-    header.active_channels, header.number_of_samples = data.shape
+    header.active_channels, header.number_of_samples = shape
     header.trajectory_dimensions = 0
     for name, value in fields.items():
         setattr(header, name, value)
-    return ismrmrd.Acquisition(header, np.ascontiguousarray(data))
+    return header
+
+
+class MixedLine(ismrmrd.Acquisition):
+    """A line whose channels are yet to be mixed: ``data = matrix @ samples``, worked out when it is first asked for.
+
+    Whitening and compression are such matrices. A gadget that mixes once more multiplies the two small matrices (see
+    `mixed`), so that a line which passes both costs one product, with few rows.
+
+    Parameters
+    ----------
+    header
+        Header of the mixed line.
+    matrix
+        (channel out, channel in).
+    samples
+        (channel in, x).
+    """
+
+    def __init__(self, header: Any, matrix: NDArray[np.complex64], samples: NDArray[np.complex64]) -> None:
+        super().__init__(header, samples)
+        self.matrix, self.samples = matrix, samples
+
+    @cached_property
+    def data(self) -> NDArray[np.complex64]:
+        """Samples of the mixed channels (channel out, x)."""
+        return self.matrix @ self.samples
+
+    def serialize_into(self, write: Any) -> None:
+        """Write the mixed line, as the `gadgetron` package's own writer asks for it."""
+        ismrmrd.Acquisition(self._head, self.data).serialize_into(write)
+
+
+def mixed(
+    line: ismrmrd.Acquisition,
+    matrix: NDArray[np.complex64],
+    samples: NDArray[np.complex64] | None = None,
+    **fields: int,
+) -> MixedLine:
+    """Return a line with channels mixed by `matrix` (channel out, channel in), and some fields of the header changed.
+
+    `samples` (channel in, x) are those of the line unless given.
+    """
+    if samples is None:
+        samples = line.data
+    header = _changed_header(line, (len(matrix), samples.shape[1]), fields)
+    return MixedLine(header, matrix, samples)
 
 
 def side_line(flags: int) -> str | None:

@@ -19,7 +19,7 @@ from onebreath.covariance_file import StoredCovariance
 from onebreath.errors import ScanError
 from onebreath.gadget import Gadget, Message
 from onebreath.header import ScanHeader
-from onebreath.lines import NOISE, REVERSE, SIDE_BITS, bit, changed, describe, header_of
+from onebreath.lines import NOISE, REVERSE, SIDE_BITS, bit, changed, describe, header_of, mixed
 from onebreath.mri.noise import covariance, gadgetron_scale, whitening_matrix
 from onebreath.notes import note
 from onebreath.readout import Extent, ImageCrop, Line, oversampled_to, place_echo
@@ -162,11 +162,12 @@ class Prewhiten(Gadget):
         if not np.isfinite(np.vdot(data, data)):
             raise ScanError(_bad_samples(data, header))
         data, extent, news = self._readout(data, header)
-        # Whitening acts along channels only, so it may follow the readout, when the line is shorter.
-        if self._used is not None:
-            data = self._matrix(header.sample_time_us) @ data
         fields = {"center_sample": extent.centre, "discard_pre": extent.before, "discard_post": extent.after}
-        return changed(line, data, **fields, flags=header.flags & ~bit(REVERSE)), news
+        fields["flags"] = header.flags & ~bit(REVERSE)
+        if self._used is None:
+            return changed(line, data, **fields), news
+        # Whitening acts along channels only, so it may follow the readout, when the line is shorter.
+        return mixed(line, self._matrix(header.sample_time_us), data, **fields), news
 
     def _finish(self) -> Iterator[Message]:
         if self._noise and self.properties.store_noise_covariance:
