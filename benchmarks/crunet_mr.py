@@ -22,11 +22,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from onebreath.networks.cine_unet import CineUNet
 from onebreath.networks.conv2plus1d import SpaceTimeConv
 from onebreath.networks.crunet_mr import CRUNetMR
 from onebreath.networks.recurrent import RecurrentUnit
-from torch import Tensor
 
 GIB = 2**30
 

@@ -59,14 +59,14 @@ class RecurrentUnit(nn.Module):
         features
             Of the previous cascade, ``(batch, frame, channels, y, x)``; None stands for zeros and costs nothing.
         """
-        drive = self._drive(series, features)
-        frames = drive.shape[1]
+        # Unbound at once: in training the gradient of every indexed frame would be a series of its own.
+        drives = list(self._drive(series, features).unbind(1))
         if self.direction == "forward":
-            states = stack_frames(self._recur([drive[:, t] for t in range(frames)]))
+            states = stack_frames(self._recur(drives))
         elif self.direction == "backward":
-            states = stack_frames(self._recur([drive[:, t] for t in reversed(range(frames))])[::-1])
+            states = stack_frames(self._recur(drives[::-1])[::-1])
         else:
-            states = self._both(drive)
+            states = self._both(drives)
         return states if self.side is None else per_frame(self.side, series).add_(states)
 
     def _conv(self, in_channels: int, channels: int) -> nn.Conv2d:
@@ -87,12 +87,11 @@ class RecurrentUnit(nn.Module):
             states.append(self._convolve(self.time, states[-1]).add_(drive).relu_())
         return states
 
-    def _both(self, drive: Tensor) -> Tensor:
+    def _both(self, drives: list[Tensor]) -> Tensor:
         """Both directions as one batch: the convolutions see twice the work and half the calls."""
-        frames = drive.shape[1]
-        drives = [torch.cat([drive[:, t], drive[:, frames - 1 - t]]) for t in range(frames)]
-        pairs = [state.chunk(2) for state in self._recur(drives)]
-        return stack_frames([pairs[t][0] + pairs[frames - 1 - t][1] for t in range(frames)])
+        joined = [torch.cat(pair) for pair in zip(drives, drives[::-1], strict=True)]
+        pairs = [state.chunk(2) for state in self._recur(joined)]
+        return stack_frames([ahead[0] + back[1] for ahead, back in zip(pairs, pairs[::-1], strict=True)])
 
     def _convolve(self, layer: nn.Conv2d, frames: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.conv2d(frames, layer.weight, bias, padding=self.dilation, dilation=self.dilation)
