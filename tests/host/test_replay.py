@@ -3,6 +3,7 @@
 import argparse
 import socket
 import threading
+from contextlib import closing
 
 import h5py
 import ismrmrd
@@ -24,7 +25,7 @@ CONFIG = (
 @pytest.fixture
 def scan(tmp_path):
     """A raw file of 20 acquisitions, and configurations beside it."""
-    with ismrmrd.Dataset(str(tmp_path / "raw.h5")) as dataset:
+    with closing(ismrmrd.Dataset(str(tmp_path / "raw.h5"))) as dataset:
         dataset.write_xml_header(HEADER)
         for line in range(20):
             dataset.append_acquisition(acquisition(line))
@@ -112,7 +113,7 @@ def test_damaged_file_is_reported_and_nothing_hangs(scan):
 
 
 def test_large_scan_does_not_block(tmp_path):
-    with ismrmrd.Dataset(str(tmp_path / "raw.h5")) as dataset:
+    with closing(ismrmrd.Dataset(str(tmp_path / "raw.h5"))) as dataset:
         dataset.write_xml_header(HEADER)
         for line in range(40):
             dataset.append_acquisition(acquisition(line, channels=32, samples=512))

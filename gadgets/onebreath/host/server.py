@@ -11,7 +11,7 @@ import platform
 import signal
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -125,17 +125,14 @@ def start_gadget_service(host: str = "127.0.0.1", port: int = 0) -> Listener:
 
 def serve(host: str, port: int, gadget_port: int | None = None, options: HostOptions | None = None) -> None:
     """Run the embedded host, and a service for ``<connect>`` nodes if it gets a port, until interrupted."""
-    with ExitStack() as services:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), ExitStack() as services:
         listener = services.enter_context(start_host(host, port, options))
         print(f"embedded host on {listener.address[0]}:{listener.address[1]}", flush=True)
         if gadget_port is not None:
             gadgets = services.enter_context(start_gadget_service(host, gadget_port))
             print(f"<connect> service on {gadgets.address[0]}:{gadgets.address[1]}", flush=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            listener.wait()
-        except KeyboardInterrupt:
-            log.info("interrupted; shutting down")
+        listener.wait()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

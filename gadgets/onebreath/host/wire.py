@@ -165,11 +165,14 @@ def parse_header(text: bytes) -> Any:
         If it is not ISMRMRD XML.
     """
     try:
-        # The schema classes' own parser knows nothing of entity bombs; this one refuses them.
-        defusedxml.ElementTree.fromstring(text)
-        return ismrmrd.xsd.CreateFromDocument(text)
-    except Exception as error:
+        # The schema classes' own parser knows nothing of entity bombs, and takes any root element for a header.
+        root = defusedxml.ElementTree.fromstring(text)
+        header = ismrmrd.xsd.CreateFromDocument(text)
+    except Exception as error:  # the schema library raises its own types, which change with its version
         raise ScanError(f"the header is not an ISMRMRD header: {error}") from error
+    if root.tag.rpartition("}")[2] != "ismrmrdHeader":
+        raise ScanError(f"the header is not an ISMRMRD header: its root is <{root.tag}>")
+    return header
 
 
 def _expect(channel: Channel, kind: type) -> Any:
