@@ -1,15 +1,19 @@
 """Frames: averages, cardiac phases from trigger stamps, and frames that lack lines."""
 
 import random
+from typing import Any
 
 import ismrmrd
 import numpy as np
 import pytest
+from gadgetron.types import ReconData
 
 from onebreath.buffers import kspace_of, lines_of
 from onebreath.errors import ScanError
+from onebreath.mri.fourier import ifft2c
+from onebreath.simulation.scan import ScanOptions, simulate
 from tests.helpers import complex_normal
-from tests.raw import COILS, LIMITS, ROWS, SAMPLES, content, line, marked, scan_header, sorted_by, value
+from tests.raw import COILS, LIMITS, ROWS, SAMPLES, content, line, marked, run, scan_header, sorted_by, value
 
 
 class TestAverages:
@@ -168,3 +172,25 @@ class TestIncompletePhases:
         (made,), notes = sorted_by(lines, phases=9, incomplete_phases=policy)
         assert (notes[0]["frames"], notes[0]["frames_dropped"]) == (7, 2)
         assert made.bits[0].data.data.shape[4] == 7
+
+
+class TestSimulatedScans:
+    """The sorted k-space of fully sampled scans, made into images, against the truth of the simulator."""
+
+    def error(self, binning: str, **options: Any) -> float:
+        """Deviation from the truth in the heart, relative to the mean signal there."""
+        common = {"matrix": (48, 48), "slices": 1, "coils": 2, "phases": 10, "acceleration": 1, "acs_mode": "none"}
+        scan = simulate(ScanOptions(**common, mode="retrospective", lines_per_segment=8, snr=300, **options))
+        white, _ = run("prewhiten", scan.header, scan.acquisitions)
+        made, _ = run("sort", scan.header, white, phases=10, binning=binning)
+        kspace = kspace_of(next(message for message in made if isinstance(message, ReconData)).bits[0].data)
+        images = np.linalg.norm(ifft2c(kspace), axis=1)
+        truth = np.abs(scan.truth["image"][0])
+        assert images.shape == truth.shape
+        scale = np.sum(images * truth) / np.sum(images**2)
+        heart = np.broadcast_to(scan.truth["heart_mask"][0] > 0, truth.shape)
+        return float(np.linalg.norm((scale * images - truth)[heart]) / np.linalg.norm(truth[heart]))
+
+    @pytest.mark.parametrize("binning", ["nearest", "linear"])
+    def test_retrospective_phases_match_the_truth(self, binning: str) -> None:
+        assert self.error(binning, rr_variability=0.04) < 0.02
