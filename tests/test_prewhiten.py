@@ -235,7 +235,7 @@ def test_keeps_pace_with_a_scan() -> None:
     header = scan_header((512, 8), (256, 8), (640, 240), (320, 240))
     data = complex_normal(rng, (30, 512)).astype(np.complex64)
     messages = [line(data + 1, 0, 19)] + [line(data) for _ in range(400)]
-    started = time.perf_counter()
+    started = time.process_time()
     made, _ = run("prewhiten", header, messages)
-    # A scanner makes about 300 lines in a second; alone on a machine this makes more than 5000.
-    assert len(made) / (time.perf_counter() - started) > 600
+    # Processor time, whatever else runs. A scanner makes about 300 lines in a second; one core whitens above 5000.
+    assert len(made) / (time.process_time() - started) > 600
