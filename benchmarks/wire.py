@@ -29,6 +29,7 @@ from xml.sax.saxutils import quoteattr
 import ismrmrd
 import numpy as np
 from gadgetron import external
+
 from onebreath.host.channel import encode
 from onebreath.host.wire import adopt
 
