@@ -208,6 +208,18 @@ def test_vanished_client_ends_the_nodes(host, nodes):
     wait_for(lambda: {t.name for t in threading.enumerate() if t.name.startswith("onebreath")} <= {"onebreath-accept"})
 
 
+def test_many_scans_leave_no_sockets_behind(host):
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        pytest.skip("needs /proc to count open files")
+    two = config(execute("pass_through"), execute("pass_through"))
+    talk(host, two, HeaderText(HEADER), SCAN[0])
+    before = len(list(descriptors.iterdir()))
+    for number in range(40):
+        talk(host, config(execute("raises")) if number % 4 == 0 else two, HeaderText(HEADER), SCAN[0])
+    wait_for(lambda: len(list(descriptors.iterdir())) <= before)
+
+
 def test_closing_the_host_breaks_a_running_scan(host):
     targets.waiting.clear()
     with socket.create_connection(host.address) as sock:
