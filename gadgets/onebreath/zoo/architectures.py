@@ -1,0 +1,63 @@
+"""The networks that a card can name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from onebreath.errors import ConfigError, ModelError
+from onebreath.names import did_you_mean, load_named
+
+if TYPE_CHECKING:
+    from onebreath.networks.unrolled import UnrolledNetwork
+
+ARCHITECTURES: dict[str, str] = {
+    "crunet_mr": "onebreath.networks.crunet_mr:CRUNetMR",
+    "crnn_mri": "onebreath.networks.crnn_mri:CRNNMRI",
+    "unet3d_mr": "onebreath.networks.unet3d_mr:UNet3DMR",
+}
+"""Networks by the name that a card uses; imported only when a model needs them."""
+
+
+def build(architecture: str, arguments: Mapping[str, Any]) -> UnrolledNetwork:
+    """Build a network with new weights.
+
+    Parameters
+    ----------
+    architecture
+        A name in `ARCHITECTURES`.
+    arguments
+        Keyword arguments of the network's class, as YAML gives them (a list stands for a tuple).
+
+    Raises
+    ------
+    ModelError
+        If there is no such network, or an argument is unknown or does not fit its type.
+    """
+    try:
+        network = load_named(ARCHITECTURES, architecture, "architecture")
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
+    built: UnrolledNetwork = network(**_checked(network, architecture, arguments))
+    return built
+
+
+def _checked(network: type, architecture: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the arguments against the signature of the class, and convert them to its types."""
+    hints = get_type_hints(network.__init__)  # type: ignore[misc]
+    known = list(inspect.signature(network).parameters)
+    unknown = [name for name in arguments if name not in known]
+    if unknown:
+        raise ModelError(f"{architecture} has no argument '{unknown[0]}'. {did_you_mean(unknown[0], known)}")
+    types: dict[str, Any] = {name: (hints[name], ...) for name in arguments}
+    try:
+        model = create_model("Arguments", __config__=ConfigDict(extra="forbid"), **types)(**arguments)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(str(part) for part in problem["loc"])
+        text = f"{architecture}: argument '{name}' is {problem['input']!r} ({problem['msg']})"
+        raise ModelError(text) from error
+    return {name: getattr(model, name) for name in arguments}

@@ -1,0 +1,175 @@
+"""The card of a model: what its weights are, what they expect, what they are for, and how well they did."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from onebreath.errors import ModelError
+from onebreath.zoo.domain import Domain
+
+CARD_FILE = "card.yaml"
+WEIGHTS_FILE = "weights.safetensors"
+
+_NAME = re.compile(r"([a-z0-9][a-z0-9_]*)\.([a-z0-9][a-z0-9_-]*)")
+_LARGEST_CARD = 1_000_000
+"""Bytes; a longer card.yaml is not a card, and parsing it would cost memory."""
+
+
+def check_name(name: str) -> str:
+    """Return a model's name if it is one.
+
+    Raises
+    ------
+    ModelError
+        If it is not ``architecture.tag``: it becomes a folder's name, so that nothing else may stand in it.
+    """
+    if not _NAME.fullmatch(name):
+        raise ModelError(
+            f"model name {name!r} is not of the form architecture.tag, for example crunet_mr.cine; only lower-case "
+            "letters, digits, '_' and (in the tag) '-' may stand in it"
+        )
+    return name
+
+
+def _plain_file(file: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors", file):
+        raise ValueError("expected the name of a .safetensors file in the model's own folder; no other format is read")
+    return file
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Weights(_Part):
+    """The file that holds the weights."""
+
+    file: Annotated[str, AfterValidator(_plain_file)] = Field(
+        default=WEIGHTS_FILE, description="file in the model's folder"
+    )
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file, 64 hexadecimal digits")
+
+
+class Conventions(_Part):
+    """How data must be given to the network; every value that has ever been used stays readable."""
+
+    fourier: Literal["centred_unitary"] = Field(
+        default="centred_unitary", description="Fourier convention of the k-space"
+    )
+    coil_maps: Literal["unit_sum_of_squares"] = Field(
+        default="unit_sum_of_squares", description="sum over coils of |map|^2 is 1 in the body"
+    )
+    normalisation: Literal["max_zero_filled_coil_images"] = Field(
+        default="max_zero_filled_coil_images",
+        description="k-space is divided by the largest magnitude of the zero-filled coil images of all frames",
+    )
+
+
+class Training(_Part):
+    """Where the weights come from."""
+
+    data: str = Field(description="training data, with numbers of subjects and how they were split")
+    recipe: str = Field(default="", description="command, configuration file or paper that tells how it was trained")
+    seed: int | None = Field(default=None, description="seed of the random numbers")
+
+
+class Measurement(_Part):
+    """One measured number."""
+
+    data: str = Field(description="on which data, at which acceleration")
+    metric: str = Field(description="for example SSIM strict, PSNR strict (dB), seconds per series on which hardware")
+    mean: float = Field(description="mean over slices")
+    std: float | None = Field(default=None, description="standard deviation over slices")
+    n: int | None = Field(default=None, ge=1, description="number of slices")
+
+
+class Card(_Part):
+    """The content of ``card.yaml``."""
+
+    name: Annotated[str, AfterValidator(check_name)] = Field(description="architecture.tag, also the folder's name")
+    version: str = Field(description="version of these weights")
+    summary: str = Field(description="one line for lists")
+    architecture: str = Field(description="name of the network, see onebreath.zoo.architectures")
+    arguments: dict[str, Any] = Field(default={}, description="arguments of the network that are not its defaults")
+    weights: Weights = Field(description="file and hash")
+    conventions: Conventions = Field(default=Conventions(), description="how data must be given to the network")
+    domain: Domain = Field(default=Domain(), description="the scans the model may be used on")
+    training: Training = Field(description="where the weights come from")
+    measured: tuple[Measurement, ...] = Field(default=(), description="numbers on data that were not trained on")
+    licence: str = Field(description="licence of the weights")
+    intended_use: str = Field(description="what the model is for, and what it is not for")
+    references: tuple[str, ...] = Field(default=(), description="papers and source codes")
+
+    @model_validator(mode="after")
+    def _name_says_architecture(self) -> Card:
+        if self.name.split(".")[0] != self.architecture:
+            wanted = f"{self.architecture}.TAG"
+            raise ValueError(f"name is {self.name}, but the architecture is {self.architecture}; write {wanted}")
+        return self
+
+    def to_yaml(self) -> str:
+        """Spell the card as YAML, fields in their documented order, what is not set left out."""
+        content = self.model_dump(mode="json", exclude_none=True)
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+
+
+def read_card(folder: Path) -> Card:
+    """Read the card in a model's folder.
+
+    Raises
+    ------
+    ModelError
+        If there is none, it is no YAML, a field is unknown, missing or ill-typed, or its name is not the folder's.
+    """
+    path = folder / CARD_FILE
+    try:
+        if path.stat().st_size > _LARGEST_CARD:
+            raise ModelError(f"{path} has {path.stat().st_size} bytes, a card has at most {_LARGEST_CARD}")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"the card of model '{folder.name}' cannot be read: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not YAML: {error}") from error
+    card = parse_card(content, str(path))
+    if card.name != folder.name:
+        raise ModelError(f"{path}: name is '{card.name}', but the folder is called '{folder.name}'")
+    return card
+
+
+def parse_card(content: Any, where: str) -> Card:
+    """Check the content of a card.
+
+    Parameters
+    ----------
+    content
+        What YAML gave.
+    where
+        For error messages: the file it came from.
+
+    Raises
+    ------
+    ModelError
+        If a field is unknown, missing or ill-typed; the text names each.
+    """
+    if not isinstance(content, dict):
+        raise ModelError(f"{where}: a card is a mapping of fields, found {type(content).__name__}")
+    try:
+        return Card.model_validate(content)
+    except ValidationError as error:
+        raise ModelError(f"{where}: " + "; ".join(_explain(problem) for problem in error.errors())) from error
+
+
+def _explain(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"]) or "card"
+    if problem["type"] == "extra_forbidden":
+        return f"there is no field '{name}'"
+    if problem["type"] == "missing":
+        return f"field '{name}' is missing"
+    if name == "card":
+        return str(problem["msg"])
+    return f"field '{name}': value {problem['input']!r} does not fit ({problem['msg']})"

@@ -1,0 +1,153 @@
+"""``onebreath models``: list, show, check, import and export models."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from onebreath.errors import ModelError
+from onebreath.zoo.card import CARD_FILE, parse_card, read_card
+from onebreath.zoo.importers import RELEASES, import_checkpoint
+from onebreath.zoo.search import find, models, search_path
+from onebreath.zoo.store import assemble, check_hash, decode, read_network, write
+
+_ARCHIVE = "zip"
+_LARGEST_ARCHIVE = 4 * 2**30
+"""Bytes that an archive may unpack to."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands of ``onebreath models``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="list the models, one line each")
+    listing.add_argument("pattern", nargs="?", default="*", help="wildcard, for example '*cine*'")
+    showing = actions.add_parser("show", help="print a model's folder and card")
+    showing.add_argument("name")
+    checking = actions.add_parser("check", help="check cards, hashes and weights; exit status 1 if any is wrong")
+    checking.add_argument("names", nargs="*", help="models; none: all")
+    importing = actions.add_parser("import", help="make a model of a released checkpoint, or of an exported archive")
+    importing.add_argument("file", type=Path)
+    importing.add_argument("--from", dest="kind", required=True, choices=[*RELEASES, _ARCHIVE], help="what the file is")
+    importing.add_argument("--name", help="name of the new model, architecture.tag; an archive has its own")
+    importing.add_argument("--to", type=Path, help="folder of models (default: the first of the search path)")
+    importing.add_argument("--licence", help="licence of the weights")
+    importing.add_argument(
+        "--set",
+        dest="arguments",
+        action="append",
+        default=[],
+        metavar="ARGUMENT=VALUE",
+        help="argument of the network that differs from the released code, for example dilations=[1,3,5]",
+    )
+    exporting = actions.add_parser("export", help="pack a model into one file")
+    exporting.add_argument("name")
+    exporting.add_argument("file", type=Path, help="the archive to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a sub-command; return the exit status.
+
+    Raises
+    ------
+    ModelError
+        If a model or file is wrong.
+    """
+    actions = {"list": _list, "show": _show, "check": _check, "import": _import, "export": _export}
+    return actions[args.action](args)
+
+
+def _list(args: argparse.Namespace) -> int:
+    found = models(args.pattern)
+    width = max((len(name) for name in found), default=0)
+    for name, folder in found.items():
+        try:
+            card = read_card(folder)
+            print(f"{name:{width}}  {card.version:>6}  {card.summary}")
+        except ModelError as error:
+            print(f"{name:{width}}  WRONG   {error}")
+    if not found:
+        print(f"no models called {args.pattern} in {', '.join(str(path) for path in search_path())}")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    folder = find(args.name)
+    print(f"# {folder}\n{read_card(folder).to_yaml()}", end="")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    folders = {name: find(name) for name in args.names} if args.names else models()
+    wrong = 0
+    for name, folder in folders.items():
+        try:
+            parameters = sum(p.numel() for p in read_network(folder, read_card(folder)).parameters())
+            print(f"{name}: right, {parameters:,} parameters")
+        except ModelError as error:
+            wrong += 1
+            print(f"{name}: WRONG: {error}")
+    return 1 if wrong else 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    root = args.to or search_path()[0]
+    if args.kind == _ARCHIVE:
+        target = unpack(args.file, root)
+    elif args.name is None:
+        raise ModelError("a checkpoint has no name of its own; give one with --name architecture.tag")
+    else:
+        arguments = dict(_argument(text) for text in args.arguments)
+        extra = {"licence": args.licence} if args.licence else {}
+        target = import_checkpoint(args.kind, args.file, args.name, root, arguments, **extra)
+    print(f"{target}\nComplete {target / CARD_FILE} with what you know: training data, domain, measured numbers.")
+    return 0
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ModelError(f"--set {text}: expected ARGUMENT=VALUE")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ModelError(f"--set {text}: the value is not YAML: {error}") from error
+
+
+def _export(args: argparse.Namespace) -> int:
+    folder = find(args.name)
+    card = read_card(folder)
+    read_network(folder, card)
+    with zipfile.ZipFile(args.file, "w") as archive:
+        archive.write(folder / CARD_FILE, CARD_FILE)
+        archive.write(folder / card.weights.file, card.weights.file)
+    print(args.file)
+    return 0
+
+
+def unpack(file: Path, root: Path) -> Path:
+    """Make a model of an exported archive, after all checks that loading it makes.
+
+    Raises
+    ------
+    ModelError
+        If the archive holds anything but a card and its weights, or they are wrong.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as archive:
+            members = {member.filename: member.file_size for member in archive.infolist()}
+            if CARD_FILE not in members or sum(members.values()) > _LARGEST_ARCHIVE:
+                raise ModelError(f"{file} is no exported model: it holds {', '.join(members) or 'nothing'}")
+            card = parse_card(yaml.safe_load(archive.read(CARD_FILE)), f"{CARD_FILE} in {file}")
+            if set(members) != {CARD_FILE, card.weights.file}:
+                raise ModelError(f"{file} holds {', '.join(members)}; expected {CARD_FILE} and {card.weights.file}")
+            weights = archive.read(card.weights.file)
+    except (zipfile.BadZipFile, yaml.YAMLError) as error:
+        raise ModelError(f"{file} is no exported model: {error}") from error
+    check_hash(weights, card, str(file))
+    assemble(card.architecture, card.arguments, decode(weights, str(file)), card.name)
+    return write(card, weights, root)

@@ -1,0 +1,232 @@
+"""Foreign checkpoints become models: every parameter finds its place, none is left over, none is missing.
+
+Released networks come as pickles. They are read with ``torch.load(weights_only=True)``, which builds tensors and
+containers and refuses everything else, and are stored as safetensors.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onebreath.errors import ModelError
+from onebreath.networks import official_names
+from onebreath.zoo.store import decode, save
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    State = dict[str, Tensor]
+
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "network", "net", "params", "weights")
+"""Keys under which training programs keep the weights beside optimisers and counters."""
+_PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
+"""What wrappers of a network (data parallel, compiled, trainer) put before every name."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A released network.
+
+    Parameters
+    ----------
+    architecture
+        What it is called here.
+    rename
+        From the released names to ours.
+    infer
+        Arguments of the network that the shapes show.
+    fixed
+        Arguments that no shape shows; known from the released code.
+    source
+        Where it is released.
+    """
+
+    architecture: str
+    rename: Callable[[State], State]
+    infer: Callable[[State], dict[str, Any]]
+    fixed: Mapping[str, Any]
+    source: str
+
+
+def import_checkpoint(
+    kind: str,
+    file: Path,
+    name: str,
+    root: Path,
+    arguments: Mapping[str, Any] | None = None,
+    licence: str = "not stated; ask the authors of the weights",
+) -> Path:
+    """Make a model of a checkpoint.
+
+    Parameters
+    ----------
+    kind
+        A name in `RELEASES`.
+    file
+        A checkpoint of PyTorch, or the same names in a ``.safetensors`` or ``.npz`` file; parameters may also have our
+        own names.
+    name
+        Of the new model.
+    root
+        Folder of models.
+    arguments
+        Arguments of the network where they differ from the released code.
+    licence
+        Of the weights.
+
+    Returns
+    -------
+    Path
+        The model's folder.
+
+    Raises
+    ------
+    ModelError
+        If the file holds something else, or the weights do not fit the network to the last number.
+    """
+    if kind not in RELEASES:
+        raise ModelError(f"cannot import from {kind!r}; known are: {', '.join(RELEASES)}")
+    release = RELEASES[kind]
+    state = read_state(file)
+    if not any(key.startswith("blocks.") for key in state):
+        state = release.rename(state)
+    details = {
+        "name": name,
+        "version": "1",
+        "summary": f"{kind}, imported from {file.name}",
+        "architecture": release.architecture,
+        "arguments": {**release.fixed, **release.infer(state), **(arguments or {})},
+        "training": {"data": f"not stated; imported from {file.name}"},
+        "licence": licence,
+        "intended_use": "research; set the domain to what the weights were trained on before use on scans",
+        "references": [release.source],
+    }
+    return save(state, details, root)
+
+
+def read_state(file: Path) -> State:
+    """Read the weights in a checkpoint, without the names of wrappers around the network.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, holds anything that could run code, or holds no weights.
+    """
+    if not file.is_file():
+        raise ModelError(f"there is no file {file}")
+    content = _READERS.get(file.suffix, _read_torch)(file)
+    state = _unwrapped(content)
+    wrong = [str(key) for key, value in state.items() if not hasattr(value, "is_floating_point")]
+    if not state or wrong:
+        found = f"'{wrong[0]}' is {type(state[wrong[0]]).__name__}" if wrong else "it is empty"
+        raise ModelError(f"{file} holds no weights: expected tensors by name, but {found}")
+    return state
+
+
+def _read_torch(file: Path) -> Any:
+    import torch
+
+    if not zipfile.is_zipfile(file):
+        raise ModelError(f"{file} is no checkpoint of PyTorch 1.6 or later; save it again with a later one")
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
+        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"{file} is no checkpoint of plain weights, and nothing else is read, since it could run code: {text}"
+        ) from error
+
+
+def _read_npz(file: Path) -> State:
+    import numpy as np
+    import torch
+
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return {key: torch.from_numpy(archive[key]) for key in archive.files}
+    except (ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{file} is no npz file of plain arrays: {error}") from error
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".safetensors": lambda file: decode(file.read_bytes(), str(file)),
+    ".npz": _read_npz,
+}
+
+
+def _unwrapped(content: Any) -> State:
+    """Take the weights out of a checkpoint, and what wrappers wrote off their names."""
+    if not isinstance(content, Mapping):
+        raise ModelError(f"a checkpoint is a mapping of names to tensors, found {type(content).__name__}")
+    for key in _CONTAINERS:
+        if isinstance(content.get(key), Mapping):
+            return _unwrapped(content[key])
+    state = {str(key): value for key, value in content.items()}
+    for prefix in _PREFIXES:
+        if state and all(key.startswith(prefix) for key in state):
+            return _unwrapped({key.removeprefix(prefix): value for key, value in state.items()})
+    return state
+
+
+def _count(state: State) -> int:
+    numbers = [int(match[1]) for match in (re.match(r"blocks\.(\d+)\.", key) for key in state) if match]
+    return max(numbers, default=-1) + 1
+
+
+def _shape(state: State, key: str) -> tuple[int, ...]:
+    if key not in state:
+        raise ModelError(f"the weights are not those of this network: parameter '{key}' is missing")
+    return tuple(state[key].shape)
+
+
+def _crunet_mr(state: State) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"channels": _shape(state, "blocks.0.head.weight")[0], "cascades": _count(state)}
+    side = state.get("blocks.0.encoder1.side.weight")
+    arguments |= {"side_branches": False} if side is None else {"side_kernel": int(side.shape[-1])}
+    if "blocks.0.encoder1.cascade.weight" not in state:
+        arguments["cross_cascade"] = False
+    return arguments | (_bank(state, arguments["channels"]) if any(key.startswith("bank.") for key in state) else {})
+
+
+def _bank(state: State, channels: int) -> dict[str, Any]:
+    """Arguments of the feature bank; that of the first cascade that has one fuses one map, that of the last most."""
+    fusers = max(int(key.split(".")[2]) for key in state if key.startswith("bank.fusers."))
+    last = f"bank.fusers.{fusers}.level1"
+    if f"{last}.weight" in state:
+        arguments: dict[str, Any] = {"fusion": "conv"}
+        width = _shape(state, f"{last}.weight")[1]
+    else:
+        squeezed, width, _, _ = _shape(state, f"{last}.attention.squeeze.weight")
+        style = "cab" if f"{last}.body.0.weight" in state else "se"
+        arguments = {"fusion": "ca", "ca_style": style, "ca_reduction": width // squeezed}
+    if width // channels < fusers + 1:
+        arguments["bank_window"] = width // channels
+    return arguments
+
+
+def _crnn_mri(state: State) -> dict[str, Any]:
+    channels, blocks = _shape(state, "blocks.0.tail.weight")[1], _count(state)
+    # With shared weights the number of cascades leaves no trace; the network's default is that of the released code.
+    return {"channels": channels, "shared": True} if blocks == 1 else {"channels": channels, "cascades": blocks}
+
+
+RELEASES = {
+    "crunet_mr": Release("crunet_mr", official_names.crunet_mr, _crunet_mr, {}, "https://github.com/dong845/CRUNet-MR"),
+    "crunet_mr_bank": Release(
+        "crunet_mr",
+        official_names.crunet_mr,
+        _crunet_mr,
+        {"circular_time": False, "pad_multiple": 2},
+        "https://github.com/dong845/CRUNet",
+    ),
+    "crnn_mri": Release(
+        "crnn_mri", official_names.crnn_mri, _crnn_mri, {}, "https://github.com/js3611/Deep-MRI-Reconstruction"
+    ),
+}
+"""Released networks by the name that ``onebreath models import --from`` takes."""

@@ -1,0 +1,61 @@
+"""Where models lie, and how they are found by name."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import sys
+from pathlib import Path
+
+from onebreath.errors import ModelError
+from onebreath.names import did_you_mean
+from onebreath.zoo.card import CARD_FILE, check_name
+
+VARIABLE = "ONEBREATH_MODELS"
+_INSTALLED = Path("share", "gadgetron", "onebreath", "models")
+
+
+def search_path() -> list[Path]:
+    """List the folders in which models are looked for, first to last.
+
+    Those in the environment variable ``ONEBREATH_MODELS``, that of Gadgetron's installation (``GADGETRON_HOME``), that
+    of the Python installation, and ``models/`` of a checked-out repository.
+    """
+    folders = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    if os.environ.get("GADGETRON_HOME"):
+        folders.append(Path(os.environ["GADGETRON_HOME"]) / _INSTALLED)
+    folders.append(Path(sys.prefix) / _INSTALLED)
+    repository = Path(__file__).parents[3]
+    if (repository / "setup.py").is_file():
+        folders.append(repository / "models")
+    return list(dict.fromkeys(folders))
+
+
+def models(pattern: str = "*") -> dict[str, Path]:
+    """Find the folders of all models whose name matches a wildcard; of equal names the first on the search path."""
+    found: dict[str, Path] = {}
+    for root in search_path():
+        for card in sorted(root.glob(f"*/{CARD_FILE}")):
+            if fnmatch.fnmatch(card.parent.name, pattern):
+                found.setdefault(card.parent.name, card.parent)
+    return dict(sorted(found.items()))
+
+
+def find(name: str) -> Path:
+    """Find the folder of a model.
+
+    Raises
+    ------
+    ModelError
+        If the name is none, or no model has it; the text says which models there are and how to get one.
+    """
+    check_name(name)
+    found = models()
+    if name in found:
+        return found[name]
+    there = did_you_mean(name, found) if found else "There are no models yet."
+    places = ", ".join(str(path) for path in search_path())
+    raise ModelError(
+        f"there is no model '{name}'. {there} Looked in: {places}. Put the model's folder there, name its place in "
+        f"{VARIABLE}, or import weights with: onebreath models import --from crunet_mr FILE --name {name}"
+    )

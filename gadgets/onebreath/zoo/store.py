@@ -1,0 +1,238 @@
+"""Loading and saving models: a folder with a card and weights that match it, number for number."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onebreath.errors import ModelError
+from onebreath.zoo.architectures import build
+from onebreath.zoo.card import CARD_FILE, WEIGHTS_FILE, Card, check_name, parse_card, read_card
+from onebreath.zoo.search import find
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from onebreath.networks.precision import Precision
+    from onebreath.networks.unrolled import UnrolledNetwork
+
+_loaded: dict[tuple[str, str, str, str], LoadedModel] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network ready to run, with its card and folder. It is shared: never change it."""
+
+    network: UnrolledNetwork
+    card: Card
+    folder: Path
+    compute_dtype: torch.dtype
+
+
+def load(name: str, device: str = "cpu", precision: Precision = "float32") -> LoadedModel:
+    """Load a model, once per process, device and precision, as long as its card names the same weights.
+
+    Parameters
+    ----------
+    name
+        ``architecture.tag``.
+    device
+        As torch names it.
+    precision
+        Of the convolutions, see `onebreath.networks.precision`.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or its card, hash or parameters are wrong.
+    """
+    folder = find(name)
+    card = read_card(folder)
+    key = (str(folder), card.weights.sha256, device, precision)
+    with _lock:
+        if key not in _loaded:
+            network = read_network(folder, card).to(device)
+            _loaded[key] = LoadedModel(network, card, folder, network.use_precision(precision))
+        return _loaded[key]
+
+
+def read_network(folder: Path, card: Card) -> UnrolledNetwork:
+    """Read the network of a model to the CPU, in float32, for inference.
+
+    Raises
+    ------
+    ModelError
+        If the file is not what the card says, or a parameter is missing, left over, mis-shaped or not finite.
+    """
+    return assemble(card.architecture, card.arguments, read_weights(folder, card), card.name)
+
+
+def read_weights(folder: Path, card: Card) -> dict[str, Tensor]:
+    """Read the weights of a model, checking the hash of the very bytes that are used.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, lies elsewhere, is a pickle, or has another hash than the card says.
+    """
+    path = folder / card.weights.file
+    if path.resolve().parent != folder.resolve():
+        raise ModelError(f"model '{card.name}': the weights {path} lie outside the model's folder, at {path.resolve()}")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"model '{card.name}': the weights cannot be read: {error}") from error
+    check_hash(content, card, str(path))
+    return decode(content, str(path))
+
+
+def check_hash(content: bytes, card: Card, where: str) -> None:
+    """Compare the bytes of a weights file with the card.
+
+    Raises
+    ------
+    ModelError
+        If the card has another hash; names both.
+    """
+    found = hashlib.sha256(content).hexdigest()
+    if found != card.weights.sha256:
+        raise ModelError(
+            f"model '{card.name}': sha256 of {where} is {found}, the card says {card.weights.sha256}; the file was "
+            "changed or damaged. Copy the model again."
+        )
+
+
+def decode(content: bytes, where: str) -> dict[str, Tensor]:
+    """Decode the bytes of a safetensors file.
+
+    Raises
+    ------
+    ModelError
+        If they are something else; pickles are named as such.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as decode_safetensors
+
+    if content[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        raise ModelError(f"{where} is a pickle, which can run code; only safetensors are read")
+    try:
+        return decode_safetensors(content)
+    except SafetensorError as error:
+        raise ModelError(f"{where} is no safetensors file: {error}") from error
+
+
+def assemble(
+    architecture: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor], name: str
+) -> UnrolledNetwork:
+    """Build a network and give it weights, every one of them and nothing else.
+
+    Parameters
+    ----------
+    architecture, arguments
+        As in `onebreath.zoo.architectures.build`.
+    state
+        Weights by name.
+    name
+        Of the model, for error messages.
+
+    Raises
+    ------
+    ModelError
+        If a parameter is missing, left over, mis-shaped, of no floating type or not finite.
+    """
+    import torch
+
+    with torch.device("meta"):
+        network = build(architecture, arguments)
+    expected = network.state_dict()
+    _check_names(expected, state, name)
+    for key, value in state.items():
+        _check_values(expected[key], value, f"model '{name}': parameter '{key}'")
+    network.load_state_dict({key: value.float() for key, value in state.items()}, strict=True, assign=True)
+    return network.requires_grad_(False).eval()
+
+
+def _check_names(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], name: str) -> None:
+    missing, left_over = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if missing or left_over:
+        parts = [
+            f"{what}: {', '.join(keys[:5])}{f' and {len(keys) - 5} more' if len(keys) > 5 else ''}"
+            for what, keys in (("missing", missing), ("left over", left_over))
+            if keys
+        ]
+        raise ModelError(f"model '{name}': the weights are not those of the network in the card; {'; '.join(parts)}")
+
+
+def _check_values(expected: Tensor, found: Tensor, what: str) -> None:
+    if found.shape != expected.shape:
+        raise ModelError(f"{what} has shape {tuple(found.shape)}, the network needs {tuple(expected.shape)}")
+    if not found.is_floating_point():
+        raise ModelError(f"{what} has type {found.dtype}, expected a floating type")
+    if not bool(found.isfinite().all()):
+        raise ModelError(f"{what} holds {int((~found.isfinite()).sum())} values that are not finite, expected none")
+
+
+def save(state: Mapping[str, Tensor], details: Mapping[str, Any], root: Path, overwrite: bool = False) -> Path:
+    """Write a model: its folder appears complete, or not at all.
+
+    Parameters
+    ----------
+    state
+        Weights by name, all that the network has.
+    details
+        The card's fields but for `weights`.
+    root
+        Folder of models; made if it is missing.
+    overwrite
+        Whether a model of this name may be replaced.
+
+    Returns
+    -------
+    Path
+        The model's folder.
+
+    Raises
+    ------
+    ModelError
+        If the card or the weights do not pass the checks of `load`, or the model exists.
+    """
+    from safetensors.torch import save as encode
+
+    content = encode({key: value.detach().cpu().float().contiguous() for key, value in state.items()})
+    weights = {"file": WEIGHTS_FILE, "sha256": hashlib.sha256(content).hexdigest()}
+    card = parse_card({**details, "weights": weights}, f"the card of model '{details.get('name')}'")
+    assemble(card.architecture, card.arguments, decode(content, WEIGHTS_FILE), card.name)
+    return write(card, content, root, overwrite)
+
+
+def write(card: Card, weights: bytes, root: Path, overwrite: bool = False) -> Path:
+    """Write a checked card and the bytes of its weights; see `save`.
+
+    Raises
+    ------
+    ModelError
+        If the model exists and `overwrite` is False, or the folder cannot be written.
+    """
+    target = root / check_name(card.name)
+    if target.exists() and not overwrite:
+        raise ModelError(f"there is a model '{card.name}' at {target} already; choose another name or overwrite it")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".partial-") as partial:
+            fresh = Path(partial) / "new"
+            fresh.mkdir()
+            (fresh / card.weights.file).write_bytes(weights)
+            (fresh / CARD_FILE).write_text(card.to_yaml(), encoding="utf-8")
+            if target.exists():
+                target.rename(Path(partial) / "old")
+            fresh.replace(target)
+    except OSError as error:
+        raise ModelError(f"model '{card.name}' cannot be written to {root}: {error}") from error
+    return target

@@ -1,0 +1,33 @@
+"""Networks that a card can name, with arguments as YAML gives them."""
+
+import pytest
+
+from onebreath.errors import ModelError
+from onebreath.networks.unrolled import UnrolledNetwork
+from onebreath.zoo.architectures import ARCHITECTURES, build
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_can_be_built(name):
+    assert isinstance(build(name, {"channels": 4, "cascades": 1}), UnrolledNetwork)
+
+
+def test_a_list_stands_for_a_tuple():
+    network = build("crunet_mr", {"channels": 4, "cascades": 1, "dilations": [1, 3, 5]})
+    assert network.blocks[0].encoder2.dilation == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("crunet", {}, "no architecture called 'crunet'. Did you mean: crunet_mr"),
+        ("crunet_mr", {"channel": 4}, "crunet_mr has no argument 'channel'. Did you mean: channels"),
+        ("crunet_mr", {"channels": "many"}, "argument 'channels' is 'many'"),
+        ("crunet_mr", {"fusion": "mean"}, "argument 'fusion' is 'mean' .*'none', 'conv' or 'ca'"),
+        ("crunet_mr", {"dilations": [1, 2]}, "argument 'dilations"),
+        ("crunet_mr", {"cascades": 0}, "cascades is 0"),
+    ],
+)
+def test_wrong_names_and_arguments_are_told(name, arguments, message):
+    with pytest.raises(ModelError, match=message):
+        build(name, arguments)

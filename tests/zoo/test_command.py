@@ -1,0 +1,74 @@
+"""``onebreath models``."""
+
+import zipfile
+
+import pytest
+import torch
+
+from onebreath import zoo
+from onebreath.cli import main
+from tests.models import random_state, save_model
+
+
+def test_list_and_show(root, capsys):
+    save_model(root)
+    save_model(root, "crnn_mri.other", summary="another")
+    assert main(["models", "list", "crnn*"]) == 0
+    assert capsys.readouterr().out == "crnn_mri.other       0  another\n"
+    assert main(["models", "show", "crunet_mr.tiny"]) == 0
+    assert "sha256: " in capsys.readouterr().out
+
+
+def test_check_finds_the_damaged_one(root, capsys):
+    save_model(root)
+    damaged = save_model(root, "crnn_mri.other") / "weights.safetensors"
+    assert main(["models", "check"]) == 0
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    assert main(["models", "check"]) == 1
+    out = capsys.readouterr().out
+    assert "crnn_mri.other: WRONG" in out
+    assert "crunet_mr.tiny: right, " in out
+
+
+def test_export_and_import_give_the_same_model(root, tmp_path_factory, capsys):
+    folder = save_model(root)
+    archive, other = root / "model.zip", tmp_path_factory.mktemp("other")
+    assert main(["models", "export", "crunet_mr.tiny", str(archive)]) == 0
+    assert main(["models", "import", str(archive), "--from", "zip", "--to", str(other)]) == 0
+    for file in ("card.yaml", "weights.safetensors"):
+        assert (other / "crunet_mr.tiny" / file).read_bytes() == (folder / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda files: files.update({"../evil": b""}), "expected card.yaml and weights.safetensors"),
+        (lambda files: files.pop("card.yaml"), "is no exported model"),
+        (lambda files: files.update({"weights.safetensors": b"x"}), "changed or damaged"),
+    ],
+)
+def test_other_archives_are_refused(root, tmp_path_factory, capsys, change, message):
+    folder, other = save_model(root), tmp_path_factory.mktemp("other")
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    change(files)
+    with zipfile.ZipFile(root / "bad.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    assert main(["models", "import", str(root / "bad.zip"), "--from", "zip", "--to", str(other)]) == 1
+    assert message in capsys.readouterr().err
+    assert list(other.iterdir()) == []
+
+
+def test_import_with_arguments(root, capsys):
+    file = root / "a.pth"
+    torch.save(random_state("crunet_mr", {"channels": 2, "cascades": 1}), file)
+    command = ["models", "import", str(file), "--from", "crunet_mr"]
+    assert main(command) == 1
+    assert "give one with --name" in capsys.readouterr().err
+    settings = ["--set", "dilations=[1, 3, 5]", "--licence", "MIT", "--name", "crunet_mr.wide"]
+    assert main([*command, *settings]) == 0
+    card = zoo.read_card(zoo.find("crunet_mr.wide"))
+    assert card.arguments["dilations"] == [1, 3, 5]
+    assert card.licence == "MIT"
+    assert main([*command, "--name", "crunet_mr.b", "--set", "dilations"]) == 1
+    assert "expected ARGUMENT=VALUE" in capsys.readouterr().err

@@ -1,0 +1,142 @@
+"""Released checkpoints become models that compute what the released networks computed."""
+
+import numpy as np
+import pytest
+import torch
+
+from onebreath import zoo
+from onebreath.errors import ModelError
+from onebreath.networks.crunet_mr import CRUNetMR
+from onebreath.zoo.importers import import_checkpoint
+from tests.helpers import relative_error
+from tests.models import random_state
+
+CASES = {
+    "crunet_mr": ("crunet_base", {}),
+    "crunet_mr_bank": ("crunet_bank_conv_official", {}),
+    "crnn_mri": ("crnn_mri_multicoil_unshared", {}),
+}
+
+
+def golden(shared, name):
+    return np.load(shared / "golden" / f"{name}.npz")
+
+
+def weights(stored):
+    return {key[8:]: torch.from_numpy(stored[key]) for key in stored if key.startswith("weights/")}
+
+
+def output(network, stored):
+    kspace, mask, maps = (torch.from_numpy(stored[f"in/{key}"]) for key in ("kspace", "mask", "sens_maps"))
+    with torch.inference_mode():
+        return network(kspace, mask, maps)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_an_imported_model_computes_what_the_released_network_computed(shared, root, kind):
+    name, arguments = CASES[kind]
+    stored = golden(shared, name)
+    file = root / "released.pth"
+    torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in weights(stored).items()}}, file)
+    folder = import_checkpoint(kind, file, f"{kind.removesuffix('_bank')}.released", root, arguments)
+    loaded = zoo.load(folder.name)
+    assert relative_error(output(loaded.network, stored), stored["out/image"]) <= 3e-5
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".npz"])
+def test_every_format_gives_the_same_model(shared, root, suffix):
+    from safetensors.torch import save_file
+
+    state = weights(golden(shared, "crunet_base"))
+    file = root / f"released{suffix}"
+    if suffix == ".npz":
+        np.savez(file, **{key: value.numpy() for key, value in state.items()})
+    else:
+        (torch.save if suffix == ".pth" else save_file)(state, file)
+    folder = import_checkpoint("crunet_mr", file, "crunet_mr.released", root)
+    found = zoo.load(folder.name).network.state_dict()
+    assert torch.equal(found["blocks.0.tail.weight"], state["cascades.0.conv.weight"])
+
+
+def test_shared_weights_and_cascades_that_no_shape_shows(shared, root):
+    file = root / "released.pth"
+    torch.save(weights(golden(shared, "crnn_mri_multicoil_shared")), file)
+    card = zoo.read_card(import_checkpoint("crnn_mri", file, "crnn_mri.released", root, {"cascades": 7}))
+    assert card.arguments == {"channels": 8, "shared": True, "cascades": 7}
+    assert len(zoo.load(card.name).network.consistency) == 7
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"channels": 4, "cascades": 3},
+        {"channels": 4, "cascades": 2, "side_branches": False},
+        {"channels": 4, "cascades": 2, "side_kernel": 3, "cross_cascade": False},
+        {"channels": 4, "cascades": 4, "fusion": "conv", "bank_window": 2},
+        {"channels": 8, "cascades": 3, "fusion": "ca", "ca_reduction": 4},
+        {"channels": 8, "cascades": 3, "fusion": "ca", "ca_style": "se", "ca_reduction": 2, "bank_window": 1},
+    ],
+)
+def test_arguments_are_inferred_from_shapes(root, arguments):
+    file = root / "own.pth"
+    torch.save({"model": random_state("crunet_mr", arguments)}, file)
+    found = zoo.read_card(import_checkpoint("crunet_mr", file, "crunet_mr.own", root)).arguments
+    defaults = {"side_branches": True, "side_kernel": 1, "ca_style": "cab"}
+    assert {**defaults, **found} == {**defaults, **arguments}
+    zoo.load("crunet_mr.own")
+
+
+def test_one_parameter_too_few_is_named(shared, root):
+    state = weights(golden(shared, "crunet_base"))
+    del state["cascades.1.conv.bias"]
+    torch.save(state, root / "released.pth")
+    with pytest.raises(ModelError, match=r"missing \['cascades.1.conv.bias'\]"):
+        import_checkpoint("crunet_mr", root / "released.pth", "crunet_mr.released", root)
+    assert [path.name for path in root.iterdir()] == ["released.pth"]
+
+
+class Harmful:
+    """Would write a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_checkpoint_that_runs_code_is_refused_before_it_does(root):
+    torch.save(
+        {"state_dict": CRUNetMR(channels=1, cascades=1).state_dict(), "x": Harmful(root / "ran")}, root / "a.pth"
+    )
+    with pytest.raises(ModelError, match="nothing else is read, since it could run code"):
+        import_checkpoint("crunet_mr", root / "a.pth", "crunet_mr.a", root)
+    np.savez(root / "a.npz", x=np.array([Harmful(root / "ran")], dtype=object))
+    with pytest.raises(ModelError, match="no npz file of plain arrays"):
+        import_checkpoint("crunet_mr", root / "a.npz", "crunet_mr.a", root)
+    assert not (root / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1], "found list"),
+        ({}, "it is empty"),
+        ({"epoch": 3}, "'epoch' is int"),
+        ({"blocks.0.tail.bias": torch.zeros(2)}, "parameter 'blocks.0.head.weight' is missing"),
+    ],
+)
+def test_other_content_is_refused(root, content, message):
+    torch.save(content, root / "a.pth")
+    with pytest.raises(ModelError, match=message):
+        import_checkpoint("crunet_mr", root / "a.pth", "crunet_mr.a", root)
+
+
+def test_other_files_and_kinds_are_refused(root):
+    (root / "a.pth").write_bytes(b"hello")
+    with pytest.raises(ModelError, match="is no checkpoint of PyTorch"):
+        import_checkpoint("crunet_mr", root / "a.pth", "crunet_mr.a", root)
+    with pytest.raises(ModelError, match="there is no file"):
+        import_checkpoint("crunet_mr", root / "b.npz", "crunet_mr.a", root)
+    with pytest.raises(ModelError, match="known are: crunet_mr, crunet_mr_bank, crnn_mri"):
+        import_checkpoint("promptmr", root / "a.pth", "crunet_mr.a", root)

@@ -1,0 +1,41 @@
+"""Where models are found."""
+
+from pathlib import Path
+
+import pytest
+
+from onebreath.errors import ModelError
+from onebreath.zoo import find, models, search_path
+from tests.models import save_model
+
+
+def test_places_in_order(monkeypatch):
+    monkeypatch.setenv("ONEBREATH_MODELS", "/a:/b")
+    monkeypatch.setenv("GADGETRON_HOME", "/g")
+    path = search_path()
+    assert path[:3] == [Path("/a"), Path("/b"), Path("/g/share/gadgetron/onebreath/models")]
+    assert path[-1] == Path(__file__).parents[2] / "models"
+
+
+def test_the_first_place_wins(tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    monkeypatch.setenv("ONEBREATH_MODELS", f"{first}:{second}")
+    for root in (second, first):
+        save_model(root)
+    save_model(second, "crnn_mri.other")
+    assert find("crunet_mr.tiny") == first / "crunet_mr.tiny"
+    assert models("*.other") == {"crnn_mri.other": second / "crnn_mri.other"}
+
+
+def test_a_missing_model_is_explained(root):
+    save_model(root)
+    with pytest.raises(ModelError, match=r"no model 'crunet_mr\.tyni'\. Did you mean: crunet_mr\.tiny") as error:
+        find("crunet_mr.tyni")
+    assert str(root) in str(error.value)
+    assert "onebreath models import" in str(error.value)
+
+
+def test_a_name_with_a_path_is_never_looked_for(root):
+    save_model(root / "inner")
+    with pytest.raises(ModelError, match="is not of the form"):
+        find("inner/crunet_mr.tiny")
