@@ -2,7 +2,7 @@
 
 P. J. Beatty et al., "A method for autocalibrating 2-D accelerated volumetric parallel imaging with clinically practical
 reconstruction times" (ARC), Proc ISMRM 2007, 1749. Weights are solved once per distinct neighbourhood and kept. The
-normal matrix of the calibration is built once for the whole window; each neighbourhood takes its rows and columns.
+normal matrix of the calibration is built once per set of source lines; each neighbourhood takes its rows and columns.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from onebreath.mri.sampling import Sampling
 
 # Source values gathered at once, in complex numbers: bounds the memory.
 _BLOCK = 1 << 22
+# Part of the calibration lines that the sources and the missing sample may span together.
+_SPAN = 1 / 3
 
 
 @dataclass
@@ -35,8 +37,11 @@ class ArcKernels:
     regularisation
         Tikhonov: this part of ||A^H A||_F / n is added to the diagonal of the n x n normal matrix A^H A.
     padded
-        Whether calibration windows may reach beyond the calibration lines, where they hold zeros. It gives more
-        equations, some of them slightly wrong.
+        Calibrate on all windows that touch the calibration lines, with zeros beyond them, and use all sources in the
+        window: more equations, some of them slightly wrong. Else on windows inside them, with fewer sources:
+    nearest
+        Lines used, those nearest the missing sample; fewer (but one) if they span more than a third of the
+        calibration lines, as weights fitted in so few places fail elsewhere.
 
     Raises
     ------
@@ -47,8 +52,9 @@ class ArcKernels:
     acs: np.ndarray
     window: tuple[int, int]
     regularisation: float
-    padded: bool
-    _normals: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    padded: bool = False
+    nearest: int = 3
+    _normals: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     _weights: dict[bytes, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,7 +62,7 @@ class ArcKernels:
         if lines < 2 or samples < self.window[1]:
             raise MethodError(
                 f"grappa: the arc kernel needs at least 2 calibration lines of {self.window[1]} samples, "
-                f"there are {lines} of {samples}"
+                f"there are {lines} of {samples}; acquire more calibration lines"
             )
 
     @property
@@ -75,8 +81,7 @@ class ArcKernels:
         Returns
         -------
         used : (ky, kx) bool
-            The positions that serve as sources; the farthest lines are left out if they reach farther than the
-            calibration lines do.
+            The positions that serve as sources.
         weights : (target coil, source coil, position) complex64
         """
         key = np.packbits(pattern).tobytes()
@@ -85,43 +90,56 @@ class ArcKernels:
         return self._weights[key]
 
     def _solve(self, pattern: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        coils = self.acs.shape[0]
-        used, (top, bottom) = self._fitting(pattern)
-        normal = self._normal(top, bottom)
-        middle = self.window[0] // 2
-        columns = np.flatnonzero(used[top : bottom + 1].ravel())
-        size = (bottom - top + 1) * self.window[1]
-        sources = (np.arange(coils)[:, None] * size + columns).ravel()
-        centre = np.arange(coils) * size + (middle - top) * self.window[1] + self.window[1] // 2
+        coils, width = self.acs.shape[0], self.window[1]
+        used = self._fitting(pattern)
+        rows = np.flatnonzero(used.any(axis=1))
+        normal, right = self._equations(tuple(int(row) for row in rows))
+        columns = np.flatnonzero(used[rows].ravel())
+        sources = (np.arange(coils)[:, None] * len(rows) * width + columns).ravel()
         gram = normal[np.ix_(sources, sources)]
         gram = gram + np.eye(len(sources)) * (self.regularisation * np.linalg.norm(gram) / len(sources))
-        solution = np.linalg.solve(gram, normal[np.ix_(sources, centre)])
+        solution = np.linalg.solve(gram, right[sources])
         return used, solution.T.reshape(coils, coils, len(columns)).astype(np.complex64)
 
-    def _fitting(self, pattern: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-        """The pattern without lines beyond the calibration's reach, and the rows of the window it needs."""
-        middle, last = self.window[0] // 2, self.window[0] - 1
-        if self.padded or self.acs.shape[1] > last:
-            return pattern, (0, last)
-        used = pattern.copy()
-        while True:
-            rows = np.append(np.flatnonzero(used.any(axis=1)), middle)
-            top, bottom = int(rows.min()), int(rows.max())
-            if bottom - top < self.acs.shape[1]:
-                return used, (top, bottom)
-            used[top if middle - top > bottom - middle else bottom] = False
+    def _fitting(self, pattern: np.ndarray) -> np.ndarray:
+        """The pattern with only those lines near the target that the calibration lines hold often enough."""
+        if self.padded:
+            return pattern
+        middle, used = self.window[0] // 2, pattern.copy()
+        for row in self._nearest_first(pattern)[self.nearest :]:
+            used[row] = False
+        while np.count_nonzero(rows := used.any(axis=1)) > 1:
+            span = np.ptp(np.append(np.flatnonzero(rows), middle)) + 1
+            if span <= _SPAN * self.acs.shape[1]:
+                break
+            used[self._nearest_first(used)[-1]] = False
+        return used
 
-    def _normal(self, top: int, bottom: int) -> np.ndarray:
-        """A^H A of the rows top..bottom of the window, columns ordered (coil, y, x)."""
-        if (top, bottom) not in self._normals:
-            ky, kx = bottom - top + 1, self.window[1]
+    def _nearest_first(self, pattern: np.ndarray) -> np.ndarray:
+        """Sampled rows of the pattern: first the nearest on either side, which interpolate, then by distance."""
+        rows, middle = np.flatnonzero(pattern.any(axis=1)), self.window[0] // 2
+        distance = np.abs(rows - middle)
+        nearest = [distance[side].min(initial=self.window[0]) for side in (rows <= middle, rows >= middle)]
+        bracket = ((rows <= middle) & (distance == nearest[0])) | ((rows >= middle) & (distance == nearest[1]))
+        return rows[np.lexsort((distance, ~bracket))]
+
+    def _equations(self, rows: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """A^H A and A^H b for sources on some lines of the window, columns ordered (coil, line, sample)."""
+        if rows not in self._normals:
+            (height, width), (coils, _, _) = self.window, self.acs.shape
             acs = self.acs.astype(np.complex128)
+            top, bottom = min((*rows, height // 2)), max((*rows, height // 2))
             if self.padded:
-                acs = np.pad(acs, ((0, 0), (self.window[0] // 2,) * 2, (kx // 2,) * 2))
-            windows = sliding_window_view(acs, (ky, kx), axis=(1, 2))
-            matrix = windows.transpose(1, 2, 0, 3, 4).reshape(-1, acs.shape[0] * ky * kx)
-            self._normals[top, bottom] = np.conj(matrix.T) @ matrix
-        return self._normals[top, bottom]
+                acs = np.pad(acs, ((0, 0), (height // 2,) * 2, (width // 2,) * 2))
+                top, bottom = 0, height - 1
+            windows = sliding_window_view(acs, width, axis=2)  # coil, line, position, sample
+            count = acs.shape[1] - (bottom - top)
+            sources = np.stack([windows[:, row - top : row - top + count] for row in rows])
+            matrix = sources.transpose(2, 3, 1, 0, 4).reshape(-1, coils * len(rows) * width)
+            centre = height // 2 - top
+            target = windows[:, centre : centre + count, :, width // 2].reshape(coils, -1).T
+            self._normals[rows] = (np.conj(matrix.T) @ matrix, np.conj(matrix.T) @ target)
+        return self._normals[rows]
 
 
 @dataclass
@@ -145,7 +163,7 @@ class ArcFiller:
         self, mask: np.ndarray, wanted: np.ndarray
     ) -> tuple[dict[tuple[int, int], np.ndarray], np.ndarray] | None:
         """Kernels and kinds for `mri.gfactor.line_kernel_gfactor`, of the middle of the readout; None for 2-D masks."""
-        lines, samples = mask.any(axis=1), mask.any(axis=0)
+        lines, samples = np.any(mask, axis=1), np.any(mask, axis=0)
         if not np.array_equal(mask, lines[:, None] & samples):
             return None
         height, width = self.kernels.window
@@ -183,9 +201,7 @@ class ArcFiller:
         return {(kind, height // 2 - int(row)): image[i] for i, row in enumerate(rows)}
 
 
-def fill(
-    kspace: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]], kernels: ArcKernels
-) -> np.ndarray:
+def fill(kspace: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]], kernels: ArcKernels) -> np.ndarray:
     """Predict missing samples of frames that share one mask.
 
     Parameters

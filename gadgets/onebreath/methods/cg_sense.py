@@ -38,7 +38,7 @@ class CgSenseParameters(MethodParameters):
     )
     iterations: int = Field(default=30, ge=1, description="Largest number of iterations.")
     tolerance: float = Field(
-        default=1e-6, gt=0, description="Stop when the residual, relative to A^H y, is smaller than this in every frame."
+        default=1e-6, gt=0, description="Stop when the residual, relative to A^H y, is below this in every frame."
     )
     device: Device = Field(default="auto", description="Where to compute: auto (a GPU if there is one), cpu, cuda.")
     gfactor_replicas: int = Field(
@@ -77,9 +77,7 @@ class CgSense(Method):
         if progress.empty_frames:
             facts["empty_frames"] = progress.empty_frames
         gfactor = self._gfactor(placed) if self.parameters.gfactor_replicas else None
-        return Reconstruction(
-            back(images, data.kspace), None if gfactor is None else back(gfactor, data.kspace), facts
-        )
+        return Reconstruction(back(images, data.kspace), None if gfactor is None else back(gfactor, data.kspace), facts)
 
     def _solve(self, data: SliceData, kspace: Array) -> tuple[Array, Progress]:
         operator = SenseOperator(data.maps, data.mask)

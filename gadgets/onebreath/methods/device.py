@@ -39,7 +39,9 @@ def place(data: SliceData, device: Device) -> tuple[SliceData, str]:
         If `cuda` is asked for and torch is missing or sees no GPU.
     """
     if device == "cuda" and not _cuda():
-        raise MethodError("device 'cuda' was asked for, but torch is not installed or sees no CUDA device; use 'auto' or 'cpu'")
+        raise MethodError(
+            "device 'cuda' was asked for, but there is no torch that sees a CUDA device; use 'auto' or 'cpu'"
+        )
     if device == "cpu" and is_torch_array(data.kspace):
         data = _moved(data, lambda x: x.to("cpu"))
     elif is_numpy_array(data.kspace) and (device == "cuda" or (device == "auto" and _cuda())):
@@ -65,8 +67,9 @@ def as_numpy(data: SliceData) -> SliceData:
 
 
 def _moved(data: SliceData, move: Any) -> SliceData:
-    optional = {name: None if value is None else move(value) for name, value in (("acs", data.acs), ("maps", data.maps))}
-    return replace(data, kspace=move(data.kspace), mask=move(data.mask), **optional)
+    acs = None if data.acs is None else move(data.acs)
+    maps = None if data.maps is None else move(data.maps)
+    return replace(data, kspace=move(data.kspace), mask=move(data.mask), acs=acs, maps=maps)
 
 
 def _tensor_on_gpu(x: np.ndarray) -> Array:

@@ -25,6 +25,10 @@ from onebreath.mri.fourier import ifft2c
 from onebreath.mri.gfactor import line_kernel_gfactor
 from onebreath.mri.sampling import Sampling
 
+# Part of the calibration lines that a uniform kernel may span. A larger kernel is fitted to too few places: on cardiac
+# and brain data with 20-24 calibration lines, 2 source lines then beat 4 (R = 3, 4), and ARC beats 2 (R = 6, 8).
+_WELL_CALIBRATED = 0.25
+
 
 class GrappaParameters(MethodParameters):
     """Parameters of `Grappa`; names that Gadgetron's GRAPPA gadget has mean the same here."""
@@ -34,9 +38,14 @@ class GrappaParameters(MethodParameters):
         description="uniform: one kernel for every R-th line; arc: one per neighbourhood, for any mask; auto: uniform "
         "where the lines are a lattice and the calibration lines suffice, else arc.",
     )
-    grappa_kSize_RO: int = Field(default=5, ge=1, description="Kernel size along the readout in samples, odd.")
-    grappa_kSize_E1: int = Field(
-        default=4, ge=2, description="Uniform kernel: sampled lines used; fewer if the calibration lines do not suffice."
+    grappa_kSize_RO: int = Field(  # noqa: N815  Gadgetron's name
+        default=5, ge=1, description="Kernel size along the readout in samples, odd."
+    )
+    grappa_kSize_E1: int = Field(  # noqa: N815  Gadgetron's name
+        default=4,
+        ge=2,
+        description="Uniform kernel: sampled lines used; fewer where these would span more than a quarter of the "
+        "calibration lines.",
     )
     grappa_reg_lamda: float = Field(
         default=0.0005, ge=0, description="Uniform kernel: Tikhonov regularisation, relative to the mean diagonal."
@@ -45,13 +54,24 @@ class GrappaParameters(MethodParameters):
         default=45.0, ge=0, description="Uniform kernel: at most so many equations per unknown; 0: all there are."
     )
     arc_lines: int = Field(
-        default=0, ge=0, description="Arc: height of the neighbourhood in lines, odd; 0: 2 R + 1, at least 5."
+        default=0,
+        ge=0,
+        description="Arc: height of the neighbourhood in lines, odd; 0: to reach across the "
+        "widest gap from either side, at least 5.",
+    )
+    arc_sources: int = Field(
+        default=3,
+        ge=1,
+        description="Arc: sampled lines used, those nearest the missing sample; fewer where these "
+        "would span more than a third of the calibration lines.",
     )
     arc_regularisation: float = Field(
         default=0.01, ge=0, description="Arc: Tikhonov regularisation, relative to ||A^H A||_F / n."
     )
     arc_padding: bool = Field(
-        default=False, description="Arc: let calibration windows reach beyond the calibration lines, into zeros."
+        default=False,
+        description="Arc: use every sample of the neighbourhood, and calibrate on windows that reach beyond "
+        "the calibration lines, into zeros (as Lustig's and pygrappa's implementations do).",
     )
     coil_map_algorithm: Literal["inati", "walsh"] = Field(
         default="inati", description="Coil maps made of the calibration lines where a slice comes without any."
@@ -92,9 +112,9 @@ class Grappa(Method):
         acs = _calibration_lines(data)
         maps = self._own_maps(acs, data) if data.maps is None else data.maps
         choice = self._choose(data.sampling, acs.shape)
-        filler = self._filler(choice, acs, data.sampling)
+        filler = self._filler(choice, acs, data)
         images = np.zeros((data.kspace.shape[0], *data.kspace.shape[2:]), data.kspace.dtype)
-        gfactors = {}
+        gfactors: dict[int, np.ndarray | None] = {}
         for mask, frames in _frames_by_mask(data):
             wanted = _wanted_lines(data.sampling, mask)
             coil_images = filler.coil_images(data.kspace[frames], mask, wanted)
@@ -123,19 +143,21 @@ class Grappa(Method):
             if p.kernel == "uniform":
                 raise MethodError(f"grappa: {reason}, which the uniform kernel needs; use kernel 'arc'")
             return _Choice("arc", reason)
-        lines = lattice.largest_kernel(acs_shape, sampling.acceleration, p.grappa_kSize_E1, p.grappa_kSize_RO)
+        scan = acs_shape, sampling.acceleration
+        lines = lattice.largest_kernel(*scan, p.grappa_kSize_E1, p.grappa_kSize_RO, _WELL_CALIBRATED)
+        if not lines and p.kernel == "auto":
+            return _Choice("arc", _shortage(*scan, p.grappa_kSize_RO, _WELL_CALIBRATED))
+        lines = lines or lattice.largest_kernel(*scan, 2, p.grappa_kSize_RO, 1.0)
         if not lines:
-            shortage = lattice.shortage(acs_shape, sampling.acceleration, p.grappa_kSize_RO)
-            if p.kernel == "uniform":
-                raise MethodError(f"grappa: {shortage}; use kernel 'arc' or acquire more calibration lines")
-            return _Choice("arc", shortage)
+            shortage = _shortage(*scan, p.grappa_kSize_RO, 1.0)
+            raise MethodError(f"grappa: {shortage}; use kernel 'arc' or acquire more calibration lines")
         reason = "asked for" if p.kernel == "uniform" else "the lines are a lattice"
         if lines < p.grappa_kSize_E1:
-            reason += f"; {lines} source lines instead of {p.grappa_kSize_E1}, as there are {acs_shape[1]} calibration lines"
+            reason += f"; {lines} source lines instead of {p.grappa_kSize_E1}, for {acs_shape[1]} calibration lines"
         return _Choice("uniform", reason, lines)
 
-    def _filler(self, choice: _Choice, acs: np.ndarray, sampling: Sampling) -> Filler:
-        p = self.parameters
+    def _filler(self, choice: _Choice, acs: np.ndarray, data: SliceData) -> Filler:
+        p, sampling = self.parameters, data.sampling
         if choice.kernel == "uniform":
             kernel = lattice.calibrate(
                 acs,
@@ -147,10 +169,10 @@ class Grappa(Method):
             )
             return lattice.LatticeFiller(kernel, sampling)
         if choice.kernel == "arc":
-            height = p.arc_lines or max(5, 2 * sampling.acceleration + 1)
-            return arc.ArcFiller(
-                arc.ArcKernels(acs, (height, p.grappa_kSize_RO), p.arc_regularisation, p.arc_padding), sampling
-            )
+            height = p.arc_lines or max(5, 2 * _widest_gap(data) + 1)
+            window = (height, p.grappa_kSize_RO)
+            kernels = arc.ArcKernels(acs, window, p.arc_regularisation, p.arc_padding, p.arc_sources)
+            return arc.ArcFiller(kernels, sampling)
         return _NothingMissing()
 
     def _own_maps(self, acs: np.ndarray, data: SliceData) -> np.ndarray:
@@ -167,7 +189,7 @@ class Grappa(Method):
         found = filler.line_kernels(mask, wanted)
         if found is None:
             return None
-        return line_kernel_gfactor(*found, mask.any(axis=1), maps, sampling.acceleration)
+        return line_kernel_gfactor(*found, np.any(mask, axis=1), maps, sampling.acceleration)
 
 
 class Filler(Protocol):
@@ -209,6 +231,15 @@ class _NothingMissing:
         return {}
 
 
+def _shortage(acs_shape: tuple[int, ...], acceleration: int, width: int, share: float) -> str:
+    """Say how many calibration lines are needed and how many there are."""
+    needed = lattice.lines_needed(acs_shape, acceleration, width, share)
+    return (
+        f"a uniform kernel at R = {acceleration} with {acs_shape[0]} channels needs at least {needed} "
+        f"calibration lines, there are {acs_shape[1]}"
+    )
+
+
 def _calibration_lines(data: SliceData) -> np.ndarray:
     """The calibration lines, checked; of a fully sampled slice without any, its mean over time."""
     if data.kspace.shape[1] < 2:
@@ -239,8 +270,13 @@ def _frames_by_mask(data: SliceData) -> list[tuple[np.ndarray, list[int]]]:
     return [(masks[members[0]], members) for members in groups.values()]
 
 
+def _widest_gap(data: SliceData) -> int:
+    """Largest distance of neighbouring sampled lines in any frame."""
+    return max(int(np.diff(np.flatnonzero(lines)).max(initial=1)) for lines in np.any(data.mask, axis=2))
+
+
 def _wanted_lines(sampling: Sampling, mask: np.ndarray) -> np.ndarray:
-    """Missing lines to predict (y,): those of the acquired range, and on to an edge of the matrix nearer than R lines."""
+    """Missing lines to predict (y,): in the acquired range, and on to an edge of the matrix nearer than R lines."""
     ny, (first, last) = mask.shape[0], sampling.acquired
     first = 0 if first < sampling.acceleration else first
     last = ny - 1 if ny - 1 - last < sampling.acceleration else last

@@ -113,7 +113,7 @@ class LatticeFiller:
 
     def coil_images(self, kspace: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Coil images (frame, coil, y, x) of frames with one mask (y, x), with the wanted lines (y,) predicted."""
-        lines = mask.any(axis=1)
+        lines = np.any(mask, axis=1)
         filled = self.kernel.fill(ifftc(kspace, -1), lines, wanted, self._offset(lines))
         if self.sampling.asymmetric_echo:
             # The part of the readout that the echo left out stays out, in predicted lines as in measured ones.
@@ -124,7 +124,7 @@ class LatticeFiller:
         self, mask: np.ndarray, wanted: np.ndarray
     ) -> tuple[dict[tuple[int, int], np.ndarray], np.ndarray]:
         """Kernels and kinds for `mri.gfactor.line_kernel_gfactor`."""
-        return self.kernel.by_distance(), self.kernel.kinds(wanted, self._offset(mask.any(axis=1)))
+        return self.kernel.by_distance(), self.kernel.kinds(wanted, self._offset(np.any(mask, axis=1)))
 
     def facts(self) -> dict[str, Fact]:
         """Kernel size and how well the calibration determined it."""
@@ -142,7 +142,7 @@ class LatticeFiller:
         return max(candidates, key=lambda o: int(outside[o::step].sum()))
 
 
-def largest_kernel(acs_shape: tuple[int, ...], acceleration: int, lines: int, width: int) -> int:
+def largest_kernel(acs_shape: tuple[int, ...], acceleration: int, lines: int, width: int, share: float) -> int:
     """Largest number of source lines, at most `lines`, that the calibration lines can determine; 0 if not even 2.
 
     Parameters
@@ -153,23 +153,23 @@ def largest_kernel(acs_shape: tuple[int, ...], acceleration: int, lines: int, wi
         R.
     lines, width
         Wanted kernel size along y (in sampled lines) and x.
+    share
+        Part of the calibration lines that the kernel may span.
     """
     coils, present, nx = acs_shape
     for n in range(lines, 1, -1):
-        positions = max(present - (n - 1) * acceleration, 0) * max(nx - width + 1, 0)
-        if positions >= _LEAST_OVERDETERMINED * coils * n * width:
+        span = (n - 1) * acceleration + 1
+        equations = (present - span + 1) * max(nx - width + 1, 0)
+        if span <= share * present and equations >= _LEAST_OVERDETERMINED * coils * n * width:
             return n
     return 0
 
 
-def shortage(acs_shape: tuple[int, ...], acceleration: int, width: int) -> str:
-    """Say how many calibration lines a uniform kernel of 2 source lines needs, and how many there are."""
-    coils, present, nx = acs_shape
-    rows = math.ceil(_LEAST_OVERDETERMINED * coils * 2 * width / max(nx - width + 1, 1))
-    return (
-        f"a uniform kernel at R = {acceleration} with {coils} channels needs at least {acceleration + rows} "
-        f"calibration lines, there are {present}"
-    )
+def lines_needed(acs_shape: tuple[int, ...], acceleration: int, width: int, share: float) -> int:
+    """How many calibration lines the smallest uniform kernel, of 2 source lines, needs."""
+    coils, _, nx = acs_shape
+    positions = math.ceil(_LEAST_OVERDETERMINED * coils * 2 * width / max(nx - width + 1, 1))
+    return max(acceleration + positions, math.ceil((acceleration + 1) / share))
 
 
 def calibrate(

@@ -19,7 +19,7 @@ class ZeroFilledParameters(MethodParameters):
 
     combination: Literal["auto", "maps", "rss"] = Field(
         default="auto",
-        description="How the coils are combined: with coil maps, by root sum of squares, or with maps if there are any.",
+        description="How coils are combined: with coil maps, by root sum of squares, or with maps if there are any.",
     )
 
 
