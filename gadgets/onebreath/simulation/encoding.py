@@ -37,10 +37,10 @@ class Receiver:
     covariance: np.ndarray
     noisy: bool
 
-    def shading(self) -> np.ndarray:
-        """Root sum of squares of the whitened maps ``(slice, y, x)``: SNR of an object of magnitude 1."""
-        whitening = whitening_matrix(self.covariance, np.sqrt(2.0))
-        return np.sqrt(np.sum(np.abs(np.einsum("dc,scyx->sdyx", whitening, self.maps)) ** 2, axis=1))
+    def shading(self, slice_index: int) -> np.ndarray:
+        """Root sum of squares of the whitened maps of a slice ``(y, x)``: SNR of an object of magnitude 1."""
+        whitening = whitening_matrix(self.covariance, np.sqrt(2.0)).astype(np.complex64)
+        return np.linalg.norm(np.tensordot(whitening, self.maps[slice_index], axes=1), axis=0)
 
 
 def scan_grid(options: ScanOptions) -> Grid:
@@ -77,7 +77,7 @@ def make_receiver(options: ScanOptions, phantom: Phantom, heights_mm: np.ndarray
     covariance = noise_covariance(seen, body, options.noise_correlation, options.seed)
     noisy = options.snr > 0
     covariance = covariance * 2 * _NOISE_STD**2 if noisy else 2 * np.eye(options.coils, dtype=np.complex128)
-    snr = Receiver(maps, covariance, noisy).shading()[middle][phantom.blood_pixel()]
+    snr = Receiver(maps, covariance, noisy).shading(middle)[phantom.blood_pixel()]
     wanted = options.snr if noisy else _NOISELESS_BLOOD
     return Receiver(maps * np.float32(wanted / snr), covariance, noisy)
 
@@ -103,5 +103,6 @@ def encode(coil_images: np.ndarray, rows: np.ndarray, readout: Readout) -> np.nd
     centre = size // 2
     # Only the wanted lines: a scan often needs few lines of each state of the body.
     angle = np.outer(rows - centre, np.arange(size) - centre) / size
-    lines = np.tensordot(np.exp(-2j * np.pi * angle).astype(np.complex64), coil_images, axes=(1, 1)) / np.sqrt(size)
-    return fftc(lines.astype(np.complex64), -1)[..., readout.first :]
+    transform = (np.exp(-2j * np.pi * angle) / np.sqrt(size)).astype(np.complex64)
+    lines = fftc(transform @ coil_images, -1)[..., readout.first :]
+    return lines.swapaxes(0, 1)

@@ -22,9 +22,9 @@ def add_noise(data: np.ndarray, covariance: np.ndarray, seed: int) -> None:
         Seed of the random numbers.
     """
     rng = np.random.default_rng([seed, 6])
-    factor = np.linalg.cholesky(covariance)
+    factor = np.linalg.cholesky(covariance).astype(np.complex64)
     for line in data:
-        line += (factor @ _white(rng, line.shape)).astype(np.complex64)
+        line += factor @ _white(rng, line.shape)
 
 
 def noise_scan(options: ScanOptions, covariance: np.ndarray) -> np.ndarray:
@@ -52,7 +52,8 @@ def noise_scan(options: ScanOptions, covariance: np.ndarray) -> np.ndarray:
 
 def _white(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Complex noise with ``E|n|^2 = 1``."""
-    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) * np.sqrt(0.5)
+    parts = rng.standard_normal((*shape, 2), dtype=np.float32)
+    return parts.view(np.complex64)[..., 0] * np.float32(np.sqrt(0.5))
 
 
 def _pass_band(samples: int, bandwidth: float) -> np.ndarray:

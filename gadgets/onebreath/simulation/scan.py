@@ -156,13 +156,13 @@ def _truth(
     options: ScanOptions, schedule: Schedule, phantom: Phantom, heights: np.ndarray, receiver: Receiver
 ) -> dict[str, np.ndarray]:
     rows, columns = options.matrix
-    shading = receiver.shading()
     image = np.empty((options.slices, options.phases, rows, columns), np.complex64)
     for slice_index, height in enumerate(heights):
         lines = [line for line in schedule.lines if line.slice == slice_index]
+        shading = receiver.shading(slice_index)
         for frame in range(options.phases):
             picture = phantom.draw(float(height), *frame_state(options, schedule, lines, frame))
-            image[slice_index, frame] = crop_readout(picture * shading[slice_index], columns)
+            image[slice_index, frame] = crop_readout(picture * shading, columns)
     sets, contrasts = _factors(options, phantom)
     mask, calibration = _masks(options, schedule)
     last = schedule.rhythm.beat(schedule.lines[-1].time_ms)
