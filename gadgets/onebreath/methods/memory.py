@@ -1,0 +1,217 @@
+"""How much memory a network needs for a series, how much there is, and the ways to run it that fit."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from onebreath.networks.pieces import InPieces
+from onebreath.zoo.architectures import build
+
+GIB = 2**30
+
+_RESERVE = 1.15
+"""Allocators round up and convolutions need workspace: measured need over counted need."""
+_RESIDENT_COIL_SERIES, _TEMPORARY_COIL_SERIES = 2, 4
+"""Copies of the k-space, in complex numbers, kept for the whole run, and at the peak of data consistency."""
+_NARROWEST_TILE = 32
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of a series."""
+
+    frames: int
+    coils: int
+    y: int
+    x: int
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a network runs: type of the convolutions, tiles and halo as in `InPieces` (one tile: the network as it is).
+
+    `features_elsewhere`: whether the features that wait for the next cascade lie in other memory than the tiles.
+    """
+
+    dtype: torch.dtype = torch.float32
+    tiles: int = 1
+    halo: int = 0
+    features_elsewhere: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to run: on which device, in how many tiles (1: the whole image), with how many bytes needed and free."""
+
+    device: str
+    tiles: int
+    needed: int
+    free: int | None
+
+    def __str__(self) -> str:
+        pieces = "whole image" if self.tiles == 1 else f"{self.tiles} tiles"
+        free = "unknown" if self.free is None else f"{self.free / GIB:.2f}"
+        return f"{pieces} on {self.device}: needs {self.needed / GIB:.2f} GiB, free {free} GiB"
+
+
+class Meter(TorchDispatchMode):
+    """Counts the bytes of all tensors that are made while it is active; tensors on the `meta` device cost nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = self._live = 0
+        self._elsewhere = False
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and count what it made."""
+        made = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return made
+
+    def elsewhere(self, sizes: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        """Make a tensor that is not counted: it stands for one in other memory."""
+        self._elsewhere = True
+        try:
+            return torch.empty(sizes, dtype=dtype, device="meta")
+        finally:
+            self._elsewhere = False
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage in self._known:
+            return
+        self._known.add(storage)
+        if self._elsewhere:
+            return
+        self._live += storage.nbytes()
+        self.peak = max(self.peak, self._live)
+        weakref.finalize(storage, self._release, storage.nbytes())
+
+    def _release(self, count: int) -> None:
+        self._live -= count
+
+
+def needed_bytes(architecture: str, arguments: Mapping[str, Any], size: Size, way: Way) -> int:
+    """Estimate the memory that a network needs for a series, its input included.
+
+    The convolutions are counted by running the network without numbers; data consistency by its number of copies.
+
+    Parameters
+    ----------
+    architecture, arguments
+        As in a card.
+    size
+        Of the series.
+    way
+        How the network runs.
+    """
+    spelled = json.dumps(dict(arguments), sort_keys=True)
+    convolutions, weights = _counted(architecture, spelled, (size.frames, size.y, size.x), way)
+    coil_series = 8 * size.frames * size.coils * size.y * size.x
+    peak = max(convolutions, _TEMPORARY_COIL_SERIES * coil_series)
+    return int(_RESERVE * (weights + _RESIDENT_COIL_SERIES * coil_series + peak))
+
+
+@lru_cache(maxsize=64)
+def _counted(architecture: str, arguments: str, image: tuple[int, int, int], way: Way) -> tuple[int, int]:
+    """Peak of the bytes inside the cascades, and the bytes of the weights."""
+    with torch.device("meta"):
+        network = build(architecture, json.loads(arguments))
+    weights = sum(parameter.numel() * 4 for parameter in network.parameters())
+    network = network.to(way.dtype).requires_grad_(False)
+    with torch.inference_mode(), Meter() as meter:
+        if way.tiles > 1:
+            store = meter.elsewhere if way.features_elsewhere else partial(torch.empty, device="meta")
+            network = InPieces(network, way.tiles, way.halo, lambda sizes, dtype: store(sizes, dtype=dtype))
+        series = torch.empty(1, *image, dtype=torch.complex64, device="meta")
+        history: list[Any] = []
+        for index in range(len(network.consistency)):
+            series, features = network.refine(index, series, network.recall(index, history))
+            history = network.remember(history, features)
+    return meter.peak, weights
+
+
+def free_bytes(device: str, limit: int | None = None) -> int | None:
+    """Return the memory that may be used on a device; None if the system does not say.
+
+    On a CPU: what the kernel calls available, or less if the container that the process runs in allows less.
+
+    Parameters
+    ----------
+    device
+        As torch names it.
+    limit
+        What the configuration allows.
+    """
+    known = [value for value in (limit, _free(device)) if value is not None]
+    return min(known, default=None)
+
+
+def _free(device: str) -> int | None:
+    if torch.device(device).type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.is_file():
+        return None
+    lines = dict(line.split(":") for line in meminfo.read_text(encoding="ascii").splitlines())
+    available = int(lines["MemAvailable"].split()[0]) * 1024
+    allowed = container_bytes(Path("/sys/fs/cgroup"))
+    return available if allowed is None else min(available, allowed)
+
+
+def container_bytes(cgroup: Path) -> int | None:
+    """Memory that a control group (version 2) still allows; None without a limit."""
+    limit, used = cgroup / "memory.max", cgroup / "memory.current"
+    if not (limit.is_file() and used.is_file()):
+        return None
+    text = limit.read_text(encoding="ascii").strip()
+    return None if text == "max" else max(0, int(text) - int(used.read_text(encoding="ascii")))
+
+
+def tile_counts(width: int) -> list[int]:
+    """List the numbers of tiles to try, from the whole image to tiles that are mostly halo."""
+    counts = [1]
+    while width // (2 * counts[-1]) >= _NARROWEST_TILE:
+        counts.append(2 * counts[-1])
+    return counts
+
+
+def plans(
+    devices: Sequence[tuple[str, int | None]],
+    tiles: Sequence[int],
+    needs: Callable[[str, int], int],
+    passed_over: list[str],
+) -> Iterator[Plan]:
+    """Yield the ways to run that fit into memory: fewest tiles first, on the first device first.
+
+    Parameters
+    ----------
+    devices
+        Names and free bytes (None: not known, then everything fits).
+    tiles
+        Numbers of tiles to try.
+    needs
+        Bytes needed on a device for a number of tiles.
+    passed_over
+        Gets a text for every way that does not fit.
+    """
+    for device, free in devices:
+        for count in tiles:
+            plan = Plan(device, count, needs(device, count), free)
+            if free is None or plan.needed <= free:
+                yield plan
+            else:
+                passed_over.append(str(plan))
