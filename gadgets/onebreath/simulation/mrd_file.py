@@ -8,6 +8,9 @@ import h5py
 import numpy as np
 from ismrmrd import Acquisition, Waveform, xsd
 from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype, waveform_dtype, waveform_header_dtype
+from xsdata.formats.dataclass.context import XmlContext
+from xsdata.formats.dataclass.serializers import XmlSerializer
+from xsdata.formats.dataclass.serializers.config import SerializerConfig
 
 _GROUP = "dataset"
 
@@ -36,7 +39,13 @@ def write_mrd(
     with h5py.File(path, "w", track_order=False) as file:
         group = file.create_group(_GROUP)
         xml = group.create_dataset("xml", (1,), h5py.special_dtype(vlen=bytes))
-        xml[0] = xsd.ToXML(header)
+        xml[0] = header_text(header)
         group.create_dataset("data", data=lines, maxshape=(None,), chunks=(1,))
         if waveforms:
             group.create_dataset("waveforms", data=records, maxshape=(None,), chunks=(1,))
+
+
+def header_text(header: xsd.ismrmrdHeader) -> str:
+    """Write a header as XML; ``ismrmrd.xsd.ToXML`` of ismrmrd 1.14 fails with current releases of xsdata."""
+    serializer = XmlSerializer(config=SerializerConfig(encoding="ascii", indent=" "), context=XmlContext())
+    return str(serializer.render(header, ns_map={"": "http://www.ismrm.org/ISMRMRD"}))
