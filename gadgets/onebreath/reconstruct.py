@@ -73,6 +73,7 @@ class Reconstruct(Gadget):
     def __init__(self, header: Any, properties: ReconstructProperties) -> None:
         super().__init__(header, properties)
         self.method = properties.make_method()
+        self.method.prepare()
         self._notes: dict[str, dict[str, Any]] = {}
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:

@@ -210,7 +210,15 @@ def test_parameters_may_be_texts_as_in_a_configuration(root):
 
 def test_a_missing_model_is_known_before_any_data(root):
     with pytest.raises(ModelError, match=r"there is no model 'crunet_mr\.cine'.*onebreath models import"):
-        Unrolled(model="crunet_mr.cine")
+        Unrolled(model="crunet_mr.cine").prepare()
+
+
+def test_a_damaged_model_is_known_before_any_data(root):
+    path = save_model(root) / "weights.safetensors"
+    Unrolled(model="crunet_mr.tiny").prepare()
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="changed or damaged"):
+        Unrolled(model="crunet_mr.tiny").prepare()
 
 
 def test_a_gpu_that_is_not_there_is_told(monkeypatch):

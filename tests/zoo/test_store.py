@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from onebreath import zoo
 from onebreath.errors import ModelError
-from onebreath.zoo.store import assemble, read_weights
+from onebreath.zoo.store import assemble, read_weights_file
 from tests.models import details, random_state, save_model
 
 ARGUMENTS = {"channels": 4, "cascades": 2}
@@ -51,7 +51,7 @@ def test_one_flipped_bit_is_refused(root, place, bit):
     path.write_bytes(bad)
     try:
         with pytest.raises(ModelError, match="changed or damaged"):
-            read_weights(folder, zoo.read_card(folder))
+            read_weights_file(folder, zoo.read_card(folder))
     finally:
         path.write_bytes(good)
 

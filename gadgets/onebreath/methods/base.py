@@ -142,6 +142,16 @@ class Method(ABC):
             details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise ConfigError(f"method {self.name}: {details}") from error
 
+    def prepare(self) -> None:
+        """Look for what the method needs besides the data, before any data flow; most methods need nothing.
+
+        Raises
+        ------
+        OnebreathError
+            If it is not there.
+        """
+        return
+
     @abstractmethod
     def __call__(self, data: SliceData) -> Reconstruction:
         """Reconstruct one slice; raises MethodError if this method cannot do it."""

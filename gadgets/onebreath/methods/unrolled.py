@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from array_api_compat import is_numpy_array
 from pydantic import Field
@@ -20,6 +21,7 @@ from onebreath.methods.base import Fact, Method, MethodParameters, Reconstructio
 from onebreath.methods.device import back
 from onebreath.mri.fourier import ifft2c
 from onebreath.zoo.domain import Scan
+from onebreath.zoo.store import read_weights_file
 
 if TYPE_CHECKING:
     import torch
@@ -64,21 +66,26 @@ class UnrolledParameters(MethodParameters):
 
 
 class Unrolled(Method):
-    """Reconstruct with a model of the zoo.
-
-    Raises
-    ------
-    ModelError
-        On construction: there is no such model, or its card is wrong.
-    """
+    """Reconstruct with a model of the zoo."""
 
     name = "unrolled"
     Parameters = UnrolledParameters
     parameters: UnrolledParameters
 
-    def __init__(self, **parameters: Any) -> None:
-        super().__init__(**parameters)
-        self.card = zoo.read_card(zoo.find(self.parameters.model))
+    @cached_property
+    def card(self) -> zoo.Card:
+        """The model's card."""
+        return zoo.read_card(zoo.find(self.parameters.model))
+
+    def prepare(self) -> None:
+        """Check that the model is there and undamaged.
+
+        Raises
+        ------
+        ModelError
+            If it is not.
+        """
+        read_weights_file(zoo.find(self.parameters.model), self.card)
 
     def __call__(self, data: SliceData) -> Reconstruction:
         """Reconstruct one slice.

@@ -71,16 +71,18 @@ def read_network(folder: Path, card: Card) -> UnrolledNetwork:
     ModelError
         If the file is not what the card says, or a parameter is missing, left over, mis-shaped or not finite.
     """
-    return assemble(card.architecture, card.arguments, read_weights(folder, card), card.name)
+    content = read_weights_file(folder, card)
+    state = decode(content, str(folder / card.weights.file))
+    return assemble(card.architecture, card.arguments, state, card.name)
 
 
-def read_weights(folder: Path, card: Card) -> dict[str, Tensor]:
-    """Read the weights of a model, checking the hash of the very bytes that are used.
+def read_weights_file(folder: Path, card: Card) -> bytes:
+    """Read the bytes of a model's weights, and check their hash.
 
     Raises
     ------
     ModelError
-        If the file is missing, lies elsewhere, is a pickle, or has another hash than the card says.
+        If the file is missing, lies elsewhere, or has another hash than the card says.
     """
     path = folder / card.weights.file
     if path.resolve().parent != folder.resolve():
@@ -90,7 +92,7 @@ def read_weights(folder: Path, card: Card) -> dict[str, Tensor]:
     except OSError as error:
         raise ModelError(f"model '{card.name}': the weights cannot be read: {error}") from error
     check_hash(content, card, str(path))
-    return decode(content, str(path))
+    return content
 
 
 def check_hash(content: bytes, card: Card, where: str) -> None:
