@@ -1,0 +1,100 @@
+"""Checkpoints: everything a training needs to go on, in one safetensors file that is never half written."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from onebreath.errors import ModelError
+
+LATEST, BEST = "latest.safetensors", "best.safetensors"
+_FORMAT = "onebreath-training-1"
+
+
+@dataclass
+class Checkpoint:
+    """The state of a training after `step` steps.
+
+    Random numbers are no part of it: they follow from the recipe's seed and the step.
+
+    Attributes
+    ----------
+    step
+        Steps that were done.
+    weights, average
+        Parameters of the network, and their moving average.
+    moments
+        State of the optimiser: ``PARAMETER/NAME``.
+    recipe
+        The recipe as JSON.
+    best
+        Lowest validation loss so far.
+    facts
+        What else is to be known of the weights.
+    """
+
+    step: int
+    weights: dict[str, Tensor]
+    average: dict[str, Tensor]
+    moments: dict[str, Tensor]
+    recipe: str
+    best: float = float("inf")
+    facts: dict[str, str | float] = field(default_factory=dict)
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint; a process that is killed leaves the old file or the new one, never a part of one."""
+    groups = {"weights": checkpoint.weights, "average": checkpoint.average, "moments": checkpoint.moments}
+    tensors = {
+        f"{group}:{name}": value.detach().cpu().contiguous()
+        for group, part in groups.items()
+        for name, value in part.items()
+    }
+    header = {
+        "format": _FORMAT,
+        "step": str(checkpoint.step),
+        "recipe": checkpoint.recipe,
+        "best": repr(checkpoint.best),
+        "facts": json.dumps(checkpoint.facts),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(tensors, partial, metadata=header)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read or is no checkpoint of a training.
+    """
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            header = file.metadata() or {}
+            if header.get("format") != _FORMAT:
+                raise ModelError(f"{path} is no checkpoint of a training; weights of a model cannot be resumed")
+            groups: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "moments": {}}
+            for key in file.keys():  # noqa: SIM118 - not a dict
+                group, _, name = key.partition(":")
+                groups[group][name] = file.get_tensor(key)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"checkpoint {path} cannot be read: {error}") from error
+    return Checkpoint(
+        int(header["step"]), groups["weights"], groups["average"], groups["moments"], header["recipe"],
+        float(header["best"]), json.loads(header["facts"]),
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+"""``onebreath train`` and ``onebreath finetune``: run a recipe, in one process or under ``torchrun``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from onebreath.training import checkpoint as checkpoints
+from onebreath.training.distributed import join
+from onebreath.training.preparation import prepare
+from onebreath.training.recipe import Recipe, read_recipe, write_recipe
+from onebreath.training.series import PreparedSlice
+from onebreath.training.split import Purpose
+from onebreath.training.trainer import Trainer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of both commands; only ``finetune`` needs ``--start``."""
+    parser.add_argument("recipe", type=Path, help="recipe, see models/recipes")
+    parser.add_argument("--run", type=Path, help="run folder (default: runs/NAME); a run in it goes on")
+    parser.add_argument("--cache", type=Path, help="folder of prepared slices (default: prepared in the run folder)")
+    parser.add_argument("--start", help="model (architecture.tag) or checkpoint file whose weights to start from")
+    parser.add_argument("--steps", type=int, help="steps, in place of the recipe's")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU where there is one)")
+    parser.add_argument("--threads", type=int, help="threads of the arithmetic")
+    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard files as well")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a recipe; returns the exit code."""
+    logging.getLogger("onebreath.training").setLevel(logging.INFO)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    recipe = read_recipe(args.recipe)
+    if args.steps:
+        recipe = recipe.model_copy(update={"steps": args.steps})
+    folder = args.run or Path("runs") / recipe.name
+    start = load_start(args.start) if args.start else None
+    with join(args.device) as group:
+        cache = args.cache or folder / "prepared"
+        if group.first:
+            prepare(recipe, cache, recipe.workers)
+        group.wait()
+        slices = prepare(recipe, cache)
+        if group.first:
+            describe_run(recipe, slices, folder)
+        trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, start, args.tensorboard)
+        trainer.run()
+    return 0
+
+
+def load_start(name: str) -> dict[str, Tensor]:
+    """Weights of a checkpoint file (its moving average) or of a model of the zoo."""
+    if Path(name).is_file():
+        return checkpoints.load(Path(name)).average
+    from onebreath.zoo.store import load
+
+    return {key: value.clone() for key, value in load(name).network.state_dict().items()}
+
+
+def describe_run(recipe: Recipe, slices: dict[Purpose, list[PreparedSlice]], folder: Path) -> None:
+    """Write the recipe and the split, by patient, into the run folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(write_recipe(recipe), encoding="utf-8")
+    split = {
+        side: {"patients": sorted({one.patient for one in found}), "slices": len(found)}
+        for side, found in slices.items()
+    }
+    (folder / "split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")

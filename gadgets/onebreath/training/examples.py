@@ -1,0 +1,223 @@
+"""Training examples drawn from prepared slices: a time window, a crop, a mask, noise, and the scale of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.signal import resample
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from onebreath.errors import ScanError
+from onebreath.mri.coils import combine
+from onebreath.mri.fourier import fft2c, ifft2c
+from onebreath.training.masks import MaskFamily, draw_mask
+from onebreath.training.series import PreparedSlice
+
+Example = dict[str, Tensor]
+# Streams of random numbers that must not depend on each other.
+_SIZES, _CONTENT = 0, 1
+
+
+class ExampleSettings(BaseModel):
+    """How examples are drawn."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frames: int = Field(8, ge=1, description="frames of an example")
+    rows: tuple[int, int] = Field(
+        (112, 160), description="lines along y to draw from; a slice with fewer lines waits for a smaller draw"
+    )
+    columns: int = Field(40, ge=8, description="readout columns; legitimate, since masks do not depend on x")
+    full_cycle: float = Field(0.4, ge=0, le=1, description="share of examples whose frames cover the whole cycle")
+    augment: bool = Field(True, description="draw windows, crops, flips and heart rate at random; otherwise the middle")
+    noise_factor: tuple[float, float] = Field(
+        (1.0, 1.0), description="noise level over that of the scan; what a measurement already holds is not taken out"
+    )
+    scale_from: Literal["zero_filled", "full"] = Field(
+        "zero_filled",
+        description="what the largest coil image magnitude is taken of, to scale the data; the network "
+        "meets zero_filled in the chain",
+    )
+
+
+class Noise(NamedTuple):
+    """Standard deviations in the real and in the imaginary part, in SNR units."""
+
+    own: float
+    added: float
+
+
+class Examples(Dataset[Example]):
+    """Endless examples; number `index` is the same in every process and after every restart.
+
+    Parameters
+    ----------
+    slices
+        To draw from.
+    masks
+        Families to draw from.
+    settings
+        See `ExampleSettings`.
+    seed
+        Of everything random.
+    batch
+        Examples of a step, which have the same size.
+    length
+        Number of examples.
+    """
+
+    def __init__(
+        self,
+        slices: Sequence[PreparedSlice],
+        masks: tuple[MaskFamily, ...],
+        settings: ExampleSettings,
+        seed: int,
+        batch: int = 1,
+        length: int = 2**31,
+    ) -> None:
+        if not slices:
+            raise ScanError("there is no slice to train on: the split leaves none, or the sources are empty")
+        self.slices, self.masks, self.settings = slices, masks, settings
+        self.seed, self.batch, self.length = seed, batch, length
+        self.most_rows = max(one.shape[0] for one in slices)
+        self.incomplete = self._any_incomplete()
+        narrowest = min(one.shape[1] for one in slices)
+        if narrowest < settings.columns:
+            raise ScanError(f"examples have {settings.columns} columns, but a slice has only {narrowest}")
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return self.length
+
+    def _any_incomplete(self) -> bool:
+        """Whether the slices lack lines; all or none do, and a batch of such slices needs one shape."""
+        incomplete = [one for one in self.slices if not one.lines.all()]
+        if incomplete and len(incomplete) < len(self.slices):
+            raise ScanError(
+                f"{incomplete[0].patient} {incomplete[0].name} lacks lines and other slices are complete; train on "
+                "complete slices, or on undersampled ones with self_supervised, not on both"
+            )
+        shapes = {(one.image.shape[0], one.maps.shape) for one in incomplete}
+        if self.batch > 1 and len(shapes) > 1:
+            raise ScanError(f"undersampled slices of {len(shapes)} shapes do not fit into a batch; set batch to 1")
+        return bool(incomplete)
+
+    def __getitem__(self, index: int) -> Example:
+        """Draw an example.
+
+        Returns
+        -------
+        dict
+            ``kspace (frame, coil, y, x)``, ``mask (frame, 1, y, 1)``, ``maps (1, coil, y, x)``,
+            ``target (frame, y, x)`` and ``noise_std ()``, in the units of the network: the largest zero-filled coil
+            image has magnitude 1.
+        """
+        rng = np.random.default_rng([self.seed, _CONTENT, index])
+        if self.incomplete:
+            return self._undersampled(rng)
+        rows = self._rows(index // self.batch)
+        large_enough = [one for one in self.slices if one.shape[0] >= rows]
+        one = large_enough[int(rng.integers(len(large_enough)))]
+        images, maps = self._cut(one, rows, rng)
+        mask = draw_mask(self.masks, len(images), rows, rng)[:, None, :, None]
+        level = rng.uniform(*self.settings.noise_factor)
+        own = 1.0 if one.noisy else 0.0
+        noise = Noise(own, np.sqrt(max(level**2 - own**2, 0.0)))
+        return as_example(images, maps, mask, noise, rng, self.settings.scale_from)
+
+    def _undersampled(self, rng: np.random.Generator) -> Example:
+        """Example of a slice that was measured with missing lines: neither rows nor lines can be chosen freely."""
+        one = self.slices[int(rng.integers(len(self.slices)))]
+        frames = min(self.settings.frames, len(one.image))
+        chosen = (np.arange(frames) + int(rng.integers(len(one.image)))) % len(one.image)
+        first = int(rng.integers(one.shape[1] - self.settings.columns + 1))
+        window = (..., slice(first, first + self.settings.columns))
+        lines = one.lines[chosen] if len(one.lines) > 1 else one.lines
+        images = one.image[chosen][window] * one.coils[window]
+        return as_example(
+            images, one.maps[window], lines[:, None, :, None], Noise(1.0, 0.0), rng, self.settings.scale_from
+        )
+
+    def _rows(self, step: int) -> int:
+        low, high = (min(rows, self.most_rows) for rows in self.settings.rows)
+        return 2 * int(np.random.default_rng([self.seed, _SIZES, step]).integers(low // 2, high // 2 + 1))
+
+    def _cut(self, one: PreparedSlice, rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Coil images ``(frame, coil, y, x)`` and maps ``(coil, y, x)`` of a window in time and space."""
+        spare = np.array(one.shape) - (rows, self.settings.columns)
+        if self.settings.augment:
+            first = [int(rng.integers(n + 1)) for n in spare]
+            # The heart lies near the middle: most crops contain it.
+            first[1] = int(np.clip(rng.normal(0.5, 0.2), 0, 1) * spare[1])
+        else:
+            first = [int(n // 2) for n in spare]
+        window = (..., slice(first[0], first[0] + rows), slice(first[1], first[1] + self.settings.columns))
+        image = self._window_in_time(one.image[window], rng)
+        images, maps = image * one.coils[window], one.maps[window]
+        if self.settings.augment:
+            for axis in (-2, -1):
+                if rng.random() < 0.5:
+                    images, maps = np.flip(images, axis), np.flip(maps, axis)
+            images = images * np.exp(2j * np.pi * rng.random()).astype(np.complex64)
+        return images, maps
+
+    def _window_in_time(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Frames of a cycle at another heart rate: the whole cycle, or a part of it."""
+        frames = self.settings.frames
+        if not self.settings.augment:
+            return image[np.arange(frames) % len(image)]
+        if rng.random() < 0.3:
+            image = image[::-1]
+        image = np.roll(image, int(rng.integers(len(image))), axis=0)
+        if len(image) < 4:
+            return image[np.arange(frames) % len(image)]
+        cycle = frames if rng.random() < self.settings.full_cycle else int(rng.integers(frames, 3 * frames + 1))
+        return resample(image, cycle, axis=0)[:frames].astype(np.complex64) if cycle != len(image) else image[:frames]
+
+
+def as_example(
+    images: np.ndarray,
+    maps: np.ndarray,
+    mask: np.ndarray,
+    noise: Noise,
+    rng: np.random.Generator,
+    scale_from: Literal["zero_filled", "full"] = "zero_filled",
+) -> Example:
+    """Undersample coil images and bring them into the units of the network.
+
+    Parameters
+    ----------
+    images
+        ``(frame, coil, y, x)`` in SNR units.
+    maps
+        ``(coil, y, x)``.
+    mask
+        ``(frame or 1, 1, y, 1)`` bool.
+    noise
+        What the images hold, and what to add.
+    rng
+        For the noise.
+    scale_from
+        See `ExampleSettings`.
+    """
+    target = combine(images, maps)
+    kspace = fft2c(np.ascontiguousarray(images, dtype=np.complex64))
+    if noise.added > 0:
+        parts = rng.standard_normal((2, *kspace.shape), dtype=np.float32)
+        kspace = kspace + np.float32(noise.added) * (parts[0] + 1j * parts[1])
+    sampled = np.where(mask, kspace, np.complex64(0))
+    scale = np.float32(np.abs(ifft2c(sampled if scale_from == "zero_filled" else kspace)).max())
+    if not scale > 0:
+        raise ScanError("an example is zero everywhere: its slice holds no signal where the mask samples")
+    return {
+        "kspace": torch.from_numpy(sampled / scale),
+        "mask": torch.from_numpy(np.array(np.broadcast_to(mask, (len(images), *mask.shape[1:])))),
+        "maps": torch.from_numpy(np.ascontiguousarray(maps, dtype=np.complex64)[None]),
+        "target": torch.from_numpy(np.ascontiguousarray(target / scale, dtype=np.complex64)),
+        "noise_std": torch.tensor(np.hypot(noise.own, noise.added) / scale, dtype=torch.float32),
+    }

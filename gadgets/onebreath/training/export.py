@@ -1,0 +1,93 @@
+"""From a run to a model: the averaged weights with a card, as the zoo keeps them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from onebreath.training import checkpoint as checkpoints
+from onebreath.training.checkpoint import BEST, LATEST
+from onebreath.training.recipe import Recipe, parse_recipe
+from onebreath.zoo.store import save
+
+_NOT_DIAGNOSTIC = "Research on accelerated cine MRI. Trained with simulated coils, phase and noise: not for diagnosis."
+
+
+def export_run(
+    folder: Path,
+    name: str,
+    root: Path,
+    summary: str,
+    licence: str = "MIT",
+    latest: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Write the model of a run.
+
+    Parameters
+    ----------
+    folder
+        Run folder.
+    name
+        ``architecture.tag``.
+    root
+        Folder of models.
+    summary
+        One line for lists.
+    licence
+        Of the weights.
+    latest
+        Take the last weights in place of those with the lowest validation loss.
+    overwrite
+        Whether a model of this name may be replaced.
+
+    Returns
+    -------
+    Path
+        The model's folder.
+
+    Raises
+    ------
+    ModelError
+        If the run has no such checkpoint, or the card does not pass the zoo's checks.
+    """
+    state = checkpoints.load(folder / (LATEST if latest else BEST))
+    recipe = parse_recipe(json.loads(state.recipe), str(folder))
+    split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
+    details = {
+        "name": name,
+        "version": "1",
+        "summary": summary,
+        "architecture": recipe.network.architecture,
+        "arguments": recipe.network.arguments,
+        "domain": _domain(recipe),
+        "training": {
+            "data": _split_text(split),
+            "recipe": f"onebreath train {recipe.name}.yaml, {state.step} steps",
+            "seed": recipe.seed,
+        },
+        "licence": licence,
+        "intended_use": _NOT_DIAGNOSTIC,
+        "references": ["CRUNet-MR and its cross-cascade feature bank; Sunnybrook Cardiac Data (Radau 2009), CC0"],
+    }
+    return save(state.average, details, root, overwrite)
+
+
+def _split_text(split: dict[str, dict[str, list[str]]]) -> str:
+    sides = [f"{side}: {len(found['patients'])} subjects, {found['slices']} slices" for side, found in split.items()]
+    return "; ".join(sides)
+
+
+def _domain(recipe: Recipe) -> dict[str, list[int] | list[str]]:
+    """Limits that follow from what was trained on; matrix and frames from what a convolutional network extends to."""
+    accelerations = [r for family in recipe.masks for r in family.accelerations]
+    acs = [family.acs_lines for family in recipe.masks]
+    return {
+        "acceleration": [1, max(accelerations)],
+        "acs_lines": [min(acs), 64],
+        "frames": [4, 64],
+        "matrix_y": [64, 320],
+        "matrix_x": [64, 640],
+        "coils": [2, max(recipe.scan.channels, 16)],
+        "trajectory": ["cartesian"],
+    }

@@ -1,0 +1,52 @@
+"""What a training says while it runs: lines of JSON, the terminal, and TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+
+LOG = logging.getLogger("onebreath.training")
+
+
+class Journal:
+    """Progress of one run.
+
+    Parameters
+    ----------
+    folder
+        Run folder; ``log.jsonl`` in it grows over all restarts.
+    tensorboard
+        Whether to write TensorBoard files as well.
+    """
+
+    def __init__(self, folder: Path, tensorboard: bool = False) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = folder / "log.jsonl"
+        self.start = time.perf_counter()
+        self.writer = _tensorboard(folder) if tensorboard else None
+
+    def write(self, step: int, **values: float) -> None:
+        """Note values of a step."""
+        entry = {"step": step, "seconds": round(time.perf_counter() - self.start, 3), **values}
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        LOG.info("step %d: %s", step, ", ".join(f"{name} {value:.5g}" for name, value in values.items()))
+        if self.writer is not None:
+            for name, value in values.items():
+                self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _tensorboard(folder: Path):  # type: ignore[no-untyped-def]  # its type is only known where it is installed
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        LOG.warning("no TensorBoard files: the package tensorboard is not installed; log.jsonl has all values")
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))

@@ -1,0 +1,107 @@
+"""Losses between a reconstructed and a true series; the sum is that of the CRUNet-MR paper."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from onebreath.mri.fourier import fft2c
+
+_WINDOW, _K1, _K2 = 7, 0.01, 0.03
+# Added to the maximum and to the scaled image by the source of the official scaling.
+_OFFICIAL_OFFSET = 1e-6
+
+
+class LossWeights(BaseModel):
+    """Weights of the terms; the defaults are those of CRUNet-MR."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kspace_mse: float = Field(0.25, ge=0, description="mean squared error of the k-space of the combined image")
+    image_mse: float = Field(0.5, ge=0, description="mean squared error of the image, real and imaginary part")
+    image_l1: float = Field(0.5, ge=0, description="mean absolute error of the image, real and imaginary part")
+    ssim: float = Field(1.0, ge=0, description="1 - SSIM, mean of the real and the imaginary part")
+    official_ssim_scaling: bool = Field(
+        False,
+        description="divide prediction and target each by its own maximum, as the released code does (blind to scale); "
+        "otherwise both by the largest magnitude of the target",
+    )
+
+
+class Terms(NamedTuple):
+    """The terms of the loss, before their weights."""
+
+    kspace_mse: Tensor
+    image_mse: Tensor
+    image_l1: Tensor
+    ssim_real: Tensor
+    ssim_imag: Tensor
+
+
+def loss_terms(prediction: Tensor, target: Tensor, official_ssim_scaling: bool = False) -> Terms:
+    """Terms of the loss between complex series ``(batch, frame, y, x)``."""
+    error = prediction - target
+    squared = (error.real**2 + error.imag**2).mean() / 2
+    spectrum = fft2c(error)
+    spectral = (spectrum.real**2 + spectrum.imag**2).mean() / 2
+    absolute = (error.real.abs().mean() + error.imag.abs().mean()) / 2
+    parts = [
+        ssim_loss(*_scaled(getattr(prediction, part), getattr(target, part), target, official_ssim_scaling))
+        for part in ("real", "imag")
+    ]
+    return Terms(spectral, squared, absolute, *parts)
+
+
+def total_loss(prediction: Tensor, target: Tensor, weights: LossWeights) -> Tensor:
+    """Weighted sum of the terms."""
+    terms = loss_terms(prediction, target, weights.official_ssim_scaling)
+    return (
+        weights.kspace_mse * terms.kspace_mse
+        + weights.image_mse * terms.image_mse
+        + weights.image_l1 * terms.image_l1
+        + weights.ssim * (terms.ssim_real + terms.ssim_imag) / 2
+    )
+
+
+def ssim_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """``1 - SSIM`` of real series ``(batch, frame, y, x)`` with a data range of 1.
+
+    Z. Wang et al., IEEE Trans Image Process 13:600 (2004), eq. 13, with a uniform 7 x 7 window, sample covariance and
+    only windows inside the image; the mean over windows and frames.
+
+    Raises
+    ------
+    ValueError
+        If an image is smaller than the window.
+    """
+    if min(prediction.shape[-2:]) < _WINDOW:
+        raise ValueError(f"SSIM needs at least {_WINDOW} x {_WINDOW} pixels, got {tuple(prediction.shape[-2:])}")
+    x, y = prediction.flatten(0, 1)[:, None], target.flatten(0, 1)[:, None]
+    samples = _WINDOW**2
+    mean_x, mean_y = F.avg_pool2d(x, _WINDOW, 1), F.avg_pool2d(y, _WINDOW, 1)
+    unbiased = samples / (samples - 1)
+    var_x = unbiased * (F.avg_pool2d(x * x, _WINDOW, 1) - mean_x**2)
+    var_y = unbiased * (F.avg_pool2d(y * y, _WINDOW, 1) - mean_y**2)
+    covariance = unbiased * (F.avg_pool2d(x * y, _WINDOW, 1) - mean_x * mean_y)
+    c1, c2 = _K1**2, _K2**2
+    similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
+        (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
+    )
+    return 1 - similarity.mean()
+
+
+def _scaled(prediction: Tensor, target: Tensor, complex_target: Tensor, official: bool) -> tuple[Tensor, Tensor]:
+    if official:
+        return _by_own_maximum(prediction), _by_own_maximum(target)
+    # Of each example by itself, so that the loss of a batch is the mean of its examples' losses.
+    largest = complex_target.detach().abs().amax(dim=(1, 2, 3), keepdim=True)
+    scale = largest.clamp_min(torch.finfo(target.dtype).tiny)
+    return prediction / scale, target / scale
+
+
+def _by_own_maximum(part: Tensor) -> Tensor:
+    return part / (part.max() + _OFFICIAL_OFFSET) + _OFFICIAL_OFFSET

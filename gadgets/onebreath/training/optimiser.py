@@ -1,0 +1,89 @@
+"""Steps of the weights: AdamW in groups, learning rate over time, and the moving average of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from onebreath.errors import ModelError
+from onebreath.training.recipe import Optimiser
+
+
+def make_optimiser(network: nn.Module, settings: Optimiser) -> torch.optim.AdamW:
+    """AdamW (I. Loshchilov and F. Hutter, ICLR 2019) with weight decay on kernels alone."""
+    parameters = list(network.parameters())
+    kernels = [parameter for parameter in parameters if parameter.ndim > 1]
+    vectors = [parameter for parameter in parameters if parameter.ndim == 1]
+    scalars = [parameter for parameter in parameters if parameter.ndim == 0]
+    settings_of = ((kernels, settings.weight_decay, 1.0), (vectors, 0.0, 1.0), (scalars, 0.0, settings.scalar_factor))
+    groups = [
+        {"params": found, "weight_decay": decay, "factor": factor} for found, decay, factor in settings_of if found
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+def learning_rate(step: int, steps: int, settings: Optimiser) -> float:
+    """Rate of a step, counted from 0: linear warm-up that never is 0, then a cosine to the smallest rate."""
+    if step < settings.warm_up:
+        return settings.learning_rate * (step + 1) / settings.warm_up
+    done = (step - settings.warm_up) / max(steps - settings.warm_up, 1)
+    high, low = settings.learning_rate, min(settings.smallest_rate, settings.learning_rate)
+    return low + (high - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def set_learning_rate(optimiser: torch.optim.AdamW, rate: float) -> None:
+    """Give every group the rate times its factor."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["factor"]
+
+
+def moments_of(optimiser: torch.optim.AdamW, network: nn.Module) -> dict[str, Tensor]:
+    """State of the optimiser by ``PARAMETER/NAME``."""
+    return {
+        f"{name}/{key}": torch.as_tensor(value).clone()
+        for name, parameter in network.named_parameters()
+        for key, value in optimiser.state.get(parameter, {}).items()
+    }
+
+
+def restore_moments(optimiser: torch.optim.AdamW, network: nn.Module, moments: Mapping[str, Tensor]) -> None:
+    """Undo `moments_of`.
+
+    Raises
+    ------
+    ModelError
+        If the state belongs to other parameters.
+    """
+    parameters = dict(network.named_parameters())
+    for key, value in moments.items():
+        name, _, entry = key.rpartition("/")
+        parameter = parameters.get(name)
+        if parameter is None or (value.ndim and value.shape != parameter.shape):
+            raise ModelError(f"the checkpoint's optimiser state '{key}' does not fit the network")
+        optimiser.state[parameter][entry] = value.clone()
+
+
+class MovingAverage:
+    """Exponential moving average of the weights.
+
+    Parameters
+    ----------
+    network
+        Its parameters at the start.
+    decay
+        Share that is kept in a step; less in the first steps, where the start would weigh too much.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the weights after `step` steps."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, value in network.state_dict().items():
+                self.weights[name].lerp_(value, 1 - decay)

@@ -1,0 +1,159 @@
+"""From sources to prepared slices: chosen by patient, simulated or calibrated once, kept in a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from onebreath.errors import ScanError
+from onebreath.training.measured import calibrate_measured
+from onebreath.training.recipe import Recipe, Source
+from onebreath.training.scanning import ScanSettings, make_scan
+from onebreath.training.series import ImageSeries, PreparedSlice, Series
+from onebreath.training.sources import read_source
+from onebreath.training.split import Purpose, check_disjoint, check_purpose
+
+LOG = logging.getLogger("onebreath.training")
+# Changes when prepared slices are made in another way, so that old ones are not taken for new ones.
+_VERSION = 1
+
+
+def prepare(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, list[PreparedSlice]]:
+    """Prepare everything a recipe trains and validates on.
+
+    Parameters
+    ----------
+    recipe
+        The recipe.
+    cache
+        Folder of prepared slices; those of the same source and settings are used again.
+    workers
+        Processes to prepare in; 0: in this one.
+
+    Returns
+    -------
+    dict
+        Slices to ``train`` and to ``validate`` on.
+
+    Raises
+    ------
+    ScanError
+        If a patient is on both sides or kept for reports, or nothing is left to train on.
+    """
+    prepared: dict[Purpose, list[PreparedSlice]] = {"train": [], "validate": []}
+    sides: tuple[tuple[Purpose, tuple[Source, ...]], ...] = (("train", recipe.train), ("validate", recipe.validate_on))
+    for purpose, sources in sides:
+        for number, source in enumerate(sources):
+            chosen = choose(source, read_source(source), purpose, recipe.report_only)
+            prepared[purpose] += _prepare_source(chosen, source, number, recipe, cache, workers)
+    check_disjoint({side: {one.patient for one in slices} for side, slices in prepared.items()})
+    if not prepared["train"]:
+        raise ScanError("nothing to train on: the sources are empty, or their patterns match no patient")
+    return prepared
+
+
+def choose(source: Source, series: Iterator[Series], purpose: Purpose, kept: Sequence[str]) -> list[Series]:
+    """Choose the series of the source's patients; a patient kept for reports is an error, not left out in silence."""
+    by_patient: dict[str, list[Series]] = defaultdict(list)
+    for one in series:
+        check_purpose(one.patient, purpose, kept)
+        by_patient[one.patient].append(one)
+    limit = source.per_patient
+    chosen: list[Series] = []
+    for found in by_patient.values():
+        count = len(found) if limit is None else min(limit, len(found))
+        chosen += [found[i] for i in np.linspace(0, len(found) - 1, count).round().astype(int)]
+    return chosen
+
+
+def _prepare_source(
+    chosen: list[Series], source: Source, number: int, recipe: Recipe, cache: Path, workers: int
+) -> list[PreparedSlice]:
+    jobs = []
+    for index, one in enumerate(chosen):
+        variants = source.variants or recipe.scan.variants
+        for variant in range(variants if isinstance(one, ImageSeries) else 1):
+            jobs.append((one, recipe.scan, (recipe.seed, number, index, variant), cache))
+    if workers == 0:
+        files = [_prepare_one(*job) for job in jobs]
+    else:
+        # Forked processes would inherit the locks of torch's threads.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            files = list(pool.map(_prepare_one, *zip(*jobs, strict=True), chunksize=4))
+    LOG.info("%d slices prepared from %d series of %s %s", len(files), len(chosen), source.kind, source.path)
+    return [load_prepared(file) for file in files]
+
+
+def _prepare_one(series: Series, settings: ScanSettings, seed: tuple[int, ...], cache: Path) -> Path:
+    file = cache / f"{_key(series, settings, seed)}.safetensors"
+    if not file.is_file():
+        if isinstance(series, ImageSeries):
+            save_prepared(make_scan(series, settings, seed), file)
+        else:
+            save_prepared(calibrate_measured(series, settings), file)
+    return file
+
+
+def _key(series: Series, settings: ScanSettings, seed: tuple[int, ...]) -> str:
+    """Name of a prepared slice; it changes with the data, the settings and the seed."""
+    digest = hashlib.sha256()
+    arrays = [series.images] if isinstance(series, ImageSeries) else [series.kspace, series.mask, series.maps]
+    for array in arrays:
+        digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+    digest.update(json.dumps([_VERSION, series.patient, series.name, settings.model_dump(mode="json"), seed]).encode())
+    return digest.hexdigest()[:24]
+
+
+def save_prepared(one: PreparedSlice, file: Path) -> None:
+    """Write a prepared slice; the file appears complete or not at all."""
+    arrays = {
+        "image": _as_real(one.image),
+        "coils": _as_real(one.coils),
+        "maps": _as_real(one.maps),
+        "lines": one.lines.astype(np.uint8),
+    }
+    header = {"patient": one.patient, "name": one.name, "noisy": str(int(one.noisy))}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    save_file(arrays, partial, metadata=header)
+    partial.replace(file)
+
+
+def load_prepared(file: Path) -> PreparedSlice:
+    """Read a prepared slice, mapped into memory where possible.
+
+    Raises
+    ------
+    ScanError
+        If the file is damaged.
+    """
+    try:
+        with safe_open(file, framework="np") as content:
+            header = content.metadata()
+            arrays = {key: content.get_tensor(key) for key in ("image", "coils", "maps", "lines")}
+    except (OSError, SafetensorError) as error:
+        raise ScanError(f"prepared slice {file} is damaged ({error}); delete it, it is made again") from error
+    return PreparedSlice(
+        header["patient"], header["name"], _as_complex(arrays["image"]), _as_complex(arrays["coils"]),
+        _as_complex(arrays["maps"]), arrays["lines"].astype(bool), header["noisy"] == "1",
+    )  # fmt: skip
+
+
+def _as_real(array: np.ndarray) -> np.ndarray:
+    """Real and imaginary part as a last axis: older safetensors know no complex numbers."""
+    return np.ascontiguousarray(array, np.complex64).view(np.float32).reshape(*array.shape, 2)
+
+
+def _as_complex(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).view(np.complex64)[..., 0]

@@ -1,0 +1,61 @@
+"""Reader of CMRxRecon 2023 files (MATLAB v7.3, which is HDF5): multi-coil cine.
+
+C. Wang et al., "CMRxRecon: a publicly available k-space dataset and benchmark to advance deep learning for cardiac
+MRI", Sci Data 11:687 (2024). MATLAB's (kx, ky, coil, slice, t) arrives as (t, slice, coil, ky, kx) with compound
+real and imaginary fields; kx is the readout, k-space is centred and unitary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from onebreath.errors import ScanError
+from onebreath.training.hdf5 import opened
+from onebreath.training.series import KspaceSeries
+
+_PREFIXES = ("kspace_full", "kspace_sub04", "kspace_sub08", "kspace_sub10")
+
+
+def full_sample(path: Path) -> Iterator[KspaceSeries]:
+    """Read the slices of one file, whose folder is named after the patient (``FullSample/P001/cine_sax.mat``).
+
+    Undersampled files are read with the mask of ``*_mask.mat`` beside them.
+
+    Raises
+    ------
+    ScanError
+        If the file is damaged, holds none of the variables, has other axes, or its mask is missing.
+    """
+    if path.stem.endswith("_mask"):
+        return
+    with opened(path) as file:
+        name = next((prefix for prefix in _PREFIXES if prefix in file), None)
+        if name is None:
+            raise ScanError(f"{path} has none of the variables {', '.join(_PREFIXES)}; it holds {', '.join(file)}")
+        stored = file[name]
+        if stored.ndim != 5 or stored.dtype.names != ("real", "imag"):
+            raise ScanError(
+                f"{path}: {name} has the shape {stored.shape} and type {stored.dtype}, expected complex values "
+                "(t, slice, coil, ky, kx); single-coil files are not supported"
+            )
+        mask = None if name == "kspace_full" else _mask(path, name, stored.shape[-2])
+        for index in range(stored.shape[1]):
+            values = stored[:, index]
+            kspace = (values["real"] + 1j * values["imag"]).astype(np.complex64)
+            yield KspaceSeries(path.parent.name, f"{path.stem}-slice{index:02d}", kspace, mask)
+
+
+def _mask(path: Path, name: str, rows: int) -> np.ndarray:
+    """Lines ``(1, ky)`` of the mask file, whose array is (kx, ky) in MATLAB."""
+    file = path.with_name(f"{path.stem}_mask.mat")
+    key = name.replace("kspace_sub", "mask")
+    with opened(file) as content:
+        if key not in content:
+            raise ScanError(f"{file} has no variable {key}; it holds {', '.join(content)}")
+        mask = np.asarray(content[key])
+    if mask.ndim != 2 or mask.shape[0] != rows:
+        raise ScanError(f"{file}: {key} has the shape {mask.shape}, expected ({rows}, kx)")
+    return (mask != 0).any(axis=1)[None]

@@ -1,0 +1,39 @@
+"""Reader of fastMRI multi-coil files: static slices, undersampled along the last axis.
+
+F. Knoll et al., "fastMRI: a publicly available raw k-space and DICOM dataset of knee images", Radiol Artif Intell
+2:e190007 (2020). ``kspace`` is (slice, coil, readout, phase), centred and unitary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from onebreath.errors import ScanError
+from onebreath.training.hdf5 import opened
+from onebreath.training.series import KspaceSeries
+
+
+def multicoil_file(path: Path) -> Iterator[KspaceSeries]:
+    """Read the slices of one file; the patient is the file's ``patient_id``, or its name.
+
+    Raises
+    ------
+    ScanError
+        If the file is damaged or holds no multi-coil k-space.
+    """
+    with opened(path) as file:
+        if "kspace" not in file:
+            raise ScanError(f"{path} has no array 'kspace'; it holds {', '.join(file) or 'nothing'}")
+        stored = file["kspace"]
+        if stored.ndim != 4:
+            raise ScanError(f"{path}: kspace has the shape {stored.shape}, expected (slice, coil, readout, phase)")
+        patient = file.attrs.get("patient_id", path.stem)
+        patient = patient.decode() if isinstance(patient, bytes) else str(patient)
+        lines = np.asarray(file["mask"]).astype(bool).reshape(1, -1) if "mask" in file else None
+        for index in range(stored.shape[0]):
+            # Readout and phase encoding trade places: everywhere else y is the phase encoding.
+            kspace = np.asarray(stored[index]).astype(np.complex64).swapaxes(-1, -2)
+            yield KspaceSeries(patient, f"slice{index:03d}", kspace[None], lines)

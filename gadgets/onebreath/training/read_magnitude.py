@@ -1,0 +1,107 @@
+"""Readers of image series without coils: cine and static ``.npz`` files, and folders of DICOM files."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onebreath.errors import ScanError
+from onebreath.training.series import ImageSeries
+
+# Pixel size of an image whose file does not say it, a usual one for cardiac cine.
+_PIXEL_MM = 1.37
+
+
+def cine_npz(path: Path) -> Iterator[ImageSeries]:
+    """Read a cine stack: ``images`` (slice, phase, row, column), one patient per file, named after the patient.
+
+    A ``meta.json`` beside it, keyed by patient, may hold `pixel_spacing_mm` and `phase_dir` (DICOM's
+    InPlanePhaseEncodingDirection: COL, along a column, or ROW); rows are brought along the phase encoding.
+    """
+    stack = _load(path, "images")
+    if stack.ndim != 4:
+        raise ScanError(f"{path}: images have the shape {stack.shape}, expected (slice, phase, row, column)")
+    meta = _meta(path)
+    spacing = tuple(meta.get("pixel_spacing_mm", (_PIXEL_MM, _PIXEL_MM)))
+    for index, images in enumerate(stack):
+        if meta.get("phase_dir") == "ROW":
+            images, pixel = images.swapaxes(1, 2), spacing[::-1]
+        else:
+            pixel = spacing
+        yield ImageSeries(path.stem, f"slice{index:02d}", images.astype(np.float32), (float(pixel[0]), float(pixel[1])))
+
+
+def static_npz(path: Path) -> Iterator[ImageSeries]:
+    """Read single images: ``images`` (image, row, column) and ``names``, of the form ``PATIENT-IM-SERIES-NUMBER``."""
+    images, names = _load(path, "images"), _load(path, "names")
+    if images.ndim != 3 or len(names) != len(images):
+        raise ScanError(f"{path}: images {images.shape} and names {names.shape} do not belong together")
+    for image, name in zip(images, names, strict=True):
+        patient, _, rest = str(name).partition("-IM-")
+        if image.any():
+            yield ImageSeries(patient, rest or str(name), image[None].astype(np.float32), (_PIXEL_MM, _PIXEL_MM))
+
+
+def dicom_folder(path: Path) -> Iterator[ImageSeries]:
+    """Read all DICOM magnitude images below a folder; slices by position, frames by trigger time.
+
+    Raises
+    ------
+    ScanError
+        pydicom is not installed, there is no image, or the images of a slice differ in size.
+    """
+    try:
+        pydicom = importlib.import_module("pydicom")
+    except ImportError as error:
+        raise ScanError("DICOM files need the package pydicom: pip install pydicom") from error
+    slices: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and pydicom.misc.is_dicom(file):
+            image = pydicom.dcmread(file)
+            position = ",".join(f"{float(value):.2f}" for value in image.get("ImagePositionPatient", ()))
+            slices[str(image.get("PatientID", path.name)), f"{image.get('SeriesNumber', 0)}-{position}"].append(image)
+    if not slices:
+        raise ScanError(f"{path}: no DICOM file in it")
+    for (patient, name), images in slices.items():
+        yield _dicom_series(patient, name, images)
+
+
+def _dicom_series(patient: str, name: str, images: list[Any]) -> ImageSeries:
+    images.sort(key=lambda image: (float(image.get("TriggerTime", 0)), int(image.get("InstanceNumber", 0))))
+    shapes = {(int(image.Rows), int(image.Columns)) for image in images}
+    if len(shapes) > 1:
+        raise ScanError(f"{patient} {name}: its DICOM images differ in size, {sorted(shapes)}")
+    frames = np.stack([image.pixel_array for image in images]).astype(np.float32)
+    pixel = tuple(float(value) for value in images[0].get("PixelSpacing", (_PIXEL_MM, _PIXEL_MM)))
+    if images[0].get("InPlanePhaseEncodingDirection") == "ROW":
+        frames, pixel = frames.swapaxes(1, 2), pixel[::-1]
+    return ImageSeries(patient, name, frames, (pixel[0], pixel[1]))
+
+
+def _load(path: Path, key: str) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return np.asarray(content[key])
+    except KeyError as error:
+        raise ScanError(f"{path}: there is no array '{key}' in it") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ScanError(f"{path} cannot be read, it is damaged or no .npz file: {error}") from error
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    file = path.parent / "meta.json"
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ScanError(f"{file} is not JSON: {error}") from error
+    found = content.get(path.stem, {})
+    return dict(found)

@@ -1,0 +1,68 @@
+"""Reader of ISMRMRD raw data (OCMR's files among them), through the gadgets that the chain uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from gadgetron.types import ReconData
+from ismrmrd import xsd
+
+from onebreath.buffers import kspace_of, lines_of, places
+from onebreath.chain import build
+from onebreath.errors import ScanError
+from onebreath.header import ScanHeader
+from onebreath.host.files import RawFile
+from onebreath.notes import read_note
+from onebreath.training.series import KspaceSeries
+
+# Frames are kept as they were measured: a line that is missing must not be taken from a neighbour.
+_STEPS: tuple[tuple[str, dict[str, str]], ...] = (("prewhiten", {}), ("sort", {"incomplete_phases": "keep"}))
+
+
+def mrd_file(path: Path) -> Iterator[KspaceSeries]:
+    """Read the slices of one file: whitened and sorted by the chain's own gadgets.
+
+    The patient is the header's subject or, where the file is anonymous, the file's name.
+
+    Raises
+    ------
+    ScanError
+        If the file is damaged, or holds no Cartesian slice.
+    """
+    found = False
+    with RawFile(path) as raw:
+        header = xsd.CreateFromDocument(raw.header_xml)
+        patient, facts = _patient(header, path), _facts(header)
+        noise_std = 0.0
+        for message in build(header, _STEPS).run(raw.messages()):
+            note = read_note(message)
+            if note is not None and note[0] == "prewhiten":
+                noise_std = 1.0 if note[1]["whitened"] else 0.0
+            if isinstance(message, ReconData):
+                for number, (s, loc) in enumerate(places(message)):
+                    found = True
+                    yield _series(message, s, loc, patient, f"{path.stem}-{number:02d}", noise_std, facts)
+    if not found:
+        raise ScanError(f"{path} holds no slice: no imaging lines were found in it")
+
+
+def _series(
+    message: ReconData, s: int, loc: int, patient: str, name: str, noise_std: float, facts: dict[str, str | float]
+) -> KspaceSeries:
+    buffer = message.bits[0].data
+    lines = lines_of(buffer, s, loc)
+    kspace = np.ascontiguousarray(kspace_of(buffer, s, loc), dtype=np.complex64)
+    return KspaceSeries(patient, name, kspace, None if lines.all() else lines, None, noise_std, facts)
+
+
+def _patient(header: xsd.ismrmrdHeader, path: Path) -> str:
+    subject = header.subjectInformation
+    return str(subject.patientID) if subject is not None and subject.patientID else path.stem
+
+
+def _facts(header: xsd.ismrmrdHeader) -> dict[str, str | float]:
+    known = ScanHeader(header)
+    facts = {"vendor": known.vendor, "protocol": known.protocol_name, "field_strength_t": known.field_strength_t}
+    return {name: value for name, value in facts.items() if value is not None}

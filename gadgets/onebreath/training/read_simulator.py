@@ -1,0 +1,34 @@
+"""Phantoms as training subjects: every seed is another patient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from onebreath.simulation.phantom import Grid, Phantom
+from onebreath.training.series import ImageSeries
+
+_FRAMES, _MATRIX, _FOV_MM = 16, (160, 176), (300.0, 340.0)
+# Heights of the slices along the heart in mm, from apex to base.
+_HEIGHTS = (-35.0, -15.0, 5.0)
+
+
+def phantoms(subjects: int, first_seed: int) -> Iterator[ImageSeries]:
+    """Draw the beating hearts of `subjects` phantoms, three slices each.
+
+    Parameters
+    ----------
+    subjects
+        Number of phantoms.
+    first_seed
+        Seed of the first; the patient is named ``phantom<seed>``.
+    """
+    pixel = (_FOV_MM[0] / _MATRIX[0], _FOV_MM[1] / _MATRIX[1])
+    for seed in range(first_seed, first_seed + subjects):
+        rng = np.random.default_rng([seed, 6])
+        phantom = Phantom(Grid(_MATRIX, pixel), flip_deg=float(rng.uniform(35, 60)), seed=seed)
+        for index, height in enumerate(_HEIGHTS):
+            height += float(rng.uniform(-6, 6))
+            images = np.stack([phantom.draw(height, frame / _FRAMES) for frame in range(_FRAMES)])
+            yield ImageSeries(f"phantom{seed}", f"slice{index}", images.astype(np.complex64), pixel)

@@ -1,0 +1,135 @@
+"""Recipes: everything that determines a training run, read from YAML and checked before any work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from onebreath.errors import ConfigError
+from onebreath.training.examples import ExampleSettings
+from onebreath.training.losses import LossWeights
+from onebreath.training.masks import MaskFamily
+from onebreath.training.scanning import ScanSettings
+from onebreath.training.ssdu import SplitSettings
+
+SourceKind = Literal["cine_npz", "static_npz", "dicom", "mrd", "cmrxrecon", "fastmri", "simulator"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSettings(_Part):
+    """The network to train."""
+
+    architecture: str = Field(description="name of the network, see `onebreath.zoo.architectures`")
+    arguments: dict[str, Any] = Field({}, description="arguments of the network that are not its defaults")
+
+
+class Source(_Part):
+    """Files, or a simulator, that series come from."""
+
+    kind: SourceKind = Field(
+        description="cine_npz: magnitude stacks (slice, phase, row, column); static_npz: single magnitude images; "
+        "dicom: a folder of DICOM files; mrd: ISMRMRD files; cmrxrecon: FullSample .mat files of CMRxRecon 2023; "
+        "fastmri: multi-coil .h5 files; simulator: phantoms"
+    )
+    path: str = Field("", description="file or folder; environment variables like $ONEBREATH_SHARED are filled in")
+    patients: tuple[str, ...] = Field(("*",), description="patterns of the patients to use, like SCD*")
+    exclude: tuple[str, ...] = Field((), description="patterns of patients to leave out")
+    per_patient: int | None = Field(None, ge=1, description="at most so many series of each patient, evenly chosen")
+    variants: int | None = Field(None, ge=1, description="scans simulated from each series; None: `scan.variants`")
+    subjects: int = Field(8, ge=1, description="simulator: number of phantoms")
+    first_seed: int = Field(0, ge=0, description="simulator: seed of the first phantom; each counts as a patient")
+
+
+class Optimiser(_Part):
+    """AdamW with warm-up and a cosine."""
+
+    learning_rate: float = Field(3e-4, gt=0, description="largest learning rate")
+    smallest_rate: float = Field(1e-4, ge=0, description="learning rate at the end of the cosine")
+    warm_up: int = Field(200, ge=0, description="steps until the largest learning rate is reached")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay; none on biases and scalars")
+    scalar_factor: float = Field(1.0, gt=0, description="learning rate of scalar parameters over that of the others")
+    clip: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the moving average of the weights; 0: none")
+
+
+class Recipe(_Part):
+    """A training run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="name of the run, for example crunet_mr.robust")
+    seed: int = Field(0, ge=0, description="seed of weights, scans, examples and masks")
+    network: NetworkSettings = Field(description="the network")
+    train: Annotated[tuple[Source, ...], Field(min_length=1)] = Field(description="what is trained on")
+    validate_on: tuple[Source, ...] = Field((), description="what the best weights are chosen on; other patients")
+    report_only: tuple[str, ...] = Field((), description="patterns of patients that must never be trained or chosen on")
+    scan: ScanSettings = Field(ScanSettings(), description="how scans are simulated from images")
+    examples: ExampleSettings = Field(ExampleSettings(), description="how examples are drawn from scans")
+    masks: Annotated[tuple[MaskFamily, ...], Field(min_length=1)] = Field(description="mask families and their weights")
+    loss: LossWeights = Field(LossWeights(), description="weights of the loss")
+    self_supervised: SplitSettings | None = Field(
+        None, description="train without full samples (SSDU): part of the acquired lines is kept for the loss"
+    )
+    optimiser: Optimiser = Field(Optimiser(), description="how the weights are changed")
+    steps: int = Field(10000, ge=1, description="steps of the whole training; the cosine ends there")
+    batch: int = Field(1, ge=1, description="examples of a step, over all processes")
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        "float32", description="of convolutions; Fourier transforms and data consistency stay in single precision"
+    )
+    workers: int = Field(0, ge=0, description="processes that draw examples beside the training")
+    checkpoint_every: int = Field(100, ge=1, description="steps from one checkpoint to the next")
+    validate_every: int = Field(500, ge=1, description="steps from one validation to the next")
+    validation_examples: int = Field(16, ge=1, description="examples of a validation")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or a field is unknown, missing or ill-typed; the text names each.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"recipe {path} cannot be read: {error}") from error
+    return parse_recipe(content, str(path))
+
+
+def parse_recipe(content: Any, where: str) -> Recipe:
+    """Check the content of a recipe; errors as in `read_recipe`."""
+    if not isinstance(content, dict):
+        raise ConfigError(f"recipe {where}: expected fields and values, found {type(content).__name__}")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise ConfigError(f"recipe {where}: " + "; ".join(problems)) from error
+
+
+def write_recipe(recipe: Recipe) -> str:
+    """Spell a recipe as YAML."""
+    return yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False, width=110)
+
+
+def source_path(source: Source) -> Path:
+    """Path of a source with environment variables filled in.
+
+    Raises
+    ------
+    ConfigError
+        If a variable is not set or nothing is there.
+    """
+    text = os.path.expandvars(source.path)
+    if "$" in text:
+        raise ConfigError(f"source {source.path}: an environment variable in it is not set")
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise ConfigError(f"source {path} does not exist")
+    return path

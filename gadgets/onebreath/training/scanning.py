@@ -1,0 +1,162 @@
+"""Turn image series into scans: acquired matrix, phase, coils, noise, whitening, compression and coil maps.
+
+Everything up to the k-space is done as the chain would see it: the noise is white with unit standard deviation in the
+real and the imaginary part, the channels are compressed, and the maps are estimated from noisy calibration lines.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.ndimage import gaussian_filter
+
+from onebreath.errors import ScanError
+from onebreath.mri.coils import apply_channel_matrix, pca_matrix, rss
+from onebreath.mri.espirit import espirit
+from onebreath.mri.fourier import fft2c, ifft2c, resize
+from onebreath.mri.noise import whitening_matrix
+from onebreath.simulation.coils import coil_maps, noise_covariance
+from onebreath.training.measured_coils import measured_maps
+from onebreath.training.motion import beating
+from onebreath.training.series import ImageSeries, PreparedSlice
+
+# The signal level that SNR is given for: this percentile of the magnitude is about that of blood.
+_BLOOD_PERCENTILE = 97.0
+# Samples of the readout around the centre that the maps are estimated from, as in the chain's calibration.
+_CALIBRATION_SAMPLES = 32
+
+
+class ScanSettings(BaseModel):
+    """How scans are simulated from images. Ranges are drawn from for every variant of a slice."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    variants: int = Field(3, ge=1, description="scans simulated from each slice")
+    frames: int = Field(20, ge=1, description="frames given to a single image by simulated motion")
+    matrix: tuple[float, float] = Field(
+        (0.65, 1.0), description="acquired matrix along each axis, as a fraction of the pixels of the image"
+    )
+    coils: tuple[int, int] = Field((10, 24), description="receive channels before compression")
+    channels: int = Field(10, ge=1, description="channels after compression")
+    measured_coils: str | None = Field(
+        None, description="file with a measured multi-coil k-space (coil, y, x), .npy, whose coil maps are used as well"
+    )
+    measured_share: float = Field(0.3, ge=0, le=1, description="share of scans with coil maps of `measured_coils`")
+    noise_correlation: tuple[float, float] = Field((0.0, 0.5), description="correlation of the channels' noise")
+    snr: tuple[float, float] = Field(
+        (12.0, 60.0), description="SNR of the brightest tissues (97th percentile), fully sampled"
+    )
+    calibration_lines: tuple[int, int] = Field((20, 32), description="lines that coil maps are estimated from")
+
+
+def make_scan(series: ImageSeries, settings: ScanSettings, seed: tuple[int, ...]) -> PreparedSlice:
+    """Simulate the scan of a slice.
+
+    Parameters
+    ----------
+    series
+        The images; a single one is set in motion.
+    settings
+        What to draw from.
+    seed
+        Of everything random; the same seed gives the same scan.
+
+    Raises
+    ------
+    ScanError
+        If the images are too small for the calibration.
+    """
+    rng = np.random.default_rng(seed)
+    images = series.images.astype(np.complex64)
+    pixel = np.array(series.pixel_mm)
+    if len(images) == 1 and settings.frames > 1:
+        images = beating(images[0], settings.frames, rng)
+    if rng.random() < 0.3:
+        images, pixel = images.swapaxes(1, 2), pixel[::-1]
+    images = _acquired(_with_contrast(images, rng), settings, rng)
+    fov = pixel * series.images.shape[1:]
+    ny, nx = images.shape[1:]
+    images = images * np.exp(1j * _smooth_phase((ny, nx), rng))
+    sensitivities, covariance = _receiver(settings, np.abs(images).mean(0), fov, rng)
+    coils, scale = _compressed(images, sensitivities, covariance, settings, rng)
+    image = (images * scale).astype(np.complex64)
+    lines = int(rng.integers(settings.calibration_lines[0], settings.calibration_lines[1] + 1))
+    maps = _estimated(image, coils, lines, rng)
+    return PreparedSlice(series.patient, series.name, image[:, None], coils, maps, np.ones((1, ny), bool))
+
+
+def estimate_maps(kspace: np.ndarray, lines: int) -> np.ndarray:
+    """ESPIRiT maps ``(coil, y, x)`` from the centre `lines` of time-averaged k-space ``(coil, y, x)``."""
+    ny, nx = kspace.shape[-2:]
+    acs = resize(kspace, (min(lines, ny), min(_CALIBRATION_SAMPLES, nx)))
+    maps, _ = espirit(acs, (ny, nx), crop=None)
+    return np.asarray(maps[0], np.complex64)
+
+
+def _acquired(images: np.ndarray, settings: ScanSettings, rng: np.random.Generator) -> np.ndarray:
+    """Crop k-space to the acquired matrix: scanners interpolate their images."""
+    low, high = settings.matrix
+    shape = [2 * round(size * rng.uniform(low, high) / 2) for size in images.shape[1:]]
+    if min(shape) < max(_CALIBRATION_SAMPLES, settings.calibration_lines[1]):
+        raise ScanError(f"images of {images.shape[1:]} pixels give a matrix of {shape}, too small for calibration")
+    return np.asarray(ifft2c(resize(fft2c(images), tuple(shape))))
+
+
+def _with_contrast(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change the contrast by a power of the magnitude."""
+    magnitude = np.abs(images)
+    return images * (magnitude / magnitude.max() + 1e-3) ** rng.uniform(-0.2, 0.3)
+
+
+def _smooth_phase(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Phase of off-resonance and receiver in rad: a polynomial and a smooth random field, ``(y, x)``."""
+    y, x = (np.linspace(-1, 1, size) for size in shape)
+    a, b, c, d, e = rng.normal(0, (1.5, 1.5, 0.8, 0.8, 0.8))
+    polynomial = a * y[:, None] + b * x + c * y[:, None] ** 2 + d * x**2 + e * y[:, None] * x
+    field = gaussian_filter(rng.standard_normal(shape), min(shape) * rng.uniform(0.06, 0.15), mode="wrap")
+    phase = rng.uniform(0, 2 * np.pi) + polynomial + field * (rng.uniform(0, 1.0) / field.std())
+    return phase.astype(np.float32)
+
+
+def _receiver(
+    settings: ScanSettings, magnitude: np.ndarray, fov: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sensitivities ``(coil, y, x)`` and noise covariance ``(coil, coil)`` of a coil array around the body."""
+    coils = int(rng.integers(settings.coils[0], settings.coils[1] + 1))
+    if settings.measured_coils is not None and rng.random() < settings.measured_share:
+        sensitivities = measured_maps(settings.measured_coils, coils, magnitude.shape, rng)
+    else:
+        # The simulated loops lie close to the chest: smaller coordinates keep them out of a large field of view.
+        half = np.minimum(fov / 2, (130.0, 185.0)) * rng.uniform(0.75, 1.0, 2)
+        axes = [np.linspace(-h, h, n) + rng.uniform(-15, 15) for n, h in zip(magnitude.shape, half, strict=True)]
+        sensitivities = coil_maps(coils, axes[0], axes[1], float(rng.uniform(-60, 60)))
+        # Scanners even out part of the shading in the images that scans are made from.
+        sensitivities = sensitivities / rss(sensitivities, 0) ** np.float32(rng.uniform(0.3, 1.0))
+    body = magnitude > 0.05 * magnitude.max()
+    correlation = float(rng.uniform(*settings.noise_correlation))
+    return sensitivities, noise_covariance(sensitivities, body, correlation, int(rng.integers(2**31)))
+
+
+def _compressed(
+    images: np.ndarray,
+    sensitivities: np.ndarray,
+    covariance: np.ndarray,
+    settings: ScanSettings,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.float32]:
+    """Whitened and compressed sensitivities ``(coil, y, x)``, and the factor of the images to SNR units."""
+    whitened = np.tensordot(whitening_matrix(covariance, np.sqrt(2.0)), sensitivities, axes=1)
+    mean = images.mean(axis=0)
+    centre = resize(fft2c(mean * whitened), (settings.calibration_lines[0], _CALIBRATION_SAMPLES))
+    matrix = pca_matrix(centre, min(settings.channels, len(whitened)))
+    coils = apply_channel_matrix(matrix, whitened, 0).astype(np.complex64)
+    level = np.percentile(np.abs(images).mean(axis=0) * rss(coils, 0), _BLOOD_PERCENTILE)
+    snr = np.exp(rng.uniform(*np.log(settings.snr)))
+    return coils, np.float32(snr / level)
+
+
+def _estimated(image: np.ndarray, coils: np.ndarray, lines: int, rng: np.random.Generator) -> np.ndarray:
+    """Maps as the chain estimates them: from the noisy time average of the calibration lines."""
+    kspace = fft2c(image.mean(axis=0) * coils)
+    noise = rng.standard_normal((2, *kspace.shape)).astype(np.float32) / np.sqrt(len(image))
+    return estimate_maps((kspace + noise[0] + 1j * noise[1]).astype(np.complex64), lines)

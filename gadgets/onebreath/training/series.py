@@ -1,0 +1,122 @@
+"""Slice series: what a reader finds in files, and what training keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from onebreath.errors import ScanError
+
+Facts = Mapping[str, str | int | float]
+
+
+@dataclass(frozen=True)
+class ImageSeries:
+    """Images of one slice without coils; a scan has to be simulated from them.
+
+    Attributes
+    ----------
+    patient, name
+        Who, and which slice; together unique in a data set.
+    images
+        ``(frame, y, x)`` real magnitude or complex, y the phase encoding; any scale.
+    pixel_mm
+        Pixel size along y and x.
+    facts
+        What the file's header says.
+    """
+
+    patient: str
+    name: str
+    images: np.ndarray
+    pixel_mm: tuple[float, float]
+    facts: Facts = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self, self.images, ("frame", "y", "x"))
+
+
+@dataclass(frozen=True)
+class KspaceSeries:
+    """Measured k-space of one slice.
+
+    Attributes
+    ----------
+    patient, name, facts
+        As in `ImageSeries`.
+    kspace
+        ``(frame, coil, y, x)`` complex64, centred unitary transform.
+    mask
+        ``(frame or 1, y)`` bool, lines that were acquired; None: all. Training on missing lines needs a
+        self-supervised loss.
+    maps
+        ``(coil, y, x)`` complex64 with unit sum of squares over coils; None: estimated from the centre of k-space.
+    noise_std
+        Standard deviation of the noise in the real part of `kspace`; 0 where it is not known.
+    """
+
+    patient: str
+    name: str
+    kspace: np.ndarray
+    mask: np.ndarray | None = None
+    maps: np.ndarray | None = None
+    noise_std: float = 0.0
+    facts: Facts = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self, self.kspace, ("frame", "coil", "y", "x"))
+        if self.maps is not None and self.maps.shape != self.kspace.shape[1:]:
+            raise ScanError(
+                f"{self.patient} {self.name}: the coil maps are {self.maps.shape}, expected {self.kspace.shape[1:]}"
+            )
+
+
+Series = ImageSeries | KspaceSeries
+
+
+@dataclass(frozen=True)
+class PreparedSlice:
+    """One slice, ready to draw training examples from; the noise that is added has unit standard deviation.
+
+    Attributes
+    ----------
+    patient, name
+        As in `ImageSeries`.
+    image
+        ``(frame, coil or 1, y, x)`` complex64 in SNR units; coil images are ``image * coils``.
+    coils
+        ``(coil or 1, y, x)`` complex64, the true sensitivities of a simulated scan; ones for measured coil images.
+    maps
+        ``(coil, y, x)`` complex64, maps as the chain estimates them, unit sum of squares over coils.
+    lines
+        ``(frame or 1, y)`` bool, lines that hold data.
+    noisy
+        Whether `image` already holds the noise of its measurement; then none is added by default.
+    """
+
+    patient: str
+    name: str
+    image: np.ndarray
+    coils: np.ndarray
+    maps: np.ndarray
+    lines: np.ndarray
+    noisy: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(y, x)``."""
+        return self.maps.shape[-2], self.maps.shape[-1]
+
+
+def _check(series: Series, array: np.ndarray, axes: tuple[str, ...]) -> None:
+    where = f"{series.patient} {series.name}"
+    if array.ndim != len(axes):
+        raise ScanError(f"{where}: the data have the shape {array.shape}, expected the axes {', '.join(axes)}")
+    if min(array.shape) == 0:
+        raise ScanError(f"{where}: the data are empty, their shape is {array.shape}")
+    if not np.isfinite(array).all():
+        raise ScanError(f"{where}: the data hold values that are not finite; the file is damaged")
+    if not array.any():
+        raise ScanError(f"{where}: the data are all zero; the file is damaged, or holds no image")

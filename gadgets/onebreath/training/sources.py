@@ -1,0 +1,63 @@
+"""Readers by the kind of a source."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from onebreath.errors import ScanError
+from onebreath.training.recipe import Source, source_path
+from onebreath.training.series import Series
+from onebreath.training.split import matches
+
+# Reader (module:function) and the files it reads one by one; an empty pattern: the path as a whole.
+_READERS: dict[str, tuple[str, str]] = {
+    "cine_npz": ("read_magnitude:cine_npz", "*.npz"),
+    "static_npz": ("read_magnitude:static_npz", "*.npz"),
+    "dicom": ("read_magnitude:dicom_folder", ""),
+    "mrd": ("read_mrd:mrd_file", "*.h5 *.mrd"),
+    "cmrxrecon": ("read_cmrxrecon:full_sample", "cine_*.mat"),
+    "fastmri": ("read_fastmri:multicoil_file", "*.h5"),
+}
+
+
+def read_source(source: Source) -> Iterator[Series]:
+    """Read the series of a source that its patterns let through.
+
+    Files that are named after their patient are only opened if the patient is wanted.
+
+    Raises
+    ------
+    ConfigError
+        If the path does not exist.
+    ScanError
+        If there is no file of this kind, or a file is damaged.
+    """
+    if source.kind == "simulator":
+        from onebreath.training.read_simulator import phantoms
+
+        yield from phantoms(source.subjects, source.first_seed)
+        return
+    reader, pattern = _READERS[source.kind]
+    module, _, function = reader.partition(":")
+    read: Callable[[Path], Iterator[Series]] = getattr(
+        importlib.import_module(f"onebreath.training.{module}"), function
+    )
+    for file in _files(source_path(source), pattern):
+        if source.kind == "cine_npz" and not _wanted(source, file.stem):
+            continue
+        yield from (series for series in read(file) if _wanted(source, series.patient))
+
+
+def _wanted(source: Source, patient: str) -> bool:
+    return matches(patient, source.patients) and not matches(patient, source.exclude)
+
+
+def _files(path: Path, pattern: str) -> list[Path]:
+    if path.is_file() or not pattern:
+        return [path]
+    files = sorted({file for one in pattern.split() for file in path.rglob(one) if file.is_file()})
+    if not files:
+        raise ScanError(f"{path}: there is no file {pattern.replace(' ', ' or ')} in it")
+    return files

@@ -1,0 +1,76 @@
+"""Self-supervised training: part of the acquired lines is hidden from the network and predicted (SSDU).
+
+B. Yaman et al., "Self-supervised learning of physics-guided reconstruction neural networks without fully sampled
+reference data", Magn Reson Med 84:3172 (2020).
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from onebreath.mri.fourier import fft2c
+
+
+class SplitSettings(BaseModel):
+    """How acquired lines are divided."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden: float = Field(0.4, gt=0, lt=1, description="share of the acquired lines that only the loss sees")
+    width: float = Field(0.25, gt=0, description="width of their Gaussian density as a fraction of the matrix")
+    keep_centre: int = Field(4, ge=0, description="lines around the centre that are never hidden")
+
+
+def divide(mask: Tensor, settings: SplitSettings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Divide the acquired lines of every frame.
+
+    Parameters
+    ----------
+    mask
+        ``(batch, frame, 1, y, 1)`` bool.
+    settings
+        Shares and density.
+    generator
+        For the choice.
+
+    Returns
+    -------
+    shown, hidden
+        Masks of the shape of `mask`; disjoint, together `mask`.
+    """
+    rows = mask.shape[-2]
+    distance = (torch.arange(rows) - rows // 2) / rows
+    density = torch.exp(-0.5 * (distance / settings.width) ** 2)
+    density[torch.arange(rows).sub(rows // 2).abs() < (settings.keep_centre + 1) // 2] = 0
+    lines = mask[:, :, 0, :, 0].flatten(0, 1).cpu()
+    hidden = torch.zeros_like(lines)
+    for one, out in zip(lines, hidden, strict=True):
+        weights = density * one
+        wanted = min(round(float(one.sum()) * settings.hidden), int((weights > 0).sum()))
+        if wanted > 0:
+            out[torch.multinomial(weights, wanted, generator=generator)] = True
+    hidden = hidden.unflatten(0, mask.shape[:2])[:, :, None, :, None].to(mask.device)
+    return mask & ~hidden, hidden
+
+
+def hidden_loss(image: Tensor, kspace: Tensor, maps: Tensor, hidden: Tensor) -> Tensor:
+    """Normalised l1 plus l2 error on the hidden lines (their eq. 9).
+
+    Parameters
+    ----------
+    image
+        Prediction ``(batch, frame, y, x)``.
+    kspace
+        Measured ``(batch, frame, coil, y, x)``.
+    maps
+        ``(batch, 1, coil, y, x)``.
+    hidden
+        Mask of the lines to compare.
+    """
+    predicted = fft2c(image[:, :, None] * maps) * hidden
+    measured = kspace * hidden
+    error = predicted - measured
+    relative_l2 = error.abs().square().sum().sqrt() / measured.abs().square().sum().sqrt()
+    return relative_l2 + error.abs().sum() / measured.abs().sum()
