@@ -3,7 +3,8 @@ import pytest
 
 from onebreath.buffers import maps_of
 from onebreath.calibrate import Calibrate, CalibrateProperties
-from onebreath.errors import ScanError
+from onebreath.errors import ConfigError, ScanError
+from onebreath.gadget import parse_properties
 from onebreath.notes import read_note
 from tests.scans import coil_scan, header, recon_data
 
@@ -65,3 +66,17 @@ def test_calibration_lines_beside_the_centre_are_refused():
 def test_other_messages_pass():
     gadget = Calibrate(header(36, 32), CalibrateProperties())
     assert list(gadget.process(["waveform"])) == ["waveform"]
+
+
+def test_cropped_maps_are_zero_in_the_background_only():
+    images, _, kspace = coil_scan(noise=0.02)
+    lines = np.ones((3, 36), bool)
+    _, cropped = calibrate(recon_data(kspace, lines), espirit_crop=0.8, calibration_size=24)
+    support = np.linalg.norm(maps_of(cropped)[0], axis=0) > 0
+    assert support[np.abs(images[0]) > 1].all()
+    assert 0.05 < 1 - support.mean() < 0.5
+
+
+def test_soft_maps_need_a_threshold():
+    with pytest.raises(ConfigError, match="'calibrate': espirit_soft fades out around espirit_crop"):
+        parse_properties(Calibrate, {"espirit_soft": "true"})

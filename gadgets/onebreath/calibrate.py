@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from gadgetron.types import ReconData
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from onebreath.acs import Acs, acs_of, calibration_mode, with_reference
 from onebreath.buffers import E1, RO, places, with_maps
@@ -33,8 +33,19 @@ class CalibrateProperties(Properties):
     espirit_sets: int = Field(1, ge=1, le=2, description="map sets; 2 if the field of view is smaller than the object")
     espirit_kernel: int = Field(6, ge=3, le=12, description="kernel size of ESPIRiT in samples")
     espirit_threshold: float = Field(0.001, gt=0, lt=1, description="null-space threshold relative to the first value")
-    espirit_crop: float = Field(0.0, ge=0, lt=1, description="maps are zero where the eigenvalue is lower; 0: nowhere")
-    espirit_soft: bool = Field(False, description="weight the maps smoothly by the eigenvalue instead of cropping them")
+    espirit_crop: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="maps are zero where the eigenvalue is lower, which keeps noise out of the background; 0: nowhere",
+    )
+    espirit_soft: bool = Field(False, description="fade the maps out around `espirit_crop` instead of cropping them")
+
+    @model_validator(mode="after")
+    def _soft_needs_a_threshold(self) -> CalibrateProperties:
+        if self.espirit_soft and self.espirit_crop == 0:
+            raise ValueError("espirit_soft fades out around espirit_crop; set that too, for example to 0.8")
+        return self
 
 
 class Calibrate(Gadget):
