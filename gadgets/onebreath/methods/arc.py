@@ -40,8 +40,8 @@ class ArcKernels:
         Calibrate on all windows that touch the calibration lines, with zeros beyond them, and use all sources in the
         window: more equations, some of them slightly wrong. Else on windows inside them, with fewer sources:
     nearest
-        Lines used, those nearest the missing sample; fewer (but one) if they span more than a third of the
-        calibration lines, as weights fitted in so few places fail elsewhere.
+        Lines used, those nearest the missing sample, but not so many that they span more than a third of the
+        calibration lines: weights fitted in so few places fail elsewhere.
 
     Raises
     ------
@@ -81,7 +81,7 @@ class ArcKernels:
         Returns
         -------
         used : (ky, kx) bool
-            The positions that serve as sources.
+            The positions that serve as sources; none if all are farther than the calibration lines reach.
         weights : (target coil, source coil, position) complex64
         """
         key = np.packbits(pattern).tobytes()
@@ -92,6 +92,8 @@ class ArcKernels:
     def _solve(self, pattern: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         coils, width = self.acs.shape[0], self.window[1]
         used = self._fitting(pattern)
+        if not used.any():
+            return used, np.zeros((coils, coils, 0), np.complex64)
         rows = np.flatnonzero(used.any(axis=1))
         normal, right = self._equations(tuple(int(row) for row in rows))
         columns = np.flatnonzero(used[rows].ravel())
@@ -102,17 +104,17 @@ class ArcKernels:
         return used, solution.T.reshape(coils, coils, len(columns)).astype(np.complex64)
 
     def _fitting(self, pattern: np.ndarray) -> np.ndarray:
-        """The pattern with only those lines near the target that the calibration lines hold often enough."""
+        """The pattern with only those lines near the target that the calibration lines can teach; maybe none."""
         if self.padded:
             return pattern
-        middle, used = self.window[0] // 2, pattern.copy()
-        for row in self._nearest_first(pattern)[self.nearest :]:
-            used[row] = False
-        while np.count_nonzero(rows := used.any(axis=1)) > 1:
-            span = np.ptp(np.append(np.flatnonzero(rows), middle)) + 1
-            if span <= _SPAN * self.acs.shape[1]:
-                break
-            used[self._nearest_first(used)[-1]] = False
+        middle, present = self.window[0] // 2, self.acs.shape[1]
+        rows: list[int] = []
+        for row in self._nearest_first(pattern):
+            span = np.ptp([*rows, middle, row]) + 1
+            if span <= (_SPAN * present if rows else present):
+                rows.append(int(row))
+        used = np.zeros_like(pattern)
+        used[rows[: self.nearest]] = pattern[rows[: self.nearest]]
         return used
 
     def _nearest_first(self, pattern: np.ndarray) -> np.ndarray:
@@ -156,7 +158,8 @@ class ArcFiller:
         targets = self._targets(mask, wanted)
         groups = neighbourhoods(mask, targets, self.kernels.window)
         self._seen += int(targets.sum())
-        self._unreached += int(targets.sum()) - sum(len(where) for _, where in groups)
+        reached = sum(len(where) for pattern, where in groups if self.kernels.weights(pattern)[0].any())
+        self._unreached += int(targets.sum()) - reached
         return ifft2c(fill(kspace, groups, self.kernels))
 
     def line_kernels(
@@ -172,10 +175,11 @@ class ArcFiller:
         by_distance: dict[tuple[int, int], np.ndarray] = {}
         known: dict[bytes, int] = {}
         for line in np.flatnonzero(wanted & around.any(axis=1)):
-            kind = known.setdefault(around[line].tobytes(), len(known))
-            kinds[line] = kind
-            if kind == len(known) - 1 and (kind, 0) not in by_distance:
-                by_distance.update(self._by_distance(kind, np.repeat(around[line][:, None], width, axis=1)))
+            key = around[line].tobytes()
+            if key not in known:
+                known[key] = len(known)
+                by_distance.update(self._by_distance(known[key], np.repeat(around[line][:, None], width, axis=1)))
+            kinds[line] = known[key]
         return by_distance, kinds
 
     def facts(self) -> dict[str, Fact]:

@@ -88,9 +88,8 @@ class SliceData:
         if shape[2] != nx:
             raise MethodError(f"the calibration lines have {shape[2]} samples along the readout, the k-space has {nx}")
         if self.acs_first < 0 or self.acs_first + shape[1] > ny:
-            raise MethodError(
-                f"calibration lines {self.acs_first}..{self.acs_first + shape[1] - 1} lie outside the {ny} lines of the matrix"
-            )
+            last = self.acs_first + shape[1] - 1
+            raise MethodError(f"calibration lines {self.acs_first}..{last} lie outside the {ny} lines of the matrix")
 
 
 @dataclass

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from array_api_compat import is_numpy_array, is_torch_array
+from array_api_compat import array_namespace, is_numpy_array, is_torch_array
+from array_api_compat import device as array_device
 
 from onebreath.errors import MethodError
 from onebreath.methods.base import SliceData
@@ -56,7 +57,7 @@ def back(x: Array, like: Array) -> Array:
     """`x` as an array of the library and on the device of `like`."""
     if is_torch_array(x) and is_numpy_array(like):
         return x.cpu().numpy()
-    return x.to(like.device) if is_torch_array(x) else x
+    return array_namespace(like).asarray(x, device=array_device(like))
 
 
 def as_numpy(data: SliceData) -> SliceData:

@@ -129,7 +129,7 @@ class Grappa(Method):
             **filler.facts(),
         }
         gfactor, facts["gfactor"] = _stack_gfactors(gfactors, self.parameters.gfactor)
-        return Reconstruction(back(images, like), gfactor, facts)
+        return Reconstruction(back(images, like), None if gfactor is None else back(gfactor, like), facts)
 
     def _choose(self, sampling: Sampling, acs_shape: tuple[int, ...]) -> _Choice:
         """Decide on a kernel and say why."""

@@ -132,14 +132,12 @@ class LatticeFiller:
         return {"kernel_size": size, "equations_per_unknown": round(self.kernel.equations, 2)}
 
     def _offset(self, lines: np.ndarray) -> int:
-        """Offset of this frame's lattice: the one of which no line of the acquired range is missing."""
-        first, last = self.sampling.acquired
-        step = self.sampling.acceleration
-        candidates = [o for o in range(step) if lines[first : last + 1][(o - first) % step :: step].all()]
+        """Offset of this frame's lattice, on which all its lines outside the calibration block lie."""
         outside = lines.copy()
         if self.sampling.acs is not None:
-            outside[self.sampling.acs[0] : self.sampling.acs[1] + 1] = False
-        return max(candidates, key=lambda o: int(outside[o::step].sum()))
+            block = slice(self.sampling.acs[0], self.sampling.acs[1] + 1)
+            outside[block] &= not outside[block].all()  # an interleaved block is sampled by no single frame
+        return max(range(self.kernel.acceleration), key=lambda o: int(outside[o :: self.kernel.acceleration].sum()))
 
 
 def largest_kernel(acs_shape: tuple[int, ...], acceleration: int, lines: int, width: int, share: float) -> int:
