@@ -10,20 +10,17 @@ process ever held, PyTorch included), allocated memory on a GPU. The data are ra
 
 import argparse
 import multiprocessing
-import platform
 import resource
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.table import table
 from onebreath.networks.cine_unet import CineUNet
 from onebreath.networks.conv2plus1d import SpaceTimeConv
 from onebreath.networks.crunet_mr import CRUNetMR
@@ -160,33 +157,21 @@ def run(who: str, task: Task) -> Result:
 
 def report(results: dict[str, Result], task: Task) -> str:
     """Write the results as a Markdown table, with what is needed to repeat them."""
-    device = torch.cuda.get_device_name() if task.device.startswith("cuda") else _cpu_name()
     frames, coils, y, x = task.size
-    lines = [
+    device = torch.cuda.get_device_name() if task.device.startswith("cuda") else f"{torch.get_num_threads()} threads"
+    title = (
         f"CRUNet-MR, {task.channels} channels, {task.cascades} cascades; {frames} frames, {coils} coils, {y} x {x}, "
-        f"{task.precision}; {'training step' if task.training else 'inference'}",
-        "",
-        f"Machine: {device}, {torch.get_num_threads()} threads; Python {platform.python_version()}, PyTorch "
-        f"{torch.__version__}. Command: `{shlex.join(['python', *sys.argv])}`",
-        "",
-        "| who | seconds, min | seconds, median | ratio of min | relative error | peak memory, GiB |",
-        "|---|---|---|---|---|---|",
-    ]
+        f"{task.precision}; {'training step' if task.training else 'inference'} on {device}"
+    )
+    columns = ("who", "seconds, min", "seconds, median", "ratio of min", "relative error", "peak memory, GiB")
     base = next(iter(results.values()))
+    rows = []
     for who, result in results.items():
         error = float((result.image - base.image).abs().max() / base.image.abs().max())
-        ratio = min(base.seconds) / min(result.seconds)
-        lines.append(
-            f"| {who} | {min(result.seconds):.2f} | {statistics.median(result.seconds):.2f} | {ratio:.2f} "
-            f"| {error:.1e} | {result.peak:.2f} |"
-        )
-    return "\n".join(lines)
-
-
-def _cpu_name() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+        best, median = min(result.seconds), statistics.median(result.seconds)
+        ratio = min(base.seconds) / best
+        rows.append((who, f"{best:.2f}", f"{median:.2f}", f"{ratio:.2f}", f"{error:.1e}", f"{result.peak:.2f}"))
+    return table(title, columns, rows, ("torch",))
 
 
 def main() -> None:

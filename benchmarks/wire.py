@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import resource
 import socket
 import statistics
@@ -30,6 +29,7 @@ import ismrmrd
 import numpy as np
 from gadgetron import external
 
+from benchmarks.table import table
 from onebreath.host.channel import encode
 from onebreath.host.wire import adopt
 
@@ -146,7 +146,7 @@ def children_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def measure(title: str, start: tuple[str, str, bytes], args: argparse.Namespace) -> str:
+def measure(title: str, start: tuple[str, str, bytes], args: argparse.Namespace) -> tuple[str, ...]:
     """Measure one node; a row of the table."""
     header, acquisitions = scan(args.count, args.channels, args.samples)
     rates, costs = [], []
@@ -165,7 +165,7 @@ def measure(title: str, start: tuple[str, str, bytes], args: argparse.Namespace)
         with node(*start, header) as sock:
             trip = f"{latency(sock, small[0]):.2f}"
     megabytes = max(rates) * len(acquisitions[0]) / 1e6
-    return f"| {title} | {max(rates):.0f} | {megabytes:.0f} | {min(costs):.0f} | {trip} |"
+    return title, f"{max(rates):.0f}", f"{megabytes:.0f}", f"{min(costs):.0f}", trip
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -185,18 +185,12 @@ def main(arguments: list[str] | None = None) -> None:
     if args.chain:
         nodes[args.chain] = ("onebreath.host.entry", "chain", configuration(args.chain))
     rows = [measure(title, start, args) for title, start in nodes.items()]
-    given = " ".join(sys.argv[1:] if arguments is None else arguments)
-    print(f"`python -m benchmarks.wire {given}`".replace(" `", "`"))
-    print(f"\n{args.count} acquisitions of {args.channels} channels x {args.samples} samples over TCP on one machine")
-    print(
-        f"({platform.machine()}, {os.cpu_count()} cores), Python {platform.python_version()}, numpy {np.__version__},"
+    title = (
+        f"{args.count} acquisitions of {args.channels} channels x {args.samples} samples over TCP on one machine; best "
+        f"of {args.repeats} runs. Round trip: one acquisition of 16 x 256, median."
     )
-    print(
-        f"ismrmrd {version('ismrmrd')}; best of {args.repeats} runs. Round trip: one acquisition of 16 x 256, median.\n"
-    )
-    print("| node | acquisitions/s | MB/s each way | CPU per acquisition (us) | round trip (ms) |")
-    print("|---|---|---|---|---|")
-    print("\n".join(rows))
+    columns = ("node", "acquisitions/s", "MB/s each way", "CPU per acquisition (us)", "round trip (ms)")
+    print(table(title, columns, rows, ("numpy", "ismrmrd", "gadgetron")))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,35 @@
+"""`make bench`: run every benchmark and keep its table in ``benchmarks/results/``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+HELPERS = {"__init__", "__main__", "table"}
+
+
+def main() -> int:
+    """Run the benchmarks named on the command line, or all; 1 if one failed."""
+    names = sys.argv[1:] or sorted(path.stem for path in HERE.glob("*.py") if path.stem not in HELPERS)
+    RESULTS.mkdir(exist_ok=True)
+    failed = []
+    for name in names:
+        print(f"== {name}", flush=True)
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, text=True, check=False
+        )
+        print(done.stdout)
+        if done.returncode:
+            failed.append(name)
+        else:
+            (RESULTS / f"{name}.md").write_text(done.stdout)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
