@@ -62,7 +62,7 @@ def test_the_estimate_is_what_a_real_run_allocates(architecture, arguments, way)
         maps = torch.full((1, 1, SIZE.coils, SIZE.y, SIZE.x), 0.5 + 0j)
         network(kspace, torch.ones(1, 1, 1, SIZE.y, 1, dtype=torch.bool), maps)
     ratio = needed_bytes(architecture, arguments, SIZE, way) / (meter.peak + weights)
-    assert 1.0 <= ratio <= 1.5
+    assert 1.2 <= ratio <= 1.6  # tensors alone: the estimate has a reserve for workspace
 
 
 def test_smaller_pieces_and_numbers_need_less():
