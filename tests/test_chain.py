@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from onebreath import gadget
-from onebreath.chain import Chain, build, check_order
+from onebreath.chain import Chain, build, check_order, groups
 from onebreath.errors import ConfigError, OnebreathError, ScanError
 from onebreath.gadget import Gadget, Message
 from tests.scans import header
@@ -72,6 +72,8 @@ def test_no_thread_is_left_when_the_reader_goes_away():
 
 def test_gadgets_overlap():
     class Slow(Pass):
+        consumes = emits = ("ReconData",)
+
         def process(self, messages):
             for message in messages:
                 time.sleep(0.01)
@@ -81,6 +83,14 @@ def test_gadgets_overlap():
     started = time.perf_counter()
     assert len(list(chain.run(range(20)))) == 20
     assert time.perf_counter() - started < 0.45, "in turn it would take 0.6 s"
+
+
+def test_gadgets_that_hand_on_lines_share_a_thread_with_the_next():
+    class Slices(Pass):
+        consumes = emits = ("ReconData",)
+
+    gadgets = [make(cls) for cls in (Pass, Pass, Slices, Slices)]
+    assert groups(gadgets) == [gadgets[:3], gadgets[3:]]
 
 
 def test_a_full_queue_holds_the_sender_back():

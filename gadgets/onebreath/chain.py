@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
-import queue
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from onebreath.errors import ConfigError, OnebreathError
 from onebreath.gadget import Gadget, Message, gadget_class, parse_properties
+from onebreath.pipeline import Stage
 from onebreath.watch import watched
-
-QUEUE_LENGTH = 64
-"""Messages that may wait between two gadgets; a full queue holds the gadget before it back."""
 
 log = logging.getLogger("onebreath.chain")
 
 
-@dataclass(frozen=True)
-class _Failure:
-    error: BaseException
-
-
-_END = object()
-
-
 class Chain:
-    """Gadgets joined so that each works in a thread of its own while the next one works on what it made.
+    """Gadgets joined so that they overlap: some work while others work on what these made.
+
+    The input is read in a thread of its own. Gadgets that hand on single lines share a thread with the one after them,
+    as handing over a line costs more than the work on it; all others have their own.
 
     Parameters
     ----------
@@ -48,110 +37,80 @@ class Chain:
         If a gadget fails, the input is read to its end before the error is raised: the sender must be able to finish
         (Gadgetron loses the text of an error that arrives while data still flow).
         """
-        stop = threading.Event()
-        source = iter(messages)
-        stages: list[_Stage] = []
-        stream: Iterator[Message] = source
-        for gadget in self.gadgets:
-            stage = _Stage(gadget, stream, stop, drain=source if not stages else None)
-            stages.append(stage)
-            stream = stage.output()
+        stages = [Stage("input", iter(messages), drain=True)]
+        watches = []
+        for group in groups(self.gadgets):
+            stream = stages[-1].output()
+            for gadget in group:
+                watches.append(_Watch(gadget, stream))
+                stream = watches[-1].output()
+            stages.append(Stage(group[-1].name, stream))
         try:
-            yield from stream
+            yield from stages[-1].output()
         finally:
-            stop.set()
-            for stage in stages:
-                stage.thread.join()
-                stage.report()
+            for stage in reversed(stages):
+                stage.end()
+            for watch in watches:
+                watch.report()
 
 
-class _Stage:
-    """One gadget at work in its thread, with the queue of what it made."""
+def groups(gadgets: Sequence[Gadget]) -> list[list[Gadget]]:
+    """Return the gadgets that share a thread: each that makes lines with the one after it."""
+    found: list[list[Gadget]] = []
+    for gadget in gadgets:
+        if found and "Acquisition" in found[-1][-1].emits:
+            found[-1].append(gadget)
+        else:
+            found.append([gadget])
+    return found
 
-    def __init__(
-        self, gadget: Gadget, incoming: Iterator[Message], stop: threading.Event, drain: Iterator[Message] | None
-    ) -> None:
-        self.gadget, self.stop, self.drain = gadget, stop, drain
-        self.waiting = 0.0
-        self.busy = 0.0
-        self.made: queue.Queue[Any] = queue.Queue(QUEUE_LENGTH)
-        self.thread = threading.Thread(
-            target=self._work, args=(incoming,), name=f"onebreath-{gadget.name}", daemon=True
-        )
-        self.thread.start()
+
+class _Watch:
+    """A gadget at work: names it in unexpected errors, and measures its time if that is asked for."""
+
+    def __init__(self, gadget: Gadget, incoming: Iterator[Message]) -> None:
+        self.gadget = gadget
+        self.before, self.after = _Meter(incoming), _Meter(self._guarded(incoming))
 
     def output(self) -> Iterator[Message]:
-        while True:
-            item = self.made.get()
-            if item is _END:
-                return
-            if isinstance(item, _Failure):
-                raise item.error
-            yield item
+        return self.after if self.gadget.properties.perform_timing else self.after.stream
 
     def report(self) -> None:
         if self.gadget.properties.perform_timing:
-            log.info("%s worked for %.3f s and waited for %.3f s", self.gadget.name, self.busy, self.waiting)
+            waited = self.before.seconds
+            log.info(
+                "%s worked for %.3f s and waited for %.3f s", self.gadget.name, self.after.seconds - waited, waited
+            )
 
-    def _work(self, incoming: Iterator[Message]) -> None:
-        started = time.perf_counter()
-        last: Any = _END
+    def _guarded(self, incoming: Iterator[Message]) -> Iterator[Message]:
+        gadget = self.gadget
+        stream = self.before if gadget.properties.perform_timing else incoming
         try:
-            for message in watched(self.gadget, self.gadget.process(self._timed(incoming))):
-                if not self._put(message):
-                    return
-        except OnebreathError as error:
-            last = _Failure(error)
+            yield from watched(gadget, gadget.process(stream))
+        except (OnebreathError, GeneratorExit):
+            raise
         except BaseException as error:
-            self.gadget.log.exception("internal error")
-            text = f"internal error in gadget {self.gadget.name}: {type(error).__name__}: {error}; see the log"
-            last = _Failure(OnebreathError(text))
-        finally:
-            if self.drain is not None:
-                self._drain()
-            self.busy = time.perf_counter() - started - self.waiting
-            self._finish(last)
+            gadget.log.exception("internal error")
+            text = f"internal error in gadget {gadget.name}: {type(error).__name__}: {error}; see the log"
+            raise OnebreathError(text) from error
 
-    def _timed(self, incoming: Iterator[Message]) -> Iterator[Message]:
-        while True:
-            started = time.perf_counter()
-            try:
-                message = next(incoming)
-            except StopIteration:
-                return
-            finally:
-                self.waiting += time.perf_counter() - started
-            yield message
 
-    def _put(self, item: Any) -> bool:
-        """Hand an item on; False once nobody reads any more."""
+class _Meter:
+    """Adds up how long a stream takes to give its messages."""
+
+    def __init__(self, stream: Iterator[Message]) -> None:
+        self.stream = stream
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Message]:
+        return self
+
+    def __next__(self) -> Message:
         started = time.perf_counter()
         try:
-            while not self.stop.is_set():
-                try:
-                    self.made.put(item, timeout=0.2)
-                    return True
-                except queue.Full:
-                    continue
-            return False
+            return next(self.stream)
         finally:
-            self.waiting += time.perf_counter() - started
-
-    def _finish(self, last: Any) -> None:
-        """End the output; once stopped, what was made is thrown away so that a waiting reader sees the end."""
-        if self._put(last):
-            return
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self.made.get_nowait()
-        self.made.put_nowait(_END)
-
-    def _drain(self) -> None:
-        try:
-            for _ in self.drain or ():
-                pass
-        except Exception as error:  # noqa: BLE001 - the first error is the one to report
-            log.warning("the input ended while it was drained: %s", error)
+            self.seconds += time.perf_counter() - started
 
 
 def build(header: Any, steps: Sequence[tuple[str, Mapping[str, str]]]) -> Chain:

@@ -115,7 +115,7 @@ class Compress(Gadget):
         if header.flags & _CALIBRATION_BITS:
             state.flagged.append(line.data)
             state.rows.add(row)
-        elif 2 * abs(row - self._centre) < self.properties.calibration_lines:
+        elif -self.properties.calibration_lines <= 2 * (row - self._centre) < self.properties.calibration_lines:
             state.central.append(line.data)
             state.rows.add(row)
         if len(state.rows) >= self.properties.calibration_lines or len(state.held) >= self.properties.max_buffered:

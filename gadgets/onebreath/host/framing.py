@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import struct
 import threading
@@ -14,6 +15,7 @@ import numpy as np
 from gadgetron.external import constants
 
 from onebreath.errors import ConnectionLost, WireError
+from onebreath.host.spares import Spares
 
 log = logging.getLogger("onebreath.wire")
 
@@ -98,6 +100,7 @@ class Stream:
         self._quick_ack = getattr(socket, "TCP_QUICKACK", None) if self._tcp else None
         self._room = memoryview(bytearray(ROOM))
         self._begin = self._end = 0
+        self._spares = Spares()
         self._sending = threading.Lock()
         self._ended = False
         self.closed = False
@@ -165,12 +168,12 @@ class Stream:
             If there is no memory for it.
         """
         try:
-            array: np.ndarray = np.empty(shape, dtype, order=order)
+            block = self._spares.block(math.prod(shape) * np.dtype(dtype).itemsize)
         except MemoryError as error:
             raise WireError(f"{self.reading}: no memory for an array of shape {shape}") from error
-        if array.nbytes:
-            self.read_into(array.reshape(-1, order=order).view(np.uint8).data)
-        return array
+        if block.size:
+            self.read_into(block.data)
+        return block.view(dtype).reshape(shape, order=order)
 
     def read_text(self, length: struct.Struct, name: str) -> bytes:
         """Read a length and as many bytes; NULs at the end, which the C++ client adds, are dropped."""

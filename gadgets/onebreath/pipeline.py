@@ -1,0 +1,115 @@
+"""Threads that work on one stream of messages side by side, and the belts between them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from onebreath.errors import OnebreathError
+
+BELT_LENGTH = 16
+"""Messages that may wait between two threads; a full belt holds the thread before it back."""
+
+log = logging.getLogger("onebreath.chain")
+
+
+@dataclass(frozen=True)
+class _Last:
+    """What a thread puts on its belt at the end: why it failed, or None."""
+
+    error: BaseException | None
+
+
+class Belt:
+    """Messages on their way from one thread to the next.
+
+    Whoever takes gets all that wait: while the taker is busy nothing has to wake it, so that handing over costs little
+    where it matters. A single message is handed over at once.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Any] = []
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, item: Any) -> bool:
+        """Lay an item on the belt, as soon as there is room; False if nobody takes any more."""
+        with self._changed:
+            while len(self._waiting) >= BELT_LENGTH and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                return False
+            self._waiting.append(item)
+            if len(self._waiting) == 1:
+                self._changed.notify()
+            return True
+
+    def take(self) -> list[Any]:
+        """Take all items, at least one; none once the belt is closed."""
+        with self._changed:
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            taken, self._waiting = self._waiting, []
+            self._changed.notify()
+            return taken
+
+    def close(self) -> None:
+        """Let both sides know that nobody takes any more."""
+        with self._changed:
+            self._closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+
+
+class Stage:
+    """A stream worked on in a thread of its own, a little ahead of who reads `output`.
+
+    Parameters
+    ----------
+    name
+        Name of the thread.
+    stream
+        What is worked on.
+    drain
+        Read `stream` to its end even when nobody takes its messages any more.
+    """
+
+    def __init__(self, name: str, stream: Iterator[Any], *, drain: bool = False) -> None:
+        self._belt = Belt()
+        self._stream, self._drain = stream, drain
+        self._thread = threading.Thread(target=self._work, name=f"onebreath-{name}", daemon=True)
+        self._thread.start()
+
+    def output(self) -> Iterator[Any]:
+        """Give the messages; raises what the thread raised."""
+        while taken := self._belt.take():
+            for item in taken:
+                if not isinstance(item, _Last):
+                    yield item
+                elif item.error is not None:
+                    raise item.error
+                else:
+                    return
+
+    def end(self) -> None:
+        """Take no more, and wait for the thread."""
+        self._belt.close()
+        self._thread.join()
+
+    def _work(self) -> None:
+        last = _Last(None)
+        try:
+            wanted = True
+            for item in self._stream:
+                wanted = wanted and self._belt.put(item)
+                if not wanted and not self._drain:
+                    return
+        except OnebreathError as error:
+            last = _Last(error)
+        except BaseException as error:
+            log.exception("internal error")
+            last = _Last(OnebreathError(f"internal error: {type(error).__name__}: {error}; see the log"))
+        self._belt.put(last)

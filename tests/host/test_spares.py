@@ -1,0 +1,38 @@
+"""Memory of received lines: used again when nobody holds it, and never before."""
+
+import numpy as np
+
+from onebreath.host.spares import MOST, Spares
+
+SIZE = 1 << 16
+
+
+def address(block: np.ndarray) -> int:
+    return block.__array_interface__["data"][0]
+
+
+def test_a_block_that_nobody_holds_is_given_out_again():
+    spares = Spares()
+    first = address(spares.block(SIZE))
+    assert address(spares.block(SIZE)) == first
+
+
+def test_a_block_behind_a_view_is_left_alone():
+    spares = Spares()
+    line = spares.block(SIZE).view(np.complex64).reshape(8, -1)[2:4]
+    line[:] = 5
+    for _ in range(3 * MOST):
+        spares.block(SIZE)[:] = 0
+    assert np.all(line == 5)
+
+
+def test_blocks_that_are_kept_are_all_different():
+    spares = Spares()
+    kept = [spares.block(SIZE) for _ in range(3 * MOST)]
+    assert len({address(block) for block in kept}) == len(kept)
+
+
+def test_another_size_gets_its_own_block():
+    spares = Spares()
+    spares.block(SIZE)
+    assert [spares.block(size).size for size in (0, 100, 2 * SIZE, 1 << 22)] == [0, 100, 2 * SIZE, 1 << 22]
