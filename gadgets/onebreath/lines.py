@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import ismrmrd
@@ -52,7 +52,13 @@ def changed(line: ismrmrd.Acquisition, data: NDArray[np.complex64], **fields: in
 
     The trajectory is left out, as it belongs to the old samples.
     """
-    return ismrmrd.Acquisition(_changed_header(line, data.shape, fields), np.ascontiguousarray(data))
+    header = _changed_header(line, data.shape, fields)
+    return ismrmrd.Acquisition(header, np.ascontiguousarray(data), _no_trajectory(data.shape[1]))
+
+
+@lru_cache
+def _no_trajectory(samples: int) -> NDArray[np.float32]:
+    return np.empty((samples, 0), np.float32)
 
 
 def _changed_header(line: ismrmrd.Acquisition, shape: tuple[int, ...], fields: Mapping[str, int]) -> Any:
@@ -81,7 +87,7 @@ class MixedLine(ismrmrd.Acquisition):
     """
 
     def __init__(self, header: Any, matrix: NDArray[np.complex64], samples: NDArray[np.complex64]) -> None:
-        super().__init__(header, samples)
+        super().__init__(header, samples, _no_trajectory(samples.shape[1]))
         self.matrix, self.samples = matrix, samples
 
     @cached_property
