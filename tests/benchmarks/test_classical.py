@@ -25,6 +25,6 @@ def test_the_slice_is_one_that_grappa_can_do():
 def test_cfl_files_hold_readout_first(tmp_path):
     array = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).astype(np.complex64)
     _write_cfl(tmp_path / "some", array)
-    assert (tmp_path / "some.hdr").read_text().splitlines()[1].split()[:11] == "5 4 1 3 1 1 1 1 1 1 2".split()
+    assert (tmp_path / "some.hdr").read_text().splitlines()[1].startswith("5 4 1 3 1 1 1 1 1 1 2 ")
     stored = np.fromfile(tmp_path / "some.cfl", np.complex64).reshape((5, 4, 3, 2), order="F")
     assert stored[4, 2, 1, 1] == array[1, 1, 2, 4]
