@@ -19,8 +19,9 @@ from onebreath.methods.base import (
     check_finite,
     join_sets,
 )
+from onebreath.methods.calibrated import calibration_lines, frames_by_mask, own_maps, wanted_lines
 from onebreath.methods.device import as_numpy, back
-from onebreath.mri.coils import combine, inati_maps, walsh_maps
+from onebreath.mri.coils import combine
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.gfactor import line_kernel_gfactor
 from onebreath.mri.sampling import Sampling
@@ -109,14 +110,14 @@ class Grappa(Method):
         """
         check_finite(data, self.name)
         like, data = data.kspace, as_numpy(data)
-        acs = _calibration_lines(data)
-        maps = self._own_maps(acs, data) if data.maps is None else data.maps
+        acs = calibration_lines(data, self.name)
+        maps = own_maps(acs, data, self.parameters.coil_map_algorithm) if data.maps is None else data.maps
         choice = self._choose(data.sampling, acs.shape)
         filler = self._filler(choice, acs, data)
         images = np.zeros((data.kspace.shape[0], *data.kspace.shape[2:]), data.kspace.dtype)
         gfactors: dict[int, np.ndarray | None] = {}
-        for mask, frames in _frames_by_mask(data):
-            wanted = _wanted_lines(data.sampling, mask)
+        for mask, frames in frames_by_mask(data):
+            wanted = wanted_lines(data.sampling, mask)
             coil_images = filler.coil_images(data.kspace[frames], mask, wanted)
             images[frames] = join_sets(np.stack([combine(coil_images, one) for one in maps]))
             if self.parameters.gfactor:
@@ -175,14 +176,6 @@ class Grappa(Method):
             return arc.ArcFiller(kernels, sampling)
         return _NothingMissing()
 
-    def _own_maps(self, acs: np.ndarray, data: SliceData) -> np.ndarray:
-        """Coil maps of the calibration lines, put where they belong in the matrix."""
-        padded = np.zeros(data.kspace.shape[1:], data.kspace.dtype)
-        first = data.acs_first if data.acs is not None else 0
-        padded[:, first : first + acs.shape[1]] = acs
-        estimate = inati_maps if self.parameters.coil_map_algorithm == "inati" else walsh_maps
-        return estimate(ifft2c(padded))[None]
-
     def _gfactor(
         self, filler: Filler, mask: np.ndarray, wanted: np.ndarray, maps: np.ndarray, sampling: Sampling
     ) -> np.ndarray | None:
@@ -240,48 +233,9 @@ def _shortage(acs_shape: tuple[int, ...], acceleration: int, width: int, share: 
     )
 
 
-def _calibration_lines(data: SliceData) -> np.ndarray:
-    """The calibration lines, checked; of a fully sampled slice without any, its mean over time."""
-    if data.kspace.shape[1] < 2:
-        raise MethodError("grappa needs at least 2 channels to tell aliased pixels apart, there is 1")
-    if data.acs is None:
-        if data.sampling.family == "full":
-            return data.kspace.mean(axis=0)
-        raise MethodError("grappa needs calibration lines (ACS), and this scan has none; use cg_sense with coil maps")
-    empty = np.flatnonzero(~np.any(data.acs, axis=(0, 2)))
-    if len(empty):
-        raise MethodError(
-            f"grappa: {len(empty)} of {data.acs.shape[1]} calibration lines hold only zeros "
-            f"(first: line {data.acs_first + int(empty[0])} of the matrix)"
-        )
-    return data.acs
-
-
-def _frames_by_mask(data: SliceData) -> list[tuple[np.ndarray, list[int]]]:
-    """Frames that share a mask (y, x), so that they can be reconstructed as one batch; empty frames are left out."""
-    frames, _, ny, nx = data.kspace.shape
-    masks = np.broadcast_to(data.mask, (frames, ny, nx))
-    if not data.sampling.per_frame and not data.sampling.empty_frames:
-        return [(masks[0], list(range(frames)))]
-    groups: dict[bytes, list[int]] = {}
-    for frame in range(frames):
-        if frame not in data.sampling.empty_frames:
-            groups.setdefault(np.packbits(masks[frame]).tobytes(), []).append(frame)
-    return [(masks[members[0]], members) for members in groups.values()]
-
-
 def _widest_gap(data: SliceData) -> int:
     """Largest distance of neighbouring sampled lines in any frame."""
     return max(int(np.diff(np.flatnonzero(lines)).max(initial=1)) for lines in np.any(data.mask, axis=2))
-
-
-def _wanted_lines(sampling: Sampling, mask: np.ndarray) -> np.ndarray:
-    """Missing lines to predict (y,): in the acquired range, and on to an edge of the matrix nearer than R lines."""
-    ny, (first, last) = mask.shape[0], sampling.acquired
-    first = 0 if first < sampling.acceleration else first
-    last = ny - 1 if ny - 1 - last < sampling.acceleration else last
-    line = np.arange(ny)
-    return (line >= first) & (line <= last) & ~mask.any(axis=1)
 
 
 def _stack_gfactors(maps: dict[int, np.ndarray | None], asked: bool) -> tuple[np.ndarray | None, str]:

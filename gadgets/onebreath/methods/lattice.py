@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from onebreath.methods.base import Fact
+from onebreath.methods.calibrated import lattice_offset
 from onebreath.mri.fourier import fftc, ifftc
 from onebreath.mri.sampling import Sampling
 
@@ -132,12 +133,7 @@ class LatticeFiller:
         return {"kernel_size": size, "equations_per_unknown": round(self.kernel.equations, 2)}
 
     def _offset(self, lines: np.ndarray) -> int:
-        """Offset of this frame's lattice, on which all its lines outside the calibration block lie."""
-        outside = lines.copy()
-        if self.sampling.acs is not None:
-            block = slice(self.sampling.acs[0], self.sampling.acs[1] + 1)
-            outside[block] &= not outside[block].all()  # an interleaved block is sampled by no single frame
-        return max(range(self.kernel.acceleration), key=lambda o: int(outside[o :: self.kernel.acceleration].sum()))
+        return lattice_offset(lines, self.sampling, self.kernel.acceleration)
 
 
 def largest_kernel(acs_shape: tuple[int, ...], acceleration: int, lines: int, width: int, share: float) -> int:
