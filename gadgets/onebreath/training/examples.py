@@ -12,7 +12,7 @@ from scipy.signal import resample
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from onebreath.errors import ScanError
+from onebreath.errors import ConfigError, ScanError
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.training.masks import MaskFamily, draw_mask
@@ -29,10 +29,12 @@ class ExampleSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     frames: int = Field(8, ge=1, description="frames of an example")
-    rows: tuple[int, int] = Field(
-        (112, 160), description="lines along y to draw from; a slice with fewer lines waits for a smaller draw"
+    rows: tuple[int, int] | None = Field(
+        (112, 160), description="lines along y to draw from; slices with fewer wait for a smaller draw; null: all lines"
     )
-    columns: int = Field(40, ge=8, description="readout columns; legitimate, since masks do not depend on x")
+    columns: int | None = Field(
+        40, ge=8, description="readout columns, legitimate since masks do not depend on x; null: all columns"
+    )
     full_cycle: float = Field(0.4, ge=0, le=1, description="share of examples whose frames cover the whole cycle")
     augment: bool = Field(True, description="draw windows, crops, flips and heart rate at random; otherwise the middle")
     noise_factor: tuple[float, float] = Field(
@@ -86,13 +88,19 @@ class Examples(Dataset[Example]):
         self.seed, self.batch, self.length = seed, batch, length
         self.most_rows = max(one.shape[0] for one in slices)
         self.incomplete = self._any_incomplete()
-        narrowest = min(one.shape[1] for one in slices)
-        if narrowest < settings.columns:
-            raise ScanError(f"examples have {settings.columns} columns, but a slice has only {narrowest}")
+        self._check_sizes()
 
     def __len__(self) -> int:
         """Number of examples."""
         return self.length
+
+    def _check_sizes(self) -> None:
+        rows, columns = self.settings.rows, self.settings.columns
+        narrowest = min(one.shape[1] for one in self.slices)
+        if columns is not None and narrowest < columns:
+            raise ScanError(f"examples have {columns} columns, but a slice has only {narrowest}")
+        if self.batch > 1 and (rows is None or columns is None):
+            raise ConfigError("a batch of whole slices has no common shape; give rows and columns, or set batch to 1")
 
     def _any_incomplete(self) -> bool:
         """Whether the slices lack lines; all or none do, and a batch of such slices needs one shape."""
@@ -123,8 +131,8 @@ class Examples(Dataset[Example]):
         rows = self._rows(index // self.batch)
         large_enough = [one for one in self.slices if one.shape[0] >= rows]
         one = large_enough[int(rng.integers(len(large_enough)))]
-        images, maps = self._cut(one, rows, rng)
-        mask = draw_mask(self.masks, len(images), rows, rng)[:, None, :, None]
+        images, maps = self._cut(one, (rows or one.shape[0], self.settings.columns or one.shape[1]), rng)
+        mask = draw_mask(self.masks, len(images), images.shape[-2], rng)[:, None, :, None]
         level = rng.uniform(*self.settings.noise_factor)
         own = 1.0 if one.noisy else 0.0
         noise = Noise(own, np.sqrt(max(level**2 - own**2, 0.0)))
@@ -135,8 +143,9 @@ class Examples(Dataset[Example]):
         one = self.slices[int(rng.integers(len(self.slices)))]
         frames = min(self.settings.frames, len(one.image))
         chosen = (np.arange(frames) + int(rng.integers(len(one.image)))) % len(one.image)
-        first = int(rng.integers(one.shape[1] - self.settings.columns + 1))
-        window = (..., slice(first, first + self.settings.columns))
+        columns = self.settings.columns or one.shape[1]
+        first = int(rng.integers(one.shape[1] - columns + 1))
+        window = (..., slice(first, first + columns))
         lines = one.lines[chosen] if len(one.lines) > 1 else one.lines
         images = one.image[chosen][window] * one.coils[window]
         return as_example(
@@ -144,19 +153,24 @@ class Examples(Dataset[Example]):
         )
 
     def _rows(self, step: int) -> int:
+        """Lines of all examples of a step; 0: those of the slice."""
+        if self.settings.rows is None:
+            return 0
         low, high = (min(rows, self.most_rows) for rows in self.settings.rows)
         return 2 * int(np.random.default_rng([self.seed, _SIZES, step]).integers(low // 2, high // 2 + 1))
 
-    def _cut(self, one: PreparedSlice, rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _cut(
+        self, one: PreparedSlice, shape: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Coil images ``(frame, coil, y, x)`` and maps ``(coil, y, x)`` of a window in time and space."""
-        spare = np.array(one.shape) - (rows, self.settings.columns)
+        spare = np.array(one.shape) - shape
         if self.settings.augment:
             first = [int(rng.integers(n + 1)) for n in spare]
             # The heart lies near the middle: most crops contain it.
             first[1] = int(np.clip(rng.normal(0.5, 0.2), 0, 1) * spare[1])
         else:
             first = [int(n // 2) for n in spare]
-        window = (..., slice(first[0], first[0] + rows), slice(first[1], first[1] + self.settings.columns))
+        window = (..., slice(first[0], first[0] + shape[0]), slice(first[1], first[1] + shape[1]))
         image = self._window_in_time(one.image[window], rng)
         images, maps = image * one.coils[window], one.maps[window]
         if self.settings.augment:

@@ -14,6 +14,8 @@ from onebreath.mri.fourier import fft2c
 _WINDOW, _K1, _K2 = 7, 0.01, 0.03
 # Added to the maximum and to the scaled image by the source of the official scaling.
 _OFFICIAL_OFFSET = 1e-6
+# Targets are scaled to about 1; one that is zero must not make the loss infinite.
+_SMALLEST_TARGET = 1e-6
 
 
 class LossWeights(BaseModel):
@@ -99,7 +101,7 @@ def _scaled(prediction: Tensor, target: Tensor, complex_target: Tensor, official
         return _by_own_maximum(prediction), _by_own_maximum(target)
     # Of each example by itself, so that the loss of a batch is the mean of its examples' losses.
     largest = complex_target.detach().abs().amax(dim=(1, 2, 3), keepdim=True)
-    scale = largest.clamp_min(torch.finfo(target.dtype).tiny)
+    scale = largest.clamp_min(_SMALLEST_TARGET)
     return prediction / scale, target / scale
 
 

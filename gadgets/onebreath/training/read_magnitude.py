@@ -6,7 +6,7 @@ import importlib
 import json
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,27 @@ def cine_npz(path: Path) -> Iterator[ImageSeries]:
 
     A ``meta.json`` beside it, keyed by patient, may hold `pixel_spacing_mm` and `phase_dir` (DICOM's
     InPlanePhaseEncodingDirection: COL, along a column, or ROW); rows are brought along the phase encoding.
+    `acquisition_matrix` (DICOM's AcquisitionMatrix) gives the facts `acquired_lines` and `acquired_samples`.
     """
     stack = _load(path, "images")
     if stack.ndim != 4:
         raise ScanError(f"{path}: images have the shape {stack.shape}, expected (slice, phase, row, column)")
     meta = _meta(path)
-    spacing = tuple(meta.get("pixel_spacing_mm", (_PIXEL_MM, _PIXEL_MM)))
+    spacing = tuple(float(size) for size in meta.get("pixel_spacing_mm", (_PIXEL_MM, _PIXEL_MM)))
     for index, images in enumerate(stack):
         if meta.get("phase_dir") == "ROW":
             images, pixel = images.swapaxes(1, 2), spacing[::-1]
         else:
             pixel = spacing
-        yield ImageSeries(path.stem, f"slice{index:02d}", images.astype(np.float32), (float(pixel[0]), float(pixel[1])))
+        facts = _acquired(meta.get("acquisition_matrix", ()))
+        yield ImageSeries(path.stem, f"slice{index:02d}", images.astype(np.float32), (pixel[0], pixel[1]), facts)
+
+
+def _acquired(matrix: Sequence[int]) -> dict[str, int]:
+    """Sizes in DICOM's AcquisitionMatrix: samples along rows and columns, then lines along rows and columns."""
+    if len(matrix) != 4:
+        return {}
+    return {"acquired_samples": max(matrix[:2]), "acquired_lines": max(matrix[2:])}
 
 
 def static_npz(path: Path) -> Iterator[ImageSeries]:
@@ -87,7 +96,8 @@ def _dicom_series(patient: str, name: str, images: list[Any]) -> ImageSeries:
 
 def _load(path: Path, key: str) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) as content:
+        # numpy leaves a file open that it fails to read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             return np.asarray(content[key])
     except KeyError as error:
         raise ScanError(f"{path}: there is no array '{key}' in it") from error

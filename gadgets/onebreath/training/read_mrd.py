@@ -9,6 +9,7 @@ import numpy as np
 from gadgetron.types import ReconData
 from ismrmrd import xsd
 
+from onebreath.acs import calibration_mode, merge_acs
 from onebreath.buffers import kspace_of, lines_of, places
 from onebreath.chain import build
 from onebreath.errors import ScanError
@@ -31,7 +32,7 @@ def mrd_file(path: Path) -> Iterator[KspaceSeries]:
     ScanError
         If the file is damaged, or holds no Cartesian slice.
     """
-    found = False
+    number = 0
     with RawFile(path) as raw:
         header = xsd.CreateFromDocument(raw.header_xml)
         patient, facts = _patient(header, path), _facts(header)
@@ -41,20 +42,23 @@ def mrd_file(path: Path) -> Iterator[KspaceSeries]:
             if note is not None and note[0] == "prewhiten":
                 noise_std = 1.0 if note[1]["whitened"] else 0.0
             if isinstance(message, ReconData):
-                for number, (s, loc) in enumerate(places(message)):
-                    found = True
-                    yield _series(message, s, loc, patient, f"{path.stem}-{number:02d}", noise_std, facts)
-    if not found:
+                embedded = calibration_mode(message, ScanHeader(header)) == "embedded"
+                for s, loc in places(message):
+                    name = f"{path.stem}-{number:02d}"
+                    number += 1
+                    yield KspaceSeries(patient, name, *_samples(message, s, loc, embedded), None, noise_std, facts)
+    if number == 0:
         raise ScanError(f"{path} holds no slice: no imaging lines were found in it")
 
 
-def _series(
-    message: ReconData, s: int, loc: int, patient: str, name: str, noise_std: float, facts: dict[str, str | float]
-) -> KspaceSeries:
+def _samples(message: ReconData, s: int, loc: int, embedded: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """K-space (frame, coil, y, x) and the lines it holds (frame or 1, y), embedded calibration lines among them."""
     buffer = message.bits[0].data
-    lines = lines_of(buffer, s, loc)
-    kspace = np.ascontiguousarray(kspace_of(buffer, s, loc), dtype=np.complex64)
-    return KspaceSeries(patient, name, kspace, None if lines.all() else lines, None, noise_std, facts)
+    kspace, lines = kspace_of(buffer, s, loc), lines_of(buffer, s, loc)
+    if embedded:
+        kspace, mask = merge_acs(kspace, lines[:, :, None], message, s, loc)
+        lines = mask[:, :, 0]
+    return np.ascontiguousarray(kspace, dtype=np.complex64), None if lines.all() else lines
 
 
 def _patient(header: xsd.ismrmrdHeader, path: Path) -> str:

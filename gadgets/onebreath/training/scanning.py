@@ -67,22 +67,45 @@ def make_scan(series: ImageSeries, settings: ScanSettings, seed: tuple[int, ...]
         If the images are too small for the calibration.
     """
     rng = np.random.default_rng(seed)
+    image, coils = simulate_channels(series, settings, rng)
+    lines = int(rng.integers(settings.calibration_lines[0], settings.calibration_lines[1] + 1))
+    maps = _estimated(image, coils, lines, rng)
+    return PreparedSlice(series.patient, series.name, image[:, None], coils, maps, np.ones((1, image.shape[1]), bool))
+
+
+def simulate_channels(
+    series: ImageSeries, settings: ScanSettings, rng: np.random.Generator, vary: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give a slice an acquired matrix, phase and receive channels, after whitening and compression.
+
+    Parameters
+    ----------
+    series
+        The images; a single one is set in motion.
+    settings
+        What to draw from.
+    rng
+        Of everything random.
+    vary
+        Whether contrast and phase-encoding direction are drawn too; without, they stay those of the images.
+
+    Returns
+    -------
+    tuple
+        Image ``(frame, y, x)`` and sensitivities ``(coil, y, x)``, complex64; their product has SNR units.
+    """
     images = series.images.astype(np.complex64)
     pixel = np.array(series.pixel_mm)
     if len(images) == 1 and settings.frames > 1:
         images = beating(images[0], settings.frames, rng)
-    if rng.random() < 0.3:
+    if vary and rng.random() < 0.3:
         images, pixel = images.swapaxes(1, 2), pixel[::-1]
-    images = _acquired(_with_contrast(images, rng), settings, rng)
+    images = _acquired(_with_contrast(images, rng) if vary else images, settings, rng)
     fov = pixel * series.images.shape[1:]
-    ny, nx = images.shape[1:]
-    images = images * np.exp(1j * _smooth_phase((ny, nx), rng))
+    images = images * np.exp(1j * _smooth_phase(images.shape[1:], rng))
     sensitivities, covariance = _receiver(settings, np.abs(images).mean(0), fov, rng)
     coils, scale = _compressed(images, sensitivities, covariance, settings, rng)
-    image = (images * scale).astype(np.complex64)
-    lines = int(rng.integers(settings.calibration_lines[0], settings.calibration_lines[1] + 1))
-    maps = _estimated(image, coils, lines, rng)
-    return PreparedSlice(series.patient, series.name, image[:, None], coils, maps, np.ones((1, ny), bool))
+    return (images * scale).astype(np.complex64), coils
 
 
 def estimate_maps(kspace: np.ndarray, lines: int) -> np.ndarray:

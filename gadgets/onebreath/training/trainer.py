@@ -112,14 +112,15 @@ class Trainer:
         begun, losses = time.perf_counter(), []
         for batch in self._batches(self.step, last):
             losses.append(self._train_step(batch))
-            if self.step % self.recipe.checkpoint_every == 0 or self.step == last:
+            keep = self.step % self.recipe.checkpoint_every == 0 or self.step == last
+            if keep:
                 seconds = (time.perf_counter() - begun) / len(losses)
                 self._write(loss=sum(losses) / len(losses), rate=self._rate(self.step - 1), seconds_per_step=seconds)
+            if self.step % self.recipe.validate_every == 0 or self.step == self.recipe.steps:
+                self._validate()
+            if keep:
                 self._save(LATEST)
                 begun, losses = time.perf_counter(), []
-            if self.step % self.recipe.validate_every == 0 or self.step == last:
-                self._validate()
-                begun = time.perf_counter()
         if self.journal is not None:
             self.journal.close()
 

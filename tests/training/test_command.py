@@ -1,0 +1,55 @@
+import argparse
+import json
+
+import pytest
+
+from onebreath.errors import ModelError
+from onebreath.training.command import add_arguments, load_start, run
+from onebreath.training.demo import train_demo
+from onebreath.training.export import export_run
+from onebreath.training.recipe import write_recipe
+from onebreath.zoo.card import read_card
+from onebreath.zoo.store import read_network
+from tests.training.recipes import tiny_recipe
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    recipe = tiny_recipe(
+        steps=4,
+        network={"architecture": "crunet_mr", "arguments": {"channels": 4, "cascades": 1}},
+        train=[{"kind": "simulator", "subjects": 1, "variants": 1, "per_patient": 2}],
+        validate_on=[{"kind": "simulator", "subjects": 1, "first_seed": 50, "variants": 1, "per_patient": 1}],
+    )
+    (folder / "tiny.yaml").write_text(write_recipe(recipe))
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert run(parser.parse_args([str(folder / "tiny.yaml"), "--run", str(folder / "run"), "--device", "cpu"])) == 0
+    return folder / "run"
+
+
+def test_the_run_folder_tells_what_was_done(finished):
+    split = json.loads((finished / "split.json").read_text())
+    assert split["train"] == {"patients": ["phantom0"], "slices": 2}
+    assert split["validate"] == {"patients": ["phantom50"], "slices": 1}
+    assert {"recipe.yaml", "log.jsonl", "latest.safetensors", "best.safetensors"} <= {
+        f.name for f in finished.iterdir()
+    }
+
+
+def test_a_run_becomes_a_model_of_the_zoo(finished, tmp_path):
+    folder = export_run(finished, "crunet_mr.tiny", tmp_path, "test", latest=True)
+    card = read_card(folder)
+    assert card.training.data == "train: 1 subjects, 2 slices; validate: 1 subjects, 1 slices"
+    assert "not for diagnosis" in card.intended_use
+    network = read_network(folder, card)
+    start = load_start(str(finished / "latest.safetensors"))
+    assert all(bool((value == start[name]).all()) for name, value in network.state_dict().items())
+    with pytest.raises(ModelError):
+        export_run(finished, "crunet_mr.tiny", tmp_path, "again")
+
+
+def test_the_demo_lowers_the_loss_in_its_first_steps(tmp_path):
+    before, after = train_demo(tmp_path, steps=15)
+    assert after < 0.95 * before

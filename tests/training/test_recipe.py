@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from onebreath.errors import ConfigError
+from onebreath.training.recipe import Recipe, Source, parse_recipe, read_recipe, source_path, write_recipe
+from onebreath.zoo.architectures import build
+from tests.training.recipes import CONTENT, tiny_recipe
+
+RECIPES = sorted((Path(__file__).parents[2] / "models" / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_valid_and_its_network_can_be_built(path):
+    recipe = read_recipe(path)
+    assert recipe.name == path.stem
+    build(recipe.network.architecture, recipe.network.arguments)
+
+
+def test_there_is_a_recipe_for_each_kind_of_feature_bank():
+    assert {"crunet_mr.robust", "crunet_mr.paper", "crunet_mr.bank_conv", "crunet_mr.bank_ca"} <= {
+        p.stem for p in RECIPES
+    }
+
+
+def fields(model: type[BaseModel], seen: set[type]) -> list[tuple[str, str | None]]:
+    seen.add(model)
+    found = []
+    for name, field in model.model_fields.items():
+        found.append((f"{model.__name__}.{name}", field.description))
+        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(part, type) and issubclass(part, BaseModel) and part not in seen:
+                found += fields(part, seen)
+    return found
+
+
+def test_every_field_is_documented():
+    found = fields(Recipe, set())
+    assert len(found) > 40
+    assert [name for name, text in found if not text] == []
+
+
+def test_a_recipe_survives_writing_and_reading(tmp_path):
+    file = tmp_path / "tiny.yaml"
+    file.write_text(write_recipe(tiny_recipe()))
+    assert read_recipe(file) == tiny_recipe()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"stepz": 3}, "stepz: Extra inputs"),
+        ({"steps": 0}, "steps: Input should be greater than or equal to 1"),
+        ({"masks": []}, "masks"),
+        ({"loss": {"ssim": -1}}, "loss.ssim"),
+        ({"optimiser": {"ema": 1.0}}, "optimiser.ema"),
+        ({"name": "../escape"}, "name"),
+    ],
+)
+def test_errors_name_the_field(change, text):
+    with pytest.raises(ConfigError, match=text):
+        parse_recipe({**CONTENT, **change}, "x.yaml")
+
+
+def test_files_that_are_no_recipe_are_refused(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text("- a\n- b\n")
+    with pytest.raises(ConfigError, match="expected fields"):
+        read_recipe(file)
+    file.write_text("a: [")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_recipe(file)
+
+
+def test_paths_are_filled_in_and_checked(tmp_path, monkeypatch):
+    monkeypatch.setenv("SITE_DATA", str(tmp_path))
+    assert source_path(Source(kind="mrd", path="$SITE_DATA")) == tmp_path
+    with pytest.raises(ConfigError, match="environment variable"):
+        source_path(Source(kind="mrd", path="$ONEBREATH_NO_SUCH_VARIABLE/x"))
+    with pytest.raises(ConfigError, match="does not exist"):
+        source_path(Source(kind="mrd", path="$SITE_DATA/none"))

@@ -1,0 +1,116 @@
+import json
+
+import pytest
+import torch
+
+from onebreath.errors import ConfigError
+from onebreath.training import checkpoint as checkpoints
+from onebreath.training.distributed import Group
+from onebreath.training.trainer import Trainer, TrainingError
+from tests.training.recipes import tiny_recipe, tiny_slice
+from tests.training.test_examples import undersampled
+
+ALONE = Group(0, 1, torch.device("cpu"))
+
+
+def trainer(folder, recipe=None, validate=True, slices=None, start=None):
+    held_out = [tiny_slice(9, "two")] if validate else []
+    return Trainer(recipe or tiny_recipe(), slices or [tiny_slice(0), tiny_slice(1)], held_out, folder, ALONE, start)
+
+
+def same(first, second):
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("stop", [2, 3, 5])
+def test_a_stopped_training_ends_bit_equal(tmp_path, stop):
+    trainer(tmp_path / "whole").run()
+    trainer(tmp_path / "parts").run(until=stop)
+    trainer(tmp_path / "parts").run()
+    whole, parts = (checkpoints.load(tmp_path / name / "latest.safetensors") for name in ("whole", "parts"))
+    assert parts.step == whole.step == 6
+    assert same(whole.weights, parts.weights)
+    assert same(whole.average, parts.average)
+    assert same(whole.moments, parts.moments)
+    assert whole.best == parts.best
+
+
+def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path):
+    trainer(tmp_path / "whole").run()
+    killed = trainer(tmp_path / "killed")
+    batches = iter(killed._batches(0, 6))
+    for _ in range(3):
+        killed._train_step(next(batches))
+        if killed.step == 2:
+            killed._save("latest.safetensors")
+    trainer(tmp_path / "killed").run()
+    whole, parts = (checkpoints.load(tmp_path / name / "latest.safetensors") for name in ("whole", "killed"))
+    assert same(whole.weights, parts.weights)
+
+
+def test_worker_processes_change_nothing(tmp_path):
+    short = {"steps": 2}
+    trainer(tmp_path / "alone", tiny_recipe(**short), validate=False).run()
+    trainer(tmp_path / "helped", tiny_recipe(**short, workers=1), validate=False).run()
+    alone, helped = (checkpoints.load(tmp_path / name / "latest.safetensors") for name in ("alone", "helped"))
+    assert same(alone.weights, helped.weights)
+
+
+def test_training_lowers_the_loss_and_keeps_the_best_average(tmp_path):
+    longer = tiny_recipe(steps=40, validate_every=20, optimiser={"learning_rate": 3e-3, "warm_up": 5, "ema": 0.8})
+    one = trainer(tmp_path, longer)
+    before = one.validation_loss()
+    one.run()
+    assert one.best < 0.97 * before
+    best = checkpoints.load(tmp_path / "best.safetensors")
+    assert best.best == pytest.approx(one.best)
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in entries if "validation_loss" in entry] == [20, 40]
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path):
+    one = trainer(tmp_path)
+    one.run(until=2)
+    with torch.no_grad():
+        next(one.network.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="the loss is nan at step 3"):
+        one.run()
+    kept = checkpoints.load(tmp_path / "latest.safetensors")
+    assert kept.step == 2
+    assert all(bool(value.isfinite().all()) for value in kept.weights.values())
+
+
+def test_a_run_folder_of_another_recipe_is_refused(tmp_path):
+    trainer(tmp_path).run(until=2)
+    with pytest.raises(ConfigError, match="differs in batch"):
+        trainer(tmp_path, tiny_recipe(batch=2))
+    trainer(tmp_path, tiny_recipe(steps=8))
+
+
+def test_training_without_full_samples(tmp_path):
+    split = {"hidden": 0.3, "keep_centre": 2}
+    recipe = tiny_recipe(self_supervised=split, steps=3)
+    one = trainer(tmp_path, recipe, validate=False, slices=[undersampled()])
+    before = {name: value.clone() for name, value in one.network.state_dict().items()}
+    one.run()
+    assert not same(before, one.network.state_dict())
+    with pytest.raises(ConfigError, match="set self_supervised"):
+        trainer(tmp_path / "other", tiny_recipe(), slices=[undersampled()])
+
+
+def test_fine_tuning_starts_from_given_weights(tmp_path):
+    trainer(tmp_path / "first").run()
+    average = checkpoints.load(tmp_path / "first" / "latest.safetensors").average
+    assert same(trainer(tmp_path / "second", start=average).network.state_dict(), average)
+
+
+def test_cascade_checkpointing_changes_no_gradient(tmp_path):
+    def gradients(checkpointing):
+        arguments = {"channels": 4, "cascades": 2, "data_consistency": "soft", "checkpointing": checkpointing}
+        recipe = tiny_recipe(network={"architecture": "crunet_mr", "arguments": arguments})
+        one = trainer(tmp_path / str(checkpointing), recipe)
+        one.loss(next(iter(one._batches(0, 1)))).backward()
+        return {name: value.grad for name, value in one.network.named_parameters() if value.grad is not None}
+
+    assert same(gradients(False), gradients(True))
