@@ -43,6 +43,7 @@ setup(
         "pyyaml>=6",
         "safetensors>=0.4",
         "scipy>=1.10",
+        "threadpoolctl>=3.1",
         "torch>=2.4",
         "tqdm>=4.60",
     ],

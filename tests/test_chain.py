@@ -3,6 +3,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from onebreath import gadget
 from onebreath.chain import Chain, build, check_order, groups
@@ -123,3 +124,10 @@ def test_timing_is_logged_when_asked_for(caplog):
     with caplog.at_level("INFO", logger="onebreath.chain"):
         list(chain.run(range(3)))
     assert "pass worked for" in caplog.text
+
+
+def test_blas_keeps_to_one_thread():
+    list(Chain([make(Pass)]).run(range(3)))
+    pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert pools
+    assert set(pools) == {1}

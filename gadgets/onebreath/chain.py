@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from onebreath.errors import ConfigError, OnebreathError
 from onebreath.gadget import Gadget, Message, gadget_class, parse_properties
@@ -37,6 +40,7 @@ class Chain:
         If a gadget fails, the input is read to its end before the error is raised: the sender must be able to finish
         (Gadgetron loses the text of an error that arrives while data still flow).
         """
+        use_one_blas_thread()
         stages = [Stage("input", iter(messages), drain=True)]
         watches = []
         for group in groups(self.gadgets):
@@ -52,6 +56,16 @@ class Chain:
                 stage.end()
             for watch in watches:
                 watch.report()
+
+
+@functools.cache
+def use_one_blas_thread() -> None:
+    """Keep BLAS from starting threads of its own, in this process and from now on.
+
+    The gadgets have their threads already, and the matrices are small: more threads double the processor time of a
+    reconstruction, and on a busy machine they wait for each other for seconds.
+    """
+    threadpool_limits(limits=1, user_api="blas")
 
 
 def groups(gadgets: Sequence[Gadget]) -> list[list[Gadget]]:
