@@ -4,6 +4,7 @@ import json
 import pytest
 
 from onebreath.errors import ModelError
+from onebreath.training import finetune
 from onebreath.training.command import add_arguments, load_start, run
 from onebreath.training.demo import train_demo
 from onebreath.training.export import export_run
@@ -25,7 +26,9 @@ def finished(tmp_path_factory):
     (folder / "tiny.yaml").write_text(write_recipe(recipe))
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    assert run(parser.parse_args([str(folder / "tiny.yaml"), "--run", str(folder / "run"), "--device", "cpu"])) == 0
+    arguments = [str(folder / "tiny.yaml"), "--run", str(folder / "run"), "--device", "cpu"]
+    arguments += ["--export", "crunet_mr.first", "--models", str(folder / "models")]
+    assert run(parser.parse_args(arguments)) == 0
     return folder / "run"
 
 
@@ -36,6 +39,20 @@ def test_the_run_folder_tells_what_was_done(finished):
     assert {"recipe.yaml", "log.jsonl", "latest.safetensors", "best.safetensors"} <= {
         f.name for f in finished.iterdir()
     }
+
+
+def test_a_finished_run_is_exported(finished):
+    card = read_card(finished.parent / "models" / "crunet_mr.first")
+    assert card.arguments == {"channels": 4, "cascades": 1}
+
+
+def test_fine_tuning_needs_a_start(capsys):
+    parser = argparse.ArgumentParser()
+    finetune.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["recipe.yaml"])
+    assert "--start" in capsys.readouterr().err
+    assert parser.parse_args(["recipe.yaml", "--start", "crunet_mr.robust"]).start == "crunet_mr.robust"
 
 
 def test_a_run_becomes_a_model_of_the_zoo(finished, tmp_path):

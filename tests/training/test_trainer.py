@@ -41,7 +41,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path):
     killed = trainer(tmp_path / "killed")
     batches = iter(killed._batches(0, 6))
     for _ in range(3):
-        killed._train_step(next(batches))
+        killed.train_step(next(batches))
         if killed.step == 2:
             killed._save("latest.safetensors")
     trainer(tmp_path / "killed").run()
@@ -79,6 +79,23 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path):
     kept = checkpoints.load(tmp_path / "latest.safetensors")
     assert kept.step == 2
     assert all(bool(value.isfinite().all()) for value in kept.weights.values())
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight(tmp_path, monkeypatch):
+    one = trainer(tmp_path)
+    before = {name: value.clone() for name, value in one.network.state_dict().items()}
+    whole = one.loss
+
+    def broken(batch):
+        loss = whole(batch)
+        loss.register_hook(lambda gradient: gradient * float("inf"))
+        return loss
+
+    monkeypatch.setattr(one, "loss", broken)
+    with pytest.raises(TrainingError, match="gradient is not finite at step 1"):
+        one.run()
+    assert same(before, one.network.state_dict())
+    assert not (tmp_path / "latest.safetensors").exists()
 
 
 def test_a_run_folder_of_another_recipe_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""``onebreath train`` and ``onebreath finetune``: run a recipe, in one process or under ``torchrun``."""
+"""``onebreath train``: run a recipe, in one process or under ``torchrun``, and make a model of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from onebreath.training import checkpoint as checkpoints
 from onebreath.training.distributed import join
+from onebreath.training.export import export_run
 from onebreath.training.preparation import prepare
 from onebreath.training.recipe import Recipe, read_recipe, write_recipe
 from onebreath.training.series import PreparedSlice
@@ -19,16 +20,22 @@ from onebreath.training.split import Purpose
 from onebreath.training.trainer import Trainer
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of both commands; only ``finetune`` needs ``--start``."""
+def add_arguments(parser: argparse.ArgumentParser, start_required: bool = False) -> None:
+    """Arguments of ``onebreath train``."""
     parser.add_argument("recipe", type=Path, help="recipe, see models/recipes")
     parser.add_argument("--run", type=Path, help="run folder (default: runs/NAME); a run in it goes on")
     parser.add_argument("--cache", type=Path, help="folder of prepared slices (default: prepared in the run folder)")
-    parser.add_argument("--start", help="model (architecture.tag) or checkpoint file whose weights to start from")
+    parser.add_argument(
+        "--start",
+        required=start_required,
+        help="model (architecture.tag) or checkpoint whose weights to start from",
+    )
     parser.add_argument("--steps", type=int, help="steps, in place of the recipe's")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU where there is one)")
     parser.add_argument("--threads", type=int, help="threads of the arithmetic")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard files as well")
+    parser.add_argument("--export", metavar="NAME", help="write the best weights as a model (architecture.tag)")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of models for --export")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
             describe_run(recipe, slices, folder)
         trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, start, args.tensorboard)
         trainer.run()
+        if args.export and group.first:
+            print(export_run(folder, args.export, args.models, f"{recipe.name}, {trainer.step} steps"))
     return 0
 
 

@@ -6,12 +6,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from onebreath.errors import ConfigError
+
+# The other processes wait for the first one to prepare the data.
+_PREPARATION = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def join(device: str = "auto") -> Iterator[Group]:
     if size == 1:
         yield Group(0, 1, chosen)
         return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PREPARATION)
     try:
         yield Group(dist.get_rank(), dist.get_world_size(), chosen)
     finally:

@@ -111,7 +111,7 @@ class Trainer:
         last = self.recipe.steps if until is None else min(until, self.recipe.steps)
         begun, losses = time.perf_counter(), []
         for batch in self._batches(self.step, last):
-            losses.append(self._train_step(batch))
+            losses.append(self.train_step(batch))
             keep = self.step % self.recipe.checkpoint_every == 0 or self.step == last
             if keep:
                 seconds = (time.perf_counter() - begun) / len(losses)
@@ -136,7 +136,14 @@ class Trainer:
         shown, hidden = divide(mask, split, generator)
         return hidden_loss(self.parallel(kspace * shown, shown, maps, noise), kspace, maps, hidden)
 
-    def _train_step(self, batch: Example) -> float:
+    def train_step(self, batch: Example) -> float:
+        """Take one step; returns its loss.
+
+        Raises
+        ------
+        TrainingError
+            As in `run`.
+        """
         set_learning_rate(self.optimiser, self._rate(self.step))
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.loss(batch)
@@ -147,7 +154,9 @@ class Trainer:
                 "learning rate, or look for damaged data"
             )
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimiser.clip, error_if_nonfinite=True)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimiser.clip)
+        if not torch.isfinite(norm):
+            raise TrainingError(f"the gradient is not finite at step {self.step + 1}; the weights were not changed")
         self.optimiser.step()
         self.step += 1
         self.average.update(self.network, self.step)
