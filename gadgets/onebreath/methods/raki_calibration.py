@@ -1,0 +1,116 @@
+"""Learning the weights of a RAKI network from calibration lines."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from onebreath.networks.raki import Raki, clrelu
+
+_TRIAL = 5
+"""Iterations after which the speed is known well enough to see whether the rest will end in time."""
+
+
+@dataclass
+class Training:
+    """Training of a network that can go on with other calibration lines.
+
+    Parameters
+    ----------
+    network
+        Whose weights are learned, in place.
+    learning_rate
+        Of Adam; may be changed between runs.
+
+    Attributes
+    ----------
+    losses
+        Mean squared error of the real plus that of the imaginary part, in units of the mean |acs|^2, per iteration.
+    """
+
+    network: Raki
+    learning_rate: float = 5e-4
+    losses: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._optimiser = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
+
+    def run(self, acs: Tensor, iterations: int, deadline: float | None = None, fade: bool = False) -> bool:
+        """Train on all examples at once.
+
+        The network has no bias and its activation is positively homogeneous, so scaled data give the same weights as
+        long as gradients are large against the epsilon of Adam; dividing by the root mean square ensures that.
+
+        Parameters
+        ----------
+        acs : (coil, ya, x) complex
+            Neighbouring lines.
+        iterations
+            How many steps.
+        deadline
+            Time of `time.monotonic` at which to be done.
+        fade
+            Whether the learning rate falls to 0 along a cosine.
+
+        Returns
+        -------
+        bool
+            Whether all iterations were done; False as soon as it is plain that they would end after the deadline.
+        """
+        sources, wanted = self.network.examples(acs / _root_mean_square(acs))
+        begun, done = time.monotonic(), 0
+        while done < iterations:
+            factor = (1 + math.cos(math.pi * done / iterations)) / 2 if fade else 1.0
+            self.losses.append(self._step(sources, wanted, factor))
+            done += 1
+            now = time.monotonic()
+            needed = (now - begun) / done * (iterations - done)
+            if deadline is not None and done >= min(_TRIAL, iterations) and now + needed > deadline:
+                return False
+        return True
+
+    def _step(self, sources: Tensor, wanted: Tensor, factor: float) -> float:
+        for group in self._optimiser.param_groups:
+            group["lr"] = factor * self.learning_rate
+        self._optimiser.zero_grad()
+        predicted = self.network(sources, self.network.acceleration)[:, :, :, : wanted.shape[3]]
+        loss = 2 * torch.view_as_real(predicted - wanted).square().mean()
+        loss.backward()
+        self._optimiser.step()
+        return float(loss.detach())
+
+
+@torch.no_grad()
+def solve_last_layer(network: Raki, acs: Tensor, cutoff: float) -> None:
+    """Set the last layer to the least-squares solution for the features that the other layers give, in place.
+
+    Of a network with one layer this is the calibration of GRAPPA.
+
+    Parameters
+    ----------
+    network
+        Whose last layer is set.
+    acs : (coil, ya, x) complex
+        Neighbouring lines.
+    cutoff
+        Singular values below this part of the largest one count as zero.
+    """
+    sources, wanted = network.examples(acs / _root_mean_square(acs))
+    last, spacing = network.weights[-1], network.acceleration
+    features = sources if len(network.weights) == 1 else clrelu(network.layers(sources, spacing)[-2], network.slope)
+    ky, kx = last.shape[2:]
+    positions = wanted.shape[3]
+    windows = features[0].unfold(2, kx, 1)  # feature, line, position, sample
+    lines = torch.stack([windows[:, j * spacing : j * spacing + positions] for j in range(ky)], 1)
+    matrix = lines.permute(2, 3, 0, 1, 4).reshape(-1, last[0].numel())
+    right = wanted[0].flatten(0, 1).permute(1, 2, 0).reshape(len(matrix), -1)
+    solution = torch.linalg.pinv(matrix, rtol=cutoff) @ right
+    last.copy_(solution.T.reshape(last.shape))
+
+
+def _root_mean_square(acs: Tensor) -> Tensor:
+    return acs.abs().square().mean().sqrt()
