@@ -27,15 +27,24 @@ class Spares:
         if not SMALLEST <= size <= LARGEST:
             return np.empty(size, np.uint8)
         for _ in range(min(LOOKS, len(self._blocks))):
-            block = self._blocks.popleft()
-            # Referred to by `block` and by the call's argument, and by nothing else.
-            if block.size == size and sys.getrefcount(block) == 2:
-                self._blocks.append(block)
+            block, references = _take(self._blocks)
+            if block.size != size:
+                continue
+            self._blocks.append(block)
+            if references == _UNUSED:
                 return block
-            if block.size == size:
-                self._blocks.append(block)
         block = np.empty(size, np.uint8)
         if len(self._blocks) >= MOST:
             self._blocks.popleft()
         self._blocks.append(block)
         return block
+
+
+def _take(blocks: deque[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], int]:
+    """Return the oldest block, and how many references to it are counted here."""
+    block = blocks.popleft()
+    return block, sys.getrefcount(block)
+
+
+# What `_take` counts for a block that nothing else refers to; measured, as interpreters differ.
+_UNUSED = _take(deque([np.empty(SMALLEST, np.uint8)]))[1]
