@@ -13,9 +13,9 @@ from tests.training.test_examples import undersampled
 ALONE = Group(0, 1, torch.device("cpu"))
 
 
-def trainer(folder, recipe=None, validate=True, slices=None, start=None):
+def trainer(folder, recipe=None, validate=True, slices=None):
     held_out = [tiny_slice(9, "two")] if validate else []
-    return Trainer(recipe or tiny_recipe(), slices or [tiny_slice(0), tiny_slice(1)], held_out, folder, ALONE, start)
+    return Trainer(recipe or tiny_recipe(), slices or [tiny_slice(0), tiny_slice(1)], held_out, folder, ALONE)
 
 
 def same(first, second):
@@ -119,7 +119,10 @@ def test_training_without_full_samples(tmp_path):
 def test_fine_tuning_starts_from_given_weights(tmp_path):
     trainer(tmp_path / "first").run()
     average = checkpoints.load(tmp_path / "first" / "latest.safetensors").average
-    assert same(trainer(tmp_path / "second", start=average).network.state_dict(), average)
+    second = Trainer(tiny_recipe(), [tiny_slice(0)], [], tmp_path / "second", ALONE, average, facts={"start": "first"})
+    assert same(second.network.state_dict(), average)
+    second.run(until=2)
+    assert checkpoints.load(tmp_path / "second" / "latest.safetensors").facts == {"start": "first"}
 
 
 def test_cascade_checkpointing_changes_no_gradient(tmp_path):

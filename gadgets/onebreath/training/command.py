@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
         slices = prepare(recipe, cache)
         if group.first:
             describe_run(recipe, slices, folder)
-        trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, start, args.tensorboard)
+        facts = {"start": args.start} if args.start else {}
+        trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, start, args.tensorboard, facts)
         trainer.run()
         if args.export and group.first:
             print(export_run(folder, args.export, args.models, f"{recipe.name}, {trainer.step} steps"))

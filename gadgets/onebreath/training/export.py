@@ -63,7 +63,7 @@ def export_run(
         "domain": _domain(recipe),
         "training": {
             "data": _split_text(split),
-            "recipe": f"onebreath train {recipe.name}.yaml, {state.step} steps",
+            "recipe": f"onebreath train {recipe.name}.yaml, {state.step} steps{_start(state.facts)}",
             "seed": recipe.seed,
         },
         "licence": licence,
@@ -71,6 +71,10 @@ def export_run(
         "references": ["CRUNet-MR and its cross-cascade feature bank; Sunnybrook Cardiac Data (Radau 2009), CC0"],
     }
     return save(state.average, details, root, overwrite)
+
+
+def _start(facts: dict[str, str | float]) -> str:
+    return f", from the weights of {Path(str(facts['start'])).name}" if "start" in facts else ""
 
 
 def _split_text(split: dict[str, dict[str, list[str]]]) -> str:

@@ -61,6 +61,8 @@ class Trainer:
         Weights to start from (fine-tuning); None: new ones.
     tensorboard
         See `Journal`.
+    facts
+        What is to be kept with the weights, for instance where they started from.
 
     Raises
     ------
@@ -79,6 +81,7 @@ class Trainer:
         group: Group,
         start: dict[str, Tensor] | None = None,
         tensorboard: bool = False,
+        facts: dict[str, str | float] | None = None,
     ) -> None:
         self.recipe, self.folder, self.group = recipe, folder, group
         torch.manual_seed(recipe.seed)
@@ -88,7 +91,7 @@ class Trainer:
         self.network.use_precision(recipe.precision)
         self.optimiser = make_optimiser(self.network, recipe.optimiser)
         self.average = MovingAverage(self.network, recipe.optimiser.ema)
-        self.step, self.best = 0, float("inf")
+        self.step, self.best, self.facts = 0, float("inf"), dict(facts or {})
         self.examples = Examples(train, recipe.masks, recipe.examples, recipe.seed, recipe.batch)
         self.validation = None
         if validate:
@@ -211,7 +214,7 @@ class Trainer:
         if self.group.first:
             state = Checkpoint(
                 self.step, self.network.state_dict(), self.average.weights, moments_of(self.optimiser, self.network),
-                self.recipe.model_dump_json(), self.best,
+                self.recipe.model_dump_json(), self.best, self.facts,
             )  # fmt: skip
             checkpoints.save(state, self.folder / name)
 
@@ -224,7 +227,7 @@ class Trainer:
         self.network.load_state_dict(state.weights)
         self.average.weights = state.average
         restore_moments(self.optimiser, self.network, state.moments)
-        self.step, self.best = state.step, state.best
+        self.step, self.best, self.facts = state.step, state.best, state.facts
         LOG.info("going on after step %d of %s", self.step, path)
 
 
