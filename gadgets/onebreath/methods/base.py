@@ -28,6 +28,7 @@ METHODS: dict[str, str] = {
     "zero_filled": "onebreath.methods.zero_filled:ZeroFilled",
     "cg_sense": "onebreath.methods.cg_sense:CgSense",
     "grappa": "onebreath.methods.grappa:Grappa",
+    "low_rank_sparse": "onebreath.methods.low_rank_sparse:LowRankSparse",
     "unrolled": "onebreath.methods.unrolled:Unrolled",
 }
 

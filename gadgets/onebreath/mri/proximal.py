@@ -1,0 +1,58 @@
+"""Proximal maps of the nuclear norm and of the 1-norm, for series written as matrices (frame, pixel)."""
+
+from __future__ import annotations
+
+from array_api_compat import array_namespace
+
+from onebreath.mri import Array
+
+
+def singular_values(matrix: Array) -> Array:
+    """Singular values of a complex matrix (frame, pixel), ascending, in double precision."""
+    return _left_vectors(matrix)[0]
+
+
+def shrink_singular_values(matrix: Array, threshold: float, relative: bool = False) -> Array:
+    """Lower every singular value by a threshold, those below it to 0: the proximal map of the nuclear norm.
+
+    J.-F. Cai et al., "A singular value thresholding algorithm for matrix completion", SIAM J Optim 20:1956 (2010),
+    theorem 2.1. A series has few frames and many pixels, so the left singular vectors U are those of the small Gram
+    matrix, and the result is ``U diag(shrinkage) U^H matrix`` without the long right vectors.
+
+    Parameters
+    ----------
+    matrix : (frame, pixel) complex
+    threshold
+        Of the singular values; with `relative` as a part of the largest.
+    """
+    xp = array_namespace(matrix)
+    values, vectors = _left_vectors(matrix)
+    factors = _shrinkage(values, threshold * values[-1] if relative else threshold)
+    projector = (vectors * factors) @ xp.conj(xp.matrix_transpose(vectors))
+    return xp.astype(projector, matrix.dtype) @ matrix
+
+
+def soft_threshold(x: Array, threshold: float) -> Array:
+    """Lower every magnitude by a threshold, those below it to 0, and keep the phase: the proximal map of the 1-norm."""
+    xp = array_namespace(x)
+    return x * _shrinkage(xp.abs(x), threshold)
+
+
+def _left_vectors(matrix: Array) -> tuple[Array, Array]:
+    """Singular values (frame,), ascending, and left singular vectors (frame, frame).
+
+    In double precision, for the Gram matrix squares the values: in single precision all below 3e-4 of the largest
+    would drown in rounding.
+    """
+    xp = array_namespace(matrix)
+    double = xp.astype(matrix, xp.complex128)
+    squares, vectors = xp.linalg.eigh(double @ xp.conj(xp.matrix_transpose(double)))
+    return xp.sqrt(xp.where(squares > 0, squares, xp.zeros_like(squares))), vectors
+
+
+def _shrinkage(magnitude: Array, threshold: float) -> Array:
+    """The factors max(0, 1 - threshold / magnitude)."""
+    xp = array_namespace(magnitude)
+    larger = magnitude > threshold
+    kept = 1 - threshold / xp.where(larger, magnitude, xp.ones_like(magnitude))
+    return xp.where(larger, kept, xp.zeros_like(magnitude))
