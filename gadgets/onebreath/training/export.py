@@ -11,6 +11,7 @@ from onebreath.training.recipe import Recipe, parse_recipe
 from onebreath.zoo.store import save
 
 _NOT_DIAGNOSTIC = "Research on accelerated cine MRI. Trained with simulated coils, phase and noise: not for diagnosis."
+_REFERENCES = ["CRUNet-MR and its cross-cascade feature bank; Sunnybrook Cardiac Data (Radau 2009), CC0"]
 
 
 def export_run(
@@ -34,12 +35,10 @@ def export_run(
         Folder of models.
     summary
         One line for lists.
-    licence
-        Of the weights.
+    licence, overwrite
+        Of the weights; whether a model of this name may be replaced.
     latest
         Take the last weights in place of those with the lowest validation loss.
-    overwrite
-        Whether a model of this name may be replaced.
 
     Returns
     -------
@@ -54,6 +53,7 @@ def export_run(
     state = checkpoints.load(folder / (LATEST if latest else BEST))
     recipe = parse_recipe(json.loads(state.recipe), str(folder))
     split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
+    start = f", from the weights of {Path(str(state.facts['start'])).name}" if "start" in state.facts else ""
     details = {
         "name": name,
         "version": "1",
@@ -63,18 +63,14 @@ def export_run(
         "domain": _domain(recipe),
         "training": {
             "data": _split_text(split),
-            "recipe": f"onebreath train {recipe.name}.yaml, {state.step} steps{_start(state.facts)}",
+            "recipe": f"onebreath train {recipe.name}.yaml, {state.step} steps{start}",
             "seed": recipe.seed,
         },
         "licence": licence,
         "intended_use": _NOT_DIAGNOSTIC,
-        "references": ["CRUNet-MR and its cross-cascade feature bank; Sunnybrook Cardiac Data (Radau 2009), CC0"],
+        "references": _REFERENCES,
     }
     return save(state.average, details, root, overwrite)
-
-
-def _start(facts: dict[str, str | float]) -> str:
-    return f", from the weights of {Path(str(facts['start'])).name}" if "start" in facts else ""
 
 
 def _split_text(split: dict[str, dict[str, list[str]]]) -> str:
