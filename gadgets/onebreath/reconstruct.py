@@ -19,10 +19,11 @@ from onebreath.gadget import Gadget, Message, Properties
 from onebreath.meta import central_line, image_header, image_meta, write_both, write_facts
 from onebreath.methods.base import Method, Reconstruction, SliceData, method_class
 from onebreath.mri.fourier import fft2c
-from onebreath.mri.partial_fourier import homodyne, pocs
+from onebreath.mri.partial_fourier import homodyne, pocs, zero_fill
 from onebreath.mri.sampling import Sampling, describe
 from onebreath.notes import note, read_note
 
+FILLS = {"zero_fill": zero_fill, "pocs": pocs, "homodyne": homodyne}
 GFACTOR_SERIES, SNR_SERIES = 20, 300
 """Series numbers that Gadgetron gives to g-factor and SNR maps."""
 
@@ -40,8 +41,10 @@ class ReconstructProperties(Properties):
         "transform",
         description="transform: noise is 1 fully sampled, g*sqrt(R) accelerated; gadgetron: noise is g, as there",
     )
-    partial_fourier: Literal["zero_fill", "pocs", "homodyne"] = Field(
-        "zero_fill", description="how the part of k-space beyond partial Fourier and asymmetric echo is filled"
+    partial_fourier: Literal["zero_fill", "pocs", "homodyne", "method"] = Field(
+        "zero_fill",
+        description="how the part of k-space beyond partial Fourier and asymmetric echo is filled; method: with "
+        "whatever the method made of it, which for cg_sense is mostly amplified noise",
     )
     acs_as_data: Literal["auto", "yes", "no"] = Field(
         "auto", description="whether embedded calibration lines count as data; auto: for all methods but GRAPPA"
@@ -152,9 +155,8 @@ class Reconstruct(Gadget):
         if found.partial_fourier >= 1 and not found.asymmetric_echo:
             return "none needed"
         part = f"{found.partial_fourier:.3g} of y{', asymmetric echo' if found.asymmetric_echo else ''}"
-        if self.properties.partial_fourier != "zero_fill":
-            fill = pocs if self.properties.partial_fourier == "pocs" else homodyne
-            result.images = fill_images(fill, result.images, found)
+        if self.properties.partial_fourier != "method":
+            result.images = fill_images(FILLS[self.properties.partial_fourier], result.images, found)
         return f"{self.properties.partial_fourier} ({part})"
 
     def _noise_maps(
@@ -181,10 +183,11 @@ class Reconstruct(Gadget):
         stacked = np.stack(images).astype(np.complex64).reshape(slices, sets, frames, 1, 1, rows, samples)
         headers = np.empty((frames, sets, slices), dtype=object)
         metas = []
+        phases = 1 + max(header.idx.phase for header in buffer.headers.flat)
         for loc, s, n in np.ndindex(slices, sets, frames):
             lines = buffer.headers[:, 0, n, s, loc]
             line = central_line(lines, buffer.sampling.sampling_limits[E1].center)
-            headers[n, s, loc] = image_header(line, self.header, buffer.sampling, series)
+            headers[n, s, loc] = image_header(line, self.header, buffer.sampling, series, phases)
             acquired = [header for header in lines if header.number_of_samples > 0]
             meta = image_meta(line, self.header, buffer.sampling, headers[n, s, loc], acquired)
             self._describe_role(meta, role)
