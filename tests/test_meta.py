@@ -35,3 +35,10 @@ def test_facts_are_named_after_their_gadget():
     meta = ismrmrd.Meta()
     write_facts(meta, {"sort": {"frames": 12}})
     assert meta == {"Onebreath_sort_frames": "12"}
+
+
+def test_phases_binned_beyond_the_headers_count_get_numbers_of_their_own():
+    scan = ScanHeader(header(8, 8, phases=2, slices=3))
+    places = [line_header(0, 8, 1, phase=p, slice=s).idx for p in range(5) for s in range(3)]
+    assert len({image_index(idx, scan, 5) for idx in places}) == 15
+    assert {image_index(idx, scan) for idx in places[:6]} == set(range(1, 7))

@@ -25,7 +25,8 @@ class Acs(NamedTuple):
 def acs_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> Acs | None:
     """Return the calibration lines of one set and slice, averaged over the frames that have them; None without any.
 
-    The reference may hold fewer sets or slices than the data; then its last one serves.
+    The reference may hold fewer sets or slices than the data; then its last one serves. A set without calibration lines
+    takes those of the nearest set that has some: scans often calibrate only once.
 
     Raises
     ------
@@ -35,7 +36,9 @@ def acs_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> Acs | None:
     data, ref = recon_data.bits[0].data, recon_data.bits[0].ref
     if ref is None:
         return None
-    s, loc = min(s, ref.data.shape[5] - 1), min(loc, ref.data.shape[6] - 1)
+    loc = min(loc, ref.data.shape[6] - 1)
+    sets = range(ref.data.shape[5])
+    s = min((other for other in sets if lines_of(ref, other, loc).any()), key=lambda o: abs(o - s), default=0)
     lines = lines_of(ref, s, loc)
     rows = np.flatnonzero(lines.any(axis=0))
     if rows.size == 0:

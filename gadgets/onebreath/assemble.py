@@ -143,6 +143,15 @@ class Matrix:
         return sampling
 
 
+def number_phases(buffer: ReconBuffer) -> None:
+    """Let the headers count the cardiac phases into which lines were binned, not the segments in which they came."""
+    for place, header in np.ndenumerate(buffer.headers):
+        if header is not NOTHING:
+            binned = ismrmrd.AcquisitionHeader.from_buffer_copy(header)
+            binned.idx.phase = place[2]
+            buffer.headers[place] = binned
+
+
 def rows_of(matrix: Matrix, table: NDArray[np.void], centre: int) -> NDArray[np.int64]:
     """Return the row of each line (line,): the centre line lies at row ``n // 2``.
 

@@ -50,10 +50,13 @@ def central_line(headers: NDArray[np.object_], centre: int) -> ismrmrd.Acquisiti
     return headers[min(acquired, key=lambda row: abs(row - centre))] if acquired else headers[0]
 
 
-def image_header(line: ismrmrd.AcquisitionHeader, scan: ScanHeader, sampling: Any, series: int) -> ismrmrd.ImageHeader:
+def image_header(
+    line: ismrmrd.AcquisitionHeader, scan: ScanHeader, sampling: Any, series: int, phases: int = 1
+) -> ismrmrd.ImageHeader:
     """Make the header of an image from the line nearest to its k-space centre.
 
-    `sampling` is Gadgetron's sampling description; the field of view is the recon space's, in mm.
+    `sampling` is Gadgetron's sampling description; the field of view is the recon space's, in mm. For `phases` see
+    `image_index`.
     """
     header = ismrmrd.ImageHeader.from_acquisition(line)
     header.data_type = ismrmrd.DATATYPE_CXFLOAT
@@ -62,16 +65,20 @@ def image_header(line: ismrmrd.AcquisitionHeader, scan: ScanHeader, sampling: An
     header.channels = 1
     header.image_type = ismrmrd.IMTYPE_MAGNITUDE
     header.image_series_index = series
-    header.image_index = image_index(line.idx, scan)
+    header.image_index = image_index(line.idx, scan, phases)
     return header
 
 
-def image_index(idx: ismrmrd.EncodingCounters, scan: ScanHeader) -> int:
-    """Number an image from 1, uniquely within its series; it wraps at 65536 like Gadgetron's."""
+def image_index(idx: ismrmrd.EncodingCounters, scan: ScanHeader, phases: int = 1) -> int:
+    """Number an image from 1, uniquely within its series; it wraps at 65536 like Gadgetron's.
+
+    `phases` is the number of cardiac phases where more were binned than the scan's header says.
+    """
     index = 0
     for name in COUNTERS:
         limits = scan.limits(name)
-        index = index * ((limits.maximum if limits else 0) + 1) + getattr(idx, name)
+        values = (limits.maximum if limits else 0) + 1
+        index = index * (max(values, phases) if name == "phase" else values) + getattr(idx, name)
     return (index + 1) % 65536
 
 

@@ -17,7 +17,7 @@ from gadgetron.types.recon_data import ReconBit
 from pydantic import Field
 
 from onebreath import gadget
-from onebreath.assemble import Lines, Matrix, about_centre, centre_of, line_limits, rows_of, runs
+from onebreath.assemble import Lines, Matrix, about_centre, centre_of, line_limits, number_phases, rows_of, runs
 from onebreath.errors import ScanError
 from onebreath.frames import FrameChoice, place_frames
 from onebreath.gadget import Gadget, Message
@@ -164,6 +164,8 @@ class Sort(Gadget):
         reference = None
         if len(placed.reference):
             reference = matrix.buffer(lines, placed.reference, placed.reference_frames, placed.sets, limits)
+        if self._choice.frames == "physiology":
+            number_phases(data)
         flagged = int(np.count_nonzero(table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING))))
         yield note(
             self.name,
