@@ -1,0 +1,89 @@
+"""Noise through the whole chain: 200 replicas of a scan, as frames that differ in nothing but their noise."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from onebreath.buffers import maps_of
+from onebreath.simulation.scan import SimulatedScan
+from tests.chain.running import cine, images_of, pixels, run, simulated, steps, stream_of
+
+REPLICAS = 200
+COMPLEX = {"output": "complex"}
+
+
+@cache
+def replicas(acceleration: int = 1) -> SimulatedScan:
+    """A scan whose noise lines say enough of the covariance."""
+    return simulated(
+        matrix=(36, 24), coils=6, phases=REPLICAS, noise_lines=128, noise_correlation=0.5, snr=40.0,
+        acceleration=acceleration, acs_mode="none" if acceleration == 1 else "separate",
+    )  # fmt: skip
+
+
+def deviation(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviation over the frames (frame, y, x) of the real and the imaginary part of each pixel."""
+    assert len(frames) == REPLICAS
+    return frames.real.std(axis=0, ddof=1), frames.imag.std(axis=0, ddof=1)
+
+
+@pytest.mark.parametrize("method", ["zero_filled", "cg_sense", "grappa"])
+def test_fully_sampled_images_have_unit_noise(method: str) -> None:
+    scan = replicas()
+    unregularised = {"regularisation": "0"} if method == "cg_sense" else {}
+    chain = steps(method, reconstruct=unregularised, export=COMPLEX)
+    frames = cine(scan, images_of(run(scan.header, stream_of(scan), chain), 4001))[0]
+    for part in deviation(frames):
+        assert part.mean() == pytest.approx(1, abs=0.02)
+
+
+def test_channels_that_compression_keeps_have_unit_noise() -> None:
+    scan = replicas()
+    chain = steps("zero_filled", compress={"upstream_coil_compression_num_modesKept": "4"}, export=COMPLEX)
+    frames = cine(scan, images_of(run(scan.header, stream_of(scan), chain), 4001))[0]
+    for part in deviation(frames):
+        assert part.mean() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("acceleration", [2, 3])
+def test_grappa_has_the_noise_that_its_gfactor_map_says(acceleration: int) -> None:
+    scan = replicas(acceleration)
+    chain = steps("grappa", reconstruct={"send_out_gfactor": "true"}, export=COMPLEX)
+    made = run(scan.header, stream_of(scan), chain)
+    gfactor = pixels(images_of(made, 20))[0]
+    assert gfactor.max() > 1.05
+    for part in deviation(cine(scan, images_of(made, 4001))[0]):
+        ratio = part / (gfactor * np.sqrt(acceleration))
+        assert ratio.mean() == pytest.approx(1, abs=0.02)
+        assert ratio.std() < 1.5 / np.sqrt(2 * REPLICAS), "pixel by pixel, not only on average"
+
+
+@pytest.mark.parametrize("acceleration", [2, 3])
+def test_cg_sense_has_the_noise_of_the_closed_formula(acceleration: int) -> None:
+    scan = replicas(acceleration)
+    messages = stream_of(scan)
+    maps = next(
+        found
+        for message in run(scan.header, messages, steps("cg_sense", last="calibrate"))
+        if hasattr(message, "bits") and (found := maps_of(message)) is not None
+    )
+    chain = steps("cg_sense", reconstruct={"regularisation": "0", "iterations": "60"}, export=COMPLEX)
+    frames = cine(scan, images_of(run(scan.header, messages, chain), 4001))[0]
+    expected = sense_gfactor(maps[0], acceleration) * np.sqrt(acceleration)
+    for part in deviation(frames):
+        ratio = part / expected
+        assert ratio.mean() == pytest.approx(1, abs=0.02)
+        assert ratio.std() < 1.5 / np.sqrt(2 * REPLICAS)
+
+
+def sense_gfactor(maps: np.ndarray, acceleration: int) -> np.ndarray:
+    """g = sqrt([(S^H S)^-1]_ii [S^H S]_ii) over the pixels that fold together; maps (coil, y, x).
+
+    K. P. Pruessmann et al., Magn Reson Med 42:952 (1999), eq. 23.
+    """
+    coils, rows, columns = maps.shape
+    folded = maps.reshape(coils, acceleration, rows // acceleration, columns).transpose(2, 3, 0, 1).astype(complex)
+    gram = folded.conj().swapaxes(-1, -2) @ folded
+    diagonal = np.einsum("yxii->iyx", np.linalg.inv(gram)).real * np.einsum("yxii->iyx", gram).real
+    return np.sqrt(diagonal).reshape(rows, columns)
