@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
@@ -102,11 +102,10 @@ def send(
         def work() -> None:
             for message in (config, header, *messages):
                 channel.send(message)
-            channel.stream.end()
 
-        sender = threading.Thread(target=work, daemon=True)
-        sender.start()
-        answers = list(channel)
-        sender.join(PATIENCE)
-        assert not sender.is_alive()
+        with ThreadPoolExecutor(1) as sender:
+            sending = sender.submit(work)
+            sending.add_done_callback(lambda _: channel.stream.end())
+            answers = list(channel)
+            sending.result(PATIENCE)
     return [a for a in answers if isinstance(a, ismrmrd.Image)], [a for a in answers if isinstance(a, Text)]
