@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench train-demo clean
 
 demo: $(STAMP)  ## simulate a scan, stream it through the chain, leave pictures and a table in demo/
 	$(BIN)/onebreath demo --output demo
@@ -19,6 +19,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)  ## measure against named peers; tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks
+
+train-demo: $(STAMP)  ## train a tiny network on phantoms; fails if the loss falls too little
+	$(BIN)/python -m onebreath.training.demo runs/demo
 
 $(STAMP): requirements.txt setup.py
 	$(PYTHON) -m venv $(VENV)
