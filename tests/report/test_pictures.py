@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from onebreath.report.pictures import cine_loop, compare_figure, most_moving_row
+from onebreath.report.pictures import box_plots, cine_loop, compare_figure, most_moving_row
 
 
 def moving() -> np.ndarray:
@@ -25,3 +25,13 @@ def test_the_figure_is_written(tmp_path):
     compare_figure(tmp_path / "images.png", moving(), {"method": 0.9 * moving()})
     with Image.open(tmp_path / "images.png") as picture:
         assert np.asarray(picture).std() > 0
+
+
+def test_box_plots_have_a_panel_for_every_group_and_measure(tmp_path):
+    methods = {"one": [1.0, 2.0, 3.0], "other": [2.0, 4.0, 9.0]}
+    titles = {"psnr": "PSNR", "ssim": "SSIM"}
+    box_plots(tmp_path / "one.png", {"R=4": {"psnr": methods}}, titles)
+    box_plots(tmp_path / "four.png", {"R=4": {"psnr": methods, "ssim": methods}, "R=8": {"psnr": methods}}, titles)
+    with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "four.png") as four:
+        assert four.size == (2 * one.size[0], 2 * one.size[1])
+        assert np.asarray(one).std() > 0

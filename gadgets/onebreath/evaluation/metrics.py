@@ -45,7 +45,7 @@ def measure(target: Series, prediction: Series, convention: Convention = "strict
     frames = list(zip(target, prediction, strict=True))
     return {
         "psnr": np.array([psnr(*pair, data_range) for pair in frames]),
-        "ssim": np.array([ssim_map(*pair, data_range)[_INNER].mean() for pair in frames]),
+        "ssim": np.array([ssim_map(*pair, data_range)[INNER].mean() for pair in frames]),
         "nmse": np.array([nmse(*pair) for pair in frames]),
         "haarpsi": np.array([haarpsi(*(np.clip(x / data_range, 0, 1) for x in pair)) for pair in frames]),
     }
@@ -99,7 +99,8 @@ def ssim_map(target: Series, prediction: Series, data_range: float) -> Series:
 
 
 _BORDER = SSIM_WINDOW // 2
-_INNER = (slice(_BORDER, -_BORDER), slice(_BORDER, -_BORDER))
+INNER = (slice(_BORDER, -_BORDER), slice(_BORDER, -_BORDER))
+"""The pixels of an image (y, x) whose SSIM window lies inside it."""
 
 
 def haarpsi(target: Series, prediction: Series) -> float:

@@ -1,8 +1,8 @@
-"""Pictures of cine series: images beside their errors, x-t profiles, and animated loops."""
+"""Pictures of cine series: images beside their errors, x-t profiles, spreads of measures, and animated loops."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,36 @@ def compare_figure(path: Path, truth: NDArray[np.floating], images: Mapping[str,
 def most_moving_row(series: NDArray[np.floating]) -> int:
     """Return the row (y) of a series (frame, y, x) that changes most over time."""
     return int(series.std(axis=0).sum(axis=1).argmax())
+
+
+def box_plots(
+    path: Path, groups: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], titles: Mapping[str, str]
+) -> None:
+    """Draw how values of slices spread: a row of panels per group, a panel per measure, a box per method.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    groups
+        Values by group, measure and method.
+    titles
+        What measures are called.
+    """
+    from matplotlib.figure import Figure
+
+    measures = list(dict.fromkeys(measure for group in groups.values() for measure in group))
+    figure = Figure(figsize=(3.6 * len(measures), 3.2 * len(groups)), layout="constrained")
+    panels = figure.subplots(len(groups), len(measures), squeeze=False)
+    for row, (name, group) in zip(panels, groups.items(), strict=True):
+        for panel, measure in zip(row, measures, strict=True):
+            values = group.get(measure, {})
+            panel.boxplot(list(values.values()), medianprops={"color": "tab:orange"}, flierprops={"markersize": 3})
+            panel.set_xticks(range(1, len(values) + 1), list(values), rotation=30, ha="right", fontsize="small")
+            panel.set_title(titles[measure], fontsize="small")
+            panel.grid(axis="y", linewidth=0.3)
+        row[0].set_ylabel(name, fontsize="small")
+    figure.savefig(path, dpi=110)
 
 
 def cine_loop(path: Path, images: Mapping[str, NDArray[np.floating]], frame_ms: int = 60, zoom: int = 2) -> None:

@@ -1,0 +1,112 @@
+"""The methods that are compared: classical ones and models, by what a person writes on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onebreath import zoo
+from onebreath.errors import ConfigError
+from onebreath.methods.base import METHODS, Method, method_class
+
+MODELS = "models"
+"""Stands for every model that is found."""
+_MAP_CROP = "map_crop"
+# Where coil maps are cropped by default, as in the configurations.
+_DEFAULT_CROP = {"cg_sense": 0.8}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method to compare.
+
+    Attributes
+    ----------
+    label
+        What it is called in tables.
+    method
+        The method, ready to use.
+    map_crop
+        Coil maps are zero where their eigenvalue is lower; 0: nowhere.
+    identity
+        Everything that its images depend on, besides the scan.
+    """
+
+    label: str
+    method: Method
+    map_crop: float
+    identity: dict[str, object]
+
+    def crop(self, maps: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
+        """Maps (set, coil, y, x) as this method gets them."""
+        return maps * (eigenvalues > self.map_crop)[:, None] if self.map_crop else maps
+
+
+def parse_candidates(texts: Sequence[str]) -> list[Candidate]:
+    """Make methods of ``NAME[:PARAMETER=VALUE,...]``.
+
+    A name is a classical method (zero_filled, grappa, cg_sense), a model (architecture.tag, wildcards allowed), or
+    ``models``. Besides the method's own parameters there is ``map_crop``. Models run outside their domain too: to see
+    how far they hold is what an evaluation is for.
+
+    Raises
+    ------
+    ConfigError
+        If a method or parameter is unknown, or one is named twice.
+    ModelError
+        If a model is missing or damaged.
+    """
+    found: list[Candidate] = []
+    for text in texts:
+        name, _, rest = text.partition(":")
+        parameters = dict(_pair(part, text) for part in rest.split(",") if part)
+        classical = [known for known in METHODS if known != "unrolled"]
+        if name in classical or ("." not in name and name != MODELS):
+            if name not in classical:
+                raise ConfigError(f"there is no method '{name}'; name one of {', '.join(classical)}, or a model")
+            found.append(_candidate(text, name, parameters))
+        else:
+            names = _models(name)
+            found += [_model(model + text[len(name) :], model, parameters) for model in names]
+    labels = [one.label for one in found]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise ConfigError(f"methods are named twice: {', '.join(twice)}")
+    return found
+
+
+def _models(name: str) -> list[str]:
+    if name != MODELS and not set(name) & set("*?["):
+        return [name]
+    names = list(zoo.models("*" if name == MODELS else name))
+    if not names:
+        raise ConfigError(f"no model matches '{name}'; `onebreath models list` shows what there is")
+    return names
+
+
+def _model(label: str, name: str, parameters: dict[str, str]) -> Candidate:
+    card = zoo.read_card(zoo.find(name))
+    given = {"outside_domain": "allow", **parameters, "model": name}
+    made = _candidate(label, "unrolled", given)
+    made.method.prepare()
+    return Candidate(label, made.method, made.map_crop, made.identity | {"sha256": card.weights.sha256})
+
+
+def _candidate(label: str, name: str, parameters: dict[str, str]) -> Candidate:
+    text = parameters.pop(_MAP_CROP, str(_DEFAULT_CROP.get(name, 0.0)))
+    try:
+        crop = float(text)
+    except ValueError as error:
+        raise ConfigError(f"{label}: {_MAP_CROP} must be a number, not {text!r}") from error
+    method = method_class(name)(**parameters)
+    identity = {"method": name, _MAP_CROP: crop, **method.parameters.model_dump(mode="json")}
+    return Candidate(label, method, crop, identity)
+
+
+def _pair(part: str, text: str) -> tuple[str, str]:
+    name, equals, value = part.partition("=")
+    if not equals:
+        raise ConfigError(f"'{part}' in '{text}' is no PARAMETER=VALUE")
+    return name.strip(), value.strip()

@@ -1,0 +1,164 @@
+"""``onebreath evaluate``: compare methods and models on the same scans."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from pydantic import ValidationError
+
+from onebreath.errors import ConfigError
+from onebreath.evaluation.candidates import MODELS, parse_candidates
+from onebreath.evaluation.compare import Case, Evaluation, Result
+from onebreath.evaluation.data import KINDS, read_slices
+from onebreath.evaluation.dists import Dists
+from onebreath.evaluation.dists_file import default_file, load_dists, prepare_dists
+from onebreath.evaluation.metrics import Convention
+from onebreath.evaluation.scans import MaskChoice, ScanChoice
+from onebreath.evaluation.summary import TITLES, Summary, markdown, summarise
+from onebreath.report.pictures import box_plots, compare_figure
+from onebreath.training.masks import Family
+
+_CONVENTIONS: tuple[Convention, ...] = ("strict", "paper")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add("--data", help="sunnybrook, simulator, a raw data file (with its truth beside it, if simulated), or a folder")
+    add("--kind", choices=KINDS, help="what the files are, where their names do not tell")
+    add("--patient", nargs="+", default=["*"], help="patterns of patients (default: all)")
+    add("--slices", type=int, nargs="+", help="numbers of slices of each patient, from 0 (default: all)")
+    add("--mask", nargs="+", default=["cmrxrecon"], metavar="FAMILY[:ACS]", help=f"{', '.join(get_args(Family))}; with "
+        "the number of calibration lines, 0 for a separate calibration (default: cmrxrecon:24)")  # fmt: skip
+    add("--acceleration", type=int, nargs="+", default=[4, 8], help="distances of the lines (default: 4 8)")
+    add("--snr", nargs="+", default=["20-40"], metavar="SNR", help="of blood, fully sampled: a value or LOW-HIGH; each "
+        "is a group of its own (default: 20-40)")  # fmt: skip
+    add("--methods", nargs="+", default=["zero_filled", "grappa", "cg_sense", MODELS], metavar="METHOD",
+        help="zero_filled, grappa, cg_sense, a model (wildcards allowed) or 'models'; parameters follow after a colon, "
+        "as in cg_sense:regularisation=0.01 (default: all)")  # fmt: skip
+    add("--reference", help="method that the others are tested against (default: the last one named)")
+    add("--seed", type=int, default=0, help="of phase, coils, noise and masks (default: 0)")
+    add("--coils", type=int, default=12, help="simulated receive channels (default: 12)")
+    add("--channels", type=int, default=10, help="channels after compression (default: 10)")
+    add("--matrix", type=int, nargs=2, metavar=("Y", "X"), help="acquired matrix (default: as the header says)")
+    add("--calibration-lines", type=int, default=24, help="lines that coil maps are made of (default: 24)")
+    add("--measured-coils", metavar="FILE", help="take the coil maps of this k-space (coil, y, x), .npy")
+    add("--dists", type=Path, metavar="FILE", help=f"weights of DISTS (default: {default_file()})")
+    add("--prepare-dists", type=Path, nargs=2, metavar=("VGG_FILE", "ALPHA_BETA_FILE"), help="make the file of --dists "
+        "from published weights, and stop; onebreath.evaluation.dists_file says which")  # fmt: skip
+    add("--output", type=Path, default=Path("runs/eval"), help="folder of results (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare; write tables and figures, print the table of the strict convention.
+
+    Raises
+    ------
+    OnebreathError
+        If arguments, data or models are wrong.
+    """
+    logging.getLogger("onebreath.evaluation").setLevel(logging.INFO)
+    weights = args.dists or default_file()
+    if args.prepare_dists:
+        vgg, alpha_beta = args.prepare_dists
+        prepare_dists(vgg, alpha_beta, weights)
+        print(f"weights of DISTS written to {weights}")
+        return 0
+    if not args.data:
+        raise ConfigError("say what to evaluate on: --data sunnybrook, a file or a folder")
+    candidates = parse_candidates(args.methods)
+    labels = [one.label for one in candidates]
+    reference = args.reference or labels[-1]
+    if reference not in labels:
+        raise ConfigError(f"the reference {reference} is not among the methods {', '.join(labels)}")
+    dists = _dists(weights, named=args.dists is not None)
+    cases = _cases(args)
+    evaluation = Evaluation(candidates, _CONVENTIONS, dists, args.output)
+    pictured = _pictured(cases)
+    results = list(evaluation.run(cases, pictured))
+    tables = {name: summarise(results, labels, reference, name) for name in _CONVENTIONS}
+    _write_tables(args, tables)
+    _write_figures(args.output, evaluation, pictured, results)
+    print(markdown(tables["strict"]))
+    print(f"tables and figures: {args.output}")
+    return 0
+
+
+def _cases(args: argparse.Namespace) -> list[Case]:
+    """All cases, those of one scan together."""
+    slices = list(read_slices(args.data, args.kind, args.patient, args.slices))
+    masks: list[MaskChoice] = [_mask(text, r) for text in args.mask for r in args.acceleration]
+    choices = [_choice(args, text) for text in args.snr]
+    cases = []
+    for series, truth in slices:
+        acquired = getattr(series, "mask", None) is not None
+        noisy = getattr(series, "noise_std", 0.0) > 0
+        for choice in choices[:1] if noisy else choices:
+            cases += [Case(series, truth, choice, mask) for mask in ([None] if acquired else masks)]
+    return cases
+
+
+def _mask(text: str, acceleration: int) -> MaskChoice:
+    family, _, lines = text.partition(":")
+    try:
+        return MaskChoice(family=cast(Family, family), acceleration=acceleration, acs_lines=cast(int, lines or 24))
+    except ValidationError as error:
+        raise ConfigError(f"--mask {text}: {_problems(error)}") from error
+
+
+def _choice(args: argparse.Namespace, snr: str) -> ScanChoice:
+    levels = re.fullmatch(r"(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?", snr)
+    if levels is None:
+        raise ConfigError(f"--snr {snr}: expected a number, or two like 20-40")
+    names = ("seed", "coils", "channels", "matrix", "calibration_lines", "measured_coils")
+    try:
+        return ScanChoice(snr=(levels[1], levels[2] or levels[1]), **{name: getattr(args, name) for name in names})
+    except ValidationError as error:
+        raise ConfigError(f"the scans cannot be made so: {_problems(error)}") from error
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+
+
+def _dists(file: Path, named: bool) -> Dists | None:
+    if named or file.is_file():
+        return load_dists(file)
+    print(f"DISTS is left out: its weights are not at {file}; make that file with --prepare-dists")
+    return None
+
+
+def _pictured(cases: Sequence[Case]) -> list[Case]:
+    """The middle case of every group."""
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(case.group, []).append(case)
+    return [found[len(found) // 2] for found in groups.values()]
+
+
+def _write_tables(args: argparse.Namespace, tables: dict[Convention, list[Summary]]) -> None:
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+    content: dict[str, Any] = {"settings": settings, "groups": [one for found in tables.values() for one in found]}
+    (args.output / "table.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    text = "\n".join(f"## {name} convention\n\n{markdown(found)}" for name, found in tables.items())
+    (args.output / "table.md").write_text(text, encoding="utf-8")
+
+
+def _write_figures(folder: Path, evaluation: Evaluation, pictured: Sequence[Case], results: Sequence[Result]) -> None:
+    for case in pictured:
+        truth, images = evaluation.images(case)
+        if images:
+            name = re.sub(r"[^a-z0-9.]+", "_", case.group.lower())
+            compare_figure(folder / f"images_{name}.png", truth, images)
+    groups: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for one in results:
+        for measure, value in one.measures.get("strict", {}).get("overall", {}).items():
+            groups.setdefault(one.group, {}).setdefault(measure, {}).setdefault(one.method, []).append(value)
+    if groups:
+        box_plots(folder / "boxes.png", groups, TITLES)

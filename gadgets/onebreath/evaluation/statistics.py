@@ -1,0 +1,92 @@
+"""Whether one method is better than others: Wilcoxon signed-rank tests of paired values, corrected for their number."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import wilcoxon
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Result of one paired test.
+
+    Attributes
+    ----------
+    n
+        Pairs; equal ones are left out of the ranks (F. Wilcoxon, Biometrics Bulletin 1:80 (1945)).
+    n_different
+        Pairs that differ.
+    difference
+        Median of reference minus other.
+    statistic
+        Smaller one of the two rank sums.
+    p
+        Two-sided; 1 if no pair differs.
+    p_bonferroni, p_holm
+        Corrected for the number of comparisons: C. E. Bonferroni (1936); S. Holm, Scand J Stat 6:65 (1979).
+    """
+
+    n: int
+    n_different: int
+    difference: float
+    statistic: float
+    p: float
+    p_bonferroni: float = 1.0
+    p_holm: float = 1.0
+
+
+def compare(reference: ArrayLike, other: ArrayLike) -> Comparison:
+    """Two-sided Wilcoxon signed-rank test of paired values.
+
+    Raises
+    ------
+    ValueError
+        If the values are not pairs of finite numbers.
+    """
+    a, b = np.asarray(reference, float), np.asarray(other, float)
+    if a.shape != b.shape or a.ndim != 1 or a.size == 0:
+        raise ValueError(f"a paired test needs two lists of equal length, not {a.shape} and {b.shape}")
+    difference = a - b
+    if not np.isfinite(difference).all():
+        raise ValueError("a paired test needs finite values")
+    different = int(np.count_nonzero(difference))
+    if different == 0:
+        return Comparison(a.size, 0, 0.0, 0.0, 1.0)
+    result = wilcoxon(a, b, zero_method="wilcox", alternative="two-sided")
+    return Comparison(a.size, different, float(np.median(difference)), float(result.statistic), float(result.pvalue))
+
+
+def compare_all(reference: ArrayLike, others: Mapping[str, ArrayLike]) -> dict[str, Comparison]:
+    """Compare a reference with each of several others, corrected for their number."""
+    found = {name: compare(reference, values) for name, values in others.items()}
+    plain = [one.p for one in found.values()]
+    corrected = zip(found.items(), bonferroni(plain), holm(plain), strict=True)
+    return {name: Comparison(**(asdict(one) | {"p_bonferroni": b, "p_holm": h})) for (name, one), b, h in corrected}
+
+
+def bonferroni(p: Sequence[float]) -> list[float]:
+    """Multiply p-values by their number."""
+    return [min(1.0, value * len(p)) for value in p]
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: the smallest times n, the next times n - 1, ..., never falling."""
+    corrected = [0.0] * len(p)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        largest = max(largest, min(1.0, p[index] * (len(p) - rank)))
+        corrected[index] = largest
+    return corrected
+
+
+def per_patient(patients: Sequence[str], values: Sequence[float]) -> list[float]:
+    """Mean of the slices of each patient, in the order of the patients' first slices: slices are not independent."""
+    groups: dict[str, list[float]] = defaultdict(list)
+    for patient, value in zip(patients, values, strict=True):
+        groups[patient].append(value)
+    return [float(np.mean(group)) for group in groups.values()]

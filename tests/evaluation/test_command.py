@@ -1,0 +1,137 @@
+import json
+
+import numpy as np
+import pytest
+
+from onebreath.cli import main
+from onebreath.evaluation.compare import Evaluation
+from onebreath.simulation.scan import ScanOptions, simulate
+
+CLASSICAL = ["zero_filled", "cg_sense:iterations=4", "grappa:gfactor=false"]
+
+
+@pytest.fixture(autouse=True)
+def without_dists(monkeypatch, tmp_path):
+    monkeypatch.setenv("ONEBREATH_DISTS", str(tmp_path / "no" / "dists.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """Two patients with two slices of 4 phases, in the format of Sunnybrook's stacks."""
+    folder = tmp_path_factory.mktemp("stacks")
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    for seed, patient in enumerate(("A1", "B2")):
+        texture = np.random.default_rng(seed).random((2, 1, 64, 64))
+        beat = np.stack([x**2 + y**2 < size for size in (0.10, 0.16, 0.2, 0.14)])
+        images = 300 * ((x**2 + y**2 < 0.7) * (1 + 0.3 * texture) + beat)
+        np.savez(folder / f"{patient}.npz", images=images.astype(np.int16))
+    return folder
+
+
+def evaluate(stack, output, *more):
+    words = ["--data", stack, "--matrix", 48, 48, "--coils", 6, "--channels", 5, "--calibration-lines", 16]
+    return main(["evaluate", *map(str, words), "--mask", "cmrxrecon:16", "--output", str(output), *more])
+
+
+@pytest.fixture(scope="module")
+def table(stack, tmp_path_factory):
+    output = tmp_path_factory.mktemp("evaluation")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONEBREATH_DISTS", str(output / "none"))
+        status = evaluate(stack, output, "--acceleration", "3", "--snr", "30", "--methods", *CLASSICAL)
+    assert status == 0
+    return output
+
+
+def test_tables_and_figures_are_written(table):
+    content = json.loads((table / "table.json").read_text())
+    strict, paper = content["groups"]
+    assert (strict["convention"], paper["convention"]) == ("strict", "paper")
+    assert (strict["slices"], strict["patients"]) == (4, 2)
+    assert list(strict["methods"]) == CLASSICAL
+    for one in strict["methods"].values():
+        assert set(one["values"]["overall"]) == {"psnr", "ssim", "nmse", "haarpsi"}
+        assert set(one["values"]["dynamic"]) == set(one["values"]["static"]) == {"psnr", "ssim"}
+        assert one["values"]["overall"]["psnr"]["n"] == 4
+        assert one["seconds"]["n"] == 3  # the first run warms up
+    text = (table / "table.md").read_text()
+    assert "cmrxrecon R=3, 16 ACS lines, SNR 30" in text
+    assert "| cg_sense:iterations=4 |" in text
+    figures = {file.name for file in table.glob("*.png")}
+    assert figures == {"boxes.png", "images_cmrxrecon_r_3_16_acs_lines_snr_30.png"}
+
+
+def test_the_reference_is_tested_against_every_other_method(table):
+    group = json.loads((table / "table.json").read_text())["groups"][0]
+    assert group["reference"] == CLASSICAL[-1]
+    tests = group["tests"]["overall"]["ssim"]
+    assert set(tests) == set(CLASSICAL[:2])
+    one = tests["zero_filled"]
+    assert (one["per_slice"]["n"], one["per_patient"]["n"]) == (4, 2)
+    assert one["per_slice"]["p_bonferroni"] == min(1, 2 * one["per_slice"]["p"])
+
+
+def test_a_run_goes_on_where_it_stopped(stack, table, monkeypatch):
+    made = []
+    keep = Evaluation._keep
+
+    def counted(self, case, scan, maps, candidate, pictured):
+        made.append((case.mask.acceleration, candidate.label))
+        keep(self, case, scan, maps, candidate, pictured)
+
+    monkeypatch.setattr(Evaluation, "_keep", counted)
+    before = json.loads((table / "table.json").read_text())["groups"][0]["methods"]
+    again = ["--snr", "30", "--methods", *CLASSICAL]
+    assert evaluate(stack, table, "--acceleration", "3", *again) == 0
+    assert made == []
+    assert json.loads((table / "table.json").read_text())["groups"][0]["methods"] == before
+    assert evaluate(stack, table, "--slices", "0", "--acceleration", "3", "4", *again) == 0
+    assert {acceleration for acceleration, _ in made} == {4}
+
+
+def test_a_method_that_cannot_do_a_scan_is_listed_with_its_reason(stack, tmp_path, capsys):
+    few = ["--slices", "0", "--patient", "A*", "--snr", "30", "--acceleration", "16"]
+    methods = ["--methods", "zero_filled", "grappa:kernel=uniform"]
+    assert evaluate(stack, tmp_path, *few, *methods) == 0
+    assert "grappa:kernel=uniform could not do 1 of 1 slices: grappa: a uniform kernel at R = 16" in capsys.readouterr().out
+
+
+def test_a_simulated_raw_file_is_compared_with_its_truth(tmp_path, capsys):
+    options = ScanOptions(
+        slices=1, matrix=(48, 48), phases=4, coils=6, acceleration=3, acs_mode="embedded", acs_lines=20, snr=40.0
+    )
+    simulate(options).write(tmp_path / "scan.h5")
+    words = ["--data", str(tmp_path / "scan.h5"), "--calibration-lines", "20", "--channels", "6"]
+    assert main(["evaluate", *words, "--methods", "zero_filled", "cg_sense", "--output", str(tmp_path)]) == 0
+    group = json.loads((tmp_path / "table.json").read_text())["groups"][0]
+    assert group["group"] == "as acquired, noise as measured"
+    psnr = {label: one["values"]["overall"]["psnr"]["mean"] for label, one in group["methods"].items()}
+    assert psnr["cg_sense"] > psnr["zero_filled"] + 3
+    assert "DISTS is left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--methods", "sense"], "there is no method 'sense'"),
+        (["--methods", "crunet_mr.none-of-that"], "there is no model"),
+        (["--methods", "crunet_none.*"], "no model matches"),
+        (["--methods", "cg_sense:iterations=many"], "iterations"),
+        (["--methods", "cg_sense:iterations"], "no PARAMETER=VALUE"),
+        (["--methods", "cg_sense", "cg_sense"], "named twice"),
+        (["--methods", "cg_sense", "--reference", "grappa"], "not among the methods"),
+        (["--methods", "cg_sense", "--mask", "radial"], "--mask radial"),
+        (["--methods", "cg_sense", "--snr", "loud"], "--snr loud"),
+        (["--methods", "cg_sense", "--patient", "nobody"], "nobody"),
+        (["--methods", "cg_sense", "--dists", "missing.safetensors"], "cannot be read"),
+        (["--methods", "cg_sense", "--data", "nowhere"], "nowhere"),
+    ],
+)
+def test_wrong_arguments_are_named(stack, tmp_path, capsys, words, problem):
+    assert evaluate(stack, tmp_path, *words) == 1
+    assert problem in capsys.readouterr().err
+
+
+def test_data_must_be_named(capsys):
+    assert main(["evaluate", "--methods", "cg_sense"]) == 1
+    assert "--data" in capsys.readouterr().err

@@ -1,0 +1,116 @@
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onebreath.errors import ModelError
+from onebreath.evaluation.dists import CHANNELS, CONVOLUTIONS, Dists
+from onebreath.evaluation.dists_file import VARIABLE, default_file, load_dists, prepare_dists
+from onebreath.evaluation.metrics import prepare
+
+torch = pytest.importorskip("torch")
+
+
+def random_weights():
+    generator = torch.Generator().manual_seed(0)
+    weights = {"alpha": torch.rand(sum(CHANNELS), generator=generator), "beta": torch.rand(sum(CHANNELS))}
+    for number, (before, after) in enumerate(CONVOLUTIONS):
+        scale = (2 / (9 * before)) ** 0.5
+        weights[f"conv{number}.weight"] = scale * torch.randn(after, before, 3, 3, generator=generator)
+        weights[f"conv{number}.bias"] = torch.zeros(after)
+    return weights
+
+
+@pytest.fixture(scope="module")
+def dists():
+    return Dists(random_weights())
+
+
+@pytest.fixture(scope="module")
+def published():
+    if not default_file().is_file():
+        pytest.skip(f"no weights of DISTS at {default_file()}; make them with onebreath evaluate --prepare-dists")
+    return load_dists(default_file())
+
+
+@pytest.mark.parametrize("pair", range(6))
+@pytest.mark.parametrize("convention", ["strict", "paper"])
+def test_reference_values(shared, published, pair, convention):
+    golden = np.load(shared / "golden" / "metrics.npz")
+    target, prediction, data_range = prepare(golden[f"in/pair{pair}_target"], golden[f"in/pair{pair}_pred"], convention)
+    found = published.similarity(*(np.clip(x / data_range, 0, 1) for x in (target, prediction)))
+    assert np.allclose(found, golden[f"out/{convention}_one_minus_dists_pair{pair}"], rtol=0, atol=1e-4)
+
+
+def test_equal_images_are_perfect_and_others_worse(dists):
+    images = np.random.default_rng(0).random((2, 40, 36))
+    assert dists.similarity(images, images) == pytest.approx(1, abs=1e-5)
+    noisy = np.clip(images + 0.2 * np.random.default_rng(1).standard_normal(images.shape), 0, 1)
+    assert dists.similarity(images, noisy).max() < 0.99
+
+
+def test_large_images_are_shrunk(dists):
+    small = dists.similarity(*np.random.default_rng(2).random((2, 1, 256, 257)))
+    assert small.shape == (1,)
+    ones = np.ones((1, 300, 270))
+    assert dists.similarity(ones, ones) == pytest.approx(1, abs=1e-5)
+
+
+def flax_file(folder: Path) -> Path:
+    layers = {
+        f"Conv_{i}": {"kernel": np.zeros((3, 3, a, b), np.float32), "bias": np.zeros(b, np.float32)}
+        for i, (a, b) in enumerate(CONVOLUTIONS)
+    }
+    file = folder / "vgg16.ckpt"
+    file.write_bytes(pickle.dumps({"VGG16_0": layers}))
+    return file
+
+
+def test_other_weights_are_refused_by_a_known_value(tmp_path):
+    importance = tmp_path / "weights.pt"
+    torch.save({name: torch.ones(1, sum(CHANNELS), 1, 1) for name in ("alpha", "beta")}, importance)
+    with pytest.raises(ModelError, match="not the published weights"):
+        prepare_dists(flax_file(tmp_path), importance, tmp_path / "dists.safetensors")
+    assert not (tmp_path / "dists.safetensors").exists()
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.mkdir, ("harm",)
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "vgg.ckpt"
+    file.write_bytes(pickle.dumps({"VGG16_0": Harmful()}))
+    with pytest.raises(ModelError, match="cannot be read as weights"):
+        prepare_dists(file, file, tmp_path / "dists.safetensors")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_file_without_importance_is_named(tmp_path):
+    file = tmp_path / "other.pt"
+    torch.save({"gamma": torch.ones(3)}, file)
+    with pytest.raises(ModelError, match="not the alpha and beta"):
+        prepare_dists(flax_file(tmp_path), file, tmp_path / "dists.safetensors")
+
+
+def test_wrong_files_of_weights(tmp_path):
+    from safetensors.torch import save_file
+
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_dists(tmp_path / "missing.safetensors")
+    incomplete = tmp_path / "incomplete.safetensors"
+    save_file({"alpha": torch.ones(1475)}, incomplete)
+    with pytest.raises(ModelError, match="mis-shaped"):
+        load_dists(incomplete)
+
+
+def test_where_the_file_lies(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "/somewhere/dists.safetensors")
+    assert default_file() == Path("/somewhere/dists.safetensors")
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert default_file() == Path("/cache/onebreath/dists.safetensors")
