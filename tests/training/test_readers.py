@@ -157,6 +157,20 @@ def test_ismrmrd_files_come_whitened_and_sorted(mrd):
     assert nrmse(np.abs(combined), np.abs(truth["image"][0])) < 0.15
 
 
+def test_embedded_calibration_lines_are_data_and_slices_have_names_of_their_own(tmp_path):
+    options = ScanOptions(
+        matrix=(48, 40), slices=2, phases=3, coils=4, acceleration=4, acs_mode="embedded", acs_lines=16, noise_lines=64
+    )
+    scan = simulate(options)
+    scan.write(tmp_path / "scan.h5")
+    series = list(mrd_file(tmp_path / "scan.h5"))
+    assert len({one.name for one in series}) == 2
+    acquired = scan.truth["mask"] | scan.truth["calibration_mask"]
+    for one, lines in zip(series, acquired, strict=True):
+        assert np.array_equal(np.broadcast_to(one.mask, lines.shape), lines)
+        assert np.array_equal(one.kspace.any(axis=(1, 3)), lines)
+
+
 def test_truncated_ismrmrd_files_are_refused(mrd, tmp_path):
     content = mrd[0].read_bytes()
     (tmp_path / "half.h5").write_bytes(content[: len(content) // 2])
