@@ -20,6 +20,9 @@ COMMANDS = {
     "install": ("onebreath.host.install", "link configurations and models into a Gadgetron installation"),
     "simulate": ("onebreath.simulation.command", "write a simulated scan as an ISMRMRD file"),
     "demo": ("onebreath.report.demo", "simulate a scan, reconstruct it, and leave pictures and a table"),
+    "evaluate": ("onebreath.evaluation.command", "compare methods and models on the same scans: tables and figures"),
+    "train": ("onebreath.training.command", "train a network by a recipe; an interrupted run goes on"),
+    "finetune": ("onebreath.training.finetune", "train on from a model's weights"),
     "models": ("onebreath.zoo.command", "list, show, check, import or export models"),
 }
 """Module and help text of each command; a module offers ``add_arguments(parser)`` and ``run(args) -> int``."""
