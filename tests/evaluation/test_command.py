@@ -93,7 +93,8 @@ def test_a_method_that_cannot_do_a_scan_is_listed_with_its_reason(stack, tmp_pat
     few = ["--slices", "0", "--patient", "A*", "--snr", "30", "--acceleration", "16"]
     methods = ["--methods", "zero_filled", "grappa:kernel=uniform"]
     assert evaluate(stack, tmp_path, *few, *methods) == 0
-    assert "grappa:kernel=uniform could not do 1 of 1 slices: grappa: a uniform kernel at R = 16" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "grappa:kernel=uniform could not do 1 of 1 slices: grappa: a uniform kernel at R = 16" in printed
 
 
 def test_a_simulated_raw_file_is_compared_with_its_truth(tmp_path, capsys):
