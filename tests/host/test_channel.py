@@ -154,7 +154,7 @@ def test_truncated_stream_names_the_message(cut):
     data = encoded(acquisition())
     with (
         fed(data[:cut]) as sock,
-        pytest.raises(ConnectionLost, match="ACQUISITION" if abs(cut) > 1 or cut < 0 else "next"),
+        pytest.raises(ConnectionLost, match="ACQUISITION" if abs(cut) > 1 or cut < 0 else "without CLOSE"),
     ):
         list(Channel(sock))
 
@@ -184,7 +184,7 @@ def test_absurd_lengths_are_refused_with_field_value_and_limit():
         "the number of dimensions of the data of a ReconData": struct.pack("<HQQ", 1023, 1, 33),
         "the size in bytes of the data of an ImageArray": struct.pack("<H", 1024) + shape,
         "the number of data acquisitions in a bucket": struct.pack("<H13Q", 1050, *[1 << 60] * 13),
-        r"message 999 \(id 999\) is not known": struct.pack("<H", 999),
+        "999 is not the id of any message": struct.pack("<H", 999),
     }
     for text, data in cases.items():
         with fed(data) as sock, pytest.raises(WireError, match=text) as caught:

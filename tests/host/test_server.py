@@ -246,7 +246,7 @@ def test_broken_bytes_from_a_client(host):
         one.close()
         thread.join(5)
         assert not thread.is_alive()
-    assert "is not known here" in answers[0]
+    assert "is not the id of any message" in answers[0]
     assert not isinstance(answers[0], ErrorText)
 
 

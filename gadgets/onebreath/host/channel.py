@@ -130,7 +130,9 @@ class Channel:
     def _content(self, identifier: int) -> Any:
         reader = self.readers.get(identifier)
         if reader is None:
-            raise WireError(f"{message_name(identifier)} (id {identifier}) is not known here")
+            if identifier in DATA_READERS or identifier in CONTROL_READERS:
+                raise WireError(f"{message_name(identifier)} (id {identifier}) does not belong at this place of a scan")
+            raise WireError(f"{identifier} is not the id of any message: the stream is broken or not Gadgetron's")
         try:
             return reader(self.stream)
         except UNREADABLE as error:
@@ -175,6 +177,11 @@ class Channel:
             log.warning("the error could not be reported: %s", error)
         self.close()
 
+    def give_up(self, text: str) -> None:
+        """Break the connection, as the peer left in the middle of a scan."""
+        log.error("%s", text)
+        self.stream.abort()
+
     def close(self) -> None:
         """Send CLOSE, unless the stream has ended, and let go of the socket."""
         self.stream.close()
@@ -208,11 +215,20 @@ class ClientChannel(Channel):
     def fail(self, text: str) -> None:
         """Tell the client at once, then let it finish sending."""
         log.error("%s", text)
-        try:
-            self.send(Text(f"ERROR: {text}"))
-        except ConnectionLost as error:
-            log.warning("the error could not be reported: %s", error)
+        self._tell(text)
         self.stream.end()
         self.stream.patience(FAREWELL)
         self.drain()
         self.close()
+
+    def give_up(self, text: str) -> None:
+        """Tell the client, who may still listen although its data ended too early, and close."""
+        log.info("%s", text)
+        self._tell(text)
+        self.close()
+
+    def _tell(self, text: str) -> None:
+        try:
+            self.send(Text(f"ERROR: {text}"))
+        except ConnectionLost as error:
+            log.info("the error could not be reported: %s", error)

@@ -25,6 +25,8 @@ ROOM = 1 << 18  # takes many small messages per system call, and a large one in 
 SMALL_MESSAGE = 1 << 15  # below this, joining the parts is cheaper than a gathering send
 GATHER = 512  # parts in one sendmsg call; Linux takes 1024
 
+NEXT_MESSAGE = "the next message"
+
 MESSAGE_NAMES = {
     value: name.removeprefix("GADGET_MESSAGE_").removeprefix("ISMRMRD_")
     for name, value in vars(constants).items()
@@ -139,8 +141,12 @@ class Stream:
                 # The kernel clears this flag by itself; without it an answer waits 40 ms for a delayed ACK.
                 self.socket.setsockopt(socket.IPPROTO_TCP, self._quick_ack, 1)
             received = self.socket.recvmsg_into([rest, self._room])[0]
+        except BlockingIOError as error:
+            raise ConnectionLost(f"nothing came any more while {self.reading} was read") from error
         except OSError as error:
             raise ConnectionLost(f"the connection broke while {self.reading} was read: {error}") from error
+        if received == 0 and self.reading == NEXT_MESSAGE:
+            raise ConnectionLost("the other side went away without CLOSE, which ends a scan")
         if received == 0:
             raise ConnectionLost(
                 f"the other side went away while {self.reading} was read: {len(rest)} bytes of it are missing"
@@ -154,7 +160,7 @@ class Stream:
 
     def read_identifier(self) -> int:
         """Read the id that starts every message."""
-        self.reading = "the next message"
+        self.reading = NEXT_MESSAGE
         identifier: int = self.unpack(constants.uint16)
         self.reading = message_name(identifier)
         return identifier

@@ -65,7 +65,7 @@ def serve_client(sock: socket.socket, options: HostOptions | None = None) -> Non
             log.info("scan with %s", config.name)
             run_nodes(config, client, header, options.patience, options.connect_patience)
     except ConnectionLost as error:
-        log.info("the client left: %s", error)
+        client.give_up(f"the scan ended early: {error}")
     except OnebreathError as error:
         client.fail(str(error))
     except Exception as error:

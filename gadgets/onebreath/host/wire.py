@@ -130,8 +130,7 @@ def reporting(connection: Connection, who: str) -> Iterator[None]:
         yield
         connection.drain()
     except ConnectionLost as error:
-        log.error("%s: the scan ended early: %s", who, error)
-        connection.socket.abort()
+        connection.channel.give_up(f"the scan ended early: {error}")
     except OnebreathError as error:
         connection.fail(str(error))
     except Exception as error:
