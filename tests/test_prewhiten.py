@@ -130,11 +130,16 @@ def test_the_echo_comes_to_the_centre_and_the_measured_range_is_told(
 def test_samples_to_discard_are_cut() -> None:
     header = scan_header((16, 8))
     data = point_line(24, 20.0, 320, 12)
-    data[:, :3] = 99
-    data[:, -2:] = 99
-    (made,), notes = run("prewhiten", header, [line(data, discard_pre=3, discard_post=2)])
-    assert nrmse(made.data, point_line(16, 20.0, 320, 8)) < 1e-6
-    assert notes[0]["readout_samples_cut"] == 3
+    data[:, :5] = 99
+    data[:, -3:] = 99
+    (made,), notes = run("prewhiten", header, [line(data, discard_pre=5, discard_post=3)])
+    assert nrmse(made.data[:, 1:], point_line(16, 20.0, 320, 8)[:, 1:]) < 1e-6
+    assert notes[0]["readout_samples_cut"] == 1
+
+
+def test_a_line_longer_than_the_matrix_in_the_header_is_an_error() -> None:
+    with pytest.raises(ScanError, match=r"line 0 .* has 24 samples, more than the 16 of the encoded matrix"):
+        run("prewhiten", scan_header((16, 8)), [line(np.ones((2, 24)))])
 
 
 def test_discarded_samples_within_the_matrix_are_zero_and_told() -> None:

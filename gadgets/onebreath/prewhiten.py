@@ -191,6 +191,11 @@ class _Readout:
         extent = placed = final = Extent.of(header)
         if header.flags & bit(REVERSE):
             data = data[:, ::-1]
+        if extent.measured > self.encoded:
+            raise ScanError(
+                f"{describe(header)} has {extent.measured} samples, more than the {self.encoded} of the encoded matrix "
+                "in the header. Correct the matrix (and with it the field of view), or convert the raw data again."
+            )
         # A gadget before this one may have removed the oversampling: the header of the scan does not tell.
         cropped_before = extent.samples == self.kept < self.encoded and extent.centre == self.kept // 2
         if not cropped_before:
