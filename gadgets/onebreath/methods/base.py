@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from onebreath.errors import ConfigError, MethodError
 from onebreath.mri import Array
 from onebreath.mri.coils import phase_factor, rss
-from onebreath.names import load_named
+from onebreath.names import did_you_mean, load_named
 
 if TYPE_CHECKING:
     from onebreath.mri.sampling import Sampling
@@ -139,7 +139,7 @@ class Method(ABC):
         try:
             self.parameters = self.Parameters(**parameters)
         except ValidationError as error:
-            details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            details = "; ".join(_explain(self.Parameters, problem) for problem in error.errors())
             raise ConfigError(f"method {self.name}: {details}") from error
 
     def prepare(self) -> None:
@@ -155,6 +155,13 @@ class Method(ABC):
     @abstractmethod
     def __call__(self, data: SliceData) -> Reconstruction:
         """Reconstruct one slice; raises MethodError if this method cannot do it."""
+
+
+def _explain(parameters: type[MethodParameters], problem: Any) -> str:
+    name = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return f"there is no parameter '{name}'. {did_you_mean(name, parameters.model_fields)}"
+    return f"{name}: {problem['msg']}"
 
 
 def method_class(name: str) -> type[Method]:
