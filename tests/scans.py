@@ -102,7 +102,7 @@ def recon_data(
 def coil_scan(
     frames: int = 3, coils: int = 6, y: int = 36, x: int = 32, noise: float = 0.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Make a moving disc seen by coils around it: images (frame, y, x), maps (coil, y, x), k-space (frame, coil, y, x)."""
+    """Make a moving disc seen by coils: images (frame, y, x), maps (coil, y, x), k-space (frame, coil, y, x)."""
     from onebreath.mri.fourier import fft2c
 
     rng = np.random.default_rng(seed)

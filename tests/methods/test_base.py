@@ -35,7 +35,7 @@ def test_every_registered_method_is_where_the_table_says():
 
 
 def test_wrong_parameters_are_named():
-    with pytest.raises(ConfigError, match=r"method cg_sense: there is no parameter 'iteration'. Did you mean: iterations"):
+    with pytest.raises(ConfigError, match=r"cg_sense: there is no parameter 'iteration'. Did you mean: iterations"):
         method_class("cg_sense")(iteration=3)
     with pytest.raises(ConfigError, match=r"method grappa: grappa_kSize_RO: .*must be odd"):
         method_class("grappa")(grappa_kSize_RO=4)
