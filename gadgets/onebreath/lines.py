@@ -10,6 +10,8 @@ import ismrmrd
 import numpy as np
 from numpy.typing import NDArray
 
+from onebreath.errors import ScanError
+
 NOISE = 19
 CALIBRATION = 20
 """Calibration only: not a line of the image, unless a method wants it."""
@@ -92,8 +94,18 @@ class MixedLine(ismrmrd.Acquisition):
 
     @cached_property
     def data(self) -> NDArray[np.complex64]:
-        """Samples of the mixed channels (channel out, x)."""
-        return self.matrix @ self.samples
+        """Samples of the mixed channels (channel out, x).
+
+        Raises
+        ------
+        ScanError
+            If samples are not finite: one of them spoils all channels, so that the smaller product tells.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            data = self.matrix @ self.samples
+        if not finite(data):
+            raise ScanError(bad_samples(self.samples, self._head))
+        return data
 
     def serialize_into(self, write: Any) -> None:
         """Write the mixed line, as the `gadgetron` package's own writer asks for it."""
@@ -134,4 +146,19 @@ def describe(header: Any) -> str:
     return (
         f"line {header.scan_counter} (kspace_encode_step_1 {idx.kspace_encode_step_1}, slice {idx.slice}, "
         f"phase {idx.phase}, repetition {idx.repetition})"
+    )
+
+
+def finite(samples: NDArray[np.complex64]) -> bool:
+    """Whether all samples are finite, in one pass: their inner product is so only if each is (or is beyond 1e19)."""
+    return bool(np.isfinite(np.vdot(samples, samples)))
+
+
+def bad_samples(samples: NDArray[np.complex64], header: Any) -> str:
+    """Say which samples (channel, x) of a line are not finite, for an error."""
+    bad = ~np.isfinite(samples)
+    channels = ", ".join(str(channel) for channel in np.flatnonzero(bad.any(axis=1)))
+    return (
+        f"{describe(header)} has NaN, infinite or out-of-range samples (channels {channels}). "
+        "The raw data are damaged: repeat the scan or convert it again."
     )

@@ -19,7 +19,7 @@ from onebreath.covariance_file import StoredCovariance
 from onebreath.errors import ScanError
 from onebreath.gadget import Gadget, Message
 from onebreath.header import ScanHeader
-from onebreath.lines import NOISE, REVERSE, SIDE_BITS, bit, changed, describe, header_of, mixed
+from onebreath.lines import NOISE, REVERSE, SIDE_BITS, bad_samples, bit, changed, describe, finite, header_of, mixed
 from onebreath.mri.noise import covariance, gadgetron_scale, whitening_matrix
 from onebreath.notes import note
 from onebreath.readout import Extent, ImageCrop, Line, oversampled_to, place_echo
@@ -158,13 +158,12 @@ class Prewhiten(Gadget):
                 f"The number of channels changes within the scan: {describe(header)} has {len(data)}, the lines "
                 f"before it have {self._channels}."
             )
-        # One pass over the line: an inner product is finite only if every sample is (or is beyond 1e19).
-        if not np.isfinite(np.vdot(data, data)):
-            raise ScanError(_bad_samples(data, header))
         data, extent, news = self._readout(data, header)
         fields = {"center_sample": extent.centre, "discard_pre": extent.before, "discard_post": extent.after}
         fields["flags"] = header.flags & ~bit(REVERSE)
         if self._used is None:
+            if not finite(data):
+                raise ScanError(bad_samples(data, header))
             return changed(line, data, **fields), news
         # Whitening acts along channels only, so it may follow the readout, when the line is shorter.
         return mixed(line, self._matrix(header.sample_time_us), data, **fields), news
@@ -223,12 +222,3 @@ class _Readout:
             "readout_oversampling_removed": removed,
             "readout_kinds": len(self.forms),
         }
-
-
-def _bad_samples(data: NDArray[Any], header: Any) -> str:
-    bad = ~np.isfinite(data)
-    channels = ", ".join(str(channel) for channel in np.flatnonzero(bad.any(axis=1)))
-    return (
-        f"{describe(header)} has {int(bad.sum())} NaN, infinite or out-of-range samples (channels {channels}). "
-        "The raw data are damaged: repeat the scan or convert it again."
-    )

@@ -16,6 +16,11 @@ def watched(gadget: Gadget, messages: Iterable[Message]) -> Iterator[Message]:
 
     Arrays of ReconData and ImageArray messages become ``<gadget>_<number>_<part>.npy`` in Gadgetron's axis order.
     """
+    chosen = gadget.properties
+    return _watched(gadget, messages) if chosen.verbose or chosen.debug_folder else iter(messages)
+
+
+def _watched(gadget: Gadget, messages: Iterable[Message]) -> Iterator[Message]:
     folder = Path(gadget.properties.debug_folder) if gadget.properties.debug_folder else None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
