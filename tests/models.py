@@ -6,17 +6,21 @@ from typing import Any
 import torch
 
 from onebreath import zoo
-from onebreath.zoo.architectures import build
+from onebreath.zoo.architectures import ARCHITECTURES, build
+
+TINY: dict[str, dict[str, Any]] = {name: {"channels": 4, "cascades": 2} for name in ARCHITECTURES}
+"""Arguments of every architecture that make it small, for series of 3 frames and 2 coils."""
 
 
 def details(name: str, **changes: Any) -> dict[str, Any]:
     """Fields of a card, but for its weights."""
+    architecture = name.split(".")[0]
     return {
         "name": name,
         "version": "0",
         "summary": "random weights",
-        "architecture": name.split(".")[0],
-        "arguments": {"channels": 4, "cascades": 2},
+        "architecture": architecture,
+        "arguments": TINY.get(architecture, {}),
         "training": {"data": "none"},
         "licence": "MIT",
         "intended_use": "tests",

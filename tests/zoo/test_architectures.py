@@ -3,13 +3,14 @@
 import pytest
 
 from onebreath.errors import ModelError
-from onebreath.networks.unrolled import UnrolledNetwork
+from onebreath.networks.series_network import SeriesNetwork
 from onebreath.zoo.architectures import ARCHITECTURES, build
+from tests.models import TINY
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_architecture_can_be_built(name):
-    assert isinstance(build(name, {"channels": 4, "cascades": 1}), UnrolledNetwork)
+    assert isinstance(build(name, TINY[name]), SeriesNetwork)
 
 
 def test_a_list_stands_for_a_tuple():

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from onebreath.networks.pieces import InPieces
+from onebreath.networks.unrolled import UnrolledNetwork
 from onebreath.zoo.architectures import build
 
 GIB = 2**30
@@ -106,7 +107,7 @@ class Meter(TorchDispatchMode):
 def needed_bytes(architecture: str, arguments: Mapping[str, Any], size: Size, way: Way) -> int:
     """Estimate the memory that a network needs for a series, its input included.
 
-    The convolutions are counted by running the network without numbers; data consistency by its number of copies.
+    The learned parts are counted by running the network without numbers; data consistency by its number of copies.
 
     Parameters
     ----------
@@ -118,28 +119,25 @@ def needed_bytes(architecture: str, arguments: Mapping[str, Any], size: Size, wa
         How the network runs.
     """
     spelled = json.dumps(dict(arguments), sort_keys=True)
-    convolutions, weights = _counted(architecture, spelled, (size.frames, size.y, size.x), way)
+    learned, weights = _counted(architecture, spelled, size, way)
     coil_series = 8 * size.frames * size.coils * size.y * size.x
-    peak = max(convolutions, _TEMPORARY_COIL_SERIES * coil_series)
+    peak = max(learned, _TEMPORARY_COIL_SERIES * coil_series)
     return int(_RESERVE * (weights + _RESIDENT_COIL_SERIES * coil_series + peak))
 
 
 @lru_cache(maxsize=64)
-def _counted(architecture: str, arguments: str, image: tuple[int, int, int], way: Way) -> tuple[int, int]:
-    """Peak of the bytes inside the cascades, and the bytes of the weights."""
+def _counted(architecture: str, arguments: str, size: Size, way: Way) -> tuple[int, int]:
+    """Peak of the bytes inside the learned parts, and the bytes of the weights."""
     with torch.device("meta"):
         network = build(architecture, json.loads(arguments))
     weights = sum(parameter.numel() * 4 for parameter in network.parameters())
     network = network.to(way.dtype).requires_grad_(False)
     with torch.inference_mode(), Meter() as meter:
         if way.tiles > 1:
+            assert isinstance(network, UnrolledNetwork)
             store = meter.elsewhere if way.features_elsewhere else partial(torch.empty, device="meta")
             network = InPieces(network, way.tiles, way.halo, lambda sizes, dtype: store(sizes, dtype=dtype))
-        series = torch.empty(1, *image, dtype=torch.complex64, device="meta")
-        history: list[Any] = []
-        for index in range(len(network.consistency)):
-            series, features = network.refine(index, series, network.recall(index, history))
-            history = network.remember(history, features)
+        network.rehearse(size.frames, size.coils, size.y, size.x)
     return meter.peak, weights
 
 

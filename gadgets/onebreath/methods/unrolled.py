@@ -20,6 +20,7 @@ from onebreath.errors import MethodError
 from onebreath.methods.base import Fact, Method, MethodParameters, Reconstruction, SliceData, check_finite
 from onebreath.methods.device import back
 from onebreath.mri.fourier import ifft2c
+from onebreath.zoo.architectures import network_class
 from onebreath.zoo.domain import Scan
 from onebreath.zoo.store import read_weights_file
 
@@ -163,17 +164,33 @@ class Unrolled(Method):
 
         limit = None if p.memory_limit_gb is None else int(p.memory_limit_gb * memory.GIB)
         devices = [(name, memory.free_bytes(name, limit)) for name in devices_to_try(p.device)]
-        counts = [p.tiles] if p.tiles else memory.tile_counts(size.x)
+        counts = self._tile_counts(size.x)
         return memory.plans(devices, counts, needs, passed_over)
+
+    def _tile_counts(self, width: int) -> list[int]:
+        """The numbers of tiles to try."""
+        from onebreath.methods.memory import tile_counts
+
+        wanted = self.parameters.tiles
+        if network_class(self.card.architecture).runs_in_pieces:
+            return [wanted] if wanted else tile_counts(width)
+        if wanted > 1:
+            name = self.card.architecture
+            raise MethodError(f"tiles is {wanted}, but {name} runs on whole images only; leave the property out")
+        return [1]
 
     def _run(self, data: SliceData, plan: Plan) -> tuple[torch.Tensor, dict[str, Fact], float]:
         """Reconstruct as planned: images (frame, y, x), how they came about, and how much tiles differ at seams."""
         import torch
 
         from onebreath.networks.pieces import InPieces
+        from onebreath.networks.unrolled import UnrolledNetwork
 
         loaded = zoo.load(self.card.name, plan.device, self.parameters.precision)
-        pieces = InPieces(loaded.network, plan.tiles, self.parameters.tile_halo) if plan.tiles > 1 else None
+        pieces = None
+        if plan.tiles > 1:
+            assert isinstance(loaded.network, UnrolledNetwork)
+            pieces = InPieces(loaded.network, plan.tiles, self.parameters.tile_halo)
         with torch.inference_mode(), _true_float32(loaded.compute_dtype):
             kspace, mask, maps = (to_tensor(x, plan.device) for x in (data.kspace, data.mask, data.maps))
             scale = max_zero_filled_coil_images(kspace, mask)
@@ -186,6 +203,7 @@ class Unrolled(Method):
             "scale": scale,
             "memory_needed_gb": round(plan.needed / 2**30, 3),
             "pieces": "whole image",
+            **loaded.network.facts(data.kspace.shape[0]),
         }
         if pieces is None:
             return images, facts, 0.0

@@ -8,19 +8,16 @@ from torch import Tensor, nn
 from onebreath.errors import ModelError
 from onebreath.networks.checkpointing import run_step
 from onebreath.networks.data_consistency import DataConsistency, Kind, SampledSeries
-from onebreath.networks.precision import Precision, compute_dtype
 from onebreath.networks.refinement import Refinement
+from onebreath.networks.series_network import SeriesNetwork
 
 Features = tuple[Tensor, ...]
 
 
-class UnrolledNetwork(nn.Module):
+class UnrolledNetwork(SeriesNetwork):
     """A network of `cascades` refinements, each followed by data consistency.
 
-    ``forward(kspace, mask, maps) -> image`` with complex ``kspace (batch, frame, coil, y, x)``, zero where not sampled,
-    ``mask (batch, frame, 1, y, x)`` or broadcastable, ``maps (batch, 1 or frame, coil, y, x)`` with unit sum of squares
-    over coils, and ``image (batch, frame, y, x)`` of the type of the k-space. The convolutions run in the type of the
-    weights. Any number of frames, any matrix size.
+    The convolutions run in the type of the weights. Any number of frames, any matrix size.
 
     A subclass fills `blocks`: one `Refinement` per cascade, or fewer that take turns.
 
@@ -37,6 +34,7 @@ class UnrolledNetwork(nn.Module):
         How many earlier cascades' features a cascade may see.
     """
 
+    runs_in_pieces = True
     blocks: nn.ModuleList
 
     def __init__(
@@ -52,7 +50,6 @@ class UnrolledNetwork(nn.Module):
             raise ModelError(f"cascades is {cascades}, expected at least 1")
         self.checkpointing, self.remembered = checkpointing, remembered
         self.consistency = nn.ModuleList(DataConsistency(data_consistency, noise_level) for _ in range(cascades))
-        self._compute_dtype = torch.float32
 
     def refine(self, index: int, image: Tensor, features: Features | None) -> tuple[Tensor, Features]:
         """Refine the image of cascade `index`; return it with the features that later cascades may see.
@@ -85,32 +82,16 @@ class UnrolledNetwork(nn.Module):
         """Return the history with another cascade's features, without what no later cascade sees."""
         return [*history, features][-self.remembered :] if self.remembered else []
 
-    def use_precision(self, precision: Precision) -> torch.dtype:
-        """Choose the format of the convolutions outside Fourier transforms and data consistency, for inference.
-
-        Returns
-        -------
-        torch.dtype
-            What was chosen on the device where the weights are (see `compute_dtype`).
-        """
-        self._compute_dtype = compute_dtype(precision, next(self.parameters()).device)
-        return self._compute_dtype
+    def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
+        """Run the refinements alone."""
+        image = torch.empty(1, frames, y, x, dtype=torch.complex64, device=next(self.parameters()).device)
+        history: list[Features] = []
+        for index in range(len(self.consistency)):
+            image, features = self.refine(index, image, self.recall(index, history))
+            history = self.remember(history, features)
 
     def forward(self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None) -> Tensor:
-        """Reconstruct: the image after the last cascade.
-
-        Parameters
-        ----------
-        kspace, mask, maps
-            See the class.
-        noise_std
-            Only for a network with noise-aware data consistency: see `DataConsistency.forward`.
-
-        Raises
-        ------
-        MethodError
-            If an input cannot be used; names the argument and both values.
-        """
+        """Reconstruct: the image after the last cascade."""
         *_, image = self.cascades(kspace, mask, maps, noise_std)
         return image
 
@@ -127,7 +108,7 @@ class UnrolledNetwork(nn.Module):
         image = series.zero_filled()
         history: list[Features] = []
         for index, consistency in enumerate(self.consistency):
-            with torch.autocast(kspace.device.type, self._compute_dtype, enabled=self._compute_dtype == torch.bfloat16):
+            with self.reduced_precision(kspace.device):
                 recalled = self.recall(index, history)
                 image, features = run_step(self.refine, index, image, recalled, checkpointing=self.checkpointing)
             image = consistency(image, series, noise_std)

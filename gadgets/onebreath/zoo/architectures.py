@@ -12,7 +12,7 @@ from onebreath.errors import ConfigError, ModelError
 from onebreath.names import did_you_mean, load_named
 
 if TYPE_CHECKING:
-    from onebreath.networks.unrolled import UnrolledNetwork
+    from onebreath.networks.series_network import SeriesNetwork
 
 ARCHITECTURES: dict[str, str] = {
     "crunet_mr": "onebreath.networks.crunet_mr:CRUNetMR",
@@ -22,7 +22,22 @@ ARCHITECTURES: dict[str, str] = {
 """Networks by the name that a card uses; imported only when a model needs them."""
 
 
-def build(architecture: str, arguments: Mapping[str, Any]) -> UnrolledNetwork:
+def network_class(architecture: str) -> type[SeriesNetwork]:
+    """Return the class of a network, importing its module only now.
+
+    Raises
+    ------
+    ModelError
+        If there is no such network; the text lists the nearest ones.
+    """
+    try:
+        found: type[SeriesNetwork] = load_named(ARCHITECTURES, architecture, "architecture")
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
+    return found
+
+
+def build(architecture: str, arguments: Mapping[str, Any]) -> SeriesNetwork:
     """Build a network with new weights.
 
     Parameters
@@ -37,12 +52,8 @@ def build(architecture: str, arguments: Mapping[str, Any]) -> UnrolledNetwork:
     ModelError
         If there is no such network, or an argument is unknown or does not fit its type.
     """
-    try:
-        network = load_named(ARCHITECTURES, architecture, "architecture")
-    except ConfigError as error:
-        raise ModelError(str(error)) from error
-    built: UnrolledNetwork = network(**_checked(network, architecture, arguments))
-    return built
+    network = network_class(architecture)
+    return network(**_checked(network, architecture, arguments))
 
 
 def _checked(network: type, architecture: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from onebreath.networks.precision import Precision
-    from onebreath.networks.unrolled import UnrolledNetwork
+    from onebreath.networks.series_network import SeriesNetwork
 
 _loaded: dict[tuple[str, str, str, str], LoadedModel] = {}
 _lock = threading.Lock()
@@ -30,7 +30,7 @@ _lock = threading.Lock()
 class LoadedModel:
     """A network ready to run, with its card and folder. It is shared: never change it."""
 
-    network: UnrolledNetwork
+    network: SeriesNetwork
     card: Card
     folder: Path
     compute_dtype: torch.dtype
@@ -63,7 +63,7 @@ def load(name: str, device: str = "cpu", precision: Precision = "float32") -> Lo
         return _loaded[key]
 
 
-def read_network(folder: Path, card: Card) -> UnrolledNetwork:
+def read_network(folder: Path, card: Card) -> SeriesNetwork:
     """Read the network of a model to the CPU, in float32, for inference.
 
     Raises
@@ -130,9 +130,7 @@ def decode(content: bytes, where: str) -> dict[str, Tensor]:
         raise ModelError(f"{where} is no safetensors file: {error}") from error
 
 
-def assemble(
-    architecture: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor], name: str
-) -> UnrolledNetwork:
+def assemble(architecture: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> SeriesNetwork:
     """Build a network and give it weights, every one of them and nothing else.
 
     Parameters
