@@ -49,6 +49,8 @@ def test_every_field_is_documented():
         ({"weights": {**WEIGHTS, "file": "../w.safetensors"}}, "field 'weights.file': value '../w.safetensors'"),
         ({"weights": {**WEIGHTS, "file": "weights.pth"}}, "safetensors file in the model's own folder"),
         ({"conventions": {"fourier": "corner"}}, "field 'conventions.fourier': value 'corner'"),
+        ({"former_names": ["../evil.x"]}, "field 'former_names.0': value '../evil.x'"),
+        ({"score_limit": -1}, "field 'score_limit': value -1"),
         ({"architecture": "crnn_mri"}, "name is crunet_mr.tiny, but the architecture is crnn_mri"),
     ],
 )

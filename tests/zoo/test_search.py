@@ -39,3 +39,18 @@ def test_a_name_with_a_path_is_never_looked_for(root):
     save_model(root / "inner")
     with pytest.raises(ModelError, match="is not of the form"):
         find("inner/crunet_mr.tiny")
+
+
+def test_a_former_name_finds_the_model_with_a_warning(root, caplog):
+    folder = save_model(root, "crunet_mr.new", former_names=["crunet_mr.old"])
+    assert find("crunet_mr.old") == folder
+    assert "model 'crunet_mr.old' is now called 'crunet_mr.new'" in caplog.text
+    caplog.clear()
+    assert find("crunet_mr.new") == folder
+    assert not caplog.text
+
+
+def test_a_damaged_card_hides_no_other_model(root):
+    folder = save_model(root, "crunet_mr.new", former_names=["crunet_mr.old"])
+    (save_model(root, "crnn_mri.broken") / "card.yaml").write_text("{")
+    assert find("crunet_mr.old") == folder

@@ -16,6 +16,8 @@ CARD_FILE = "card.yaml"
 WEIGHTS_FILE = "weights.safetensors"
 
 _NAME = re.compile(r"([a-z0-9][a-z0-9_]*)\.([a-z0-9][a-z0-9_-]*)")
+DEFAULT_SCORE_LIMIT = 0.2
+"""For cards that state none; docs/protocols.md tells how it was chosen."""
 _LARGEST_CARD = 1_000_000
 """Bytes; a longer card.yaml is not a card, and parsing it would cost memory."""
 
@@ -36,10 +38,20 @@ def check_name(name: str) -> str:
     return name
 
 
+def _valid_name(name: str) -> str:
+    try:
+        return check_name(name)
+    except ModelError as error:
+        raise ValueError(str(error)) from error
+
+
 def _plain_file(file: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors", file):
         raise ValueError("expected the name of a .safetensors file in the model's own folder; no other format is read")
     return file
+
+
+ModelName = Annotated[str, AfterValidator(_valid_name)]
 
 
 class _Part(BaseModel):
@@ -91,7 +103,10 @@ class Measurement(_Part):
 class Card(_Part):
     """The content of ``card.yaml``."""
 
-    name: Annotated[str, AfterValidator(check_name)] = Field(description="architecture.tag, also the folder's name")
+    name: ModelName = Field(description="architecture.tag, also the folder's name")
+    former_names: tuple[ModelName, ...] = Field(
+        default=(), description="names that this model had before; they still find it, with a warning"
+    )
     version: str = Field(description="version of these weights")
     summary: str = Field(description="one line for lists")
     architecture: str = Field(description="name of the network, see onebreath.zoo.architectures")
@@ -99,6 +114,12 @@ class Card(_Part):
     weights: Weights = Field(description="file and hash")
     conventions: Conventions = Field(default=Conventions(), description="how data must be given to the network")
     domain: Domain = Field(default=Domain(), description="the scans the model may be used on")
+    score_limit: float = Field(
+        default=DEFAULT_SCORE_LIMIT,
+        gt=0,
+        description="largest out-of-domain score (the error relative to the image that lines kept back tell) at which "
+        "images of this model are trusted",
+    )
     training: Training = Field(description="where the weights come from")
     measured: tuple[Measurement, ...] = Field(default=(), description="numbers on data that were not trained on")
     licence: str = Field(description="licence of the weights")

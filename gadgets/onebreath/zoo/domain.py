@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Annotated, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -17,12 +17,23 @@ def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 """Lowest and highest allowed value, both included."""
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
+MaskFamily = Literal["full", "uniform", "uniform_acs", "kt_uniform", "irregular", "irregular_acs"]
+"""Sampling families as `onebreath.mri.sampling` names them; a misspelt one in a card would refuse every scan."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What is known of a scan, to be compared with a domain; None: not known. Units as in `Domain`."""
+    """What is known of a scan, to be compared with a domain or a rule; None: not known. Units as in `Domain`.
 
+    Attributes
+    ----------
+    protocol, vendor, sequence
+        What the header calls them.
+    """
+
+    protocol: str | None = None
+    vendor: str | None = None
+    sequence: str | None = None
     acceleration: float | None = None
     mask_family: str | None = None
     acs_lines: int | None = None
@@ -48,10 +59,13 @@ class Domain(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    subject: ClassVar[str] = "the model"
+    """Who has these limits, for the texts."""
+
     acceleration: Range | None = Field(
         default=None, description="distance of neighbouring lines outside the calibration block"
     )
-    mask_family: Names | None = Field(
+    mask_family: Annotated[tuple[MaskFamily, ...], Field(min_length=1)] | None = Field(
         default=None, description="sampling families, as `onebreath.mri.sampling` names them"
     )
     acs_lines: Range | None = Field(
@@ -75,15 +89,28 @@ class Domain(BaseModel):
             What is known of it.
         """
         outside, unknown = [], []
-        for field in fields(scan):
-            limit, value = getattr(self, field.name), getattr(scan, field.name)
+        for name in type(self).model_fields:
+            limit, value = getattr(self, name), getattr(scan, name)
             if limit is None:
                 continue
             if value is None:
-                unknown.append(field.name)
-            elif isinstance(value, str):
-                if value not in limit:
-                    outside.append(f"{field.name} is {value}, the model is for {', '.join(limit)}")
-            elif not limit[0] <= value <= limit[1]:
-                outside.append(f"{field.name} is {value:g}, the model is for {limit[0]:g} to {limit[1]:g}")
+                unknown.append(name)
+            elif not self.allows(name, value):
+                outside.append(f"{name} is {_said(value)}, {self.subject} is for {spell(limit)}")
         return Verdict(tuple(outside), tuple(unknown))
+
+    def allows(self, name: str, value: str | float) -> bool:
+        """Whether one property of a scan lies within its limit."""
+        limit = getattr(self, name)
+        return value in limit if isinstance(value, str) else bool(limit[0] <= value <= limit[1])
+
+
+def spell(limit: tuple[float, float] | tuple[str, ...]) -> str:
+    """Spell a limit: a range, or a list of names."""
+    if isinstance(limit[0], str):
+        return ", ".join(str(name) for name in limit)
+    return f"{limit[0]:g} to {float(limit[1]):g}"
+
+
+def _said(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 import os
 import sys
 from pathlib import Path
 
 from onebreath.errors import ModelError
 from onebreath.names import did_you_mean
-from onebreath.zoo.card import CARD_FILE, check_name
+from onebreath.zoo.card import CARD_FILE, check_name, read_card
+
+log = logging.getLogger("onebreath.zoo")
 
 VARIABLE = "ONEBREATH_MODELS"
 _INSTALLED = Path("share", "gadgetron", "onebreath", "models")
@@ -36,13 +39,13 @@ def models(pattern: str = "*") -> dict[str, Path]:
     found: dict[str, Path] = {}
     for root in search_path():
         for card in sorted(root.glob(f"*/{CARD_FILE}")):
-            if fnmatch.fnmatch(card.parent.name, pattern):
+            if fnmatch.fnmatchcase(card.parent.name, pattern):
                 found.setdefault(card.parent.name, card.parent)
     return dict(sorted(found.items()))
 
 
 def find(name: str) -> Path:
-    """Find the folder of a model.
+    """Find the folder of a model; a former name finds it too, with a warning.
 
     Raises
     ------
@@ -53,9 +56,22 @@ def find(name: str) -> Path:
     found = models()
     if name in found:
         return found[name]
+    for present, folder in found.items():
+        if name in _former_names(folder):
+            log.warning("model '%s' is now called '%s'; use the new name", name, present)
+            return folder
     there = did_you_mean(name, found) if found else "There are no models yet."
     places = ", ".join(str(path) for path in search_path())
     raise ModelError(
         f"there is no model '{name}'. {there} Looked in: {places}. Put the model's folder there, name its place in "
         f"{VARIABLE}, or import weights with: onebreath models import --from crunet_mr FILE --name {name}"
     )
+
+
+def _former_names(folder: Path) -> tuple[str, ...]:
+    """Former names of a model; a card that cannot be read hides none of the other models."""
+    try:
+        return read_card(folder).former_names
+    except ModelError as error:
+        log.warning("%s", error)
+        return ()
