@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ismrmrd
@@ -11,46 +11,14 @@ import numpy as np
 from gadgetron.types.recon_data import ReconBuffer, SamplingDescription
 from numpy.typing import NDArray
 
+from onebreath.collected import Lines
 from onebreath.errors import ScanError
 from onebreath.header import ScanHeader
-from onebreath.lines import describe, header_table
 from onebreath.placement import Placement
 from onebreath.readout import Extent, oversampled_to, place_echo
 
 NOTHING = ismrmrd.AcquisitionHeader(version=1, available_channels=1, active_channels=1)
 """Header of a place where no line was acquired, as Gadgetron makes it: it counts no samples."""
-
-
-@dataclass
-class Lines:
-    """Lines of one slice as they came: headers, and samples (coil, x)."""
-
-    headers: list[Any] = field(default_factory=list)
-    samples: list[NDArray[np.complex64]] = field(default_factory=list)
-
-    def add(self, header: Any, samples: NDArray[np.complex64]) -> None:
-        """Add a line.
-
-        Raises
-        ------
-        ScanError
-            If its number of channels is not that of the lines before.
-        """
-        if self.samples and len(samples) != len(self.samples[0]):
-            raise ScanError(
-                f"The number of channels changes within the scan: {describe(header)} has {len(samples)}, the lines "
-                f"before it have {len(self.samples[0])}."
-            )
-        self.headers.append(header)
-        self.samples.append(samples)
-
-    def table(self) -> NDArray[np.void]:
-        """Return the headers as a structured array (line,)."""
-        return header_table(self.headers)
-
-    def take(self, chosen: NDArray[np.intp]) -> Lines:
-        """Return some of the lines, in this order."""
-        return Lines([self.headers[i] for i in chosen], [self.samples[i] for i in chosen])
 
 
 @dataclass(frozen=True)
@@ -73,7 +41,7 @@ class Matrix:
         """Find the readout's length: without oversampling, unless a line is longer than that."""
         encoded = header.encoded_matrix.x
         kept = oversampled_to(encoded, header.encoded_fov.x, header.recon_fov.x)
-        longest = max(samples.shape[1] for samples in lines.samples)
+        longest = lines.longest()
         return cls(header, kept if longest <= kept else max(encoded, longest))
 
     @property
@@ -95,36 +63,42 @@ class Matrix:
         limits
             First and last acquired row.
         """
-        coils = len(lines.samples[0])
-        kspace = np.zeros((1, sets, frames, coils, 1, self.rows, self.samples), np.complex64)
         headers = np.empty((self.rows, 1, frames, sets, 1), dtype=object)
         headers.fill(NOTHING)  # numpy.full would take the structure for an array
-        before = after = 0
-        for frame, s, row, line, weight in zip(
-            placed.frame.tolist(),
-            placed.s.tolist(),
-            placed.row.tolist(),
-            placed.line.tolist(),
-            placed.weight.tolist(),
-            strict=True,
-        ):
-            samples, extent = self._fitted(lines.samples[line], lines.headers[line])
-            target = kspace[0, s, frame, :, 0, row]
-            if headers[row, 0, frame, s, 0] is NOTHING:
-                np.multiply(samples, np.float32(weight), out=target)
-            else:
-                target += np.float32(weight) * samples
+        for frame, s, row, line in _entries(placed):
             headers[row, 0, frame, s, 0] = lines.headers[line]
-            before, after = max(before, extent.before), max(after, extent.after)
+        extents = [self._placed_extent(lines.headers[line]) for line in np.unique(placed.line).tolist()]
+        kspace = lines.as_placed(placed, frames, (lines.coils, self.rows, self.samples))
+        kspace = self._laid_out(lines, placed, frames, sets) if kspace is None else kspace[None]
+        before, after = (max(getattr(extent, side) for extent in extents) for side in ("before", "after"))
         sampling = self._sampling((before, self.samples - 1 - after), limits)
-        return ReconBuffer(kspace.transpose(6, 5, 4, 3, 2, 1, 0), None, None, headers, sampling)
+        return ReconBuffer(kspace[None, :, :, :, None].transpose(6, 5, 4, 3, 2, 1, 0), None, None, headers, sampling)
 
-    def _fitted(self, samples: NDArray[np.complex64], header: Any) -> tuple[NDArray[np.complex64], Extent]:
+    def _laid_out(self, lines: Lines, placed: Placement, frames: int, sets: int) -> NDArray[np.complex64]:
+        """Add the weighted lines up in k-space (set, frame, coil, y, x)."""
+        kspace = np.zeros((sets, frames, lines.coils, self.rows, self.samples), np.complex64)
+        filled = np.zeros((sets, frames, self.rows), bool)
+        for (frame, s, row, line), weight in zip(_entries(placed), placed.weight.tolist(), strict=True):
+            samples = self._fitted(lines.samples(line), lines.headers[line])
+            target = kspace[s, frame, :, row]
+            if filled[s, frame, row]:
+                target += np.float32(weight) * samples
+            else:
+                np.multiply(samples, np.float32(weight), out=target)
+            filled[s, frame, row] = True
+        return kspace
+
+    def _fits(self, extent: Extent) -> bool:
+        return extent.samples == self.samples and extent.centre == self.samples // 2
+
+    def _placed_extent(self, header: Any) -> Extent:
+        extent = Extent.of(header)
+        return extent if self._fits(extent) else extent.placed(self.samples)
+
+    def _fitted(self, samples: NDArray[np.complex64], header: Any) -> NDArray[np.complex64]:
         """Bring a line to the readout's length, if `prewhiten` did not."""
         extent = Extent.of(header)
-        if extent.samples == self.samples and extent.centre == self.samples // 2:
-            return samples, extent
-        return place_echo(samples, extent, self.samples), extent.placed(self.samples)
+        return samples if self._fits(extent) else place_echo(samples, extent, self.samples)
 
     def _sampling(self, readout: tuple[int, int], limits: tuple[int, int]) -> SamplingDescription:
         header = self.header
@@ -141,6 +115,11 @@ class Matrix:
             limit = sampling.sampling_limits[axis]
             limit.min, limit.center, limit.max = first, centre, last
         return sampling
+
+
+def _entries(placed: Placement) -> Iterator[tuple[int, int, int, int]]:
+    """Give frame, set, row and line of each entry."""
+    return zip(placed.frame.tolist(), placed.s.tolist(), placed.row.tolist(), placed.line.tolist(), strict=True)
 
 
 def number_phases(buffer: ReconBuffer) -> None:

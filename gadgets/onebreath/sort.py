@@ -17,11 +17,12 @@ from gadgetron.types.recon_data import ReconBit
 from pydantic import Field
 
 from onebreath import gadget
-from onebreath.assemble import Lines, Matrix, about_centre, centre_of, line_limits, number_phases, rows_of, runs
+from onebreath.assemble import Matrix, about_centre, centre_of, line_limits, number_phases, rows_of, runs
+from onebreath.collected import Lines
 from onebreath.errors import ScanError
 from onebreath.frames import FrameChoice, place_frames
 from onebreath.gadget import Gadget, Message
-from onebreath.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of, side_line
+from onebreath.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of, header_table, side_line
 from onebreath.notes import note
 
 Dimension = Literal["auto", "none", "phase", "repetition", "average", "contrast", "set", "segment"]
@@ -113,7 +114,10 @@ class Sort(Gadget):
             )
         number = header.idx.slice
         yield from self._send_earlier(number, header)
-        self._slices.setdefault(number, Lines()).add(header, line.data)
+        if number not in self._slices:
+            rows = int(self.header.encoded_matrix.y)
+            self._slices[number] = Lines(rows, rows // 2 - centre_of(self.header, header_table([header]))[0])
+        self._slices[number].add(header, line.data)
 
     def _send_earlier(self, number: int, header: Any) -> Iterator[Message]:
         """Send what the trigger counter has left behind."""

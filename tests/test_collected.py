@@ -1,0 +1,82 @@
+"""Lines laid down where they belong: the k-space is handed on without a copy, and nothing else changes."""
+
+import numpy as np
+import pytest
+
+from onebreath.buffers import kspace_of
+from onebreath.collected import GROWTH, Lines
+from onebreath.errors import ScanError
+from onebreath.placement import Placement
+from tests.raw import COILS, ROWS, SAMPLES, content, line, marked, sorted_by, value
+
+SHAPE = (COILS, ROWS, SAMPLES)
+
+
+def collected(frames: int = 2, skip: int = -1) -> Lines:
+    lines = Lines(ROWS, shift=0)
+    for frame in range(frames):
+        for row in range(ROWS):
+            one = marked(row, phase=frame)
+            if row != skip:
+                lines.add(one._head, one.data)
+    return lines
+
+
+def places(frames: int, weight: float = 1.0) -> Placement:
+    frame, row = (axis.reshape(-1) for axis in np.indices((frames, ROWS)))
+    return Placement(frame, np.zeros_like(frame), row, np.arange(frame.size), np.full(frame.size, weight))
+
+
+@pytest.mark.parametrize("frames", [1, GROWTH, 2 * GROWTH + 1])
+def test_the_store_is_the_kspace(frames: int) -> None:
+    lines = collected(frames)
+    kspace = lines.as_placed(places(frames), frames, SHAPE)
+    assert kspace is not None
+    assert np.shares_memory(kspace, lines.samples(0))
+    assert [lines.samples(number)[0, SAMPLES // 2] for number in range(len(lines))] == [
+        kspace[frame, 0, row, SAMPLES // 2] for frame in range(frames) for row in range(ROWS)
+    ]
+
+
+def test_any_other_placement_needs_a_copy() -> None:
+    lines = collected()
+    assert lines.as_placed(places(2, weight=0.5), 2, SHAPE) is None
+    assert lines.as_placed(places(2), 3, SHAPE) is None
+    assert lines.as_placed(places(2), 2, (COILS, ROWS, SAMPLES + 2)) is None
+    swapped = places(2)
+    assert lines.as_placed(swapped.select(swapped.frame == 0), 2, SHAPE) is None
+    swapped.frame[:] = swapped.frame[::-1].copy()
+    assert lines.as_placed(swapped, 2, SHAPE) is None
+
+
+def test_a_second_line_at_one_place_and_a_longer_one_are_kept_beside() -> None:
+    lines = collected(1)
+    again, longer = marked(3), line(np.ones((COILS, SAMPLES + 4)), 4)
+    for one in (again, longer):
+        lines.add(one._head, 2 * one.data)
+    assert np.array_equal(lines.samples(ROWS), 2 * again.data)
+    assert np.array_equal(lines.samples(3), again.data)
+    assert lines.longest() == SAMPLES + 4
+    chosen = lines.take([3, ROWS])
+    assert len(chosen) == 2
+    assert np.array_equal(chosen.samples(1), lines.samples(ROWS))
+
+
+def test_frames_that_come_in_another_order_are_sorted() -> None:
+    came = [marked(row, phase=phase) for row in range(ROWS) for phase in (1, 0)]
+    (made,), _ = sorted_by(came)
+    assert content(made)[0, 3] == value(row=3, phase=0)
+    assert content(made)[1, 3] == value(row=3, phase=1)
+
+
+def test_missing_lines_stay_zero() -> None:
+    came = [marked(row, phase=phase) for phase in range(2) for row in range(0, ROWS, 2)]
+    (made,), _ = sorted_by(came)
+    assert not kspace_of(made.bits[0].data)[:, :, 1::2].any()
+
+
+def test_a_change_of_channels_is_named() -> None:
+    lines = collected(1)
+    other = line(np.ones((COILS + 1, SAMPLES)), 0)
+    with pytest.raises(ScanError, match=f"has {COILS + 1}, the lines before it have {COILS}"):
+        lines.add(other._head, other.data)
