@@ -7,6 +7,10 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
+os.environ["ONEBREATH_STORAGE"] = (
+    "off"  # tests of one scan must not find another's noise; tests of storage set their own
+)
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.errors import ConfigError, ScanError
+from onebreath.storage.base import StorageError
+from onebreath.storage.blob import pack, unpack
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,41 @@ class StoredCovariance:
                 f"The noise covariance {path} holds a matrix of shape {matrix.shape} and {len(labels)} labels; "
                 "it must be square, with one label per channel or none."
             )
+        return cls(matrix, dwell, labels, samples, source)
+
+    def to_blob(self, bandwidth: float) -> bytes:
+        """Pack as Gadgetron's NoiseAdjustGadget does; `bandwidth` is the receiver's relative noise bandwidth."""
+        facts = {
+            "channels": len(self.matrix),
+            "sampleCount": self.samples,
+            "labels": list(self.labels),
+            "noiseDwellTimeUs": self.dwell_us,
+            "receiverNoiseBandwidth": bandwidth,
+        }
+        return pack(self.matrix, facts)
+
+    @classmethod
+    def from_blob(cls, content: bytes, source: str) -> StoredCovariance:
+        """Read what `to_blob`, or Gadgetron, packed; `source` says where it came from.
+
+        Raises
+        ------
+        StorageError
+            If it is no covariance.
+        """
+        matrix, facts = unpack(content)
+        try:
+            labels = tuple(str(label) for label in facts["labels"])
+            dwell, samples = float(facts["noiseDwellTimeUs"]), int(facts["sampleCount"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StorageError(f"the stored noise covariance lacks a fact: {error}") from error
+        if matrix.ndim != 2 or not 0 < len(matrix) == matrix.shape[1] or len(labels) not in (0, len(matrix)):
+            raise StorageError(
+                f"the stored noise covariance has the shape {matrix.shape} and {len(labels)} labels; it must be "
+                "square, with one label per channel or none"
+            )
+        if not np.isfinite(matrix).all() or not np.isfinite(dwell):
+            raise StorageError("the stored noise covariance is not finite")
         return cls(matrix, dwell, labels, samples, source)
 
     def ordered_for(self, labels: list[str], channels: int) -> tuple[StoredCovariance, str]:

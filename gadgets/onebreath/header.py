@@ -118,6 +118,29 @@ class ScanHeader:
         return self._measurement("measurementID")
 
     @property
+    def device_id(self) -> str | None:
+        """Identifier of the scanner."""
+        return self._system("deviceID")
+
+    @property
+    def patient_id(self) -> str | None:
+        """Identifier of the patient."""
+        return getattr(self.xml.subjectInformation, "patientID", None)
+
+    @property
+    def study_id(self) -> str | None:
+        """Identifier of the study."""
+        return getattr(self.xml.studyInformation, "studyID", None)
+
+    def dependency(self, kind: str) -> str | None:
+        """Return the id of the measurement that this one depends on for ``noise``, ``calibration``, ...; None without.
+
+        Vendors write the kind in any case.
+        """
+        stated = self._measurement("measurementDependency") or []
+        return next((entry.measurementID for entry in stated if str(entry.dependencyType).lower() == kind), None)
+
+    @property
     def patient_position(self) -> str | None:
         """Position of the patient, for example ``HFS``."""
         position = self._measurement("patientPosition")

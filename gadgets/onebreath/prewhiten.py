@@ -21,6 +21,7 @@ from onebreath.gadget import Gadget, Message
 from onebreath.header import ScanHeader
 from onebreath.lines import NOISE, REVERSE, SIDE_BITS, bad_samples, bit, changed, describe, finite, header_of, mixed
 from onebreath.mri.noise import covariance, gadgetron_scale, whitening_matrix
+from onebreath.noise_storage import find_noise, keep_noise
 from onebreath.notes import note
 from onebreath.readout import Extent, ImageCrop, Line, oversampled_to, place_echo
 
@@ -30,14 +31,21 @@ class PrewhitenProperties(gadget.Properties):
 
     noise_covariance: str = Field("", description="stored covariance (.npz) for scans without noise lines")
     store_noise_covariance: str = Field("", description="file (.npz) to keep the covariance of the noise lines in")
+    use_storage: bool = Field(
+        True,
+        description="keep the noise covariance for later scans of the session, and look for one where a scan has no "
+        "noise lines",
+    )
+    only_noise: bool = Field(False, description="send nothing on: the scan is only measured for its noise")
 
 
 class Prewhiten(Gadget):
     """Whiten every line, and bring its readout into the form that all later gadgets expect.
 
-    Noise lines at the start of the scan give the covariance and are consumed; else a stored one is used; else the
-    channels stay as they are. Which of these, and what was done to the readout, is said in notes. Lines that are no
-    part of an image (navigators, dummies, phase correction, ...) pass on untouched.
+    Noise lines at the start of the scan give the covariance and are consumed; else a stored one is used: from the file
+    that a property names, or from storage, where an earlier scan left it; else the channels stay as they are. Which of
+    these, and what was done to the readout, is said in notes. Lines that are no part of an image (navigators, dummies,
+    phase correction, ...) pass on untouched.
     """
 
     name = "prewhiten"
@@ -53,6 +61,7 @@ class Prewhiten(Gadget):
         self._noise: list[NDArray[np.complex64]] = []
         self._noise_dwell = 0.0
         self._used: StoredCovariance | None = None
+        self._to_keep: StoredCovariance | None = None
         self._matrices: dict[float, NDArray[np.complex64]] = {}
         self._channels = 0
         self._late_noise = 0
@@ -61,6 +70,14 @@ class Prewhiten(Gadget):
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Consume noise lines, whiten imaging and calibration lines, pass everything else on."""
+        whitened = self._whiten(messages)
+        if self.properties.only_noise:
+            for _ in whitened:
+                pass
+        else:
+            yield from whitened
+
+    def _whiten(self, messages: Iterable[Message]) -> Iterator[Message]:
         for message in messages:
             if not isinstance(message, ismrmrd.Acquisition):
                 yield message
@@ -107,9 +124,15 @@ class Prewhiten(Gadget):
             self._used = self._from_noise_lines()
             facts["noise"], facts["noise_lines"] = "scan", len(self._noise)
             self._noise.clear()
+            self._to_keep = self._used
         elif self._stored is not None:
             self._used, matched = self._stored.ordered_for(labels, self._channels)
             facts["noise"], facts["channel_order"] = "stored", matched
+        elif self.properties.use_storage:
+            self._used, looked = find_noise(self.header, self._channels)
+            facts |= looked
+            if self._used is not None:
+                facts["noise"] = "storage"
         facts["whitened"] = self._used is not None
         if self._used is None:
             return
@@ -169,9 +192,12 @@ class Prewhiten(Gadget):
         return mixed(line, self._matrix(header.sample_time_us), data, **fields), news
 
     def _finish(self) -> Iterator[Message]:
-        if self._noise and self.properties.store_noise_covariance:
-            found = self._from_noise_lines()
-            yield self._note(noise="stored for later scans", noise_lines=len(self._noise), noise_samples=found.samples)
+        if self._noise and (self.properties.store_noise_covariance or self.properties.use_storage):
+            self._to_keep = found = self._from_noise_lines()
+            said = "stored for later scans" if self.properties.store_noise_covariance else "measured for later scans"
+            yield self._note(noise=said, noise_lines=len(self._noise), noise_samples=found.samples)
+        if self._to_keep is not None and self.properties.use_storage:
+            yield self._note(**keep_noise(self.header, self._to_keep))
         if self._late_noise:
             yield self._note(noise_lines_after_imaging_not_used=self._late_noise)
 

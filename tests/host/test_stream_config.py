@@ -96,6 +96,13 @@ def test_no_way_out_of_the_folders(folders, name):
         find(name, folders[:1])
 
 
+def test_the_stock_name_for_noise_scans_runs_ours_unless_it_is_there(tmp_path):
+    (tmp_path / "Onebreath_Noise.xml").write_text("ours")
+    assert find("default_measurement_dependencies.xml", [tmp_path]).read_text() == "ours"
+    (tmp_path / "default_measurement_dependencies.xml").write_text("theirs")
+    assert find("default_measurement_dependencies.xml", [tmp_path]).read_text() == "theirs"
+
+
 def test_search_paths_from_the_environment(folders, monkeypatch, tmp_path):
     home = tmp_path / "gt"
     (home / "share/gadgetron/config").mkdir(parents=True)

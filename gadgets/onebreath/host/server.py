@@ -19,6 +19,7 @@ from pathlib import Path
 
 from onebreath import __version__
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, WireError
+from onebreath.host import storage_queries
 from onebreath.host.channel import ClientChannel
 from onebreath.host.entry import chain
 from onebreath.host.listener import Listener
@@ -103,7 +104,7 @@ def answer(query: str) -> str:
             "Python": platform.python_version(),
         }
         return "Gadgetron Version Info\n" + "".join(f"  -- {key:10}: {text}\n" for key, text in lines.items())
-    return f"unknown query: {query}"
+    return storage_queries.answer(query) or f"unknown query: {query}"
 
 
 def serve_gadget(sock: socket.socket) -> None:

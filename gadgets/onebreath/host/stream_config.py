@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element, ParseError, tostring
+from xml.sax.saxutils import quoteattr
 
 import defusedxml.ElementTree
 
@@ -16,6 +17,8 @@ from onebreath.errors import ConfigError
 
 OWN_MODULE = "onebreath.host.entry"
 SHARE = Path("share/gadgetron/config")
+ALIASES = {"default_measurement_dependencies.xml": "Onebreath_Noise.xml"}
+"""What runs instead of a stock configuration of Gadgetron's, where that is not found."""
 BRANCHING = {"parallel", "parallelprocess", "distributed", "puredistributed", "purestream", "stream", "branch", "merge"}
 
 
@@ -109,6 +112,29 @@ def parse(xml: bytes, name: str = "the uploaded configuration") -> StreamConfig:
     return StreamConfig(name, tuple(_node(element, name) for element in stream))
 
 
+def own_node(target: str, configuration: bytes) -> External:
+    """Make a node that runs one of our targets; `configuration` is the message that such a node gets."""
+    text = configuration.rstrip(b"\0")
+    begin = text.find(b"<configuration")  # behind an XML declaration, which cannot stand inside a document
+    return External(Execute(OWN_MODULE, target, "python"), text[begin:] if begin >= 0 else b"")
+
+
+def as_xml(nodes: Sequence[External]) -> str:
+    """Write a configuration of external nodes that `parse` reads back."""
+    stream = []
+    for node in nodes:
+        if isinstance(node.action, Execute):
+            pairs = {"name": node.action.module, "target": node.action.target, "type": node.action.kind}
+            tag = "execute"
+        else:
+            pairs = {"address": node.action.address, "port": str(node.action.port)}
+            tag = "connect"
+        action = " ".join(f"{key}={quoteattr(text)}" for key, text in pairs.items())
+        configuration = node.configuration.decode("utf-8", "replace")
+        stream.append(f"<external><{tag} {action}/>{configuration}</external>")
+    return f"<configuration><version>2</version><stream>{''.join(stream)}</stream></configuration>"
+
+
 def _node(element: Element, name: str) -> Node:
     if element.tag == "external":
         return _external(element, name)
@@ -192,6 +218,8 @@ def find(name: str, paths: Sequence[Path] | None = None) -> Path:
         path = folder / relative
         if path.is_file():
             return path
+    if name in ALIASES:
+        return find(ALIASES[name], folders)
     known = [known for known, _ in available(folders)]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:10]
     hint = f"Did you mean: {', '.join(near)}?" if near else "No configurations were found at all."

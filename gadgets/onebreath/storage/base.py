@@ -1,0 +1,91 @@
+"""What a store of scan data is, and under which tags a scan's data lie in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from onebreath.errors import OnebreathError
+from onebreath.header import ScanHeader
+
+TIME_TO_LIVE = 172800
+"""Seconds for which data are kept; what Gadgetron gives its noise covariances."""
+
+
+class StorageError(OnebreathError):
+    """The store cannot be reached, or what it holds cannot be read."""
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Whose data they are; Gadgetron's own tags, so that both find each other's.
+
+    Parameters
+    ----------
+    subject
+        Patient.
+    device
+        Scanner; empty: any.
+    session
+        Study; empty: any.
+    name
+        What is stored, for example ``noise_covariance``.
+    measurement
+        Scan that it came from; empty: any.
+    """
+
+    subject: str
+    device: str = ""
+    session: str = ""
+    name: str = ""
+    measurement: str = ""
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Name and value of the tags that are stated."""
+        return [(name, value) for name, value in vars(self).items() if value]
+
+
+def tags_of(header: ScanHeader, name: str, measurement: str = "") -> Tags | None:
+    """Return the tags of a scan's data; None if nothing tells the subject.
+
+    What the header does not state is taken from the measurement's id where that has Siemens' form
+    ``device_subject_session_number``.
+
+    Parameters
+    ----------
+    header
+        The scan's header.
+    name
+        What is stored.
+    measurement
+        Id of the scan whose data are meant; empty: any of the session.
+    """
+    parts = (measurement or header.measurement_id or "").split("_")
+    device, subject, session = parts[:3] if len(parts) == 4 else ("", "", "")
+    subject = header.patient_id or subject
+    if not subject:
+        return None
+    return Tags(subject, header.device_id or device, header.study_id or session, name, measurement)
+
+
+class Store(Protocol):
+    """A place that keeps data for some time."""
+
+    @property
+    def where(self) -> str:
+        """What notes and logs call it."""
+
+    def latest(self, tags: Tags) -> bytes | None:
+        """Return the newest data that have these tags, or None.
+
+        Raises
+        ------
+        StorageError
+            If the store cannot be reached.
+        """
+
+    def put(self, tags: Tags, content: bytes, seconds: int = TIME_TO_LIVE) -> None:
+        """Keep data for some seconds; raises StorageError if it cannot."""
+
+    def check(self) -> None:
+        """Raise StorageError if the store does not work."""

@@ -1,0 +1,148 @@
+"""A folder as a store, where no storage server is at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from onebreath.storage.base import TIME_TO_LIVE, StorageError, Tags
+
+KEY = "key"
+NAME = re.compile(r"[a-z0-9_]{1,100}")
+
+
+class _Entry(NamedTuple):
+    """What a file's name says."""
+
+    created_ns: int
+    expires: int
+    name: str
+    device: str
+    session: str
+    measurement: str
+
+
+class FolderStore:
+    """Data in files that only their owner can read; patients' and scans' ids stand in no name, only keyed digests.
+
+    Parameters
+    ----------
+    root
+        The folder; it is made when first written to.
+    now
+        Seconds since 1970.
+    """
+
+    def __init__(self, root: Path, now: Callable[[], float] = time.time) -> None:
+        self.root = root
+        self.now = now
+
+    @property
+    def where(self) -> str:
+        """The folder."""
+        return f"folder {self.root}"
+
+    def latest(self, tags: Tags) -> bytes | None:
+        """Return the newest data that have these tags, or None; see `Store`."""
+        try:
+            key = self._key(make=False)
+            if key is None:
+                return None
+            wanted = self._entry(key, tags, 0)
+            found = [
+                (entry, path)
+                for entry, path in _entries(self._subject(key, tags))
+                if entry.expires > self.now() and _fits(entry, wanted, tags)
+            ]
+            return max(found)[1].read_bytes() if found else None
+        except OSError as error:
+            raise StorageError(f"{self.where} cannot be read: {error}") from error
+
+    def put(self, tags: Tags, content: bytes, seconds: int = TIME_TO_LIVE) -> None:
+        """Keep data, and remove what is past its time; see `Store`."""
+        if not NAME.fullmatch(tags.name):
+            raise StorageError(f"'{tags.name}' is no name for stored data; it takes a-z, 0-9 and _")
+        try:
+            key = self._key(make=True)
+            assert key is not None
+            folder = self._subject(key, tags)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            self._clean()
+            target = folder / ".".join(map(str, self._entry(key, tags, seconds)))
+            part = folder / f".{secrets.token_hex(8)}"
+            try:
+                _write(part, content)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.where} cannot be written: {error}") from error
+
+    def check(self) -> None:
+        """Raise StorageError if the folder cannot be had."""
+        try:
+            self._key(make=True)
+        except OSError as error:
+            raise StorageError(f"{self.where} cannot be written: {error}") from error
+
+    def _key(self, *, make: bool) -> bytes | None:
+        """Read the key of the digests; without it nobody can try patients' ids against the names."""
+        path = self.root / KEY
+        if make and not path.exists():
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part = self.root / f".{secrets.token_hex(8)}"
+            _write(part, secrets.token_bytes(32))
+            try:
+                os.link(part, path)  # unlike a rename, it leaves a key that another process has made meanwhile
+            except FileExistsError:
+                pass
+            finally:
+                part.unlink()
+        return path.read_bytes() if path.exists() else None
+
+    def _subject(self, key: bytes, tags: Tags) -> Path:
+        return self.root / _digest(key, tags.subject)
+
+    def _entry(self, key: bytes, tags: Tags, seconds: int) -> _Entry:
+        digests = (_digest(key, value) for value in (tags.device, tags.session, tags.measurement))
+        now = self.now()
+        return _Entry(int(now * 1e9), int(now + seconds), tags.name, *digests)
+
+    def _clean(self) -> None:
+        for folder in self.root.iterdir():
+            if folder.is_dir():
+                for entry, path in _entries(folder):
+                    if entry.expires <= self.now():
+                        path.unlink(missing_ok=True)
+
+
+def _digest(key: bytes, value: str) -> str:
+    return hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:32] if value else "-"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner can read, down to the disk."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _entries(folder: Path) -> Iterator[tuple[_Entry, Path]]:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        parts = path.name.split(".")
+        if len(parts) == len(_Entry._fields) and parts[0].isdecimal() and parts[1].isdecimal():
+            yield _Entry(int(parts[0]), int(parts[1]), *parts[2:]), path
+
+
+def _fits(entry: _Entry, wanted: _Entry, tags: Tags) -> bool:
+    """Whether a file has all tags that are stated."""
+    stated = {name for name, _ in tags.pairs()} - {"subject"}
+    return all(getattr(entry, name) == getattr(wanted, name) for name in stated)

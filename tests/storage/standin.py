@@ -1,0 +1,86 @@
+"""A stand-in for an MRD storage server: what was observed of the real one, and its failures."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+
+class StandIn(ThreadingHTTPServer):
+    """Keeps blobs in memory; `fails_with` makes it answer with a status, `requests` are all it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.blobs: list[tuple[dict[str, str], bytes]] = []
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.fails_with = 0
+        self.silent = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: StandIn
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        path, tags = self._request("GET")
+        if path == "/healthcheck":
+            self._answer(200)
+        elif path == "/v1/blobs/data/latest" and "subject" in tags:
+            found = [data for stored, data in self.server.blobs if tags.items() <= stored.items()]
+            self._answer(200, found[-1]) if found else self._answer(404, b"not found")
+        else:
+            self._answer(400)
+
+    def do_POST(self) -> None:
+        path, tags = self._request("POST")
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if path == "/v1/blobs/data" and "subject" in tags:
+            self.server.blobs.append((tags, content))
+            self._answer(201, b"{}")
+        else:
+            self._answer(400)
+
+    def _request(self, method: str) -> tuple[str, dict[str, str]]:
+        parts = urlsplit(self.path)
+        tags = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+        self.server.requests.append((method, parts.path, tags))
+        return parts.path, tags
+
+    def _answer(self, status: int, content: bytes = b"") -> None:
+        if self.server.silent.is_set():
+            self.server.silent.wait(0)
+            threading.Event().wait(1)
+            self.close_connection = True
+            return
+        status = self.server.fails_with or status
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "http://127.0.0.1:1/elsewhere")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@contextmanager
+def storage_server() -> Iterator[StandIn]:
+    """Run a stand-in."""
+    with StandIn() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join(5)
