@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor, nn
+from torch import Tensor
 
 from onebreath.errors import MethodError
-from onebreath.networks.precision import Precision, compute_dtype
+from onebreath.networks.network import Network
 
 
-class RestorationNetwork(nn.Module, ABC):
+class RestorationNetwork(Network):
     """A network from an aliased magnitude image to a clean one.
 
     ``forward(images, levels, types) -> images`` with real ``images (batch, 1, y, x)`` whose maximum is about 1, and for
@@ -34,19 +34,14 @@ class RestorationNetwork(nn.Module, ABC):
     levels: tuple[float, ...] = ()
     types: tuple[str, ...] = ()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._compute_dtype = torch.float32
-
     @property
     def smallest(self) -> int:
         """Smallest length of an image axis."""
         return self.multiple
 
-    def use_precision(self, precision: Precision) -> torch.dtype:
-        """Choose the format of convolutions and matrix products; returns it (see `compute_dtype`)."""
-        self._compute_dtype = compute_dtype(precision, next(self.parameters()).device)
-        return self._compute_dtype
+    def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
+        """Run on one image of this size; see `Network`. The frames of a series take turns."""
+        self(torch.empty(1, 1, y, x, device=next(self.parameters()).device), [0], [0])
 
     def forward(
         self, images: Tensor, levels: Sequence[int], types: Sequence[int], prompt_levels: Sequence[float] | None = None
@@ -72,8 +67,7 @@ class RestorationNetwork(nn.Module, ABC):
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % self.multiple, 0, -height % self.multiple))
         prompts = [float(level) for level in levels] if prompt_levels is None else list(prompt_levels)
-        low = self._compute_dtype == torch.bfloat16
-        with torch.autocast(images.device.type, self._compute_dtype, enabled=low):
+        with self.reduced_precision(images.device):
             restored = self.restore(padded, list(levels), list(types), prompts)
         return restored[..., :height, :width].to(images.dtype)
 
