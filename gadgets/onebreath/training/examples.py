@@ -17,6 +17,7 @@ from onebreath.mri.coils import combine
 from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.training.masks import MaskFamily, draw_mask
 from onebreath.training.series import PreparedSlice
+from onebreath.training.warp import WarpSettings, warped
 
 Example = dict[str, Tensor]
 # Streams of random numbers that must not depend on each other.
@@ -37,6 +38,7 @@ class ExampleSettings(BaseModel):
     )
     full_cycle: float = Field(0.4, ge=0, le=1, description="share of examples whose frames cover the whole cycle")
     augment: bool = Field(True, description="draw windows, crops, flips and heart rate at random; otherwise the middle")
+    warp: WarpSettings = Field(WarpSettings(), description="change of the anatomy; only with `augment`")
     noise_factor: tuple[float, float] = Field(
         (1.0, 1.0), description="noise level over that of the scan; what a measurement already holds is not taken out"
     )
@@ -171,7 +173,12 @@ class Examples(Dataset[Example]):
         else:
             first = [int(n // 2) for n in spare]
         window = (..., slice(first[0], first[0] + shape[0]), slice(first[1], first[1] + shape[1]))
-        image = self._window_in_time(one.image[window], rng)
+        warp = self.settings.warp
+        if self.settings.augment and warp.share > 0 and not one.noisy and rng.random() < warp.share:
+            changed = warped(one.image[:, 0], (first[0], first[1]), shape, warp, rng)
+            image = self._window_in_time(changed[:, None], rng)
+        else:
+            image = self._window_in_time(one.image[window], rng)
         images, maps = image * one.coils[window], one.maps[window]
         if self.settings.augment:
             for axis in (-2, -1):
