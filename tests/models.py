@@ -9,7 +9,18 @@ from onebreath import zoo
 from onebreath.zoo.architectures import ARCHITECTURES, build
 
 TINY: dict[str, dict[str, Any]] = {name: {"channels": 4, "cascades": 2} for name in ARCHITECTURES}
+TINY["cinenet"]["stages"] = 2
 """Arguments of every architecture that make it small, for series of 3 frames and 2 coils."""
+
+_SMALL_VIT: dict[str, Any] = {
+    "image_size": 16, "channels": 4, "width": 8, "depth": 2, "heads": 2, "window": 2, "global_blocks": [1],
+}  # fmt: skip
+RESTORATION_TINY: dict[str, dict[str, Any]] = {
+    "mr_ipt": {**_SMALL_VIT, "embedding": 16, "decoder_heads": 2, "decoder_hidden": 16},
+    "unet": {"channels": 4, "pools": 2},
+    "vit": {**_SMALL_VIT, "embedding": 16},
+}
+"""The same for networks that restore magnitude images."""
 
 
 def details(name: str, **changes: Any) -> dict[str, Any]:
@@ -20,7 +31,7 @@ def details(name: str, **changes: Any) -> dict[str, Any]:
         "version": "0",
         "summary": "random weights",
         "architecture": architecture,
-        "arguments": TINY.get(architecture, {}),
+        "arguments": (TINY | RESTORATION_TINY).get(architecture, {}),
         "training": {"data": "none"},
         "licence": "MIT",
         "intended_use": "tests",

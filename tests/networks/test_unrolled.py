@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from onebreath.errors import MethodError
+from onebreath.networks.cinenet import CineNet
 from onebreath.networks.crnn_mri import CRNNMRI
 from onebreath.networks.crunet_mr import CRUNetMR
 from onebreath.networks.unet3d_mr import UNet3DMR
@@ -15,9 +16,14 @@ NETWORKS = {
     "bank-se": lambda **more: CRUNetMR(channels=4, cascades=3, fusion="ca", ca_style="se", ca_reduction=2, **more),
     "crnn": lambda **more: CRNNMRI(channels=4, cascades=2, **more),
     "crnn-shared": lambda **more: CRNNMRI(channels=4, cascades=2, shared=True, **more),
+    "cinenet": lambda **more: CineNet(channels=4, cascades=2, stages=2, **more),
+    "cinenet-separate": lambda **more: CineNet(channels=4, cascades=2, stages=2, shared=True, separate=True, **more),
     "unet3d": lambda **more: UNet3DMR(channels=4, cascades=2, **more),
     "unet3d-sides": lambda **more: UNet3DMR(channels=4, cascades=2, paper_size=False, **more),
 }
+
+SMALLEST = {name: 2 for name in NETWORKS if name.startswith("cinenet")}
+"""Frames of the shortest series that a network takes, where it is not 1."""
 
 
 def centred_fft(image):
@@ -30,10 +36,19 @@ def build(request):
     return NETWORKS[request.param]
 
 
+@pytest.fixture(params=[name for name in NETWORKS if not name.startswith("cinenet")])
+def build_hard(request):
+    """Networks whose images hold the measured samples."""
+    torch.manual_seed(3)
+    return NETWORKS[request.param]
+
+
 @pytest.mark.parametrize(("frames", "y", "x"), [(1, 8, 8), (2, 9, 7), (5, 13, 16)])
-def test_any_number_of_frames_and_odd_sizes(build, scan, frames, y, x):
+@pytest.mark.parametrize("name", NETWORKS)
+def test_any_number_of_frames_and_odd_sizes(name, scan, frames, y, x):
+    frames = max(frames, SMALLEST.get(name, 1))
     with torch.inference_mode():
-        image = build()(*scan(batch=1, frames=frames, coils=3, y=y, x=x))
+        image = NETWORKS[name]()(*scan(batch=1, frames=frames, coils=3, y=y, x=x))
     assert image.shape == (1, frames, y, x)
     assert image.dtype == torch.complex64
     assert image.isfinite().all()
@@ -92,8 +107,8 @@ def test_gradients_are_right(build, scan):
     assert torch.autograd.gradcheck(reconstruct, (kspace.requires_grad_(), step), fast_mode=True)
 
 
-def test_data_consistency_keeps_double_precision_with_single_weights(build, scan):
-    network = build()
+def test_data_consistency_keeps_double_precision_with_single_weights(build_hard, scan):
+    network = build_hard()
     kspace, mask, _ = scan(coils=1, dtype=torch.complex128)
     with torch.inference_mode():
         image = network(kspace, mask, torch.ones(1, 1, 1, *kspace.shape[-2:], dtype=torch.complex128))
@@ -131,9 +146,9 @@ def test_learned_weights_follow_the_noise(scan, kind):
         network(kspace, mask, maps)
 
 
-def test_bfloat16_convolutions_leave_the_data_exact(build, scan, monkeypatch):
+def test_bfloat16_convolutions_leave_the_data_exact(build_hard, scan, monkeypatch):
     monkeypatch.setattr("onebreath.networks.precision.bfloat16_is_native", lambda device: True)
-    network = build()
+    network = build_hard()
     kspace, mask, _ = scan(coils=1)
     maps = torch.ones(1, 1, 1, *kspace.shape[-2:], dtype=torch.complex64)
     with torch.inference_mode():

@@ -3,14 +3,20 @@
 import pytest
 
 from onebreath.errors import ModelError
+from onebreath.networks.restoration import RestorationNetwork
 from onebreath.networks.series_network import SeriesNetwork
-from onebreath.zoo.architectures import ARCHITECTURES, build
-from tests.models import TINY
+from onebreath.zoo.architectures import ARCHITECTURES, RESTORATION, build
+from tests.models import RESTORATION_TINY, TINY
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_architecture_can_be_built(name):
     assert isinstance(build(name, TINY[name]), SeriesNetwork)
+
+
+@pytest.mark.parametrize("name", RESTORATION)
+def test_networks_for_images_are_built_likewise(name):
+    assert isinstance(build(name, RESTORATION_TINY[name]), RestorationNetwork)
 
 
 def test_a_list_stands_for_a_tuple():
@@ -21,7 +27,7 @@ def test_a_list_stands_for_a_tuple():
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("crunet", {}, "no architecture called 'crunet'. Did you mean: crunet_mr"),
+        ("crunet", {}, "no architecture called 'crunet'. Did you mean: .*crunet_mr"),
         ("crunet_mr", {"channel": 4}, "crunet_mr has no argument 'channel'. Did you mean: channels"),
         ("crunet_mr", {"channels": "many"}, "argument 'channels' is 'many'"),
         ("crunet_mr", {"fusion": "mean"}, "argument 'fusion' is 'mean' .*'none', 'conv' or 'ca'"),

@@ -5,6 +5,7 @@ k-space. Qin et al., IEEE Trans Med Imaging 2019, eq. 4 (hard and soft); Aggarwa
 2019, eq. 11 (conjugate gradients).
 """
 
+from functools import cached_property
 from typing import Literal, get_args
 
 import torch
@@ -43,7 +44,12 @@ class SampledSeries:
 
     def zero_filled(self) -> Tensor:
         """``A^H y``, ``(batch, frame, y, x)``."""
-        return torch.fft.fftshift(self._combine(self._kspace), dim=self.axes)
+        return torch.fft.fftshift(self._adjoint, dim=self.axes)
+
+    @cached_property
+    def _adjoint(self) -> Tensor:
+        """``A^H y``, not shifted back."""
+        return self._combine(self._kspace)
 
     def replace(self, image: Tensor, weight: Tensor | None = None) -> Tensor:
         """Put the measured samples into the k-space of an image.
@@ -68,7 +74,7 @@ class SampledSeries:
             blended = predicted + (weight * self._mask) * (self._kspace - predicted)
         return torch.fft.fftshift(self._combine(blended), dim=self.axes)
 
-    def regularised(self, image: Tensor, weight: Tensor, iterations: int) -> Tensor:
+    def regularised(self, image: Tensor, weight: Tensor, iterations: int, one_step: bool = False) -> Tensor:
         """Minimise ``weight ||A x - y||^2 + ||x - image||^2`` by conjugate gradients that start at `image`.
 
         The frames do not mix in ``A``, so each has its own step lengths; gradients flow through all of them.
@@ -81,22 +87,39 @@ class SampledSeries:
             Weight of the measurement, broadcastable to ``(batch, 1, 1, 1, 1)``.
         iterations
             Conjugate-gradient steps.
+        one_step
+            One step length for all frames of a series, and a check of what it leads to.
+
+        Raises
+        ------
+        MethodError
+            With `one_step` and without gradients, if the residual ends larger than both the right-hand side and the
+            first residual, or is not finite.
         """
+        axes = (-3, -2, -1) if one_step else (-2, -1)
         weight = weight[:, 0]
         start = torch.fft.ifftshift(image, dim=self.axes)
         solution = start
-        residual = weight * (self._combine(self._kspace) - self._normal(start))
-        direction, energy = residual, _energy(residual)
+        residual = weight * (self._adjoint - self._normal(start))
+        direction, energy = residual, _energy(residual, axes)
+        first = energy
         tiny = torch.finfo(energy.dtype).tiny
         for _ in range(iterations):
             image_of_direction = direction + weight * self._normal(direction)
-            curvature = (direction.conj() * image_of_direction).real.sum((-2, -1), keepdim=True)
+            curvature = (direction.conj() * image_of_direction).real.sum(axes, keepdim=True)
             step = energy / curvature.clamp_min(tiny)
             solution = solution + step * direction
             residual = residual - step * image_of_direction
-            previous, energy = energy, _energy(residual)
+            previous, energy = energy, _energy(residual, axes)
             direction = residual + (energy / previous.clamp_min(tiny)) * direction
+        if one_step and not torch.is_grad_enabled():
+            _check_converged(energy, torch.maximum(first, _energy(weight * self._adjoint, axes)), iterations)
         return torch.fft.fftshift(solution, dim=self.axes)
+
+    def gradient(self, image: Tensor) -> Tensor:
+        """``A^H (A x - y)``, half the gradient of ``||A x - y||^2``, of an image ``(batch, frame, y, x)``."""
+        residual = self._coil_kspace(torch.fft.ifftshift(image, dim=self.axes)) * self._mask - self._kspace
+        return torch.fft.fftshift(self._combine(residual), dim=self.axes)
 
     def _coil_kspace(self, image: Tensor) -> Tensor:
         return torch.fft.fftn(image[:, :, None] * self._maps, dim=self.axes, norm="ortho")
@@ -189,5 +212,15 @@ def _transformed_axes(mask: Tensor) -> tuple[int, ...]:
     return (-2, -1)
 
 
-def _energy(image: Tensor) -> Tensor:
-    return (image.real**2 + image.imag**2).sum((-2, -1), keepdim=True)
+def _energy(image: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return (image.real**2 + image.imag**2).sum(axes, keepdim=True)
+
+
+def _check_converged(energy: Tensor, allowed: Tensor, iterations: int) -> None:
+    """Compare the squared residual after the iterations with what it may be."""
+    if not bool((energy <= allowed).all()):
+        ratio = float((energy / allowed).max().sqrt())
+        raise MethodError(
+            f"conjugate gradients do not converge: after {iterations} steps the residual is {ratio:.3g} times what it "
+            "was. Check the coil maps (sum of squares over coils 1) and the k-space for huge values"
+        )

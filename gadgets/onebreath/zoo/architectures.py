@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ARCHITECTURES: dict[str, str] = {
     "crunet_mr": "onebreath.networks.crunet_mr:CRUNetMR",
     "crnn_mri": "onebreath.networks.crnn_mri:CRNNMRI",
+    "cinenet": "onebreath.networks.cinenet:CineNet",
     "unet3d_mr": "onebreath.networks.unet3d_mr:UNet3DMR",
 }
 """Networks by the name that a card uses; imported only when a model needs them."""
