@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from gadgetron.types import ReconData
@@ -12,12 +12,13 @@ from pydantic import Field, model_validator
 
 from onebreath.acs import Acs, acs_of, calibration_mode, with_reference
 from onebreath.buffers import E1, RO, places, with_maps
+from onebreath.calibration_storage import CalibrationStorage
 from onebreath.errors import ScanError
 from onebreath.gadget import Gadget, Message, Properties
 from onebreath.mri.coils import inati_maps, walsh_maps
 from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import ifft2c, resize
-from onebreath.notes import note
+from onebreath.notes import note, read_note
 
 
 class CalibrateProperties(Properties):
@@ -26,8 +27,13 @@ class CalibrateProperties(Properties):
     coil_map_algorithm: Literal["espirit", "inati", "walsh", "none"] = Field(
         "espirit", description="how coil maps are made; none: methods get no maps and combine by root sum of squares"
     )
-    no_acs: Literal["error", "pass"] = Field(
-        "error", description="without calibration lines: stop with an error, or go on without coil maps"
+    no_acs: Literal["error", "pass", "storage"] = Field(
+        "error",
+        description="without calibration lines: stop with an error, go on without coil maps, or take the lines of an "
+        "earlier scan of the session from storage (an error if there are none)",
+    )
+    keep_calibration: bool = Field(
+        False, description="keep the calibration lines in storage for later scans; needs channels that no gadget mixes"
     )
     calibration_size: int = Field(32, ge=8, description="lines and samples around the k-space centre used for the maps")
     espirit_sets: int = Field(1, ge=1, le=2, description="map sets; 2 if the field of view is smaller than the object")
@@ -57,19 +63,32 @@ class Calibrate(Gadget):
     consumes = ("ReconData",)
     emits = ("ReconData",)
 
+    def __init__(self, header: Any, properties: CalibrateProperties) -> None:
+        super().__init__(header, properties)
+        self._storage = CalibrationStorage(self.header)
+
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Attach coil maps to every slice; other messages pass."""
         for message in messages:
             if isinstance(message, ReconData):
                 yield from self._calibrate(message)
-            else:
-                yield message
+                continue
+            if (heard := read_note(message)) is not None:
+                self._storage.hear(*heard)
+            yield message
 
     def _calibrate(self, recon_data: ReconData) -> Iterator[Message]:
         mode = calibration_mode(recon_data, self.header)
         recon_data = with_reference(recon_data)
-        acs = [acs_of(recon_data, s, loc) for s, loc in places(recon_data)]
-        lines = min(0 if found is None else found.lines.shape[1] for found in acs)
+        acs, lines = _every_acs(recon_data)
+        stored: dict[str, str] = {}
+        if lines == 0 and self.properties.no_acs == "storage":
+            extended, stored = self._storage.find(recon_data)
+            if extended is not None:
+                recon_data, mode = extended, "external"
+                acs, lines = _every_acs(recon_data)
+        elif lines > 0 and self.properties.keep_calibration:
+            stored = self._storage.keep(recon_data, acs)
         algorithm = self._algorithm(lines, mode)
         yield note(
             self.name,
@@ -78,6 +97,7 @@ class Calibrate(Gadget):
             agreement=self._agreement(mode),
             acs_lines=lines,
             coil_maps=algorithm,
+            **stored,
         )
         if algorithm == "none":
             yield recon_data
@@ -125,6 +145,12 @@ class Calibrate(Gadget):
         images = ifft2c(_windowed(acs, rows))
         estimate = inati_maps if chosen.coil_map_algorithm == "inati" else walsh_maps
         return np.asarray(estimate(images), np.complex64)[None]
+
+
+def _every_acs(recon_data: ReconData) -> tuple[list[Acs | None], int]:
+    """Return the calibration lines of all places, and the fewest that a place has."""
+    acs = [acs_of(recon_data, s, loc) for s, loc in places(recon_data)]
+    return acs, min(0 if found is None else found.lines.shape[1] for found in acs)
 
 
 def _centre(acs: Acs, limits: NDArray[np.object_], size: int) -> NDArray[np.complex64]:
