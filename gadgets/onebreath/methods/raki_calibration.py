@@ -11,6 +11,10 @@ from torch import Tensor
 
 from onebreath.networks.raki import Raki, clrelu
 
+_CUTOFF = 1e-3
+"""Of the singular values of the features, relative to the largest: directions with less signal are left to training."""
+_RISE = 20
+"""Iterations over which a fading learning rate rises first."""
 _TRIAL = 5
 """Iterations after which the speed is known well enough to see whether the rest will end in time."""
 
@@ -54,7 +58,7 @@ class Training:
         deadline
             Time of `time.monotonic` at which to be done.
         fade
-            Whether the learning rate falls to 0 along a cosine.
+            Whether the learning rate rises over a few iterations and then falls to 0 along a cosine.
 
         Returns
         -------
@@ -64,7 +68,8 @@ class Training:
         sources, wanted = self.network.examples(acs / _root_mean_square(acs))
         begun, done = time.monotonic(), 0
         while done < iterations:
-            factor = (1 + math.cos(math.pi * done / iterations)) / 2 if fade else 1.0
+            # Adam's first steps are as large as the rate in every weight, which would undo a good start.
+            factor = min(1, (done + 1) / _RISE) * (1 + math.cos(math.pi * done / iterations)) / 2 if fade else 1.0
             self.losses.append(self._step(sources, wanted, factor))
             done += 1
             now = time.monotonic()
@@ -82,6 +87,49 @@ class Training:
         loss.backward()
         self._optimiser.step()
         return float(loss.detach())
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How weights are learned.
+
+    Attributes
+    ----------
+    iterations, learning_rate
+        Steps of Adam, and its rate.
+    head_start
+        Whether the last layer starts from its least-squares solution and the rate fades.
+    """
+
+    iterations: int
+    learning_rate: float
+    head_start: bool
+
+
+def calibrate(network: Raki, acs: Tensor, schedule: Schedule, deadline: float | None = None) -> list[float]:
+    """Learn the weights of `network` in place.
+
+    Parameters
+    ----------
+    network
+        With the weights to start from.
+    acs : (coil, ya, x) complex
+        Neighbouring lines.
+    schedule
+        How.
+    deadline
+        Time of `time.monotonic` at which to be done.
+
+    Returns
+    -------
+    list
+        Losses as `Training.losses`; empty if the deadline would not be kept.
+    """
+    if schedule.head_start:
+        solve_last_layer(network, acs, _CUTOFF)
+    training = Training(network, schedule.learning_rate)
+    done = training.run(acs, schedule.iterations, deadline, fade=schedule.head_start)
+    return training.losses if done else []
 
 
 @torch.no_grad()

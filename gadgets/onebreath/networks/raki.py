@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from onebreath.mri.gfactor_network import Linearisation
+
 Border: TypeAlias = Literal["valid", "zero", "circular"]
 """What lies beyond the edges of k-space: nothing is predicted that needs it, zeros, or the opposite edge."""
 
@@ -153,6 +155,19 @@ class Raki(nn.Module):
         rows = torch.arange(lines.shape[2] + height - 1) % lines.shape[2]
         columns = torch.arange(-half, kspace.shape[3] + half) % kspace.shape[3]
         return lines[:, :, rows][..., columns], first, 0
+
+    @torch.no_grad()
+    def linearised(self, kspace: Tensor, offset: int) -> Linearisation:
+        """The network's derivative at k-space (coil, y, x) that `fill` would get, border of zeros, as numpy arrays."""
+        outputs = self.layers(self.sources(kspace[None], offset, "zero")[0])
+        return Linearisation(
+            weights=[weight.detach().cpu().numpy() for weight in self.weights],
+            responses=[z[0].cpu().numpy() for z in outputs[:-1]],
+            slope=self.slope,
+            acceleration=self.acceleration,
+            first_target=self.first_target,
+            targets=self.targets,
+        )
 
     def examples(self, acs: Tensor) -> tuple[Tensor, Tensor]:
         """What there is to learn from calibration lines.

@@ -1,0 +1,166 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onebreath.errors import ConfigError, MethodError
+from onebreath.methods.base import method_class
+from onebreath.methods.grappa import Grappa
+from onebreath.methods.raki import Raki
+from onebreath.methods.zero_filled import ZeroFilled
+from onebreath.mri.fourier import fft2c
+from tests.helpers import nrmse
+from tests.methods.slices import lines, real, synthetic
+
+SMALL = {
+    "channels_1": 64,
+    "channels_2": 32,
+    "iterations": 20,
+    "learning_rate": 1e-3,
+    "device": "cpu",
+    "gfactor": "none",
+}
+NOISE = {**SMALL, "iterations": 10}
+
+
+def test_is_found_by_name():
+    assert method_class("raki") is Raki
+
+
+@pytest.mark.parametrize("targets", ["missing", "all"])
+@pytest.mark.parametrize(("acceleration", "size"), [(2, (64, 48)), (3, (63, 47))])
+def test_unfolds(targets, acceleration, size):
+    case = synthetic(lines(size[0], acceleration), *size, acs=28, noise=0.2)
+    result = Raki(**SMALL, targets=targets)(case.data)
+    assert result.images.dtype == np.complex64
+    assert result.facts["reconstructed_by"] == "raki"
+    assert nrmse(result.images, case.truth) < 0.08 < nrmse(ZeroFilled()(case.data).images, case.truth)
+
+
+def test_beats_grappa_with_the_same_kernel_on_real_data(shared):
+    case = real(shared, "brain7ch", 4, 40)
+    raki = Raki(iterations=30, gfactor="none", device="cpu")(case.data)
+    grappa = Grappa(kernel="uniform", grappa_kSize_E1=2, gfactor=False)(case.data)
+    assert nrmse(raki.images, case.truth) < 0.9 * nrmse(grappa.images, case.truth)
+
+
+@pytest.mark.parametrize("targets", ["missing", "all"])
+def test_gfactor_agrees_with_noise_replicas(targets):
+    case = synthetic(lines(48, 3), 48, 32, acs=24, noise=0.02)
+    exact = Raki(**{**NOISE, "gfactor": "exact"}, targets=targets, gfactor_samples=0)(case.data)
+    replicas = Raki(**{**NOISE, "gfactor": "mc"}, targets=targets, gfactor_replicas=200)(case.data)
+    assert exact.facts["gfactor"] == "exact, standard error 0.0%"
+    assert replicas.facts["gfactor"] == "mc, standard error 3.5%"
+    inside = np.abs(case.truth[0]) > 50
+    # The replicas' noise is not small against the outer k-space, where the network is then less linear.
+    assert np.mean(exact.gfactor[0][inside]) == pytest.approx(np.mean(replicas.gfactor[0][inside]), rel=0.1)
+
+
+def test_cine_shares_weights_and_lattices_may_move():
+    masks = np.stack([lines(64, 3, offset=frame % 3) for frame in range(4)])
+    case = synthetic(masks, noise=0.2)
+    result = Raki(**SMALL)(case.data)
+    assert nrmse(result.images, case.truth) < 0.12
+    alone = replace(case.data, kspace=case.data.kspace[:1], mask=case.data.mask[:1])
+    single = Raki(**SMALL)(alone)
+    assert nrmse(result.images[0], single.images[0]) < 1e-5
+
+
+def kspace_of_coils(case, **parameters):
+    """K-space (2, y, x) of the first coils that the method fills, each through maps that let only this coil pass."""
+    eye = np.eye(8, dtype=np.complex64)[:2, :, None, None] * np.ones((64, 48), np.float32)
+    method = Raki(**{**SMALL, "iterations": 5}, **parameters)
+    return fft2c(np.stack([method(replace(case.data, maps=one[None])).images[0] for one in eye]))
+
+
+def test_measured_lines_stay_and_missing_sides_stay_empty():
+    mask = lines(64, 3, offset=18)
+    case = synthetic(mask)
+    kspace, measured = kspace_of_coils(case), case.data.kspace[0, :2][:, mask]
+    assert nrmse(kspace[:, mask], measured) < 1e-5
+    assert np.abs(kspace[:, :18]).max() < 1e-5 * np.abs(measured).max()
+    assert np.all(np.abs(kspace[:, 19]).max(axis=1) > 0.1)
+    predicted = kspace_of_coils(case, targets="all")
+    assert 0.01 < nrmse(predicted[:, mask], measured) < 0.3
+
+
+def test_iraki_enlarges_its_calibration_lines():
+    case = synthetic(lines(64, 2), acs=20, noise=0.2)
+    result = Raki(**SMALL, variant="iraki", rounds=3, enlarged_lines=40)(case.data)
+    assert result.facts["rounds"] == "3 of 3"
+    assert result.facts["iterations"] == 20 + 10 + 10
+    assert result.facts["network"].startswith("4 lines x 11 samples")
+    assert nrmse(result.images, case.truth) < 0.08
+
+
+def test_iraki_learns_from_what_was_acquired():
+    mask = lines(64, 2, offset=20)
+    masks = np.stack([mask, mask & False, mask])
+    result = Raki(**SMALL, variant="iraki", rounds=2)(synthetic(masks, acs=20, noise=0.2).data)
+    alone = Raki(**SMALL, variant="iraki", rounds=2)(synthetic(mask, acs=20, noise=0.2).data)
+    assert result.facts["loss"] == pytest.approx(alone.facts["loss"], rel=0.2)
+    assert not result.images[1].any()
+
+
+def test_iraki_within_a_time_budget_has_fewer_rounds():
+    case = synthetic(lines(64, 2), acs=20, noise=0.2)
+    result = Raki(**SMALL, variant="iraki", rounds=100_000, time_budget_s=3)(case.data)
+    done, planned = result.facts["rounds"].split(" of ")
+    assert 1 <= int(done) < int(planned) == 100_000
+
+
+def test_a_time_budget_that_is_too_short_gives_grappa_and_says_so():
+    case = synthetic(lines(64, 3))
+    result = Raki(time_budget_s=1, iterations=100_000, device="cpu")(case.data)
+    assert result.facts["reconstructed_by"] == "grappa"
+    assert result.facts["fallback_reason"] == "the time budget of 1 s is too short for 100000 iterations"
+    assert np.array_equal(result.images, Grappa()(case.data).images)
+    assert result.gfactor is not None
+
+
+def test_a_warm_start_takes_the_previous_weights():
+    case = synthetic(lines(64, 3))
+    method = Raki(**SMALL, schedule="published", warm_start=True)
+    first, second = method(case.data), method(case.data)
+    assert (first.facts["weights_from"], second.facts["weights_from"]) == ("seed 0", "the previous slice's")
+    assert second.facts["loss"] < first.facts["loss"]
+
+
+class TestWhatCannotBeDone:
+    @pytest.mark.parametrize(
+        ("mask", "ny", "acs", "words"),
+        [
+            (lines(192, 24), 192, 24, "2 lines at R = 24 needs at least 3\\d calibration lines, there are 24"),
+            (lines(64, 4), 64, 5, "needs at least 12 calibration lines, there are 5"),
+            (np.random.default_rng(4).random(64) < 0.45, 64, 24, "not a lattice of lines .*irregular"),
+            (np.ones(64, bool), 64, 24, "nothing to predict"),
+        ],
+    )
+    def test_is_an_error_or_grappa(self, mask, ny, acs, words):
+        case = synthetic(mask, ny, acs=acs)
+        with pytest.raises(MethodError, match=words):
+            Raki(**SMALL)(case.data)
+        result = Raki(**SMALL, unsuitable="grappa")(case.data)
+        assert result.facts["reconstructed_by"] == "grappa"
+        assert nrmse(result.images, Grappa()(case.data).images) == 0
+
+    def test_without_calibration(self):
+        case = synthetic(lines(64, 3), acs=None)
+        with pytest.raises(MethodError, match="raki needs calibration lines"):
+            Raki(unsuitable="grappa")(case.data)
+        case = synthetic(lines(64, 3))
+        with pytest.raises(MethodError, match="raki: 24 of 24 calibration lines hold only zeros"):
+            Raki()(replace(case.data, acs=np.zeros_like(case.data.acs)))
+        with pytest.raises(MethodError, match="at least 2 channels"):
+            Raki()(synthetic(lines(64, 3), coils=1).data)
+
+    def test_wrong_parameters(self):
+        with pytest.raises(ConfigError, match=r"kernel_samples: .*must be odd"):
+            Raki(kernel_samples=4)
+        with pytest.raises(ConfigError, match="slope"):
+            Raki(slope=1.5)
+
+    def test_iraki_with_moving_lattices(self):
+        masks = np.stack([lines(64, 3, offset=frame % 3) for frame in range(3)])
+        with pytest.raises(MethodError, match="frames that share their lines"):
+            Raki(**SMALL, variant="iraki")(synthetic(masks).data)
