@@ -12,7 +12,7 @@ from onebreath.errors import ConfigError, ModelError
 from onebreath.names import did_you_mean, load_named
 
 if TYPE_CHECKING:
-    from onebreath.networks.series_network import SeriesNetwork
+    from onebreath.networks.network import Network
 
 ARCHITECTURES: dict[str, str] = {
     "crunet_mr": "onebreath.networks.crunet_mr:CRUNetMR",
@@ -20,10 +20,17 @@ ARCHITECTURES: dict[str, str] = {
     "cinenet": "onebreath.networks.cinenet:CineNet",
     "unet3d_mr": "onebreath.networks.unet3d_mr:UNet3DMR",
 }
-"""Networks by the name that a card uses; imported only when a model needs them."""
+"""Networks for multi-coil series by the name that a card uses; imported only when a model needs them."""
+
+RESTORATION: dict[str, str] = {
+    "mr_ipt": "onebreath.networks.mr_ipt:MRIPT",
+    "unet": "onebreath.networks.unet:UNet",
+    "vit": "onebreath.networks.vit:ViT",
+}
+"""Networks that restore magnitude images, likewise."""
 
 
-def network_class(architecture: str) -> type[SeriesNetwork]:
+def network_class(architecture: str) -> type[Network]:
     """Return the class of a network, importing its module only now.
 
     Raises
@@ -32,19 +39,19 @@ def network_class(architecture: str) -> type[SeriesNetwork]:
         If there is no such network; the text lists the nearest ones.
     """
     try:
-        found: type[SeriesNetwork] = load_named(ARCHITECTURES, architecture, "architecture")
+        found: type[Network] = load_named(ARCHITECTURES | RESTORATION, architecture, "architecture")
     except ConfigError as error:
         raise ModelError(str(error)) from error
     return found
 
 
-def build(architecture: str, arguments: Mapping[str, Any]) -> SeriesNetwork:
+def build(architecture: str, arguments: Mapping[str, Any]) -> Network:
     """Build a network with new weights.
 
     Parameters
     ----------
     architecture
-        A name in `ARCHITECTURES`.
+        A name in `ARCHITECTURES` or `RESTORATION`.
     arguments
         Keyword arguments of the network's class, as YAML gives them (a list stands for a tuple).
 

@@ -76,9 +76,13 @@ class Conventions(_Part):
     coil_maps: Literal["unit_sum_of_squares"] = Field(
         default="unit_sum_of_squares", description="sum over coils of |map|^2 is 1 in the body"
     )
-    normalisation: Literal["max_zero_filled_coil_images"] = Field(
+    normalisation: Literal["max_zero_filled_coil_images", "max_image"] = Field(
         default="max_zero_filled_coil_images",
-        description="k-space is divided by the largest magnitude of the zero-filled coil images of all frames",
+        description="max_zero_filled_coil_images: k-space is divided by the largest magnitude of the zero-filled coil "
+        "images of all frames; max_image: a magnitude image is divided by its own maximum",
+    )
+    phase_encoding: Literal["y", "x"] = Field(
+        default="y", description="axis of the network's images along which lines are missing"
     )
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from onebreath.networks.network import Network
     from onebreath.networks.precision import Precision
-    from onebreath.networks.series_network import SeriesNetwork
 
 _loaded: dict[tuple[str, str, str, str], LoadedModel] = {}
 _lock = threading.Lock()
@@ -30,7 +30,7 @@ _lock = threading.Lock()
 class LoadedModel:
     """A network ready to run, with its card and folder. It is shared: never change it."""
 
-    network: SeriesNetwork
+    network: Network
     card: Card
     folder: Path
     compute_dtype: torch.dtype
@@ -63,7 +63,7 @@ def load(name: str, device: str = "cpu", precision: Precision = "float32") -> Lo
         return _loaded[key]
 
 
-def read_network(folder: Path, card: Card) -> SeriesNetwork:
+def read_network(folder: Path, card: Card) -> Network:
     """Read the network of a model to the CPU, in float32, for inference.
 
     Raises
@@ -130,7 +130,7 @@ def decode(content: bytes, where: str) -> dict[str, Tensor]:
         raise ModelError(f"{where} is no safetensors file: {error}") from error
 
 
-def assemble(architecture: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> SeriesNetwork:
+def assemble(architecture: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> Network:
     """Build a network and give it weights, every one of them and nothing else.
 
     Parameters
