@@ -48,19 +48,27 @@ def zscore(planes: Tensor) -> Normalised:
     return Normalised((planes - mean) / std, mean, std)
 
 
-def pad_to_multiple(planes: Tensor, multiple: int) -> tuple[Tensor, tuple[slice, slice]]:
-    """Pad y and x with zeros on both sides, the larger half at the end.
+def pad_to_multiple(array: Tensor, multiple: int, axes: int = 2) -> tuple[Tensor, tuple[slice, ...]]:
+    """Pad the last axes, y and x, with zeros on both sides, the larger half at the end.
+
+    Parameters
+    ----------
+    array
+        ``(..., y, x)``.
+    multiple
+        Of what the sizes become multiples.
+    axes
+        How many axes, counted from the end.
 
     Returns
     -------
-    planes, window
-        The padded planes, and the slices along y and x that hold the original ones.
+    array, window
+        The padded array, and the slices along the axes that hold the original one.
     """
-    height, width = planes.shape[-2:]
-    top, bottom = _halves(-height % multiple)
-    left, right = _halves(-width % multiple)
-    padded = F.pad(planes, (left, right, top, bottom))
-    return padded, (slice(top, top + height), slice(left, left + width))
+    sizes = array.shape[-axes:]
+    halves = [_halves(-size % multiple) for size in sizes]
+    padded = F.pad(array, [width for pair in reversed(halves) for width in pair])
+    return padded, tuple(slice(before, before + size) for (before, _), size in zip(halves, sizes, strict=True))
 
 
 def _halves(size: int) -> tuple[int, int]:

@@ -1,0 +1,175 @@
+"""A-LIKNet: the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from onebreath.errors import MethodError, ModelError
+from onebreath.networks.a_liknet.iteration import Design, Iteration, Scan
+from onebreath.networks.a_liknet.low_rank import SMALLEST_IMAGE
+from onebreath.networks.a_liknet.windows import cut_windows, join_windows, window_starts
+from onebreath.networks.data_consistency import DataConsistency, SampledSeries
+from onebreath.networks.inputs import check_inputs
+from onebreath.networks.series_network import SeriesNetwork
+
+_MOST = 4096
+"""Frames and lines without a limit of their own."""
+
+
+class ALIKNet(SeriesNetwork):
+    """A-LIKNet; the published network has the defaults (2,477,961 real parameters). Without attention it is LIKNet.
+
+    Frames are channels of its k-space branch, and frames and coils have attention weights of their own: their numbers
+    belong to the weights. A series of more frames is cut into the fewest windows that hold all frames; where they
+    overlap the mean is taken. Fewer frames, and other numbers of coils, are refused.
+
+    Parameters
+    ----------
+    frames, coils
+        Of the series.
+    iterations
+        Number of iterations; none share weights.
+    channels
+        Width of the U-Net.
+    kspace_channels
+        Widths of the k-space network.
+    kspace_branch, image_branch, low_rank_branch
+        Which of the three branches there are (ablations).
+    time_attention, coil_attention
+        Whether frames are weighed in the U-Net and coils in the k-space network (ablations).
+    sharing
+        Whether image and k-space are mixed in every iteration, or (ablation) only after the last.
+    masked_sharing
+        Whether only sampled k-space is exchanged, as the released code does.
+    kspace_residual
+        See `KSpaceNetwork`.
+    upsample_kernel
+        See `ComplexUpsample`.
+    image_consistency
+        ``gradient``: a step of learned length down the gradient of the data term, as published; ``cg``: see
+        `DataConsistency`.
+    last_consistency
+        Data consistency after the last iteration, as published ``none``; the others as in `DataConsistency`.
+    noise_level
+        Of ``cg`` and of a last ``soft`` or ``cg``: see `DataConsistency`.
+    checkpointing
+        See `UnrolledNetwork`.
+
+    Raises
+    ------
+    ModelError
+        On arguments that make no network.
+    """
+
+    def __init__(
+        self,
+        *,
+        frames: int = 25,
+        coils: int = 15,
+        iterations: int = 8,
+        channels: int = 12,
+        kspace_channels: tuple[int, int] = (32, 8),
+        kspace_branch: bool = True,
+        image_branch: bool = True,
+        low_rank_branch: bool = True,
+        time_attention: bool = True,
+        coil_attention: bool = True,
+        sharing: bool = True,
+        masked_sharing: bool = False,
+        kspace_residual: bool = False,
+        upsample_kernel: int = 1,
+        image_consistency: Literal["gradient", "cg"] = "gradient",
+        last_consistency: Literal["none", "hard", "soft", "cg"] = "none",
+        noise_level: float | None = None,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        sizes = {"frames": frames, "coils": coils, "iterations": iterations, "channels": channels}
+        for name, size in (*sizes.items(), ("kspace_channels", min(kspace_channels))):
+            if size < 1:
+                raise ModelError(f"{name} is {size}, expected at least 1")
+        if upsample_kernel not in (1, 2):
+            raise ModelError(f"upsample_kernel is {upsample_kernel}, expected 1 or 2")
+        if not (kspace_branch or image_branch or low_rank_branch):
+            raise ModelError("kspace_branch, image_branch and low_rank_branch are all False, expected one at least")
+        design = Design(
+            frames, coils, iterations, channels, kspace_channels, kspace_branch, image_branch, low_rank_branch,
+            time_attention, coil_attention, sharing, masked_sharing, kspace_residual, upsample_kernel,
+            image_consistency == "cg", noise_level,
+        )  # fmt: skip
+        self.design, self.checkpointing = design, checkpointing
+        self.iterations = nn.ModuleList(Iteration(design, last=n == iterations) for n in range(1, iterations + 1))
+        if kspace_branch:
+            self.kspace_weight = nn.Parameter(torch.tensor(0.5))
+        self.last = None if last_consistency == "none" else DataConsistency(last_consistency, noise_level)
+
+    def forward(self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None) -> Tensor:
+        """Reconstruct: the image after the last iteration."""
+        image, _ = self.reconstruct(kspace, mask, maps, noise_std)
+        return image
+
+    def reconstruct(
+        self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Reconstruct image ``(batch, frame, y, x)`` and multi-coil k-space ``(batch, frame, coil, y, x)``.
+
+        Without a k-space branch there is no k-space. Arguments and errors as in `forward`.
+        """
+        check_inputs(kspace, mask, maps)
+        self._check(*kspace.shape[1:3])
+        frames, length = kspace.shape[1], self.design.frames
+        arrays = [kspace, mask != 0, maps.to(kspace.dtype)]
+        if frames > length:
+            arrays = [cut_windows(array, frames, length) for array in arrays]
+            noise_std = None if noise_std is None else noise_std.repeat_interleave(len(window_starts(frames, length)))
+        scan = Scan(arrays[0] * arrays[1], arrays[1], arrays[2], noise_std, SampledSeries(*arrays))
+        *_, (image, final) = self._run(scan)
+        if self.last is not None:
+            image = self.last(image, scan.series, noise_std)
+        if frames > length:
+            image, final = join_windows(image, frames), None if final is None else join_windows(final, frames)
+        return image, final
+
+    def _run(self, scan: Scan) -> Iterator[tuple[Tensor, Tensor | None]]:
+        image = scan.series.zero_filled()
+        kspace = scan.kspace if self.design.kspace_branch else None
+        weight = self.kspace_weight.abs() if self.design.kspace_branch else image.real.new_ones(())
+        for iteration in self.iterations:
+            with self.reduced_precision(image.device):
+                image, kspace = iteration(image, kspace, scan, weight, self.checkpointing)
+            yield image, kspace
+
+    def _check(self, frames: int, coils: int) -> None:
+        if frames < self.design.frames:
+            raise MethodError(
+                f"kspace has {frames} frames, but the network was built for {self.design.frames} and takes no fewer"
+            )
+        if coils != self.design.coils:
+            raise MethodError(
+                f"kspace has {coils} coils, but the network was built for {self.design.coils}; compress the channels "
+                "to as many (upstream_coil_compression_num_modesKept)"
+            )
+
+    def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
+        """Run the branches of one iteration, beside the windows' copies of the k-space."""
+        device = next(self.parameters()).device
+        windows, length = len(window_starts(frames, self.design.frames)), self.design.frames
+        image = torch.empty(windows, length, y, x, dtype=torch.complex64, device=device)
+        sampled = torch.empty(windows, length, coils, y, x, dtype=torch.complex64, device=device)
+        iteration = self.iterations[0]
+        assert isinstance(iteration, Iteration)
+        iteration.refine(image, torch.empty_like(sampled))
+
+    def facts(self, frames: int) -> dict[str, str | int]:
+        """Tell the windows in time."""
+        return {"frame_windows": len(window_starts(frames, self.design.frames)), "window_frames": self.design.frames}
+
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """The weights fix coils and the smallest number of frames."""
+        smallest = SMALLEST_IMAGE if self.design.low_rank_branch else 1
+        sizes = {"matrix_y": (smallest, _MOST), "matrix_x": (smallest, _MOST)}
+        return {"coils": (self.design.coils,) * 2, "frames": (self.design.frames, _MOST), **sizes}

@@ -1,0 +1,137 @@
+"""Layers of complex numbers, channels last: ``(batch, ..., channel)``.
+
+A complex array with the channels innermost is, without a copy, a real array with twice as many channels (real and
+imaginary part of a channel stand beside each other). A complex convolution is thus one real convolution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+# Keeps the derivative of a magnitude finite at zero.
+_SMALLEST_ENERGY = 1e-9
+_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+class ComplexConv(nn.Module):
+    """Complex convolution in the form of a correlation, zero padded to the same size.
+
+    New weights have a variance of ``2 / (fan in + fan out)`` and a uniform phase (C. Trabelsi et al., "Deep complex
+    networks", ICLR 2018).
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Complex channels.
+    kernel
+        Odd size along each of 1 to 3 axes.
+    bias
+        Whether a complex number is added to each channel.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Sequence[int], bias: bool = True) -> None:
+        super().__init__()
+        self.padding = tuple(size // 2 for size in kernel)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *kernel, 2))
+        fans = math.prod(kernel) * (in_channels + out_channels)
+        nn.init.normal_(self.weight, std=fans**-0.5)
+        self.bias = nn.Parameter(torch.zeros(2 * out_channels)) if bias else None
+
+    def forward(self, array: Tensor) -> Tensor:
+        """Convolve complex ``(batch, *axes, channel)``."""
+        planes = torch.view_as_real(array.contiguous()).flatten(-2).movedim(-1, 1).to(self.weight.dtype)
+        convolve = _CONVOLUTIONS[len(self.padding)]
+        out = convolve(planes, self._real_kernel(), self.bias, padding=self.padding).movedim(1, -1)
+        return torch.view_as_complex(out.to(array.real.dtype).contiguous().unflatten(-1, (-1, 2)))
+
+    def _real_kernel(self) -> Tensor:
+        """The kernel between real channels, ``(2 out, 2 in, *kernel)``."""
+        real, imaginary = self.weight.unbind(-1)
+        rows = torch.stack([real, -imaginary], dim=2), torch.stack([imaginary, real], dim=2)
+        return torch.stack(rows, dim=1).flatten(2, 3).flatten(0, 1)
+
+
+class ModReLU(nn.Module):
+    """``ReLU(|z| + b) z / |z|``: shrinks the magnitude and keeps the phase (M. Arjovsky et al., ICML 2016, eq. 8).
+
+    Parameters
+    ----------
+    size
+        Number of learned b.
+    axis
+        Of the array that they belong to, counted from the end.
+    """
+
+    def __init__(self, size: int, axis: int = -1) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(size))
+        self.shape = (size, *[1] * (-1 - axis))
+
+    def forward(self, array: Tensor) -> Tensor:
+        """Shrink a complex array."""
+        magnitude = (array.abs().square() + _SMALLEST_ENERGY).sqrt()
+        return array * (torch.relu(magnitude + self.bias.to(magnitude.dtype).view(self.shape)) / magnitude)
+
+
+class ComplexUpsample(nn.Module):
+    """Transposed complex convolution of stride 2 along three axes, and ModReLU.
+
+    With a kernel of 1 only the first of every 2 x 2 x 2 new samples gets a value, the others the bias: so does the
+    released A-LIKNet. A kernel of 2 fills them all.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Complex channels.
+    kernel
+        1 or 2, along each axis.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.values = ComplexConv(in_channels, kernel**3 * out_channels, (1,), bias=False)
+        self.bias = nn.Parameter(torch.zeros(2 * out_channels))
+        self.activation = ModReLU(out_channels)
+
+    def forward(self, array: Tensor) -> Tensor:
+        """Double the axes of complex ``(batch, frame, y, x, channel)``."""
+        batch, *sizes, _ = array.shape
+        k = self.kernel
+        bias = torch.view_as_complex(self.bias.to(array.real.dtype).view(-1, 2))
+        values = self.values(array.flatten(1, 3)).unflatten(-1, (k, k, k, -1)).unflatten(1, sizes)
+        # (batch, t, y, x, kt, ky, kx, channel) to cells of 2 x 2 x 2 samples.
+        values = self.activation(values + bias).permute(0, 1, 4, 2, 5, 3, 6, 7)
+        frames, height, width = sizes
+        cells = self.activation(bias).expand(batch, frames, 2, height, 2, width, 2, -1)
+        if k == 2:
+            cells = values
+        else:
+            cells = cells.clone()
+            cells[:, :, :1, :, :1, :, :1] = values
+        return cells.reshape(batch, 2 * frames, 2 * height, 2 * width, -1)
+
+
+def larger_of_cells(array: Tensor, axes: Sequence[int]) -> Tensor:
+    """Halve axes: of every cell of two samples along each axis keep the one of largest magnitude (the first if equal).
+
+    Parameters
+    ----------
+    array
+        Complex; the axes have even sizes.
+    axes
+        Which.
+    """
+    for axis in axes:
+        first, second = array.unflatten(axis, (-1, 2)).unbind(axis + 1)
+        array = torch.where(_energy(first) >= _energy(second), first, second)
+    return array
+
+
+def _energy(array: Tensor) -> Tensor:
+    return array.detach().abs()
