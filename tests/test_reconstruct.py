@@ -155,5 +155,7 @@ def test_unknown_methods_and_parameters_are_refused_before_data_flow(properties,
 
 
 def test_a_method_must_be_named():
-    with pytest.raises(ConfigError, match=r"'reconstruct', property 'method'"):
+    with pytest.raises(ConfigError, match=r"'reconstruct' needs the property 'method'\.$"):
         parse_properties(Reconstruct, {})
+    with pytest.raises(ConfigError, match=r"needs the property 'method'; is 'methud' meant for it"):
+        parse_properties(Reconstruct, {"methud": "grappa"})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any, ClassVar, TypeAlias
 
 import ismrmrd
@@ -116,4 +117,7 @@ def _explain(cls: type[Gadget], problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         known = cls.Properties.model_fields
         return f"{where} has no property '{name}'. {did_you_mean(name, known)}"
+    if problem["type"] == "missing":
+        near = get_close_matches(name, problem["input"])
+        return f"{where} needs the property '{name}'" + (f"; is '{near[0]}' meant for it?" if near else ".")
     return f"{where}, property '{name}': value '{problem['input']}' does not fit ({problem['msg']})"
