@@ -195,7 +195,8 @@ class TestCalibrationLines:
         given = scan_header((SAMPLES, ROWS), limits=LIMITS, calibration="separate")
         calibration = [line(np.full((COILS, SAMPLES), row), row - 4 + first, 20) for row in self.acs]
         lines = [marked(row, phase=phase) for phase in range(3) for row in range(0, ROWS, 2)]
-        (made,), _ = sorted_by(calibration + lines, given)
+        (made,), notes = sorted_by(calibration + lines, given)
+        assert notes[0]["calibration_rows_moved_by"] == 4 - first
         assert made.bits[0].ref.data.shape[4] == 1
         found = acs_of(made)
         assert found is not None

@@ -160,8 +160,10 @@ class Sort(Gadget):
             return
         centre, centre_from = centre_of(self.header, table)
         rows = rows_of(matrix, table, centre)
-        if self._choice.separate:
-            rows = about_centre(rows, ~imaging, matrix.rows)
+        moved = {}
+        if self._choice.separate and not imaging.all():
+            counted, rows = rows, about_centre(rows, ~imaging, matrix.rows)
+            moved["calibration_rows_moved_by"] = int((rows - counted)[~imaging][0])
         placed = place_frames(self._choice, self.properties, table, rows, imaging)
         limits = line_limits(self.header, rows[imaging], matrix.rows // 2 - centre)
         data = matrix.buffer(lines, placed.data, placed.frames, placed.sets, limits)
@@ -181,6 +183,7 @@ class Sort(Gadget):
             centre_line_from=centre_from,
             sets=placed.sets,
             frames=placed.frames,
+            **moved,
             **placed.facts,
         )
         yield ReconData([ReconBit(data, reference)])
