@@ -25,5 +25,13 @@ class MethodError(OnebreathError):
     """A reconstruction method cannot do what this scan needs."""
 
 
+class OutsideDomain(MethodError):
+    """A scan is not one that the model is for; only this error is a matter of a rule's policy."""
+
+
+class DeadlineMissed(MethodError):
+    """A method took longer than it may."""
+
+
 class ModelError(OnebreathError):
     """A model's weights or its card are wrong."""

@@ -146,6 +146,12 @@ class ScanHeader:
         position = self._measurement("patientPosition")
         return None if position is None else str(getattr(position, "value", position))
 
+    @property
+    def sequence_type(self) -> str | None:
+        """Kind of sequence, as the vendor calls it."""
+        kind = getattr(self.xml.sequenceParameters, "sequence_type", None)
+        return None if kind is None else str(kind)
+
     def sequence(self, name: str) -> list[float]:
         """Values of a sequence parameter (``TR``, ``TE``, ``TI`` in ms, ``flipAngle_deg``); empty if not stated."""
         parameters = self.xml.sequenceParameters

@@ -10,14 +10,17 @@ import numpy as np
 from gadgetron.types import ImageArray, ReconData
 from gadgetron.types.recon_data import ReconBuffer
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field
 
 from onebreath.acs import acs_of, calibration_mode, merge_acs, with_reference
 from onebreath.buffers import E1, RO, kspace_of, maps_of, mask_of, places
-from onebreath.errors import ConfigError, OnebreathError
+from onebreath.errors import OnebreathError
 from onebreath.gadget import Gadget, Message, Properties
+from onebreath.guard import MethodProperties, make_guard
 from onebreath.meta import central_line, image_header, image_meta, write_both, write_facts
-from onebreath.methods.base import Method, Reconstruction, SliceData, method_class
+from onebreath.methods.base import Method, Reconstruction, SliceData
+from onebreath.methods.guarded import Made
+from onebreath.methods.scan import scan_of_header
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.partial_fourier import homodyne, pocs, zero_fill
 from onebreath.mri.sampling import Sampling, describe
@@ -28,12 +31,9 @@ GFACTOR_SERIES, SNR_SERIES = 20, 300
 """Series numbers that Gadgetron gives to g-factor and SNR maps."""
 
 
-class ReconstructProperties(Properties):
-    """Properties of `reconstruct`; every further property is a parameter of the chosen method."""
+class ReconstructProperties(MethodProperties):
+    """Properties of `reconstruct`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    method: str = Field(description="zero_filled, cg_sense, grappa, unrolled, ...: how images are made")
     image_series: int = Field(1, ge=0, description="series number of the images")
     send_out_gfactor: bool = Field(False, description="send the g-factor map too, as series 20")
     send_out_snr_map: bool = Field(False, description="send the SNR map too, as series 300")
@@ -50,19 +50,6 @@ class ReconstructProperties(Properties):
         "auto", description="whether embedded calibration lines count as data; auto: for all methods but GRAPPA"
     )
 
-    @model_validator(mode="after")
-    def _method_accepts_the_rest(self) -> ReconstructProperties:
-        try:
-            self.make_method()
-        except ConfigError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    def make_method(self) -> Method:
-        """Make the method, with its parameters among the properties."""
-        method: Method = method_class(self.method)(**(self.model_extra or {}))
-        return method
-
 
 class Reconstruct(Gadget):
     """ReconData -> ImageArray."""
@@ -75,8 +62,8 @@ class Reconstruct(Gadget):
 
     def __init__(self, header: Any, properties: ReconstructProperties) -> None:
         super().__init__(header, properties)
-        self.method = properties.make_method()
-        self.method.prepare()
+        self.guard = make_guard(properties, self.header)
+        self.guard.prepare(scan_of_header(self.header))
         self._notes: dict[str, dict[str, Any]] = {}
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
@@ -93,32 +80,43 @@ class Reconstruct(Gadget):
 
     def _reconstruct(self, recon_data: ReconData) -> Iterator[ImageArray]:
         recon_data = with_reference(recon_data)
-        buffer = recon_data.bits[0].data
-        results, snr_scales = [], []
+        for made in self.guard(lambda method: self._places(recon_data, method)):
+            facts = {"method": made.method.name, "snr_units": self.properties.snr_units, **made.results[0].facts}
+            if made.instead:
+                facts |= {"fallback": made.instead, "wanted": self.guard.name}
+            note(self.name, **facts)
+            self._notes[self.name] = facts
+            yield from self._arrays(made, recon_data.bits[0].data)
+
+    def _places(self, recon_data: ReconData, method: Method) -> list[Reconstruction]:
+        """Reconstruct all sets and slices of a message with one method."""
+        results = []
         for s, loc in places(recon_data):
-            data, scale = self._slice(recon_data, s, loc)
-            result = self._apply(data, s, loc)
-            result.facts["snr_scale"] = scale
-            results.append(result)
-            snr_scales.append(scale)
-        facts = {"method": self.method.name, "snr_units": self.properties.snr_units, **results[0].facts}
-        note(self.name, **facts)
-        self._notes[self.name] = facts
+            data, scale = self._slice(recon_data, s, loc, method)
+            results.append(self._apply(method, data, s, loc))
+            results[-1].facts["snr_scale"] = scale
+        return results
+
+    def _arrays(self, made: Made, buffer: ReconBuffer) -> Iterator[ImageArray]:
+        """Put images and maps into messages."""
+        scales = [float(result.facts["snr_scale"]) for result in made.results]
         images = [
             result.images * (scale if self.properties.snr_units == "gadgetron" else 1)
-            for result, scale in zip(results, snr_scales, strict=True)
+            for result, scale in zip(made.results, scales, strict=True)
         ]
-        yield self._array(images, buffer, "Image", self.properties.image_series)
-        if self.properties.send_out_gfactor or self.properties.send_out_snr_map:
-            yield from self._noise_maps(results, snr_scales, buffer)
+        classical = made.instead or made.beside
+        series = self.properties.classical_series if classical else self.properties.image_series
+        yield self._array(images, buffer, "Image", series, made)
+        if not made.beside and (self.properties.send_out_gfactor or self.properties.send_out_snr_map):
+            yield from self._noise_maps(made, scales, buffer)
 
-    def _slice(self, recon_data: ReconData, s: int, loc: int) -> tuple[SliceData, float]:
+    def _slice(self, recon_data: ReconData, s: int, loc: int, method: Method) -> tuple[SliceData, float]:
         """Gather what the method needs, and the factor from the transform's scale to Gadgetron's SNR units."""
         buffer = recon_data.bits[0].data
         kspace, mask = kspace_of(buffer, s, loc), mask_of(buffer, s, loc)
         found = self._describe(mask, buffer)
         scale = gadgetron_scale(found)
-        if self._acs_is_data(recon_data):
+        if self._acs_is_data(recon_data, method):
             kspace, mask = merge_acs(kspace, mask, recon_data, s, loc)
             found = self._describe(mask, buffer)
         acs = acs_of(recon_data, s, loc)
@@ -130,54 +128,55 @@ class Reconstruct(Gadget):
         readout_centre = limits[RO].center if mask.shape[2] > 1 else None
         return describe(mask, limits[E1].center, readout_centre, acceleration=self.header.acceleration)
 
-    def _acs_is_data(self, recon_data: ReconData) -> bool:
+    def _acs_is_data(self, recon_data: ReconData, method: Method) -> bool:
         if self.properties.acs_as_data != "auto":
             return self.properties.acs_as_data == "yes"
-        return self.method.acs_as_data and calibration_mode(recon_data, self.header) == "embedded"
+        return method.acs_as_data and calibration_mode(recon_data, self.header) == "embedded"
 
-    def _apply(self, data: SliceData, s: int, loc: int) -> Reconstruction:
+    def _apply(self, method: Method, data: SliceData, s: int, loc: int) -> Reconstruction:
         try:
-            result = self.method(data)
+            result = method(data)
         except OnebreathError as error:
-            raise type(error)(f"slice {loc}, set {s}, method {self.method.name}: {error}") from error
+            raise type(error)(f"slice {loc}, set {s}, method {method.name}: {error}") from error
         result.images = np.asarray(result.images, np.complex64)
         result.facts |= {
             "sampling": data.sampling.family,
             "acceleration": data.sampling.acceleration,
             "effective_acceleration": round(data.sampling.effective_acceleration, 3),
-            "partial_fourier": self._fill(result, data),
+            "partial_fourier": self._fill(result, data, method),
         }
         return result
 
-    def _fill(self, result: Reconstruction, data: SliceData) -> str:
+    def _fill(self, result: Reconstruction, data: SliceData, method: Method) -> str:
         """Fill the missing side of k-space in place; return what was done."""
         found = data.sampling
         if found.partial_fourier >= 1 and not found.asymmetric_echo:
             return "none needed"
         part = f"{found.partial_fourier:.3g} of y{', asymmetric echo' if found.asymmetric_echo else ''}"
-        if self.properties.partial_fourier != "method":
-            result.images = fill_images(FILLS[self.properties.partial_fourier], result.images, found)
-        return f"{self.properties.partial_fourier} ({part})"
+        how = self.properties.partial_fourier
+        if how == "method" and method is self.guard.safety.fallback:
+            how = "pocs"  # the property is about the wanted method; a classical one amplifies noise there
+        if how != "method":
+            result.images = fill_images(FILLS[how], result.images, found)
+        return f"{how} ({part})"
 
-    def _noise_maps(
-        self, results: list[Reconstruction], scales: list[float], buffer: ReconBuffer
-    ) -> Iterator[ImageArray]:
-        maps = [result.gfactor for result in results]
+    def _noise_maps(self, made: Made, scales: list[float], buffer: ReconBuffer) -> Iterator[ImageArray]:
+        maps = [result.gfactor for result in made.results]
         if any(gfactor is None for gfactor in maps):
-            self.log.warning("method %s gives no g-factor map; none is sent", self.method.name)
+            self.log.warning("method %s gives no g-factor map; none is sent", made.method.name)
             return
         frames = buffer.data.shape[4]
         full = [np.broadcast_to(np.asarray(g, np.float32), (frames, *g.shape[1:])) for g in maps if g is not None]
         if self.properties.send_out_gfactor:
-            yield self._array(full, buffer, "Gfactor", GFACTOR_SERIES)
+            yield self._array(full, buffer, "Gfactor", GFACTOR_SERIES, made)
         if self.properties.send_out_snr_map:
             snr = [
                 np.abs(result.images) * scale / np.maximum(gfactor, 1e-6)
-                for result, scale, gfactor in zip(results, scales, full, strict=True)
+                for result, scale, gfactor in zip(made.results, scales, full, strict=True)
             ]
-            yield self._array(snr, buffer, "SNR_MAP", SNR_SERIES)
+            yield self._array(snr, buffer, "SNR_MAP", SNR_SERIES, made)
 
-    def _array(self, images: list[NDArray[Any]], buffer: ReconBuffer, role: str, series: int) -> ImageArray:
+    def _array(self, images: list[NDArray[Any]], buffer: ReconBuffer, role: str, series: int, made: Made) -> ImageArray:
         """Put the images (frame, y, x) of all places into one message with headers and meta."""
         samples, rows, _, _, frames, sets, slices = buffer.data.shape
         stacked = np.stack(images).astype(np.complex64).reshape(slices, sets, frames, 1, 1, rows, samples)
@@ -190,15 +189,19 @@ class Reconstruct(Gadget):
             headers[n, s, loc] = image_header(line, self.header, buffer.sampling, series, phases)
             acquired = [header for header in lines if header.number_of_samples > 0]
             meta = image_meta(line, self.header, buffer.sampling, headers[n, s, loc], acquired)
-            self._describe_role(meta, role)
+            self._describe_role(meta, role, made)
             metas.append(meta.serialize())
         return ImageArray(stacked.transpose(6, 5, 4, 3, 2, 1, 0), headers, metas)
 
-    def _describe_role(self, meta: Any, role: str) -> None:
+    def _describe_role(self, meta: Any, role: str, made: Made) -> None:
+        name, comment = made.method.name, f"Onebreath {made.method.name}"
+        if made.instead:
+            name, comment = f"{name}_fallback", f"{comment}, fallback for {self.guard.name}: {made.instead}"
+        elif made.beside:
+            name, comment = f"{name}_classical", f"{comment}, beside {self.guard.name}"
         write_both(meta, "GADGETRON_DataRole", role)
-        comment = f"Onebreath {self.method.name}" if role == "Image" else role
-        write_both(meta, "GADGETRON_ImageComment", comment)
-        write_both(meta, "GADGETRON_SeqDescription", f"_GT_Onebreath_{self.method.name}" if role == "Image" else role)
+        write_both(meta, "GADGETRON_ImageComment", comment if role == "Image" else role)
+        write_both(meta, "GADGETRON_SeqDescription", f"_GT_Onebreath_{name}" if role == "Image" else role)
         if role != "Image":
             meta["Skip_processing_after_recon"] = "1"
         write_facts(meta, self._notes)

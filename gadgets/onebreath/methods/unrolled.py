@@ -7,28 +7,26 @@ and undoes it exactly, chooses device, precision and pieces, and says what it ch
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from array_api_compat import is_numpy_array
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from onebreath import zoo
-from onebreath.errors import MethodError
+from onebreath.errors import MethodError, OutsideDomain
 from onebreath.methods.base import Fact, Method, MethodParameters, Reconstruction, SliceData, check_finite
 from onebreath.methods.device import back
-from onebreath.mri.fourier import ifft2c
-from onebreath.zoo.architectures import network_class
+from onebreath.methods.network_data import make_stoppable, max_zero_filled_coil_images, to_tensor, true_float32
+from onebreath.methods.scan import scan_of
+from onebreath.methods.score import domain_score
+from onebreath.zoo.architectures import RESTORATION, network_class
 from onebreath.zoo.domain import Scan
-from onebreath.zoo.store import read_weights_file
 
 if TYPE_CHECKING:
     import torch
 
     from onebreath.methods.memory import Plan
-    from onebreath.mri import Array
 
 log = logging.getLogger("onebreath.unrolled")
 
@@ -64,29 +62,53 @@ class UnrolledParameters(MethodParameters):
     outside_domain: Literal["refuse", "allow"] = Field(
         default="refuse", description="What happens to a scan that the model's card does not allow; allow states it."
     )
+    domain_score: bool = Field(
+        default=False,
+        description="Reconstruct once more without a few of the acquired lines and compare: a scan whose score is "
+        "above the card's score_limit counts as one that the card does not allow.",
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _is_of_this_kind(cls, model: str) -> str:
+        if model.partition(".")[0] in RESTORATION:
+            raise ValueError(f"model '{model}' restores magnitude images; use it with method=mr_ipt")
+        return model
 
 
 class Unrolled(Method):
     """Reconstruct with a model of the zoo."""
 
     name = "unrolled"
+    learned = True
     Parameters = UnrolledParameters
     parameters: UnrolledParameters
 
+    scan = Scan()
+    """What the header told."""
+
     @cached_property
+    def model(self) -> zoo.Version:
+        """The model as it stood when it was first asked for: a scan keeps its weights from first to last slice."""
+        return zoo.current(self.parameters.model)
+
+    @property
     def card(self) -> zoo.Card:
         """The model's card."""
-        return zoo.read_card(zoo.find(self.parameters.model))
+        return self.model.card
 
-    def prepare(self) -> None:
-        """Check that the model is there and undamaged.
+    def prepare(self, scan: Scan | None = None) -> None:
+        """Check that the model is there and undamaged, and that it is for what is known of the scan.
 
         Raises
         ------
         ModelError
-            If it is not.
+            If it is not there, or damaged.
+        OutsideDomain
+            If the model is not for such scans.
         """
-        read_weights_file(zoo.find(self.parameters.model), self.card)
+        self.scan = scan or self.scan
+        self._judge(self.scan)
 
     def __call__(self, data: SliceData) -> Reconstruction:
         """Reconstruct one slice.
@@ -106,23 +128,49 @@ class Unrolled(Method):
             "model": self.card.name,
             "model_version": self.card.version,
             "weights_sha256": self.card.weights.sha256,
-            "domain": self._domain(data),
+            "domain": self._judge(scan_of(data, self.scan)),
         }
+        if self.model.warning:
+            facts["model_not_newest"] = self.model.warning
         if data.maps.shape[0] > 1:
             facts["map_sets_unused"] = int(data.maps.shape[0]) - 1
         images, how = self._first_that_works(data)
+        if self.parameters.domain_score:
+            how |= self._score(data)
         return Reconstruction(back(images, data.kspace), facts=facts | how)
 
-    def _domain(self, data: SliceData) -> str:
-        """Compare the scan with the card; words for the facts."""
-        verdict = self.card.domain.judge(scan_of(data))
+    def _judge(self, scan: Scan) -> str:
+        """Compare a scan with the card; words for the facts."""
+        verdict = self.card.domain.judge(scan)
         if verdict.outside:
-            text = "; ".join(verdict.outside)
-            if self.parameters.outside_domain == "refuse":
-                raise MethodError(f"the scan is outside the domain of model {self.card.name}: {text}")
-            log.warning("the scan is outside the domain of model %s: %s", self.card.name, text)
-            return f"outside: {text}"
-        return f"inside; not checked here: {', '.join(verdict.unknown)}" if verdict.unknown else "inside"
+            return self._outside(f"the scan is outside the domain of model {self.card.name}", verdict.outside)
+        return f"inside; not known: {', '.join(verdict.unknown)}" if verdict.unknown else "inside"
+
+    def _outside(self, finding: str, reasons: Sequence[str]) -> str:
+        """Refuse a scan, or let it pass with a warning, as the parameters say; words for the facts."""
+        text = "; ".join(reasons)
+        if self.parameters.outside_domain == "refuse":
+            raise OutsideDomain(f"{finding}: {text}")
+        log.warning("%s: %s", finding, text)
+        return f"outside: {text}"
+
+    def _score(self, data: SliceData) -> dict[str, Fact]:
+        """Measure the out-of-domain score, and judge it; facts."""
+
+        def reconstruct(part: SliceData) -> Reconstruction:
+            return Reconstruction(back(self._first_that_works(part)[0], part.kspace))
+
+        try:
+            score = domain_score(reconstruct, data)
+        except MethodError as error:
+            log.warning("%s", error)
+            return {"domain_score": f"not measured: {error}"}
+        limit = self.card.score_limit
+        facts: dict[str, Fact] = {"domain_score": round(score.value, 4), "domain_score_limit": limit}
+        if score.value > limit:
+            reason = f"lines kept back tell an error of {score.value:.2g} of the image, the limit is {limit:g}"
+            facts["domain_score_verdict"] = self._outside(f"model {self.card.name} does not fit this scan", [reason])
+        return facts
 
     def _first_that_works(self, data: SliceData) -> tuple[torch.Tensor, dict[str, Fact]]:
         """Try the plans one after another; every one that was passed over is stated."""
@@ -186,12 +234,13 @@ class Unrolled(Method):
         from onebreath.networks.pieces import InPieces
         from onebreath.networks.unrolled import UnrolledNetwork
 
-        loaded = zoo.load(self.card.name, plan.device, self.parameters.precision)
+        loaded = self.model.on(plan.device, self.parameters.precision)
+        make_stoppable(loaded.network)
         pieces = None
         if plan.tiles > 1:
             assert isinstance(loaded.network, UnrolledNetwork)
             pieces = InPieces(loaded.network, plan.tiles, self.parameters.tile_halo)
-        with torch.inference_mode(), _true_float32(loaded.compute_dtype):
+        with torch.inference_mode(), true_float32(loaded.compute_dtype):
             kspace, mask, maps = (to_tensor(x, plan.device) for x in (data.kspace, data.mask, data.maps))
             scale = max_zero_filled_coil_images(kspace, mask)
             noise_std = torch.full((1,), 1 / scale, device=kspace.device)
@@ -210,21 +259,6 @@ class Unrolled(Method):
         facts["pieces"] = f"{plan.tiles} tiles along the readout, halo {self.parameters.tile_halo}"
         facts["seam_deviation"] = pieces.seam_deviation
         return images, facts, pieces.seam_deviation
-
-
-def scan_of(data: SliceData) -> Scan:
-    """What a slice shows of the scan, to be compared with a model's domain; the header knows the rest."""
-    frames, coils, ny, nx = data.kspace.shape
-    acs = data.sampling.acs
-    return Scan(
-        acceleration=data.sampling.acceleration,
-        mask_family=data.sampling.family,
-        acs_lines=0 if acs is None else acs[1] - acs[0] + 1,
-        frames=frames,
-        matrix_y=ny,
-        matrix_x=nx,
-        coils=coils,
-    )
 
 
 def devices_to_try(device: str) -> list[str]:
@@ -246,49 +280,6 @@ def devices_to_try(device: str) -> list[str]:
     if index >= there:
         raise MethodError(f"device is '{device}', but torch sees {there} CUDA devices; use 'auto' or 'cpu'")
     return [f"cuda:{index}"]
-
-
-def to_tensor(x: Array, device: str) -> torch.Tensor:
-    """The array as a tensor, numbers as complex64, on a device."""
-    import torch
-
-    if is_numpy_array(x) and not x.flags.writeable:
-        # torch cannot mark memory as read-only, which arrays from the wire are.
-        x = x.copy()
-    tensor = torch.asarray(x, device=device)
-    return tensor.to(torch.complex64) if tensor.is_complex() else tensor
-
-
-def max_zero_filled_coil_images(kspace: torch.Tensor, mask: torch.Tensor) -> float:
-    """Largest magnitude of the zero-filled coil images of all frames: what the models were trained to see as 1.
-
-    Parameters
-    ----------
-    kspace : (frame, coil, y, x) complex
-    mask : broadcastable to (frame, y, x)
-
-    Raises
-    ------
-    MethodError
-        If there is no signal.
-    """
-    sampled = mask.expand(kspace.shape[0], -1, -1)
-    largest = max(float(ifft2c(k * m).abs().max()) for k, m in zip(kspace, sampled, strict=True))
-    if largest == 0:
-        raise MethodError("the sampled k-space holds nothing but zeros; check the raw data")
-    return largest
-
-
-def _true_float32(dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Keep convolutions in float32 from being rounded to 10 bits (TF32), as GPUs do by default."""
-    import torch
-
-    if dtype != torch.float32 or not torch.cuda.is_available():
-        return nullcontext()
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(
-        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
-    )
 
 
 def _device_text(device: str) -> str:

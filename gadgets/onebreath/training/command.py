@@ -68,7 +68,7 @@ def load_start(name: str) -> dict[str, Tensor]:
     """Weights of a checkpoint file (its moving average) or of a model of the zoo."""
     if Path(name).is_file():
         return checkpoints.load(Path(name)).average
-    from onebreath.zoo.store import load
+    from onebreath.zoo.versions import load
 
     return {key: value.clone() for key, value in load(name).network.state_dict().items()}
 

@@ -3,6 +3,20 @@
 from onebreath.zoo.card import Card, read_card
 from onebreath.zoo.domain import Domain, Scan
 from onebreath.zoo.search import find, models, search_path
-from onebreath.zoo.store import LoadedModel, load, save
+from onebreath.zoo.store import save
+from onebreath.zoo.versions import LoadedModel, Version, current, load
 
-__all__ = ["Card", "Domain", "LoadedModel", "Scan", "find", "load", "models", "read_card", "save", "search_path"]
+__all__ = [
+    "Card",
+    "Domain",
+    "LoadedModel",
+    "Scan",
+    "Version",
+    "current",
+    "find",
+    "load",
+    "models",
+    "read_card",
+    "save",
+    "search_path",
+]

@@ -1,66 +1,21 @@
-"""Loading and saving models: a folder with a card and weights that match it, number for number."""
+"""Reading and writing models: a folder with a card and weights that match it, number for number."""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
 from onebreath.zoo.architectures import build
-from onebreath.zoo.card import CARD_FILE, WEIGHTS_FILE, Card, check_name, parse_card, read_card
-from onebreath.zoo.search import find
+from onebreath.zoo.card import CARD_FILE, WEIGHTS_FILE, Card, check_name, parse_card
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from onebreath.networks.network import Network
-    from onebreath.networks.precision import Precision
-
-_loaded: dict[tuple[str, str, str, str], LoadedModel] = {}
-_lock = threading.Lock()
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A network ready to run, with its card and folder. It is shared: never change it."""
-
-    network: Network
-    card: Card
-    folder: Path
-    compute_dtype: torch.dtype
-
-
-def load(name: str, device: str = "cpu", precision: Precision = "float32") -> LoadedModel:
-    """Load a model, once per process, device and precision, as long as its card names the same weights.
-
-    Parameters
-    ----------
-    name
-        ``architecture.tag``.
-    device
-        As torch names it.
-    precision
-        Of the convolutions, see `onebreath.networks.precision`.
-
-    Raises
-    ------
-    ModelError
-        If there is no such model, or its card, hash or parameters are wrong.
-    """
-    folder = find(name)
-    card = read_card(folder)
-    key = (str(folder), card.weights.sha256, device, precision)
-    with _lock:
-        if key not in _loaded:
-            network = read_network(folder, card).to(device)
-            _loaded[key] = LoadedModel(network, card, folder, network.use_precision(precision))
-        return _loaded[key]
 
 
 def read_network(folder: Path, card: Card) -> Network:

@@ -1,0 +1,206 @@
+"""A learned method and the classical one that stands by: images come, whatever happens, and say how they were made."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from onebreath.errors import DeadlineMissed, MethodError, OnebreathError, OutsideDomain
+from onebreath.methods.base import Method, Reconstruction
+from onebreath.methods.deadline import within
+from onebreath.zoo.domain import Scan
+
+log = logging.getLogger("onebreath.reconstruct")
+
+Work: TypeAlias = Callable[[Method], list[Reconstruction]]
+"""Reconstructs all places of one message with a method."""
+Policy: TypeAlias = Literal["fallback", "warn", "refuse"]
+"""What happens to a scan that a model is not for: the fallback's images, the model's with a warning, or an error."""
+
+_MARGIN = 0.1
+"""Part of the deadline that is left for what comes after the method: partial Fourier, headers, export."""
+
+
+@dataclass(frozen=True)
+class Safety:
+    """What stands by, and when it steps in.
+
+    Attributes
+    ----------
+    fallback
+        Method that makes the images when the wanted one cannot; None: its error ends the scan.
+    deadline_s
+        Seconds that the reconstruction of a scan may take, waiting for data not counted; 0: any time.
+    send_classical
+        Whether the fallback's images always go along.
+    policy
+        For scans outside the model's domain. `warn` is the method's own affair: it does not raise then.
+    """
+
+    fallback: Method | None = None
+    deadline_s: float = 0.0
+    send_classical: bool = False
+    policy: Policy = "fallback"
+
+
+class Made(NamedTuple):
+    """Images of one message by one method; `instead` says why the wanted method did not make them, `beside` that the
+    wanted method's images come too.
+    """
+
+    method: Method
+    results: list[Reconstruction]
+    instead: str = ""
+    beside: bool = False
+
+
+class Guarded:
+    """A wanted method with a fallback.
+
+    Images of one message all come from one method. With a deadline the fallback works first: only images that are there
+    already are sure to be in time. The wanted method then has what is left after the fallback's time for the slices to
+    come is put aside.
+
+    Parameters
+    ----------
+    wanted
+        The method; None: there is none, and `refused` says why.
+    safety
+        What stands by.
+    messages
+        How many messages the scan will have.
+    refused
+        Why the wanted method must not be used.
+    """
+
+    def __init__(self, wanted: Method | None, safety: Safety, messages: int = 1, refused: str = "") -> None:
+        self.wanted, self.safety = wanted, safety
+        self.refused = refused
+        self._to_come = messages
+        self._spent = 0.0
+
+    @property
+    def name(self) -> str:
+        """What the wanted method is called; a model by its own name."""
+        if self.wanted is None:
+            return "none"
+        return str(getattr(self.wanted.parameters, "model", self.wanted.name))
+
+    def prepare(self, scan: Scan) -> None:
+        """Let the methods look for what they need; what the wanted one lacks is known from then on.
+
+        Raises
+        ------
+        OnebreathError
+            If a method lacks something and nothing stands by for it, or the policy is to refuse.
+        """
+        if self.safety.fallback is not None:
+            self.safety.fallback.prepare(scan)
+        if self.wanted is None or self.refused:
+            return
+        wanted, deadline = self.wanted, self.safety.deadline_s
+        begun = time.perf_counter()
+        try:
+            if deadline:  # a model may lie on a disk that does not answer
+                within(deadline / 2, lambda: wanted.prepare(scan))
+            else:
+                wanted.prepare(scan)
+        except Exception as error:
+            self._stand_by_or_raise(error)
+            self.refused = _reason(error)
+            log.warning("%s will make the images: %s", self._fallback.name, error, exc_info=_unexpected(error))
+        self._spent += time.perf_counter() - begun
+
+    def __call__(self, work: Work) -> list[Made]:
+        """Reconstruct a message: images of the wanted method, the fallback's, or both.
+
+        Raises
+        ------
+        OnebreathError
+            If neither method can.
+        """
+        begun = time.perf_counter()
+        self._to_come = max(self._to_come - 1, 0)
+        try:
+            return self._made(work)
+        finally:
+            self._spent += time.perf_counter() - begun
+
+    def _made(self, work: Work) -> list[Made]:
+        begun = time.perf_counter()
+        classical = None
+        if self.safety.fallback is not None and (self.safety.send_classical or self.safety.deadline_s):
+            classical = self._classical(work)
+        taken = time.perf_counter() - begun
+        try:
+            wanted = self._wanted(work, taken)
+        except Exception as error:
+            self._stand_by_or_raise(error)
+            log.warning("%s makes the images instead: %s", self._fallback.name, error, exc_info=_unexpected(error))
+            reason = _reason(error)
+            return [Made(self._fallback, self._last_resort(classical, work, reason), instead=reason)]
+        made = [] if self.wanted is None else [Made(self.wanted, wanted)]
+        if self.safety.send_classical and isinstance(classical, list):
+            made.append(Made(self._fallback, classical, beside=True))
+        return made
+
+    def _wanted(self, work: Work, classical_s: float) -> list[Reconstruction]:
+        """Let the wanted method work, within the time that is left; its images are finite."""
+        if self.wanted is None or self.refused:
+            raise MethodError(self.refused)
+        method, deadline = self.wanted, self.safety.deadline_s
+        if not deadline:
+            return _finite(work(method), method)
+        left = deadline * (1 - _MARGIN) - self._spent - classical_s * (1 + self._to_come)
+        try:
+            return within(left, lambda: _finite(work(method), method))
+        except DeadlineMissed as error:
+            raise DeadlineMissed(f"{method.name}: {error}; deadline_s is {deadline:g}") from error
+
+    def _classical(self, work: Work) -> list[Reconstruction] | OnebreathError:
+        """Let the fallback work; the error if it cannot, as the wanted method may still."""
+        try:
+            return _finite(work(self._fallback), self._fallback)
+        except OnebreathError as error:
+            log.warning("the fallback %s cannot reconstruct this slice: %s", self._fallback.name, error)
+            return error
+
+    def _last_resort(
+        self, classical: list[Reconstruction] | OnebreathError | None, work: Work, reason: str
+    ) -> list[Reconstruction]:
+        made = self._classical(work) if classical is None else classical
+        if isinstance(made, OnebreathError):
+            raise type(made)(f"{made} ({self._fallback.name} stood by, because: {reason})") from made
+        return made
+
+    @property
+    def _fallback(self) -> Method:
+        assert self.safety.fallback is not None
+        return self.safety.fallback
+
+    def _stand_by_or_raise(self, error: Exception) -> None:
+        """Raise the error if there is no fallback, or the policy forbids it for this one."""
+        refused = self.safety.policy == "refuse" and isinstance(error, OutsideDomain)
+        if self.safety.fallback is None or refused:
+            raise error
+
+
+def _finite(results: list[Reconstruction], method: Method) -> list[Reconstruction]:
+    bad = sum(int(np.count_nonzero(~np.isfinite(result.images))) for result in results)
+    if bad:
+        raise MethodError(f"{method.name} made {bad} pixels that are NaN or infinite")
+    return results
+
+
+def _unexpected(error: Exception) -> bool:
+    """Whether the log needs a traceback: errors raised on purpose say all in their text."""
+    return not isinstance(error, OnebreathError)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if _unexpected(error) else str(error)

@@ -1,0 +1,172 @@
+"""The out-of-domain score: how wrong the images of one scan are, told by lines of the scan that were kept back.
+
+A few acquired lines are withheld, the method reconstructs without them, and what it predicts there is compared with
+what was measured. Where a method meets data unlike those it was made for, its predictions miss, whatever it is that
+differs: mask, contrast, motion, coil maps or noise. The idea is cross-validation, as networks that learn from a scan
+itself use it to stop in time (Yaman et al., Zero-shot self-supervised learning for MRI reconstruction, ICLR 2022).
+
+The score estimates ``||image - truth|| / ||image||``. With e(k) the relative energy of the prediction's error at lines
+kept back at distance k from the centre, after the noise of the measurement was subtracted:
+
+    score^2 = [ sum over missing lines of e(k) P(k)  +  sum over used lines of |A x - y|^2 - noise  +  noise ] / |P|^2
+
+P is the predicted k-space. Missing lines farther out than any line kept back were tested by nothing: there the error is
+taken to be the whole signal, as the measured lines' decay extrapolates it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onebreath.errors import MethodError
+from onebreath.methods.base import Reconstruction, SliceData
+from onebreath.methods.device import as_numpy
+from onebreath.mri.fourier import fft2c, fftc, ifftc
+from onebreath.mri.sampling import describe
+
+SHARE = 0.08
+"""Part of the acquired lines of each frame that is kept back."""
+WIDTH = 64
+"""Columns about the middle of the readout that are reconstructed for the score, to save time."""
+_FEWEST_LINES = 6
+_GOLDEN = 0.6180339887
+_BANDS = 7
+_NOISE = 2.0
+"""Energy of the noise of a complex sample: unit standard deviation in its real and in its imaginary part."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score and what it is made of, each relative to the energy of the image.
+
+    Attributes
+    ----------
+    value
+        Estimated ``||image - truth|| / ||image||``.
+    missing, measured, noise
+        Its parts: prediction of lines that were not acquired, disagreement with those that were, and their noise.
+    lines
+        Number of lines kept back, in all frames.
+    """
+
+    value: float
+    missing: float
+    measured: float
+    noise: float
+    lines: int
+
+
+def domain_score(method: Callable[[SliceData], Reconstruction], data: SliceData) -> Score:
+    """Measure the out-of-domain score of a method on a slice.
+
+    Parameters
+    ----------
+    method
+        What makes images of a slice; it is called once, on fewer lines and columns.
+    data
+        The slice; its first map set is used.
+
+    Raises
+    ------
+    MethodError
+        If there are no coil maps, or too few lines to keep any back.
+    """
+    if data.maps is None:
+        raise MethodError("the out-of-domain score needs coil maps; let the calibrate gadget run before it")
+    data = middle_columns(as_numpy(data))
+    kspace, maps = data.kspace, np.asarray(data.maps)[0]
+    frames, coils, ny, nx = kspace.shape
+    sampled = np.broadcast_to(data.mask, (frames, ny, nx))
+    acquired: np.ndarray = np.any(sampled, axis=2)
+    held = held_out(acquired, data.sampling.centre)
+    images = np.asarray(method(_without(data, held)).images)
+    predicted = fft2c(images[:, None] * maps)
+    error = (np.abs(np.where(sampled[:, None], predicted - kspace, 0)) ** 2).sum(axis=(1, 3))
+    noise = _NOISE * coils * sampled.sum(axis=2)
+    energy = (np.abs(predicted) ** 2).sum(axis=(1, 3))
+    distance = np.broadcast_to(np.abs(np.arange(ny) - data.sampling.centre), (frames, ny))
+    missing = _missing(error - noise, energy, distance, held, ~acquired)
+    missing += _untested(energy, distance, held, acquired)
+    used = acquired & ~held
+    measured = max(float((error - noise)[used].sum()), 0.0)
+    through = float(noise[acquired].sum()) / coils  # a unit-norm combination of the coils keeps the noise of one
+    whole = max(float(energy.sum()), np.finfo(np.float32).tiny)
+    first, second, third = (float(np.sqrt(part / whole)) for part in (missing, measured, through))
+    return Score(float(np.hypot(np.hypot(first, second), third)), first, second, third, int(held.sum()))
+
+
+def middle_columns(data: SliceData, width: int = WIDTH) -> SliceData:
+    """Return the slice's columns about the middle of the readout.
+
+    The lines of a Cartesian scan are fully sampled along the readout, so that any part of it is a scan of its own;
+    where the mask depends on x the slice is returned as it is.
+    """
+    nx = data.kspace.shape[3]
+    mask = data.mask[:, :, :1]
+    if nx <= width or not bool((data.mask == mask).all()) or data.maps is None:
+        return data
+    columns = slice((nx - width) // 2, (nx - width) // 2 + width)
+    kspace = fftc(ifftc(data.kspace, -1)[..., columns], -1).astype(data.kspace.dtype)
+    sampling = describe(mask, data.sampling.centre, acceleration=data.sampling.acceleration)
+    return SliceData(kspace, mask, None, 0, data.maps[..., columns], sampling)
+
+
+def held_out(acquired: np.ndarray, centre: int) -> np.ndarray:
+    """Choose the lines to keep back, (frame, y) bool: spread over k-space, others in every frame, never the centre.
+
+    The choice depends on the mask alone, so that the same scan has the same score.
+
+    Raises
+    ------
+    MethodError
+        If no frame has enough lines.
+    """
+    chosen = np.zeros_like(acquired)
+    for frame, lines in enumerate(acquired):
+        rows = np.flatnonzero(lines)
+        if len(rows) < _FEWEST_LINES:
+            continue
+        candidates = rows[np.abs(rows - centre) > 1]
+        count = max(1, round(SHARE * len(rows)))
+        wanted = rows[0] + (rows[-1] - rows[0]) * (((np.arange(count) + frame * _GOLDEN) / count) % 1)
+        chosen[frame, candidates[np.abs(candidates[None] - wanted[:, None]).argmin(axis=1)]] = True
+    if not chosen.any():
+        raise MethodError(f"the out-of-domain score needs a frame with {_FEWEST_LINES} lines or more to keep one back")
+    return chosen
+
+
+def _without(data: SliceData, held: np.ndarray) -> SliceData:
+    frames, ny = held.shape
+    mask = np.broadcast_to(data.mask, (frames, ny, data.mask.shape[2])) & ~held[:, :, None]
+    kspace = np.where(mask[:, None], data.kspace, np.complex64(0))
+    return replace(data, kspace=kspace, mask=mask, sampling=describe(mask, data.sampling.centre))
+
+
+def _missing(
+    excess: np.ndarray, energy: np.ndarray, distance: np.ndarray, held: np.ndarray, missing: np.ndarray
+) -> float:
+    """Error of the missing lines: their predicted energy times the relative error at lines kept back as far out."""
+    edges = np.unique(np.geomspace(1, distance.max() + 1, _BANDS).round().astype(int))
+    band = np.digitize(distance, edges)
+    bands = np.unique(band)
+    tested = [b for b in bands if (held & (band == b)).any()]
+    ratios = [
+        max(float(excess[held & (band == b)].sum()), 0.0) / max(float(energy[held & (band == b)].sum()), 1e-30)
+        for b in tested
+    ]
+    ratio = np.interp(bands, tested, ratios)
+    return float(sum(r * energy[missing & (band == b)].sum() for b, r in zip(bands, ratio, strict=True)))
+
+
+def _untested(energy: np.ndarray, distance: np.ndarray, held: np.ndarray, acquired: np.ndarray) -> float:
+    """Signal that lines beyond all that were kept back would have, by the power law of those that were acquired."""
+    farthest = distance[acquired].max()
+    beyond = ~acquired & (distance > max(farthest, distance[held].max()))
+    near = acquired & (distance > 2) & (energy > 0)
+    if not beyond.any() or near.sum() < 2 or np.ptp(distance[near]) == 0:
+        return 0.0
+    slope, level = np.polyfit(np.log(distance[near]), np.log(energy[near]), 1)
+    return float(np.exp(level + min(slope, 0.0) * np.log(distance[beyond])).sum())
