@@ -58,5 +58,5 @@ def test_replicas_take_acceleration_and_coverage_out():
 
 
 def test_one_replica_is_an_error():
-    with pytest.raises(ValueError, match="at least 2 replicas, not 1"):
+    with pytest.raises(ValueError, match="at least 2 samples, not 1"):
         pseudo_replica(lambda k: k[:, 0], np.zeros((1, 1, 4, 4), np.complex64), np.ones((1, 4, 1), bool), replicas=1)

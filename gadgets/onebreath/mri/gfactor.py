@@ -5,12 +5,13 @@ shorter scan costs by itself (K. P. Pruessmann et al., Magn Reson Med 42:952 (19
 standard deviation in the real and in the imaginary part of every acquired sample.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from array_api_compat import array_namespace, is_numpy_array
 
 from onebreath.mri import Array
+from onebreath.mri.noise_map import noise_map
 
 # Columns of the image worked on at once: bounds the memory for masks with many kinds of missing lines.
 _COLUMNS = 32
@@ -134,26 +135,6 @@ def pseudo_replica(
     ValueError
         If there are fewer than 2 replicas.
     """
-    if replicas < 2:
-        raise ValueError(f"a standard deviation needs at least 2 replicas, not {replicas}")
-    xp = array_namespace(kspace)
-    rng = np.random.default_rng(seed)
     reference = reconstruct(kspace)
-    total = xp.zeros_like(reference)
-    squares = xp.zeros_like(xp.real(reference))
-    weight = xp.astype(mask[:, None], xp.real(kspace).dtype)
-    for _ in range(replicas):
-        change = reconstruct(kspace + weight * _noise(rng, kspace)) - reference
-        total = total + change
-        squares = squares + xp.abs(change) ** 2
-    variance = (squares - xp.abs(total) ** 2 / replicas) / (2 * (replicas - 1))
-    return xp.sqrt(variance / (acceleration * coverage))
-
-
-def _noise(rng: np.random.Generator, like: Array) -> Array:
-    """Complex noise, unit standard deviation in real and in imaginary part, as an array like the given one."""
-    noise = rng.standard_normal((*like.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    if is_numpy_array(like):
-        return noise
-    xp = array_namespace(like)
-    return xp.asarray(noise, dtype=like.dtype, device=like.device)
+    found = noise_map(lambda noise: reconstruct(kspace + noise) - reference, kspace, mask, replicas, seed)
+    return found.std / math.sqrt(acceleration * coverage)

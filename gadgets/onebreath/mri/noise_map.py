@@ -1,0 +1,105 @@
+"""Noise of any reconstruction, pixel by pixel, from its response to random noise on the measured samples.
+
+Two responses give such a map. A *replica* is the change of the image when noise is added and everything is computed
+anew (P. M. Robson et al., Magn Reson Med 60:895 (2008)). A *probe* is the derivative of the image along that noise:
+E |J v|^2 for white v is the diagonal of J J^H, estimated without ever forming J (C. Bekas et al., "An estimator for
+the diagonal of a matrix", Appl Numer Math 57:1214 (2007)); it holds for noise that is small against the signal.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from array_api_compat import array_namespace, is_numpy_array
+
+from onebreath.mri import Array
+
+
+@dataclass(frozen=True)
+class NoiseMap:
+    """Noise of an image.
+
+    Attributes
+    ----------
+    std : (frame or 1, y, x) real
+        Standard deviation; of the real and the imaginary part together, or of the part along the image's phase.
+    samples
+        Random samples used.
+    error
+        Standard error of `std`, relative, from their number.
+    """
+
+    std: Array
+    samples: int
+    error: float
+
+
+def noise_map(
+    response: Callable[[Array], Array],
+    like: Array,
+    mask: Array,
+    samples: int,
+    seed: int = 0,
+    along: Array | None = None,
+    pool_frames: bool = False,
+    seconds: float = math.inf,
+) -> NoiseMap:
+    """Measure the noise of an image.
+
+    Parameters
+    ----------
+    response
+        Noise on the k-space (frame, coil, y, x) -> change of the images (frame, y, x): a replica or a probe.
+    like : (frame, coil, y, x) complex
+        Array of the shape, type and device that the noise shall have.
+    mask : bool, broadcastable to (frame, y, x)
+        Where samples were acquired; there the noise has unit standard deviation in real and in imaginary part.
+    samples
+        At most so many, at least 2.
+    seed
+        Of the random numbers: the same scan gives the same map.
+    along : (frame, y, x) complex
+        Images whose magnitude's noise is wanted: what lies along their phase.
+    pool_frames
+        Whether all frames share one map, the root of their mean variance, which needs fewer samples.
+    seconds
+        No further sample is begun (after the second) that would end later than this.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 samples.
+    """
+    if samples < 2:
+        raise ValueError(f"a standard deviation needs at least 2 samples, not {samples}")
+    xp = array_namespace(like)
+    rng, begun, used = np.random.default_rng(seed), time.monotonic(), 0
+    weight = xp.astype(mask[:, None], xp.real(like).dtype)
+    phase = None if along is None else xp.conj(along) / xp.maximum(xp.abs(along), xp.finfo(along.dtype).tiny)
+    total = squares = 0
+    while used < 2 or (used < samples and (time.monotonic() - begun) * (used + 1) / used <= seconds):
+        change = response(weight * white_noise(rng, like))
+        if phase is not None:
+            change = xp.real(change * phase)
+        total = total + change
+        squares = squares + xp.abs(change) ** 2
+        used += 1
+    parts = 1 if phase is not None else 2
+    variance = (squares - xp.abs(total) ** 2 / used) / (parts * (used - 1))
+    if pool_frames:
+        variance = xp.mean(variance, axis=0, keepdims=True)
+    independent = parts * (used - 1) * (like.shape[0] if pool_frames else 1)
+    return NoiseMap(xp.sqrt(variance), used, 1 / math.sqrt(2 * independent))
+
+
+def white_noise(rng: np.random.Generator, like: Array) -> Array:
+    """Complex noise, unit standard deviation in real and in imaginary part, as an array like the given one."""
+    noise = rng.standard_normal((*like.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    if is_numpy_array(like):
+        return noise
+    xp = array_namespace(like)
+    return xp.asarray(noise, dtype=like.dtype, device=like.device)

@@ -1,0 +1,60 @@
+"""Derivatives of a reconstruction that torch computes, along a direction or row by row, without the whole Jacobian."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+Function: TypeAlias = Callable[[Tensor], Tensor]
+
+with warnings.catch_warnings():
+    # Torch 2.13 warns of itself when forward mode is used for the first time.
+    warnings.filterwarnings("ignore", "`torch.jit.script`", DeprecationWarning)
+    with forward_ad.dual_level():
+        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
+
+
+def along(function: Function, at: Tensor) -> Function:
+    """The derivative of a function at `at` as a function of the direction (forward mode).
+
+    It holds to first order and is linear over the real numbers; one call takes two to three times as long as the
+    function, and about twice its memory.
+    """
+
+    def derivative(direction: Tensor) -> Tensor:
+        with torch.no_grad(), forward_ad.dual_level():
+            value, tangent = forward_ad.unpack_dual(function(forward_ad.make_dual(at, direction)))
+            return torch.zeros_like(value) if tangent is None else tangent.clone()
+
+    return derivative
+
+
+def pixel_noise(function: Function, at: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
+    """Noise in the magnitude of single pixels by automatic differentiation, one backward pass each.
+
+    Parameters
+    ----------
+    function
+        K-space -> complex image (y, x).
+    at
+        The k-space.
+    mask : broadcastable to it
+        Where samples were acquired, with unit noise in real and in imaginary part.
+    pixels : (pixel, 2) int
+        Where, (y, x).
+
+    Returns
+    -------
+    (pixel,) real
+        Standard deviation to first order.
+    """
+    variable = at.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        magnitude = function(variable).abs()
+        gradients = (torch.autograd.grad(magnitude[y, x], variable, retain_graph=True)[0] for y, x in pixels.tolist())
+        return torch.stack([(gradient * mask).abs().square().sum().sqrt() for gradient in gradients])
