@@ -43,6 +43,19 @@ def test_an_imported_model_computes_what_the_released_network_computed(shared, r
     assert relative_error(output(loaded.network, stored), stored["out/image"]) <= 3e-5
 
 
+def test_released_mr_ipt_is_imported_without_its_dead_parts_and_told_where_its_lines_run(shared, root):
+    stored = golden(shared, "mript_tiny_split")
+    file = root / "released.pth"
+    torch.save(weights(stored), file)
+    import_checkpoint("mr_ipt", file, "mr_ipt.released", root, {"decoder_heads": 4})
+    loaded = zoo.load("mr_ipt.released")
+    assert loaded.card.conventions.phase_encoding == "x"
+    assert loaded.card.conventions.normalisation == "max_image"
+    with torch.inference_mode():
+        image = loaded.network(torch.from_numpy(stored["in/image"]), stored["in/levels"], stored["in/types"])
+    assert relative_error(image, stored["out/image"]) <= 1e-5
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".npz"])
 def test_every_format_gives_the_same_model(shared, root, suffix):
     from safetensors.torch import save_file

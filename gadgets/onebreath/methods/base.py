@@ -29,6 +29,7 @@ METHODS: dict[str, str] = {
     "cg_sense": "onebreath.methods.cg_sense:CgSense",
     "grappa": "onebreath.methods.grappa:Grappa",
     "low_rank_sparse": "onebreath.methods.low_rank_sparse:LowRankSparse",
+    "mr_ipt": "onebreath.methods.mr_ipt:MrIpt",
     "raki": "onebreath.methods.raki:Raki",
     "unrolled": "onebreath.methods.unrolled:Unrolled",
 }

@@ -41,7 +41,10 @@ class RestorationNetwork(Network):
 
     def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
         """Run on one image of this size; see `Network`. The frames of a series take turns."""
-        self(torch.empty(1, 1, y, x, device=next(self.parameters()).device), [0], [0])
+        weights = next(self.parameters())
+        image = torch.empty(1, 1, y, x, device=weights.device, dtype=weights.dtype)
+        self._check(image, [0], [0])
+        self.restore(self._padded(image), [0], [0], [0.0])
 
     def forward(
         self, images: Tensor, levels: Sequence[int], types: Sequence[int], prompt_levels: Sequence[float] | None = None
@@ -65,15 +68,18 @@ class RestorationNetwork(Network):
         """
         self._check(images, levels, types)
         height, width = images.shape[-2:]
-        padded = F.pad(images, (0, -width % self.multiple, 0, -height % self.multiple))
         prompts = [float(level) for level in levels] if prompt_levels is None else list(prompt_levels)
         with self.reduced_precision(images.device):
-            restored = self.restore(padded, list(levels), list(types), prompts)
+            restored = self.restore(self._padded(images), list(levels), list(types), prompts)
         return restored[..., :height, :width].to(images.dtype)
 
     @abstractmethod
     def restore(self, images: Tensor, levels: list[int], types: list[int], prompts: list[float]) -> Tensor:
         """Restore checked and padded images; arguments as in `forward`."""
+
+    def _padded(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        return F.pad(images, (0, -width % self.multiple, 0, -height % self.multiple))
 
     def _check(self, images: Tensor, levels: Sequence[int], types: Sequence[int]) -> None:
         if images.is_complex():

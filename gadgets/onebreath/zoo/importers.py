@@ -10,12 +10,12 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
-from onebreath.networks import official_names
+from onebreath.networks import mr_ipt_official, official_names
 from onebreath.zoo.store import decode, save
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ class Release:
         Arguments that no shape shows; known from the released code.
     source
         Where it is released.
+    own
+        How our names of its parameters begin.
+    conventions
+        How it wants its data, where that is not as usual; see `onebreath.zoo.card.Conventions`.
     """
 
     architecture: str
@@ -52,6 +56,8 @@ class Release:
     infer: Callable[[State], dict[str, Any]]
     fixed: Mapping[str, Any]
     source: str
+    own: str = "blocks."
+    conventions: Mapping[str, str] = field(default_factory=dict)
 
 
 def import_checkpoint(
@@ -94,7 +100,7 @@ def import_checkpoint(
         raise ModelError(f"cannot import from {kind!r}; known are: {', '.join(RELEASES)}")
     release = RELEASES[kind]
     state = read_state(file)
-    if not any(key.startswith("blocks.") for key in state):
+    if not any(key.startswith(release.own) for key in state):
         state = release.rename(state)
     details = {
         "name": name,
@@ -102,6 +108,7 @@ def import_checkpoint(
         "summary": f"{kind}, imported from {file.name}",
         "architecture": release.architecture,
         "arguments": {**release.fixed, **release.infer(state), **(arguments or {})},
+        "conventions": dict(release.conventions),
         "training": {"data": f"not stated; imported from {file.name}"},
         "licence": licence,
         "intended_use": "research; set the domain to what the weights were trained on before use on scans",
@@ -227,6 +234,16 @@ RELEASES = {
     ),
     "crnn_mri": Release(
         "crnn_mri", official_names.crnn_mri, _crnn_mri, {}, "https://github.com/js3611/Deep-MRI-Reconstruction"
+    ),
+    "mr_ipt": Release(
+        "mr_ipt",
+        mr_ipt_official.mr_ipt,
+        mr_ipt_official.arguments_of,
+        {},
+        "https://github.com/GuoyaoShen/MR-IPT",
+        own="encoder.",
+        # Its masks take columns.
+        conventions={"normalisation": "max_image", "phase_encoding": "x"},
     ),
 }
 """Released networks by the name that ``onebreath models import --from`` takes."""
