@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from onebreath import zoo
 from onebreath.errors import MethodError
 from onebreath.methods.base import Fact, SliceData
 from onebreath.methods.cg_sense import conjugate_gradients
 from onebreath.methods.mask_type import Choice, choose
-from onebreath.methods.unrolled import Unrolled, UnrolledParameters, to_tensor
+from onebreath.methods.network_data import make_stoppable, to_tensor, true_float32
+from onebreath.methods.unrolled import Unrolled, UnrolledParameters
 from onebreath.mri.coils import phase_factor
 from onebreath.mri.sense import SenseOperator
 from onebreath.zoo.architectures import RESTORATION
@@ -64,17 +64,21 @@ class MrIpt(Unrolled):
     Parameters = MrIptParameters
     parameters: MrIptParameters
 
+    def derivative(self, data: SliceData) -> None:
+        """None: a magnitude has no derivative where it is 0, and noise maps are measured with replicas."""
+
     def _run(self, data: SliceData, plan: Plan) -> tuple[torch.Tensor, dict[str, Fact], float]:
         """Reconstruct; see `Unrolled`. There are no tiles, and so no seams."""
         import torch
 
         from onebreath.networks.restoration import RestorationNetwork
 
-        loaded = zoo.load(self.card.name, plan.device, self.parameters.precision)
+        loaded = self.model.on(plan.device, self.parameters.precision)
         p, network = self.parameters, loaded.network
         assert isinstance(network, RestorationNetwork)
+        make_stoppable(network)
         choice = choose(data.sampling, data.mask, network.levels, network.types, p.prompts == "interpolated")
-        with torch.inference_mode():
+        with torch.inference_mode(), true_float32(loaded.compute_dtype):
             kspace, mask, maps = (to_tensor(x, plan.device) for x in (data.kspace, data.mask, data.maps))
             operator = SenseOperator(maps[:1], mask)
             combined = operator.adjoint(kspace)
