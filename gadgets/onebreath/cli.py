@@ -23,7 +23,7 @@ COMMANDS = {
     "evaluate": ("onebreath.evaluation.command", "compare methods and models on the same scans: tables and figures"),
     "train": ("onebreath.training.command", "train a network by a recipe; an interrupted run goes on"),
     "finetune": ("onebreath.training.finetune", "train on from a model's weights"),
-    "models": ("onebreath.zoo.command", "list, show, check, import or export models"),
+    "models": ("onebreath.host.models", "list, show, check, import or export models; match scans with them"),
 }
 """Module and help text of each command; a module offers ``add_arguments(parser)`` and ``run(args) -> int``."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -10,8 +10,10 @@ from onebreath.errors import ConfigError
 from onebreath.gadget import Properties
 from onebreath.header import ScanHeader
 from onebreath.methods.base import Method, method_class
-from onebreath.methods.guarded import Guarded, Safety
+from onebreath.methods.guarded import Policy, Safety
 
+AUTO = "auto"
+"""As a model: what the protocol rules say; as a fallback: the default."""
 DEFAULT_FALLBACK = "cg_sense"
 NO_FALLBACK = "none"
 _FALLBACK_PREFIX = "fallback_"
@@ -50,15 +52,25 @@ class MethodProperties(Properties):
             raise ValueError(f"deadline_s and send_out_classical need a fallback; {method.name} has none")
         return self
 
+    @property
+    def automatic(self) -> bool:
+        """Whether protocol rules choose the model."""
+        return method_class(self.method).learned and self.parameters.get("model") == AUTO
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Parameters of the method."""
+        return self._extra(of_fallback=False)
+
     def make_method(self) -> Method:
         """Make the method, with its parameters among the properties."""
-        method: Method = method_class(self.method)(**self._extra(of_fallback=False))
+        method: Method = method_class(self.method)(**self.parameters)
         return method
 
     def make_fallback(self) -> Method | None:
         """Make the fallback, or None if there shall be none."""
         name = self.fallback
-        if name == "auto":
+        if name == AUTO:
             name = DEFAULT_FALLBACK if method_class(self.method).learned else NO_FALLBACK
         parameters = self._extra(of_fallback=True)
         if name == NO_FALLBACK:
@@ -69,7 +81,7 @@ class MethodProperties(Properties):
             raise ConfigError(f"fallback is {name}, which needs a trained model itself; name a classical method")
         return method_class(name)(**parameters)
 
-    def safety(self, policy: Literal["fallback", "warn", "refuse"] = "fallback") -> Safety:
+    def safety(self, policy: Policy = "fallback") -> Safety:
         """What stands by for the method."""
         return Safety(self.make_fallback(), self.deadline_s, self.send_out_classical, policy)
 
@@ -86,8 +98,3 @@ def messages_of(header: ScanHeader) -> int:
     """How many messages with slices the scan will bring, by the header's counters."""
     slices = header.limits("slice")
     return slices.maximum + 1 if slices else 1
-
-
-def make_guard(properties: MethodProperties, header: ScanHeader) -> Guarded:
-    """Make the method and what stands by for it."""
-    return Guarded(properties.make_method(), properties.safety(), messages_of(header))

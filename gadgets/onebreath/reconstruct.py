@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,13 +15,14 @@ from pydantic import Field
 
 from onebreath.acs import acs_of, calibration_mode, merge_acs, with_reference
 from onebreath.buffers import E1, RO, kspace_of, maps_of, mask_of, places
+from onebreath.chooser import Chooser
 from onebreath.errors import OnebreathError
 from onebreath.gadget import Gadget, Message, Properties
-from onebreath.guard import MethodProperties, make_guard
+from onebreath.guard import MethodProperties
 from onebreath.meta import central_line, image_header, image_meta, write_both, write_facts
 from onebreath.methods.base import Method, Reconstruction, SliceData
 from onebreath.methods.guarded import Made
-from onebreath.methods.scan import scan_of_header
+from onebreath.methods.noise import Effort, measure_noise
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.partial_fourier import homodyne, pocs, zero_fill
 from onebreath.mri.sampling import Sampling, describe
@@ -37,6 +39,18 @@ class ReconstructProperties(MethodProperties):
     image_series: int = Field(1, ge=0, description="series number of the images")
     send_out_gfactor: bool = Field(False, description="send the g-factor map too, as series 20")
     send_out_snr_map: bool = Field(False, description="send the SNR map too, as series 300")
+    noise_map_samples: int = Field(
+        64,
+        ge=2,
+        description="maps of methods without one of their own: largest number of noise samples (probes of the "
+        "derivative, or replicas); the standard error is 1 / sqrt(2 (samples - 1))",
+    )
+    noise_map_time_budget_s: float = Field(
+        60, gt=0, description="and largest number of seconds for each slice; images are sent before"
+    )
+    noise_map_pool_frames: bool = Field(
+        False, description="and whether all frames share one map, as if each sample counted once per frame"
+    )
     snr_units: Literal["transform", "gadgetron"] = Field(
         "transform",
         description="transform: noise is 1 fully sampled, g*sqrt(R) accelerated; gadgetron: noise is g, as there",
@@ -62,8 +76,7 @@ class Reconstruct(Gadget):
 
     def __init__(self, header: Any, properties: ReconstructProperties) -> None:
         super().__init__(header, properties)
-        self.guard = make_guard(properties, self.header)
-        self.guard.prepare(scan_of_header(self.header))
+        self.chooser = Chooser(properties, self.header)
         self._notes: dict[str, dict[str, Any]] = {}
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
@@ -80,25 +93,33 @@ class Reconstruct(Gadget):
 
     def _reconstruct(self, recon_data: ReconData) -> Iterator[ImageArray]:
         recon_data = with_reference(recon_data)
-        for made in self.guard(lambda method: self._places(recon_data, method)):
-            facts = {"method": made.method.name, "snr_units": self.properties.snr_units, **made.results[0].facts}
+        guard = self.chooser.guard(lambda: self.first_slice(recon_data))
+        for made in guard(lambda method: self._places(recon_data, method)):
+            facts = {"method": made.method.name, "snr_units": self.properties.snr_units, **guard.facts}
+            facts |= made.results[0].facts
             if made.instead:
-                facts |= {"fallback": made.instead, "wanted": self.guard.name}
+                facts |= {"fallback": made.instead, "wanted": made.wanted}
             note(self.name, **facts)
             self._notes[self.name] = facts
-            yield from self._arrays(made, recon_data.bits[0].data)
+            yield from self._arrays(made, recon_data)
+
+    def first_slice(self, recon_data: ReconData) -> SliceData:
+        """Return the first slice of a message as methods with models get it."""
+        s, loc = next(iter(places(recon_data)))
+        return self._slice(recon_data, s, loc, acs_as_data=True)[0]
 
     def _places(self, recon_data: ReconData, method: Method) -> list[Reconstruction]:
         """Reconstruct all sets and slices of a message with one method."""
         results = []
         for s, loc in places(recon_data):
-            data, scale = self._slice(recon_data, s, loc, method)
+            data, scale = self._slice(recon_data, s, loc, method.acs_as_data)
             results.append(self._apply(method, data, s, loc))
             results[-1].facts["snr_scale"] = scale
         return results
 
-    def _arrays(self, made: Made, buffer: ReconBuffer) -> Iterator[ImageArray]:
+    def _arrays(self, made: Made, recon_data: ReconData) -> Iterator[ImageArray]:
         """Put images and maps into messages."""
+        buffer = recon_data.bits[0].data
         scales = [float(result.facts["snr_scale"]) for result in made.results]
         images = [
             result.images * (scale if self.properties.snr_units == "gadgetron" else 1)
@@ -108,15 +129,15 @@ class Reconstruct(Gadget):
         series = self.properties.classical_series if classical else self.properties.image_series
         yield self._array(images, buffer, "Image", series, made)
         if not made.beside and (self.properties.send_out_gfactor or self.properties.send_out_snr_map):
-            yield from self._noise_maps(made, scales, buffer)
+            yield from self._noise_maps(made, recon_data)
 
-    def _slice(self, recon_data: ReconData, s: int, loc: int, method: Method) -> tuple[SliceData, float]:
+    def _slice(self, recon_data: ReconData, s: int, loc: int, acs_as_data: bool) -> tuple[SliceData, float]:
         """Gather what the method needs, and the factor from the transform's scale to Gadgetron's SNR units."""
         buffer = recon_data.bits[0].data
         kspace, mask = kspace_of(buffer, s, loc), mask_of(buffer, s, loc)
         found = self._describe(mask, buffer)
         scale = gadgetron_scale(found)
-        if self._acs_is_data(recon_data, method):
+        if self._acs_is_data(recon_data, acs_as_data):
             kspace, mask = merge_acs(kspace, mask, recon_data, s, loc)
             found = self._describe(mask, buffer)
         acs = acs_of(recon_data, s, loc)
@@ -128,10 +149,10 @@ class Reconstruct(Gadget):
         readout_centre = limits[RO].center if mask.shape[2] > 1 else None
         return describe(mask, limits[E1].center, readout_centre, acceleration=self.header.acceleration)
 
-    def _acs_is_data(self, recon_data: ReconData, method: Method) -> bool:
+    def _acs_is_data(self, recon_data: ReconData, wanted: bool) -> bool:
         if self.properties.acs_as_data != "auto":
             return self.properties.acs_as_data == "yes"
-        return method.acs_as_data and calibration_mode(recon_data, self.header) == "embedded"
+        return wanted and calibration_mode(recon_data, self.header) == "embedded"
 
     def _apply(self, method: Method, data: SliceData, s: int, loc: int) -> Reconstruction:
         try:
@@ -149,32 +170,58 @@ class Reconstruct(Gadget):
 
     def _fill(self, result: Reconstruction, data: SliceData, method: Method) -> str:
         """Fill the missing side of k-space in place; return what was done."""
-        found = data.sampling
-        if found.partial_fourier >= 1 and not found.asymmetric_echo:
-            return "none needed"
-        part = f"{found.partial_fourier:.3g} of y{', asymmetric echo' if found.asymmetric_echo else ''}"
-        how = self.properties.partial_fourier
-        if how == "method" and method is self.guard.safety.fallback:
-            how = "pocs"  # the property is about the wanted method; a classical one amplifies noise there
+        found, how = data.sampling, self._filling(data, method)
+        if how == "none needed":
+            return how
         if how != "method":
             result.images = fill_images(FILLS[how], result.images, found)
-        return f"{how} ({part})"
+        return f"{how} ({found.partial_fourier:.3g} of y{', asymmetric echo' if found.asymmetric_echo else ''})"
 
-    def _noise_maps(self, made: Made, scales: list[float], buffer: ReconBuffer) -> Iterator[ImageArray]:
-        maps = [result.gfactor for result in made.results]
-        if any(gfactor is None for gfactor in maps):
-            self.log.warning("method %s gives no g-factor map; none is sent", made.method.name)
-            return
-        frames = buffer.data.shape[4]
-        full = [np.broadcast_to(np.asarray(g, np.float32), (frames, *g.shape[1:])) for g in maps if g is not None]
+    def _filling(self, data: SliceData, method: Method) -> str:
+        """How the missing side of k-space is filled after the method."""
+        if data.sampling.partial_fourier >= 1 and not data.sampling.asymmetric_echo:
+            return "none needed"
+        how = self.properties.partial_fourier
+        if how == "method" and method.name != self.properties.method:
+            return "pocs"  # the property is about the wanted method; a classical one amplifies noise there
+        return how
+
+    def _noise_maps(self, made: Made, recon_data: ReconData) -> Iterator[ImageArray]:
+        maps, facts = [], dict(self._notes[self.name])
+        for (s, loc), result in zip(places(recon_data), made.results, strict=True):
+            try:
+                maps.append(
+                    self._noise_of(
+                        made.method, result, *self._slice(recon_data, s, loc, made.method.acs_as_data), facts
+                    )
+                )
+            except TimeoutError as error:
+                self.log.warning("no noise maps are sent: slice %d, set %d: %s", loc, s, error)
+                return
+        buffer = recon_data.bits[0].data
+        images, self._notes[self.name] = self._notes[self.name], facts
         if self.properties.send_out_gfactor:
-            yield self._array(full, buffer, "Gfactor", GFACTOR_SERIES, made)
+            yield self._array([gfactor for gfactor, _ in maps], buffer, "Gfactor", GFACTOR_SERIES, made)
         if self.properties.send_out_snr_map:
-            snr = [
-                np.abs(result.images) * scale / np.maximum(gfactor, 1e-6)
-                for result, scale, gfactor in zip(made.results, scales, full, strict=True)
-            ]
-            yield self._array(snr, buffer, "SNR_MAP", SNR_SERIES, made)
+            yield self._array([snr for _, snr in maps], buffer, "SNR_MAP", SNR_SERIES, made)
+        self._notes[self.name] = images
+
+    def _noise_of(
+        self, method: Method, result: Reconstruction, data: SliceData, scale: float, facts: dict[str, Any]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The g-factor and the SNR (frame, y, x) of a slice: the method's own, or measured and then told in `facts`."""
+        magnitude = np.abs(result.images)
+        if result.gfactor is not None:
+            gfactor = np.broadcast_to(np.asarray(result.gfactor, np.float32), magnitude.shape)
+            return gfactor, magnitude * scale / np.maximum(gfactor, 1e-6)
+        p, how = self.properties, self._filling(data, method)
+        effort = Effort(p.noise_map_samples, p.noise_map_time_budget_s, p.noise_map_pool_frames)
+        finish = partial(fill_images, FILLS[how], sampling=data.sampling) if how in FILLS else None
+        noise = measure_noise(method, data, result.images, effort, finish)
+        factor = accelerated_noise(data.sampling)
+        facts["gfactor"] = f"{noise.how}, noise over {factor:.4g}"
+        std = np.broadcast_to(noise.std, magnitude.shape)
+        return std / factor, magnitude / np.maximum(std, 1e-6)
 
     def _array(self, images: list[NDArray[Any]], buffer: ReconBuffer, role: str, series: int, made: Made) -> ImageArray:
         """Put the images (frame, y, x) of all places into one message with headers and meta."""
@@ -196,9 +243,9 @@ class Reconstruct(Gadget):
     def _describe_role(self, meta: Any, role: str, made: Made) -> None:
         name, comment = made.method.name, f"Onebreath {made.method.name}"
         if made.instead:
-            name, comment = f"{name}_fallback", f"{comment}, fallback for {self.guard.name}: {made.instead}"
+            name, comment = f"{name}_fallback", f"{comment}, fallback for {made.wanted}: {made.instead}"
         elif made.beside:
-            name, comment = f"{name}_classical", f"{comment}, beside {self.guard.name}"
+            name, comment = f"{name}_classical", f"{comment}, beside {made.wanted}"
         write_both(meta, "GADGETRON_DataRole", role)
         write_both(meta, "GADGETRON_ImageComment", comment if role == "Image" else role)
         write_both(meta, "GADGETRON_SeqDescription", f"_GT_Onebreath_{name}" if role == "Image" else role)
@@ -216,6 +263,19 @@ def gadgetron_scale(sampling: Sampling) -> float:
     first, last = sampling.readout
     readout = sampling.shape[2] / (last - first + 1) if sampling.shape[2] > 1 else 1.0
     return math.sqrt(sampling.effective_acceleration * readout) / sampling.acceleration
+
+
+def accelerated_noise(sampling: Sampling) -> float:
+    """Return the standard deviation of noise in images whose g-factor is 1: sqrt(R), or less with partial Fourier.
+
+    R is that of the lattice, or the number of lines in the acquired range over that of the acquired ones.
+    """
+    first, last = sampling.acquired
+    covered = (last - first + 1) / sampling.shape[1]
+    acceleration = sampling.acceleration if sampling.uniform else sampling.effective_acceleration * covered
+    if sampling.shape[2] > 1:
+        covered *= (sampling.readout[1] - sampling.readout[0] + 1) / sampling.shape[2]
+    return math.sqrt(acceleration * covered)
 
 
 def fill_images(fill: Any, images: NDArray[np.complex64], sampling: Sampling) -> NDArray[np.complex64]:

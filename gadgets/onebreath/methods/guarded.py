@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from onebreath.errors import DeadlineMissed, MethodError, OnebreathError, OutsideDomain
-from onebreath.methods.base import Method, Reconstruction
+from onebreath.methods.base import Fact, Method, Reconstruction
 from onebreath.methods.deadline import within
 from onebreath.zoo.domain import Scan
 
@@ -49,12 +49,13 @@ class Safety:
 
 
 class Made(NamedTuple):
-    """Images of one message by one method; `instead` says why the wanted method did not make them, `beside` that the
-    wanted method's images come too.
+    """Images of one message by one method, and what was `wanted`; `instead` says why that did not make them, `beside`
+    that its images come too.
     """
 
     method: Method
     results: list[Reconstruction]
+    wanted: str
     instead: str = ""
     beside: bool = False
 
@@ -81,6 +82,8 @@ class Guarded:
     def __init__(self, wanted: Method | None, safety: Safety, messages: int = 1, refused: str = "") -> None:
         self.wanted, self.safety = wanted, safety
         self.refused = refused
+        self.facts: dict[str, Fact] = {}
+        """How it was chosen."""
         self._to_come = messages
         self._spent = 0.0
 
@@ -143,10 +146,10 @@ class Guarded:
             self._stand_by_or_raise(error)
             log.warning("%s makes the images instead: %s", self._fallback.name, error, exc_info=_unexpected(error))
             reason = _reason(error)
-            return [Made(self._fallback, self._last_resort(classical, work, reason), instead=reason)]
-        made = [] if self.wanted is None else [Made(self.wanted, wanted)]
+            return [Made(self._fallback, self._last_resort(classical, work, reason), self.name, instead=reason)]
+        made = [] if self.wanted is None else [Made(self.wanted, wanted, self.name)]
         if self.safety.send_classical and isinstance(classical, list):
-            made.append(Made(self._fallback, classical, beside=True))
+            made.append(Made(self._fallback, classical, self.name, beside=True))
         return made
 
     def _wanted(self, work: Work, classical_s: float) -> list[Reconstruction]:

@@ -21,9 +21,8 @@ _LARGEST_ARCHIVE = 4 * 2**30
 """Bytes that an archive may unpack to."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands of ``onebreath models``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+def add_actions(actions: Any) -> None:
+    """Add the sub-commands that need models only."""
     listing = actions.add_parser("list", help="list the models, one line each")
     listing.add_argument("pattern", nargs="?", default="*", help="wildcard, for example '*cine*'")
     showing = actions.add_parser("show", help="print a model's folder and card")

@@ -75,6 +75,10 @@ class LastGood(Generic[T]):
             self._last[folder] = seen, kept
             return kept
 
+    def known(self, folder: Path) -> bool:
+        """Whether a good version of the folder was seen in this process."""
+        return folder in self._good
+
     def _read_whole(self, folder: Path) -> tuple[Signature, T]:
         """Read a folder that nobody changes meanwhile."""
         for attempt in range(1, _ATTEMPTS + 1):

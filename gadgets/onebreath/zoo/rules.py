@@ -1,0 +1,200 @@
+"""Protocol rules: which model or method a scan gets, by its header and the sampling found.
+
+Rules are tried in order; the first one whose conditions all hold fires. ``protocols.yaml`` comes with the models; a
+site's own rules stand in ``protocols.site.yaml`` and come first. Both lie in folders of the models' search path.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from onebreath.errors import ConfigError
+from onebreath.zoo.card import ModelName
+from onebreath.zoo.domain import Domain, Scan, Verdict
+from onebreath.zoo.last_good import LastGood
+from onebreath.zoo.search import search_path
+
+RULES_FILE, SITE_FILE = "protocols.yaml", "protocols.site.yaml"
+_LARGEST_FILE = 1_000_000
+"""Bytes; a longer file is no list of rules, and parsing it would cost memory."""
+
+
+def _wildcard(pattern: str) -> str:
+    """Return a pattern if it is one that can match what a person types on a scanner."""
+    if not pattern.strip() or not pattern.isprintable():
+        raise ValueError("a pattern is a printable text with wildcards * ? [abc], and not empty")
+    if re.sub(r"\[!?[^\[\]]+\]", "", pattern).strip("*?").count("[") or pattern.count("[") != pattern.count("]"):
+        raise ValueError("a bracket is not closed; [abc] is one of a, b and c")
+    return pattern
+
+
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(_wildcard)], ...], Field(min_length=1)]
+
+
+class Conditions(Domain):
+    """Conditions on a scan, all of which must hold; one that is left out holds for every scan."""
+
+    subject: ClassVar[str] = "the rule"
+
+    protocol: Patterns | None = Field(default=None, description="wildcards for the protocol's name, any letter case")
+    vendor: Patterns | None = Field(default=None, description="wildcards for the vendor, any letter case")
+    sequence: Patterns | None = Field(default=None, description="wildcards for the kind of sequence, any letter case")
+
+    def allows(self, name: str, value: str | float) -> bool:
+        """Whether one property of a scan meets its condition."""
+        if name in WILDCARDS:
+            text = str(value).lower()
+            return any(fnmatch.fnmatchcase(text, pattern.lower()) for pattern in getattr(self, name))
+        return super().allows(name, value)
+
+
+WILDCARDS = ("protocol", "vendor", "sequence")
+
+
+class Rule(BaseModel):
+    """One rule."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern="^[a-z0-9][a-z0-9_-]*$", description="name for logs and the images' meta")
+    why: str = Field(default="", description="one line: what the rule is for")
+    when: Conditions = Field(default=Conditions(), description="the scans it is for")
+    model: ModelName | None = Field(default=None, description="model that reconstructs them")
+    method: str = Field(default="unrolled", description="method that runs the model, or a classical method")
+    properties: dict[str, str | int | float | bool] = Field(default={}, description="parameters of the method")
+    contrast: str | None = Field(
+        default=None, description="what such scans show, to be compared with the model's domain; headers do not say it"
+    )
+    policy: Literal["fallback", "warn", "refuse"] = Field(
+        default="fallback",
+        description="for scans outside the model's domain: the fallback's images, the model's images with a warning, "
+        "or an error",
+    )
+    fallback: str = Field(default="cg_sense", description="classical method that stands by")
+
+    @model_validator(mode="after")
+    def _model_fits_method(self) -> Rule:
+        if self.method == "unrolled" and self.model is None:
+            raise ValueError("name a model, or a method that needs none")
+        return self
+
+    @property
+    def outcome(self) -> tuple[Any, ...]:
+        """What makes the images; rules of equal outcome cannot contradict each other."""
+        return self.model, self.method, tuple(sorted(self.properties.items())), self.policy, self.fallback
+
+
+class _RuleFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    include: tuple[str, ...] = Field(default=(), description="files in the same folder whose rules follow these")
+    rules: tuple[Rule, ...] = Field(default=(), description="rules in the order in which they are tried")
+
+
+@dataclass(frozen=True)
+class RuleBook:
+    """The rules in force, in order, and what is wrong with the files if these are older ones."""
+
+    rules: tuple[Rule, ...]
+    warning: str = ""
+
+    def candidates(self, scan: Scan) -> list[Rule]:
+        """Rules that what is known of a scan does not exclude."""
+        return [rule for rule in self.rules if not rule.when.judge(scan).outside]
+
+    def judge(self, scan: Scan) -> list[tuple[Rule, Verdict]]:
+        """Compare a scan with every rule."""
+        return [(rule, rule.when.judge(scan)) for rule in self.rules]
+
+    def match(self, scan: Scan) -> Rule | None:
+        """The rule that fires, or None; a condition on something that the header does not tell does not hold."""
+        return next((rule for rule, verdict in self.judge(scan) if not any(verdict)), None)
+
+
+def read_rules(path: Path) -> tuple[Rule, ...]:
+    """Read a file of rules, and those it includes.
+
+    Raises
+    ------
+    ConfigError
+        If a file is missing, no YAML, or wrong; if files include each other in a circle or lie elsewhere; or if two
+        rules have one name.
+    """
+    rules = _read(path, ())
+    names = [rule.name for rule in rules]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{path}: rules are defined twice: {', '.join(twice)}")
+    return rules
+
+
+def _read(path: Path, before: tuple[Path, ...]) -> tuple[Rule, ...]:
+    if path in before:
+        circle = " -> ".join(part.name for part in (*before, path))
+        raise ConfigError(f"{before[0]}: files include each other in a circle: {circle}")
+    content = _parse(path)
+    found = list(content.rules)
+    for name in content.include:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.yaml", name) or (path.parent / name).is_symlink():
+            raise ConfigError(f"{path}: include {name!r} is not the name of a .yaml file in the same folder")
+        found += _read(path.parent / name, (*before, path))
+    return tuple(found)
+
+
+def _parse(path: Path) -> _RuleFile:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ConfigError(f"{path} has {path.stat().st_size} bytes, a file of rules has at most {_LARGEST_FILE}")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _RuleFile.model_validate({} if content is None else content)
+    except OSError as error:
+        raise ConfigError(f"the rules cannot be read: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(_explain(problem) for problem in error.errors())) from error
+
+
+def _explain(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "the file"
+    if problem["type"] == "extra_forbidden":
+        return f"there is no field '{where}'"
+    return f"{where}: {problem['input']!r} does not fit ({problem['msg']})"
+
+
+_shipped = LastGood(lambda folder: read_rules(folder / RULES_FILE), "*.yaml")
+_site = LastGood(lambda folder: read_rules(folder / SITE_FILE), "*.yaml")
+
+
+def current_rules() -> RuleBook:
+    """Return the rules that a scan beginning now uses.
+
+    A site's rules come first, and replace shipped ones of the same name. While a file is wrong, its last good version
+    in this process stays in force, and the book's `warning` says so.
+
+    Raises
+    ------
+    ConfigError
+        If a file is wrong and none was good before.
+    """
+    site, site_warning = _first(SITE_FILE, _site)
+    shipped, warning = _first(RULES_FILE, _shipped)
+    own = {rule.name for rule in site}
+    rules = (*site, *(rule for rule in shipped if rule.name not in own))
+    return RuleBook(rules, "; ".join(text for text in (site_warning, warning) if text))
+
+
+def _first(name: str, files: LastGood[tuple[Rule, ...]]) -> tuple[tuple[Rule, ...], str]:
+    """Rules of the first file of this name on the search path; none without a file."""
+    for folder in search_path():
+        if files.known(folder) or (folder / name).is_file():
+            kept = files.get(folder)
+            return kept.value, kept.warning
+    return (), ""
