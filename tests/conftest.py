@@ -1,12 +1,15 @@
 """Fixtures that every test may use."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
+os.environ["ONEBREATH_FOLDERS"] = tempfile.gettempdir()  # for the files that tests name in configurations
+os.environ["ONEBREATH_MODULES"] = "tests.host.targets,test.host.targets"
 os.environ["ONEBREATH_STORAGE"] = (
     "off"  # tests of one scan must not find another's noise; tests of storage set their own
 )

@@ -17,6 +17,7 @@ from gadgetron.types import AcquisitionBucket, ImageArray, ReconData
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from onebreath.errors import ConfigError
+from onebreath.folders import PermittedPath
 from onebreath.header import ScanHeader
 from onebreath.names import did_you_mean, load_named
 
@@ -42,7 +43,7 @@ class Properties(BaseModel):
 
     verbose: bool = Field(False, description="log every message that the gadget makes")
     perform_timing: bool = Field(False, description="log the time spent in this gadget when the scan ends")
-    debug_folder: str = Field("", description="folder for the arrays that the gadget makes; empty: none are kept")
+    debug_folder: PermittedPath = Field("", description="folder for the arrays that the gadget makes; empty: none are kept")
 
 
 _AnyProperties: TypeAlias = Properties

@@ -17,6 +17,7 @@ from pydantic import Field
 from onebreath import gadget
 from onebreath.covariance_file import StoredCovariance
 from onebreath.errors import ScanError
+from onebreath.folders import PermittedPath
 from onebreath.gadget import Gadget, Message
 from onebreath.header import ScanHeader
 from onebreath.lines import NOISE, REVERSE, SIDE_BITS, bad_samples, bit, changed, describe, finite, header_of, mixed
@@ -29,8 +30,10 @@ from onebreath.readout import Extent, ImageCrop, Line, oversampled_to, place_ech
 class PrewhitenProperties(gadget.Properties):
     """Properties of `prewhiten`."""
 
-    noise_covariance: str = Field("", description="stored covariance (.npz) for scans without noise lines")
-    store_noise_covariance: str = Field("", description="file (.npz) to keep the covariance of the noise lines in")
+    noise_covariance: PermittedPath = Field("", description="stored covariance (.npz) for scans without noise lines")
+    store_noise_covariance: PermittedPath = Field(
+        "", description="file (.npz) to keep the covariance of the noise lines in"
+    )
     use_storage: bool = Field(
         True,
         description="keep the noise covariance for later scans of the session, and look for one where a scan has no "

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onebreath.errors import MethodError
+from onebreath.errors import MethodError, ScanError
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.partial_fourier import homodyne, pocs, zero_fill
 from tests.helpers import as_numpy, nrmse, same_library
@@ -75,5 +75,5 @@ def test_samples_without_mirror_image_stay_zero():
 
 @pytest.mark.parametrize("bounds", [(60, 95), (0, 96), (-1, 95)])
 def test_impossible_ranges_name_the_axis(bounds):
-    with pytest.raises(ValueError, match=r"acquired range y = .* must hold the centre 48 of 96"):
+    with pytest.raises(ScanError, match=r"acquired range y = .* must hold the centre 48 of 96"):
         pocs(fft2c(phantom()), y=bounds)

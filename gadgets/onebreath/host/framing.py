@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import socket
 import struct
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -39,6 +40,11 @@ def message_name(identifier: int) -> str:
     return MESSAGE_NAMES.get(identifier, f"message {identifier}")
 
 
+def half_of_memory() -> int:
+    """Return half of this machine's memory in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
 @dataclass(frozen=True)
 class Limits:
     """Largest sizes believed when they arrive in a message; anything above is taken for a broken stream.
@@ -55,13 +61,16 @@ class Limits:
         Bytes of one array: an image, the k-space of a ReconData, the images of an ImageArray.
     items : int
         Number of headers, metas, waveforms or bits in one message.
+    message : int
+        Bytes of one message, all its parts together; half of this machine's memory.
     """
 
     text: int = 16 << 20
     channels: int = 1024
     acquisition: int = 1 << 28
     array: int = 1 << 35
-    items: int = 1 << 24
+    items: int = 1 << 22
+    message: int = field(default_factory=half_of_memory)
 
     def check(self, name: str, value: int, limit: int) -> int:
         """Return `value` if it is within `limit`.
@@ -94,6 +103,7 @@ class Stream:
         sock.settimeout(None)
         self.socket = sock
         self.limits = limits or Limits()
+        self._message = self.limits.message + ROOM  # what came before its turn lies in the room
         self.reading = "the first message"
         self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
         if self._tcp:
@@ -102,6 +112,7 @@ class Stream:
         self._quick_ack = getattr(socket, "TCP_QUICKACK", None) if self._tcp else None
         self._room = memoryview(bytearray(ROOM))
         self._begin = self._end = 0
+        self._taken = 0  # bytes received for the message that is being read
         self._spares = Spares()
         self._sending = threading.Lock()
         self._ended = False
@@ -152,6 +163,7 @@ class Stream:
                 f"the other side went away while {self.reading} was read: {len(rest)} bytes of it are missing"
             )
         self._begin, self._end = 0, max(0, received - len(rest))
+        self._taken = self.limits.check(f"the size in bytes of {self.reading}", self._taken + received, self._message)
         return received
 
     def unpack(self, layout: struct.Struct) -> Any:
@@ -161,6 +173,7 @@ class Stream:
     def read_identifier(self) -> int:
         """Read the id that starts every message."""
         self.reading = NEXT_MESSAGE
+        self._taken = 0
         identifier: int = self.unpack(constants.uint16)
         self.reading = message_name(identifier)
         return identifier

@@ -18,6 +18,7 @@ from gadgetron.external.constants import uint16, uint32, uint64
 
 from onebreath.errors import WireError
 from onebreath.host.framing import Octets, Stream, octets
+from onebreath.host.xml_guard import plain_meta
 
 ACQUISITION_HEADER = ctypes.sizeof(ismrmrd.AcquisitionHeader)
 IMAGE_HEADER = ctypes.sizeof(ismrmrd.ImageHeader)
@@ -133,8 +134,13 @@ def read_waveform(source: Stream) -> ismrmrd.Waveform:
 
 def read_waveform_data(source: Stream, head: bytes) -> ismrmrd.Waveform:
     """Read the samples that belong to a waveform header."""
+    parsed = ismrmrd.WaveformHeader.from_buffer_copy(head)
+    source.limits.check(
+        "size of a waveform (samples x channels x 4 bytes)",
+        parsed.number_of_samples * parsed.channels * 4,
+        source.limits.acquisition,
+    )
     waveform = ismrmrd.Waveform(head)
-    source.limits.check("size of a waveform", waveform.data.nbytes, source.limits.acquisition)
     waveform.data[:] = source.read_array(waveform.data.shape, np.uint32)
     return waveform
 
@@ -161,7 +167,7 @@ def read_image(source: Stream) -> ismrmrd.Image:
     head = ismrmrd.ImageHeader.from_buffer_copy(source.read(IMAGE_HEADER))
     if head.data_type not in CLIENT_IMAGE_TYPES:
         raise WireError(f"an image has the unknown data_type {head.data_type}")
-    meta = source.read_text(uint64, "an image's meta").decode("utf-8")
+    meta = plain_meta(source.read_text(uint64, "an image's meta").decode("utf-8"), "an image's meta")
     dtype = CLIENT_IMAGE_TYPES[head.data_type]
     shape = (head.channels, *reversed(list(head.matrix_size)))
     size = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize

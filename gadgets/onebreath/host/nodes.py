@@ -14,6 +14,7 @@ from gadgetron.__main__ import load_target
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
 from onebreath.host.channel import Channel, ClientChannel
 from onebreath.host.messages import ConfigText, ErrorText, HeaderText
+from onebreath.host.policy import check_permitted
 from onebreath.host.stream_config import Connect, Execute, External, Native, StreamConfig
 from onebreath.host.wire import Connection, reporting
 
@@ -30,7 +31,7 @@ def external_nodes(config: StreamConfig) -> list[External]:
     Raises
     ------
     ConfigError
-        Naming the native nodes.
+        Naming the native nodes, or a node that this host may not run; see `policy`.
     """
     native = [node.name for node in config.nodes if isinstance(node, Native)]
     if native:
@@ -38,7 +39,10 @@ def external_nodes(config: StreamConfig) -> list[External]:
             f"{config.name} needs a Gadgetron server: the embedded host cannot run its native nodes "
             f"({', '.join(native)}). Choose a configuration of external nodes only, or send the scan to Gadgetron."
         )
-    return [node for node in config.nodes if isinstance(node, External)]
+    external = [node for node in config.nodes if isinstance(node, External)]
+    for node in external:
+        check_permitted(node)
+    return external
 
 
 def target_of(node: External) -> Target | None:

@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element, ParseError, tostring
 from xml.sax.saxutils import quoteattr
 
-import defusedxml.ElementTree
-
 from onebreath.errors import ConfigError
+from onebreath.host.xml_guard import fromstring
 
 OWN_MODULE = "onebreath.host.entry"
 SHARE = Path("share/gadgetron/config")
+LONGEST_NAME = 255  # bytes; file systems take no more
 ALIASES = {"default_measurement_dependencies.xml": "Onebreath_Noise.xml"}
 """What runs instead of a stock configuration of Gadgetron's, where that is not found."""
 BRANCHING = {"parallel", "parallelprocess", "distributed", "puredistributed", "purestream", "stream", "branch", "merge"}
@@ -95,7 +95,7 @@ def parse(xml: bytes, name: str = "the uploaded configuration") -> StreamConfig:
         If it is no configuration, or an Onebreath gadget stands in it as Gadgetron's old PythonGadget.
     """
     try:
-        root = defusedxml.ElementTree.fromstring(xml.rstrip(b"\0"))
+        root = fromstring(xml.rstrip(b"\0"))
     except (ParseError, ValueError) as error:
         raise ConfigError(f"{name} is not well-formed XML: {error}") from error
     for element in root.iter():
@@ -211,7 +211,8 @@ def find(name: str, paths: Sequence[Path] | None = None) -> Path:
         If there is none, with the nearest names; or if the name leads out of the search paths.
     """
     relative = PurePosixPath(name.replace("\\", "/"))
-    if not name or relative.is_absolute() or ".." in relative.parts or "\0" in name:
+    too_long = any(len(part.encode(errors="replace")) > LONGEST_NAME for part in relative.parts)
+    if not name or relative.is_absolute() or ".." in relative.parts or "\0" in name or too_long:
         raise ConfigError(f"'{name}' is not the name of a configuration; names are relative and stay in their folder")
     folders = search_paths() if paths is None else paths
     for folder in folders:

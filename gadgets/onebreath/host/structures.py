@@ -30,6 +30,7 @@ from onebreath.host.messages import (
     read_waveform_data,
     waveform_parts,
 )
+from onebreath.host.xml_guard import plain_meta
 
 MAX_DIMENSIONS = 32
 STATISTICS = 9  # counters in an AcquisitionBucketStats
@@ -59,9 +60,11 @@ def read_headers(source: Stream, header: Any, name: str) -> np.ndarray:
     shape = read_shape(source, name)
     count = source.limits.check(f"the number of {name} of shape {shape}", math.prod(shape), source.limits.items)
     size = ctypes.sizeof(header)
+    # The array is made when the headers are here: what is only announced costs no memory.
+    heads = [header.from_buffer_copy(source.read(size)) for _ in range(count)]
     flat = np.empty(count, dtype=object)
-    for index in range(count):
-        flat[index] = header.from_buffer_copy(source.read(size))
+    for index, head in enumerate(heads):
+        flat[index] = head
     return flat.reshape(shape, order="F")
 
 
@@ -145,7 +148,7 @@ def read_image_array(source: Stream) -> ImageArray:
         data=read_array(source, np.complex64, "the data of an ImageArray"),
         headers=read_headers(source, ismrmrd.ImageHeader, "headers of an ImageArray"),
         meta=[
-            source.read_text(uint64, "a meta of an ImageArray").decode("utf-8")
+            plain_meta(source.read_text(uint64, "a meta of an ImageArray").decode("utf-8"), "a meta of an ImageArray")
             for _ in range(read_count(source, "metas of an ImageArray"))
         ],
         waveform=read_optional(source, _read_waveforms),

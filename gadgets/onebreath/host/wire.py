@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, tostring
 
-import defusedxml.ElementTree
 import ismrmrd
 from gadgetron import external
 from gadgetron.external import constants
@@ -24,6 +23,7 @@ from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, ScanEr
 from onebreath.host.channel import DATA_ENCODERS, Channel
 from onebreath.host.framing import Octets, Stream
 from onebreath.host.messages import CONTROL_READERS, ConfigText, HeaderText
+from onebreath.host.xml_guard import fromstring
 
 log = logging.getLogger("onebreath.wire")
 
@@ -149,10 +149,9 @@ def parse_config(text: bytes) -> Element | None:
     if not text.strip(b"\0 \r\n\t"):
         return None
     try:
-        root: Element = defusedxml.ElementTree.fromstring(text.rstrip(b"\0"))
+        return fromstring(text.rstrip(b"\0"))
     except (ParseError, ValueError) as error:
         raise ConfigError(f"the <configuration> of this node cannot be parsed: {error}") from error
-    return root
 
 
 def parse_header(text: bytes) -> Any:
@@ -164,9 +163,10 @@ def parse_header(text: bytes) -> Any:
         If it is not ISMRMRD XML.
     """
     try:
-        # The schema classes' own parser knows nothing of entity bombs, and takes any root element for a header.
-        root = defusedxml.ElementTree.fromstring(text)
-        header = ismrmrd.xsd.CreateFromDocument(text)
+        # The schema classes' own parser knows nothing of entity bombs, and takes any root element for a header. It only
+        # sees what the guarded one made of the text.
+        root = fromstring(text)
+        header = ismrmrd.xsd.CreateFromDocument(tostring(root))
     except Exception as error:  # the schema library raises its own types, which change with its version
         raise ScanError(f"the header is not an ISMRMRD header: {error}") from error
     if root.tag.rpartition("}")[2] != "ismrmrdHeader":

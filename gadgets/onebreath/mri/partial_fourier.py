@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from onebreath.errors import MethodError
+from onebreath.errors import MethodError, ScanError
 from onebreath.mri import Array
 from onebreath.mri.coils import phase_factor
 from onebreath.mri.fourier import fft2c, ifft2c
@@ -119,7 +119,7 @@ def _axes(kspace: Array, y: Range | None, x: Range | None) -> list[_Axis]:
     for name, size, bounds in zip("yx", kspace.shape[-2:], (y, x), strict=True):
         first, last = bounds or (0, size - 1)
         if not 0 <= first <= size // 2 <= last < size:
-            raise ValueError(
+            raise ScanError(
                 f"acquired range {name} = ({first}, {last}) must hold the centre {size // 2} of {size} samples"
             )
         axes.append(_Axis(size, size // 2 - first, last - size // 2))

@@ -1,0 +1,63 @@
+"""XML from the wire: no document type, no entities, nothing external, not deeper and not larger than real ones."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree.ElementTree import Element, TreeBuilder
+
+from defusedxml.ElementTree import DefusedXMLParser
+
+from onebreath.errors import WireError
+
+DEPTH = 100
+ELEMENTS = 100_000
+
+
+class _BoundedBuilder(TreeBuilder):
+    """Builds the tree of a document as long as it stays small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = self._elements = 0
+
+    def start(self, tag: Any, attrs: Any, /) -> Element:
+        self._depth += 1
+        self._elements += 1
+        if self._depth > DEPTH or self._elements > ELEMENTS:
+            raise ValueError(f"it is nested deeper than {DEPTH} elements, or has more than {ELEMENTS}")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> Element:
+        self._depth -= 1
+        return super().end(tag)
+
+
+def fromstring(text: bytes) -> Element:
+    """Parse a document that a peer sent.
+
+    Raises
+    ------
+    ParseError
+        If it is no XML.
+    ValueError
+        If it declares a document type or entities, or is too deep or too large.
+    """
+    parser = DefusedXMLParser(target=_BoundedBuilder(), forbid_dtd=True)
+    parser.feed(text)
+    root: Element = parser.close()
+    return root
+
+
+def plain_meta(text: str, name: str) -> str:
+    """Return the meta of an image if it declares no document type, without which there are no entities.
+
+    Metas are parsed by the `ismrmrd` package, which trusts what it reads.
+
+    Raises
+    ------
+    WireError
+        Naming what was read.
+    """
+    if "<!DOCTYPE" in text:
+        raise WireError(f"{name} declares a document type, which may hide entities; it is not read")
+    return text

@@ -1,0 +1,91 @@
+"""Coverage-guided fuzzing of everything that reads what a peer sends; not part of the test suite.
+
+It needs the package ``atheris``, best in an environment of its own::
+
+    pip install atheris && nice -n 19 python -m tests.fuzz.guided wire --seconds 1800 --corpus /tmp/corpus
+
+A finding ends it and leaves the input as ``crash-...``, ``timeout-...`` or ``oom-...``; give that file instead of
+``--seconds`` to play it again. What was found so far is kept as tests in ``test_findings.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import struct
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["onebreath", "ismrmrd", "gadgetron", "xsdata"]):
+    from onebreath.errors import OnebreathError
+    from onebreath.host.properties import steps_of
+    from onebreath.host.stream_config import find
+    from onebreath.host.wire import Connection, parse_config
+    from onebreath.notes import read_note
+    from onebreath.storage.blob import unpack
+    from tests.fuzz.tape import Tape, parse_all
+
+from tests.host.wiring import CLOSE, HEADER, acquisition, encoded, image, image_array, recon_data, start, waveform
+
+
+def wire(data: bytes) -> None:
+    """Messages after a sound beginning, whole and as notes."""
+    with suppress(OnebreathError):
+        for message in Connection(Tape(start() + data)):  # type: ignore[arg-type]
+            read_note(message)
+
+
+def text(data: bytes) -> None:
+    """XML of every kind, names of configurations, stored arrays."""
+    parse_all(data)
+    with suppress(OnebreathError):
+        unpack(data)
+    with suppress(OnebreathError):
+        find(data.decode("utf-8", "replace"))
+    with suppress(OnebreathError):
+        steps_of(parse_config(data), "chain")
+
+
+TARGETS = {"wire": wire, "text": text}
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """Sound inputs to begin with."""
+    messages = [
+        acquisition(1, dimensions=2),
+        waveform(2),
+        image(a="b"),
+        recon_data(),
+        image_array([waveform()], "<a/>"),
+    ]
+    configs = sorted((Path(__file__).parents[2] / "configs").glob("*.xml"))
+    return {
+        "wire": [encoded(message) + CLOSE for message in messages] + [struct.pack("<H", 1050) + bytes(400)],
+        "text": [HEADER, *(path.read_bytes() for path in configs)],
+    }
+
+
+def main() -> None:
+    """Fuzz a target; see the module's text."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("input", nargs="?", help="an input to play again")
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--corpus", type=Path, default=Path("/tmp/onebreath-corpus"))
+    args = parser.parse_args()
+    folder = args.corpus / args.target
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds()[args.target]):
+        (folder / f"seed-{number}").write_bytes(seed)
+    logging.disable(logging.CRITICAL)
+    limits = ["-max_len=20000", "-timeout=10", "-rss_limit_mb=2048", f"-artifact_prefix={args.corpus}/"]
+    what = [args.input] if args.input else [str(folder), f"-max_total_time={args.seconds}"]
+    atheris.Setup([sys.argv[0], *limits, *what], TARGETS[args.target])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
