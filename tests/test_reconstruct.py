@@ -112,11 +112,41 @@ def test_grappa_sends_its_noise_maps():
     assert np.median(image_of(arrays[1]).real) > 0.9
 
 
-def test_a_method_without_noise_map_says_so(caplog):
+@pytest.mark.parametrize(("lines", "fill"), [(every(2), "zero_fill"), (every(2) & (np.arange(36) >= 8), "pocs")])
+def test_noise_of_a_method_without_map_is_measured(lines, fill):
+    """On the images as they are sent: repeated scans show the same noise."""
+    images, _, kspace = coil_scan(frames=1, noise=1.0)
+    maps = {"send_out_gfactor": "true", "send_out_snr_map": "true", "noise_map_samples": "100"}
+    data, head = recon_data(kspace, lines[:1], block(1)), header(36, 32)
+    image, gfactor, snr = run(data, head, partial_fourier=fill, **maps)
+    assert [array.headers[0, 0, 0].image_series_index for array in (image, gfactor, snr)] == [1, 20, 300]
+    told = meta_of(gfactor)["Onebreath_reconstruct_gfactor"]
+    assert told.startswith("noise replicas, 100 samples, standard error 7.1%, noise over 1.")
+    assert "Onebreath_reconstruct_gfactor" not in meta_of(image)
+    std = np.abs(image_of(image)) / image_of(snr).real
+    assert np.allclose(std, image_of(gfactor).real * float(told.split()[-1]), rtol=1e-3)
+    repeated = []
+    for seed in range(20):
+        again = coil_scan(frames=1, noise=1.0, seed=seed)[2]
+        repeated.append(np.abs(image_of(run(recon_data(again, lines[:1], block(1)), head, partial_fourier=fill)[0])))
+    inside = np.abs(images) > 25
+    assert np.std(repeated, axis=0, ddof=1)[inside].mean() == pytest.approx(std[inside].mean(), rel=0.1)
+
+
+def test_frames_may_share_a_noise_map():
+    _, _, kspace = coil_scan()
+    data, maps = recon_data(kspace, every(2), block()), {"send_out_gfactor": "true", "noise_map_samples": "4"}
+    own, shared = (run(data, **maps, noise_map_pool_frames=pool)[1] for pool in ("false", "true"))
+    assert not np.array_equal(image_of(own)[0], image_of(own)[1])
+    assert np.array_equal(image_of(shared)[0], image_of(shared)[1])
+    assert "standard error 23.6%" in meta_of(shared)["Onebreath_reconstruct_gfactor"]
+
+
+def test_too_little_time_for_noise_maps_is_said(caplog):
     _, _, kspace = coil_scan()
     with caplog.at_level(logging.WARNING):
-        assert len(run(recon_data(kspace, every(1)), send_out_gfactor="true")) == 1
-    assert "cg_sense gives no g-factor map" in caplog.text
+        assert len(run(recon_data(kspace, every(1)), send_out_gfactor="true", noise_map_time_budget_s="1e-9")) == 1
+    assert "no noise maps are sent: slice 0, set 0: one noise sample took" in caplog.text
 
 
 def test_pocs_sharpens_partial_fourier():

@@ -1,6 +1,7 @@
 """The method `unrolled`: the network's image in SNR units, and every choice stated."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from onebreath import zoo
 from onebreath.errors import ConfigError, MethodError, ModelError
 from onebreath.methods.base import SliceData
 from onebreath.methods.memory import GIB, Size, Way, needed_bytes
+from onebreath.methods.noise import Effort, measure_noise
 from onebreath.methods.scan import scan_of
 from onebreath.methods.unrolled import Unrolled, devices_to_try
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.sampling import describe
 from onebreath.zoo.architectures import ARCHITECTURES
-from tests.helpers import complex_normal, relative_error
+from tests.helpers import complex_normal, nrmse, relative_error
 from tests.models import save_model
 
 
@@ -244,3 +246,31 @@ def test_the_gpu_gives_the_image_of_the_cpu(root):
     assert relative_error(whole.images, wanted) <= 1e-4
     assert relative_error(tiled.images, wanted) <= 1e-3
     assert whole.facts["device"].startswith("cuda:0 ")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_derivative_is_how_the_image_changes(root, architecture):
+    save_model(root, f"{architecture}.tiny")
+    method, data = Unrolled(model=f"{architecture}.tiny", device="cpu"), slice_data()
+    noise = complex_normal(np.random.default_rng(5), data.kspace.shape, np.complex64) * data.mask[:, None]
+    step = 1e-2
+    plus, minus = (method(replace(data, kspace=data.kspace + sign * step * noise)).images for sign in (1, -1))
+    assert nrmse(method.derivative(data)(noise), (plus - minus) / (2 * step)) < 0.1  # kinks of activations
+
+
+def test_noise_of_a_network_is_measured_with_probes_where_memory_allows(root):
+    save_model(root)
+    data, effort = slice_data(), Effort(samples=50)
+    method = Unrolled(model="crunet_mr.tiny", device="cpu")
+    images = method(data).images
+    probed = measure_noise(method, data, images, effort)
+    assert probed.how == "probes of the derivative, 50 samples, standard error 10.1%"
+    short = Unrolled(model="crunet_mr.tiny", device="cpu", memory_limit_gb=1.5 * tiny_gib(data))
+    replicas = measure_noise(short, data, images, effort)
+    assert replicas.how == "noise replicas, 50 samples, standard error 10.1%"
+    assert np.mean(probed.std) == pytest.approx(np.mean(replicas.std), rel=0.02)
+
+
+def tiny_gib(data):
+    """Memory that one reconstruction with the tiny model needs."""
+    return needed_bytes("crunet_mr", {"channels": 4, "cascades": 2}, Size(*data.kspace.shape), Way()) / GIB

@@ -38,13 +38,14 @@ def test_of_the_magnitude_is_what_lies_along_the_phase(pool_frames):
     assert 0.7 < np.std(found.std / 3) / found.error < 1.4
 
 
-def test_time_runs_out_after_two_samples_at_the_earliest():
+def test_no_sample_is_begun_that_would_end_too_late():
     def slow(noise):
         time.sleep(0.05)
         return noise[:, 0]
 
     like, mask = np.zeros((1, 1, 4, 4), np.complex64), np.ones((1, 1, 1), bool)
-    assert noise_map(slow, like, mask, 100, seconds=0).samples == 2
-    assert 3 <= noise_map(slow, like, mask, 100, seconds=0.3).samples <= 6
+    with pytest.raises(TimeoutError, match=r"took 0\.\d s; 0.02 s are too short for two"):
+        noise_map(slow, like, mask, 100, seconds=0.02)
+    assert 2 <= noise_map(slow, like, mask, 100, seconds=0.3).samples <= 6
     with pytest.raises(ValueError, match="at least 2 samples, not 1"):
         noise_map(slow, like, mask, 1)

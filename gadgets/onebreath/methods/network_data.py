@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from array_api_compat import is_numpy_array
 
 from onebreath.errors import MethodError
 from onebreath.methods.deadline import checkpoint
+from onebreath.methods.device import back
 from onebreath.mri.fourier import ifft2c
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
+    from onebreath.methods.base import SliceData
     from onebreath.mri import Array
+    from onebreath.zoo.versions import LoadedModel
 
 _stoppable: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 _lock = threading.Lock()
@@ -51,6 +56,45 @@ def max_zero_filled_coil_images(kspace: torch.Tensor, mask: torch.Tensor) -> flo
     if largest == 0:
         raise MethodError("the sampled k-space holds nothing but zeros; check the raw data")
     return largest
+
+
+def image_function(network: Any, data: SliceData, device: str) -> tuple[Callable[[Tensor], Tensor], Tensor, float]:
+    """The images of a slice (frame, y, x) as a function of its k-space, the k-space, and the scale the network sees.
+
+    Parameters
+    ----------
+    network
+        Called with k-space, mask, maps and noise level, a batch of one.
+    data
+        The slice.
+    device
+        Where to compute.
+    """
+    import torch
+
+    kspace, mask, maps = (to_tensor(x, device) for x in (data.kspace, data.mask, data.maps))
+    scale = max_zero_filled_coil_images(kspace, mask)
+    noise_std = torch.full((1,), 1 / scale, device=kspace.device)
+
+    def images(of: Tensor) -> Tensor:
+        found: Tensor = network((of / scale)[None], mask[None, :, None], maps[None, :1], noise_std)[0] * scale
+        return found
+
+    return images, kspace, scale
+
+
+def image_derivative(loaded: LoadedModel, data: SliceData, device: str) -> Callable[[Array], Array]:
+    """The derivative of `image_function` with respect to k-space, as a function of the k-space's change."""
+    from onebreath.networks.derivative import along
+
+    function, kspace, _ = image_function(loaded.network, data, device)
+    change = along(function, kspace)
+
+    def derivative(noise: Array) -> Array:
+        with true_float32(loaded.compute_dtype):
+            return back(change(to_tensor(noise, device)), data.kspace)
+
+    return derivative
 
 
 def true_float32(dtype: torch.dtype) -> AbstractContextManager[None]:

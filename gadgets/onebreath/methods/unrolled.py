@@ -7,7 +7,7 @@ and undoes it exactly, chooses device, precision and pieces, and says what it ch
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,7 @@ from onebreath import zoo
 from onebreath.errors import MethodError, OutsideDomain
 from onebreath.methods.base import Fact, Method, MethodParameters, Reconstruction, SliceData, check_finite
 from onebreath.methods.device import back
-from onebreath.methods.network_data import make_stoppable, max_zero_filled_coil_images, to_tensor, true_float32
+from onebreath.methods.network_data import image_derivative, image_function, make_stoppable, true_float32
 from onebreath.methods.scan import scan_of
 from onebreath.methods.score import domain_score
 from onebreath.zoo.architectures import RESTORATION, network_class
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from onebreath.methods.memory import Plan
+    from onebreath.mri import Array
 
 log = logging.getLogger("onebreath.unrolled")
 
@@ -196,7 +197,15 @@ class Unrolled(Method):
             f"{'; '.join(passed_over)}. Free memory, raise memory_limit_gb, or set device to auto."
         )
 
-    def _plans(self, data: SliceData, passed_over: list[str]) -> Iterator[Plan]:
+    def derivative(self, data: SliceData) -> Callable[[Array], Array] | None:
+        """How the images change with the k-space, see `onebreath.methods.noise`; None if memory is too small for it."""
+        plan = next(self._plans(data, [], copies=3), None)
+        if plan is None or plan.tiles > 1:
+            return None
+        return image_derivative(self.model.on(plan.device, self.parameters.precision), data, plan.device)
+
+    def _plans(self, data: SliceData, passed_over: list[str], copies: int = 1) -> Iterator[Plan]:
+        """Ways to run that fit into memory, with so many times the memory of a reconstruction."""
         import torch
 
         from onebreath.methods import memory
@@ -208,7 +217,7 @@ class Unrolled(Method):
         def needs(device: str, tiles: int) -> int:
             dtype = compute_dtype(p.precision, torch.device(device))
             way = memory.Way(dtype, tiles, p.tile_halo, features_elsewhere=device != "cpu")
-            return memory.needed_bytes(self.card.architecture, self.card.arguments, size, way)
+            return copies * memory.needed_bytes(self.card.architecture, self.card.arguments, size, way)
 
         limit = None if p.memory_limit_gb is None else int(p.memory_limit_gb * memory.GIB)
         devices = [(name, memory.free_bytes(name, limit)) for name in devices_to_try(p.device)]
@@ -241,11 +250,8 @@ class Unrolled(Method):
             assert isinstance(loaded.network, UnrolledNetwork)
             pieces = InPieces(loaded.network, plan.tiles, self.parameters.tile_halo)
         with torch.inference_mode(), true_float32(loaded.compute_dtype):
-            kspace, mask, maps = (to_tensor(x, plan.device) for x in (data.kspace, data.mask, data.maps))
-            scale = max_zero_filled_coil_images(kspace, mask)
-            noise_std = torch.full((1,), 1 / scale, device=kspace.device)
-            network = loaded.network if pieces is None else pieces
-            images = network((kspace / scale)[None], mask[None, :, None], maps[None, :1], noise_std)[0] * scale
+            function, kspace, scale = image_function(pieces or loaded.network, data, plan.device)
+            images = function(kspace)
         facts: dict[str, Fact] = {
             "device": _device_text(plan.device),
             "precision": str(loaded.compute_dtype).removeprefix("torch."),

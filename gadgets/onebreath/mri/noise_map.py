@@ -67,12 +67,14 @@ def noise_map(
     pool_frames
         Whether all frames share one map, the root of their mean variance, which needs fewer samples.
     seconds
-        No further sample is begun (after the second) that would end later than this.
+        No further sample is begun that would end later than this.
 
     Raises
     ------
     ValueError
         If there are fewer than 2 samples.
+    TimeoutError
+        If the time does not suffice for 2.
     """
     if samples < 2:
         raise ValueError(f"a standard deviation needs at least 2 samples, not {samples}")
@@ -81,13 +83,17 @@ def noise_map(
     weight = xp.astype(mask[:, None], xp.real(like).dtype)
     phase = None if along is None else xp.conj(along) / xp.maximum(xp.abs(along), xp.finfo(along.dtype).tiny)
     total = squares = 0
-    while used < 2 or (used < samples and (time.monotonic() - begun) * (used + 1) / used <= seconds):
+    while used < samples and (used == 0 or (time.monotonic() - begun) * (used + 1) / used <= seconds):
         change = response(weight * white_noise(rng, like))
         if phase is not None:
             change = xp.real(change * phase)
         total = total + change
         squares = squares + xp.abs(change) ** 2
         used += 1
+    if used < 2:
+        raise TimeoutError(
+            f"one noise sample took {time.monotonic() - begun:.1f} s; {seconds:g} s are too short for two"
+        )
     parts = 1 if phase is not None else 2
     variance = (squares - xp.abs(total) ** 2 / used) / (parts * (used - 1))
     if pool_frames:

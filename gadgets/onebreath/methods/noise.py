@@ -1,0 +1,106 @@
+"""The noise in the images of any method, classical or learned, measured on the slice at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from onebreath.methods.base import Method, SliceData
+from onebreath.methods.device import as_numpy
+from onebreath.mri import Array
+from onebreath.mri.noise_map import noise_map
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A method that knows how its images change with the k-space."""
+
+    def derivative(self, data: SliceData) -> Callable[[Array], Array] | None:
+        """Return the map from a small change of the k-space (frame, coil, y, x) to that of the images (frame, y, x).
+
+        Coil maps, calibration and scaling are what they are at these data. None if it cannot be computed here.
+        """
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done for a noise map: at most so many samples and seconds; one map for all frames, or one each."""
+
+    samples: int = 64
+    seconds: float = 60.0
+    pool_frames: bool = False
+
+
+@dataclass(frozen=True)
+class MeasuredNoise:
+    """Noise in the magnitude of images.
+
+    Attributes
+    ----------
+    std : (frame or 1, y, x) real
+        Standard deviation, in the units of the images.
+    how
+        Estimator, number of samples and standard error in words.
+    """
+
+    std: np.ndarray
+    how: str
+
+
+def measure_noise(
+    method: Method,
+    data: SliceData,
+    images: np.ndarray,
+    effort: Effort,
+    finish: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> MeasuredNoise:
+    """Measure the noise in the images of a slice.
+
+    With probes of the derivative where the method has one, else with noise replicas of the whole reconstruction, which
+    also hold where noise is not small against the signal.
+
+    Parameters
+    ----------
+    method
+        That made the images.
+    data
+        The slice.
+    images : (frame, y, x) complex
+        Finished images.
+    effort
+        What may be spent.
+    finish
+        What was done to the method's images after it, if anything.
+
+    Raises
+    ------
+    TimeoutError
+        If the time does not suffice for two samples.
+    """
+    data = as_numpy(data)
+    derivative = method.derivative(data) if isinstance(method, Differentiable) else None
+
+    def remade(noise: np.ndarray) -> np.ndarray:
+        made = np.asarray(method(replace(data, kspace=data.kspace + noise)).images)
+        return (finish(made) if finish else made) - images
+
+    response, words = (remade, "noise replicas") if derivative is None else (derivative, "probes of the derivative")
+    if derivative is not None and finish is not None:
+        unfinished = np.asarray(method(data).images)
+
+        def response(noise: np.ndarray) -> np.ndarray:
+            return finish(unfinished + derivative(noise)) - images
+
+    found = noise_map(
+        response,
+        data.kspace,
+        data.mask,
+        effort.samples,
+        along=images,
+        pool_frames=effort.pool_frames,
+        seconds=effort.seconds,
+    )
+    return MeasuredNoise(found.std, f"{words}, {found.samples} samples, standard error {found.error:.1%}")
