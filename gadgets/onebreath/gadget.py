@@ -43,7 +43,9 @@ class Properties(BaseModel):
 
     verbose: bool = Field(False, description="log every message that the gadget makes")
     perform_timing: bool = Field(False, description="log the time spent in this gadget when the scan ends")
-    debug_folder: PermittedPath = Field("", description="folder for the arrays that the gadget makes; empty: none are kept")
+    debug_folder: PermittedPath = Field(
+        "", description="folder for the arrays that the gadget makes; empty: none are kept"
+    )
 
 
 _AnyProperties: TypeAlias = Properties
