@@ -21,6 +21,7 @@ from onebreath.names import did_you_mean, load_named
 
 if TYPE_CHECKING:
     from onebreath.mri.sampling import Sampling
+    from onebreath.zoo.domain import Scan
 
 Fact: TypeAlias = str | int | float
 
@@ -134,6 +135,8 @@ class Method(ABC):
     name: ClassVar[str]
     acs_as_data: ClassVar[bool] = True
     """Whether embedded calibration lines are given to it as imaging lines too."""
+    learned: ClassVar[bool] = False
+    """Whether it uses a model trained on other scans, so that another method must stand by to make the images."""
     Parameters: ClassVar[type[MethodParameters]]
     parameters: MethodParameters
 
@@ -144,8 +147,13 @@ class Method(ABC):
             details = "; ".join(_explain(self.Parameters, problem) for problem in error.errors())
             raise ConfigError(f"method {self.name}: {details}") from error
 
-    def prepare(self) -> None:
+    def prepare(self, scan: Scan | None = None) -> None:
         """Look for what the method needs besides the data, before any data flow; most methods need nothing.
+
+        Parameters
+        ----------
+        scan
+            What the header tells of the scan.
 
         Raises
         ------
