@@ -14,7 +14,8 @@ from onebreath.errors import OnebreathError
 
 COMMANDS = {
     "replay": ("onebreath.host.replay", "send a raw data file through a configuration and keep the images"),
-    "serve": ("onebreath.host.server", "run the embedded host, and a listener for <connect> nodes"),
+    "serve": ("onebreath.host.serve", "run the resident worker: for clients, <connect> nodes and <execute> nodes"),
+    "status": ("onebreath.host.status", "say what the resident worker does; also a health check"),
     "configs": ("onebreath.host.configs", "list, show or check configurations"),
     "inspect": ("onebreath.host.inspect", "say what a raw file holds, what the chain will do, and what is missing"),
     "install": ("onebreath.host.install", "link configurations and models into a Gadgetron installation"),

@@ -32,6 +32,7 @@ GADGETS = {
     "calibrate": "onebreath.calibrate:Calibrate",
     "reconstruct": "onebreath.reconstruct:Reconstruct",
     "export": "onebreath.export:Export",
+    "retrieve": "onebreath.host.retrieve:Retrieve",
 }
 """Gadgets by the name that a configuration uses; imported only when a chain needs them."""
 

@@ -5,7 +5,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from onebreath.errors import ConfigError
-from onebreath.host.properties import steps_of
+from onebreath.host.properties import node_properties, steps_of
 
 TWO_FORMS = '<property name="a" value="1"/><property><name>b</name><value> 2 </value></property>'
 
@@ -26,7 +26,8 @@ def test_single_gadget():
     ("target", "inside", "text"),
     [
         ("chain", "", "names no gadgets"),
-        ("chain", TWO_FORMS, "<property> stands where <gadget"),
+        ("chain", TWO_FORMS, "names no gadgets"),
+        ("chain", '<gadgets name="sort"/>', "<gadgets> stands where <gadget"),
         ("chain", "<gadget/>", "has no name"),
         ("chain", '<gadget name="sort"><proprety/></gadget>', "gadget 'sort': <proprety>"),
         ("sort", '<gadget name="sort"/>', 'use target="chain"'),
@@ -45,3 +46,10 @@ def test_mistakes_name_the_gadget(target, inside, text):
 def test_missing_configuration_of_a_chain():
     with pytest.raises(ConfigError, match="names no gadgets"):
         steps_of(None, "chain")
+
+
+def test_properties_of_the_node_stand_beside_its_gadgets():
+    root = fromstring(f'<configuration>{TWO_FORMS}<gadget name="sort"/></configuration>')
+    assert node_properties(root, "chain") == {"a": "1", "b": "2"}
+    assert steps_of(root, "chain") == [("sort", {})]
+    assert node_properties(root, "sort") == node_properties(None, "chain") == {}

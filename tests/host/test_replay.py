@@ -71,8 +71,11 @@ def test_default_group_is_date_and_time(scan):
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        (["-C", "{}/raises.xml"], "ERROR: internal error in external node tests.host.targets:raises"),
-        (["-c", "image_of.xml"], "ERROR: There is no configuration 'image_of.xml'. Did you mean: image_of_conf"),
+        (["-C", "{}/raises.xml"], "For the physicist: internal error in external node tests.host.targets:raises"),
+        (
+            ["-c", "image_of.xml"],
+            "For the physicist: There is no configuration 'image_of.xml'. Did you mean: image_of_conf",
+        ),
         (["-C", "{}/pass_through.xml"], "no image came back"),
     ],
     ids=["node raises", "unknown configuration", "no image"],

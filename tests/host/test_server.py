@@ -1,9 +1,6 @@
 """The embedded host, as its clients and its nodes see it."""
 
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,7 +16,6 @@ from onebreath.host.wire import Connection
 from tests.host import targets
 from tests.host.wiring import CLOSE, HEADER, acquisition, encoded, image, pair, recon_data, waveform
 
-ROOT = Path(__file__).parents[2]
 PASS = '<external><execute name="tests.host.targets" target="{}" type="python"/><configuration/></external>'
 NATIVE = "<gadget><name>AccTrig</name><dll>gadgetron_mricore</dll><classname>AccTrigGadget</classname></gadget>"
 
@@ -255,20 +251,3 @@ def test_close_alone_is_answered_with_close():
         one.sendall(CLOSE)
         serve_client(two)
         assert one.recv(10) == CLOSE
-
-
-def test_served_process_answers_and_ends_on_a_signal():
-    code = "from onebreath.host.server import serve; serve('127.0.0.1', 0, 0)"
-    path = os.pathsep.join([str(ROOT), str(ROOT / "gadgets")])
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True
-    )
-    with process:
-        port = int(process.stdout.readline().rpartition(":")[2])
-        assert process.stdout.readline().startswith("<connect> service on 127.0.0.1:")
-        with socket.create_connection(("127.0.0.1", port), 10) as sock:
-            channel = Channel(sock)
-            channel.send(Query("gadgetron::info", 1))
-            assert "Onebreath" in channel.read()[1].text
-            process.terminate()
-            assert process.wait(10) == 0

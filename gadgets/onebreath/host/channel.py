@@ -96,6 +96,9 @@ class Channel:
         self.stream = source if isinstance(source, Stream) else Stream(source, limits)
         self.readers: dict[int, Callable[[Stream], Any]] = {**DATA_READERS, **CONTROL_READERS}
         self.finished = False
+        """Nothing more will be read: CLOSE came, or the rest was thrown away."""
+        self.complete = False
+        """CLOSE came: the peer has sent all it had."""
         self._reading = threading.Lock()
 
     def __iter__(self) -> Iterator[Any]:
@@ -123,7 +126,7 @@ class Channel:
                 raise StopIteration
             identifier = self.stream.read_identifier()
             if identifier == constants.GADGET_MESSAGE_CLOSE:
-                self.finished = True
+                self.finished = self.complete = True
                 raise StopIteration
             return identifier, self._content(identifier)
 
@@ -168,7 +171,6 @@ class Channel:
 
         The server drops the text if data still flow, so the input is drained first.
         """
-        log.error("%s", text)
         self.drain()
         time.sleep(SETTLE)
         try:
@@ -179,7 +181,7 @@ class Channel:
 
     def give_up(self, text: str) -> None:
         """Break the connection, as the peer left in the middle of a scan."""
-        log.error("%s", text)
+        log.debug("connection broken: %s", text)
         self.stream.abort()
 
     def close(self) -> None:
@@ -214,7 +216,6 @@ class ClientChannel(Channel):
 
     def fail(self, text: str) -> None:
         """Tell the client at once, then let it finish sending."""
-        log.error("%s", text)
         self._tell(text)
         self.stream.end()
         self.stream.patience(FAREWELL)
@@ -223,7 +224,6 @@ class ClientChannel(Channel):
 
     def give_up(self, text: str) -> None:
         """Tell the client, who may still listen although its data ended too early, and close."""
-        log.info("%s", text)
         self._tell(text)
         self.close()
 

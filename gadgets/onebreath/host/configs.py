@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from onebreath.chain import check_order
 from onebreath.errors import ConfigError
 from onebreath.gadget import GADGETS, Gadget, gadget_class, parse_properties
-from onebreath.host.properties import CHAIN_TARGET, steps_of
+from onebreath.host.order import read_order
+from onebreath.host.properties import CHAIN_TARGET
 from onebreath.host.stream_config import OWN_MODULE, Connect, External, Native, StreamConfig, available, find, parse
 from onebreath.host.wire import parse_config
 from onebreath.methods.base import METHODS, method_class
@@ -79,7 +80,7 @@ def _check_external(node: External, where: str, classes: list[type[Gadget]]) -> 
     """Check an external node; the gadgets in it are added to `classes`."""
     try:
         target = own_target(node)
-        steps = [] if target is None else steps_of(parse_config(node.configuration), target)
+        steps = [] if target is None else read_order(parse_config(node.configuration), target).steps
     except ConfigError as error:
         return [Problem(where, str(error))]
     if target is None:

@@ -2,22 +2,25 @@
 
 ``chain`` runs all gadgets of its ``<configuration>`` in one process; each gadget is also a target of its own, so that
 it can stand alone between Gadgetron's gadgets.
+
+The process that Gadgetron starts is a thin shim: it hands its socket to a resident worker, where torch and the models
+are loaded already, and waits. Without a worker it reconstructs by itself. Either is logged and stands in the images.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from typing import Any
 
-from gadgetron import external
+from onebreath.host.handover import HandoverFailed, hand_over, wait_until_done
 
-from onebreath.chain import build
-from onebreath.host.properties import CHAIN_TARGET, steps_of
-from onebreath.host.wire import adopt, reporting
+log = logging.getLogger("onebreath.entry")
 
-Target = Callable[[external.Connection], None]
+Target = Callable[[Any], None]
 
 
-def run_target(connection: external.Connection, target: str) -> None:
+def run_target(connection: Any, target: str) -> None:
     """Run the node's gadgets on everything that arrives, and send on what they make.
 
     Whatever goes wrong is reported to the server as ERROR, after its data have been read to the end.
@@ -25,19 +28,56 @@ def run_target(connection: external.Connection, target: str) -> None:
     Parameters
     ----------
     connection
-        As handed over by ``python -m gadgetron``, or one of ours.
+        As handed over by ``python -m gadgetron``, or a `onebreath.host.wire.Connection`; that one stays here.
     target
         ``chain``, or the name of the only gadget.
     """
-    connection = adopt(connection)
-    with reporting(connection, target):
-        chain = build(connection.header, steps_of(connection.config, target))
-        for message in chain.run(connection):
-            connection.send(message)
+    if hasattr(connection, "channel"):
+        _run_here(connection, target, "embedded host")
+        return
+    texts = connection.raw_bytes
+    try:
+        worker, answer = hand_over(connection.socket.socket, target, texts.config, texts.header)
+    except HandoverFailed as error:
+        log.warning("this process reconstructs by itself: %s", error)
+        _run_here(connection, target, f"own process; {error}")
+        return
+    log.info("worker %s reconstructs as scan %s", answer.get("worker"), answer.get("scan"))
+    sock, connection.socket = connection.socket.socket, _HandedOver()
+    if not wait_until_done(worker):
+        _bury(sock, answer)
+    sock.close()
+
+
+class _HandedOver:
+    """Stands where the socket was: ``python -m gadgetron`` closes the connection when its target returns."""
+
+    def close(self) -> None:
+        """Send nothing: the worker has done so."""
+
+
+def _run_here(connection: Any, target: str, served_by: str) -> None:
+    from onebreath.host.running import run_here
+    from onebreath.host.wire import adopt
+
+    run_here(adopt(connection), target, served_by)
+
+
+def _bury(sock: Any, answer: dict[str, Any]) -> None:
+    """Report that the worker died; the data it did not read are thrown away first."""
+    from onebreath.host.channel import QUIET, Channel
+    from onebreath.host.reports import WorkerDied, report
+
+    kept = "What it had received is kept, and reconstructed when it is back." if answer.get("spooled") else ""
+    error = WorkerDied(f"worker {answer.get('worker')} died while it reconstructed scan {answer.get('scan')}. {kept}")
+    channel = Channel(sock)
+    channel.stream.discard(QUIET)
+    channel.finished = True
+    channel.fail(report(error, "the worker"))
 
 
 def _target(name: str) -> Target:
-    def target(connection: external.Connection) -> None:
+    def target(connection: Any) -> None:
         run_target(connection, name)
 
     target.__name__ = name
@@ -45,10 +85,11 @@ def _target(name: str) -> Target:
     return target
 
 
-chain = _target(CHAIN_TARGET)
+chain = _target("chain")
 prewhiten = _target("prewhiten")
 compress = _target("compress")
 sort = _target("sort")
 calibrate = _target("calibrate")
 reconstruct = _target("reconstruct")
 export = _target("export")
+retrieve = _target("retrieve")

@@ -27,6 +27,8 @@ SMALL_MESSAGE = 1 << 15  # below this, joining the parts is cheaper than a gathe
 GATHER = 512  # parts in one sendmsg call; Linux takes 1024
 
 NEXT_MESSAGE = "the next message"
+PROBES = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""Seconds of quiet before a peer is probed, seconds between probes, and how many may stay unanswered."""
 
 MESSAGE_NAMES = {
     value: name.removeprefix("GADGET_MESSAGE_").removeprefix("ISMRMRD_")
@@ -211,9 +213,19 @@ class Stream:
 
     def patience(self, seconds: float) -> None:
         """Give up a read after `seconds` without a byte (0: wait for ever); sending is not affected."""
-        whole = int(seconds)
-        value = struct.pack("@ll", whole, int((seconds - whole) * 1e6))
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
+
+    def give_up_after(self, silence: float) -> None:
+        """Take a peer for gone that sends nothing, or takes nothing, for so many seconds (0: never).
+
+        One whose computer or network is gone is found out sooner, by probes that the kernel sends while nothing flows.
+        """
+        self.patience(silence)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(silence))
+        if self._tcp:
+            for name, value in PROBES.items():
+                if hasattr(socket, name):
+                    self.socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     # --- sending
 
@@ -284,6 +296,11 @@ class Stream:
             self.closed = True
             self.end()
             self.socket.close()
+
+
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
 
 
 def octets(array: np.ndarray, dtype: Any, order: Any = "C") -> memoryview:

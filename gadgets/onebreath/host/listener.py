@@ -1,4 +1,4 @@
-"""A concurrent TCP service: one thread per connection, for ``<connect>`` nodes and for the host's clients."""
+"""A concurrent service: one thread per connection, for ``<connect>`` nodes, clients, and scans handed over."""
 
 from __future__ import annotations
 
@@ -16,6 +16,22 @@ log = logging.getLogger("onebreath.listener")
 POLL = 0.2  # seconds between looks at whether the service was closed
 
 
+def open_port(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
+    """Listen on a TCP port; an empty `host` means all addresses, IPv4 and IPv6, and port 0 any free one.
+
+    Raises
+    ------
+    OnebreathError
+        If the port cannot be had.
+    """
+    try:
+        if host or not socket.has_dualstack_ipv6():
+            return socket.create_server((host, port), backlog=64)
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
+    except OSError as error:
+        raise OnebreathError(f"cannot listen on {host or '*'}:{port}: {error.strerror}") from error
+
+
 class Listener:
     """Accept connections until closed and serve each in a thread of its own.
 
@@ -23,10 +39,12 @@ class Listener:
     ----------
     serve
         Gets each accepted socket, and owns it.
-    host
-        Address to listen on; empty: all of them, IPv4 and IPv6.
-    port
-        Port; 0: any free one, see `address`.
+    host, port
+        See `open_port`.
+    sock
+        A socket that listens already, instead of these.
+    most
+        Connections served at once; more wait, unread, in the kernel's queue.
 
     Raises
     ------
@@ -34,20 +52,23 @@ class Listener:
         If the port cannot be had.
     """
 
-    def __init__(self, serve: Callable[[socket.socket], None], host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        serve: Callable[[socket.socket], None],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        sock: socket.socket | None = None,
+        most: int = 256,
+    ) -> None:
         self.serve = serve
-        try:
-            if host or not socket.has_dualstack_ipv6():
-                self._socket = socket.create_server((host, port), backlog=64)
-            else:
-                self._socket = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
-        except OSError as error:
-            raise OnebreathError(f"cannot listen on {host or '*'}:{port}: {error.strerror}") from error
-        self._socket.settimeout(POLL)
-        self.address: tuple[str, int] = self._socket.getsockname()[:2]
+        self.socket = open_port(host, port) if sock is None else sock
+        self.socket.settimeout(POLL)
+        self.address: tuple[str, int] = self.socket.getsockname()[:2]
         self._live: dict[threading.Thread, socket.socket] = {}
         self._guard = threading.Lock()
-        self._closing = threading.Event()
+        self._room = threading.Semaphore(most)
+        self._stopping = threading.Event()
         self._accepting = threading.Thread(target=self._accept, name="onebreath-accept", daemon=True)
         self._accepting.start()
 
@@ -58,15 +79,21 @@ class Listener:
         self.close()
 
     def _accept(self) -> None:
-        while not self._closing.is_set():
+        while not self._stopping.is_set():
+            if not self._room.acquire(timeout=POLL):
+                continue
             try:
-                sock, peer = self._socket.accept()
+                sock, peer = self.socket.accept()
             except TimeoutError:
+                self._room.release()
                 continue
             except OSError as error:
-                if not self._closing.is_set():
-                    log.error("no more connections can be accepted: %s", error)
-                return
+                self._room.release()
+                if self._stopping.is_set():
+                    return
+                log.error("no connection can be accepted now: %s", error)
+                time.sleep(POLL)  # too many open files, mostly: it passes when scans end
+                continue
             thread = threading.Thread(target=self._run, args=(sock, peer), name=f"onebreath-{peer}", daemon=True)
             with self._guard:
                 self._live[thread] = sock
@@ -84,26 +111,42 @@ class Listener:
             sock.close()
             with self._guard:
                 self._live.pop(threading.current_thread(), None)
+            self._room.release()
 
     def wait(self) -> None:
         """Wait until the service is closed, or a signal interrupts."""
-        while not self._closing.wait(POLL):
+        while not self._stopping.wait(POLL):
             pass
+
+    def stop_accepting(self) -> None:
+        """Accept no more connections; the socket keeps listening, so new ones wait in the kernel's queue."""
+        self._stopping.set()
+        self._accepting.join()
+
+    def idle(self, patience: float) -> bool:
+        """Wait until no connection is served; False if that takes longer than `patience` seconds."""
+        deadline = time.monotonic() + patience
+        with self._guard:
+            live = list(self._live)
+        for thread in live:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in live)
+
+    def break_off(self) -> None:
+        """Break the live connections."""
+        with self._guard:
+            live = list(self._live.values())
+        for sock in live:
+            with suppress(OSError):  # it may have ended by itself just now
+                sock.shutdown(socket.SHUT_RDWR)
 
     def close(self, patience: float = 5.0) -> None:
         """Stop accepting, break the live connections, and wait up to `patience` seconds for their threads."""
-        self._closing.set()
+        self._stopping.set()
         with suppress(OSError):  # wakes the accepting thread at once on Linux; elsewhere it wakes at its next poll
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self.socket.shutdown(socket.SHUT_RDWR)
         self._accepting.join(patience)
-        self._socket.close()
-        with self._guard:
-            live = dict(self._live)
-        for sock in live.values():
-            with suppress(OSError):  # it may have ended by itself just now
-                sock.shutdown(socket.SHUT_RDWR)
-        deadline = time.monotonic() + patience
-        for thread in live:
-            thread.join(max(0.0, deadline - time.monotonic()))
-            if thread.is_alive():
-                log.warning("%s is still at work; it is left behind", thread.name)
+        self.socket.close()
+        self.break_off()
+        if not self.idle(patience):
+            log.warning("connections are still at work; they are left behind")

@@ -12,10 +12,13 @@ from typing import Any
 from gadgetron.__main__ import load_target
 
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
+from onebreath.gadget import GADGETS
 from onebreath.host.channel import Channel, ClientChannel
 from onebreath.host.messages import ConfigText, ErrorText, HeaderText
 from onebreath.host.policy import check_permitted
-from onebreath.host.stream_config import Connect, Execute, External, Native, StreamConfig
+from onebreath.host.properties import CHAIN_TARGET
+from onebreath.host.reports import Reported
+from onebreath.host.stream_config import OWN_MODULE, Connect, Execute, External, Native, StreamConfig
 from onebreath.host.wire import Connection, reporting
 
 log = logging.getLogger("onebreath.host")
@@ -23,6 +26,8 @@ log = logging.getLogger("onebreath.host")
 RETRY = 0.5  # seconds between attempts to reach a <connect> service
 
 Target = Callable[[Connection], None]
+RunOwn = Callable[[Connection, str], None]
+"""Runs one of our own targets, by name."""
 
 
 def external_nodes(config: StreamConfig) -> list[External]:
@@ -45,8 +50,8 @@ def external_nodes(config: StreamConfig) -> list[External]:
     return external
 
 
-def target_of(node: External) -> Target | None:
-    """Import what an ``<execute>`` node runs; None for a ``<connect>`` node.
+def target_of(node: External, run_own: RunOwn) -> Target | None:
+    """Find what an ``<execute>`` node runs, importing what is not ours; None for a ``<connect>`` node.
 
     Raises
     ------
@@ -57,6 +62,9 @@ def target_of(node: External) -> Target | None:
         return None
     if node.action.kind != "python":
         raise ConfigError(f'{node}: type "{node.action.kind}" cannot run in the embedded host, only python can')
+    if node.action.module == OWN_MODULE and node.action.target in (CHAIN_TARGET, *GADGETS):
+        name = node.action.target
+        return lambda connection: run_own(connection, name)
     try:
         target: Target = load_target({"module": node.action.module, "target": node.action.target})
     except Exception as error:
@@ -66,20 +74,27 @@ def target_of(node: External) -> Target | None:
 
 
 def run_nodes(
-    config: StreamConfig, client: ClientChannel, header: HeaderText, patience: float, connect_patience: float
+    nodes: Sequence[External],
+    client: ClientChannel,
+    header: HeaderText,
+    run_own: RunOwn,
+    patience: float,
+    connect_patience: float,
 ) -> None:
-    """Run a scan through the nodes of a configuration, from the client and back to it.
+    """Run a scan through external nodes, from the client and back to it.
 
     A single ``<execute>`` node reads and answers the client's socket itself; more nodes get sockets of their own.
 
     Parameters
     ----------
-    config
-        The nodes.
+    nodes
+        First to last; see `external_nodes`.
     client
         Connection on which the header was the last message read.
     header
         The ISMRMRD header, handed on to every node.
+    run_own
+        Runs those nodes that are ours.
     patience
         Seconds to wait for nodes to end after the scan.
     connect_patience
@@ -90,8 +105,7 @@ def run_nodes(
     OnebreathError
         If a node fails or cannot be started; ConnectionLost if the client went away.
     """
-    nodes = external_nodes(config)
-    targets = [target_of(node) for node in nodes]
+    targets = [target_of(node, run_own) for node in nodes]
     client.expect_data()
     if len(nodes) == 1 and targets[0] is not None:
         _run_target(nodes[0], targets[0], Connection.over(client, nodes[0].configuration, header))
@@ -229,7 +243,7 @@ class Pipeline:
                 raise
             raise OnebreathError(f"{self.nodes[number - 1]} failed: {error}") from error
         if isinstance(message, ErrorText):
-            raise OnebreathError(message)
+            raise Reported(message)
         return message
 
     def _give(self, number: int, sink: Channel, message: Any) -> None:

@@ -1,8 +1,8 @@
 """What stands inside the ``<configuration>`` of an Onebreath node: gadgets in order, and their properties.
 
-A node of target ``chain`` holds ``<gadget name="...">`` elements with ``<property>`` children; a node whose target is
-one gadget holds that gadget's ``<property>`` elements directly. A property is written
-``<property name="x" value="y"/>`` or ``<property><name>x</name><value>y</value></property>``.
+A node of target ``chain`` holds ``<gadget name="...">`` elements with ``<property>`` children, and ``<property>``
+elements of the node itself; a node whose target is one gadget holds that gadget's ``<property>`` elements directly. A
+property is written ``<property name="x" value="y"/>`` or ``<property><name>x</name><value>y</value></property>``.
 """
 
 from __future__ import annotations
@@ -37,11 +37,19 @@ def steps_of(configuration: Element | None, target: str) -> list[tuple[str, dict
                 f'<configuration>, or use target="{CHAIN_TARGET}".'
             )
         return [(target, properties_of(children, target))]
-    if configuration is None or not len(configuration):
+    gadgets = [] if configuration is None else [element for element in configuration if element.tag != "property"]
+    if not gadgets:
         raise ConfigError(
             'The node of target "chain" names no gadgets; write <configuration><gadget name="prewhiten"/>...'
         )
-    return [_gadget(element) for element in configuration]
+    return [_gadget(element) for element in gadgets]
+
+
+def node_properties(configuration: Element | None, target: str) -> dict[str, str]:
+    """Read the properties of the node itself; only a node of target ``chain`` has any."""
+    if configuration is None or target != CHAIN_TARGET:
+        return {}
+    return properties_of([element for element in configuration if element.tag == "property"], "the node")
 
 
 def _gadget(element: Element) -> tuple[str, dict[str, str]]:

@@ -5,28 +5,34 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
+import os
 import platform
-import signal
 import socket
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from onebreath import __version__
-from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, WireError
+from onebreath.errors import ConfigError, ConnectionLost, WireError
 from onebreath.host import storage_queries
-from onebreath.host.channel import ClientChannel
-from onebreath.host.entry import chain
+from onebreath.host.channel import Channel, ClientChannel
+from onebreath.host.desk import Desk, as_text
 from onebreath.host.listener import Listener
 from onebreath.host.messages import ConfigName, ConfigText, HeaderText
-from onebreath.host.nodes import run_nodes
-from onebreath.host.stream_config import StreamConfig, find, parse
-from onebreath.host.wire import Connection
+from onebreath.host.nodes import RunOwn, external_nodes, run_nodes
+from onebreath.host.order import Priority
+from onebreath.host.properties import CHAIN_TARGET
+from onebreath.host.reports import report
+from onebreath.host.running import run_here
+from onebreath.host.scheduler import Ticket, needed_bytes
+from onebreath.host.spool import Request, SpoolStream, scan_id
+from onebreath.host.stream_config import OWN_MODULE, Connect, External, StreamConfig, as_xml, find, parse
+from onebreath.host.wire import Connection, parse_header
 
 log = logging.getLogger("onebreath.host")
 
@@ -45,11 +51,17 @@ class HostOptions:
         Seconds to wait for nodes to end after a scan.
     connect_patience
         Seconds during which a ``<connect>`` service is dialled again.
+    silence
+        Seconds without a byte, or without one being taken, after which a peer is given up; 0: never.
+    desk
+        Where a resident worker receives scans; None: scans run at once.
     """
 
     config_paths: Sequence[Path] | None = None
     patience: float = 5.0
     connect_patience: float = 18.0
+    silence: float = 0.0
+    desk: Desk | None = None
 
 
 def serve_client(sock: socket.socket, options: HostOptions | None = None) -> None:
@@ -58,28 +70,38 @@ def serve_client(sock: socket.socket, options: HostOptions | None = None) -> Non
     Whatever goes wrong reaches the client as TEXT ``ERROR: ...``, followed by CLOSE.
     """
     options = options or HostOptions()
-    client = ClientChannel(sock, answer)
-    try:
+    client = ClientChannel(open_stream(sock, options.silence), answer)
+    with telling(client):
         request = _read_request(client, options)
         if request is not None:
-            config, header = request
-            log.info("scan with %s", config.name)
-            run_nodes(config, client, header, options.patience, options.connect_patience)
+            log.info("scan with %s", request[0].name)
+            _run(*request, client, options)
+
+
+@contextmanager
+def telling(client: ClientChannel) -> Iterator[None]:
+    """Tell the client of whatever goes wrong inside, and close its connection."""
+    try:
+        yield
     except ConnectionLost as error:
-        client.give_up(f"the scan ended early: {error}")
-    except OnebreathError as error:
-        client.fail(str(error))
-    except Exception as error:
-        log.exception("internal error in the host")
-        client.fail(f"internal error in the host: {type(error).__name__}: {error}; see the log")
+        client.give_up(report(ConnectionLost(f"the scan ended early: {error}"), "the connection"))
+    except Exception as error:  # noqa: BLE001 - `report` logs it with its traceback
+        client.fail(report(error, "the host"))
     finally:
         client.close()
+
+
+def open_stream(sock: socket.socket, silence: float) -> SpoolStream:
+    """Make a stream over a connection that is given up when its peer falls silent."""
+    stream = SpoolStream(sock)
+    stream.give_up_after(silence)
+    return stream
 
 
 def _read_request(client: ClientChannel, options: HostOptions) -> tuple[StreamConfig, HeaderText] | None:
     """Read configuration and header; None if the client only asked questions."""
     config = None
-    for message in client:
+    for message in _until_gone(client):
         match message:
             case ConfigName():
                 config = parse(find(message, options.config_paths).read_bytes(), message)
@@ -92,6 +114,56 @@ def _read_request(client: ClientChannel, options: HostOptions) -> tuple[StreamCo
             case _:
                 raise WireError(f"{type(message).__name__} came before the header")
     return None
+
+
+def _until_gone(client: ClientChannel) -> Iterator[Any]:
+    """Give the messages of a client; one that goes away before its scan begins has asked for nothing."""
+    try:
+        yield from client
+    except ConnectionLost as error:
+        log.info("a client went away before its scan began: %s", error)
+
+
+def _run(config: StreamConfig, header: HeaderText, client: ClientChannel, options: HostOptions) -> None:
+    """Run a scan, through the desk if there is one and it should know of the scan."""
+    nodes, desk = external_nodes(config), options.desk
+    if desk is None:
+        _run_nodes(nodes, client, header, partial(run_here, served_by="embedded host"), options)
+    elif is_own_chain(nodes):
+        _run_nodes(nodes, client, header, partial(desk.run, side="client"), options)
+    elif any(isinstance(node.action, Connect) for node in nodes):
+        # The service may be this process, which admits the scan there; admitted twice, it could wait for itself.
+        _run_nodes(nodes, client, header, partial(run_here, served_by=f"worker {os.getpid()}"), options)
+    else:
+        ticket = Ticket(scan_id(), config.name, "client", Priority.REPLAY, needed_bytes(parse_header(header)))
+        request = Request(ticket.scan, ticket.title, as_xml(nodes), as_text(header))
+        run_own = partial(run_here, served_by=f"worker {os.getpid()}")
+        with desk.scan(ticket, client, request):
+            _run_nodes(nodes, client, header, run_own, options)
+
+
+def is_own_chain(nodes: Sequence[External]) -> bool:
+    """Whether a configuration is one node that runs our chain."""
+    action = nodes[0].action
+    return (
+        len(nodes) == 1
+        and not isinstance(action, Connect)
+        and (action.module, action.target) == (OWN_MODULE, CHAIN_TARGET)
+    )
+
+
+def _run_nodes(
+    nodes: Sequence[External], client: ClientChannel, header: HeaderText, run_own: RunOwn, options: HostOptions
+) -> None:
+    run_nodes(nodes, client, header, run_own, options.patience, options.connect_patience)
+
+
+def run_spooled(client: ClientChannel, nodes: str, header: HeaderText, options: HostOptions) -> None:
+    """Run a configuration (XML) on data that come from the disk, as `onebreath.host.resume` wants it."""
+    served_by = f"worker {os.getpid()}, from the disk"
+    with telling(client):
+        run_own = partial(run_here, served_by=served_by, deliver="later; this is the later series")
+        _run_nodes(external_nodes(parse(nodes.encode("utf-8"))), client, header, run_own, options)
 
 
 def answer(query: str) -> str:
@@ -107,10 +179,14 @@ def answer(query: str) -> str:
     return storage_queries.answer(query) or f"unknown query: {query}"
 
 
-def serve_gadget(sock: socket.socket) -> None:
+def serve_gadget(sock: socket.socket, options: HostOptions | None = None) -> None:
     """Serve one ``<connect>`` node of a Gadgetron server: run the chain in its configuration."""
-    connection = Connection(sock)
-    chain(connection)
+    options = options or HostOptions()
+    connection = Connection(Channel(open_stream(sock, options.silence)))
+    if options.desk is None:
+        run_here(connection, CHAIN_TARGET, "embedded host")
+    else:
+        options.desk.run(connection, CHAIN_TARGET, "connect")
     connection.socket.close()
 
 
@@ -119,33 +195,6 @@ def start_host(host: str = "127.0.0.1", port: int = 0, options: HostOptions | No
     return Listener(partial(serve_client, options=options), host, port)
 
 
-def start_gadget_service(host: str = "127.0.0.1", port: int = 0) -> Listener:
+def start_gadget_service(host: str = "127.0.0.1", port: int = 0, options: HostOptions | None = None) -> Listener:
     """Start the service for ``<connect>`` nodes in the background."""
-    return Listener(serve_gadget, host, port)
-
-
-def serve(host: str, port: int, gadget_port: int | None = None, options: HostOptions | None = None) -> None:
-    """Run the embedded host, and a service for ``<connect>`` nodes if it gets a port, until interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt), ExitStack() as services:
-        listener = services.enter_context(start_host(host, port, options))
-        print(f"embedded host on {listener.address[0]}:{listener.address[1]}", flush=True)
-        if gadget_port is not None:
-            gadgets = services.enter_context(start_gadget_service(host, gadget_port))
-            print(f"<connect> service on {gadgets.address[0]}:{gadgets.address[1]}", flush=True)
-        listener.wait()
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``onebreath serve``."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; '' for all (default: %(default)s)")
-    parser.add_argument(
-        "-p", "--port", type=int, default=GADGETRON_PORT, help="port for clients (default: %(default)s)"
-    )
-    parser.add_argument("--gadget-port", type=int, help="also serve <connect> nodes of Gadgetron servers on this port")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run ``onebreath serve``; see `add_arguments`."""
-    serve(args.host, args.port, args.gadget_port)
-    return 0
+    return Listener(partial(serve_gadget, options=options), host, port)

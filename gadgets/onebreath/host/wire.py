@@ -7,7 +7,6 @@ before its first byte goes out and leaves in one send, and a gadget that fails c
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,9 +22,8 @@ from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, ScanEr
 from onebreath.host.channel import DATA_ENCODERS, Channel
 from onebreath.host.framing import Octets, Stream
 from onebreath.host.messages import CONTROL_READERS, ConfigText, HeaderText
+from onebreath.host.reports import report
 from onebreath.host.xml_guard import fromstring
-
-log = logging.getLogger("onebreath.wire")
 
 
 class Connection(external.Connection):
@@ -130,12 +128,9 @@ def reporting(connection: Connection, who: str) -> Iterator[None]:
         yield
         connection.drain()
     except ConnectionLost as error:
-        connection.channel.give_up(f"the scan ended early: {error}")
-    except OnebreathError as error:
-        connection.fail(str(error))
-    except Exception as error:
-        log.exception("internal error in %s", who)
-        connection.fail(f"internal error in {who}: {type(error).__name__}: {error}; see the log")
+        connection.channel.give_up(report(ConnectionLost(f"the scan ended early: {error}"), "the connection"))
+    except Exception as error:  # noqa: BLE001 - `report` logs it with its traceback
+        connection.fail(report(error, who))
 
 
 def parse_config(text: bytes) -> Element | None:

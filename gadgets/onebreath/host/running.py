@@ -1,0 +1,67 @@
+"""Our gadgets at work on one connection, in whichever process that is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from onebreath.chain import build
+from onebreath.host.order import Steps, read_order
+from onebreath.host.wire import Connection, reporting
+from onebreath.notes import note
+
+
+def run_here(connection: Connection, target: str, served_by: str, deliver: str = "") -> None:
+    """Run a node in this process, at once; whatever goes wrong is reported to the other side.
+
+    Parameters
+    ----------
+    connection
+        On which CONFIG and HEADER have been read.
+    target
+        ``chain``, or the name of the only gadget.
+    served_by
+        Words for the images' meta: which process this is, and why.
+    deliver
+        Words for the images' meta: when they are delivered; if not given, that it is now.
+    """
+    with reporting(connection, target):
+        order = read_order(connection.config, target)
+        facts = {"served_by": served_by}
+        if order.properties.deliver == "later":
+            facts["deliver"] = deliver or "now; only a resident worker can deliver later"
+        run_steps(connection, order.steps, facts)
+
+
+def run_steps(
+    connection: Connection, steps: Steps, facts: dict[str, Any], check: Callable[[], None] = lambda: None
+) -> int:
+    """Send everything that arrives through gadgets, and what they make back.
+
+    Parameters
+    ----------
+    connection
+        Where messages come from and go to.
+    steps
+        The gadgets and their properties.
+    facts
+        What the host decided; stands in the images' meta.
+    check
+        Called before every message that is sent; what it raises ends the scan.
+
+    Returns
+    -------
+    int
+        Number of messages sent.
+    """
+    chain = build(connection.header, steps)
+    messages: Any = connection
+    if any(name == "reconstruct" for name, _ in steps):  # which writes notes into the meta; others pass them on
+        messages = itertools.chain([note("host", **facts)], connection)
+    count = 0
+    for message in chain.run(messages):
+        check()
+        connection.send(message)
+        count += 1
+    return count

@@ -1,0 +1,57 @@
+"""The ``onebreath status`` command: what resident workers do, for people and for health checks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from onebreath.host.handover import ask, socket_paths
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``onebreath status``."""
+    parser.add_argument(
+        "--socket", type=Path, action="append", help="worker to ask (default: those of <execute> nodes)"
+    )
+    parser.add_argument("--json", action="store_true", help="print all that is known, as JSON")
+    parser.add_argument("--health", action="store_true", help="print nothing; exit status 0 if all workers answer")
+    parser.add_argument("--timeout", type=float, default=5.0, help="seconds to wait (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``onebreath status``; 1 if a worker does not answer, or there is none."""
+    paths = args.socket or socket_paths()
+    missing = not paths
+    for path in paths:
+        try:
+            status = ask(path, "status", args.timeout)
+        except OSError as error:
+            missing = True
+            if not args.health:
+                print(f"no worker answers at {path}: {error}", file=sys.stderr)
+            continue
+        if not args.health:
+            print(json.dumps(status, indent=2) if args.json else "\n".join(describe(path, status)))
+    return int(missing)
+
+
+def describe(path: Path, status: dict[str, Any]) -> Iterator[str]:
+    """Lines about a worker."""
+    state = "stopping" if status["stopping"] else "ready"
+    yield f"worker {status['pid']} at {path}: {state}, version {status['version']}, up {status['uptime_s']:.0f} s"
+    yield (
+        f"  memory {status['reserved_mb']} of {status['memory_mb']} MB, accelerator {status['accelerator_mb']} MB, "
+        f"{status['slots']} slots, {status['threads']} threads, spool {status['spool']}"
+    )
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(status["counts"].items()))
+    yield f"  scans so far: {counts or 'none'}; kept results: {len(status['results'])}"
+    for part in ("running", "waiting", "ended"):
+        for scan in status[part][-10:]:
+            yield (
+                f"  {part:7} {scan['scan']} {scan['title']} ({scan['side']}, {scan['priority']}): {scan['outcome']}, "
+                f"waited {scan['waited_s']:.2f} s, {scan['seconds']:.2f} s, {scan['images']} images"
+            )

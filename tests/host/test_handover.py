@@ -1,0 +1,154 @@
+"""``<execute>`` nodes that hand their sockets to a resident worker, and what they do without one."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from onebreath.host import entry, handover
+from onebreath.host.handover import HandoverFailed, as_bytes, as_text, hand_over, socket_paths
+from tests.host import standin, tiny
+from tests.host.wiring import pair
+from tests.host.workers import at_rest, books, wait_for, worker
+
+SCAN = b"".join(tiny.pieces(tiny.configuration()))
+
+
+def host_facts(seen):
+    return seen.images[0].meta["Onebreath_host_served_by"]
+
+
+def test_shim_imports_nothing_heavy():
+    code = (
+        "import sys, gadgetron; before = set(sys.modules); import onebreath.host.entry; "
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=standin.environment(), capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) <= {"onebreath", "json", "_json", "pathlib", "fnmatch", "urllib", "ipaddress"}
+
+
+def test_scan_is_handed_over_and_equals_that_of_the_process_itself(tmp_path):
+    with worker(tmp_path) as running:
+        with standin.execute(ONEBREATH_WORKER=str(tmp_path / "worker.sock")) as (server, process, log):
+            there = server.exchange(SCAN)
+            assert server.sock.recv(10) == b""  # nothing follows CLOSE, the stock connection's own neither
+        assert process.returncode == 0
+        assert books(running, "ended") == ["done"]
+        assert host_facts(there) == f"worker {os.getpid()}"
+        assert "reconstructs as scan" in "".join(log)
+    with standin.execute(ONEBREATH_WORKER=str(tmp_path / "worker.sock")) as (server, process, log):
+        here = server.exchange(SCAN)
+    assert process.returncode == 0
+    assert host_facts(here).startswith(f"own process; no worker at {tmp_path}")
+    assert "this process reconstructs by itself" in "".join(log)
+    np.testing.assert_array_equal(tiny.pixels(there.images), tiny.pixels(here.images))
+
+
+def test_gadget_that_fails_in_the_worker_is_reported_by_it(tmp_path):
+    wrong = b"".join(tiny.pieces(tiny.configuration("grapa")))
+    with worker(tmp_path), standin.execute(ONEBREATH_WORKER=str(tmp_path / "worker.sock")) as (server, process, _):
+        seen = server.exchange(wrong)
+    assert seen.text.startswith("Errors received: This configuration cannot be used.")
+    assert process.returncode == 0
+
+
+def test_full_and_stopping_workers_refuse_and_the_next_is_asked(tmp_path):
+    paths = [tmp_path / "absent.sock", tmp_path / "one" / "worker.sock", tmp_path / "two" / "worker.sock"]
+    with worker(tmp_path / "one", queue=0) as full, worker(tmp_path / "two") as stopping, pair() as (ours, _):
+        stopping.stopping = True
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ONEBREATH_WORKER", os.pathsep.join(map(str, paths)))
+            with pytest.raises(HandoverFailed) as failed:
+                hand_over(ours, "chain", b"", b"")
+            text = str(failed.value)
+            assert "no worker at" in text
+            assert "too many scans wait" in text
+            assert "it is stopping" in text
+            stopping.stopping = False
+            control, answer = hand_over(ours, "chain", *(b"<configuration/>", tiny.header()))
+            control.close()
+            assert answer["state"] == "accepted"
+            wait_for(lambda: at_rest(stopping))
+        assert at_rest(full)
+
+
+def test_worker_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(handover, "ANSWER_TIME", 0.1)
+    path = tmp_path / "hung.sock"
+    monkeypatch.setenv("ONEBREATH_WORKER", str(path))
+    with socket.socket(socket.AF_UNIX) as hung, pair() as (ours, _):
+        hung.bind(str(path))
+        hung.listen()
+        with pytest.raises(HandoverFailed, match="timed out"):
+            hand_over(ours, "chain", b"", b"")
+
+
+@pytest.mark.parametrize("spooled", [True, False])
+def test_death_of_the_worker_is_reported_once_the_data_ended(monkeypatch, spooled):
+    monkeypatch.setattr("onebreath.host.channel.QUIET", 0.2)
+    answer = {"worker": 7, "scan": "s", "spooled": spooled}
+    with pair() as (server, node), pair() as (control, worker_end):
+        connection = type("Stock", (), {})()
+        connection.raw_bytes = type("Raw", (), {"config": b"", "header": b""})
+        connection.socket = type("Wrapper", (), {"socket": node})
+        monkeypatch.setattr(entry, "hand_over", lambda *_: (control, answer))
+        shim = threading.Thread(target=entry.run_target, args=(connection, "chain"))
+        shim.start()
+        server.sendall(SCAN[:5000])
+        worker_end.close()
+        server.sendall(SCAN[5000:])
+        peer = standin.Server.__new__(standin.Server)
+        peer.sock, peer.drained = server, threading.Event()
+        peer.drained.set()
+        seen = peer.receive()
+        shim.join(5)
+        connection.socket.close()  # as the stock connection does: nothing more goes out
+        assert not shim.is_alive()
+    assert "Errors received: The reconstruction broke off" in seen.text
+    assert "worker 7 died" in seen.text
+    assert ("is kept" in seen.text) == spooled
+
+
+def test_server_that_dies_leaves_no_process_and_no_scan_behind(tmp_path):
+    with worker(tmp_path) as running:
+        with standin.execute(ONEBREATH_WORKER=str(tmp_path / "worker.sock")) as (server, process, _):
+            server.send(SCAN[:-2000])
+            wait_for(lambda: books(running, "running"))
+            server.sock.close()
+            assert process.wait(10) == 0
+        assert books(running, "ended") == ["lost"]
+
+
+def test_scan_is_cancelled_when_the_shim_is_killed(tmp_path):
+    with (
+        worker(tmp_path) as running,
+        standin.execute(ONEBREATH_WORKER=str(tmp_path / "worker.sock")) as (server, process, _),
+    ):
+        server.send(SCAN[:-2000])
+        wait_for(lambda: books(running, "running"))
+        process.send_signal(signal.SIGKILL)
+        wait_for(lambda: books(running, "ended") == ["lost"])
+        assert server.sock.recv(100) in (b"", b"\4\0")
+
+
+def test_any_bytes_travel_as_text():
+    octets = bytes(range(256)) + "Müller".encode()
+    assert as_bytes(as_text(octets)) == octets
+
+
+def test_where_workers_are_looked_for(monkeypatch, tmp_path):
+    assert socket_paths() == []
+    monkeypatch.setenv("ONEBREATH_WORKER", f"/a{os.pathsep}/b")
+    assert [str(path) for path in socket_paths()] == ["/a", "/b"]
+    monkeypatch.delenv("ONEBREATH_WORKER")
+    assert socket_paths() == [tmp_path / "state" / "worker.sock"]
+    monkeypatch.delenv("ONEBREATH_STATE")
+    monkeypatch.setenv("XDG_STATE_HOME", "/s")
+    assert [str(path) for path in socket_paths()] == ["/s/onebreath/worker.sock"]

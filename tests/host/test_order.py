@@ -1,0 +1,57 @@
+"""Properties of a node as a whole."""
+
+from xml.etree.ElementTree import fromstring
+
+import pytest
+
+from onebreath.errors import ConfigError
+from onebreath.host.configs import check
+from onebreath.host.order import NodeProperties, Order, Priority, read_order
+from tests.host import tiny
+
+GADGETS = '<gadget name="sort"/><gadget name="reconstruct"><property name="method" value="unrolled"/>{}</gadget>'
+RECONSTRUCT = '<property name="model" value="m"/><property name="image_series" value="7"/>'
+
+
+def order(properties, reconstruct=""):
+    gadgets = GADGETS.format(reconstruct)
+    return read_order(fromstring(f"<configuration>{properties}{gadgets}</configuration>"), "chain")
+
+
+def test_defaults_and_given_values():
+    assert order("").properties == NodeProperties()
+    chosen = order('<property name="deliver" value="later"/><property name="deadline_s" value="2.5"/>')
+    assert (chosen.properties.deliver, chosen.properties.deadline_s) == ("later", 2.5)
+    assert [name for name, _ in chosen.steps] == ["sort", "reconstruct"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("delivr", "later", "no property 'delivr'. Did you mean: deliver"),
+        ("deliver", "never", "property 'deliver' of the node"),
+        ("deadline_s", "-1", "'deadline_s'"),
+    ],
+)
+def test_mistakes_name_the_property(name, value, text, tmp_path):
+    wrong = f'<property name="{name}" value="{value}"/>'
+    with pytest.raises(ConfigError, match=text):
+        order(wrong)
+    path = tmp_path / "wrong.xml"
+    path.write_bytes(tiny.stream("zero_filled", wrong))
+    assert any(text in problem.text and problem.fatal for problem in check(path))
+
+
+def test_quick_series_keeps_what_does_not_belong_to_the_method():
+    later = order('<property name="quick_method" value="grappa"/>', RECONSTRUCT)
+    assert later.quick() == [("sort", {}), ("reconstruct", {"method": "grappa", "image_series": "7"})]
+    assert later.steps[1][1]["method"] == "unrolled"
+    with pytest.raises(ConfigError, match='needs the gadget "reconstruct"'):
+        Order(NodeProperties(), [("sort", {})]).quick()
+
+
+def test_scans_through_gadgetron_are_live_unless_told():
+    assert order("").priority(live=True) == Priority.LIVE
+    assert order("").priority(live=False) == Priority.REPLAY
+    assert order('<property name="priority" value="replay"/>').priority(live=True) == Priority.REPLAY
+    assert order('<property name="priority" value="live"/>').priority(live=False) == Priority.LIVE

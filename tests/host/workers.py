@@ -1,0 +1,43 @@
+"""Resident workers for the tests, and what they must have left behind afterwards: nothing."""
+
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from onebreath.host.worker import Worker, WorkerOptions
+
+
+def wait_for(condition, seconds=10.0):
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"still not so; threads: {threading.enumerate()}"
+        time.sleep(0.01)
+
+
+def open_files() -> int:
+    """Number of open descriptors of this process."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@contextmanager
+def worker(folder: Path, **options):
+    """A worker in this process on free ports; when it ends, its threads and descriptors must be gone."""
+    threads, files = set(threading.enumerate()), open_files()
+    chosen = {"port": 0, "gadget_port": 0, "path": folder / "worker.sock", "state": folder / "state", **options}
+    with Worker(WorkerOptions(**chosen)) as running:
+        yield running
+    wait_for(lambda: not {t for t in threading.enumerate() if t.name.startswith("onebreath")} - threads)
+    wait_for(lambda: open_files() <= files)
+
+
+def books(running: Worker, *parts: str) -> list[str]:
+    """Outcomes of the scans in parts of the books (``running``, ``waiting``, ``ended``)."""
+    snapshot = running.desk.scheduler.snapshot()
+    return [scan["outcome"] for part in parts for scan in snapshot[part]]
+
+
+def at_rest(running: Worker) -> bool:
+    """Whether no scan runs or waits."""
+    return not books(running, "running", "waiting")
