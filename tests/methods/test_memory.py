@@ -21,6 +21,7 @@ from onebreath.zoo.architectures import build
 
 SIZE = Size(frames=6, coils=4, y=48, x=64)
 MIB = 2**20
+TILES = Way(tiles=2, halo=8)
 
 
 def test_the_meter_counts_what_lives_at_the_same_time():
@@ -40,18 +41,19 @@ def test_the_meter_leaves_out_what_lies_elsewhere():
     assert meter.peak == 10
 
 
+THREE = {"channels": 16, "cascades": 3}
+
+
 @pytest.mark.parametrize(
-    ("architecture", "arguments"),
+    ("architecture", "arguments", "way"),
     [
-        ("crunet_mr", {"channels": 16}),
-        ("crunet_mr", {"channels": 16, "fusion": "ca"}),
-        ("crnn_mri", {"channels": 16}),
-        ("unet3d_mr", {"channels": 16}),
+        *((name, THREE, way) for name in ("crunet_mr", "crnn_mri", "unet3d_mr") for way in (Way(), TILES)),
+        *(("crunet_mr", {**THREE, "fusion": "ca"}, way) for way in (Way(), TILES)),
+        ("a_liknet", {"frames": 6, "coils": 4, "iterations": 2}, Way()),
+        ("a_liknet", {"frames": 4, "coils": 4, "iterations": 2}, Way()),
     ],
 )
-@pytest.mark.parametrize("way", [Way(), Way(tiles=2, halo=8)])
 def test_the_estimate_is_what_a_real_run_allocates(architecture, arguments, way):
-    arguments = {**arguments, "cascades": 3}
     network = build(architecture, arguments).requires_grad_(False)
     weights = sum(p.numel() * 4 for p in network.parameters())
     if way.tiles > 1:

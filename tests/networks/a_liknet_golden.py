@@ -43,15 +43,15 @@ class Golden:
             "image.low_rank.coefficients": self._weight(f"{here}.D.thres_coef"),
         }
         for place in (0, 2):
-            # (x, y, coil, in, out, part) to (out, in, coil, y, x, part)
-            state |= self._conv(f"{here}.ksp.{place}.conv", f"kspace.layers.{3 * place // 2}", (4, 3, 2, 0, 1, 5))
+            # (x, y, coil, in, out, part) to (out, coil, in, y, x, part)
+            state |= self._conv(f"{here}.ksp.{place}.conv", f"kspace.layers.{3 * place // 2}", (4, 2, 3, 0, 1, 5))
             state[f"kspace.layers.{3 * place // 2 + 1}.bias"] = self._weight(f"{here}.ksp.{place}.conv.modrelu_bias")
             state |= self.attention(f"{here}.ksp.{place + 1}.se_coil", f"kspace.layers.{3 * place // 2 + 2}")
-        state |= self._conv(f"{here}.ksp.4.conv", "kspace.layers.6", (4, 3, 2, 0, 1, 5))
+        state |= self._conv(f"{here}.ksp.4.conv", "kspace.layers.6", (4, 2, 3, 0, 1, 5))
         return state | {f"image.denoiser.{key}": value for key, value in self._denoiser(f"{here}.R").items()}
 
     def _denoiser(self, prefix: str) -> dict[str, Tensor]:
-        state = self._conv(f"{prefix}.out", "out", (4, 3, 0, 5), squeeze=True)
+        state = self._conv(f"{prefix}.out", "out", (4, 0, 3, 5))
         for theirs, ours, kinds in (
             ("enc0", "encoders.0", "st"),
             ("enc1", "encoders.1", "st"),
@@ -60,27 +60,24 @@ class Golden:
             ("dec1", "decoders.1", "ts"),
         ):
             for place, kind in enumerate(kinds):
-                order = (4, 3, 1, 2, 5) if kind == "s" else (4, 3, 0, 1, 5)
-                state |= self._conv(f"{prefix}.{theirs}.{place}", f"{ours}.{place}.conv", order, squeeze=True)
+                order = (4, 0, 3, 1, 2, 5) if kind == "s" else (4, 0, 3, 5)
+                state |= self._conv(f"{prefix}.{theirs}.{place}", f"{ours}.{place}.conv", order)
                 bias = self._weight(f"{prefix}.{theirs}.{place}.modrelu_bias")
                 state[f"{ours}.{place}.activation.bias"] = bias
         for level, theirs in enumerate(("dec1.3", "bottleneck.2")):
             kernel = self._weight(f"{prefix}.{theirs}.kernel")[0, 0, 0] * torch.tensor([1.0, -1.0])  # it is conjugated
-            state[f"up.{level}.values.weight"] = kernel[:, :, None]
+            state[f"up.{level}.values.weight"] = kernel[:, None]
             state[f"up.{level}.bias"] = self._weight(f"{prefix}.{theirs}.bias").flatten()
             state[f"up.{level}.activation.bias"] = self._weight(f"{prefix}.{theirs}.modrelu_bias")
             state |= self.attention(f"{prefix}.dec{level}.2.se_time", f"attentions.{level}")
         return state
 
-    def _conv(self, theirs: str, ours: str, order: tuple[int, ...], squeeze: bool = False) -> dict[str, Tensor]:
+    def _conv(self, theirs: str, ours: str, order: tuple[int, ...]) -> dict[str, Tensor]:
+        """A convolution whose kernel axes come in this order; those left out have size 1."""
         kernel = self._weight(f"{theirs}.kernel")
-        if squeeze:  # drop kernel axes of size 1 that our convolution does not have
-            left = [axis for axis in range(6) if axis not in order]
-            assert all(kernel.shape[axis] == 1 for axis in left)
-            for axis in left[::-1]:
-                kernel = kernel.squeeze(axis)
-            order = tuple(np.argsort(np.argsort(order)))
-        state = {f"{ours}.weight": kernel.permute(order).contiguous()}
+        left_out = [axis for axis in range(6) if axis not in order]
+        kernel = kernel.permute(*left_out, *order)
+        state = {f"{ours}.weight": kernel.reshape(kernel.shape[len(left_out) :])}
         if f"weights/{theirs}.bias" in self.arrays:
             state[f"{ours}.bias"] = self._weight(f"{theirs}.bias").flatten()
         return state

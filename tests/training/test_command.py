@@ -7,7 +7,7 @@ from onebreath.errors import ModelError
 from onebreath.training import finetune
 from onebreath.training.command import add_arguments, load_start, run
 from onebreath.training.demo import train_demo
-from onebreath.training.export import export_run
+from onebreath.training.export import domain_of, export_run
 from onebreath.training.recipe import write_recipe
 from onebreath.zoo.card import read_card
 from onebreath.zoo.store import read_network
@@ -70,3 +70,9 @@ def test_a_run_becomes_a_model_of_the_zoo(finished, tmp_path):
 def test_the_demo_lowers_the_loss_in_its_first_steps(tmp_path):
     before, after = train_demo(tmp_path, steps=15)
     assert after < 0.95 * before
+
+
+def test_a_card_allows_no_scan_that_the_network_cannot_take():
+    domain = domain_of(tiny_recipe(network={"architecture": "a_liknet", "arguments": {"frames": 12, "coils": 10}}))
+    assert (domain["frames"], domain["coils"]) == ([12, 64], [10, 10])
+    assert domain["matrix_y"] == [64, 320]

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 # Keeps the derivative of a magnitude finite at zero.
 _SMALLEST_ENERGY = 1e-9
-_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 class ComplexConv(nn.Module):
-    """Complex convolution in the form of a correlation, zero padded to the same size.
+    """Complex convolution in the form of a correlation, zero padded to the same size, of ``(batch, n, ..., channel)``.
+
+    Over y and x it is a 2-D convolution, over the first axis n (frames or coils) a product with neighbours that were
+    stacked as channels: on a CPU this is several times faster than a convolution with a narrow kernel.
 
     New weights have a variance of ``2 / (fan in + fan out)`` and a uniform phase (C. Trabelsi et al., "Deep complex
     networks", ICLR 2018).
@@ -29,31 +31,61 @@ class ComplexConv(nn.Module):
     in_channels, out_channels
         Complex channels.
     kernel
-        Odd size along each of 1 to 3 axes.
+        Odd size along y and along x; none: every sample by itself.
+    taps
+        Odd size along n.
     bias
         Whether a complex number is added to each channel.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: Sequence[int], bias: bool = True) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: tuple[()] | tuple[int, int] = (), taps: int = 1,
+        bias: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.padding = tuple(size // 2 for size in kernel)
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *kernel, 2))
-        fans = math.prod(kernel) * (in_channels + out_channels)
+        self.taps, self.padding = taps, tuple(size // 2 for size in kernel)
+        self.weight = nn.Parameter(torch.empty(out_channels, taps, in_channels, *kernel, 2))
+        fans = taps * math.prod(kernel) * (in_channels + out_channels)
         nn.init.normal_(self.weight, std=fans**-0.5)
         self.bias = nn.Parameter(torch.zeros(2 * out_channels)) if bias else None
 
     def forward(self, array: Tensor) -> Tensor:
-        """Convolve complex ``(batch, *axes, channel)``."""
-        planes = torch.view_as_real(array.contiguous()).flatten(-2).movedim(-1, 1).to(self.weight.dtype)
-        convolve = _CONVOLUTIONS[len(self.padding)]
-        out = convolve(planes, self._real_kernel(), self.bias, padding=self.padding).movedim(1, -1)
+        """Convolve complex ``(batch, n, ..., channel)``; with a kernel ``(batch, n, y, x, channel)``."""
+        planes = torch.view_as_real(stack_neighbours(array, self.taps)).flatten(-2).to(self.weight.dtype)
+        if self.padding:
+            folded = planes.flatten(0, 1).permute(0, 3, 1, 2)
+            out = F.conv2d(folded, self._real_kernel(), self.bias, padding=self.padding)
+            out = out.permute(0, 2, 3, 1).unflatten(0, array.shape[:2])
+        else:
+            out = F.linear(planes, self._real_kernel(), self.bias)
         return torch.view_as_complex(out.to(array.real.dtype).contiguous().unflatten(-1, (-1, 2)))
 
     def _real_kernel(self) -> Tensor:
-        """The kernel between real channels, ``(2 out, 2 in, *kernel)``."""
-        real, imaginary = self.weight.unbind(-1)
+        """The kernel between real channels, ``(2 out, 2 taps in, *kernel)``."""
+        real, imaginary = self.weight.flatten(1, 2).unbind(-1)
         rows = torch.stack([real, -imaginary], dim=2), torch.stack([imaginary, real], dim=2)
         return torch.stack(rows, dim=1).flatten(2, 3).flatten(0, 1)
+
+
+def stack_neighbours(array: Tensor, count: int) -> Tensor:
+    """Join the channels of `count` (odd) neighbours along the first axis after the batch, zeros beyond its ends.
+
+    Parameters
+    ----------
+    array
+        ``(batch, n, ..., channel)``.
+
+    Returns
+    -------
+    Tensor
+        ``(batch, n, ..., count * channel)``, the first neighbour first.
+    """
+    if count == 1:
+        return array.contiguous()
+    n, reach = array.shape[1], count // 2
+    ends = array.new_zeros(array.shape[0], reach, *array.shape[2:])
+    padded = torch.cat([ends, array, ends], dim=1)
+    return torch.cat([padded[:, first : first + n] for first in range(count)], dim=-1)
 
 
 class ModReLU(nn.Module):
@@ -95,7 +127,7 @@ class ComplexUpsample(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, kernel: int = 1) -> None:
         super().__init__()
         self.kernel = kernel
-        self.values = ComplexConv(in_channels, kernel**3 * out_channels, (1,), bias=False)
+        self.values = ComplexConv(in_channels, kernel**3 * out_channels, bias=False)
         self.bias = nn.Parameter(torch.zeros(2 * out_channels))
         self.activation = ModReLU(out_channels)
 
@@ -104,7 +136,7 @@ class ComplexUpsample(nn.Module):
         batch, *sizes, _ = array.shape
         k = self.kernel
         bias = torch.view_as_complex(self.bias.to(array.real.dtype).view(-1, 2))
-        values = self.values(array.flatten(1, 3)).unflatten(-1, (k, k, k, -1)).unflatten(1, sizes)
+        values = self.values(array).unflatten(-1, (k, k, k, -1))
         # (batch, t, y, x, kt, ky, kx, channel) to cells of 2 x 2 x 2 samples.
         values = self.activation(values + bias).permute(0, 1, 4, 2, 5, 3, 6, 7)
         frames, height, width = sizes

@@ -49,9 +49,7 @@ class Attention(nn.Module):
         """Scale a complex array."""
         planes = torch.view_as_real(array)
         largest = planes.flatten(2, -2).amax(2).transpose(1, 2)
-        with torch.autocast(array.device.type, enabled=False):
-            weights = self.weights(largest.to(self.weights.squeeze.weight.dtype))
-        weights = weights.to(planes.dtype).transpose(1, 2)
+        weights = self.weights(largest.to(self.weights.squeeze.weight.dtype)).to(planes.dtype).transpose(1, 2)
         return torch.view_as_complex(planes * weights.view(*weights.shape[:2], *[1] * (array.ndim - 2), 2))
 
 

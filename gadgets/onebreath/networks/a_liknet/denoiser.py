@@ -23,7 +23,7 @@ class SpatialConv(nn.Module):
 
     def forward(self, series: Tensor) -> Tensor:
         """Convolve a series."""
-        return self.activation(self.conv(series.flatten(0, 1)).unflatten(0, series.shape[:2]))
+        return self.activation(self.conv(series))
 
 
 class TemporalConv(nn.Module):
@@ -31,11 +31,11 @@ class TemporalConv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv, self.activation = ComplexConv(in_channels, out_channels, (3, 1)), ModReLU(out_channels)
+        self.conv, self.activation = ComplexConv(in_channels, out_channels, taps=3), ModReLU(out_channels)
 
     def forward(self, series: Tensor) -> Tensor:
         """Convolve a series."""
-        return self.activation(self.conv(series.flatten(2, 3)).unflatten(2, series.shape[2:4]))
+        return self.activation(self.conv(series))
 
 
 class Denoiser(nn.Module):
@@ -71,7 +71,7 @@ class Denoiser(nn.Module):
         self.attentions = nn.ModuleList(
             Attention(padded >> level) if attention else nn.Identity() for level in range(_LEVELS)
         )
-        self.out = ComplexConv(channels, 1, (1,))
+        self.out = ComplexConv(channels, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Correction of a complex image ``(batch, frame, y, x)``."""
@@ -83,4 +83,4 @@ class Denoiser(nn.Module):
         series = self.bottom(series)
         for up, decoder, attention in zip(*map(reversed, (self.up, self.decoders, self.attentions)), strict=True):
             series = attention(decoder(torch.cat([up(series), skips.pop()], dim=-1)))
-        return self.out(series.flatten(1, 3)).view(padded.shape)[:, frames, rows, columns]
+        return self.out(series)[..., 0][:, frames, rows, columns]

@@ -57,6 +57,10 @@ class Scan:
         images: Tensor = ifft2c(kspace)
         return (images * self.maps.conj()).sum(dim=2)
 
+    def blend(self, kspace: Tensor, weight: Tensor) -> Tensor:
+        """``w y + (1 - w) y0`` where k-space y was sampled as y0, and y elsewhere."""
+        return kspace + (1 - weight) * (self.kspace - self.mask * kspace)
+
 
 class ImageBranches(nn.Module):
     """``w p + (1 - w) q`` with ``p = x - (tau / iterations) R(x)`` of the U-Net and ``q = D(x)`` of low rank.
@@ -170,7 +174,7 @@ class Iteration(nn.Module):
             image = image - self.step.abs() * scan.series.gradient(image)
         if kspace is None:
             return image, None
-        kspace = kspace + (1 - kspace_weight) * (scan.kspace - scan.mask * kspace)
+        kspace = scan.blend(kspace, kspace_weight)
         if self.sharing is None:
             return image, kspace
         return self.sharing.to_image(image, kspace, scan), self.sharing.to_kspace(image, kspace, scan)

@@ -24,7 +24,8 @@ class KSpaceNetwork(nn.Module):
     attention
         Whether coils are weighed.
     residual
-        Whether the prediction is added to the input; without, as published, it stands in its place.
+        Whether the prediction is added to the input, and zero before training; without, as published, it stands in its
+        place.
     """
 
     def __init__(
@@ -35,9 +36,12 @@ class KSpaceNetwork(nn.Module):
         self.residual = residual
         layers: list[nn.Module] = []
         for before, after in zip((frames, channels[0]), channels, strict=True):
-            layers += [ComplexConv(before, after, (3, 5, 5), bias=False), ModReLU(coils, _COIL_AXIS)]
+            layers += [ComplexConv(before, after, (5, 5), taps=3, bias=False), ModReLU(coils, _COIL_AXIS)]
             layers += [Attention(coils)] if attention else []
-        self.layers = nn.Sequential(*layers, ComplexConv(channels[-1], frames, (3, 3, 3), bias=False))
+        last = ComplexConv(channels[-1], frames, (3, 3), taps=3, bias=False)
+        if residual:
+            nn.init.zeros_(last.weight)
+        self.layers = nn.Sequential(*layers, last)
 
     def forward(self, kspace: Tensor) -> Tensor:
         """Predict complex k-space ``(batch, frame, coil, y, x)``."""
