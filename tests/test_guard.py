@@ -13,7 +13,7 @@ from onebreath import zoo
 from onebreath.buffers import with_maps
 from onebreath.errors import ConfigError, MethodError, ModelError, OutsideDomain
 from onebreath.gadget import parse_properties
-from onebreath.methods import cg_sense, memory
+from onebreath.methods import cg_sense, memory, network_data
 from onebreath.networks.cine_unet import CineUNet
 from onebreath.networks.crunet_mr import CRUNetMR
 from onebreath.networks.data_consistency import DataConsistency
@@ -27,8 +27,8 @@ STAGES = {
     "reading the model": (zoo, "current"),
     "judging the scan": (unrolled.Unrolled, "_judge"),
     "planning memory": (memory, "needed_bytes"),
-    "moving data": (unrolled, "to_tensor"),
-    "scaling": (unrolled, "max_zero_filled_coil_images"),
+    "moving data": (network_data, "to_tensor"),
+    "scaling": (network_data, "max_zero_filled_coil_images"),
     "a block": (CineUNet, "forward"),
     "data consistency": (DataConsistency, "forward"),
     "the network": (CRUNetMR, "forward"),
