@@ -39,6 +39,7 @@ setup(
         "h5py>=3.8",
         "ismrmrd>=1.14",
         "numpy>=1.26",
+        "prometheus-client>=0.20",
         "pydantic>=2.5",
         "pyyaml>=6",
         "safetensors>=0.4",

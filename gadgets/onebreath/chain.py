@@ -12,6 +12,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from onebreath.errors import ConfigError, OnebreathError
+from onebreath.events import heard, tell
 from onebreath.gadget import Gadget, Message, gadget_class, parse_properties
 from onebreath.pipeline import Stage
 from onebreath.watch import watched
@@ -84,21 +85,23 @@ class _Watch:
 
     def __init__(self, gadget: Gadget, incoming: Iterator[Message]) -> None:
         self.gadget = gadget
+        self.timed = gadget.properties.perform_timing or heard()
         self.before, self.after = _Meter(incoming), _Meter(self._guarded(incoming))
 
     def output(self) -> Iterator[Message]:
-        return self.after if self.gadget.properties.perform_timing else self.after.stream
+        return self.after if self.timed else self.after.stream
 
     def report(self) -> None:
-        if self.gadget.properties.perform_timing:
+        if self.timed:
             waited = self.before.seconds
-            log.info(
-                "%s worked for %.3f s and waited for %.3f s", self.gadget.name, self.after.seconds - waited, waited
-            )
+            worked = self.after.seconds - waited
+            tell("gadget", gadget=self.gadget.name, seconds=worked)
+            if self.gadget.properties.perform_timing:
+                log.info("%s worked for %.3f s and waited for %.3f s", self.gadget.name, worked, waited)
 
     def _guarded(self, incoming: Iterator[Message]) -> Iterator[Message]:
         gadget = self.gadget
-        stream = self.before if gadget.properties.perform_timing else incoming
+        stream = self.before if self.timed else incoming
         try:
             yield from watched(gadget, gadget.process(stream))
         except (OnebreathError, GeneratorExit):

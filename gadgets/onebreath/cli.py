@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from onebreath import __version__
 from onebreath.errors import OnebreathError
+from onebreath.host import logs
 
 COMMANDS = {
     "replay": ("onebreath.host.replay", "send a raw data file through a configuration and keep the images"),
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser(arguments[0] if arguments else None)
     args = parser.parse_args(arguments)
-    logging.basicConfig(level=args.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logs.configure(args.log_level, args.log_format)
     try:
         return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
     except (OnebreathError, OSError) as error:
@@ -56,6 +56,12 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
             default=os.environ.get("ONEBREATH_LOG_LEVEL", "WARNING"),
             choices=["DEBUG", "INFO", "WARNING", "ERROR"],
             help="how much is logged to standard error (default: %(default)s)",
+        )
+        sub.add_argument(
+            "--log-format",
+            default=os.environ.get("ONEBREATH_LOG_FORMAT", "text"),
+            choices=["text", "json"],
+            help="text for people, or a JSON object per line (default: %(default)s)",
         )
         if name == command:
             importlib.import_module(module).add_arguments(sub)

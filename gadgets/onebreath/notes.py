@@ -16,6 +16,7 @@ import ismrmrd
 import numpy as np
 
 from onebreath.errors import WireError
+from onebreath.events import tell
 
 NOTE_ID = 0x0B12
 """Waveform id of notes; Siemens' physiological signals use 0 to 4, user-defined ones start at 1024."""
@@ -32,6 +33,7 @@ def note(gadget: str, **facts: str | int | float | bool) -> ismrmrd.Waveform:
         What was decided or measured, by name. Each becomes ``Onebreath_<gadget>_<name>`` in the images' meta.
     """
     logging.getLogger(f"onebreath.{gadget}").info("%s", ", ".join(f"{key}: {value}" for key, value in facts.items()))
+    tell("note", gadget=gadget, facts=facts)
     text = json.dumps({"gadget": gadget, "facts": facts}).encode()
     samples = np.frombuffer(text + b" " * (-len(text) % 4), dtype="<u4")
     header = ismrmrd.WaveformHeader()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 from collections.abc import Iterator
@@ -80,7 +81,9 @@ class Stage:
     def __init__(self, name: str, stream: Iterator[Any], *, drain: bool = False) -> None:
         self._belt = Belt()
         self._stream, self._drain = stream, drain
-        self._thread = threading.Thread(target=self._work, name=f"onebreath-{name}", daemon=True)
+        # The thread belongs to the scan that started it, so that its log says which scan it works on.
+        work = contextvars.copy_context().run
+        self._thread = threading.Thread(target=work, args=(self._work,), name=f"onebreath-{name}", daemon=True)
         self._thread.start()
 
     def output(self) -> Iterator[Any]:

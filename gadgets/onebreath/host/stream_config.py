@@ -16,7 +16,10 @@ from onebreath.host.xml_guard import fromstring
 
 OWN_MODULE = "onebreath.host.entry"
 SHARE = Path("share/gadgetron/config")
-LONGEST_NAME = 255  # bytes; file systems take no more
+LONGEST, LONGEST_PART = (
+    1023,
+    255,
+)  # bytes of a name: the message has room for no more, and file systems for no longer part
 ALIASES = {"default_measurement_dependencies.xml": "Onebreath_Noise.xml"}
 """What runs instead of a stock configuration of Gadgetron's, where that is not found."""
 BRANCHING = {"parallel", "parallelprocess", "distributed", "puredistributed", "purestream", "stream", "branch", "merge"}
@@ -211,7 +214,7 @@ def find(name: str, paths: Sequence[Path] | None = None) -> Path:
         If there is none, with the nearest names; or if the name leads out of the search paths.
     """
     relative = PurePosixPath(name.replace("\\", "/"))
-    too_long = any(len(part.encode(errors="replace")) > LONGEST_NAME for part in relative.parts)
+    too_long = len(name) > LONGEST or any(len(part.encode(errors="replace")) > LONGEST_PART for part in relative.parts)
     if not name or relative.is_absolute() or ".." in relative.parts or "\0" in name or too_long:
         raise ConfigError(f"'{name}' is not the name of a configuration; names are relative and stay in their folder")
     folders = search_paths() if paths is None else paths

@@ -19,6 +19,7 @@ from gadgetron import external
 from gadgetron.external import constants
 
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, ScanError, WireError
+from onebreath.host import logs
 from onebreath.host.channel import DATA_ENCODERS, Channel
 from onebreath.host.framing import Octets, Stream
 from onebreath.host.messages import CONTROL_READERS, ConfigText, HeaderText
@@ -102,6 +103,8 @@ def adopt(connection: external.Connection) -> Connection:
     stream = Stream(connection.socket.socket)
     adopted._set_up(Channel(stream), connection.raw_bytes.config, connection.raw_bytes.header)
     adopted.header = connection.header
+    logs.keep_private(connection.header)
+    logs.guard_handlers()
     stock_readers = external.Connection._default_readers()
     adopted.readers.update(
         {mid: reader for mid, reader in connection.readers.items() if reader is not stock_readers.get(mid)}
@@ -162,10 +165,12 @@ def parse_header(text: bytes) -> Any:
         # sees what the guarded one made of the text.
         root = fromstring(text)
         header = ismrmrd.xsd.CreateFromDocument(tostring(root))
-    except Exception as error:  # the schema library raises its own types, which change with its version
-        raise ScanError(f"the header is not an ISMRMRD header: {error}") from error
+    except Exception as error:  # noqa: BLE001 - the schema library raises its own types, which change with its version
+        # The first line says what is wrong; the others may quote the header, and with it the patient.
+        raise ScanError(f"the header is not an ISMRMRD header: {str(error).partition(chr(10))[0]}") from None
     if root.tag.rpartition("}")[2] != "ismrmrdHeader":
         raise ScanError(f"the header is not an ISMRMRD header: its root is <{root.tag}>")
+    logs.keep_private(header)
     return header
 
 

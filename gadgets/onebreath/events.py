@@ -1,0 +1,32 @@
+"""What happens to scans, told to whoever listens in this process: the metrics, if they are switched on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+Listener: TypeAlias = Callable[[str, dict[str, Any]], None]
+
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Call `listener` with the name and facts of every event; from any thread, so it must be quick and safe."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def heard() -> bool:
+    """Whether anybody listens; measuring may then be worth its cost."""
+    return bool(_listeners)
+
+
+def tell(event: str, **facts: Any) -> None:
+    """Tell of an event."""
+    for listener in list(_listeners):
+        listener(event, facts)

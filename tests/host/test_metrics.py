@@ -1,0 +1,88 @@
+"""Metrics: what a scan counts, as Prometheus' own parser reads it, and nothing that names a patient."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import urllib.request
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from onebreath import events
+from onebreath.errors import OnebreathError
+from onebreath.host.metrics import KINDS, Metrics, serving_metrics
+from onebreath.notes import note
+from tests.chain.running import run, simulated, steps
+
+BOOKS = {"running": [{}], "waiting": [{}, {}], "reserved_mb": 5, "memory_mb": 100}
+
+
+def scrape(port: int) -> dict[tuple[str, ...], float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def ticket(**changes: Any) -> Any:
+    return SimpleNamespace(
+        **{"side": "client", "outcome": "done", "images": 3, "started": 10.0, "ended": 12.5} | changes
+    )
+
+
+def test_a_scan_is_counted() -> None:
+    metrics = Metrics(lambda: BOOKS)
+    scan = simulated()
+    with serving_metrics(metrics, 0) as port:
+        run(scan.header, scan.acquisitions, steps("zero_filled"))
+        metrics.scan_ended(ticket())
+        metrics.scan_ended(ticket(side="connect", outcome="lost", images=0, started=None))
+        events.tell("error", kind="ScanError")
+        note("reconstruct", method="zero_filled", fallback="the model is not for this scan")
+        found = scrape(port)
+    assert found["onebreath_scans_total", "client", "done"] == 1
+    assert found["onebreath_scans_total", "connect", "lost"] == 1
+    assert found["onebreath_images_total",] == 3
+    assert found["onebreath_scan_seconds_sum", "client"] == 2.5
+    assert found["onebreath_errors_total", "ScanError"] == 1
+    assert found["onebreath_fallbacks_total",] == 1
+    assert found["onebreath_running_scans",], found["onebreath_waiting_scans",] == (1, 2)
+    assert found["onebreath_reserved_bytes",] == 5e6
+    for gadget in ("prewhiten", "sort", "reconstruct", "export"):
+        assert found["onebreath_gadget_seconds_count", gadget] == 1
+        assert found["onebreath_gadget_seconds_sum", gadget] > 0
+
+
+def test_nothing_is_measured_when_nobody_listens() -> None:
+    metrics = Metrics(lambda: BOOKS)
+    with serving_metrics(metrics, 0):
+        assert events.heard()
+    assert not events.heard()
+    events.tell("error", kind="ScanError")
+    assert b'kind="ScanError"' not in bytes(str(list(metrics.registry.collect())), "utf-8")
+
+
+def test_it_listens_on_this_machine_only_and_ends_with_its_thread() -> None:
+    before = threading.active_count()
+    with serving_metrics(Metrics(lambda: BOOKS), 0) as port:
+        with pytest.raises(OnebreathError, match="cannot be served"), serving_metrics(Metrics(lambda: BOOKS), port):
+            pass
+        assert scrape(port)
+    assert threading.active_count() <= before
+
+
+def test_labels_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    metrics = Metrics(lambda: BOOKS)
+    for number in range(3 * KINDS):
+        metrics.hear("error", {"kind": f"Error{number}"})
+    families = {family.name: family for family in metrics.registry.collect()}
+    totals = [sample for sample in families["onebreath_errors"].samples if sample.name.endswith("_total")]
+    assert len(totals) == KINDS + 1
+    assert sum(sample.value for sample in totals) == 3 * KINDS
