@@ -74,6 +74,16 @@ def test_a_network_that_weighs_noise_is_told_its_standard_deviation(root):
     assert relative_error(image, direct(data, "crunet_mr.tiny")) <= 1e-5
 
 
+def test_a_network_with_phase_encoding_along_x_sees_the_slice_transposed(root):
+    save_model(root, conventions={"phase_encoding": "x"})
+    save_model(root, "crunet_mr.usual")
+    data = slice_data(y=20, x=16)
+    across = replace(data, **{name: getattr(data, name).swapaxes(-1, -2) for name in ("kspace", "mask", "maps")})
+    method = Unrolled(model="crunet_mr.tiny", device="cpu")
+    wanted = Unrolled(model="crunet_mr.usual", device="cpu")(across).images.swapaxes(-1, -2)
+    assert relative_error(method(data).images, wanted) <= 1e-6
+
+
 def test_facts_tell_what_was_done(root):
     folder = save_model(root)
     facts = Unrolled(model="crunet_mr.tiny", device="cpu")(slice_data(sets=2)).facts

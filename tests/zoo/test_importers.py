@@ -9,7 +9,7 @@ from onebreath.errors import ModelError
 from onebreath.networks.crunet_mr import CRUNetMR
 from onebreath.zoo.importers import import_checkpoint
 from tests.helpers import relative_error
-from tests.models import random_state
+from tests.models import TINY, random_state
 
 CASES = {
     "crunet_mr": ("crunet_base", {}),
@@ -54,6 +54,57 @@ def test_released_mr_ipt_is_imported_without_its_dead_parts_and_told_where_its_l
     with torch.inference_mode():
         image = loaded.network(torch.from_numpy(stored["in/image"]), stored["in/levels"], stored["in/types"])
     assert relative_error(image, stored["out/image"]) <= 1e-5
+
+
+def test_a_checkpoint_of_promptmrs_training_program(shared, root):
+    """As Lightning writes it: the network inside a module with a loss, beside hyper-parameters and optimiser."""
+    stored = golden(shared, "promptmr_tiny")
+    state = {f"promptmr.{key}": value for key, value in weights(stored).items()}
+    content = {
+        "epoch": 11,
+        "pytorch-lightning_version": "1.9.0",
+        "state_dict": {**state, "loss.w": torch.ones(1, 1, 7, 7) / 49},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 2e-4}]}],
+        "lr_schedulers": [{"step_size": 11, "gamma": 0.1}],
+        "hyper_parameters": {"num_cascades": 2, "feature_dim": [12, 16, 20]},
+        "callbacks": {"ModelCheckpoint": {"best_model_path": "x.ckpt", "best_model_score": torch.tensor(0.1)}},
+    }
+    torch.save(content, root / "promptmr.ckpt")
+    card = zoo.read_card(import_checkpoint("prompt_mr", root / "promptmr.ckpt", "prompt_mr.released", root))
+    assert card.conventions.phase_encoding == "x"
+    assert card.arguments == {
+        "cascades": 2,
+        "window": 5,
+        "channels": [8, 12, 16, 20],
+        "prompt_channels": [4, 8, 12],
+        "prompt_sizes": [16, 8, 4],
+        "prompts": 5,
+        "encoder_blocks": [2, 3, 3],
+        "decoder_blocks": [2, 2, 3],
+        "bottleneck_blocks": 3,
+        "sensitivity_channels": [4, 8, 8, 12],
+        "sensitivity_prompt_channels": [4, 4, 8],
+    }
+    kspace = torch.from_numpy(stored["in/kspace"]).unflatten(1, (5, 3))
+    mask = torch.from_numpy(stored["in/mask"])[..., 0][:, :, None]
+    with torch.inference_mode():
+        image = zoo.load(card.name).network(kspace, mask, torch.ones_like(kspace))
+    assert relative_error(image[:, 2].real, stored["out/image"]) <= 1e-5
+
+
+def test_a_missing_parameter_of_promptmr_is_named(root):
+    state = random_state("prompt_mr", TINY["prompt_mr"])
+    del state["blocks.0.decoder.1.prompt.prompts"]
+    torch.save(state, root / "own.pth")
+    with pytest.raises(ModelError, match=r"not those of PromptMR: parameter 'blocks.0.decoder.1.prompt.prompts' is"):
+        import_checkpoint("prompt_mr", root / "own.pth", "prompt_mr.own", root)
+
+
+def test_every_argument_of_promptmr_is_inferred(root):
+    torch.save(random_state("prompt_mr", TINY["prompt_mr"]), root / "own.pth")
+    found = zoo.read_card(import_checkpoint("prompt_mr", root / "own.pth", "prompt_mr.own", root)).arguments
+    shown = {key: value for key, value in TINY["prompt_mr"].items() if key != "combination"}
+    assert found == {"prompts": 5, "bottleneck_blocks": 3, **shown}
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".npz"])
@@ -151,5 +202,5 @@ def test_other_files_and_kinds_are_refused(root):
         import_checkpoint("crunet_mr", root / "a.pth", "crunet_mr.a", root)
     with pytest.raises(ModelError, match="there is no file"):
         import_checkpoint("crunet_mr", root / "b.npz", "crunet_mr.a", root)
-    with pytest.raises(ModelError, match="known are: crunet_mr, crunet_mr_bank, crnn_mri"):
+    with pytest.raises(ModelError, match="known are: crunet_mr, crunet_mr_bank, crnn_mri, mr_ipt, prompt_mr"):
         import_checkpoint("promptmr", root / "a.pth", "crunet_mr.a", root)

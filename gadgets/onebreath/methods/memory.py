@@ -130,7 +130,7 @@ def _counted(architecture: str, arguments: str, size: Size, way: Way) -> tuple[i
     """Peak of the bytes inside the learned parts, and the bytes of the weights."""
     with torch.device("meta"):
         network = build(architecture, json.loads(arguments))
-    weights = sum(parameter.numel() * 4 for parameter in network.parameters())
+    weights = sum(value.numel() * 4 for value in network.state_dict().values())
     network = network.to(way.dtype).requires_grad_(False)
     with torch.inference_mode(), Meter() as meter:
         if way.tiles > 1:

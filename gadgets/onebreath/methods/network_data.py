@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from onebreath.methods.base import SliceData
     from onebreath.mri import Array
+    from onebreath.zoo.card import Card
     from onebreath.zoo.versions import LoadedModel
 
 _stoppable: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
@@ -58,7 +59,9 @@ def max_zero_filled_coil_images(kspace: torch.Tensor, mask: torch.Tensor) -> flo
     return largest
 
 
-def image_function(network: Any, data: SliceData, device: str) -> tuple[Callable[[Tensor], Tensor], Tensor, float]:
+def image_function(
+    network: Any, data: SliceData, device: str, across: bool = False
+) -> tuple[Callable[[Tensor], Tensor], Tensor, float]:
     """The images of a slice (frame, y, x) as a function of its k-space, the k-space, and the scale the network sees.
 
     Parameters
@@ -69,6 +72,8 @@ def image_function(network: Any, data: SliceData, device: str) -> tuple[Callable
         The slice.
     device
         Where to compute.
+    across
+        Whether the network wants lines along y, phase encoding along x (the card's `phase_encoding`).
     """
     import torch
 
@@ -77,8 +82,10 @@ def image_function(network: Any, data: SliceData, device: str) -> tuple[Callable
     noise_std = torch.full((1,), 1 / scale, device=kspace.device)
 
     def images(of: Tensor) -> Tensor:
-        found: Tensor = network((of / scale)[None], mask[None, :, None], maps[None, :1], noise_std)[0] * scale
-        return found
+        inputs = ((of / scale)[None], mask[None, :, None], maps[None, :1])
+        if not across:
+            return scale * network(*inputs, noise_std)[0]
+        return scale * network(*(array.mT for array in inputs), noise_std)[0].mT
 
     return images, kspace, scale
 
@@ -87,7 +94,7 @@ def image_derivative(loaded: LoadedModel, data: SliceData, device: str) -> Calla
     """The derivative of `image_function` with respect to k-space, as a function of the k-space's change."""
     from onebreath.networks.derivative import along
 
-    function, kspace, _ = image_function(loaded.network, data, device)
+    function, kspace, _ = image_function(loaded.network, data, device, wants_lines_across(loaded.card))
     change = along(function, kspace)
 
     def derivative(noise: Array) -> Array:
@@ -95,6 +102,11 @@ def image_derivative(loaded: LoadedModel, data: SliceData, device: str) -> Calla
             return back(change(to_tensor(noise, device)), data.kspace)
 
     return derivative
+
+
+def wants_lines_across(card: Card) -> bool:
+    """Whether a model's network has phase encoding along x."""
+    return card.conventions.phase_encoding == "x"
 
 
 def true_float32(dtype: torch.dtype) -> AbstractContextManager[None]:

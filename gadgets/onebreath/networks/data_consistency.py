@@ -51,6 +51,15 @@ class SampledSeries:
         """``A^H y``, not shifted back."""
         return self._combine(self._kspace)
 
+    def normal(self, image: Tensor) -> Tensor:
+        """``A^H A x`` of an image ``(batch, frame, y, x)``."""
+        return torch.fft.fftshift(self._normal(torch.fft.ifftshift(image, dim=self.axes)), dim=self.axes)
+
+    def filled(self, image: Tensor) -> Tensor:
+        """``F^-1 (y + A x)``: coil images ``(batch, frame, coil, y, x)``, with nothing where nothing was sampled."""
+        kspace = self._kspace + self._mask * self._coil_kspace(torch.fft.ifftshift(image, dim=self.axes))
+        return torch.fft.fftshift(torch.fft.ifftn(kspace, dim=self.axes, norm="ortho"), dim=self.axes)
+
     def replace(self, image: Tensor, weight: Tensor | None = None) -> Tensor:
         """Put the measured samples into the k-space of an image.
 

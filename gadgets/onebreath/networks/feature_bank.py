@@ -29,8 +29,12 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Weigh ``(batch * frame, channel, y, x)``."""
+        return frames * self.weights(frames)
+
+    def weights(self, frames: Tensor) -> Tensor:
+        """Make the weights, ``(batch * frame, channel, 1, 1)``."""
         pooled = frames.mean((-2, -1), keepdim=True)
-        return frames * torch.sigmoid(self.excite(self.squeeze(pooled).relu()))
+        return torch.sigmoid(self.excite(self.squeeze(pooled).relu()))
 
 
 class ChannelAttentionFuser(nn.Module):

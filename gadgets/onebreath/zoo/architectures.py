@@ -19,6 +19,7 @@ ARCHITECTURES: dict[str, str] = {
     "crnn_mri": "onebreath.networks.crnn_mri:CRNNMRI",
     "cinenet": "onebreath.networks.cinenet:CineNet",
     "a_liknet": "onebreath.networks.a_liknet:ALIKNet",
+    "prompt_mr": "onebreath.networks.prompt_mr:PromptMR",
     "unet3d_mr": "onebreath.networks.unet3d_mr:UNet3DMR",
 }
 """Networks for multi-coil series by the name that a card uses; imported only when a model needs them."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
-from onebreath.networks import mr_ipt_official, official_names
+from onebreath.networks import mr_ipt_official, official_names, prompt_mr_official
 from onebreath.zoo.store import decode, save
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def import_checkpoint(
     Returns
     -------
     Path
-        The model's folder.
+        Folder of the new model, below `root`.
 
     Raises
     ------
@@ -244,6 +244,15 @@ RELEASES = {
         own="encoder.",
         # Its masks take columns.
         conventions={"normalisation": "max_image", "phase_encoding": "x"},
+    ),
+    "prompt_mr": Release(
+        "prompt_mr",
+        prompt_mr_official.prompt_mr,
+        prompt_mr_official.arguments_of,
+        {},
+        "https://github.com/hellopipu/PromptMR",
+        # It looks for calibration lines along the last axis.
+        conventions={"phase_encoding": "x"},
     ),
 }
 """Released networks by the name that ``onebreath models import --from`` takes."""

@@ -1,0 +1,133 @@
+"""Parameter names of the released PromptMR (hellopipu/PromptMR), mapped to ours."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from onebreath.errors import ModelError
+
+_LIGHTNING_PREFIX, _LIGHTNING_EXTRA = "promptmr.", "loss.w"
+"""What the released training program puts before every name, and the window of its SSIM, which is no parameter."""
+_SHARED_SLOPE = "body.1.weight"
+_OWN_SLOPE = "enc_level1.encoder.0.body.1.weight"
+_NETS = ((r"sens_net\.norm_unet\.unet\.(.*)", "sensitivity.unet"), (r"cascades\.(\d+)\.model\.unet\.(.*)", "blocks.{}"))
+_BLOCK = {
+    "body.0.weight": "first.weight",
+    "body.2.weight": "second.weight",
+    "CA.conv_du.0.weight": "attention.squeeze.weight",
+    "CA.conv_du.2.weight": "attention.excite.weight",
+}
+"""Of an attention block."""
+_PLACES = (
+    (r"enc_level(\d)\.encoder\.(\d+)\.", lambda m: f"encoder.{int(m[1]) - 1}.{m[2]}."),
+    (r"enc_level(\d)\.down\.", lambda m: f"down.{int(m[1]) - 1}."),
+    (r"skip_attn(\d)\.skip_attn\.0\.", lambda m: f"decoder.{3 - int(m[1])}.skip."),
+    (r"prompt_level(\d)\.prompt_param", lambda m: f"decoder.{3 - int(m[1])}.prompt.prompts"),
+    (r"prompt_level(\d)\.linear_layer\.", lambda m: f"decoder.{3 - int(m[1])}.prompt.weigh."),
+    (r"prompt_level(\d)\.dec_conv3x3\.", lambda m: f"decoder.{3 - int(m[1])}.prompt.refine."),
+    (r"dec_level(\d)\.fuse\.", lambda m: f"decoder.{3 - int(m[1])}.fuse."),
+    (r"dec_level(\d)\.reduce\.", lambda m: f"decoder.{3 - int(m[1])}.reduce."),
+    (r"dec_level(\d)\.up\.1\.", lambda m: f"decoder.{3 - int(m[1])}.narrow."),
+    (r"dec_level(\d)\.ca\.", lambda m: f"decoder.{3 - int(m[1])}.merge."),
+    (r"feat_extract\.", lambda m: "head."),
+    (r"conv_last\.", lambda m: "tail."),
+    (r"bottleneck\.", lambda m: "bottleneck."),
+)
+
+
+def prompt_mr(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the state of PromptMR, of the network alone or of its Lightning module.
+
+    The slope that the released blocks share stands there once per block; all must be equal.
+
+    Raises
+    ------
+    ModelError
+        If a name is not known, or slopes that ought to be one differ.
+    """
+    state: dict[str, Tensor] = {}
+    for key, value in official.items():
+        if key == _LIGHTNING_EXTRA:
+            continue
+        name = _our_name(key.removeprefix(_LIGHTNING_PREFIX))
+        value = value[0] if name.endswith(".prompts") else value
+        if not state.get(name, value).equal(value):
+            raise ModelError(
+                f"not the parameters of PromptMR: the slope '{key}' is {value.tolist()}, another block's is "
+                f"{state[name].tolist()}; released networks share one"
+            )
+        state[name] = value
+    return state
+
+
+def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of the network that the shapes of our state show.
+
+    Raises
+    ------
+    ModelError
+        If a parameter that shows one is missing.
+    """
+    try:
+        unet = _unet_arguments(state, "blocks.0.")
+        arguments = {
+            "cascades": _count(state, "blocks."),
+            "window": state["blocks.0.head.weight"].shape[1] // 2,
+            **unet,
+        }
+        if not _count(state, "sensitivity.unet.encoder."):
+            return {**arguments, "coil_maps": "given"}
+        unet = _unet_arguments(state, "sensitivity.unet.")
+        return arguments | {f"sensitivity_{name}": unet[name] for name in ("channels", "prompt_channels")}
+    except KeyError as error:
+        raise ModelError(f"the weights are not those of PromptMR: parameter {error} is missing") from error
+
+
+def _unet_arguments(state: Mapping[str, Tensor], unet: str) -> dict[str, Any]:
+    prompts = [state[f"{unet}decoder.{2 - level}.prompt.prompts"].shape for level in range(3)]
+    down = [state[f"{unet}down.{level}.weight"].shape for level in range(3)]
+    return {
+        "channels": [down[0][1], *(shape[0] for shape in down)],
+        "prompt_channels": [shape[1] for shape in prompts],
+        "prompt_sizes": [shape[2] for shape in prompts],
+        "prompts": prompts[0][0],
+        "encoder_blocks": [_count(state, f"{unet}encoder.{level}.") for level in range(3)],
+        "decoder_blocks": [_count(state, f"{unet}decoder.{2 - level}.fuse.") for level in range(3)],
+        "bottleneck_blocks": _count(state, f"{unet}bottleneck."),
+    }
+
+
+def _count(state: Mapping[str, Tensor], before: str) -> int:
+    """Count what is numbered behind a part of the names."""
+    found = {match[1] for match in (re.match(rf"{re.escape(before)}(\d+)\.", key) for key in state) if match}
+    return len(found)
+
+
+def _our_name(released: str) -> str:
+    step = re.fullmatch(r"cascades\.(\d+)\.dc_weight", released)
+    if step:
+        return f"steps.{step[1]}"
+    for pattern, ours in _NETS:
+        match = re.fullmatch(pattern, released)
+        if match:
+            *index, layer = match.groups()
+            if layer.endswith(_SHARED_SLOPE) and layer != _OWN_SLOPE:
+                return "slope"
+            return f"{ours.format(*index)}.{_our_layer(layer, released)}"
+    raise ModelError(f"not the parameters of PromptMR: unknown '{released}'")
+
+
+def _our_layer(layer: str, released: str) -> str:
+    """Name of a layer inside a U-Net."""
+    if layer == _OWN_SLOPE:
+        return "first_slope"
+    for pattern, ours in _PLACES:
+        match = re.match(pattern, layer)
+        if match:
+            rest = layer[match.end() :]
+            # The names of an attention block stand behind its place, and behind its number where there are several.
+            number, dot, inner = rest.partition(".") if rest[:1].isdigit() else ("", "", rest)
+            return ours(match) + number + dot + _BLOCK.get(inner, inner)
+    raise ModelError(f"not the parameters of PromptMR: unknown '{released}'")
