@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +14,9 @@ from torch import Tensor
 from onebreath.training import checkpoint as checkpoints
 from onebreath.training.distributed import join
 from onebreath.training.export import export_run
+from onebreath.training.image_preparation import prepare_images
 from onebreath.training.preparation import prepare
 from onebreath.training.recipe import Recipe, read_recipe, write_recipe
-from onebreath.training.series import PreparedSlice
 from onebreath.training.split import Purpose
 from onebreath.training.trainer import Trainer
 
@@ -51,9 +52,9 @@ def run(args: argparse.Namespace) -> int:
     with join(args.device) as group:
         cache = args.cache or folder / "prepared"
         if group.first:
-            prepare(recipe, cache, recipe.workers)
+            prepare_any(recipe, cache, recipe.workers)
         group.wait()
-        slices = prepare(recipe, cache)
+        slices = prepare_any(recipe, cache)
         if group.first:
             describe_run(recipe, slices, folder)
         facts = {"start": args.start} if args.start else {}
@@ -62,6 +63,13 @@ def run(args: argparse.Namespace) -> int:
         if args.export and group.first:
             print(export_run(folder, args.export, args.models, f"{recipe.name}, {trainer.step} steps"))
     return 0
+
+
+def prepare_any(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, list[Any]]:
+    """Prepare what the recipe trains on: slices, or magnitude images."""
+    if recipe.restoration is not None:
+        return {**prepare_images(recipe, cache)}
+    return {**prepare(recipe, cache, workers)}
 
 
 def load_start(name: str) -> dict[str, Tensor]:
@@ -73,7 +81,7 @@ def load_start(name: str) -> dict[str, Tensor]:
     return {key: value.clone() for key, value in load(name).network.state_dict().items()}
 
 
-def describe_run(recipe: Recipe, slices: dict[Purpose, list[PreparedSlice]], folder: Path) -> None:
+def describe_run(recipe: Recipe, slices: dict[Purpose, list[Any]], folder: Path) -> None:
     """Write the recipe and the split, by patient, into the run folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(write_recipe(recipe), encoding="utf-8")

@@ -8,10 +8,12 @@ from pathlib import Path
 from onebreath.training import checkpoint as checkpoints
 from onebreath.training.checkpoint import BEST, LATEST
 from onebreath.training.recipe import Recipe, parse_recipe
+from onebreath.training.restoration import RestorationSettings
 from onebreath.zoo.architectures import build
 from onebreath.zoo.store import save
 
 _NOT_DIAGNOSTIC = "Research on accelerated cine MRI. Trained with simulated coils, phase and noise: not for diagnosis."
+_RESTORED = "Research on accelerated static MRI. Trained on k-space simulated from magnitude images: not for diagnosis."
 _REFERENCES = ["CRUNet-MR and its cross-cascade feature bank; Sunnybrook Cardiac Data (Radau 2009), CC0"]
 
 
@@ -61,6 +63,7 @@ def export_run(
         "summary": summary,
         "architecture": recipe.network.architecture,
         "arguments": recipe.network.arguments,
+        "conventions": {"normalisation": "max_image"} if recipe.restoration else {},
         "domain": domain_of(recipe),
         "training": {
             "data": _split_text(split),
@@ -68,7 +71,7 @@ def export_run(
             "seed": recipe.seed,
         },
         "licence": licence,
-        "intended_use": _NOT_DIAGNOSTIC,
+        "intended_use": _RESTORED if recipe.restoration else _NOT_DIAGNOSTIC,
         "references": _REFERENCES,
     }
     return save(state.average, details, root, overwrite)
@@ -79,8 +82,10 @@ def _split_text(split: dict[str, dict[str, list[str]]]) -> str:
     return "; ".join(sides)
 
 
-def domain_of(recipe: Recipe) -> dict[str, list[int] | list[str]]:
+def domain_of(recipe: Recipe) -> dict[str, list[int] | list[float] | list[str]]:
     """Limits of what was trained on and of what the network can run on; matrix and frames may be other than trained."""
+    if recipe.restoration is not None:
+        return _image_domain(recipe.restoration)
     accelerations = [r for family in recipe.masks for r in family.accelerations]
     acs = [family.acs_lines for family in recipe.masks]
     ranges = {
@@ -94,3 +99,13 @@ def domain_of(recipe: Recipe) -> dict[str, list[int] | list[str]]:
     for name, (low, high) in build(recipe.network.architecture, recipe.network.arguments).limits().items():
         ranges[name] = [max(low, ranges[name][0]), min(high, ranges[name][1])]
     return {**ranges, "trajectory": ["cartesian"]}
+
+
+def _image_domain(settings: RestorationSettings) -> dict[str, list[int] | list[float] | list[str]]:
+    """Limits of a network for magnitude images: ratios that were trained, and matrices it was seen to extend to."""
+    return {
+        "acceleration": [1, max(settings.accelerations)],
+        "matrix_y": [settings.size // 2, 2 * settings.size],
+        "matrix_x": [settings.size // 2, 2 * settings.size],
+        "trajectory": ["cartesian"],
+    }

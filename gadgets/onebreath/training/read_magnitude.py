@@ -26,7 +26,7 @@ def cine_npz(path: Path) -> Iterator[ImageSeries]:
     InPlanePhaseEncodingDirection: COL, along a column, or ROW); rows are brought along the phase encoding.
     `acquisition_matrix` (DICOM's AcquisitionMatrix) gives the facts `acquired_lines` and `acquired_samples`.
     """
-    stack = _load(path, "images")
+    stack = read_array(path, "images")
     if stack.ndim != 4:
         raise ScanError(f"{path}: images have the shape {stack.shape}, expected (slice, phase, row, column)")
     meta = _meta(path)
@@ -49,7 +49,7 @@ def _acquired(matrix: Sequence[int]) -> dict[str, int]:
 
 def static_npz(path: Path) -> Iterator[ImageSeries]:
     """Read single images: ``images`` (image, row, column) and ``names``, of the form ``PATIENT-IM-SERIES-NUMBER``."""
-    images, names = _load(path, "images"), _load(path, "names")
+    images, names = read_array(path, "images"), read_array(path, "names")
     if images.ndim != 3 or len(names) != len(images):
         raise ScanError(f"{path}: images {images.shape} and names {names.shape} do not belong together")
     for image, name in zip(images, names, strict=True):
@@ -94,13 +94,26 @@ def _dicom_series(patient: str, name: str, images: list[Any]) -> ImageSeries:
     return ImageSeries(patient, name, frames, (pixel[0], pixel[1]))
 
 
-def _load(path: Path, key: str) -> np.ndarray:
+def read_array(path: Path, key: str) -> np.ndarray:
+    """Read one array of an npz file.
+
+    Raises
+    ------
+    ScanError
+        If the file is damaged, or has no such array.
+    """
+    arrays = read_arrays(path, (key,))
+    if key not in arrays:
+        raise ScanError(f"{path}: there is no array '{key}' in it")
+    return arrays[key]
+
+
+def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read those arrays of an npz file that are in it; ScanError if the file is damaged."""
     try:
         # numpy leaves a file open that it fails to read.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            return np.asarray(content[key])
-    except KeyError as error:
-        raise ScanError(f"{path}: there is no array '{key}' in it") from error
+            return {key: np.asarray(content[key]) for key in keys if key in content}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ScanError(f"{path} cannot be read, it is damaged or no .npz file: {error}") from error
 

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from onebreath.errors import ConfigError
 from onebreath.training.examples import ExampleSettings
 from onebreath.training.losses import LossWeights
 from onebreath.training.masks import MaskFamily
+from onebreath.training.restoration import RestorationSettings
 from onebreath.training.scanning import ScanSettings
 from onebreath.training.ssdu import SplitSettings
 
-SourceKind = Literal["cine_npz", "static_npz", "dicom", "mrd", "cmrxrecon", "fastmri", "simulator"]
+SourceKind = Literal["cine_npz", "static_npz", "images", "dicom", "mrd", "cmrxrecon", "fastmri", "simulator"]
 
 
 class _Part(BaseModel):
@@ -35,6 +36,7 @@ class Source(_Part):
 
     kind: SourceKind = Field(
         description="cine_npz: magnitude stacks (slice, phase, row, column); static_npz: single magnitude images; "
+        "images: a folder of pictures, NIfTI, npz or DICOM files; "
         "dicom: a folder of DICOM files; mrd: ISMRMRD files; cmrxrecon: FullSample .mat files of CMRxRecon 2023; "
         "fastmri: multi-coil .h5 files; simulator: phantoms"
     )
@@ -70,7 +72,10 @@ class Recipe(_Part):
     report_only: tuple[str, ...] = Field((), description="patterns of patients that must never be trained or chosen on")
     scan: ScanSettings = Field(ScanSettings(), description="how scans are simulated from images")
     examples: ExampleSettings = Field(ExampleSettings(), description="how examples are drawn from scans")
-    masks: Annotated[tuple[MaskFamily, ...], Field(min_length=1)] = Field(description="mask families and their weights")
+    masks: tuple[MaskFamily, ...] = Field((), description="mask families and their weights; for multi-coil series")
+    restoration: RestorationSettings | None = Field(
+        None, description="train a network for magnitude images (mr_ipt, unet, vit) and how its examples are made"
+    )
     loss: LossWeights = Field(LossWeights(), description="weights of the loss")
     self_supervised: SplitSettings | None = Field(
         None, description="train without full samples (SSDU): part of the acquired lines is kept for the loss"
@@ -85,6 +90,12 @@ class Recipe(_Part):
     checkpoint_every: int = Field(100, ge=1, description="steps from one checkpoint to the next")
     validate_every: int = Field(500, ge=1, description="steps from one validation to the next")
     validation_examples: int = Field(16, ge=1, description="examples of a validation")
+
+    @model_validator(mode="after")
+    def _masks_where_needed(self) -> Recipe:
+        if not self.masks and self.restoration is None:
+            raise ValueError("masks is missing; give at least one family")
+        return self
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -102,7 +102,7 @@ def simulate_channels(
         images, pixel = images.swapaxes(1, 2), pixel[::-1]
     images = _acquired(_with_contrast(images, rng) if vary else images, settings, rng)
     fov = pixel * series.images.shape[1:]
-    images = images * np.exp(1j * _smooth_phase(images.shape[1:], rng))
+    images = images * np.exp(1j * smooth_phase(images.shape[1:], rng))
     sensitivities, covariance = _receiver(settings, np.abs(images).mean(0), fov, rng)
     coils, scale = _compressed(images, sensitivities, covariance, settings, rng)
     return (images * scale).astype(np.complex64), coils
@@ -131,7 +131,7 @@ def _with_contrast(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return images * (magnitude / magnitude.max() + 1e-3) ** rng.uniform(-0.2, 0.3)
 
 
-def _smooth_phase(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def smooth_phase(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Phase of off-resonance and receiver in rad: a polynomial and a smooth random field, ``(y, x)``."""
     y, x = (np.linspace(-1, 1, size) for size in shape)
     a, b, c, d, e = rng.normal(0, (1.5, 1.5, 0.8, 0.8, 0.8))

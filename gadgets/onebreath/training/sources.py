@@ -15,6 +15,7 @@ from onebreath.training.split import matches
 _READERS: dict[str, tuple[str, str]] = {
     "cine_npz": ("read_magnitude:cine_npz", "*.npz"),
     "static_npz": ("read_magnitude:static_npz", "*.npz"),
+    "images": ("read_images:image_folder", ""),
     "dicom": ("read_magnitude:dicom_folder", ""),
     "mrd": ("read_mrd:mrd_file", "*.h5 *.mrd"),
     "cmrxrecon": ("read_cmrxrecon:full_sample", "cine_*.mat"),

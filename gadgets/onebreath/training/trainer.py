@@ -7,8 +7,8 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -17,9 +17,8 @@ from onebreath.errors import ConfigError, OnebreathError
 from onebreath.training import checkpoint as checkpoints
 from onebreath.training.checkpoint import BEST, LATEST, Checkpoint
 from onebreath.training.distributed import Group
-from onebreath.training.examples import Example, Examples
+from onebreath.training.examples import Example
 from onebreath.training.journal import Journal
-from onebreath.training.losses import total_loss
 from onebreath.training.optimiser import (
     MovingAverage,
     learning_rate,
@@ -29,8 +28,7 @@ from onebreath.training.optimiser import (
     set_learning_rate,
 )
 from onebreath.training.recipe import Recipe, parse_recipe
-from onebreath.training.series import PreparedSlice
-from onebreath.training.ssdu import divide, hidden_loss
+from onebreath.training.tasks import task_of
 from onebreath.zoo.architectures import build
 
 LOG = logging.getLogger("onebreath.training")
@@ -52,7 +50,7 @@ class Trainer:
     recipe
         What to do.
     train, validate
-        Prepared slices.
+        Prepared slices, or images.
     folder
         Run folder; a checkpoint in it is resumed.
     group
@@ -75,8 +73,8 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        train: Sequence[PreparedSlice],
-        validate: Sequence[PreparedSlice],
+        train: Sequence[Any],
+        validate: Sequence[Any],
         folder: Path,
         group: Group,
         start: dict[str, Tensor] | None = None,
@@ -92,13 +90,11 @@ class Trainer:
         self.optimiser = make_optimiser(self.network, recipe.optimiser)
         self.average = MovingAverage(self.network, recipe.optimiser.ema)
         self.step, self.best, self.facts = 0, float("inf"), dict(facts or {})
-        self.examples = Examples(train, recipe.masks, recipe.examples, recipe.seed, recipe.batch)
+        self.task = task_of(recipe, self.network)
+        self.examples = self.task.examples(train, recipe.seed)
         self.validation = None
         if validate:
-            middle = recipe.examples.model_copy(update={"augment": False})
-            self.validation = Examples(validate, recipe.masks, middle, recipe.seed + _VALIDATION_SEED)
-        if self.examples.incomplete and recipe.self_supervised is None:
-            raise ConfigError("the slices to train on lack lines; set self_supervised in the recipe")
+            self.validation = self.task.examples(validate, recipe.seed + _VALIDATION_SEED, validating=True)
         self._resume()
         self.parallel = group.wrap(self.network)
         self.journal = Journal(folder, tensorboard) if group.first else None
@@ -130,14 +126,7 @@ class Trainer:
     def loss(self, batch: Example) -> Tensor:
         """Loss of a batch, with gradients."""
         batch = {name: value.to(self.group.device, non_blocking=True) for name, value in batch.items()}
-        kspace, mask, maps, noise = (batch[name] for name in ("kspace", "mask", "maps", "noise_std"))
-        split = self.recipe.self_supervised
-        if split is None:
-            return total_loss(self.parallel(kspace, mask, maps, noise), batch["target"], self.recipe.loss)
-        seed = np.random.SeedSequence([self.recipe.seed, self.step, self.group.rank]).generate_state(1)[0]
-        generator = torch.Generator().manual_seed(int(seed))
-        shown, hidden = divide(mask, split, generator)
-        return hidden_loss(self.parallel(kspace * shown, shown, maps, noise), kspace, maps, hidden)
+        return self.task.loss(self.parallel, batch, (self.step, self.group.rank))
 
     def train_step(self, batch: Example) -> float:
         """Take one step; returns its loss.
@@ -201,8 +190,7 @@ class Trainer:
         with torch.no_grad():
             for index in range(self.recipe.validation_examples):
                 example = {name: value[None].to(self.group.device) for name, value in self.validation[index].items()}
-                image = self.network(example["kspace"], example["mask"], example["maps"], example["noise_std"])
-                losses.append(float(total_loss(image, example["target"], self.recipe.loss)))
+                losses.append(float(self.task.validation_loss(self.network, example)))
         self.network.load_state_dict(current)
         return sum(losses) / len(losses)
 

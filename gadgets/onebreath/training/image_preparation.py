@@ -1,0 +1,81 @@
+"""From sources to magnitude images of one size, chosen by patient, made once and kept in a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from onebreath.errors import ConfigError, ScanError
+from onebreath.mri.coils import rss
+from onebreath.mri.fourier import ifft2c
+from onebreath.training.preparation import choose
+from onebreath.training.recipe import Recipe, Source
+from onebreath.training.restoration import RestorationSettings, StoredImages, to_size
+from onebreath.training.series import ImageSeries, Series
+from onebreath.training.sources import read_source
+from onebreath.training.split import Purpose, check_disjoint
+
+LOG = logging.getLogger("onebreath.training")
+
+
+def prepare_images(recipe: Recipe, cache: Path) -> dict[Purpose, list[StoredImages]]:
+    """Prepare the images that a recipe with `restoration` trains and validates on.
+
+    Parameters
+    ----------
+    recipe
+        The recipe.
+    cache
+        Folder of prepared images; those of the same series and size are used again.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe has no `restoration`.
+    ScanError
+        If a patient is on both sides or kept for reports, k-space lacks lines, or nothing is left to train on.
+    """
+    if recipe.restoration is None:
+        raise ConfigError(f"recipe {recipe.name} trains no network for magnitude images; it has no field restoration")
+    prepared: dict[Purpose, list[StoredImages]] = {"train": [], "validate": []}
+    sides: tuple[tuple[Purpose, tuple[Source, ...]], ...] = (("train", recipe.train), ("validate", recipe.validate_on))
+    for purpose, sources in sides:
+        for source in sources:
+            chosen = choose(source, read_source(source), purpose, recipe.report_only)
+            prepared[purpose] += [_stored(one, recipe.restoration, cache) for one in chosen]
+            LOG.info("images of %d series of %s %s", len(chosen), source.kind, source.path)
+    check_disjoint({side: {one.patient for one in found} for side, found in prepared.items()})
+    if not prepared["train"]:
+        raise ScanError("nothing to train on: the sources are empty, or their patterns match no patient")
+    return prepared
+
+
+def _stored(series: Series, settings: RestorationSettings, cache: Path) -> StoredImages:
+    """Write the images of a series into the cache, if they are not there."""
+    images = _magnitudes(series)
+    chosen = images[np.linspace(0, len(images) - 1, min(len(images), settings.frames)).round().astype(int)]
+    made = to_size(chosen, settings.size, settings.crop)
+    digest = hashlib.sha256(made.tobytes() + f"{series.patient}/{series.name}".encode()).hexdigest()[:24]
+    file = cache / f"images-{digest}.safetensors"
+    if not file.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.{os.getpid()}")
+        save_file({"images": np.ascontiguousarray(made)}, partial)
+        partial.replace(file)
+    return StoredImages(series.patient, series.name, file, len(made))
+
+
+def _magnitudes(series: Series) -> np.ndarray:
+    """Magnitudes ``(frame, y, x)``: of the images, or the root sum of squares of measured coil images."""
+    if isinstance(series, ImageSeries):
+        return np.abs(series.images)
+    if series.mask is not None and not series.mask.all():
+        raise ScanError(
+            f"{series.patient} {series.name} lacks lines; networks for magnitude images are trained on complete k-space"
+        )
+    return np.asarray(rss(ifft2c(series.kspace), 1))

@@ -1,0 +1,107 @@
+"""Reader of any folder of magnitude images: PNG and other pictures, NIfTI, npz and DICOM files, in sub-folders too."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onebreath.errors import ScanError
+from onebreath.training.read_magnitude import dicom_folder, read_arrays, static_npz
+from onebreath.training.series import ImageSeries
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_PIXEL_MM = (1.0, 1.0)
+"""Of files that do not say it; networks for magnitude images do not look at it."""
+
+
+def image_folder(path: Path) -> Iterator[ImageSeries]:
+    """Read all images below a folder, or one file; images of zeros are left out.
+
+    The patient is the folder directly below `path` that a file lies in, else the file's own name; npz files with
+    ``names`` and DICOM files say it themselves.
+
+    Raises
+    ------
+    ScanError
+        If there is no image, a file is damaged, or the package that reads its format is not installed.
+    """
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    found = False
+    for file in files:
+        for series in _read(file, _patient(file, path)):
+            found = True
+            yield series
+    if any(file.suffix.lower() == ".dcm" for file in files):
+        found = True
+        yield from dicom_folder(path)
+    if not found:
+        raise ScanError(
+            f"{path}: there is no image in it; expected .png, .jpg, .tif, .nii, .nii.gz, .npz or .dcm files"
+        )
+
+
+def _patient(file: Path, root: Path) -> str:
+    parts = file.relative_to(root).parts if file != root else (file.name,)
+    return parts[0] if len(parts) > 1 else file.name.partition(".")[0]
+
+
+def _read(file: Path, patient: str) -> Iterator[ImageSeries]:
+    name = file.name.lower()
+    if name.endswith(_PICTURES):
+        yield from _series(patient, file.stem, _picture(file)[None])
+    elif name.endswith((".nii", ".nii.gz")):
+        volume = _nifti(file)
+        for index in range(volume.shape[2]):
+            yield from _series(patient, f"{file.name.partition('.')[0]}-{index:03d}", volume[:, :, index].T[None])
+    elif name.endswith(".npz"):
+        yield from _npz(file, patient)
+
+
+def _npz(file: Path, patient: str) -> Iterator[ImageSeries]:
+    arrays = read_arrays(file, ("images", "names"))
+    if "names" in arrays:
+        yield from static_npz(file)
+        return
+    images = arrays.get("images", np.zeros(0))
+    if images.ndim not in (3, 4):
+        raise ScanError(f"{file}: images have the shape {images.shape}, expected (image, y, x) or (slice, frame, y, x)")
+    for index, frames in enumerate(images if images.ndim == 4 else images[:, None]):
+        yield from _series(patient, f"{file.stem}-{index:03d}", frames)
+
+
+def _series(patient: str, name: str, images: np.ndarray) -> Iterator[ImageSeries]:
+    if images.any():
+        yield ImageSeries(patient, name, np.abs(images).astype(np.float32), _PIXEL_MM)
+
+
+def _picture(file: Path) -> np.ndarray:
+    """First channel of a picture."""
+    pillow = _package("PIL.Image", "pillow", file)
+    try:
+        with pillow.open(file) as picture:
+            pixels = np.asarray(picture)
+    except (OSError, SyntaxError) as error:
+        raise ScanError(f"{file} cannot be read, it is damaged or no picture: {error}") from error
+    return pixels if pixels.ndim == 2 else pixels[..., 0]
+
+
+def _nifti(file: Path) -> np.ndarray:
+    """Volume (x, y, slice); of a series of volumes the first."""
+    nibabel = _package("nibabel", "nibabel", file)
+    try:
+        volume = np.asarray(nibabel.load(file).dataobj)
+    except (OSError, ValueError, EOFError, nibabel.filebasedimages.ImageFileError) as error:
+        raise ScanError(f"{file} cannot be read, it is damaged or no NIfTI file: {error}") from error
+    volume = volume.reshape(*volume.shape[:3], -1)[..., 0] if volume.ndim > 3 else volume
+    return volume if volume.ndim == 3 else volume[:, :, None]
+
+
+def _package(module: str, package: str, file: Path) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ScanError(f"{file} needs the package {package}: pip install {package}") from error

@@ -1,0 +1,129 @@
+"""What is trained: networks for multi-coil series, or networks for magnitude images. The trainer is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from onebreath.errors import ConfigError
+from onebreath.networks.restoration import RestorationNetwork
+from onebreath.training.examples import Example, Examples
+from onebreath.training.losses import ssim_loss, total_loss
+from onebreath.training.recipe import Recipe
+from onebreath.training.restoration import RestorationExamples
+from onebreath.training.ssdu import divide, hidden_loss
+
+
+class Task(Protocol):
+    """Examples, and the loss of a network on them."""
+
+    def examples(self, prepared: Sequence[Any], seed: int, validating: bool = False) -> Dataset[Example]:
+        """Make the examples of prepared slices or images."""
+
+    def loss(self, network: nn.Module, batch: Example, position: tuple[int, int]) -> Tensor:
+        """Loss of a batch, with gradients; `position` is the step and the rank of the process."""
+
+    def validation_loss(self, network: nn.Module, example: Example) -> Tensor:
+        """Loss that the best weights are chosen by."""
+
+
+def task_of(recipe: Recipe, network: nn.Module) -> Task:
+    """Find what a recipe trains.
+
+    Raises
+    ------
+    ConfigError
+        If network and recipe do not belong together.
+    """
+    images = isinstance(network, RestorationNetwork)
+    if images != (recipe.restoration is not None):
+        kind, needs = ("magnitude images", "the field") if images else ("multi-coil series", "no field")
+        raise ConfigError(f"{recipe.network.architecture} is a network for {kind}: its recipe has {needs} restoration")
+    return RestorationTask(recipe, network) if isinstance(network, RestorationNetwork) else SeriesTask(recipe)
+
+
+class SeriesTask:
+    """Multi-coil series, with or without full samples."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    def examples(self, prepared: Sequence[Any], seed: int, validating: bool = False) -> Examples:
+        """Make examples; see `Task`."""
+        recipe = self.recipe
+        if validating:
+            return Examples(prepared, recipe.masks, recipe.examples.model_copy(update={"augment": False}), seed)
+        examples = Examples(prepared, recipe.masks, recipe.examples, seed, recipe.batch)
+        if examples.incomplete and recipe.self_supervised is None:
+            raise ConfigError("the slices to train on lack lines; set self_supervised in the recipe")
+        return examples
+
+    def loss(self, network: nn.Module, batch: Example, position: tuple[int, int]) -> Tensor:
+        """Loss of a batch; see `Task`."""
+        kspace, mask, maps, noise = (batch[name] for name in ("kspace", "mask", "maps", "noise_std"))
+        split = self.recipe.self_supervised
+        if split is None:
+            return total_loss(network(kspace, mask, maps, noise), batch["target"], self.recipe.loss)
+        seed = np.random.SeedSequence([self.recipe.seed, *position]).generate_state(1)[0]
+        generator = torch.Generator().manual_seed(int(seed))
+        shown, hidden = divide(mask, split, generator)
+        return hidden_loss(network(kspace * shown, shown, maps, noise), kspace, maps, hidden)
+
+    def validation_loss(self, network: nn.Module, example: Example) -> Tensor:
+        """Loss with full samples; see `Task`."""
+        image = network(example["kspace"], example["mask"], example["maps"], example["noise_std"])
+        return total_loss(image, example["target"], self.recipe.loss)
+
+
+class RestorationTask:
+    """Magnitude images; the loss is the mean absolute error, and 1 - SSIM if the recipe weighs it.
+
+    Parameters
+    ----------
+    recipe
+        With `restoration`.
+    network
+        Its levels and types say what is known.
+
+    Raises
+    ------
+    ConfigError
+        If the network does not know an acceleration or type of the recipe.
+    """
+
+    def __init__(self, recipe: Recipe, network: RestorationNetwork) -> None:
+        assert recipe.restoration is not None
+        self.settings = recipe.restoration
+        self.levels = _indices("accelerations", self.settings.accelerations, network.levels)
+        self.types = _indices("types", self.settings.types, network.types)
+
+    def examples(self, prepared: Sequence[Any], seed: int, validating: bool = False) -> RestorationExamples:
+        """Make examples; see `Task`."""
+        return RestorationExamples(prepared, self.settings, seed, validating)
+
+    def loss(self, network: nn.Module, batch: Example, position: tuple[int, int]) -> Tensor:
+        """Loss of a batch; see `Task`."""
+        levels = [self.levels[index] for index in batch["level"].tolist()]
+        types = [self.types[index] for index in batch["type"].tolist()]
+        image, target = network(batch["image"], levels, types), batch["target"]
+        loss = (image - target).abs().mean()
+        return loss + self.settings.ssim * ssim_loss(image, target) if self.settings.ssim else loss
+
+    def validation_loss(self, network: nn.Module, example: Example) -> Tensor:
+        """The same loss; see `Task`."""
+        return self.loss(network, example, (0, 0))
+
+
+def _indices(name: str, wanted: Sequence[Any], known: Sequence[Any]) -> list[int]:
+    """Where the network has what the recipe draws; a network that knows nothing of them ignores the index."""
+    if not known:
+        return [0] * len(wanted)
+    missing = [one for one in wanted if one not in known]
+    if missing:
+        raise ConfigError(f"restoration.{name} holds {missing[0]}, the network knows {', '.join(map(str, known))}")
+    return [known.index(one) for one in wanted]
