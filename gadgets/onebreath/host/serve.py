@@ -20,6 +20,7 @@ from onebreath.host.worker import MEMORY_SHARE, Worker, WorkerOptions, warm_up
 log = logging.getLogger("onebreath.serve")
 
 FIRST_DESCRIPTOR = 3  # of the sockets that are handed on, by systemd's convention
+FREE_IF_UNKNOWN = 8 << 30  # bytes of free memory where the system does not say
 ABOVE = 64  # descriptors are moved out of the way of those
 
 
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{name}: {address if isinstance(address, str) else f'{address[0]}:{address[1]}'}", flush=True)
         print("ready", flush=True)
         restart = wanted.wait() == signal.SIGHUP
-        log.warning("%s: running scans end first", "restarting" if restart else "stopping")
+        log.warning("restarting" if restart else "stopping")
         if not restart and worker.options.path is not None:
             worker.options.path.unlink(missing_ok=True)  # processes that look for a worker then help themselves
         threading.Thread(target=wanted.wait_again, args=(worker,), name="onebreath-impatient", daemon=True).start()
@@ -84,21 +85,25 @@ def run(args: argparse.Namespace) -> int:
 
 def options_of(args: argparse.Namespace) -> WorkerOptions:
     """Make the worker's options from the command line."""
-    from onebreath.methods.memory import free_bytes
-
-    free = free_bytes("cpu") or 8 << 30
     return WorkerOptions(
         host=args.host,
         port=None if args.port < 0 else args.port,
         gadget_port=args.gadget_port,
         path=Path(args.socket) if args.socket else None,
         slots=args.slots,
-        memory=int(args.memory_gb * 2**30) if args.memory_gb else int(MEMORY_SHARE * free),
+        memory=int(args.memory_gb * 2**30) if args.memory_gb else memory_for_scans(),
         queue=args.queue,
         spool=args.spool,
         state=args.state,
         silence=args.silence,
     )
+
+
+def memory_for_scans() -> int:
+    """Bytes that scans may need together: a share of what is free now."""
+    from onebreath.methods.memory import free_bytes
+
+    return int(MEMORY_SHARE * (free_bytes("cpu") or FREE_IF_UNKNOWN))
 
 
 class _Signals:

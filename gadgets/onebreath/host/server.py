@@ -37,6 +37,7 @@ from onebreath.host.wire import Connection, parse_header
 log = logging.getLogger("onebreath.host")
 
 GADGETRON_PORT = 9002
+HANDSHAKE = 60.0  # seconds of silence that end a connection whose header has not come
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def telling(client: ClientChannel) -> Iterator[None]:
 def open_stream(sock: socket.socket, silence: float) -> SpoolStream:
     """Make a stream over a connection that is given up when its peer falls silent."""
     stream = SpoolStream(sock)
-    stream.give_up_after(silence)
+    stream.give_up_after(min(silence, HANDSHAKE))
     return stream
 
 
@@ -108,6 +109,7 @@ def _read_request(client: ClientChannel, options: HostOptions) -> tuple[StreamCo
             case ConfigText():
                 config = parse(message)
             case HeaderText():
+                client.stream.give_up_after(options.silence)
                 if config is None:
                     raise ConfigError("the client sent a header, but no configuration before it")
                 return config, message
@@ -183,6 +185,7 @@ def serve_gadget(sock: socket.socket, options: HostOptions | None = None) -> Non
     """Serve one ``<connect>`` node of a Gadgetron server: run the chain in its configuration."""
     options = options or HostOptions()
     connection = Connection(Channel(open_stream(sock, options.silence)))
+    connection.socket.give_up_after(options.silence)
     if options.desk is None:
         run_here(connection, CHAIN_TARGET, "embedded host")
     else:

@@ -151,6 +151,7 @@ class Worker:
         send(sock, {"state": "accepted", "worker": os.getpid(), "scan": scan, "spooled": spooled})
         _, handed = receive_socket(sock)
         stream = open_stream(handed, self.options.silence)
+        stream.give_up_after(self.options.silence)
         connection = Connection.over(Channel(stream), as_bytes(config), as_bytes(header))
         self.desk.run(connection, str(target), "execute", scan, shim=sock)
         stream.close()
@@ -179,6 +180,7 @@ class Worker:
         self.stopping = True
         for listener in self.listeners.values():
             listener.stop_accepting()
+        log.warning("no more scans are accepted; those that were end first")
         deadline = time.monotonic() + grace
         return all(listener.idle(max(0.0, deadline - time.monotonic())) for listener in self.listeners.values())
 

@@ -1,0 +1,173 @@
+"""Series that are made after their client has gone, and scans that a crash left behind."""
+
+import json
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from onebreath.errors import ScanError
+from onebreath.host.results import KEPT_SECONDS, Result, Results, exam_of
+from onebreath.host.server import start_gadget_service
+from onebreath.host.spool import Request, SpooledScan, scan_id
+from onebreath.host.stream_config import as_xml, own_node
+from tests.host import standin, tiny
+from tests.host.test_worker import gadget_scan
+from tests.host.workers import at_rest, books, wait_for, worker
+from tests.scans import header
+
+LATER = ('<property name="deliver" value="later"/>', '<property name="quick_method" value="zero_filled"/>')
+RETRIEVE = '<configuration><gadget name="retrieve"><property name="wait_s" value="{}"/>{}</gadget></configuration>'
+
+
+def sent(method="zero_filled", *properties):
+    return b"".join(tiny.pieces(tiny.configuration(method, *properties)))
+
+
+def retrieve(running, wait=10, more=""):
+    return gadget_scan(running, b"".join(tiny.pieces(RETRIEVE.format(wait, more).encode())))
+
+
+def test_quick_series_now_and_the_other_later_by_connection_and_by_file(tmp_path):
+    with worker(tmp_path) as running:
+        at_once = gadget_scan(running, sent("cg_sense")).images
+        quick = gadget_scan(running, sent("cg_sense", *LATER)).images
+        late = retrieve(running).images
+        (file,) = (tmp_path / "state/results").glob("*.h5")
+    scan = quick[0].meta["Onebreath_host_scan"]
+    assert quick[0].meta["Onebreath_host_deliver"] == f"later: scan {scan}"
+    assert quick[0].meta["Onebreath_reconstruct_method"] == "zero_filled"
+    assert late[0].meta["Onebreath_reconstruct_method"] == "cg_sense"
+    assert late[0].meta["Onebreath_host_deliver"] == "later; this is the later series"
+    np.testing.assert_array_equal(tiny.pixels(late), tiny.pixels(at_once))
+    assert bytes(late[0].getHead())[:20] == bytes(at_once[0].getHead())[:20]
+    assert file.stem == scan
+
+
+def test_retrieval_by_name_and_of_nothing(tmp_path):
+    with worker(tmp_path) as running:
+        assert "nothing is kept of this exam" in retrieve(running).text
+        scan = gadget_scan(running, sent("zero_filled", *LATER)).images[0].meta["Onebreath_host_scan"]
+        named = '<property name="scan" value="{}"/>'
+        assert retrieve(running, 10, named.format(scan)).images
+        assert "nothing is kept of scan" in retrieve(running, 0, named.format("20000101-000000-000000")).text
+        assert "is not the identifier of a scan" in retrieve(running, 0, named.format("../spool/x")).text
+        other = Results(tmp_path / "state/results")
+        other.write(Result("1-1-1", "another exam", "chain", time.time(), "done"))
+        assert "of another patient" in retrieve(running, 0, named.format("1-1-1")).text
+        other.write(Result("2-2-2", exam_of(parsed()), "chain", time.time() + 9))
+        assert "still being reconstructed" in retrieve(running, 0).text
+        other.update("2-2-2", "failed", "no kernel")
+        assert "could not be reconstructed: no kernel" in retrieve(running, 0).text
+
+
+def parsed():
+    import ismrmrd
+
+    return ismrmrd.xsd.CreateFromDocument(tiny.header())
+
+
+def test_later_without_a_spool_or_a_worker_is_said(tmp_path):
+    with worker(tmp_path, spool="off") as running:
+        assert "which is switched off here" in gadget_scan(running, sent("zero_filled", *LATER)).text
+    with start_gadget_service() as service, standin.connect(service.address) as server:
+        (image,) = server.exchange(sent("cg_sense", *LATER)).images
+    assert image.meta["Onebreath_host_deliver"] == "now; only a resident worker can deliver later"
+    assert image.meta["Onebreath_reconstruct_method"] == "cg_sense"
+
+
+def test_mistake_in_the_later_series_is_said_at_once(tmp_path):
+    with worker(tmp_path) as running:
+        assert "grapa" in gadget_scan(running, sent("grapa", *LATER)).text
+        assert at_rest(running)
+        assert running.desk.late.results.all() == []
+
+
+def test_full_disk_at_a_promise_gives_the_quick_series_and_an_error(tmp_path, monkeypatch):
+    with worker(tmp_path) as running:
+        monkeypatch.setattr("onebreath.host.spool.DATA", "../../full")
+        (tmp_path / "state").mkdir(exist_ok=True)
+        (tmp_path / "state" / "full").symlink_to("/dev/full")
+        seen = gadget_scan(running, sent("cg_sense", *LATER))
+        assert len(seen.images) == 1
+        assert "The disk of the reconstruction computer is full" in seen.text
+        monkeypatch.undo()
+        (result,) = running.desk.late.results.all()
+        assert result.state == "failed"
+        assert gadget_scan(running, sent()).images
+
+
+def test_full_disk_does_not_hurt_a_scan_that_is_kept_for_crashes_only(tmp_path, monkeypatch):
+    with worker(tmp_path, spool="always") as running:
+        (tmp_path / "state").mkdir(exist_ok=True)
+        (tmp_path / "state" / "full").symlink_to("/dev/full")
+        monkeypatch.setattr("onebreath.host.spool.DATA", "../../full")
+        for _ in range(20):
+            assert gadget_scan(running, sent()).images
+        shutil.rmtree(tmp_path / "state/spool")
+        (tmp_path / "state/spool").touch()  # no folder can be made in a file
+        assert gadget_scan(running, sent()).images
+
+
+def leave_behind(folder, pieces, method="zero_filled", complete=False):
+    """What a worker that was killed leaves on disk."""
+    node = own_node("chain", tiny.configuration(method))
+    request = Request(scan_id(), "chain", as_xml([node]), tiny.header().decode())
+    spooled = SpooledScan.create(folder / "state/spool", request)
+    spooled.data.write_bytes(b"".join(pieces))
+    if complete:
+        spooled.finish()
+    spooled.release(remove=False)
+    return request.scan
+
+
+def test_what_a_crash_left_behind_is_reconstructed_at_the_next_start(tmp_path):
+    pieces = tiny.pieces(tiny.configuration())[1:]
+    whole = leave_behind(tmp_path, pieces, complete=True)
+    cut = leave_behind(tmp_path, [*pieces[:-3], pieces[-3][:40]])
+    with worker(tmp_path) as running:
+        wait_for(lambda: {result.state for result in running.desk.late.results.all()} <= {"done", "failed"})
+        wait_for(lambda: not list((tmp_path / "state/spool").iterdir()))
+        results = running.desk.late.results
+        (again,) = results.images(whole)
+        expected = gadget_scan(running, sent()).images[0]
+        assert results.read(whole).state == "done"
+        assert results.read(cut).text != ""
+    np.testing.assert_array_equal(again.data, expected.data)
+    assert "from the disk" in again.meta["Onebreath_host_served_by"]
+
+
+def test_vanished_client_with_everything_spooled_loses_nothing(tmp_path):
+    pieces = tiny.pieces(tiny.configuration())
+    with worker(tmp_path, spool="always") as running:
+        with standin.connect(running.listeners["gadget"].address) as server:
+            server.send(b"".join(pieces[:-1]))  # all lines, but not CLOSE
+            wait_for(lambda: books(running, "running"))
+        wait_for(lambda: [result.state for result in running.desk.late.results.all()] == ["done"])
+        (result,) = running.desk.late.results.all()
+        assert len(list(running.desk.late.results.images(result.scan))) == 1
+
+
+def test_results_hold_no_names_and_go_after_two_days(tmp_path):
+    results = Results(tmp_path)
+    made = header(8, 8)
+    made.subjectInformation = type("Subject", (), {"patientID": "4711", "patientName": "Jane Doe"})()
+    results.write(Result("1-2-3", exam_of(made), "chain", 1000.0))
+    assert "Jane" not in (tmp_path / "1-2-3.json").read_text()
+    assert exam_of(made) != exam_of(header(8, 8)) == exam_of(header(16, 8))
+    results.path("1-2-3").touch()
+    results.prune(now=1000.0 + KEPT_SECONDS - 1)
+    assert len(results.all()) == 1
+    results.prune(now=1000.0 + KEPT_SECONDS + 1)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ScanError, match="removed after two days"):
+        results.read("1-2-3")
+
+
+def test_damaged_entry_is_left_out(tmp_path):
+    results = Results(tmp_path)
+    results.write(Result("1-2-3", "e", "chain", 1.0))
+    (tmp_path / "1-2-4.json").write_text(json.dumps({"scan": 3}))
+    (tmp_path / "1-2-5.json").write_text("{")
+    assert [result.scan for result in results.all()] == ["1-2-3"]
