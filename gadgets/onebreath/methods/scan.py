@@ -31,7 +31,8 @@ def scan_of_header(header: ScanHeader) -> Scan:
 def scan_of(data: SliceData, header: Scan | None = None) -> Scan:
     """What a slice shows of the scan, added to what the header told."""
     frames, coils, ny, nx = data.kspace.shape
-    acs = data.sampling.acs
+    # A block that the frames acquired together is in none of them.
+    acs = None if data.sampling.acs_mode == "interleaved" else data.sampling.acs
     return replace(
         header or Scan(),
         acceleration=data.sampling.acceleration,
