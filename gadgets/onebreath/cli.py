@@ -22,6 +22,7 @@ COMMANDS = {
     "simulate": ("onebreath.simulation.command", "write a simulated scan as an ISMRMRD file"),
     "demo": ("onebreath.report.demo", "simulate a scan, reconstruct it, and leave pictures and a table"),
     "evaluate": ("onebreath.evaluation.command", "compare methods and models on the same scans: tables and figures"),
+    "images": ("onebreath.evaluation.image_study", "compare networks for magnitude images, or train on few samples"),
     "train": ("onebreath.training.command", "train a network by a recipe; an interrupted run goes on"),
     "finetune": ("onebreath.training.finetune", "train on from a model's weights"),
     "models": ("onebreath.host.models", "list, show, check, import or export models; match scans with them"),

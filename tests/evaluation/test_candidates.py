@@ -23,6 +23,13 @@ def test_wildcards_stand_for_models(models):
     assert found[2].method.parameters.precision == "bfloat16"
 
 
+def test_models_for_magnitude_images_run_by_their_method(models, tmp_path):
+    save_model(tmp_path / "models", "unet.tiny")
+    (found,) = parse_candidates(["unet.tiny:data_consistency=off"])
+    assert found.method.name == "mr_ipt"
+    assert found.identity["data_consistency"] == "off"
+
+
 def test_results_depend_on_parameters_and_weights(models, tmp_path):
     first, second = (parse_candidates([f"cg_sense:iterations={n}"])[0].identity for n in (3, 4))
     assert first != second

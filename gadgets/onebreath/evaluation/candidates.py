@@ -10,10 +10,13 @@ import numpy as np
 from onebreath import zoo
 from onebreath.errors import ConfigError
 from onebreath.methods.base import METHODS, Method, method_class
+from onebreath.zoo.architectures import RESTORATION
 
 MODELS = "models"
 """Stands for every model that is found."""
 _MAP_CROP = "map_crop"
+_LEARNED = ("unrolled", "mr_ipt")
+"""Methods that run models; they are named by their model."""
 # Where coil maps are cropped by default, as in the configurations.
 _DEFAULT_CROP = {"cg_sense": 0.8}
 
@@ -62,7 +65,7 @@ def parse_candidates(texts: Sequence[str]) -> list[Candidate]:
     for text in texts:
         name, _, rest = text.partition(":")
         parameters = dict(_pair(part, text) for part in rest.split(",") if part)
-        classical = [known for known in METHODS if known != "unrolled"]
+        classical = [known for known in METHODS if known not in _LEARNED]
         if name in classical or ("." not in name and name != MODELS):
             if name not in classical:
                 raise ConfigError(f"there is no method '{name}'; name one of {', '.join(classical)}, or a model")
@@ -89,7 +92,7 @@ def _models(name: str) -> list[str]:
 def _model(label: str, name: str, parameters: dict[str, str]) -> Candidate:
     card = zoo.read_card(zoo.find(name))
     given = {"outside_domain": "allow", **parameters, "model": name}
-    made = _candidate(label, "unrolled", given)
+    made = _candidate(label, "mr_ipt" if card.architecture in RESTORATION else "unrolled", given)
     made.method.prepare()
     return Candidate(label, made.method, made.map_crop, made.identity | {"sha256": card.weights.sha256})
 

@@ -1,0 +1,109 @@
+"""``onebreath images``: compare networks for magnitude images, and see how few samples fine-tuning needs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from onebreath import zoo
+from onebreath.errors import ConfigError
+from onebreath.evaluation.restoration import METRICS, Score, Study, study_images, table
+from onebreath.networks.restoration import RestorationNetwork
+from onebreath.training import checkpoint as checkpoints
+from onebreath.training.checkpoint import BEST
+from onebreath.training.command import describe_run, load_start
+from onebreath.training.distributed import join
+from onebreath.training.image_masks import IMAGE_MASKS
+from onebreath.training.image_preparation import prepare_images
+from onebreath.training.recipe import Recipe, read_recipe
+from onebreath.training.trainer import Trainer
+
+SAMPLES = (10, 25, 50, 100, 250, 500, 1000, 2500)
+"""Sizes of the few-shot study of the paper."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands of ``onebreath images``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    comparing = actions.add_parser("compare", help="PSNR, SSIM and NMSE of models at every mask type and ratio")
+    comparing.add_argument("models", nargs="+", help="models for magnitude images (architecture.tag)")
+    few = actions.add_parser("few-shot", help="fine-tune on few images, and on more and more of them")
+    few.add_argument("--start", help="model or checkpoint to start from (default: new weights)")
+    few.add_argument("--samples", type=int, nargs="+", default=SAMPLES, help="numbers of images")
+    few.add_argument("--steps", type=int, help="steps of each training, in place of the recipe's")
+    few.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU where there is one)")
+    for action in (comparing, few):
+        action.add_argument("--recipe", type=Path, required=True, help="its validate_on holds the images to measure on")
+        action.add_argument("--folder", type=Path, default=Path("runs/images"), help="where results are written")
+        action.add_argument("--accelerations", type=float, nargs="+", default=(2, 4, 5, 6, 7, 8, 10))
+        action.add_argument("--types", nargs="+", choices=IMAGE_MASKS, default=IMAGE_MASKS)
+        action.add_argument("--images", type=int, default=20, help="at most so many images")
+        action.add_argument("--seed", type=int, default=0, help="of masks, phase and noise")
+        action.add_argument("--interpolated-prompts", action="store_true", help="for ratios between two levels")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a sub-command; returns the exit status."""
+    logging.getLogger("onebreath.training").setLevel(logging.INFO)
+    recipe = read_recipe(args.recipe)
+    if recipe.restoration is None:
+        raise ConfigError(f"recipe {args.recipe} has no field restoration; it is for multi-coil series")
+    noise = sum(recipe.restoration.noise) / 2
+    study = Study(
+        tuple(args.types), tuple(args.accelerations), args.images, args.seed, recipe.restoration.phase, noise,
+        interpolated_prompts=args.interpolated_prompts,
+    )  # fmt: skip
+    if args.action == "compare":
+        stored = prepare_images(recipe, args.folder / "prepared")["validate"]
+        report(study_images({name: _network(name) for name in args.models}, stored, study), args.folder, "compare")
+    else:
+        few_shot(recipe, study, args)
+    return 0
+
+
+def few_shot(recipe: Recipe, study: Study, args: argparse.Namespace) -> None:
+    """Fine-tune on each number of images, from the same weights and as long; larger sets hold the smaller ones."""
+    assert recipe.restoration is not None
+    prepared = prepare_images(recipe, args.folder / "prepared")
+    start = load_start(args.start) if args.start else None
+    there = sum(one.count for one in prepared["train"])
+    scores: list[Score] = []
+    for samples in args.samples:
+        if samples > there:
+            raise ConfigError(f"{samples} samples are asked for, the recipe's sources hold {there} images")
+        few = recipe.restoration.model_copy(update={"samples": samples})
+        steps = {"steps": args.steps, "validate_every": min(recipe.validate_every, args.steps)} if args.steps else {}
+        one = recipe.model_copy(update={"restoration": few, **steps})
+        folder = args.folder / f"samples-{samples}"
+        with join(args.device) as group:
+            describe_run(one, {**prepared}, folder)
+            trainer = Trainer(one, prepared["train"], prepared["validate"], folder, group, start)
+            trainer.run()
+        network = trainer.network
+        network.load_state_dict(checkpoints.load(folder / BEST).average)
+        network.use_precision("float32")
+        network.cpu().eval()
+        assert isinstance(network, RestorationNetwork)
+        scores += study_images({f"{samples} samples": network}, prepared["validate"], study)
+        report(scores, args.folder, "few-shot")
+
+
+def report(scores: Sequence[Score], folder: Path, name: str) -> None:
+    """Print the tables, and write them and all numbers."""
+    scores = list({(one.method, one.mask_type, one.acceleration): one for one in scores}.values())
+    text = "\n\n".join(f"## {metric}\n\n{table(scores, metric)}" for metric in METRICS)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
+    (folder / f"{name}.json").write_text(json.dumps([asdict(one) for one in scores], indent=1) + "\n", encoding="utf-8")
+    print(text)
+
+
+def _network(name: str) -> RestorationNetwork:
+    network = zoo.load(name).network
+    if not isinstance(network, RestorationNetwork):
+        raise ConfigError(f"model {name} is for multi-coil series; compare it with: onebreath evaluate")
+    return network

@@ -1,0 +1,138 @@
+"""Networks for magnitude images on held-out images: every mask type and ratio, trained or not.
+
+As in the MR-IPT papers, k-space is simulated from magnitude images (one channel), so that the numbers do not compare
+with those of multi-coil scans. PSNR, SSIM and NMSE are those of `metrics`, convention ``strict``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from onebreath.evaluation.metrics import measure
+from onebreath.methods.mask_type import choose
+from onebreath.methods.mr_ipt import consistent, restore
+from onebreath.mri.coils import phase_factor
+from onebreath.mri.sampling import describe
+from onebreath.mri.sense import SenseOperator
+from onebreath.networks.restoration import RestorationNetwork
+from onebreath.training.image_masks import ImageMask, image_mask
+from onebreath.training.restoration import StoredImages, undersampled
+
+METRICS = ("psnr", "ssim", "nmse")
+ZERO_FILLED = "zero_filled"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is measured.
+
+    Attributes
+    ----------
+    types, accelerations
+        Masks; every pair is one case.
+    images
+        At most so many images.
+    seed
+        Of masks, phase and noise: every network sees the same k-space.
+    phase, noise
+        As in `undersampled`.
+    data_consistency
+        Whether the networks' images are also measured after their samples were put back.
+    interpolated_prompts
+        Whether prompts of untrained ratios lie between those of the neighbours.
+    """
+
+    types: tuple[ImageMask, ...]
+    accelerations: tuple[float, ...]
+    images: int = 20
+    seed: int = 0
+    phase: bool = False
+    noise: float = 0.0
+    data_consistency: bool = True
+    interpolated_prompts: bool = False
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean and standard deviation over the images of one case, by metric."""
+
+    method: str
+    mask_type: str
+    acceleration: float
+    mean: dict[str, float]
+    std: dict[str, float]
+    n: int
+
+
+def study_images(
+    networks: Mapping[str, RestorationNetwork], stored: Sequence[StoredImages], study: Study
+) -> list[Score]:
+    """Measure the zero-filled images and every network's on the same k-space.
+
+    Parameters
+    ----------
+    networks
+        By the name in the result; with data consistency also as ``NAME+dc``.
+    stored
+        Held-out images; evenly chosen from all of them.
+    study
+        What to measure.
+    """
+    places = [(one, index) for one in stored for index in range(one.count)]
+    chosen = np.linspace(0, len(places) - 1, min(study.images, len(places))).round().astype(int)
+    targets = [places[n][0].read(places[n][1]) for n in chosen]
+    scores = []
+    for case, (kind, acceleration) in enumerate(itertools.product(study.types, study.accelerations)):
+        found: dict[str, list[dict[str, float]]] = {}
+        for number, target in enumerate(targets):
+            rng = np.random.default_rng([study.seed, case, number])
+            mask = image_mask(kind, target.shape, acceleration, rng)
+            kspace = undersampled(target, mask, rng, study.phase, study.noise)
+            for name, image in _restored(networks, kspace, mask, study).items():
+                values = measure(target[None], image, "strict")
+                found.setdefault(name, []).append({metric: float(values[metric][0]) for metric in METRICS})
+        scores += [_score(name, kind, acceleration, values) for name, values in found.items()]
+    return scores
+
+
+def _restored(
+    networks: Mapping[str, RestorationNetwork], kspace: np.ndarray, mask: np.ndarray, study: Study
+) -> dict[str, np.ndarray]:
+    """Magnitudes (1, y, x) by method."""
+    operator = SenseOperator(torch.ones(1, 1, *kspace.shape, dtype=torch.complex64), torch.from_numpy(mask[None]))
+    combined = operator.adjoint(torch.from_numpy(kspace)[None, None])
+    images = {ZERO_FILLED: combined.abs().numpy()}
+    for name, network in networks.items():
+        choice = choose(describe(mask[None]), mask[None], network.levels, network.types, study.interpolated_prompts)
+        with torch.inference_mode():
+            made = restore(network, combined.abs(), choice)
+            images[name] = made.numpy()
+            if study.data_consistency:
+                full = consistent(made * phase_factor(combined), combined, operator, "replace", 0.0)
+                images[f"{name}+dc"] = full.abs().numpy()
+    return images
+
+
+def _score(name: str, kind: str, acceleration: float, values: list[dict[str, float]]) -> Score:
+    columns = {metric: np.array([value[metric] for value in values]) for metric in METRICS}
+    mean = {metric: float(column.mean()) for metric, column in columns.items()}
+    std = {metric: float(column.std()) for metric, column in columns.items()}
+    return Score(name, kind, acceleration, mean, std, len(values))
+
+
+def table(scores: Sequence[Score], metric: str) -> str:
+    """Spell one metric as a Markdown table: a row for each method and mask type, a column for each ratio."""
+    ratios = list(dict.fromkeys(one.acceleration for one in scores))
+    cells = {(one.mask_type, one.method, one.acceleration): one for one in scores}
+    lines = [f"| mask | method | {' | '.join(f'R={ratio:g}' for ratio in ratios)} |", "|---" * (len(ratios) + 2) + "|"]
+    for kind, method in dict.fromkeys((one.mask_type, one.method) for one in scores):
+        found = [cells[kind, method, ratio] for ratio in ratios]
+        digits = 2 if metric == "psnr" else 4
+        values = " | ".join(f"{one.mean[metric]:.{digits}f} ± {one.std[metric]:.{digits}f}" for one in found)
+        lines.append(f"| {kind} | {method} | {values} |")
+    return "\n".join(lines)
