@@ -52,3 +52,12 @@ def test_a_zero_target_gives_a_finite_loss():
 def test_images_below_the_window_are_refused():
     with pytest.raises(ValueError, match="7 x 7"):
         ssim_loss(torch.zeros(1, 1, 6, 20), torch.zeros(1, 1, 6, 20))
+
+
+def test_the_magnitude_loss_is_blind_to_phase_only():
+    weights = LossWeights(kspace_mse=0, image_mse=0, image_l1=0, ssim=0, ssim_magnitude=2)
+    target = series(1)
+    turned = target * torch.exp(torch.tensor(1.2j))
+    assert float(total_loss(turned, target, weights)) == pytest.approx(0, abs=1e-5)
+    worse, magnitude = total_loss(turned * 1.5, target, weights), target.abs() / target.abs().max()
+    assert float(worse) == pytest.approx(float(2 * ssim_loss(1.5 * magnitude, magnitude)), rel=1e-4)

@@ -26,7 +26,7 @@ def export_run(
     latest: bool = False,
     overwrite: bool = False,
 ) -> Path:
-    """Write the model of a run.
+    """Write the model of a run; return its folder.
 
     Parameters
     ----------
@@ -42,11 +42,6 @@ def export_run(
         Of the weights; whether a model of this name may be replaced.
     latest
         Take the last weights in place of those with the lowest validation loss.
-
-    Returns
-    -------
-    Path
-        The model's folder.
 
     Raises
     ------

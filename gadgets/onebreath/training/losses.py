@@ -26,6 +26,9 @@ class LossWeights(BaseModel):
     image_mse: float = Field(0.5, ge=0, description="mean squared error of the image, real and imaginary part")
     image_l1: float = Field(0.5, ge=0, description="mean absolute error of the image, real and imaginary part")
     ssim: float = Field(1.0, ge=0, description="1 - SSIM, mean of the real and the imaginary part")
+    ssim_magnitude: float = Field(
+        0.0, ge=0, description="1 - SSIM of the magnitude, both images divided by the largest magnitude of the target"
+    )
     official_ssim_scaling: bool = Field(
         False,
         description="divide prediction and target each by its own maximum, as the released code does (blind to scale); "
@@ -60,12 +63,16 @@ def loss_terms(prediction: Tensor, target: Tensor, official_ssim_scaling: bool =
 def total_loss(prediction: Tensor, target: Tensor, weights: LossWeights) -> Tensor:
     """Weighted sum of the terms."""
     terms = loss_terms(prediction, target, weights.official_ssim_scaling)
-    return (
+    loss = (
         weights.kspace_mse * terms.kspace_mse
         + weights.image_mse * terms.image_mse
         + weights.image_l1 * terms.image_l1
         + weights.ssim * (terms.ssim_real + terms.ssim_imag) / 2
     )
+    if weights.ssim_magnitude:
+        magnitudes = _scaled(prediction.abs(), target.abs(), target, official=False)
+        loss = loss + weights.ssim_magnitude * ssim_loss(*magnitudes)
+    return loss
 
 
 def ssim_loss(prediction: Tensor, target: Tensor) -> Tensor:
