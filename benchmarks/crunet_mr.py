@@ -163,6 +163,11 @@ def report(results: dict[str, Result], task: Task) -> str:
         f"CRUNet-MR, {task.channels} channels, {task.cascades} cascades; {frames} frames, {coils} coils, {y} x {x}, "
         f"{task.precision}; {'training step' if task.training else 'inference'} on {device}"
     )
+    return comparison(title, results)
+
+
+def comparison(title: str, results: dict[str, Result]) -> str:
+    """Write results as a Markdown table; ratios and errors are to the first."""
     columns = ("who", "seconds, min", "seconds, median", "ratio of min", "relative error", "peak memory, GiB")
     base = next(iter(results.values()))
     rows = []

@@ -11,7 +11,6 @@ of its own, see ``benchmarks/crunet_mr.py``.
 import argparse
 import multiprocessing
 import resource
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.crunet_mr import GIB, Result, make_inputs
-from benchmarks.table import table
+from benchmarks.crunet_mr import GIB, Result, comparison, make_inputs
 from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.networks.prompt_mr import PromptMR
 from onebreath.networks.prompt_mr_sensitivity import centre_lines
@@ -126,14 +124,7 @@ def report(results: dict[str, Result], task: Task) -> str:
     frames, coils, y, x = task.size
     device = torch.cuda.get_device_name() if task.device.startswith("cuda") else f"{torch.get_num_threads()} threads"
     title = f"PromptMR, {frames} frames, {coils} coils, {y} x {x}; inference of the series on {device}"
-    columns = ("who", "seconds, min", "seconds, median", "ratio of min", "relative error", "peak memory, GiB")
-    base, rows = results["published"], []
-    for who, result in results.items():
-        error = float((result.image - base.image).abs().max() / base.image.abs().max())
-        best, median = min(result.seconds), statistics.median(result.seconds)
-        ratio = min(base.seconds) / best
-        rows.append((who, f"{best:.2f}", f"{median:.2f}", f"{ratio:.2f}", f"{error:.1e}", f"{result.peak:.2f}"))
-    return table(title, columns, rows, ("torch",))
+    return comparison(title, results)
 
 
 def main() -> None:

@@ -29,3 +29,21 @@ def deviation():
         return float((found - wanted).abs().max() / wanted.abs().max())
 
     return measure
+
+
+@pytest.fixture
+def gradients_are_right():
+    """Check the gradients of a network in double precision: of the k-space, and of all weights along one direction."""
+
+    def check(network, kspace, mask, maps):
+        weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        direction = {name: torch.randn_like(weight) for name, weight in weights.items()}
+
+        def reconstruct(data, step):
+            moved = {name: weight + step * direction[name] for name, weight in weights.items()}
+            return torch.func.functional_call(network, moved, (data, mask, maps))
+
+        step = torch.zeros((), dtype=torch.float64, requires_grad=True)
+        return torch.autograd.gradcheck(reconstruct, (kspace.requires_grad_(), step), fast_mode=True)
+
+    return check

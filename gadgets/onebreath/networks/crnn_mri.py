@@ -59,10 +59,10 @@ class CRNNMRI(UnrolledNetwork):
 
     Parameters
     ----------
-    channels, cascades
-        Width and number of cascades.
     shared
         Whether all cascades have the same weights (the original) or each its own.
+    channels, cascades
+        Width and number of cascades.
     data_consistency, noise_level, checkpointing
         See `UnrolledNetwork`.
     """
@@ -70,9 +70,9 @@ class CRNNMRI(UnrolledNetwork):
     def __init__(
         self,
         *,
+        shared: bool = False,
         channels: int = 64,
         cascades: int = 5,
-        shared: bool = False,
         data_consistency: Kind = "hard",
         noise_level: float | None = None,
         checkpointing: bool = False,
