@@ -15,6 +15,7 @@ from onebreath.host import logs
 COMMANDS = {
     "replay": ("onebreath.host.replay", "send a raw data file through a configuration and keep the images"),
     "serve": ("onebreath.host.serve", "run the resident worker: for clients, <connect> nodes and <execute> nodes"),
+    "tunnel": ("onebreath.host.tunnel", "lead a port of this machine to a worker on another one, by TLS and token"),
     "status": ("onebreath.host.status", "say what the resident worker does; also a health check"),
     "configs": ("onebreath.host.configs", "list, show or check configurations"),
     "inspect": ("onebreath.host.inspect", "say what a raw file holds, what the chain will do, and what is missing"),

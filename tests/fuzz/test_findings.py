@@ -15,6 +15,13 @@ def test_a_name_longer_than_a_file_may_have() -> None:
             find(name)
 
 
+@pytest.mark.parametrize("encoding", ["UTF-4", "zlib", "idna", "utf-16", "undefined"])
+def test_an_encoding_that_does_not_exist_or_fit(encoding: str) -> None:
+    with pytest.raises(ConfigError):
+        parse(f'<?xml version="1.0" encoding="{encoding}"?><configuration/>'.encode())
+    parse_all(f'<?xml version="1.0" encoding="{encoding}"?><x/>'.encode())
+
+
 def test_a_configuration_nested_deeper_than_python_recurses() -> None:
     node = b'<external><connect port="1"/><configuration>' + NESTED + b"</configuration></external>"
     with pytest.raises(ConfigError, match="nested deeper"):

@@ -22,6 +22,7 @@ from onebreath.chain import build
 from onebreath.errors import ConnectionLost
 from onebreath.host.channel import Channel
 from onebreath.host.late import LateWork
+from onebreath.host.logs import SCAN
 from onebreath.host.order import read_order
 from onebreath.host.reports import Overdue, SpoolError, report
 from onebreath.host.resume import RunNodes
@@ -161,6 +162,7 @@ class Desk:
         assert isinstance(stream, SpoolStream)
         spooled: SpooledScan | None = None
         outcome = "failed"
+        SCAN.set(ticket.scan)
         watched = self._watched[ticket.scan] = _Watched(ticket, channel, shim)
         try:
             spooled = self._spool(stream, request, later)

@@ -24,7 +24,7 @@ def check_permitted(node: External) -> None:
         If not.
     """
     if isinstance(node.action, Connect):
-        if not _is_loopback(node.action.address) and node.action.address not in _listed(ADDRESSES):
+        if not is_loopback(node.action.address) and node.action.address not in _listed(ADDRESSES):
             raise ConfigError(
                 f"{node}: this host does not connect to other machines; its administrator permits addresses in "
                 f"{ADDRESSES}"
@@ -40,7 +40,8 @@ def _listed(variable: str) -> list[str]:
     return [part.strip() for part in os.environ.get(variable, "").split(",") if part.strip()]
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether an address is this machine's own, which no other can reach; an empty one means all addresses."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

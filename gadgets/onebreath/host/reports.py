@@ -14,6 +14,7 @@ from onebreath.errors import (
     ScanError,
     WireError,
 )
+from onebreath.events import tell
 
 log = logging.getLogger("onebreath.report")
 
@@ -69,6 +70,7 @@ def report(error: BaseException, who: str) -> str:
     if isinstance(error, Reported):
         return str(error)
     identifier = uuid.uuid4().hex[:8]
+    tell("error", kind=type(error).__name__)
     if isinstance(error, OnebreathError):
         what = str(error)
         log.error("[%s] %s", identifier, what)

@@ -10,9 +10,11 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from onebreath.host import secure
 from onebreath.host.handover import socket_paths, state_folder
 from onebreath.host.server import GADGETRON_PORT
 from onebreath.host.worker import MEMORY_SHARE, Worker, WorkerOptions, warm_up
@@ -50,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grace", type=float, default=300, help="seconds that running scans get when it is stopped")
     parser.add_argument("--model", action="append", default=[], help="model to load at the start; may be repeated")
     parser.add_argument("--gpu", help="the GPU of this worker, as in CUDA_VISIBLE_DEVICES; run one worker for each")
+    parser.add_argument("--metrics-port", type=int, help="serve metrics for Prometheus on this port; 0: any free one")
+    parser.add_argument("--metrics-host", default="127.0.0.1", help="address for metrics (default: %(default)s)")
+    secure.add_arguments(parser)
     parser.add_argument("--cold", action="store_true", help="load nothing before the first scan")
 
 
@@ -66,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.cold:
         warm_up(args.model, "auto")
     wanted = _Signals()
-    with Worker(options_of(args), sockets) as worker:
+    with Worker(options_of(args), sockets) as worker, watching(worker, args.metrics_port, args.metrics_host):
         for name, listener in worker.listeners.items():
             address = listener.socket.getsockname()
             print(f"{name}: {address if isinstance(address, str) else f'{address[0]}:{address[1]}'}", flush=True)
@@ -96,6 +101,7 @@ def options_of(args: argparse.Namespace) -> WorkerOptions:
         spool=args.spool,
         state=args.state,
         silence=args.silence,
+        security=secure.security_of(args),
     )
 
 
@@ -104,6 +110,21 @@ def memory_for_scans() -> int:
     from onebreath.methods.memory import free_bytes
 
     return int(MEMORY_SHARE * (free_bytes("cpu") or FREE_IF_UNKNOWN))
+
+
+@contextmanager
+def watching(worker: Worker, port: int | None, host: str) -> Iterator[None]:
+    """Serve metrics of a worker on a port; None: not at all."""
+    if port is None:
+        yield
+        return
+    from onebreath.host.metrics import Metrics, serving_metrics
+
+    metrics = Metrics(worker.desk.scheduler.snapshot)
+    worker.desk.observers.append(metrics.scan_ended)
+    with serving_metrics(metrics, port, host) as served:
+        print(f"metrics: {host}:{served}", flush=True)
+        yield
 
 
 class _Signals:

@@ -16,10 +16,8 @@ from onebreath.host.xml_guard import fromstring
 
 OWN_MODULE = "onebreath.host.entry"
 SHARE = Path("share/gadgetron/config")
-LONGEST, LONGEST_PART = (
-    1023,
-    255,
-)  # bytes of a name: the message has room for no more, and file systems for no longer part
+LONGEST = 1023  # bytes of a name: the message has room for no more
+LONGEST_PART = 255  # bytes of what stands between two slashes: file systems take no more
 ALIASES = {"default_measurement_dependencies.xml": "Onebreath_Noise.xml"}
 """What runs instead of a stock configuration of Gadgetron's, where that is not found."""
 BRANCHING = {"parallel", "parallelprocess", "distributed", "puredistributed", "purestream", "stream", "branch", "merge"}

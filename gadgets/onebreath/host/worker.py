@@ -27,6 +27,7 @@ from onebreath.host.handover import as_bytes, receive, receive_socket, send, sta
 from onebreath.host.listener import Listener, open_port
 from onebreath.host.properties import CHAIN_TARGET
 from onebreath.host.scheduler import Scheduler
+from onebreath.host.secure import Security
 from onebreath.host.server import GADGETRON_PORT, HostOptions, open_stream, run_spooled, serve_client, serve_gadget
 from onebreath.host.spool import scan_id
 from onebreath.host.wire import Connection
@@ -59,6 +60,8 @@ class WorkerOptions:
         See `HostOptions`.
     config_paths
         See `HostOptions`.
+    security
+        What TCP connections must show.
     """
 
     host: str = "127.0.0.1"
@@ -72,6 +75,7 @@ class WorkerOptions:
     state: Path = field(default_factory=state_folder)
     silence: float = 600.0
     config_paths: Sequence[Path] | None = None
+    security: Security = field(default_factory=Security)
 
 
 class Worker:
@@ -108,16 +112,16 @@ class Worker:
 
     def _listen(self, sockets: dict[str, socket.socket], host: HostOptions) -> None:
         options = self.options
-        most = options.slots + options.queue
+        most, gate = options.slots + options.queue, options.security.gate
         if options.path is not None:
             sock = sockets.get("worker") or open_path(options.path)
             self.listeners["worker"] = Listener(self.serve_offer, sock=sock)
         if options.gadget_port is not None:
             sock = sockets.get("gadget") or open_port(options.host, options.gadget_port)
-            self.listeners["gadget"] = Listener(partial(serve_gadget, options=host), sock=sock, most=most)
+            self.listeners["gadget"] = Listener(gate(partial(serve_gadget, options=host)), sock=sock, most=most)
         if options.port is not None:
             sock = sockets.get("client") or open_port(options.host, options.port)
-            self.listeners["client"] = Listener(partial(serve_client, options=host), sock=sock, most=most)
+            self.listeners["client"] = Listener(gate(partial(serve_client, options=host)), sock=sock, most=most)
 
     def __enter__(self) -> Worker:
         return self

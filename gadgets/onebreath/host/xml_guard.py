@@ -40,10 +40,13 @@ def fromstring(text: bytes) -> Element:
     ParseError
         If it is no XML.
     ValueError
-        If it declares a document type or entities, or is too deep or too large.
+        If it declares a document type, entities or an unknown encoding, or is too deep or too large.
     """
     parser = DefusedXMLParser(target=_BoundedBuilder(), forbid_dtd=True)
-    parser.feed(text)
+    try:
+        parser.feed(text)
+    except LookupError as error:
+        raise ValueError(str(error)) from error
     root: Element = parser.close()
     return root
 
