@@ -91,6 +91,17 @@ class TestComplexLayers:
         layer, array, turn = ComplexConv(2, 3, (3, 3), bias=False).double(), random(1, 2, 5, 4, 2), 0.6 + 0.8j
         torch.testing.assert_close(layer(turn * array), turn * layer(array))
 
+    @pytest.mark.parametrize("axis", [-1, -3])
+    def test_modrelu_has_exact_gradients_on_both_sides_of_its_threshold(self, axis):
+        layer = ModReLU(3, axis).double()
+        with torch.no_grad():
+            layer.bias.copy_(torch.tensor([-0.8, 0.0, 0.3]))
+        array = random(2, 3, 3, 3).requires_grad_()
+        shrunk = layer(array).detach()
+        assert bool((shrunk == 0).any())
+        torch.testing.assert_close(shrunk.angle()[shrunk != 0], array.detach().angle()[shrunk != 0])
+        assert torch.autograd.gradcheck(lambda z, bias: layer(z), (array, layer.bias))
+
     @pytest.mark.parametrize("kernel", [1, 2])
     def test_upsampling_doubles_every_axis(self, kernel):
         layer, array = ComplexUpsample(3, 2, kernel).double(), random(1, 2, 3, 2, 3)

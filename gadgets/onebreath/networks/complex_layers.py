@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 # Keeps the derivative of a magnitude finite at zero.
 _SMALLEST_ENERGY = 1e-9
@@ -106,8 +108,27 @@ class ModReLU(nn.Module):
 
     def forward(self, array: Tensor) -> Tensor:
         """Shrink a complex array."""
+        shrunk: Tensor = _Shrink.apply(array, self.bias.to(array.real.dtype).view(self.shape))
+        return shrunk
+
+
+class _Shrink(torch.autograd.Function):
+    """`ModReLU` with a derivative of its own: composed of simpler steps it takes a third longer."""
+
+    @staticmethod
+    def forward(ctx: Any, array: Tensor, bias: Tensor) -> Tensor:
         magnitude = (array.abs().square() + _SMALLEST_ENERGY).sqrt()
-        return array * (torch.relu(magnitude + self.bias.to(magnitude.dtype).view(self.shape)) / magnitude)
+        scale = torch.relu(magnitude + bias) / magnitude
+        ctx.save_for_backward(array, bias, magnitude, scale)
+        return array * scale
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        array, bias, magnitude, scale = ctx.saved_tensors
+        along = (array.real * gradient.real + array.imag * gradient.imag) / magnitude
+        along = torch.where(scale > 0, along, torch.zeros_like(along))
+        return gradient * scale - array * (along * bias / magnitude.square()), along.sum_to_size(bias.shape)
 
 
 class ComplexUpsample(nn.Module):
