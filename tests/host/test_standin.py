@@ -1,4 +1,4 @@
-"""Round trips: the stand-in for a Gadgetron server, streams of the real one, and the `gadgetron` package as a client."""
+"""Round trips: the stand-in for a Gadgetron server, its recorded streams, and the package's own parts as a client."""
 
 import socket
 import struct

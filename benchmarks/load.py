@@ -1,0 +1,157 @@
+"""A resident worker under load: clients side by side send cine and static scans, and every image must be right.
+
+Each answer is compared with that of a worker that had nothing else to do, pixel by pixel; meanwhile the worker's
+memory, descriptors and threads are watched. By default a short run; the long one is
+
+    python -m benchmarks.load --clients 8 --scans 500 --seconds 600
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.table import table
+from benchmarks.worker import SIZES, Answer, Scan, address, dialled, make_scan, worker
+from onebreath.errors import OnebreathError
+
+SAMPLE = 0.5  # seconds between looks at the worker
+WARM = 0.3  # part of the run that is left out of the slope: caches fill
+SIDES = ("gadget", "client")
+
+
+@dataclass
+class Watch:
+    """What was seen of a process: seconds, resident MB, descriptors, threads."""
+
+    rows: list[tuple[float, float, int, int]] = field(default_factory=list)
+
+    def look(self, pid: int, begun: float) -> None:
+        """Take a sample (Linux only)."""
+        process = Path("/proc") / str(pid)
+        status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+        memory = float(status["VmRSS"].split()[0]) / 1024
+        descriptors = sum(1 for _ in (process / "fd").iterdir())
+        self.rows.append((time.perf_counter() - begun, memory, descriptors, int(status["Threads"])))
+
+    def slope(self) -> tuple[float, float]:
+        """Growth of the memory in MB per minute after the warm-up, and its standard error.
+
+        The error is that of the means of ten blocks of time, as neighbouring samples are not independent.
+        """
+        rows = np.array(self.rows)
+        rows = rows[rows[:, 0] >= WARM * rows[-1, 0]]
+        blocks = [block.mean(axis=0) for block in np.array_split(rows[:, :2], min(10, len(rows)))]
+        minutes, memory = np.array(blocks)[:, 0] / 60, np.array(blocks)[:, 1]
+        centred = minutes - minutes.mean()
+        slope = float((centred * memory).sum() / (centred**2).sum())
+        rest = memory - memory.mean() - slope * centred
+        return slope, float(np.sqrt((rest**2).sum() / max(1, len(rest) - 2) / (centred**2).sum()))
+
+
+@dataclass
+class Load:
+    """The scans of a run, as its clients share them out."""
+
+    folder: Path
+    scans: dict[str, Scan]
+    expected: dict[str, NDArray[np.generic]]
+    count: int
+    seconds: float
+    begun: float = field(default_factory=time.perf_counter)
+    wrong: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def client(self) -> None:
+        """Send scan after scan, each not before its time."""
+        where = {side: address(self.folder, side) for side in SIDES}
+        while (number := next(self.numbers)) < self.count:
+            time.sleep(max(0.0, self.begun + number * self.seconds / self.count - time.perf_counter()))
+            kind, side = list(SIZES)[number % 2], SIDES[number // 2 % 2]
+            try:
+                answer = send(self.scans[kind], side, where[side])
+            except (OnebreathError, OSError) as error:
+                self.wrong.append(f"scan {number}: {error}")
+                continue
+            self.times.append(answer.whole)
+            if not np.array_equal(pixels(answer), self.expected[kind]):
+                self.wrong.append(f"scan {number} ({kind}, {side}): other images than alone")
+
+
+def send(scan: Scan, side: str, where: tuple[str, int]) -> Answer:
+    """Send a scan to a side of the worker."""
+    return dialled(where, scan.for_node() if side == "gadget" else scan.for_host())
+
+
+def pixels(answer: Answer) -> NDArray[np.generic]:
+    """All images, sorted by slice and phase."""
+    found = sorted(answer.images, key=lambda image: (image.slice, image.phase, image.image_index))
+    return np.stack([image.data for image in found])
+
+
+def run(clients: int, count: int, seconds: float, matrix: int, more: list[str]) -> tuple[Load, Watch]:
+    """Run the load; what came of it, and what was seen of the worker."""
+    scans = {kind: make_scan(kind, "cg_sense", matrix, 8) for kind in SIZES}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with worker(folder, "--queue", str(2 * clients), *more) as process:
+            gadget = address(folder, "gadget")
+            expected = {kind: pixels(send(scan, "gadget", gadget)) for kind, scan in scans.items()}
+            load, watch = Load(folder, scans, expected, count, seconds), Watch()
+            threads = [threading.Thread(target=load.client) for _ in range(clients)]
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                watch.look(process.pid, load.begun)
+                time.sleep(SAMPLE)
+            time.sleep(1.0)  # connections that have ended are put away
+            watch.look(process.pid, load.begun)
+    return load, watch
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table; 1 if an image was wrong or missing."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
+    parser.add_argument("--clients", type=int, default=8, help="(default: %(default)s)")
+    parser.add_argument("--scans", type=int, default=40, help="in all (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20, help="over which they begin (default: %(default)s)")
+    parser.add_argument("--matrix", type=int, default=64, help="(default: %(default)s)")
+    parser.add_argument("--cold", action="store_true", help="the worker loads nothing before the first scan")
+    args = parser.parse_args(arguments)
+    load, watch = run(args.clients, args.scans, args.seconds, args.matrix, ["--cold"] if args.cold else [])
+    slope, error = watch.slope()
+    first, last = watch.rows[0], watch.rows[-1]
+    rows = [
+        ("scans answered as alone", f"{len(load.times)} of {args.scans}", "all"),
+        ("wrong or missing", str(len(load.wrong)), "0"),
+        ("time of a scan, s: median, longest", f"{np.median(load.times):.2f}, {max(load.times):.2f}", ""),
+        ("run, s", f"{last[0]:.0f}", ""),
+        ("memory of the worker, MB: begin, end, most", f"{first[1]:.0f}, {last[1]:.0f}, {peak(watch):.0f}", ""),
+        ("growth after the warm-up, MB per minute", f"{slope:.2f} +- {error:.2f}", "within the error"),
+        ("descriptors: begin, end", f"{first[2]}, {last[2]}", "equal"),
+        ("threads: begin, end", f"{first[3]}, {last[3]}", "equal"),
+    ]
+    title = f"{args.clients} clients at once, cine and static in turns, as <connect> node and as client"
+    print(table(title, ("what", "measured", "target"), rows, ("numpy", "gadgetron")))
+    for text in load.wrong[:10]:
+        print(text, file=sys.stderr)
+    return int(bool(load.wrong) or len(load.times) < args.scans)
+
+
+def peak(watch: Watch) -> float:
+    """Largest resident memory that was seen, in MB."""
+    return max(row[1] for row in watch.rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

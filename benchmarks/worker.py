@@ -1,0 +1,251 @@
+"""Latency of a scan on each way into the chain, side by side: what the resident worker saves, and what it costs.
+
+The driver plays the Gadgetron server or its client. It sends the same simulated cine on every way in turns, so that all
+meet the same load, and measures with its own clock:
+
+- whole scan: from the moment the server starts (or dials) the node to the end of its answer;
+- first image: from CLOSE, which follows the last acquisition, to the first image.
+
+    OMP_NUM_THREADS=2 python -m benchmarks.worker
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ismrmrd
+
+from benchmarks import wire
+from benchmarks.table import table
+from onebreath.errors import OnebreathError
+from onebreath.host.channel import Channel, encode
+from onebreath.host.handover import ask, hand_over, wait_until_done
+from onebreath.host.messages import ConfigText, HeaderText
+from onebreath.host.server import start_gadget_service
+from onebreath.host.stream_config import as_xml, own_node
+from onebreath.simulation.options import ScanOptions
+from onebreath.simulation.scan import simulate
+
+CHAIN = "prewhiten compress:upstream_coil_compression_num_modesKept=8 sort calibrate reconstruct:method={} export"
+SIZES = {"cine": {"slices": 1, "phases": 12}, "static": {"slices": 2, "phases": 1, "mode": "static"}}
+TARGET = 0.4  # seconds that a scan which is handed over may take longer than one that is there already
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan as bytes: for a node, and for a host."""
+
+    config: bytes
+    header: bytes
+    lines: bytes
+
+    def for_node(self) -> bytes:
+        """CONFIG, HEADER and data, without CLOSE."""
+        texts = ((2, self.config), (3, self.header))
+        return b"".join(struct.pack("<HI", number, len(text)) + text for number, text in texts) + self.lines
+
+    def for_host(self) -> bytes:
+        """The same for the client side."""
+        whole = as_xml([own_node("chain", self.config)]).encode()
+        messages = (ConfigText(whole), HeaderText(self.header))
+        return b"".join(bytes(part) for message in messages for part in encode(message)) + self.lines
+
+
+@dataclass
+class Answer:
+    """What came back, and when (seconds)."""
+
+    images: list[ismrmrd.Image]
+    whole: float
+    first: float
+
+
+def make_scan(kind: str, method: str, matrix: int = 128, coils: int = 12) -> Scan:
+    """Simulate a scan of a kind of `SIZES`."""
+    options = ScanOptions(matrix=(matrix, matrix), coils=coils, acceleration=4, snr=40.0, **SIZES[kind])
+    scan = simulate(options)
+    lines = b"".join(bytes(part) for line in scan.acquisitions for part in encode(line))
+    return Scan(wire.configuration(CHAIN.format(method)), scan.header.toXML("utf-8").encode(), lines)
+
+
+def exchange(sock: socket.socket, data: bytes, begun: float) -> Answer:
+    """Send a scan at full speed and take the answer.
+
+    Raises
+    ------
+    OnebreathError
+        If something else than images comes.
+    """
+    closed: list[float] = []
+
+    def send() -> None:
+        sock.sendall(data)
+        closed.append(time.perf_counter())
+        sock.sendall(wire.CLOSE)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    images, first = [], 0.0
+    for message in Channel(sock):
+        first = first or time.perf_counter()
+        if not isinstance(message, ismrmrd.Image):
+            raise OnebreathError(f"an image was expected, not {message}")
+        images.append(message)
+    end = time.perf_counter()
+    sender.join()
+    return Answer(images, end - begun, first - closed[0])
+
+
+@contextmanager
+def worker(folder: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a resident worker as a process; it answers at ``worker.sock`` in the folder."""
+    path = folder / "worker.sock"
+    places = ["--port", "0", "--gadget-port", "0", "--socket", str(path), "--state", str(folder / "state")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "onebreath.cli", "serve", *places, *more],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(wire.ROOT / "gadgets"), "ONEBREATH_LOG_LEVEL": "ERROR"},
+    )
+    try:
+        while True:
+            try:
+                ask(path, "status")
+                break
+            except OSError as error:
+                if process.poll() is not None:
+                    raise OnebreathError("the worker did not start") from error
+                time.sleep(0.05)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def address(folder: Path, side: str) -> tuple[str, int]:
+    """Where the worker of a folder listens."""
+    text = ask(folder / "worker.sock", "status")["listens"][side]
+    return "127.0.0.1", int(text.strip("()").split(",")[1])
+
+
+def executed(scan: Scan, path: str) -> Answer:
+    """Run a scan as an ``<execute>`` node does."""
+    os.environ["ONEBREATH_WORKER"] = path
+    begun = time.perf_counter()
+    with wire.node("onebreath.host.entry", "chain", scan.config, scan.header) as sock:
+        return exchange(sock, scan.lines, begun)
+
+
+def dialled(where: tuple[str, int], data: bytes) -> Answer:
+    """Run a scan at a service that runs already."""
+    begun = time.perf_counter()
+    with socket.create_connection(where) as sock:
+        return exchange(sock, data, begun)
+
+
+def handed_over(path: Path, scan: Scan) -> float:
+    """Seconds until a worker has taken a socket; the scan on it is empty."""
+    os.environ["ONEBREATH_WORKER"] = str(path)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        begun = time.perf_counter()
+        control, _ = hand_over(ours, "chain", scan.config, scan.header)
+        seconds = time.perf_counter() - begun
+        theirs.sendall(wire.CLOSE)
+        wait_until_done(control)
+    return seconds
+
+
+def ways(folder: Path, scan: Scan, embedded: tuple[str, int]) -> dict[str, Callable[[], Answer]]:
+    """All ways into the chain."""
+    gadget, client = address(folder, "gadget"), address(folder, "client")
+    return {
+        "`<execute>`, no worker (cold)": lambda: executed(scan, "off"),
+        "`<execute>`, handed over": lambda: executed(scan, str(folder / "worker.sock")),
+        "`<connect>` to the worker": lambda: dialled(gadget, scan.for_node()),
+        "client of the worker": lambda: dialled(client, scan.for_host()),
+        "embedded, warm: the reconstruction itself": lambda: dialled(embedded, scan.for_node()),
+    }
+
+
+def measure(scan: Scan, repeats: int) -> Iterator[tuple[str, str, str, str]]:
+    """Rows of the table: medians over the repeats, and how much longer than the warm reconstruction itself."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        stack.enter_context(worker(folder))
+        service = stack.enter_context(start_gadget_service())
+        chosen = ways(folder, scan, service.address)
+        answers: dict[str, list[Answer]] = {title: [] for title in chosen}
+        for run in range(1 + repeats):
+            for title, way in chosen.items():
+                answer = way()
+                if run:  # the first one warms up what is to be warm
+                    answers[title].append(answer)
+        handed = [handed_over(folder / "worker.sock", scan) for _ in range(repeats)]
+    own = [answer.whole for answer in list(answers.values())[-1]]
+    for title, found in answers.items():
+        whole, first = (statistics.median(getattr(one, part) for one in found) for part in ("whole", "first"))
+        over = statistics.median(one.whole - base for one, base in zip(found, own, strict=True))
+        target = f" (target <= {TARGET})" if "handed over" in title else ""
+        yield title, f"{whole:.2f}", f"{first:.2f}", f"{over:+.2f}{target}"
+    yield "the hand-over itself: offer, answer, socket", f"{statistics.median(handed):.4f}", "", ""
+
+
+IMPORTS = {
+    "the interpreter": "pass",
+    "the `gadgetron` package (numpy, ismrmrd, FFT libraries)": "import gadgetron",
+    "the shim": "import gadgetron, onebreath.host.entry",
+    "the chain (scipy, pydantic)": "import gadgetron, onebreath.host.running; "
+    "from onebreath.gadget import *; [gadget_class(name) for name in GADGETS]",
+    "the method": "import gadgetron, onebreath.host.running; from onebreath.gadget import *; "
+    "[gadget_class(name) for name in GADGETS]; from onebreath.methods.base import *; method_class('cg_sense')",
+    "torch, for a network": "import gadgetron, onebreath.host.running, torch",
+}
+
+
+def parts(repeats: int) -> Iterator[tuple[str, str, str, str]]:
+    """Rows of the table: how long a fresh process needs until each part is imported."""
+    for title, code in IMPORTS.items():
+        seconds = []
+        for _ in range(repeats):
+            begun = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-c", code],
+                check=True,
+                env={**os.environ, "PYTHONPATH": str(wire.ROOT / "gadgets")},
+            )
+            seconds.append(time.perf_counter() - begun)
+        yield f"a fresh process up to and with {title}", f"{statistics.median(seconds):.2f}", "", ""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.worker", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=7, help="runs of each way (default: %(default)s)")
+    parser.add_argument("--method", default="cg_sense", help="(default: %(default)s)")
+    parser.add_argument("--matrix", type=int, default=128, help="(default: %(default)s)")
+    args = parser.parse_args(arguments)
+    scan = make_scan("cine", args.method, args.matrix)
+    rows = [*measure(scan, args.repeats), *parts(max(1, args.repeats // 2))]
+    title = (
+        f"One cine slice of 12 frames, {args.matrix} x {args.matrix}, 12 channels, R = 4, {args.method}; sent at full "
+        f"speed, median of {args.repeats} runs in turns"
+    )
+    columns = ("way", "whole scan, s", "first image after the last acquisition, s", "whole scan above warm, s")
+    print(table(title, columns, rows, ("numpy", "torch", "gadgetron", "ismrmrd")))
+
+
+if __name__ == "__main__":
+    main()
