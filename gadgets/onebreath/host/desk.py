@@ -136,27 +136,13 @@ class Desk:
     ) -> Iterator[None]:
         """Wait until a scan may run, run the body on it, and keep the books.
 
-        Parameters
-        ----------
-        ticket
-            The scan.
-        channel
-            Its connection, over a `SpoolStream`, of which the header was the last message read.
-        request
-            What shall run on its data if they are reconstructed from the disk.
-        later
-            Whether that is promised.
-        shim
-            See `run`.
+        `request` is what shall run on its data if they are reconstructed from the disk, `later` whether that is
+        promised; the channel is over a `SpoolStream`, and the header was its last message read.
 
         Raises
         ------
-        Busy
-            If too many scans wait.
-        SpoolError
-            If the disk does not take the data of a scan that is promised for later.
-        OnebreathError
-            Why the scan was cancelled while it waited.
+        Busy, SpoolError, OnebreathError
+            If too many scans wait; if the disk does not take what is promised for later; if the scan was cancelled.
         """
         stream = channel.stream
         assert isinstance(stream, SpoolStream)
@@ -165,10 +151,11 @@ class Desk:
         SCAN.set(ticket.scan)
         watched = self._watched[ticket.scan] = _Watched(ticket, channel, shim)
         try:
-            spooled = self._spool(stream, request, later)
+            if later or self.spool == "always":
+                spooled = self._spool(stream, request, later, keep=True)
             self.scheduler.enter(ticket)
-            if spooled is None and not ticket.admitted.is_set():
-                spooled = self._spool_waiting(stream, request)
+            if spooled is None and self.spool == "auto" and not ticket.admitted.is_set():
+                spooled = self._spool(stream, request, later, keep=False)
             while not ticket.admitted.is_set():
                 ticket.check()
                 stream.absorb(POLL)
@@ -178,21 +165,18 @@ class Desk:
             if later and stream.lost is not None:
                 raise stream.lost
         except BaseException as error:
+            if isinstance(error, ConnectionLost):
+                outcome = "lost"
             if watched.teller is not None:
                 watched.teller.join()
                 outcome = "overdue"
                 ticket.check()
-            if isinstance(error, ConnectionLost):
-                outcome = "lost"
             raise
         finally:
             del self._watched[ticket.scan]
             if spooled is not None:
                 self._put_away(spooled, channel.complete and stream.lost is None, outcome, later)
-            if outcome != "done":
-                _free_accelerator()
-            self.scheduler.leave(ticket, outcome)
-            self._ended(ticket)
+            self._leave(ticket, outcome)
 
     def close(self, patience: float) -> None:
         """End the threads; scans that still run end with their connections."""
@@ -202,35 +186,25 @@ class Desk:
 
     # --- raw data on disk
 
-    def _spool(self, stream: SpoolStream, request: Request, later: bool) -> SpooledScan | None:
-        """Begin to keep the data of a scan, if they shall be kept to its end."""
+    def _spool(self, stream: SpoolStream, request: Request, later: bool, *, keep: bool) -> SpooledScan | None:
+        """Begin to put the data of a scan on disk: to its end (`keep`), or while it waits."""
         if later and self.spool == "off":
             raise SpoolError('deliver="later" keeps raw data on disk, which is switched off here (--spool off)')
-        if not later and self.spool != "always":
-            return None
+        spooled = None
         try:
             spooled = SpooledScan.create(self.late.folder, request)
-            stream.record(spooled.data, keep=True)
+            stream.record(spooled.data, keep=keep)
             if later:
                 self.late.promise(request)
+            return spooled
         except (SpoolError, OSError) as error:
+            if spooled is not None:
+                stream.stop_recording()
+                spooled.release(remove=True)
             if later:
                 raise SpoolError(f"the scan cannot be kept for later: {error}") from error
-            log.warning("scan %s runs without being kept on disk: %s", request.scan, error)
+            log.warning("scan %s is not put on disk: %s", request.scan, error)
             return None
-        return spooled
-
-    def _spool_waiting(self, stream: SpoolStream, request: Request) -> SpooledScan | None:
-        """Begin to keep the data of a scan while it waits."""
-        if self.spool == "off":
-            return None
-        try:
-            spooled = SpooledScan.create(self.late.folder, request)
-            stream.record(spooled.data, keep=False)
-        except SpoolError as error:
-            log.warning("the data of scan %s wait in its connection: %s", request.scan, error)
-            return None
-        return spooled
 
     def _put_away(self, spooled: SpooledScan, complete: bool, outcome: str, later: bool) -> None:
         """Decide what becomes of data on disk when their scan has ended."""
@@ -245,6 +219,12 @@ class Desk:
             self.late.results.update(scan, "failed", "its data did not come, or could not be kept, to their end")
 
     # --- looking after scans
+
+    def _leave(self, ticket: Ticket, outcome: str) -> None:
+        if outcome != "done":
+            _free_accelerator()
+        self.scheduler.leave(ticket, outcome)
+        self._ended(ticket)
 
     def _ended(self, ticket: Ticket) -> None:
         log.info("scan %s: %s", ticket.scan, ticket.outcome)
