@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from onebreath.errors import MethodError, ModelError
+from onebreath.mri.fourier import fft2c, fftc, ifftc
 from onebreath.networks.a_liknet import ALIKNet
 from onebreath.networks.a_liknet.attention import recorded_weights
 from onebreath.networks.data_consistency import SampledSeries
@@ -120,9 +121,7 @@ def test_fully_sampled_data_are_a_fixed_point_of_the_data_term(scan):
     _, mask, maps = scan(dtype=torch.complex128)
     network = tiny(image_branch=False, low_rank_branch=False, kspace_residual=True).double()
     truth = torch.randn(1, 3, 10, 8, dtype=torch.complex128)
-    full = torch.fft.fftshift(
-        torch.fft.fft2(torch.fft.ifftshift(truth[:, :, None] * maps, dim=(-2, -1)), norm="ortho"), dim=(-2, -1)
-    )
+    full = fft2c(truth[:, :, None] * maps)
     image, found = network.reconstruct(full, torch.ones_like(mask), maps)
     torch.testing.assert_close(image, truth)
     torch.testing.assert_close(found, full)
@@ -167,7 +166,44 @@ def test_longer_series_are_cut_into_windows(scan):
     parts = [network(kspace[:, first : first + 3], mask[:, first : first + 3], maps) for first in (0, 2, 4)]
     torch.testing.assert_close(image[:, :2], parts[0][:, :2], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(image[:, 2], (parts[0][:, 2] + parts[1][:, 0]) / 2, rtol=1e-4, atol=1e-5)
-    assert network.facts(7) == {"frame_windows": 3, "window_frames": 3}
+    assert network.facts(7) == {"frame_windows": 3, "window_frames": 3, "window_columns": "all"}
+
+
+def test_wide_images_are_seen_a_few_columns_at_a_time(scan):
+    """Windows are scans of their own: fully sampled along x, the data of each are exact."""
+    torch.manual_seed(0)
+    network, kspace, mask, maps = tiny(columns=12, image_consistency="cg", last_consistency="cg"), *scan(frames=4, x=26)
+    noise = torch.tensor([0.1])
+    image, found = network.reconstruct(kspace, mask, maps, noise)
+    assert image.shape == (1, 4, 10, 26)
+    assert found.shape == kspace.shape
+    narrow = ifftc(kspace, -1)[:, :3, ..., :12]
+    first = network(fftc(narrow, -1), mask[:, :3], maps[..., :12], noise)
+    torch.testing.assert_close(image[:, 0, :, :7], first[:, 0, :, :7], rtol=1e-4, atol=1e-5)
+    assert network.facts(4)["window_columns"] == 12
+    with pytest.raises(MethodError, match="mask changes along x, but the network sees 12 of 26 columns"):
+        network(kspace, mask & (torch.arange(26) > 5), maps, noise)
+
+
+def test_windows_join_to_the_whole_where_nothing_is_learned(scan):
+    network = tiny(columns=8, image_branch=False, low_rank_branch=False, kspace_residual=True).double()
+    _, mask, maps = scan(dtype=torch.complex128, x=19, frames=5)
+    truth = torch.randn(1, 5, 10, 19, dtype=torch.complex128)
+    full = fft2c(truth[:, :, None] * maps)
+    image, found = network.reconstruct(full, torch.ones_like(mask), maps)
+    torch.testing.assert_close(image, truth)
+    torch.testing.assert_close(found, full)
+
+
+def test_bfloat16_convolutions_give_nearly_the_same_image(scan, deviation):
+    torch.manual_seed(0)
+    network, arrays = tiny(), scan()
+    with torch.inference_mode():
+        wanted = network(*arrays)
+        network._compute_dtype = torch.bfloat16  # emulated where the processor has none
+        found = network(*arrays)
+    assert found.dtype == torch.complex64
+    assert 0 < deviation(found, wanted) < 0.05
 
 
 @pytest.mark.parametrize(("size", "named"), [({"frames": 2}, "kspace has 2 frames.*built for 3"),
@@ -183,6 +219,7 @@ def test_data_that_the_weights_do_not_fit_are_refused(scan, size, named):
     ("changes", "named"),
     [
         ({"frames": 0}, "frames is 0"),
+        ({"columns": 7}, "columns is 7"),
         ({"kspace_channels": (4, 0)}, "kspace_channels is 0"),
         ({"upsample_kernel": 3}, "upsample_kernel is 3"),
         ({"kspace_branch": False, "image_branch": False, "low_rank_branch": False}, "are all False"),

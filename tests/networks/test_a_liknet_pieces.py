@@ -1,5 +1,7 @@
 """Parts of A-LIKNet against the released layers, and the properties each must have."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -240,16 +242,26 @@ class TestBranches:
 
 
 class TestWindows:
-    @pytest.mark.parametrize(("frames", "length"), [(8, 8), (9, 8), (20, 8), (24, 8), (25, 4)])
-    def test_every_frame_lies_in_a_window_and_joining_undoes_cutting(self, frames, length):
-        starts = window_starts(frames, length)
-        assert starts[0] == 0 and starts[-1] == frames - length
-        assert len(starts) == -(-frames // length)
-        series = random(2, frames, 3, 4)
-        windows = cut_windows(series, frames, length)
-        assert windows.shape == (2 * len(starts), length, 3, 4)
-        torch.testing.assert_close(join_windows(windows, frames), series)
+    @pytest.mark.parametrize(
+        ("size", "length", "overlap", "count"),
+        [(8, 8, 0, 1), (9, 8, 0, 2), (20, 8, 0, 3), (24, 8, 0, 3), (25, 4, 0, 7), (128, 40, 10, 4), (41, 40, 10, 2)],
+    )
+    def test_windows_hold_everything_and_joining_undoes_cutting(self, size, length, overlap, count):
+        starts = window_starts(size, length, overlap)
+        assert starts[0] == 0 and starts[-1] == size - length
+        assert len(starts) == count
+        assert all(second - first <= length - overlap for first, second in itertools.pairwise(starts))
+        for axis, shape in ((1, (2, size, 3)), (-1, (2, 3, size))):
+            series = random(*shape)
+            windows = cut_windows(series, axis, starts, length)
+            assert windows.shape[0] == 2 * count
+            torch.testing.assert_close(join_windows(windows, axis, starts, overlap), series)
 
     def test_what_all_frames_share_is_repeated(self):
         maps = random(2, 1, 3, 4)
-        assert torch.equal(cut_windows(maps, 9, 4), maps.repeat_interleave(3, dim=0))
+        assert torch.equal(cut_windows(maps, 1, [0, 2, 5], 4), maps.repeat_interleave(3, dim=0))
+
+    def test_overlapping_windows_fade_into_each_other(self):
+        windows = torch.stack([torch.zeros(6), torch.ones(6)])
+        joined = join_windows(windows, -1, [0, 4], overlap=2)[0]
+        torch.testing.assert_close(joined, torch.tensor([0.0] * 4 + [1 / 3, 2 / 3] + [1.0] * 4))

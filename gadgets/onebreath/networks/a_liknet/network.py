@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from onebreath.errors import MethodError, ModelError
+from onebreath.mri.fourier import fftc, ifftc
 from onebreath.networks.a_liknet.iteration import Design, Iteration, Scan
 from onebreath.networks.a_liknet.low_rank import SMALLEST_IMAGE
 from onebreath.networks.a_liknet.windows import cut_windows, join_windows, window_starts
@@ -17,7 +18,7 @@ from onebreath.networks.inputs import check_inputs
 from onebreath.networks.series_network import SeriesNetwork
 
 _MOST = 4096
-"""Frames and lines without a limit of their own."""
+"""Frames, lines and columns without a limit of their own."""
 
 
 class ALIKNet(SeriesNetwork):
@@ -56,6 +57,9 @@ class ALIKNet(SeriesNetwork):
         Data consistency after the last iteration, as published ``none``; the others as in `DataConsistency`.
     noise_level
         Of ``cg`` and of a last ``soft`` or ``cg``: see `DataConsistency`.
+    columns
+        Readout columns that the network sees at once, as many as in its training; None: all. A wider image is cut into
+        windows that overlap by a quarter, which is exact for the data, as they are fully sampled along x.
     checkpointing
         See `UnrolledNetwork`.
 
@@ -85,6 +89,7 @@ class ALIKNet(SeriesNetwork):
         image_consistency: Literal["gradient", "cg"] = "gradient",
         last_consistency: Literal["none", "hard", "soft", "cg"] = "none",
         noise_level: float | None = None,
+        columns: int | None = None,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -92,6 +97,8 @@ class ALIKNet(SeriesNetwork):
         for name, size in (*sizes.items(), ("kspace_channels", min(kspace_channels))):
             if size < 1:
                 raise ModelError(f"{name} is {size}, expected at least 1")
+        if columns is not None and columns < SMALLEST_IMAGE:
+            raise ModelError(f"columns is {columns}, expected at least {SMALLEST_IMAGE}")
         if upsample_kernel not in (1, 2):
             raise ModelError(f"upsample_kernel is {upsample_kernel}, expected 1 or 2")
         if not (kspace_branch or image_branch or low_rank_branch):
@@ -102,6 +109,8 @@ class ALIKNet(SeriesNetwork):
             image_consistency == "cg", noise_level,
         )  # fmt: skip
         self.design, self.checkpointing = design, checkpointing
+        self.columns = _MOST if columns is None else columns
+        self.overlap = self.columns // 4
         self.iterations = nn.ModuleList(Iteration(design, last=n == iterations) for n in range(1, iterations + 1))
         if kspace_branch:
             self.kspace_weight = nn.Parameter(torch.tensor(0.5))
@@ -120,19 +129,34 @@ class ALIKNet(SeriesNetwork):
         Without a k-space branch there is no k-space. Arguments and errors as in `forward`.
         """
         check_inputs(kspace, mask, maps)
-        self._check(*kspace.shape[1:3])
-        frames, length = kspace.shape[1], self.design.frames
-        arrays = [kspace, mask != 0, maps.to(kspace.dtype)]
-        if frames > length:
-            arrays = [cut_windows(array, frames, length) for array in arrays]
-            noise_std = None if noise_std is None else noise_std.repeat_interleave(len(window_starts(frames, length)))
-        scan = Scan(arrays[0] * arrays[1], arrays[1], arrays[2], noise_std, SampledSeries(*arrays))
+        self._check(kspace, mask)
+        in_time, along_x = self._windows(kspace.shape[1], kspace.shape[-1])
+        arrays = [kspace * (mask != 0), mask != 0, maps.to(kspace.dtype)]
+        if len(in_time) > 1:
+            arrays = [cut_windows(array, 1, in_time, self.design.frames) for array in arrays]
+        if len(along_x) > 1:
+            arrays[0], arrays[1] = ifftc(arrays[0], -1), arrays[1][..., :1]
+            arrays = [cut_windows(array, -1, along_x, self.columns) for array in arrays]
+            arrays[0] = fftc(arrays[0], -1)
+        if noise_std is not None:
+            noise_std = noise_std.repeat_interleave(len(in_time) * len(along_x))
+        scan = Scan(arrays[0], arrays[1], arrays[2], noise_std, SampledSeries(*arrays))
         *_, (image, final) = self._run(scan)
         if self.last is not None:
             image = self.last(image, scan.series, noise_std)
-        if frames > length:
-            image, final = join_windows(image, frames), None if final is None else join_windows(final, frames)
+        if len(along_x) > 1:
+            image = join_windows(image, -1, along_x, self.overlap)
+            if final is not None:
+                final = fftc(join_windows(ifftc(final, -1), -1, along_x, self.overlap), -1)
+        if len(in_time) > 1:
+            image = join_windows(image, 1, in_time)
+            final = None if final is None else join_windows(final, 1, in_time)
         return image, final
+
+    def _windows(self, frames: int, width: int) -> tuple[list[int], list[int]]:
+        """First frames and first columns of the windows."""
+        in_time = window_starts(frames, self.design.frames)
+        return in_time, [0] if width <= self.columns else window_starts(width, self.columns, self.overlap)
 
     def _run(self, scan: Scan) -> Iterator[tuple[Tensor, Tensor | None]]:
         image = scan.series.zero_filled()
@@ -143,7 +167,8 @@ class ALIKNet(SeriesNetwork):
                 image, kspace = iteration(image, kspace, scan, weight, self.checkpointing)
             yield image, kspace
 
-    def _check(self, frames: int, coils: int) -> None:
+    def _check(self, kspace: Tensor, mask: Tensor) -> None:
+        frames, coils = kspace.shape[1:3]
         if frames < self.design.frames:
             raise MethodError(
                 f"kspace has {frames} frames, but the network was built for {self.design.frames} and takes no fewer"
@@ -153,20 +178,28 @@ class ALIKNet(SeriesNetwork):
                 f"kspace has {coils} coils, but the network was built for {self.design.coils}; compress the channels "
                 "to as many (upstream_coil_compression_num_modesKept)"
             )
+        if kspace.shape[-1] > self.columns and not bool((mask == mask[..., :1]).all()):
+            raise MethodError(
+                f"mask changes along x, but the network sees {self.columns} of {kspace.shape[-1]} columns at once, "
+                "which needs whole readouts"
+            )
 
     def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
         """Run the branches of one iteration, beside the windows' copies of the k-space."""
         device = next(self.parameters()).device
-        windows, length = len(window_starts(frames, self.design.frames)), self.design.frames
-        image = torch.empty(windows, length, y, x, dtype=torch.complex64, device=device)
-        sampled = torch.empty(windows, length, coils, y, x, dtype=torch.complex64, device=device)
+        in_time, along_x = self._windows(frames, x)
+        size = (len(in_time) * len(along_x), self.design.frames)
+        image = torch.empty(*size, y, min(x, self.columns), dtype=torch.complex64, device=device)
+        sampled = torch.empty(*size, coils, y, min(x, self.columns), dtype=torch.complex64, device=device)
         iteration = self.iterations[0]
         assert isinstance(iteration, Iteration)
         iteration.refine(image, torch.empty_like(sampled))
 
     def facts(self, frames: int) -> dict[str, str | int]:
-        """Tell the windows in time."""
-        return {"frame_windows": len(window_starts(frames, self.design.frames)), "window_frames": self.design.frames}
+        """Tell the windows in time, and how many columns are seen at once."""
+        in_time, _ = self._windows(frames, 1)
+        columns = "all" if self.columns == _MOST else self.columns
+        return {"frame_windows": len(in_time), "window_frames": self.design.frames, "window_columns": columns}
 
     def limits(self) -> dict[str, tuple[int, int]]:
         """The weights fix coils and the smallest number of frames."""

@@ -1,4 +1,4 @@
-"""Windows of a fixed number of frames in a series of more."""
+"""Windows of a fixed length along an axis of a series that is longer."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ import torch
 from torch import Tensor
 
 
-def window_starts(frames: int, length: int) -> list[int]:
-    """First frames of the fewest windows that hold every frame, evenly spread from the first frame to the last."""
-    count = -(-frames // length)
-    return [round(index * (frames - length) / max(count - 1, 1)) for index in range(count)]
+def window_starts(size: int, length: int, overlap: int = 0) -> list[int]:
+    """Where the fewest windows start that hold everything and overlap enough, evenly spread from end to end."""
+    count = max(1, -(-(size - overlap) // (length - overlap)))
+    return [round(index * (size - length) / max(count - 1, 1)) for index in range(count)]
 
 
-def cut_windows(array: Tensor, frames: int, length: int) -> Tensor:
-    """Cut ``(batch, frame or 1, ...)`` of a series of `frames` into ``(batch * window, length or 1, ...)``."""
-    starts = window_starts(frames, length)
-    if array.shape[1] == 1:
+def cut_windows(array: Tensor, axis: int, starts: list[int], length: int) -> Tensor:
+    """Cut ``(batch, ...)`` into ``(batch * window, ...)`` along another axis; one of size 1 is repeated."""
+    if array.shape[axis] == 1:
         return array.repeat_interleave(len(starts), dim=0)
-    return torch.stack([array[:, first : first + length] for first in starts], dim=1).flatten(0, 1)
+    return torch.stack([array.narrow(axis, first, length) for first in starts], dim=1).flatten(0, 1)
 
 
-def join_windows(windows: Tensor, frames: int) -> Tensor:
-    """Undo `cut_windows` for a series of `frames`, with the mean where windows overlap."""
-    length = windows.shape[1]
-    starts = window_starts(frames, length)
+def join_windows(windows: Tensor, axis: int, starts: list[int], overlap: int = 0) -> Tensor:
+    """Undo `cut_windows`: the mean where windows overlap, with weights that fall towards their ends over `overlap`."""
+    length = windows.shape[axis]
     cut = windows.unflatten(0, (-1, len(starts)))
-    total = cut.new_zeros(cut.shape[0], frames, *cut.shape[3:])
-    count = cut.real.new_zeros(frames)
+    place = torch.arange(length, device=windows.device)
+    weight = (torch.minimum(place, length - 1 - place) + 1).clamp(max=overlap + 1).to(windows.real.dtype)
+    weight = weight.view([length if n == axis % windows.ndim else 1 for n in range(windows.ndim)])
+    shape = list(cut.shape[:1] + cut.shape[2:])
+    shape[axis] = starts[-1] + length
+    total = cut.new_zeros(shape)
+    weights = weight.new_zeros([size if n == axis % len(shape) else 1 for n, size in enumerate(shape)])
     for index, first in enumerate(starts):
-        total[:, first : first + length] += cut[:, index]
-        count[first : first + length] += 1
-    return total / count.view(-1, *[1] * (total.ndim - 2))
+        total.narrow(axis, first, length).add_(cut[:, index] * weight)
+        weights.narrow(axis, first, length).add_(weight)
+    return total / weights
