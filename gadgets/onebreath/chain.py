@@ -12,8 +12,8 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from onebreath.errors import ConfigError, OnebreathError
-from onebreath.events import heard, tell
-from onebreath.gadget import Gadget, Message, gadget_class, parse_properties
+from onebreath.events import tell
+from onebreath.gadget import Gadget, Message, Surroundings, gadget_class, parse_properties
 from onebreath.pipeline import Stage
 from onebreath.watch import watched
 
@@ -30,10 +30,12 @@ class Chain:
     ----------
     gadgets
         The gadgets, first to last.
+    steps
+        Name and property texts of each, for the images' meta.
     """
 
-    def __init__(self, gadgets: Sequence[Gadget]) -> None:
-        self.gadgets = list(gadgets)
+    def __init__(self, gadgets: Sequence[Gadget], steps: Sequence[tuple[str, Mapping[str, str]]] = ()) -> None:
+        self.gadgets, self.steps = list(gadgets), list(steps)
 
     def run(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Send messages through all gadgets.
@@ -43,7 +45,9 @@ class Chain:
         """
         use_one_blas_thread()
         stages = [Stage("input", iter(messages), drain=True)]
-        watches = []
+        watches: list[_Watch] = []
+        for gadget in self.gadgets:
+            gadget.surroundings = Surroundings(self.steps, lambda: {w.gadget.name: w.worked for w in watches})
         for group in groups(self.gadgets):
             stream = stages[-1].output()
             for gadget in group:
@@ -81,29 +85,30 @@ def groups(gadgets: Sequence[Gadget]) -> list[list[Gadget]]:
 
 
 class _Watch:
-    """A gadget at work: names it in unexpected errors, and measures its time if that is asked for."""
+    """A gadget at work: names it in unexpected errors, and measures its time."""
 
     def __init__(self, gadget: Gadget, incoming: Iterator[Message]) -> None:
         self.gadget = gadget
-        self.timed = gadget.properties.perform_timing or heard()
-        self.before, self.after = _Meter(incoming), _Meter(self._guarded(incoming))
+        self.before, self.after = _Meter(incoming), _Meter(self._guarded())
+
+    @property
+    def worked(self) -> float:
+        """Seconds of work so far, waiting not counted."""
+        return self.after.seconds - self.before.seconds
 
     def output(self) -> Iterator[Message]:
-        return self.after if self.timed else self.after.stream
+        return self.after
 
     def report(self) -> None:
-        if self.timed:
+        tell("gadget", gadget=self.gadget.name, seconds=self.worked)
+        if self.gadget.properties.perform_timing:
             waited = self.before.seconds
-            worked = self.after.seconds - waited
-            tell("gadget", gadget=self.gadget.name, seconds=worked)
-            if self.gadget.properties.perform_timing:
-                log.info("%s worked for %.3f s and waited for %.3f s", self.gadget.name, worked, waited)
+            log.info("%s worked for %.3f s and waited for %.3f s", self.gadget.name, self.worked, waited)
 
-    def _guarded(self, incoming: Iterator[Message]) -> Iterator[Message]:
+    def _guarded(self) -> Iterator[Message]:
         gadget = self.gadget
-        stream = self.before if self.timed else incoming
         try:
-            yield from watched(gadget, gadget.process(stream))
+            yield from watched(gadget, gadget.process(self.before))
         except (OnebreathError, GeneratorExit):
             raise
         except BaseException as error:
@@ -150,7 +155,7 @@ def build(header: Any, steps: Sequence[tuple[str, Mapping[str, str]]]) -> Chain:
     chosen = [(gadget_class(name), pairs) for name, pairs in steps]
     check_order([cls for cls, _ in chosen])
     parsed = [(cls, parse_properties(cls, pairs)) for cls, pairs in chosen]
-    return Chain([cls(header, properties) for cls, properties in parsed])
+    return Chain([cls(header, properties) for cls, properties in parsed], steps)
 
 
 def check_order(classes: Sequence[type[Gadget]]) -> None:

@@ -103,13 +103,13 @@ class Export(Gadget):
         head.image_type = PARTS[part].image_type
         head.image_series_index = header.image_series_index + PARTS[part].series_offset
         pixels = take_part(values, part)
-        ratio, offset = 1.0, 0.0
+        ratio, offset, clipped = 1.0, 0.0, 0
         if self.properties.data_type == "uint16":
             ratio, offset = self._scaling(part, str(meta.get("GADGETRON_DataRole")))
             pixels, clipped = to_uint16(pixels, ratio, offset, self.properties.max_intensity)
-            meta["Onebreath_export_clipped_pixels"] = str(clipped)
             if clipped:
                 self.log.warning("%d pixels of image %d were clipped", clipped, head.image_index)
+        meta["Onebreath_export_clipped_pixels"] = str(clipped)
         write_scaling(meta, ratio, offset)
         if part != "complex":
             centre, width = self._window(head.image_series_index, pixels)

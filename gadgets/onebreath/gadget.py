@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar, TypeAlias
 
@@ -52,6 +53,22 @@ class Properties(BaseModel):
 _AnyProperties: TypeAlias = Properties
 
 
+@dataclass
+class Surroundings:
+    """What a chain tells its gadgets.
+
+    Attributes
+    ----------
+    steps
+        Name and property texts of each gadget of the chain, first to last.
+    seconds
+        Gives how long each of them has worked so far, by name.
+    """
+
+    steps: Sequence[tuple[str, Mapping[str, str]]] = ()
+    seconds: Callable[[], dict[str, float]] = dict
+
+
 class Gadget(ABC):
     """One step of the chain.
 
@@ -73,6 +90,7 @@ class Gadget(ABC):
     def __init__(self, header: Any, properties: _AnyProperties) -> None:
         self.header = ScanHeader(header)
         self.properties = properties
+        self.surroundings = Surroundings()
         self.log = logging.getLogger(f"onebreath.{self.name}")
 
     @abstractmethod

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onebreath import __version__
 from onebreath.buffers import E1, RO
 from onebreath.header import ScanHeader
+from onebreath.software import code_sha256, commit
 
 STANDARD_NAMES = {
     "GADGETRON_DataRole": ("DataRole",),
@@ -104,6 +105,7 @@ def image_meta(
     _write_times(meta, line, acquired)
     _write_scan(meta, scan)
     meta["OnebreathVersion"] = __version__
+    meta["OnebreathCommit"], meta["OnebreathCode"] = commit(), code_sha256()
     return meta
 
 

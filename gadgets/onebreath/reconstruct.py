@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -92,6 +94,7 @@ class Reconstruct(Gadget):
                 self._notes[written[0]] = written[1]
 
     def _reconstruct(self, recon_data: ReconData) -> Iterator[ImageArray]:
+        begun, before = time.perf_counter(), self.surroundings.seconds()
         recon_data = with_reference(recon_data)
         guard = self.chooser.guard(lambda: self.first_slice(recon_data))
         for made in guard(lambda method: self._places(recon_data, method)):
@@ -101,6 +104,8 @@ class Reconstruct(Gadget):
                 facts |= {"fallback": made.instead, "wanted": made.wanted}
             note(self.name, **facts)
             self._notes[self.name] = facts
+            own = before.get(self.name, 0.0) + time.perf_counter() - begun
+            self._notes["seconds"] = {name: round(spent, 4) for name, spent in {**before, self.name: own}.items()}
             yield from self._arrays(made, recon_data)
 
     def first_slice(self, recon_data: ReconData) -> SliceData:
@@ -252,6 +257,7 @@ class Reconstruct(Gadget):
         if role != "Image":
             meta["Skip_processing_after_recon"] = "1"
         write_facts(meta, self._notes)
+        meta["Onebreath_chain"] = json.dumps(self.surroundings.steps)
 
 
 def gadgetron_scale(sampling: Sampling) -> float:

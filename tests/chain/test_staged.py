@@ -36,9 +36,17 @@ MEASURED = ("WindowWidth", "WindowCenter", "residual", "energy_kept")
 """Ends of the meta's names for what is measured in the data, which may differ in the last digits."""
 
 
+OF_THE_PROCESS = ("Onebreath_seconds", "Onebreath_chain")
+"""Beginnings of the meta's names for what gadgets know of those in the same process only."""
+
+
 def facts(image: ismrmrd.Image) -> tuple[dict[str, Any], list[float]]:
     """What the meta says, and what was measured."""
-    said = {name: value for name, value in image.meta.items() if not name.endswith(MEASURED)}
+    said = {
+        name: value
+        for name, value in image.meta.items()
+        if not name.endswith(MEASURED) and not name.startswith(OF_THE_PROCESS)
+    }
     return said, [float(value) for name, value in image.meta.items() if name.endswith(MEASURED)]
 
 
