@@ -162,7 +162,6 @@ def test_wrong_inputs_are_named(images, levels, types, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"patch": 8}, "patch is 8; the decoder enlarges"),
         ({"image_size": 30}, "patch 4 must divide image_size 30"),
         ({"heads": 5}, "heads 5 width 32"),
         ({"global_blocks": (7,)}, r"global_blocks is \(7,\), expected numbers from 0 to 3"),

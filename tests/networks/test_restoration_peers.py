@@ -48,5 +48,5 @@ def test_the_smallest_image(name, least):
 def test_sizes_that_do_not_fit_are_named():
     with pytest.raises(ModelError, match="channels is 0 and pools 4"):
         UNet(0)
-    with pytest.raises(ModelError, match="patch is 16"):
-        ViT(patch=16)
+    with pytest.raises(ModelError, match="patch 4 must divide image_size 30"):
+        ViT(image_size=30)

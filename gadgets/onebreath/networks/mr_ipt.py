@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from onebreath.errors import ModelError
 from onebreath.networks.mr_ipt_decoder import Decoder, PromptEncoder
-from onebreath.networks.mr_ipt_encoder import Encoder
+from onebreath.networks.mr_ipt_encoder import PATCH, Encoder
 from onebreath.networks.restoration import RestorationNetwork
 
 Variant = Literal["type", "level", "split"]
@@ -56,7 +56,7 @@ class MRIPT(RestorationNetwork):
         Side of the images that the position tables are for.
     channels
         Features of heads and tails.
-    patch, width, depth, heads, window, global_blocks
+    width, depth, heads, window, global_blocks
         See `Encoder`.
     embedding, decoder_heads, decoder_hidden
         Channels of the embedding and of the prompts, and heads and hidden channels of the decoder.
@@ -76,7 +76,6 @@ class MRIPT(RestorationNetwork):
         types: tuple[str, ...] = TYPES,
         image_size: int = 224,
         channels: int = 64,
-        patch: int = 4,
         width: int = 1024,
         depth: int = 24,
         heads: int = 16,
@@ -88,17 +87,15 @@ class MRIPT(RestorationNetwork):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if patch != 4:
-            raise ModelError(f"patch is {patch}; the decoder enlarges its embedding four times, so that it must be 4")
         if embedding % (2 * decoder_heads):
             raise ModelError(
                 f"embedding is {embedding}, expected a multiple of 2 * decoder_heads = {2 * decoder_heads}"
             )
-        self.variant, self.levels, self.types, self.multiple = variant, tuple(levels), tuple(types), patch
+        self.variant, self.levels, self.types, self.multiple = variant, tuple(levels), tuple(types), PATCH
         groups = {"type": len(types), "level": len(levels), "split": len(types) * len(levels)}[variant]
         self.heads = nn.ModuleList(Head(channels) for _ in range(groups))
         self.encoder = Encoder(
-            channels, image_size, patch, width, depth, heads, window, global_blocks, embedding, checkpointing
+            channels, image_size, width, depth, heads, window, global_blocks, embedding, checkpointing
         )
         self.prompts = PromptEncoder(len(levels), len(types), embedding)
         self.decoder = Decoder(embedding, decoder_heads, decoder_hidden, channels)

@@ -16,6 +16,8 @@ from onebreath.errors import ModelError
 from onebreath.networks.checkpointing import run_step
 
 EPSILON = 1e-6
+PATCH = 4
+"""Side of a patch in pixels; `Upscaling` undoes it."""
 # Elements of the position bias that are made at once: 64 MiB in single precision, small enough to stay near the cache.
 _BIAS_ELEMENTS = 2**24
 
@@ -149,14 +151,14 @@ class EncoderBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Features ``(batch, channels, y, x)`` to an embedding ``(batch, out, y / patch, x / patch)``.
+    """Features ``(batch, channels, y, x)`` to an embedding ``(batch, out, y / 4, x / 4)``.
 
     Parameters
     ----------
     channels
         Of the input.
-    image_size, patch
-        Side of the images that the position tables are for, and of a patch.
+    image_size
+        Side of the images that the position tables are for.
     width, depth, heads
         Channels, number of blocks, heads per block.
     window, global_blocks
@@ -176,7 +178,6 @@ class Encoder(nn.Module):
         self,
         channels: int,
         image_size: int,
-        patch: int,
         width: int,
         depth: int,
         heads: int,
@@ -186,13 +187,13 @@ class Encoder(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if image_size % patch or width % heads:
-            raise ModelError(f"patch {patch} must divide image_size {image_size}, and heads {heads} width {width}")
+        if image_size % PATCH or width % heads:
+            raise ModelError(f"patch {PATCH} must divide image_size {image_size}, and heads {heads} width {width}")
         if any(not 0 <= block < depth for block in global_blocks):
             raise ModelError(f"global_blocks is {global_blocks}, expected numbers from 0 to {depth - 1}")
         self.checkpointing = checkpointing
-        grid = image_size // patch
-        self.patches = nn.Conv2d(channels, width, patch, patch)
+        grid = image_size // PATCH
+        self.patches = nn.Conv2d(channels, width, PATCH, PATCH)
         self.positions = nn.Parameter(torch.zeros(1, grid, grid, width))
         self.blocks = nn.ModuleList(
             EncoderBlock(width, heads, grid, 0 if index in global_blocks else window) for index in range(depth)

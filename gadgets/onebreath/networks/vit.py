@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from onebreath.errors import ModelError
-from onebreath.networks.mr_ipt_encoder import Encoder, Upscaling
+from onebreath.networks.mr_ipt_encoder import PATCH, Encoder, Upscaling
 from onebreath.networks.restoration import RestorationNetwork
 
 
@@ -18,7 +17,7 @@ class ViT(RestorationNetwork):
 
     Parameters
     ----------
-    image_size, patch, width, depth, heads, window, global_blocks, checkpointing
+    image_size, width, depth, heads, window, global_blocks, checkpointing
         See `Encoder`.
     embedding
         Channels of the embedding.
@@ -34,7 +33,6 @@ class ViT(RestorationNetwork):
     def __init__(
         self,
         image_size: int = 224,
-        patch: int = 4,
         width: int = 1024,
         depth: int = 24,
         heads: int = 16,
@@ -45,12 +43,8 @@ class ViT(RestorationNetwork):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if patch != 4:
-            raise ModelError(f"patch is {patch}; the embedding is enlarged four times, so that it must be 4")
-        self.multiple = patch
-        self.encoder = Encoder(
-            1, image_size, patch, width, depth, heads, window, global_blocks, embedding, checkpointing
-        )
+        self.multiple = PATCH
+        self.encoder = Encoder(1, image_size, width, depth, heads, window, global_blocks, embedding, checkpointing)
         self.upscaling = Upscaling(embedding, channels)
         self.tail = nn.Conv2d(channels, 1, 3, padding=1)
 
