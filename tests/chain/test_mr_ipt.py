@@ -34,6 +34,7 @@ def test_geometry_and_scale(model):
     made = through_the_chain(scan)
     assert nrmse(pixels(made), np.abs(scan.truth["image"][:, 0])) < 0.03
     for image in made:
+        assert image.meta["Onebreath_reconstruct_model"] == "mr_ipt.static", "the fallback did not make it"
         np.testing.assert_allclose(image.getHead().position, scan.truth["position_mm"][image.slice], atol=1e-4)
         np.testing.assert_allclose(image.getHead().phase_dir, scan.truth["phase_dir"], atol=1e-6)
         np.testing.assert_allclose(image.getHead().field_of_view, (360, 290, 8), rtol=1e-6)
