@@ -113,15 +113,15 @@ class Worker:
     def _listen(self, sockets: dict[str, socket.socket], host: HostOptions) -> None:
         options = self.options
         most, gate = options.slots + options.queue, options.security.gate
-        if options.path is not None:
-            sock = sockets.get("worker") or open_path(options.path)
-            self.listeners["worker"] = Listener(self.serve_offer, sock=sock)
         if options.gadget_port is not None:
             sock = sockets.get("gadget") or open_port(options.host, options.gadget_port)
             self.listeners["gadget"] = Listener(gate(partial(serve_gadget, options=host)), sock=sock, most=most)
         if options.port is not None:
             sock = sockets.get("client") or open_port(options.host, options.port)
             self.listeners["client"] = Listener(gate(partial(serve_client, options=host)), sock=sock, most=most)
+        if options.path is not None:  # last: who gets an answer here finds all sides open
+            sock = sockets.get("worker") or open_path(options.path)
+            self.listeners["worker"] = Listener(self.serve_offer, sock=sock)
 
     def __enter__(self) -> Worker:
         return self
