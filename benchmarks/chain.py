@@ -31,6 +31,8 @@ ENTRY = ("onebreath.host.entry", "chain")
 PLAIN = ("benchmarks.wire", "plain", b"<configuration/>")
 LINES = "prewhiten compress:upstream_coil_compression_num_modesKept={kept} sort:trigger_dimension={trigger}"
 NOISE_LINES = 20
+WAVEFORM = b"".join(encode(ismrmrd.Waveform.from_array(np.zeros((1, 8), np.uint32))))
+"""Every gadget passes it on in its turn."""
 
 Row = tuple[str, str, str]
 
@@ -101,7 +103,8 @@ def memory(count: int) -> Row:
     chain = wire.configuration(LINES.format(kept=2, trigger="repetition"))
     peaks = []
     with wire.node(*ENTRY, chain, header) as sock:
-        receiver = threading.Thread(target=_throw_away, args=(sock,))
+        answered = threading.Semaphore(0)
+        receiver = threading.Thread(target=_throw_away, args=(Channel(sock), answered))
         receiver.start()
         for encoded in noise_lines(channels, samples):
             sock.sendall(encoded)
@@ -112,6 +115,8 @@ def memory(count: int) -> Row:
             line.idx.repetition = number // rows
             sock.sendall(b"".join(encode(line)))
             if number + 1 in (count // 10, count):
+                sock.sendall(WAVEFORM)
+                answered.acquire(timeout=60)  # the node lags behind by what the sockets hold
                 peaks.append(_peak_of_children())
         sock.sendall(wire.CLOSE)
         receiver.join()
@@ -147,17 +152,17 @@ def noise_lines(channels: int, samples: int) -> Iterator[bytes]:
 
 
 def answer(sock: socket.socket) -> None:
-    """Wait until the node answers: every gadget passes a waveform on."""
-    waveform = b"".join(encode(ismrmrd.Waveform.from_array(np.zeros((1, 8), np.uint32))))
-    sock.sendall(waveform)
-    missing = len(waveform)
+    """Wait until the node answers."""
+    sock.sendall(WAVEFORM)
+    missing = len(WAVEFORM)
     while missing:
         missing -= len(sock.recv(missing))
 
 
-def _throw_away(sock: socket.socket) -> None:
-    while sock.recv(1 << 20):
-        pass
+def _throw_away(channel: Channel, answered: threading.Semaphore) -> None:
+    for message in channel:
+        if isinstance(message, ismrmrd.Waveform):
+            answered.release()
 
 
 def _peak_of_children() -> float:

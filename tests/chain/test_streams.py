@@ -7,7 +7,8 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from onebreath.gadget import GADGETS, gadget_class
+from onebreath.chain import ORDER
+from onebreath.gadget import gadget_class
 from onebreath.host.listener import Listener
 from onebreath.host.server import start_host
 from tests.chain.running import header_bytes, images_of, run, send, steps, xml
@@ -32,7 +33,7 @@ TYPES = {
     "siemens_image_array": "ImageArray",
     "shepp_bucket_waveforms": "AcquisitionBucket",
 }
-PAIRS = [(name, gadget) for name in TYPES for gadget in GADGETS if TYPES[name] in gadget_class(gadget).consumes]
+PAIRS = [(name, gadget) for name in TYPES for gadget in ORDER if TYPES[name] in gadget_class(gadget).consumes]
 
 
 @pytest.fixture(scope="module")

@@ -103,6 +103,8 @@ class TestComplexLayers:
         assert bool((shrunk == 0).any())
         torch.testing.assert_close(shrunk.angle()[shrunk != 0], array.detach().angle()[shrunk != 0])
         assert torch.autograd.gradcheck(lambda z, bias: layer(z), (array, layer.bias))
+        layer.requires_grad_(False)
+        assert torch.autograd.gradcheck(layer, (array,), check_forward_ad=True)
 
     @pytest.mark.parametrize("kernel", [1, 2])
     def test_upsampling_doubles_every_axis(self, kernel):

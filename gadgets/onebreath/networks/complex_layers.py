@@ -119,16 +119,29 @@ class _Shrink(torch.autograd.Function):
     def forward(ctx: Any, array: Tensor, bias: Tensor) -> Tensor:
         magnitude = (array.abs().square() + _SMALLEST_ENERGY).sqrt()
         scale = torch.relu(magnitude + bias) / magnitude
-        ctx.save_for_backward(array, bias, magnitude, scale)
+        for save in (ctx.save_for_backward, ctx.save_for_forward):
+            save(array, bias, magnitude, scale)
         return array * scale
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        change, along = _Shrink._derivative(ctx, gradient)
+        return change, along.sum_to_size(ctx.saved_tensors[1].shape)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, shift: Tensor | None) -> Tensor:
+        if shift is not None:
+            raise NotImplementedError("ModReLU: forward mode with respect to the input alone, not to its b")
+        return _Shrink._derivative(ctx, tangent)[0]
+
+    @staticmethod
+    def _derivative(ctx: Any, change: Tensor) -> tuple[Tensor, Tensor]:
+        """The derivative with respect to the array, its own adjoint, and the change of the magnitudes."""
         array, bias, magnitude, scale = ctx.saved_tensors
-        along = (array.real * gradient.real + array.imag * gradient.imag) / magnitude
+        along = (array.real * change.real + array.imag * change.imag) / magnitude
         along = torch.where(scale > 0, along, torch.zeros_like(along))
-        return gradient * scale - array * (along * bias / magnitude.square()), along.sum_to_size(bias.shape)
+        return change * scale - array * (along * bias / magnitude.square()), along
 
 
 class ComplexUpsample(nn.Module):
