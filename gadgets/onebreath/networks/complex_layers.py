@@ -126,19 +126,21 @@ class _Shrink(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        change, along = _Shrink._derivative(ctx, gradient)
-        return change, along.sum_to_size(ctx.saved_tensors[1].shape)
+        _, bias, *_ = saved = ctx.saved_tensors
+        change, along = _Shrink._derivative(gradient, *saved)
+        return change, along.sum_to_size(bias.shape)
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, shift: Tensor | None) -> Tensor:
-        if shift is not None:
-            raise NotImplementedError("ModReLU: forward mode with respect to the input alone, not to its b")
-        return _Shrink._derivative(ctx, tangent)[0]
+    def jvp(ctx: Any, tangent: Tensor, shift: Tensor) -> Tensor:
+        array, _, magnitude, scale = saved = ctx.saved_tensors
+        change, _ = _Shrink._derivative(tangent, *saved)
+        return change + array * torch.where(scale > 0, shift / magnitude, 0)
 
     @staticmethod
-    def _derivative(ctx: Any, change: Tensor) -> tuple[Tensor, Tensor]:
+    def _derivative(
+        change: Tensor, array: Tensor, bias: Tensor, magnitude: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The derivative with respect to the array, its own adjoint, and the change of the magnitudes."""
-        array, bias, magnitude, scale = ctx.saved_tensors
         along = (array.real * change.real + array.imag * change.imag) / magnitude
         along = torch.where(scale > 0, along, torch.zeros_like(along))
         return change * scale - array * (along * bias / magnitude.square()), along

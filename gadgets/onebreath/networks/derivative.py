@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -11,12 +10,6 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 Function: TypeAlias = Callable[[Tensor], Tensor]
-
-with warnings.catch_warnings():
-    # Torch 2.13 warns of itself when forward mode is used for the first time.
-    warnings.filterwarnings("ignore", "`torch.jit.script`", DeprecationWarning)
-    with forward_ad.dual_level():
-        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
 
 
 def along(function: Function, at: Tensor) -> Function:
