@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import urllib.request
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from onebreath import events
 from onebreath.errors import OnebreathError
-from onebreath.host.metrics import KINDS, Metrics, serving_metrics
+from onebreath.host.metrics import KINDS, Metrics, gpu_memory, serving_metrics
 from onebreath.notes import note
 from tests.chain.running import run, simulated, steps
 
@@ -86,3 +87,20 @@ def test_labels_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
     totals = [sample for sample in families["onebreath_errors"].samples if sample.name.endswith("_total")]
     assert len(totals) == KINDS + 1
     assert sum(sample.value for sample in totals) == 3 * KINDS
+
+
+def test_memory_of_gpus_is_told_once_torch_uses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = SimpleNamespace(
+        is_initialized=lambda: True,
+        device_count=lambda: 2,
+        mem_get_info=lambda number: (10 + number, 100),
+        memory_reserved=lambda number: 5 * number,
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=used))
+    with serving_metrics(Metrics(lambda: BOOKS), 0) as port:
+        found = scrape(port)
+    assert found["onebreath_gpu_memory_bytes", "1", "free"] == 11
+    assert found["onebreath_gpu_memory_bytes", "1", "worker"] == 5
+    assert found["onebreath_gpu_memory_bytes", "0", "total"] == 100
+    monkeypatch.setattr(used, "is_initialized", lambda: False)  # asking must not make a CUDA context
+    assert list(gpu_memory()) == []

@@ -1,9 +1,13 @@
 """``onebreath models``."""
 
+import hashlib
+import pickle
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from onebreath import zoo
 from onebreath.cli import main
@@ -72,3 +76,96 @@ def test_import_with_arguments(root, capsys):
     assert card.licence == "MIT"
     assert main([*command, "--name", "crunet_mr.b", "--set", "dilations"]) == 1
     assert "expected ARGUMENT=VALUE" in capsys.readouterr().err
+
+
+def bad_bit(files):
+    content = bytearray(files["weights.safetensors"])
+    content[-3] ^= 4
+    files["weights.safetensors"] = bytes(content)
+
+
+def with_weights(content):
+    def change(files):
+        card = yaml.safe_load(files["card.yaml"])
+        card["weights"]["sha256"] = hashlib.sha256(content).hexdigest()
+        files |= {"weights.safetensors": content, "card.yaml": yaml.safe_dump(card).encode()}
+
+    return change
+
+
+def with_card(**fields):
+    def change(files):
+        files["card.yaml"] = yaml.safe_dump({**yaml.safe_load(files["card.yaml"]), **fields}).encode()
+
+    return change
+
+
+class Runs:
+    """What a pickle can do to whoever reads it."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("hacked"),)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (bad_bit, "changed or damaged"),
+        (with_card(weights={"sha256": "0" * 64}), "changed or damaged"),
+        (with_weights(pickle.dumps(Runs())), "is a pickle, which can run code"),
+        (with_card(run="rm -rf /"), "there is no field 'run'"),
+        (with_card(name="../evil.x"), "is not of the form"),
+        (with_card(name="/etc.x"), "is not of the form"),
+        (with_card(weights={"file": "../w.safetensors", "sha256": "0" * 64}), "model's own folder"),
+        (
+            lambda files: files.update({"card.yaml": b"!!python/object/apply:pathlib.Path.touch [hacked]"}),
+            "no exported",
+        ),
+        (lambda files: files.update({"card.yaml": b"#" * 1_000_001}), "would unpack to"),
+        (lambda files: files.update({"card.yaml": b"name: \xba"}), "no exported model"),
+        (lambda files: files.update({"/tmp/evil": b""}), "expected card.yaml and weights.safetensors"),
+        (lambda files: files.update({"..\\evil": b""}), "expected card.yaml and weights.safetensors"),
+        (lambda files: files.update({"crunet_mr.tiny/card.yaml": b""}), "expected card.yaml and weights.safetensors"),
+    ],
+)
+def test_nothing_harmful_is_imported_executed_or_half_installed(
+    root, tmp_path_factory, monkeypatch, capsys, change, message
+):
+    folder, other = save_model(root), tmp_path_factory.mktemp("other")
+    monkeypatch.chdir(root)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    change(files)
+    with zipfile.ZipFile(root / "bad.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    assert main(["models", "import", str(root / "bad.zip"), "--from", "zip", "--to", str(other)]) == 1
+    assert message in capsys.readouterr().err
+    assert list(other.iterdir()) == []
+    assert not (root / "hacked").exists()
+
+
+def test_two_members_of_one_name_are_refused(root, tmp_path_factory, capsys):
+    folder, other = save_model(root), tmp_path_factory.mktemp("other")
+    with zipfile.ZipFile(root / "bad.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        for name in ("card.yaml", "weights.safetensors", "card.yaml"):
+            archive.write(folder / name, name)
+    assert main(["models", "import", str(root / "bad.zip"), "--from", "zip", "--to", str(other)]) == 1
+    assert "is no exported model: it holds" in capsys.readouterr().err
+    assert list(other.iterdir()) == []
+
+
+@pytest.mark.parametrize("cut", [10, 200])
+def test_a_damaged_archive_is_refused(root, tmp_path_factory, capsys, cut):
+    save_model(root)
+    archive, other = root / "model.zip", tmp_path_factory.mktemp("other")
+    main(["models", "export", "crunet_mr.tiny", str(archive)])
+    archive.write_bytes(archive.read_bytes()[:-cut])
+    assert main(["models", "import", str(archive), "--from", "zip", "--to", str(other)]) == 1
+    assert "is no exported model" in capsys.readouterr().err
+    assert list(other.iterdir()) == []
+
+
+def test_a_name_that_leads_elsewhere_is_never_opened(root, capsys):
+    for name in ("../secret.x", "/etc/passwd", "a/b.c"):
+        assert main(["models", "show", name]) == 1
+        assert "is not of the form architecture.tag" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onebreath.methods.raki_calibration import Schedule, Training, solve_last_layer
+from onebreath.methods.raki_calibration import HEAD_START_CUTOFF, Schedule, Training, solve_last_layer
 from onebreath.networks.raki import Raki
 
 _DROPS = {4: 3e-5, 5: 4e-5, 6: 6e-5}
@@ -74,6 +74,11 @@ def drop(acceleration: int, learning_rate: float) -> float:
     return published * learning_rate / 5e-4
 
 
+def grappa_network(coils: int, acceleration: int) -> Raki:
+    """The one layer that makes the first images."""
+    return Raki(coils, acceleration, (), (_GRAPPA_KERNEL,))
+
+
 def calibrate(
     network: Raki, scan: Scan, schedule: Schedule, rounds: int, lines: int, deadline: float | None = None
 ) -> Rounds:
@@ -89,22 +94,22 @@ def calibrate(
         Of the first round; later ones have half of its iterations. With a head start the first round's last layer
         starts from its least-squares solution.
     rounds
-        How many; 0: until the learning rate would be 0.
+        How many, over which the learning rate falls evenly; 0: as many as the published drops allow.
     lines
         Size of the enlarged calibration block.
     deadline
         Time of `time.monotonic` at which to be done; a round that would end later is not finished and is the last.
     """
-    step = drop(network.acceleration, schedule.learning_rate)
+    step = schedule.learning_rate / rounds if rounds else drop(network.acceleration, schedule.learning_rate)
     planned = rounds or int(schedule.learning_rate / step + 1e-6)
-    linear = Raki(network.coils, network.acceleration, (), (_GRAPPA_KERNEL,)).to(scan.kspace.device)
+    linear = grappa_network(network.coils, network.acceleration).to(scan.kspace.device)
     solve_last_layer(linear, scan.acs, _GRAPPA_CUTOFF)
     block = scan.enlarged(linear, lines)
     if schedule.head_start:
-        solve_last_layer(network, block, 1e-3)
+        solve_last_layer(network, block, HEAD_START_CUTOFF)
     training = Training(network, schedule.learning_rate)
     for done in range(planned):
-        training.learning_rate = max(schedule.learning_rate - done * step, 0.1 * schedule.learning_rate)
+        training.learning_rate = schedule.learning_rate - done * step
         iterations = max(schedule.iterations // (2 if done else 1), 1)
         if not training.run(block, iterations, deadline):
             return Rounds(training.losses if done else [], done, planned)

@@ -60,7 +60,7 @@ def max_zero_filled_coil_images(kspace: torch.Tensor, mask: torch.Tensor) -> flo
 
 
 def image_function(
-    network: Any, data: SliceData, device: str, across: bool = False
+    network: Any, data: SliceData, device: str, card: Card
 ) -> tuple[Callable[[Tensor], Tensor], Tensor, float]:
     """The images of a slice (frame, y, x) as a function of its k-space, the k-space, and the scale the network sees.
 
@@ -72,8 +72,8 @@ def image_function(
         The slice.
     device
         Where to compute.
-    across
-        Whether the network wants lines along y, phase encoding along x (the card's `phase_encoding`).
+    card
+        Of the model; says along which axis the network has phase encoding.
     """
     import torch
 
@@ -83,7 +83,7 @@ def image_function(
 
     def images(of: Tensor) -> Tensor:
         inputs = ((of / scale)[None], mask[None, :, None], maps[None, :1])
-        if not across:
+        if card.conventions.phase_encoding == "y":
             return scale * network(*inputs, noise_std)[0]
         return scale * network(*(array.mT for array in inputs), noise_std)[0].mT
 
@@ -94,7 +94,7 @@ def image_derivative(loaded: LoadedModel, data: SliceData, device: str) -> Calla
     """The derivative of `image_function` with respect to k-space, as a function of the k-space's change."""
     from onebreath.networks.derivative import along
 
-    function, kspace, _ = image_function(loaded.network, data, device, wants_lines_across(loaded.card))
+    function, kspace, _ = image_function(loaded.network, data, device, loaded.card)
     change = along(function, kspace)
 
     def derivative(noise: Array) -> Array:
@@ -102,11 +102,6 @@ def image_derivative(loaded: LoadedModel, data: SliceData, device: str) -> Calla
             return back(change(to_tensor(noise, device)), data.kspace)
 
     return derivative
-
-
-def wants_lines_across(card: Card) -> bool:
-    """Whether a model's network has phase encoding along x."""
-    return card.conventions.phase_encoding == "x"
 
 
 def true_float32(dtype: torch.dtype) -> AbstractContextManager[None]:

@@ -33,14 +33,22 @@ class RakiParameters(MethodParameters):
     schedule: Literal["head_start", "published"] = Field(
         default="head_start",
         description="head_start: the last layer is first solved by least squares, then all are trained with a learning "
-        "rate that fades: the published loss in a sixth of the time; published: constant rate from random weights.",
+        "rate that fades: the published loss in a fifth of the time; published: constant rate from random weights.",
     )
     iterations: int = Field(
         default=0, ge=0, description="Steps of Adam (iraki: half of it in later rounds); 0: 100 (published: 500)."
     )
-    learning_rate: float = Field(default=0, ge=0, description="Of Adam; 0: 0.002 (published and iraki: 0.0005).")
-    rounds: int = Field(default=0, ge=0, description="Rounds of iraki; 0: as published for this acceleration.")
+    learning_rate: float = Field(default=0, ge=0, description="Of Adam; 0: 0.004 (iraki: 0.002; published: 0.0005).")
+    rounds: int = Field(
+        default=0, ge=0, description="Rounds of iraki; 0: as published for this acceleration (8 to 25)."
+    )
     enlarged_lines: int = Field(default=65, ge=8, description="Calibration lines of iraki from the second round on.")
+    refine_iterations: int = Field(
+        default=0,
+        ge=0,
+        description="Further iterations for each frame, on the frame's own calibration lines and with a quarter of the "
+        "learning rate; needs acs_as_data = yes where they are embedded; 0: all frames share the weights.",
+    )
     warm_start: bool = Field(
         default=False, description="Start from the weights of the previous slice, with half of the iterations."
     )
@@ -48,7 +56,7 @@ class RakiParameters(MethodParameters):
         default=0,
         ge=0,
         description="Seconds for the calibration of a slice; where it would take longer, the image is GRAPPA's "
-        "(iraki: has fewer rounds), and the meta says so; 0: no limit.",
+        "(iraki: has fewer rounds; refinement ends early), and the meta says so; 0: no limit.",
     )
     unsuitable: Literal["error", "grappa"] = Field(
         default="error", description="What becomes of slices that RAKI cannot do: an error, or GRAPPA's image."
@@ -99,5 +107,6 @@ class RakiParameters(MethodParameters):
     @property
     def rate(self) -> float:
         """Learning rate at the start."""
-        published = self.schedule == "published" or self.variant == "iraki"
-        return self.learning_rate or (5e-4 if published else 2e-3)
+        if self.schedule == "published":
+            return self.learning_rate or 5e-4
+        return self.learning_rate or (2e-3 if self.variant == "iraki" else 4e-3)

@@ -17,13 +17,7 @@ from onebreath import zoo
 from onebreath.errors import MethodError, OutsideDomain
 from onebreath.methods.base import Fact, Method, MethodParameters, Reconstruction, SliceData, check_finite
 from onebreath.methods.device import back
-from onebreath.methods.network_data import (
-    image_derivative,
-    image_function,
-    make_stoppable,
-    true_float32,
-    wants_lines_across,
-)
+from onebreath.methods.network_data import image_derivative, image_function, make_stoppable, true_float32
 from onebreath.methods.scan import scan_of
 from onebreath.methods.score import domain_score
 from onebreath.zoo.architectures import RESTORATION, network_class
@@ -256,8 +250,7 @@ class Unrolled(Method):
             assert isinstance(loaded.network, UnrolledNetwork)
             pieces = InPieces(loaded.network, plan.tiles, self.parameters.tile_halo)
         with torch.inference_mode(), true_float32(loaded.compute_dtype):
-            across = wants_lines_across(self.card)
-            function, kspace, scale = image_function(pieces or loaded.network, data, plan.device, across)
+            function, kspace, scale = image_function(pieces or loaded.network, data, plan.device, loaded.card)
             images = function(kspace)
         facts: dict[str, Fact] = {
             "device": _device_text(plan.device),

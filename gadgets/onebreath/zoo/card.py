@@ -18,7 +18,7 @@ WEIGHTS_FILE = "weights.safetensors"
 _NAME = re.compile(r"([a-z0-9][a-z0-9_]*)\.([a-z0-9][a-z0-9_-]*)")
 DEFAULT_SCORE_LIMIT = 0.24
 """For cards that state none; docs/protocols.md tells how it was chosen."""
-_LARGEST_CARD = 1_000_000
+LARGEST_CARD = 1_000_000
 """Bytes; a longer card.yaml is not a card, and parsing it would cost memory."""
 
 
@@ -153,8 +153,8 @@ def read_card(folder: Path) -> Card:
     """
     path = folder / CARD_FILE
     try:
-        if path.stat().st_size > _LARGEST_CARD:
-            raise ModelError(f"{path} has {path.stat().st_size} bytes, a card has at most {_LARGEST_CARD}")
+        if path.stat().st_size > LARGEST_CARD:
+            raise ModelError(f"{path} has {path.stat().st_size} bytes, a card has at most {LARGEST_CARD}")
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"the card of model '{folder.name}' cannot be read: {error}") from error

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import io
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from onebreath.errors import ModelError
-from onebreath.zoo.card import CARD_FILE, parse_card, read_card
+from onebreath.zoo.card import CARD_FILE, LARGEST_CARD, parse_card, read_card
 from onebreath.zoo.importers import RELEASES, import_checkpoint
 from onebreath.zoo.search import find, models, search_path
 from onebreath.zoo.store import assemble, check_hash, decode, read_network, write
@@ -139,14 +140,18 @@ def unpack(file: Path, root: Path) -> Path:
     try:
         with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as archive:
             members = {member.filename: member.file_size for member in archive.infolist()}
-            if CARD_FILE not in members or sum(members.values()) > _LARGEST_ARCHIVE:
-                raise ModelError(f"{file} is no exported model: it holds {', '.join(members) or 'nothing'}")
+            if CARD_FILE not in members or len(archive.infolist()) != len(members):
+                raise ModelError(f"{file} is no exported model: it holds {', '.join(archive.namelist()) or 'nothing'}")
+            if sum(members.values()) > _LARGEST_ARCHIVE or members[CARD_FILE] > LARGEST_CARD:
+                raise ModelError(
+                    f"{file} would unpack to {sum(members.values())} bytes, its card to {members[CARD_FILE]}"
+                )
             card = parse_card(yaml.safe_load(archive.read(CARD_FILE)), f"{CARD_FILE} in {file}")
             if set(members) != {CARD_FILE, card.weights.file}:
                 raise ModelError(f"{file} holds {', '.join(members)}; expected {CARD_FILE} and {card.weights.file}")
             weights = archive.read(card.weights.file)
-    except (zipfile.BadZipFile, yaml.YAMLError) as error:
-        raise ModelError(f"{file} is no exported model: {error}") from error
+    except (zipfile.BadZipFile, zlib.error, yaml.YAMLError, UnicodeDecodeError, EOFError, RuntimeError) as error:
+        raise ModelError(f"{file} is no exported model: {error}") from error  # RuntimeError: it needs a password
     check_hash(weights, card, str(file))
     assemble(card.architecture, card.arguments, decode(weights, str(file)), card.name)
     return write(card, weights, root)

@@ -1,0 +1,198 @@
+"""From the calibration lines of a slice to the RAKI networks of its frames."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onebreath.methods.base import Fact, SliceData
+from onebreath.methods.calibrated import frames_by_mask, lattice_offset
+from onebreath.methods.raki_parameters import RakiParameters
+
+if TYPE_CHECKING:
+    import torch
+
+    from onebreath.methods.iraki import Scan
+    from onebreath.methods.raki_calibration import Schedule
+    from onebreath.networks.raki import Raki as Network
+
+# Equations per unknown of the last layer below which its weights would follow the noise of the calibration lines.
+_LEAST_OVERDETERMINED = 2
+# Of the learning rate at the start, for frames that only correct the weights of all.
+_REFINING = 0.25
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What was learned from a slice.
+
+    Attributes
+    ----------
+    networks
+        One for each frame, without gradients; the same one for all unless they were refined. Empty where the time
+        budget does not suffice.
+    facts
+        How they came about.
+    """
+
+    networks: Sequence[Network]
+    facts: dict[str, Fact]
+
+
+class Learner:
+    """Learns the networks of one slice after the other; knows the previous one's weights for warm starts."""
+
+    def __init__(self, parameters: RakiParameters) -> None:
+        self.parameters = parameters
+        self._previous: Network | None = None
+
+    def problem(self, data: SliceData, acs: np.ndarray) -> str:
+        """Why nothing can be learned for this slice; empty if it can."""
+        p, sampling = self.parameters, data.sampling
+        if not sampling.uniform:
+            return f"the mask is not a lattice of lines (family '{sampling.family}')"
+        if sampling.family == "full":
+            return "every line was measured, there is nothing to predict"
+        if p.refine_iterations and not _has_own_acs(data):
+            return "refine_iterations needs calibration lines in every frame's data (acs_as_data = yes)"
+        network, lines = self.fresh_network(acs.shape[0], sampling.acceleration), acs.shape[1]
+        if p.variant == "raki":
+            return _shortage(network, lines, acs.shape[2])
+        if sampling.per_frame:
+            return "iraki needs frames that share their lines"
+        from onebreath.methods.iraki import grappa_network
+
+        first, last = sampling.acquired
+        enlarged = min(max(p.enlarged_lines, lines), last + 1 - first)
+        linear = grappa_network(acs.shape[0], sampling.acceleration)
+        return _shortage(linear, lines, acs.shape[2]) or _shortage(network, enlarged, acs.shape[2])
+
+    def fresh_network(self, coils: int, acceleration: int) -> Network:
+        """The network that parameters and seed describe, before it has learned anything."""
+        import torch
+
+        from onebreath.networks.raki import Raki as Network
+
+        p = self.parameters
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(p.seed)
+            return Network(coils, acceleration, p.widths, p.kernels, p.slope, p.targets)
+
+    def learn(self, data: SliceData, acs: np.ndarray) -> Learned:
+        """Learn the weights of a slice that has no `problem`.
+
+        Parameters
+        ----------
+        data
+            The slice, numpy arrays.
+        acs : (coil, ya, x) complex
+            Its calibration lines, averaged over time.
+        """
+        from onebreath.methods.raki_calibration import Schedule
+        from onebreath.methods.unrolled import devices_to_try
+
+        p, device = self.parameters, devices_to_try(self.parameters.device)[0]
+        deadline = time.monotonic() + p.time_budget_s if p.time_budget_s else None
+        network = self.fresh_network(acs.shape[0], data.sampling.acceleration).to(device)
+        warm = p.warm_start and self._take_over(network)
+        schedule = Schedule(max(p.steps // 2, 1) if warm else p.steps, p.rate, p.schedule == "head_start")
+        losses, facts = self._train(network, data, tensor_of(acs, device), schedule, deadline)
+        if not losses:
+            return Learned([], {})
+        self._previous = network.requires_grad_(False)
+        size = f"{network.reach[0]} lines x {network.reach[1]} samples, {p.widths[0]} and {p.widths[1]} channels"
+        facts |= {
+            "network": f"{size}, slope {p.slope:g}",
+            "acs_lines": int(acs.shape[1]),
+            "iterations": len(losses),
+            "loss": losses[-1],
+            "weights_from": "the previous slice's" if warm else f"seed {p.seed}",
+            "device": device,
+        }
+        networks, refined = self._refined(network, data, deadline)
+        return Learned(networks, facts | refined)
+
+    def _train(
+        self, network: Network, data: SliceData, acs: torch.Tensor, schedule: Schedule, deadline: float | None
+    ) -> tuple[list[float], dict[str, Fact]]:
+        """Train in place; the losses (none where the deadline would not be kept) and the facts."""
+        from onebreath.methods import iraki, raki_calibration
+
+        p = self.parameters
+        facts: dict[str, Fact] = {"reconstructed_by": p.variant}
+        if p.variant == "raki":
+            return raki_calibration.calibrate(network, acs, schedule, deadline), facts
+        lines = max(p.enlarged_lines, acs.shape[1])
+        result = iraki.calibrate(network, _scan(data, acs), schedule, p.rounds, lines, deadline)
+        return result.losses, facts | {"rounds": f"{result.done} of {result.planned}"}
+
+    def _take_over(self, network: Network) -> bool:
+        """Copy the previous slice's weights if they fit."""
+        last = self._previous
+        if last is None or (network.coils, network.acceleration) != (last.coils, last.acceleration):
+            return False
+        network.load_state_dict(last.state_dict())
+        return True
+
+    def _refined(
+        self, network: Network, data: SliceData, deadline: float | None
+    ) -> tuple[list[Network], dict[str, Fact]]:
+        """The network of each frame: refined on the frame's own calibration lines if asked for."""
+        from onebreath.methods.raki_calibration import Training
+
+        p, count = self.parameters, data.kspace.shape[0]
+        networks = [network] * count
+        if not p.refine_iterations or data.sampling.acs is None:
+            return networks, {}
+        block = slice(data.sampling.acs[0], data.sampling.acs[1] + 1)
+        frames = [frame for frame in range(count) if frame not in data.sampling.empty_frames]
+        for done, frame in enumerate(frames):
+            own = copy.deepcopy(network).requires_grad_(True)
+            lines = tensor_of(data.kspace[frame][:, block], network.weights[0].device)
+            if not Training(own, _REFINING * p.rate).run(lines, p.refine_iterations, deadline, fade=True):
+                return networks, {"refined_frames": f"{done} of {len(frames)}, then the time budget was spent"}
+            networks[frame] = own.requires_grad_(False)
+        return networks, {"refined_frames": f"{len(frames)} of {len(frames)}"}
+
+
+def tensor_of(kspace: np.ndarray, device: torch.device | str) -> torch.Tensor:
+    """K-space as networks want it, a copy."""
+    import torch
+
+    return torch.tensor(kspace, dtype=torch.complex64, device=device)
+
+
+def _has_own_acs(data: SliceData) -> bool:
+    """Whether every frame holds calibration lines of its own."""
+    return data.sampling.acs is not None and data.sampling.acs_mode != "interleaved"
+
+
+def _shortage(network: Network, lines: int, samples: int) -> str:
+    """Say why `lines` of `samples` do not suffice to learn this network; empty if they do."""
+    places = samples - network.reach[1] + 1
+    if places < 1:
+        return f"a kernel of {network.reach[1]} samples is wider than the readout of {samples}"
+    unknowns = network.weights[-1][0].numel()
+    needed = network.lines_needed - 1 + math.ceil(_LEAST_OVERDETERMINED * unknowns / places)
+    if lines >= needed:
+        return ""
+    return (
+        f"a kernel of {network.reach[0]} lines at R = {network.acceleration} needs at least {needed} "
+        f"calibration lines, there are {lines}"
+    )
+
+
+def _scan(data: SliceData, acs: torch.Tensor) -> Scan:
+    """What iRAKI learns from: the mean of all frames that hold samples."""
+    from onebreath.methods.iraki import Scan
+
+    ((mask, frames),) = frames_by_mask(data)
+    mean = tensor_of(data.kspace[frames].mean(axis=0)[None], acs.device)
+    offset = lattice_offset(np.any(mask, axis=1), data.sampling, data.sampling.acceleration)
+    return Scan(mean, offset, acs, data.acs_first, data.sampling.centre, data.sampling.acquired)
