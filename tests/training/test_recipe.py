@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from onebreath.errors import ConfigError
@@ -45,6 +46,34 @@ def test_a_recipe_survives_writing_and_reading(tmp_path):
     file = tmp_path / "tiny.yaml"
     file.write_text(write_recipe(tiny_recipe()))
     assert read_recipe(file) == tiny_recipe()
+
+
+def test_a_recipe_takes_what_it_does_not_say_from_the_one_it_is_based_on(tmp_path):
+    (tmp_path / "common").mkdir()
+    content = {**CONTENT, "steps": 7, "seed": 3}
+    del content["network"]
+    (tmp_path / "common" / "base.yaml").write_text(yaml.safe_dump(content))
+    file = tmp_path / "own.yaml"
+    file.write_text(yaml.safe_dump({"based_on": "common/base.yaml", "network": CONTENT["network"], "steps": 9}))
+    recipe = read_recipe(file)
+    assert (recipe.steps, recipe.seed, recipe.network.architecture) == (9, 3, CONTENT["network"]["architecture"])
+    assert read_recipe(_written(tmp_path, write_recipe(recipe))) == recipe
+
+
+def _written(folder, text):
+    (folder / "written.yaml").write_text(text)
+    return folder / "written.yaml"
+
+
+@pytest.mark.parametrize(
+    ("base", "text"),
+    [("own.yaml", "based on itself"), ("nowhere.yaml", "cannot be read"), ("list.yaml", "found list")],
+)
+def test_what_a_recipe_cannot_be_based_on(tmp_path, base, text):
+    (tmp_path / "list.yaml").write_text("[1, 2]")
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**CONTENT, "based_on": base}))
+    with pytest.raises(ConfigError, match=text):
+        read_recipe(tmp_path / "own.yaml")
 
 
 @pytest.mark.parametrize(

@@ -99,18 +99,30 @@ class Recipe(_Part):
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe.
+    """Read a recipe; `based_on: FILE` in it takes the fields that it does not give from that file, beside it.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read, or a field is unknown, missing or ill-typed; the text names each.
+        If a file cannot be read, or a field is unknown, missing or ill-typed; the text names each.
     """
+    return parse_recipe(_fields(path), str(path))
+
+
+def _fields(path: Path, above: tuple[Path, ...] = ()) -> Any:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"recipe {path} cannot be read: {error}") from error
-    return parse_recipe(content, str(path))
+    if not isinstance(content, dict) or "based_on" not in content:
+        return content
+    base = path.parent / str(content.pop("based_on"))
+    if base.resolve() in (path.resolve(), *above):
+        raise ConfigError(f"recipe {path}: is based on itself, by way of {base}")
+    fields = _fields(base, (path.resolve(), *above))
+    if not isinstance(fields, dict):
+        raise ConfigError(f"recipe {base}: expected fields and values, found {type(fields).__name__}")
+    return {**fields, **content}
 
 
 def parse_recipe(content: Any, where: str) -> Recipe:
