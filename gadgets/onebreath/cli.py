@@ -28,7 +28,7 @@ COMMANDS = {
     "finetune": ("onebreath.training.finetune", "train on from a model's weights"),
     "provenance": ("onebreath.host.provenance", "say how the images in a file came about"),
     "reproduce": ("onebreath.host.reproduce", "make images again from raw data and compare every bit"),
-    "models": ("onebreath.host.models", "list, show, check, import or export models; match scans with them"),
+    "models": ("onebreath.host.models", "list, show, document, check, import or export models; match scans with them"),
 }
 """Module and help text of each command; a module offers ``add_arguments(parser)`` and ``run(args) -> int``."""
 

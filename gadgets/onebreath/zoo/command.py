@@ -1,4 +1,4 @@
-"""``onebreath models``: list, show, check, import and export models."""
+"""``onebreath models``: list, show, document, check, import and export models."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import Any
 import yaml
 
 from onebreath.errors import ModelError
-from onebreath.zoo.card import CARD_FILE, LARGEST_CARD, parse_card, read_card
+from onebreath.zoo.card import CARD_FILE, LARGEST_CARD, Card, parse_card, read_card
+from onebreath.zoo.document import document
 from onebreath.zoo.importers import RELEASES, import_checkpoint
 from onebreath.zoo.search import find, models, search_path
 from onebreath.zoo.store import assemble, check_hash, decode, read_network, write
 
+_TEXTS = ("summary", "version", "licence", "intended_use")
 _ARCHIVE = "zip"
 _LARGEST_ARCHIVE = 4 * 2**30
 """Bytes that an archive may unpack to."""
@@ -28,6 +30,13 @@ def add_actions(actions: Any) -> None:
     listing.add_argument("pattern", nargs="?", default="*", help="wildcard, for example '*cine*'")
     showing = actions.add_parser("show", help="print a model's folder and card")
     showing.add_argument("name")
+    documenting = actions.add_parser("card", help="write measured numbers and texts into a model's card, and print it")
+    documenting.add_argument("name")
+    documenting.add_argument(
+        "--measured", type=Path, nargs="+", default=[], metavar="TABLE", help="table.json of `onebreath evaluate`"
+    )
+    for field in _TEXTS:
+        documenting.add_argument(f"--{field.replace('_', '-')}", help=Card.model_fields[field].description)
     checking = actions.add_parser("check", help="check cards, hashes and weights; exit status 1 if any is wrong")
     checking.add_argument("names", nargs="*", help="models; none: all")
     importing = actions.add_parser("import", help="make a model of a released checkpoint, or of an exported archive")
@@ -57,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     ModelError
         If a model or file is wrong.
     """
-    actions = {"list": _list, "show": _show, "check": _check, "import": _import, "export": _export}
+    actions = {"list": _list, "show": _show, "card": _card, "check": _check, "import": _import, "export": _export}
     return actions[args.action](args)
 
 
@@ -78,6 +87,12 @@ def _list(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     folder = find(args.name)
     print(f"# {folder}\n{read_card(folder).to_yaml()}", end="")
+    return 0
+
+
+def _card(args: argparse.Namespace) -> int:
+    texts = {field: getattr(args, field) for field in _TEXTS if getattr(args, field) is not None}
+    print(document(args.name, args.measured, texts).to_yaml(), end="")
     return 0
 
 
