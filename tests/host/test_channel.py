@@ -11,7 +11,7 @@ from gadgetron.types import AcquisitionBucket
 
 from onebreath.errors import ConnectionLost, OnebreathError, WireError
 from onebreath.host.channel import Channel, ClientChannel, encode
-from onebreath.host.framing import Limits
+from onebreath.host.limits import Limits
 from onebreath.host.messages import ConfigName, ConfigText, ErrorText, HeaderText, Query, Response, Text
 from tests.host.wiring import (
     CLOSE,

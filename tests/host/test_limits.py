@@ -10,7 +10,7 @@ import pytest
 
 from onebreath.errors import ConnectionLost, WireError
 from onebreath.host.channel import Channel
-from onebreath.host.framing import Limits
+from onebreath.host.limits import Limits
 from tests.fuzz.tape import Tape
 from tests.host.wiring import acquisition, encoded, waveform
 

@@ -43,6 +43,17 @@ def test_export_and_import_give_the_same_model(root, tmp_path_factory, capsys):
         assert (other / "crunet_mr.tiny" / file).read_bytes() == (folder / file).read_bytes()
 
 
+def import_of_another_archive(root, other, change):
+    """Try to import a model's archive after a change of its files, by name; nothing may be there then."""
+    files = {path.name: path.read_bytes() for path in save_model(root).iterdir()}
+    change(files)
+    with zipfile.ZipFile(root / "bad.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    assert main(["models", "import", str(root / "bad.zip"), "--from", "zip", "--to", str(other)]) == 1
+    assert list(other.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -52,15 +63,8 @@ def test_export_and_import_give_the_same_model(root, tmp_path_factory, capsys):
     ],
 )
 def test_other_archives_are_refused(root, tmp_path_factory, capsys, change, message):
-    folder, other = save_model(root), tmp_path_factory.mktemp("other")
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    change(files)
-    with zipfile.ZipFile(root / "bad.zip", "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    assert main(["models", "import", str(root / "bad.zip"), "--from", "zip", "--to", str(other)]) == 1
+    import_of_another_archive(root, tmp_path_factory.mktemp("other"), change)
     assert message in capsys.readouterr().err
-    assert list(other.iterdir()) == []
 
 
 def test_import_with_arguments(root, capsys):
@@ -131,16 +135,9 @@ class Runs:
 def test_nothing_harmful_is_imported_executed_or_half_installed(
     root, tmp_path_factory, monkeypatch, capsys, change, message
 ):
-    folder, other = save_model(root), tmp_path_factory.mktemp("other")
     monkeypatch.chdir(root)
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    change(files)
-    with zipfile.ZipFile(root / "bad.zip", "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    assert main(["models", "import", str(root / "bad.zip"), "--from", "zip", "--to", str(other)]) == 1
+    import_of_another_archive(root, tmp_path_factory.mktemp("other"), change)
     assert message in capsys.readouterr().err
-    assert list(other.iterdir()) == []
     assert not (root / "hacked").exists()
 
 

@@ -15,7 +15,8 @@ from gadgetron.external import constants
 from gadgetron.types import ImageArray, ReconData
 
 from onebreath.errors import ConnectionLost, WireError
-from onebreath.host.framing import Limits, Octets, Stream, message_name
+from onebreath.host.framing import Octets, Stream, message_name
+from onebreath.host.limits import Limits
 from onebreath.host.messages import (
     CONTROL_READERS,
     ErrorText,

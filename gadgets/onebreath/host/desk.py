@@ -44,12 +44,22 @@ SpoolMode = Literal["auto", "always", "off"]
 
 @dataclass
 class _Watched:
-    """A scan that is looked after: its connection, that of the process which handed it over, and who tells its end."""
+    """A scan that is looked after: its connection, that of the process which handed it over, its data on disk, and who
+    tells its end.
+    """
 
     ticket: Ticket
     channel: Channel
     shim: socket.socket | None
+    spooled: SpooledScan | None = None
     teller: threading.Thread | None = None
+
+    @property
+    def stream(self) -> SpoolStream:
+        """What the channel is over."""
+        stream = self.channel.stream
+        assert isinstance(stream, SpoolStream)
+        return stream
 
 
 class Desk:
@@ -144,26 +154,16 @@ class Desk:
         Busy, SpoolError, OnebreathError
             If too many scans wait; if the disk does not take what is promised for later; if the scan was cancelled.
         """
-        stream = channel.stream
-        assert isinstance(stream, SpoolStream)
-        spooled: SpooledScan | None = None
-        outcome = "failed"
         SCAN.set(ticket.scan)
         watched = self._watched[ticket.scan] = _Watched(ticket, channel, shim)
+        outcome = "failed"
         try:
-            if later or self.spool == "always":
-                spooled = self._spool(stream, request, later, keep=True)
-            self.scheduler.enter(ticket)
-            if spooled is None and self.spool == "auto" and not ticket.admitted.is_set():
-                spooled = self._spool(stream, request, later, keep=False)
-            while not ticket.admitted.is_set():
-                ticket.check()
-                stream.absorb(POLL)
+            self._admit(watched, request, later)
             yield
             ticket.check()
             outcome = "done"
-            if later and stream.lost is not None:
-                raise stream.lost
+            if later and watched.stream.lost is not None:
+                raise watched.stream.lost
         except BaseException as error:
             if isinstance(error, ConnectionLost):
                 outcome = "lost"
@@ -174,9 +174,20 @@ class Desk:
             raise
         finally:
             del self._watched[ticket.scan]
-            if spooled is not None:
-                self._put_away(spooled, channel.complete and stream.lost is None, outcome, later)
+            self._put_away(watched, outcome, later)
             self._leave(ticket, outcome)
+
+    def _admit(self, watched: _Watched, request: Request, later: bool) -> None:
+        """Enter a scan in the books and wait until it may run; its data go to disk where they shall."""
+        ticket, stream = watched.ticket, watched.stream
+        if later or self.spool == "always":
+            watched.spooled = self._spool(stream, request, later, keep=True)
+        self.scheduler.enter(ticket)
+        if watched.spooled is None and self.spool == "auto" and not ticket.admitted.is_set():
+            watched.spooled = self._spool(stream, request, later, keep=False)
+        while not ticket.admitted.is_set():
+            ticket.check()
+            stream.absorb(POLL)
 
     def close(self, patience: float) -> None:
         """End the threads; scans that still run end with their connections."""
@@ -206,9 +217,12 @@ class Desk:
             log.warning("scan %s is not put on disk: %s", request.scan, error)
             return None
 
-    def _put_away(self, spooled: SpooledScan, complete: bool, outcome: str, later: bool) -> None:
+    def _put_away(self, watched: _Watched, outcome: str, later: bool) -> None:
         """Decide what becomes of data on disk when their scan has ended."""
-        scan = spooled.request.scan
+        spooled = watched.spooled
+        if spooled is None:
+            return
+        complete = watched.channel.complete and watched.stream.lost is None
         if complete:
             spooled.finish()
         if (later and complete) or (self.spool == "always" and outcome == "lost"):
@@ -216,6 +230,7 @@ class Desk:
             return
         spooled.release(remove=True)
         if later:
+            scan = watched.ticket.scan
             self.late.results.update(scan, "failed", "its data did not come, or could not be kept, to their end")
 
     # --- looking after scans

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import socket
 import struct
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 from gadgetron.external import constants
 
 from onebreath.errors import ConnectionLost, WireError
+from onebreath.host.limits import Limits
 from onebreath.host.spares import Spares
 
 log = logging.getLogger("onebreath.wire")
@@ -40,51 +39,6 @@ MESSAGE_NAMES = {
 def message_name(identifier: int) -> str:
     """Name of a message id for logs and errors, e.g. ``ACQUISITION`` for 1008."""
     return MESSAGE_NAMES.get(identifier, f"message {identifier}")
-
-
-def half_of_memory() -> int:
-    """Return half of this machine's memory in bytes."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Largest sizes believed when they arrive in a message; anything above is taken for a broken stream.
-
-    Parameters
-    ----------
-    text : int
-        Bytes of a configuration, header, text, query, or the meta of one image.
-    channels : int
-        Channels of an acquisition; the MRD channel mask has room for 1024.
-    acquisition : int
-        Bytes of the data or of the trajectory of one acquisition or waveform.
-    array : int
-        Bytes of one array: an image, the k-space of a ReconData, the images of an ImageArray.
-    items : int
-        Number of headers, metas, waveforms or bits in one message.
-    message : int
-        Bytes of one message, all its parts together; half of this machine's memory.
-    """
-
-    text: int = 16 << 20
-    channels: int = 1024
-    acquisition: int = 1 << 28
-    array: int = 1 << 35
-    items: int = 1 << 22
-    message: int = field(default_factory=half_of_memory)
-
-    def check(self, name: str, value: int, limit: int) -> int:
-        """Return `value` if it is within `limit`.
-
-        Raises
-        ------
-        WireError
-            Naming the field, its value and the limit.
-        """
-        if not 0 <= value <= limit:
-            raise WireError(f"{name} is {value}, above the limit of {limit}: the stream is broken or not Gadgetron's")
-        return value
 
 
 class Stream:

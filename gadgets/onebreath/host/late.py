@@ -28,12 +28,8 @@ class LateWork:
 
     Parameters
     ----------
-    scheduler
-        Who runs and who waits.
-    state
-        Folder for raw data and results.
-    run_nodes
-        Runs a configuration on a client's connection.
+    scheduler, state, run_nodes
+        See `onebreath.host.desk.Desk`.
     ended
         Called with the ticket of each scan that has ended.
     """

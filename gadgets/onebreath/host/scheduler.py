@@ -45,10 +45,8 @@ class Ticket:
 
     Parameters
     ----------
-    scan
-        Identifier.
-    title
-        Configuration or target, for people.
+    scan, title
+        See `onebreath.host.spool.Request`.
     side
         Where it came from: ``client``, ``connect``, ``execute`` or ``spool``.
     priority

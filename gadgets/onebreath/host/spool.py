@@ -23,7 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from onebreath.errors import ConnectionLost
-from onebreath.host.framing import Limits, Stream
+from onebreath.host.framing import Stream
+from onebreath.host.limits import Limits
 from onebreath.host.reports import SpoolError
 
 log = logging.getLogger("onebreath.spool")

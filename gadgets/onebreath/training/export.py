@@ -32,12 +32,10 @@ def export_run(
     ----------
     folder
         Run folder.
-    name
-        ``architecture.tag``.
+    name, summary
+        ``architecture.tag``, and one line for lists.
     root
         Folder of models.
-    summary
-        One line for lists.
     licence, overwrite
         Of the weights; whether a model of this name may be replaced.
     latest

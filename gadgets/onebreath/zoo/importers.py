@@ -59,6 +59,17 @@ class Release:
     own: str = "blocks."
     conventions: Mapping[str, str] = field(default_factory=dict)
 
+    def details(self, file: str) -> dict[str, Any]:
+        """Fields of the card of whatever is imported from a file of this release."""
+        return {
+            "version": "1",
+            "architecture": self.architecture,
+            "conventions": dict(self.conventions),
+            "training": {"data": f"not stated; imported from {file}"},
+            "intended_use": "research; set the domain to what the weights were trained on before use on scans",
+            "references": [self.source],
+        }
+
 
 def import_checkpoint(
     kind: str,
@@ -77,10 +88,8 @@ def import_checkpoint(
     file
         A checkpoint of PyTorch, or the same names in a ``.safetensors`` or ``.npz`` file; parameters may also have our
         own names.
-    name
-        Of the new model.
-    root
-        Folder of models.
+    name, root
+        Of the new model, and the folder of models.
     arguments
         Arguments of the network where they differ from the released code.
     licence
@@ -102,19 +111,9 @@ def import_checkpoint(
     state = read_state(file)
     if not any(key.startswith(release.own) for key in state):
         state = release.rename(state)
-    details = {
-        "name": name,
-        "version": "1",
-        "summary": f"{kind}, imported from {file.name}",
-        "architecture": release.architecture,
-        "arguments": {**release.fixed, **release.infer(state), **(arguments or {})},
-        "conventions": dict(release.conventions),
-        "training": {"data": f"not stated; imported from {file.name}"},
-        "licence": licence,
-        "intended_use": "research; set the domain to what the weights were trained on before use on scans",
-        "references": [release.source],
-    }
-    return save(state, details, root)
+    chosen = {**release.fixed, **release.infer(state), **(arguments or {})}
+    details = {"name": name, "summary": f"{kind}, imported from {file.name}", "arguments": chosen, "licence": licence}
+    return save(state, {**release.details(file.name), **details}, root)
 
 
 def read_state(file: Path) -> State:
