@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import struct
 import sys
 from contextlib import suppress
@@ -21,7 +22,11 @@ import atheris
 
 with atheris.instrument_imports(include=["onebreath", "ismrmrd", "gadgetron", "xsdata"]):
     from onebreath.errors import OnebreathError
+    from onebreath.host.channel import ClientChannel
+    from onebreath.host.messages import ConfigName, ConfigText, HeaderText, Query
+    from onebreath.host.nodes import external_nodes
     from onebreath.host.properties import steps_of
+    from onebreath.host.server import HostOptions, _read_request, answer
     from onebreath.host.stream_config import find
     from onebreath.host.wire import Connection, parse_config
     from onebreath.notes import read_note
@@ -49,7 +54,19 @@ def text(data: bytes) -> None:
         steps_of(parse_config(data), "chain")
 
 
-TARGETS = {"wire": wire, "text": text}
+def client(data: bytes) -> None:
+    """What a client of the host says before its scan begins, and the scan's messages."""
+    channel = ClientChannel(Tape(data), answer)  # type: ignore[arg-type]
+    with suppress(OnebreathError):
+        request = _read_request(channel, HostOptions())
+        if request is not None:
+            external_nodes(request[0])
+            for message in channel:
+                read_note(message)
+
+
+QUESTION = "onebreath::dependency?measurement=d_s_n_1&subject=s&device=d&session=n"
+TARGETS = {"wire": wire, "text": text, "client": client}
 
 
 def seeds() -> dict[str, list[bytes]]:
@@ -64,6 +81,11 @@ def seeds() -> dict[str, list[bytes]]:
     configs = sorted((Path(__file__).parents[2] / "configs").glob("*.xml"))
     return {
         "wire": [encoded(message) + CLOSE for message in messages] + [struct.pack("<H", 1050) + bytes(400)],
+        "client": [
+            encoded(ConfigName("Onebreath_Cine.xml"), HeaderText(HEADER), acquisition()) + CLOSE,
+            *(encoded(ConfigText(path.read_bytes()), HeaderText(HEADER)) + CLOSE for path in configs[::4]),
+            *(encoded(Query(text, 1)) + CLOSE for text in ("gadgetron::info", QUESTION, "onebreath::storage")),
+        ],
         "text": [HEADER, *(path.read_bytes() for path in configs)],
     }
 
@@ -80,6 +102,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(seeds()[args.target]):
         (folder / f"seed-{number}").write_bytes(seed)
+    os.environ["ONEBREATH_STORAGE"] = "off"
     logging.disable(logging.CRITICAL)
     limits = ["-max_len=20000", "-timeout=10", "-rss_limit_mb=2048", f"-artifact_prefix={args.corpus}/"]
     what = [args.input] if args.input else [str(folder), f"-max_total_time={args.seconds}"]
