@@ -1,6 +1,11 @@
 """No test of the host meets a worker, or the state, of the computer it runs on."""
 
+import os
+
 import pytest
+
+RUNS = int(os.environ.get("ONEBREATH_FAULT_RUNS", "1"))
+"""How often the expensive faults are made; 20 takes some minutes."""
 
 
 @pytest.fixture(autouse=True)
@@ -9,3 +14,9 @@ def own_state(tmp_path, monkeypatch):
     monkeypatch.setenv("ONEBREATH_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("ONEBREATH_WORKER", "off")
     return tmp_path / "state"
+
+
+@pytest.fixture(params=range(RUNS))
+def run(request):
+    """The number of a run of a fault; see `workers.repeated`."""
+    return request.param

@@ -69,5 +69,5 @@ def served(folder: Path, *more: str):
         yield process
     finally:
         process.kill()
-        process.join(10)
+        process.join(60)
         process.close()

@@ -78,7 +78,7 @@ class Server:
         sender = threading.Thread(target=self.send, args=(data,))
         sender.start()
         seen = self.receive()
-        sender.join(20)
+        sender.join(60)
         assert not sender.is_alive(), "both sides are stuck on full sockets"
         return seen
 
@@ -96,7 +96,7 @@ def execute(target: str = "chain", module: str = "onebreath.host.entry", **env: 
         process = subprocess.Popen(
             command, env=environment(**env), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
-        listening.settimeout(30)
+        listening.settimeout(60)
         sock, _ = listening.accept()
     log: list[str] = []
     reader = threading.Thread(target=lambda: log.extend(process.stderr))
@@ -104,12 +104,12 @@ def execute(target: str = "chain", module: str = "onebreath.host.entry", **env: 
     with sock:
         yield Server(sock), process, log
     try:
-        process.wait(20)
+        process.wait(60)
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
-        reader.join(5)
+        reader.join(60)
         process.stderr.close()
 
 

@@ -138,7 +138,7 @@ def test_large_message_is_sent_in_one_piece():
         sender = threading.Thread(target=lambda: (channel.send(big), channel.close()))
         sender.start()
         assert received(two) == encoded(big) + CLOSE
-        sender.join(5)
+        sender.join(60)
 
 
 def test_reading_after_close_ends_again():
@@ -205,7 +205,7 @@ def test_fail_drains_and_then_sends_error():
             two.sendall(encoded(acquisition(line)))
         two.sendall(CLOSE)
         assert received(two) == encoded(ErrorText("no kernel"))
-        failing.join(5)
+        failing.join(60)
         assert not failing.is_alive()
 
 
@@ -215,7 +215,7 @@ def test_fail_after_broken_bytes_still_reports():
         failing.start()
         two.sendall(struct.pack("<H", 999) + b"x" * 100)
         assert received(two) == encoded(ErrorText("not Gadgetron's"))
-        failing.join(5)
+        failing.join(60)
 
 
 def test_fail_without_a_peer_returns():
@@ -246,7 +246,7 @@ def test_round_trip_of_one_acquisition_is_quick(tcp):
             near.read()
             times.append(time.perf_counter() - begun)
         near.stream.end()
-        echo.join(5)
+        echo.join(60)
         assert sorted(times)[5] < 0.02  # 42 ms with Nagle's algorithm and delayed ACKs
 
 

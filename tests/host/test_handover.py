@@ -14,7 +14,7 @@ from onebreath.host import entry, handover
 from onebreath.host.handover import HandoverFailed, as_bytes, as_text, hand_over, socket_paths
 from tests.host import standin, tiny
 from tests.host.wiring import pair
-from tests.host.workers import at_rest, books, wait_for, worker
+from tests.host.workers import at_rest, books, repeated, wait_for, worker
 
 SCAN = b"".join(tiny.pieces(tiny.configuration()))
 
@@ -108,7 +108,7 @@ def test_death_of_the_worker_is_reported_once_the_data_ended(monkeypatch, spoole
         peer.sock, peer.drained = server, threading.Event()
         peer.drained.set()
         seen = peer.receive()
-        shim.join(5)
+        shim.join(60)
         connection.socket.close()  # as the stock connection does: nothing more goes out
         assert not shim.is_alive()
     assert "Errors received: The reconstruction broke off" in seen.text
@@ -116,16 +116,18 @@ def test_death_of_the_worker_is_reported_once_the_data_ended(monkeypatch, spoole
     assert ("is kept" in seen.text) == spooled
 
 
+@repeated
 def test_server_that_dies_leaves_no_process_and_no_scan_behind(tmp_path):
     with worker(tmp_path) as running:
         with standin.execute(ONEBREATH_WORKER=str(tmp_path / "worker.sock")) as (server, process, _):
             server.send(SCAN[:-2000])
             wait_for(lambda: books(running, "running"))
             server.sock.close()
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         assert books(running, "ended") == ["lost"]
 
 
+@repeated
 def test_scan_is_cancelled_when_the_shim_is_killed(tmp_path):
     with (
         worker(tmp_path) as running,

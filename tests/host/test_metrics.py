@@ -22,7 +22,7 @@ BOOKS = {"running": [{}], "waiting": [{}, {}], "reserved_mb": 5, "memory_mb": 10
 
 
 def scrape(port: int) -> dict[tuple[str, ...], float]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     return {
         (sample.name, *sorted(sample.labels.values())): sample.value

@@ -93,7 +93,7 @@ def test_server_that_hangs_up_is_reported(scan, monkeypatch):
         thread.start()
         address, port = server.getsockname()
         outcome = replay(scan / "raw.h5", address=address, port=port, **local(scan, "raises"))
-        thread.join(5)
+        thread.join(60)
     assert outcome.failed
     assert outcome.texts
 

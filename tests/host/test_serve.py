@@ -12,10 +12,8 @@ from onebreath.host import entry, serve, status
 from onebreath.host.handover import ask
 from onebreath.host.results import Results
 from tests.host import processes, standin, tiny
-from tests.host.workers import wait_for, worker
+from tests.host.workers import repeated, wait_for, worker
 
-RUNS = int(os.environ.get("ONEBREATH_FAULT_RUNS", "1"))
-"""How often the expensive faults are made; 20 takes some minutes."""
 PIECES = tiny.pieces(tiny.configuration())
 SCAN = b"".join(PIECES)
 
@@ -27,14 +25,14 @@ def under_way(address, count, finish):
     def scan():
         with standin.connect(address) as server:
             server.send(b"".join(PIECES[:4]))
-            ready.wait(20)
-            finish.wait(20)
+            ready.wait(60)
+            finish.wait(60)
             seen.append(server.exchange(b"".join(PIECES[4:])))
 
     threads = [threading.Thread(target=scan) for _ in range(count)]
     for thread in threads:
         thread.start()
-    ready.wait(20)
+    ready.wait(60)
     return threads, seen
 
 
@@ -44,8 +42,8 @@ def counted(folder, **expected):
     return all(len(found[part]) == number for part, number in expected.items())
 
 
-@pytest.mark.parametrize("run", range(RUNS))
-def test_stop_under_load_ends_all_scans_that_were_accepted(tmp_path, run):
+@repeated
+def test_stop_under_load_ends_all_scans_that_were_accepted(tmp_path):
     with processes.served(tmp_path, "--slots", "2", "--queue", "8") as process:
         finish = threading.Event()
         threads, seen = under_way(processes.address(tmp_path), 5, finish)
@@ -54,14 +52,14 @@ def test_stop_under_load_ends_all_scans_that_were_accepted(tmp_path, run):
         wait_for(lambda: not (tmp_path / "worker.sock").exists())
         finish.set()
         for thread in threads:
-            thread.join(20)
-        process.join(20)
+            thread.join(60)
+        process.join(60)
         assert process.exitcode == 0
     assert [len(one.images) for one in seen] == [1] * 5, [one.text for one in seen]
 
 
-@pytest.mark.parametrize("run", range(RUNS))
-def test_restart_ends_running_scans_and_lets_new_ones_wait(tmp_path, run):
+@repeated
+def test_restart_ends_running_scans_and_lets_new_ones_wait(tmp_path):
     with processes.served(tmp_path) as process:
         address = processes.address(tmp_path)
         finish = threading.Event()
@@ -75,7 +73,7 @@ def test_restart_ends_running_scans_and_lets_new_ones_wait(tmp_path, run):
             finish.set()
             after = server.receive()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         wait_for(lambda: processes.answers(tmp_path / "worker.sock") == process.pid, 60)
         assert processes.address(tmp_path) == address
         assert ask(tmp_path / "worker.sock", "status")["counts"] == {"done": 1}
@@ -89,15 +87,15 @@ def test_second_signal_breaks_off_what_runs(tmp_path):
         os.kill(process.pid, signal.SIGTERM)
         wait_for(lambda: not (tmp_path / "worker.sock").exists())
         os.kill(process.pid, signal.SIGTERM)
-        process.join(20)
+        process.join(60)
         assert process.exitcode == 0
         never.set()
-        threads[0].join(20)
+        threads[0].join(60)
     assert not seen[0].images
 
 
-@pytest.mark.parametrize("run", range(RUNS))
-def test_killed_worker_is_reported_and_its_scan_is_taken_up_again(tmp_path, monkeypatch, run):
+@repeated
+def test_killed_worker_is_reported_and_its_scan_is_taken_up_again(tmp_path, monkeypatch):
     monkeypatch.setattr("onebreath.host.channel.QUIET", 0.2)
     monkeypatch.setenv("ONEBREATH_WORKER", str(tmp_path / "worker.sock"))
     with processes.served(tmp_path, "--spool", "always") as process, socket.create_server(("127.0.0.1", 0)) as server:
@@ -111,7 +109,7 @@ def test_killed_worker_is_reported_and_its_scan_is_taken_up_again(tmp_path, monk
         process.kill()
         gadgetron.send(PIECES[-1])
         seen = gadgetron.receive()
-        shim.join(10)
+        shim.join(60)
         gadgetron.sock.close()
         assert not shim.is_alive()
     assert "died while it reconstructed" in seen.text

@@ -59,7 +59,7 @@ def test_all_messages_come_whether_through_the_disk_or_not(spooled, absorbed, ke
         for _ in range(absorbed):
             stream.absorb(1.0)
         messages = [first, *channel]
-        sender.join(5)
+        sender.join(60)
         stream.close()
     assert encoded(*messages) + CLOSE == encoded(LINES[0]) + DATA
     if keep:
@@ -89,7 +89,7 @@ def test_full_disk_loses_no_data(spooled, room, waits):
             for _ in range(6):
                 stream.absorb(0.02)
         assert encoded(*Channel(stream)) + CLOSE == DATA
-        sender.join(5)
+        sender.join(60)
         assert isinstance(stream.lost, SpoolError)
         assert "No space left" in str(stream.lost)
         stream.close()

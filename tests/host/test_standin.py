@@ -73,7 +73,7 @@ def exchange_through_shim(data, target):
         sock, _ = listening.accept()
     with sock:
         seen = standin.Server(sock).exchange(data)
-    shim.join(10)
+    shim.join(60)
     assert not shim.is_alive()
     return seen
 

@@ -33,7 +33,7 @@ def test_metrics_of_a_worker_count_its_scans(tmp_path: Path, capsys: pytest.Capt
         client_scan(running, tiny.stream())
         client_scan(running, b"<configuration/>")
         assert books(running, "ended") == ["done"]
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as answer:
             found = metrics(answer.read().decode())
     assert found['onebreath_scans_total{outcome="done",side="client"}'] == 1
     assert found["onebreath_images_total"] > 0

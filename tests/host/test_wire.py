@@ -146,8 +146,8 @@ def run_process(target, config, data, module="onebreath.host.entry"):
             sender = threading.Thread(target=lambda: sock.sendall(start(config) + data + CLOSE))
             sender.start()
             answer = received(sock)
-            sender.join(10)
-        _, log = process.communicate(timeout=20)
+            sender.join(60)
+        _, log = process.communicate(timeout=60)
     return answer, process.returncode, log.decode()
 
 

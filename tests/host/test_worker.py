@@ -63,7 +63,7 @@ def test_eight_clients_at_once_get_what_one_gets(tmp_path):
         for thread in clients:
             thread.start()
         for thread in clients:
-            thread.join(30)
+            thread.join(60)
         assert found == [True] * 8
         assert running.desk.scheduler.snapshot()["counts"] == {"done": 10}
 
@@ -118,7 +118,7 @@ def test_scan_waits_for_its_slot_while_its_data_go_to_the_disk(tmp_path):
         wait_for(lambda: [p.stat().st_size for p in (tmp_path / "state/spool").glob("*/data.bin")] == [len(data)])
         assert not found
         holding.close()
-        waiting.join(10)
+        waiting.join(60)
         assert len(found[0].images) == 1
         assert not list((tmp_path / "state/spool").iterdir())
         assert sorted(books(running, "ended")) == ["done", "lost"]

@@ -118,7 +118,7 @@ def fed(data: bytes) -> Iterator[socket.socket]:
         finally:
             with suppress(OSError):
                 ours.shutdown(socket.SHUT_RDWR)
-            feeder.join(5)
+            feeder.join(60)
             assert not feeder.is_alive()
 
 

@@ -5,11 +5,16 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from onebreath.host.worker import Worker, WorkerOptions
 
+repeated = pytest.mark.usefixtures("run")
+"""A fault that is made anew each time, as often as `conftest.RUNS` says; those without it repeat it by themselves."""
 
-def wait_for(condition, seconds=10.0):
-    """Wait until something is so."""
+
+def wait_for(condition, seconds=60.0):
+    """Wait until something is so; long enough for a computer that has much else to do."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"still not so; threads: {threading.enumerate()}"
