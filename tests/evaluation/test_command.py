@@ -5,6 +5,8 @@ import pytest
 
 from onebreath.cli import main
 from onebreath.evaluation.compare import Evaluation
+from onebreath.evaluation.summary import overview
+from onebreath.mri.fourier import fft2c
 from onebreath.simulation.scan import ScanOptions, simulate
 
 CLASSICAL = ["zero_filled", "cg_sense:iterations=4", "grappa:gfactor=false"]
@@ -59,6 +61,47 @@ def test_tables_and_figures_are_written(table):
     assert "| cg_sense:iterations=4 |" in text
     figures = {file.name for file in table.glob("*.png")}
     assert figures == {"boxes.png", "images_cmrxrecon_r_3_16_acs_lines_snr_30.png"}
+
+
+def test_the_overview_has_a_row_for_each_method_and_names_the_reference(table):
+    lines = (table / "table.md").read_text().splitlines()
+    head = lines.index(next(line for line in lines if line.startswith("| sampling | method | PSNR (dB) | SSIM |")))
+    rows = [line.split("|")[2].strip() for line in lines[head + 2 : head + 5]]
+    assert rows == CLASSICAL
+    assert lines[head + 6] == f"* differs from {CLASSICAL[-1]}, p < 0.05 (Wilcoxon, Bonferroni)."
+
+
+def test_stars_mark_what_differs_beyond_chance():
+    value = {"psnr": {"mean": 30.0, "std": 1.0, "n": 9}}
+    found = {name: {"per_slice": {"p_bonferroni": p}} for name, p in (("far", 0.01), ("near", 1.0))}
+    one = {"values": {"overall": value}, "seconds": None, "first_seconds": [], "failures": {}}
+    methods = dict.fromkeys(("far", "near", "own"), one)
+    group = {"group": "R=4", "reference": "own", "tests": {"overall": {"psnr": found}}, "methods": methods}
+    rows = overview([group]).splitlines()[2:5]
+    assert rows == [
+        "| R=4 | far | 30.00 ± 1.00* |  |",
+        "| R=4 | near | 30.00 ± 1.00 |  |",
+        "| R=4 | own | 30.00 ± 1.00 |  |",
+    ]
+
+
+def test_simulated_and_measured_data_have_tables_of_their_own(stack, tmp_path):
+    y, x = np.mgrid[-1:1:48j, -1:1:48j]
+    places = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])[:, :, None, None]
+    coils = np.exp(-((y - places[:, 0]) ** 2) - (x - places[:, 1]) ** 2)
+    noise = np.random.default_rng(0).standard_normal((2, 4, 48, 48))
+    np.save(tmp_path / "brain.npy", fft2c(100 * (x**2 + y**2 < 0.5) * coils) + noise[0] + 1j * noise[1])
+    words = ["--data", stack / "A1.npz", tmp_path / "brain.npy", "--slices", 0, "--coils", 4, "--calibration-lines", 16]
+    choice = ["--mask", "equispaced", "radial", "--acceleration", 3, "--methods", "zero_filled", "cg_sense"]
+    assert main(["evaluate", *map(str, [*words, *choice, "--output", tmp_path])]) == 0
+    content = json.loads((tmp_path / "table.json").read_text())
+    groups = [one["group"] for one in content["groups"] if one["convention"] == "strict"]
+    masks = ["equispaced R=3, centre included", "radial R=3, centre included"]
+    assert groups == [f"{mask}, {noise}" for noise in ("SNR 20-40", "noise as measured") for mask in masks]
+    for one in content["groups"]:
+        assert one["slices"] == 1
+        assert all(np.isfinite(found["values"]["overall"]["psnr"]["mean"]) for found in one["methods"].values())
+    assert content["settings"]["data"].endswith("brain.npy")
 
 
 def test_the_reference_is_tested_against_every_other_method(table):
@@ -121,7 +164,7 @@ def test_a_simulated_raw_file_is_compared_with_its_truth(tmp_path, capsys):
         (["--methods", "cg_sense:iterations"], "no PARAMETER=VALUE"),
         (["--methods", "cg_sense", "cg_sense"], "named twice"),
         (["--methods", "cg_sense", "--reference", "grappa"], "not among the methods"),
-        (["--methods", "cg_sense", "--mask", "radial"], "--mask radial"),
+        (["--methods", "cg_sense", "--mask", "spiral"], "--mask spiral"),
         (["--methods", "cg_sense", "--snr", "loud"], "--snr loud"),
         (["--methods", "cg_sense", "--patient", "nobody"], "nobody"),
         (["--methods", "cg_sense", "--dists", "missing.safetensors"], "cannot be read"),

@@ -8,21 +8,22 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from pydantic import ValidationError
 
 from onebreath.errors import ConfigError
 from onebreath.evaluation.candidates import MODELS, parse_candidates
 from onebreath.evaluation.compare import Case, Evaluation, Result
-from onebreath.evaluation.data import KINDS, read_slices
+from onebreath.evaluation.data import KINDS, NAMED, read_slices
 from onebreath.evaluation.dists import Dists
 from onebreath.evaluation.dists_file import default_file, load_dists, prepare_dists
+from onebreath.evaluation.masks import SCAN_MASKS, STUDY_MASKS, ScanMask, is_study_mask
 from onebreath.evaluation.metrics import Convention
 from onebreath.evaluation.scans import MaskChoice, ScanChoice
-from onebreath.evaluation.summary import TITLES, Summary, markdown, summarise
+from onebreath.evaluation.settings import ReadSettings
+from onebreath.evaluation.summary import TITLES, Summary, markdown, overview, summarise
 from onebreath.report.pictures import box_plots, compare_figure
-from onebreath.training.masks import Family
 
 _CONVENTIONS: tuple[Convention, ...] = ("strict", "paper")
 
@@ -30,18 +31,22 @@ _CONVENTIONS: tuple[Convention, ...] = ("strict", "paper")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
-    add("--data", help="sunnybrook, simulator, a raw data file (with its truth beside it, if simulated), or a folder")
+    add("--settings", action=ReadSettings, metavar="FILE", help="take arguments from a YAML file, as those of "
+        "models/evaluation; arguments that follow replace them")  # fmt: skip
+    add("--data", nargs="+", help=f"{', '.join(NAMED)}, raw data files (with their truth beside them, if simulated), "
+        "or folders; measured data sets have tables of their own")  # fmt: skip
     add("--kind", choices=KINDS, help="what the files are, where their names do not tell")
     add("--patient", nargs="+", default=["*"], help="patterns of patients (default: all)")
     add("--slices", type=int, nargs="+", help="numbers of slices of each patient, from 0 (default: all)")
-    add("--mask", nargs="+", default=["cmrxrecon"], metavar="FAMILY[:ACS]", help=f"{', '.join(get_args(Family))}; with "
+    add("--mask", nargs="+", default=["cmrxrecon"], metavar="FAMILY[:ACS]", help=f"{', '.join(SCAN_MASKS)}; with "
         "the number of calibration lines, 0 for a separate calibration (default: cmrxrecon:24)")  # fmt: skip
-    add("--acceleration", type=int, nargs="+", default=[4, 8], help="distances of the lines (default: 4 8)")
+    add("--acceleration", type=int, nargs="+", default=[4, 8], help="distances of the lines (default: 4 8); for "
+        "equispaced, gaussian_1d, gaussian_2d and radial masks the ratio of all samples")  # fmt: skip
     add("--snr", nargs="+", default=["20-40"], metavar="SNR", help="of blood, fully sampled: a value or LOW-HIGH; each "
         "is a group of its own (default: 20-40)")  # fmt: skip
     add("--methods", nargs="+", default=["zero_filled", "grappa", "cg_sense", MODELS], metavar="METHOD",
-        help="zero_filled, grappa, cg_sense, a model (wildcards allowed) or 'models'; parameters follow after a colon, "
-        "as in cg_sense:regularisation=0.01 (default: all)")  # fmt: skip
+        help="zero_filled, grappa, cg_sense, low_rank_sparse, a model (wildcards allowed) or 'models'; parameters "
+        "follow after a colon, as in cg_sense:regularisation=0.01 (default: all but low_rank_sparse)")  # fmt: skip
     add("--reference", help="method that the others are tested against (default: the last one named)")
     add("--seed", type=int, default=0, help="of phase, coils, noise and masks (default: 0)")
     add("--coils", type=int, default=12, help="simulated receive channels (default: 12)")
@@ -56,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare; write tables and figures, print the table of the strict convention.
+    """Compare; write tables and figures, print the overview of the strict convention.
 
     Raises
     ------
@@ -85,14 +90,14 @@ def run(args: argparse.Namespace) -> int:
     tables = {name: summarise(results, labels, reference, name) for name in _CONVENTIONS}
     _write_tables(args, tables)
     _write_figures(args.output, evaluation, pictured, results)
-    print(markdown(tables["strict"]))
+    print(overview(tables["strict"]))
     print(f"tables and figures: {args.output}")
     return 0
 
 
 def _cases(args: argparse.Namespace) -> list[Case]:
     """All cases, those of one scan together."""
-    slices = list(read_slices(args.data, args.kind, args.patient, args.slices))
+    slices = [one for data in args.data for one in read_slices(data, args.kind, args.patient, args.slices)]
     masks: list[MaskChoice] = [_mask(text, r) for text in args.mask for r in args.acceleration]
     choices = [_choice(args, text) for text in args.snr]
     cases = []
@@ -106,8 +111,9 @@ def _cases(args: argparse.Namespace) -> list[Case]:
 
 def _mask(text: str, acceleration: int) -> MaskChoice:
     family, _, lines = text.partition(":")
+    usual = 0 if family in STUDY_MASKS and is_study_mask(family) else 24
     try:
-        return MaskChoice(family=cast(Family, family), acceleration=acceleration, acs_lines=cast(int, lines or 24))
+        return MaskChoice(family=cast(ScanMask, family), acceleration=acceleration, acs_lines=cast(int, lines or usual))
     except ValidationError as error:
         raise ConfigError(f"--mask {text}: {_problems(error)}") from error
 
@@ -144,9 +150,10 @@ def _pictured(cases: Sequence[Case]) -> list[Case]:
 
 def _write_tables(args: argparse.Namespace, tables: dict[Convention, list[Summary]]) -> None:
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+    settings["data"] = " ".join(args.data)
     content: dict[str, Any] = {"settings": settings, "groups": [one for found in tables.values() for one in found]}
     (args.output / "table.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    text = "\n".join(f"## {name} convention\n\n{markdown(found)}" for name, found in tables.items())
+    text = "\n".join(f"## {name} convention\n\n{overview(found)}\n{markdown(found)}" for name, found in tables.items())
     (args.output / "table.md").write_text(text, encoding="utf-8")
 
 

@@ -16,8 +16,10 @@ from onebreath.training.sources import read_source
 from onebreath.training.split import matches
 
 KINDS: tuple[str, ...] = get_args(SourceKind)
-_NAMED: dict[str, tuple[SourceKind, str]] = {
+NAMED: dict[str, tuple[SourceKind, str]] = {
     "sunnybrook": ("cine_npz", "data/cine_sunnybrook"),
+    "sunnybrook_static": ("static_npz", "data/static_sunnybrook"),
+    "brain7ch": ("kspace_npy", "data/brain7ch"),
     "simulator": ("simulator", ""),
 }
 """Data sets by name: what kind they are, and where below the folder of shared data."""
@@ -35,7 +37,7 @@ def read_slices(
     Parameters
     ----------
     data
-        ``sunnybrook``, ``simulator``, a file or a folder.
+        Name of a data set (``sunnybrook``, ``sunnybrook_static``, ``brain7ch``, ``simulator``), a file or a folder.
     kind
         What files these are; None: a named data set, or told by the suffix.
     patients
@@ -68,13 +70,13 @@ def read_slices(
 
 def _source(data: str, kind: SourceKind | None, patients: tuple[str, ...]) -> Source:
     path = data
-    if kind is None and data in _NAMED:
-        kind, below = _NAMED[data]
+    if kind is None and data in NAMED:
+        kind, below = NAMED[data]
         path = str(Path(os.environ.get(_SHARED, "../shared")) / below)
     elif kind is None:
         kind = _kind_of(Path(data))
     if kind != "simulator" and not Path(path).exists():
-        raise ConfigError(f"there is no data at {path}; name a file, a folder, or one of {', '.join(_NAMED)}")
+        raise ConfigError(f"there is no data at {path}; name a file, a folder, or one of {', '.join(NAMED)}")
     return Source(kind=kind, path=path, patients=patients)
 
 
@@ -83,6 +85,8 @@ def _kind_of(path: Path) -> SourceKind:
         return "mrd"
     if path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npz"))):
         return "cine_npz"
+    if path.suffix == ".npy":
+        return "kspace_npy"
     if path.is_dir() and any(path.rglob("*.h5")):
         return "mrd"
     raise ConfigError(f"what {path} is cannot be told by its name; say it with --kind {'|'.join(KINDS)}")

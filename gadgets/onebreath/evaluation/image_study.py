@@ -11,13 +11,13 @@ from pathlib import Path
 
 from onebreath import zoo
 from onebreath.errors import ConfigError
+from onebreath.evaluation.masks import STUDY_MASKS
 from onebreath.evaluation.restoration import METRICS, Score, Study, study_images, table
 from onebreath.networks.restoration import RestorationNetwork
 from onebreath.training import checkpoint as checkpoints
 from onebreath.training.checkpoint import BEST
 from onebreath.training.command import describe_run, load_start
 from onebreath.training.distributed import join
-from onebreath.training.image_masks import IMAGE_MASKS
 from onebreath.training.image_preparation import prepare_images
 from onebreath.training.recipe import Recipe, read_recipe
 from onebreath.training.trainer import Trainer
@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--recipe", type=Path, required=True, help="its validate_on holds the images to measure on")
         action.add_argument("--folder", type=Path, default=Path("runs/images"), help="where results are written")
         action.add_argument("--accelerations", type=float, nargs="+", default=(2, 4, 5, 6, 7, 8, 10))
-        action.add_argument("--types", nargs="+", choices=IMAGE_MASKS, default=IMAGE_MASKS)
+        action.add_argument(
+            "--types", nargs="+", choices=STUDY_MASKS, default=STUDY_MASKS, help="mask types; none is trained on radial"
+        )
         action.add_argument("--images", type=int, default=20, help="at most so many images")
         action.add_argument("--seed", type=int, default=0, help="of masks, phase and noise")
         action.add_argument("--interpolated-prompts", action="store_true", help="for ratios between two levels")

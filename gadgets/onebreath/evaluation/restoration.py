@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from onebreath.evaluation.masks import StudyMask, study_mask
 from onebreath.evaluation.metrics import measure
 from onebreath.methods.mask_type import choose
 from onebreath.methods.mr_ipt import consistent, restore
@@ -20,7 +21,6 @@ from onebreath.mri.coils import phase_factor
 from onebreath.mri.sampling import describe
 from onebreath.mri.sense import SenseOperator
 from onebreath.networks.restoration import RestorationNetwork
-from onebreath.training.image_masks import ImageMask, image_mask
 from onebreath.training.restoration import StoredImages, undersampled
 
 METRICS = ("psnr", "ssim", "nmse")
@@ -47,7 +47,7 @@ class Study:
         Whether prompts of untrained ratios lie between those of the neighbours.
     """
 
-    types: tuple[ImageMask, ...]
+    types: tuple[StudyMask, ...]
     accelerations: tuple[float, ...]
     images: int = 20
     seed: int = 0
@@ -91,7 +91,7 @@ def study_images(
         found: dict[str, list[dict[str, float]]] = {}
         for number, target in enumerate(targets):
             rng = np.random.default_rng([study.seed, case, number])
-            mask = image_mask(kind, target.shape, acceleration, rng)
+            mask = study_mask(kind, target.shape, acceleration, rng)
             kspace = undersampled(target, mask, rng, study.phase, study.noise)
             for name, image in _restored(networks, kspace, mask, study).items():
                 values = measure(target[None], image, "strict")

@@ -10,12 +10,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from onebreath.errors import ScanError
+from onebreath.evaluation.masks import ScanMask, is_study_mask, scan_mask
 from onebreath.methods.base import SliceData
 from onebreath.mri.coils import combine, rss
 from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import fft2c, ifft2c, resize
 from onebreath.mri.sampling import describe
-from onebreath.training.masks import Family, make_mask
 from onebreath.training.measured import calibrate_measured
 from onebreath.training.scanning import ScanSettings, simulate_channels
 from onebreath.training.series import ImageSeries, KspaceSeries, PreparedSlice, Series
@@ -43,16 +43,21 @@ class ScanChoice(BaseModel):
 
 
 class MaskChoice(BaseModel):
-    """A sampling mask: family, acceleration, and lines of the fully sampled centre."""
+    """A sampling mask: family, acceleration, and lines of the fully sampled centre.
+
+    Scans whose mask has no such lines are calibrated on a separate scan.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    family: Family = Field(description="as in training recipes")
-    acceleration: int = Field(ge=1, description="distance R of the lines, those of the centre not counted")
-    acs_lines: int = Field(24, ge=0, description="fully sampled lines in the centre; 0: calibrated on a separate scan")
+    family: ScanMask = Field(description="as in training recipes, or a mask of single images")
+    acceleration: int = Field(ge=1, description="distance R of the lines; for masks of single images the ratio of all")
+    acs_lines: int = Field(24, ge=0, description="fully sampled lines in the centre; 0: none, or that of the mask")
 
     def __str__(self) -> str:
         centre = f"{self.acs_lines} ACS lines" if self.acs_lines else "no ACS"
+        if is_study_mask(self.family):
+            centre = "centre included"
         return f"{self.family} R={self.acceleration}, {centre}"
 
 
@@ -130,14 +135,14 @@ def reference_scan(series: Series, choice: ScanChoice, truth: np.ndarray | None 
 
 
 def undersampled(scan: ReferenceScan, mask: MaskChoice | None, seed: int) -> SliceData:
-    """Keep the lines of a mask, or those that were acquired; there are no coil maps yet.
+    """Keep the samples of a mask, or the lines that were acquired; there are no coil maps yet.
 
     Raises
     ------
     ScanError
         If the scan lacks lines already and another mask is asked for.
     """
-    frames, _, ny, _ = scan.kspace.shape
+    frames, _, ny, nx = scan.kspace.shape
     if mask is None:
         full = np.broadcast_to(scan.lines, (frames, ny))[:, :, None]
         sampling = describe(full)
@@ -145,8 +150,8 @@ def undersampled(scan: ReferenceScan, mask: MaskChoice | None, seed: int) -> Sli
         if not scan.lines.all():
             raise ScanError(f"{scan.patient} {scan.name} was undersampled when it was measured; it has its own mask")
         rng = np.random.default_rng((seed, zlib.crc32(f"{scan.patient}/{scan.name}/{mask}".encode()), _MASK))
-        lines = make_mask(mask.family, frames, ny, mask.acceleration, mask.acs_lines, rng)
-        full = np.broadcast_to(lines, (frames, ny))[:, :, None]
+        made = scan_mask(mask.family, frames, (ny, nx), mask.acceleration, mask.acs_lines, rng)
+        full = np.broadcast_to(made, (frames, *made.shape[1:]))
         mode = None if mask.acs_lines else "separate"
         sampling = describe(full, acceleration=mask.acceleration, acs_mode=mode)
     kspace = np.where(full[:, None], scan.kspace, np.complex64(0))

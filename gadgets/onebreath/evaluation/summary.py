@@ -119,19 +119,56 @@ def _tests(by_method: dict[str, list[Result]], reference: str, convention: str) 
     return tests
 
 
+def overview(summaries: Sequence[Summary]) -> str:
+    """Write all groups as one Markdown table: a row for each group and method, a column for each measure.
+
+    A star marks what differs from the reference beyond chance (Wilcoxon over slices, corrected by Bonferroni).
+    """
+    columns = list(dict.fromkeys(kind for one in summaries for kind in _columns(one)))
+    lines = [
+        f"| sampling | method | {' | '.join(_head(*column) for column in columns)} | time (s) |",
+        "|---" * (len(columns) + 3) + "|",
+    ]
+    for group in summaries:
+        for label, one in group["methods"].items():
+            cells = [
+                _cell(one["values"].get(region, {}).get(measure), measure) + _mark(group, region, measure, label)
+                for region, measure in columns
+            ]
+            lines.append(f"| {group['group']} | {label} | {' | '.join(cells)} | {_time(one)} |")
+    references = ", ".join(dict.fromkeys(one["reference"] for one in summaries))
+    lines += ["", f"* differs from {references}, p < {SIGNIFICANT} (Wilcoxon, Bonferroni)."]
+    failures = dict.fromkeys(text for one in summaries for text in _failures(one))
+    return "\n".join([*lines, *failures, ""])
+
+
+def _mark(group: Summary, region: str, measure: str, label: str) -> str:
+    test = group["tests"].get(region, {}).get(measure, {}).get(label)
+    return "*" if test and test["per_slice"]["p_bonferroni"] < SIGNIFICANT else ""
+
+
+def _columns(summary: Summary) -> list[tuple[str, str]]:
+    """Regions and measures of any method."""
+    return list(dict.fromkeys(
+        (region, measure)
+        for one in summary["methods"].values()
+        for region, found in one["values"].items()
+        for measure in found
+    ))  # fmt: skip
+
+
+def _head(region: str, measure: str) -> str:
+    return TITLES[measure] if region == "overall" else f"{region} {TITLES[measure]}"
+
+
 def markdown(summaries: Sequence[Summary]) -> str:
     """Write the summaries as Markdown tables."""
     return "\n\n".join(_markdown_group(one) for one in summaries) + "\n"
 
 
 def _markdown_group(summary: Summary) -> str:
-    columns = list(dict.fromkeys(
-        (region, measure)
-        for one in summary["methods"].values()
-        for region, found in one["values"].items()
-        for measure in found
-    ))  # fmt: skip
-    heads = [TITLES[measure] if region == "overall" else f"{region} {TITLES[measure]}" for region, measure in columns]
+    columns = _columns(summary)
+    heads = [_head(*column) for column in columns]
     lines = [
         f"### {summary['group']}",
         "",
@@ -144,11 +181,17 @@ def _markdown_group(summary: Summary) -> str:
     for label, one in summary["methods"].items():
         cells = [_cell(one["values"].get(region, {}).get(measure), measure) for region, measure in columns]
         lines.append(f"| {label} | {' | '.join(cells)} | {_time(one)} |")
-    for label, one in summary["methods"].items():
-        if one["failures"]:
-            why = "; ".join(sorted(set(one["failures"].values())))
-            lines.append(f"\n{label} could not do {len(one['failures'])} of {summary['slices']} slices: {why}")
-    return "\n".join([*lines, *_markdown_tests(summary)])
+    return "\n".join([*lines, *_failures(summary), *_markdown_tests(summary)])
+
+
+def _failures(summary: Summary) -> list[str]:
+    """What methods could not do, and why: a paragraph each."""
+    return [
+        f"\n{label} could not do {len(one['failures'])} of {summary['slices']} slices: "
+        + "; ".join(sorted(set(one["failures"].values())))
+        for label, one in summary["methods"].items()
+        if one["failures"]
+    ]
 
 
 def _markdown_tests(summary: Summary) -> list[str]:
@@ -166,7 +209,7 @@ def _markdown_tests(summary: Summary) -> list[str]:
         for measure, others in measures.items():
             for label, found in others.items():
                 one, grouped = Comparison(**found["per_slice"]), Comparison(**found["per_patient"])
-                mark = "*" if one.p_bonferroni < SIGNIFICANT else ""
+                mark = _mark(summary, region, measure, label)
                 lines.append(
                     f"| {region} | {TITLES[measure]} | {label} | {one.n} | {one.difference:+.4g} | {one.p:.2g} "
                     f"| {one.p_bonferroni:.2g}{mark} | {one.p_holm:.2g} | {grouped.n}, {grouped.p:.2g} |"

@@ -17,7 +17,9 @@ from onebreath.training.restoration import RestorationSettings
 from onebreath.training.scanning import ScanSettings
 from onebreath.training.ssdu import SplitSettings
 
-SourceKind = Literal["cine_npz", "static_npz", "images", "dicom", "mrd", "cmrxrecon", "fastmri", "simulator"]
+SourceKind = Literal[
+    "cine_npz", "static_npz", "images", "dicom", "mrd", "cmrxrecon", "fastmri", "kspace_npy", "simulator"
+]
 
 
 class _Part(BaseModel):
@@ -38,7 +40,7 @@ class Source(_Part):
         description="cine_npz: magnitude stacks (slice, phase, row, column); static_npz: single magnitude images; "
         "images: a folder of pictures, NIfTI, npz or DICOM files; "
         "dicom: a folder of DICOM files; mrd: ISMRMRD files; cmrxrecon: FullSample .mat files of CMRxRecon 2023; "
-        "fastmri: multi-coil .h5 files; simulator: phantoms"
+        "fastmri: multi-coil .h5 files; kspace_npy: full k-space in .npy files; simulator: phantoms"
     )
     path: str = Field("", description="file or folder; environment variables like $ONEBREATH_SHARED are filled in")
     patients: tuple[str, ...] = Field(("*",), description="patterns of the patients to use, like SCD*")

@@ -20,6 +20,7 @@ _READERS: dict[str, tuple[str, str]] = {
     "mrd": ("read_mrd:mrd_file", "*.h5 *.mrd"),
     "cmrxrecon": ("read_cmrxrecon:full_sample", "cine_*.mat"),
     "fastmri": ("read_fastmri:multicoil_file", "*.h5"),
+    "kspace_npy": ("read_kspace:kspace_npy", "*.npy"),
 }
 
 

@@ -1,0 +1,47 @@
+"""Reader of measured k-space in numpy's format, without a header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from onebreath.errors import ScanError
+from onebreath.mri.coils import apply_channel_matrix
+from onebreath.mri.noise import covariance, whitening_matrix
+from onebreath.training.series import KspaceSeries
+
+# Part of each axis in a corner of k-space, where next to nothing but noise is left.
+_CORNER = 1 / 16
+_AXES = (3, 4)
+
+
+def kspace_npy(path: Path) -> Iterator[KspaceSeries]:
+    """Read fully sampled k-space ``(coil, y, x)`` or ``(frame, coil, y, x)``, centred unitary transform of the images.
+
+    No noise scan belongs to such a file. The noise covariance is that of the corners of k-space, which hold hardly any
+    signal, and the channels are whitened with it: noise then has a standard deviation of 1 in the real part. A file
+    ``kspace.npy`` is named after its folder.
+
+    Raises
+    ------
+    ScanError
+        If the file is damaged, or holds no such array.
+    """
+    try:
+        kspace = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ScanError(f"{path} cannot be read, it is damaged or no .npy file: {error}") from error
+    if kspace.ndim not in _AXES or not np.iscomplexobj(kspace):
+        raise ScanError(
+            f"{path}: {kspace.dtype} {kspace.shape}, expected complex k-space (coil, y, x) or (frame, coil, y, x)"
+        )
+    series = kspace if kspace.ndim == max(_AXES) else kspace[None]
+    corner = [max(1, round(size * _CORNER)) for size in series.shape[2:]]
+    rows, columns = (np.r_[:n, -n:0] for n in corner)
+    noise = np.moveaxis(series[:, :, rows][..., columns], 1, 0).reshape(series.shape[1], -1)
+    white = apply_channel_matrix(whitening_matrix(covariance(noise), np.sqrt(2)), series, 1)
+    name = path.parent.name if path.stem == "kspace" else path.stem
+    facts = {"noise_from": "corners of k-space"}
+    yield KspaceSeries(name, "slice00", np.asarray(white, np.complex64), noise_std=1.0, facts=facts)
