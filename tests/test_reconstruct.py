@@ -112,6 +112,21 @@ def test_grappa_sends_its_noise_maps():
     assert np.median(image_of(arrays[1]).real) > 0.9
 
 
+def test_normality_of_the_noise_goes_out_beside_the_methods_own_maps():
+    _, _, kspace = coil_scan(frames=1)
+    asked = {"send_out_gfactor": "true", "send_out_normality_map": "true", "noise_map_samples": "30"}
+    image, gfactor, normality = run(recon_data(kspace, every(2)[:1], block(1)), method="grappa", **asked)
+    assert [meta_of(array)["GADGETRON_DataRole"] for array in (gfactor, normality)] == ["Gfactor", "Normality"]
+    assert normality.headers[0, 0, 0].image_series_index == 21
+    told = meta_of(normality)
+    assert told["Onebreath_reconstruct_gfactor"] == "closed form"
+    assert told["Onebreath_reconstruct_normality"].startswith(
+        "Lilliefors statistic over its 5 % limit, noise replicas, 30"
+    )
+    score, signal = image_of(normality).real, np.abs(image_of(image))
+    assert np.mean(score[signal > 20] > 1) < 0.12
+
+
 @pytest.mark.parametrize(("lines", "fill"), [(every(2), "zero_fill"), (every(2) & (np.arange(36) >= 8), "pocs")])
 def test_noise_of_a_method_without_map_is_measured(lines, fill):
     """On the images as they are sent: repeated scans show the same noise."""

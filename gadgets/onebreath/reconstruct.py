@@ -24,35 +24,21 @@ from onebreath.guard import MethodProperties
 from onebreath.meta import central_line, image_header, image_meta, write_both, write_facts
 from onebreath.methods.base import Method, Reconstruction, SliceData
 from onebreath.methods.guarded import Made
-from onebreath.methods.noise import Effort, measure_noise
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.partial_fourier import homodyne, pocs, zero_fill
 from onebreath.mri.sampling import Sampling, describe
+from onebreath.noise_maps import SERIES, NoiseMapProperties, noise_maps
 from onebreath.notes import note, read_note
 
 FILLS = {"zero_fill": zero_fill, "pocs": pocs, "homodyne": homodyne}
-GFACTOR_SERIES, SNR_SERIES = 20, 300
-"""Series numbers that Gadgetron gives to g-factor and SNR maps."""
 
 
-class ReconstructProperties(MethodProperties):
+class ReconstructProperties(MethodProperties, NoiseMapProperties):
     """Properties of `reconstruct`."""
 
+    model_config = MethodProperties.model_config
+
     image_series: int = Field(1, ge=0, description="series number of the images")
-    send_out_gfactor: bool = Field(False, description="send the g-factor map too, as series 20")
-    send_out_snr_map: bool = Field(False, description="send the SNR map too, as series 300")
-    noise_map_samples: int = Field(
-        64,
-        ge=2,
-        description="maps of methods without one of their own: largest number of noise samples (probes of the "
-        "derivative, or replicas); the standard error is 1 / sqrt(2 (samples - 1))",
-    )
-    noise_map_time_budget_s: float = Field(
-        60, gt=0, description="and largest number of seconds for each slice; images are sent before"
-    )
-    noise_map_pool_frames: bool = Field(
-        False, description="and whether all frames share one map, as if each sample counted once per frame"
-    )
     snr_units: Literal["transform", "gadgetron"] = Field(
         "transform",
         description="transform: noise is 1 fully sampled, g*sqrt(R) accelerated; gadgetron: noise is g, as there",
@@ -133,7 +119,7 @@ class Reconstruct(Gadget):
         classical = made.instead or made.beside
         series = self.properties.classical_series if classical else self.properties.image_series
         yield self._array(images, buffer, "Image", series, made)
-        if not made.beside and (self.properties.send_out_gfactor or self.properties.send_out_snr_map):
+        if not made.beside and self.properties.map_roles:
             yield from self._noise_maps(made, recon_data)
 
     def _slice(self, recon_data: ReconData, s: int, loc: int, acs_as_data: bool) -> tuple[SliceData, float]:
@@ -192,41 +178,23 @@ class Reconstruct(Gadget):
         return how
 
     def _noise_maps(self, made: Made, recon_data: ReconData) -> Iterator[ImageArray]:
+        """The maps that are asked for, of all places of a message; none if the time does not suffice for one place."""
         maps, facts = [], dict(self._notes[self.name])
         for (s, loc), result in zip(places(recon_data), made.results, strict=True):
+            data, scale = self._slice(recon_data, s, loc, made.method.acs_as_data)
+            how = self._filling(data, made.method)
+            finish = partial(fill_images, FILLS[how], sampling=data.sampling) if how in FILLS else None
             try:
-                maps.append(
-                    self._noise_of(
-                        made.method, result, *self._slice(recon_data, s, loc, made.method.acs_as_data), facts
-                    )
-                )
+                found, told = noise_maps(made.method, result, data, self.properties, scale, finish)
             except TimeoutError as error:
                 self.log.warning("no noise maps are sent: slice %d, set %d: %s", loc, s, error)
                 return
-        buffer = recon_data.bits[0].data
+            maps.append(found)
+            facts |= told
         images, self._notes[self.name] = self._notes[self.name], facts
-        if self.properties.send_out_gfactor:
-            yield self._array([gfactor for gfactor, _ in maps], buffer, "Gfactor", GFACTOR_SERIES, made)
-        if self.properties.send_out_snr_map:
-            yield self._array([snr for _, snr in maps], buffer, "SNR_MAP", SNR_SERIES, made)
+        for role in self.properties.map_roles:
+            yield self._array([one[role] for one in maps], recon_data.bits[0].data, role, SERIES[role], made)
         self._notes[self.name] = images
-
-    def _noise_of(
-        self, method: Method, result: Reconstruction, data: SliceData, scale: float, facts: dict[str, Any]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The g-factor and the SNR (frame, y, x) of a slice: the method's own, or measured and then told in `facts`."""
-        magnitude = np.abs(result.images)
-        if result.gfactor is not None:
-            gfactor = np.broadcast_to(np.asarray(result.gfactor, np.float32), magnitude.shape)
-            return gfactor, magnitude * scale / np.maximum(gfactor, 1e-6)
-        p, how = self.properties, self._filling(data, method)
-        effort = Effort(p.noise_map_samples, p.noise_map_time_budget_s, p.noise_map_pool_frames)
-        finish = partial(fill_images, FILLS[how], sampling=data.sampling) if how in FILLS else None
-        noise = measure_noise(method, data, result.images, effort, finish)
-        factor = accelerated_noise(data.sampling)
-        facts["gfactor"] = f"{noise.how}, noise over {factor:.4g}"
-        std = np.broadcast_to(noise.std, magnitude.shape)
-        return std / factor, magnitude / np.maximum(std, 1e-6)
 
     def _array(self, images: list[NDArray[Any]], buffer: ReconBuffer, role: str, series: int, made: Made) -> ImageArray:
         """Put the images (frame, y, x) of all places into one message with headers and meta."""
@@ -269,19 +237,6 @@ def gadgetron_scale(sampling: Sampling) -> float:
     first, last = sampling.readout
     readout = sampling.shape[2] / (last - first + 1) if sampling.shape[2] > 1 else 1.0
     return math.sqrt(sampling.effective_acceleration * readout) / sampling.acceleration
-
-
-def accelerated_noise(sampling: Sampling) -> float:
-    """Return the standard deviation of noise in images whose g-factor is 1: sqrt(R), or less with partial Fourier.
-
-    R is that of the lattice, or the number of lines in the acquired range over that of the acquired ones.
-    """
-    first, last = sampling.acquired
-    covered = (last - first + 1) / sampling.shape[1]
-    acceleration = sampling.acceleration if sampling.uniform else sampling.effective_acceleration * covered
-    if sampling.shape[2] > 1:
-        covered *= (sampling.readout[1] - sampling.readout[0] + 1) / sampling.shape[2]
-    return math.sqrt(acceleration * covered)
 
 
 def fill_images(fill: Any, images: NDArray[np.complex64], sampling: Sampling) -> NDArray[np.complex64]:

@@ -8,6 +8,7 @@ import torch
 from onebreath.errors import ConfigError, MethodError
 from onebreath.methods.base import method_class
 from onebreath.methods.grappa import Grappa
+from onebreath.methods.noise import Effort, measure_noise
 from onebreath.methods.raki import Raki
 from onebreath.methods.zero_filled import ZeroFilled
 from onebreath.mri.fourier import fft2c
@@ -200,11 +201,37 @@ def test_a_time_budget_that_is_too_short_gives_grappa_and_says_so(clock):
 
 
 def test_a_warm_start_takes_the_previous_weights():
-    case = synthetic(lines(64, 3))
+    case, after = (synthetic(lines(64, 3), noise=noise) for noise in (1, 2))
     method = Raki(**SMALL, schedule="published", warm_start=True)
-    first, second = method(case.data), method(case.data)
+    first, second = method(case.data), method(after.data)
     assert (first.facts["weights_from"], second.facts["weights_from"]) == ("seed 0", "the previous slice's")
     assert second.facts["loss"] < first.facts["loss"]
+
+
+def test_calibration_lines_seen_before_need_no_learning(monkeypatch):
+    """Those of another set, or of a noise replica."""
+    case, other = synthetic(lines(64, 3)), synthetic(lines(64, 3), noise=2)
+    method, trained = Raki(**SMALL, seed=1), []
+    train = method.learner._train
+    monkeypatch.setattr(method.learner, "_train", lambda *scan: trained.append(1) or train(*scan))
+    for data in (case.data, replace(case.data, kspace=2 * case.data.kspace), other.data, case.data):
+        method(data)
+    assert len(trained) == 3
+    assert np.array_equal(method(case.data).images, Raki(**SMALL, seed=1)(case.data).images)
+
+
+def test_noise_of_replicas_is_tested():
+    """Where there is signal the noise is normal; where there is none, that of magnitudes is not."""
+    case = synthetic(lines(48, 3), 48, 32, acs=24, noise=0.02)
+    method = Raki(**{**SMALL, "gfactor": "exact"})
+    images = method(case.data).images
+    found = measure_noise(method, case.data, images, Effort(samples=120), normality=True)
+    assert found.how == "noise replicas, 120 samples, standard error 6.5%"
+    snr = np.abs(images) / found.std
+    assert np.mean(found.normality[snr > 5] > 1) < 0.09
+    assert np.mean(found.normality[snr < 1] > 1) > 0.25
+    with pytest.raises(TimeoutError, match="2 replicas, a normality map needs 5"):
+        measure_noise(method, case.data, images, Effort(samples=2), normality=True)
 
 
 class TestWhatCannotBeDone:

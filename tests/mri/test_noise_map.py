@@ -49,3 +49,9 @@ def test_no_sample_is_begun_that_would_end_too_late():
     assert 2 <= noise_map(slow, like, mask, 100, seconds=0.3).samples <= 6
     with pytest.raises(ValueError, match="at least 2 samples, not 1"):
         noise_map(slow, like, mask, 1)
+
+
+def test_samples_that_are_all_the_same_have_no_noise():
+    same = np.random.default_rng(1).standard_normal((1, 40, 40)).astype(np.float32) + 0j
+    found = noise_map(lambda noise: same, same[:, None], np.ones((1, 1, 1), bool), 3)
+    assert np.all(found.std < 1e-3)

@@ -7,7 +7,9 @@ noise is 1 where a slice is fully sampled and g * sqrt(R) where it is accelerate
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -137,6 +139,8 @@ class Method(ABC):
     """Whether embedded calibration lines are given to it as imaging lines too."""
     learned: ClassVar[bool] = False
     """Whether it uses a model trained on other scans, so that another method must stand by to make the images."""
+    without_gfactor: ClassVar[Mapping[str, Any]] = {}
+    """Parameters that leave out its own g-factor map, if it makes one."""
     Parameters: ClassVar[type[MethodParameters]]
     parameters: MethodParameters
 
@@ -161,6 +165,14 @@ class Method(ABC):
             If it is not there.
         """
         return
+
+    def for_replicas(self) -> Method:
+        """The same method, with what it has learned, for images of noise replicas: these need no g-factor maps."""
+        if not self.without_gfactor:
+            return self
+        plain = copy.copy(self)
+        plain.parameters = self.parameters.model_copy(update=dict(self.without_gfactor))
+        return plain
 
     @abstractmethod
     def __call__(self, data: SliceData) -> Reconstruction:

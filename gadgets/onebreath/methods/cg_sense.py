@@ -6,7 +6,9 @@ K. P. Pruessmann et al., "Advances in sensitivity encoding with arbitrary k-spac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from array_api_compat import array_namespace
 from pydantic import Field
@@ -50,6 +52,7 @@ class CgSense(Method):
     """CG-SENSE with one or two sets of coil maps, all frames at once, each with its own step lengths."""
 
     name = "cg_sense"
+    without_gfactor: ClassVar[Mapping[str, Any]] = {"gfactor_replicas": 0}
     Parameters = CgSenseParameters
     parameters: CgSenseParameters
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -96,6 +97,7 @@ class Grappa(Method):
 
     name = "grappa"
     acs_as_data = False  # as in Gadgetron: noise and g-factor then follow the lattice alone
+    without_gfactor: ClassVar[Mapping[str, Any]] = {"gfactor": False}
     Parameters = GrappaParameters
     parameters: GrappaParameters
 

@@ -12,6 +12,7 @@ from onebreath.methods.base import Method, SliceData
 from onebreath.methods.device import as_numpy
 from onebreath.mri import Array
 from onebreath.mri.noise_map import noise_map
+from onebreath.mri.normality import LEAST_SAMPLES, LIMIT, lilliefors
 
 
 @runtime_checkable
@@ -44,10 +45,14 @@ class MeasuredNoise:
         Standard deviation, in the units of the images.
     how
         Estimator, number of samples and standard error in words.
+    normality : (frame, y, x) real, or None
+        Distance of the magnitude's noise from a normal distribution, where asked for; 1 is the limit that normal noise
+        exceeds in 5 % of all pixels.
     """
 
     std: np.ndarray
     how: str
+    normality: np.ndarray | None = None
 
 
 def measure_noise(
@@ -56,6 +61,7 @@ def measure_noise(
     images: np.ndarray,
     effort: Effort,
     finish: Callable[[np.ndarray], np.ndarray] | None = None,
+    normality: bool = False,
 ) -> MeasuredNoise:
     """Measure the noise in the images of a slice.
 
@@ -74,18 +80,24 @@ def measure_noise(
         What may be spent.
     finish
         What was done to the method's images after it, if anything.
+    normality
+        Whether to test the noise too; it is then measured with replicas, as that of probes is always normal.
 
     Raises
     ------
     TimeoutError
-        If the time does not suffice for two samples.
+        If the time does not suffice for two samples, or for the five of a test.
     """
-    data = as_numpy(data)
-    derivative = method.derivative(data) if isinstance(method, Differentiable) else None
+    data, method = as_numpy(data), method.for_replicas()
+    derivative = method.derivative(data) if isinstance(method, Differentiable) and not normality else None
+    kept: list[np.ndarray] = []
 
     def remade(noise: np.ndarray) -> np.ndarray:
         made = np.asarray(method(replace(data, kspace=data.kspace + noise)).images)
-        return (finish(made) if finish else made) - images
+        made = finish(made) if finish else made
+        if normality:
+            kept.append(np.abs(made) - np.abs(images))
+        return made - images
 
     response, words = (remade, "noise replicas") if derivative is None else (derivative, "probes of the derivative")
     if derivative is not None and finish is not None:
@@ -103,4 +115,9 @@ def measure_noise(
         pool_frames=effort.pool_frames,
         seconds=effort.seconds,
     )
-    return MeasuredNoise(found.std, f"{words}, {found.samples} samples, standard error {found.error:.1%}")
+    if normality and len(kept) < LEAST_SAMPLES:
+        raise TimeoutError(
+            f"{effort.seconds:g} s sufficed for {len(kept)} replicas, a normality map needs {LEAST_SAMPLES}"
+        )
+    score = lilliefors(np.stack(kept)) / LIMIT if normality else None
+    return MeasuredNoise(found.std, f"{words}, {found.samples} samples, standard error {found.error:.1%}", score)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Raki(Method):
 
     name = "raki"
     acs_as_data = False  # as in GRAPPA: noise and g-factor then follow the lattice alone
+    without_gfactor: ClassVar[Mapping[str, Any]] = {"gfactor": "none"}
     Parameters = RakiParameters
     parameters: RakiParameters
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -51,6 +52,7 @@ class Learner:
     def __init__(self, parameters: RakiParameters) -> None:
         self.parameters = parameters
         self._previous: Network | None = None
+        self._known: dict[bytes, Learned] = {}
 
     def problem(self, data: SliceData, acs: np.ndarray) -> str:
         """Why nothing can be learned for this slice; empty if it can."""
@@ -92,8 +94,26 @@ class Learner:
         data
             The slice, numpy arrays.
         acs : (coil, ya, x) complex
-            Its calibration lines, averaged over time.
+            Its calibration lines, averaged over time. The same lines again, as those of another set or of a noise
+            replica, need nothing new.
         """
+        key = self._key(data, acs)
+        if key not in self._known:
+            found = self._learn(data, acs)
+            if not found.networks:
+                return found
+            self._known = {key: found}
+        return self._known[key]
+
+    def _key(self, data: SliceData, acs: np.ndarray) -> bytes:
+        """What the weights depend on: with iraki and refinement, all lines."""
+        more = data.kspace if self.parameters.variant == "iraki" or self.parameters.refine_iterations else acs[:0]
+        state = hashlib.sha256(repr((acs.shape, data.sampling.acceleration, len(data.kspace))).encode())
+        for part in (acs, more):
+            state.update(part.tobytes())
+        return state.digest()
+
+    def _learn(self, data: SliceData, acs: np.ndarray) -> Learned:
         from onebreath.methods.raki_calibration import Schedule
         from onebreath.methods.unrolled import devices_to_try
 

@@ -95,7 +95,8 @@ def noise_map(
             f"one noise sample took {time.monotonic() - begun:.1f} s; {seconds:g} s are too short for two"
         )
     parts = 1 if phase is not None else 2
-    variance = (squares - xp.abs(total) ** 2 / used) / (parts * (used - 1))
+    # Where all samples are nearly the same, rounding makes the difference negative.
+    variance = xp.clip(squares - xp.abs(total) ** 2 / used, min=0) / (parts * (used - 1))
     if pool_frames:
         variance = xp.mean(variance, axis=0, keepdims=True)
     independent = parts * (used - 1) * (like.shape[0] if pool_frames else 1)

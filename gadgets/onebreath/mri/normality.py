@@ -14,6 +14,8 @@ from scipy.special import ndtr
 
 LIMIT = 0.895
 """Normal noise stays below this in 95 % of all pixels."""
+LEAST_SAMPLES = 5
+"""With fewer the test says nothing."""
 
 
 def lilliefors(samples: np.ndarray) -> np.ndarray:
@@ -36,8 +38,8 @@ def lilliefors(samples: np.ndarray) -> np.ndarray:
         If there are fewer than 5 samples.
     """
     count = samples.shape[0]
-    if count < 5:
-        raise ValueError(f"the test needs at least 5 samples, not {count}")
+    if count < LEAST_SAMPLES:
+        raise ValueError(f"the test needs at least {LEAST_SAMPLES} samples, not {count}")
     spread = samples.std(axis=0, ddof=1)
     scores = (np.sort(samples, axis=0) - samples.mean(axis=0)) / np.where(spread > 0, spread, 1)
     expected = ndtr(scores)
