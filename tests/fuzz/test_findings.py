@@ -1,10 +1,15 @@
 """What fuzzing found: inputs that once ended in another way than with messages or a clear error."""
 
+import subprocess
+import sys
+
 import pytest
 
 from onebreath.errors import ConfigError
 from onebreath.host.stream_config import find, parse
 from tests.fuzz.tape import parse_all
+from tests.host.standin import environment
+from tests.host.wiring import HEADER
 
 NESTED = b"<x>" * 5000 + b"</x>" * 5000
 
@@ -27,3 +32,17 @@ def test_a_configuration_nested_deeper_than_python_recurses() -> None:
     with pytest.raises(ConfigError, match="nested deeper"):
         parse(b"<configuration><version>2</version><stream>" + node + b"</stream></configuration>")
     parse_all(NESTED)
+
+
+def test_a_birthdate_that_is_none_does_not_get_into_the_log() -> None:
+    """The schema library's warning quoted it on standard error; in a process of its own, as pytest sets up warnings."""
+    subject = b"<subjectInformation><patientBirthdate>12.03.1970</patientBirthdate></subjectInformation>"
+    header = HEADER.replace(b"<experimentalConditions>", subject + b"<experimentalConditions>")
+    code = (
+        "import sys; from onebreath.host.wire import parse_header; "
+        "print(parse_header(sys.stdin.buffer.read()).subjectInformation.patientBirthdate)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=header, env=environment(), capture_output=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (b"12.03.1970\n", b"")
