@@ -9,7 +9,6 @@ decomposition per patch, full transforms of every coil in both data terms. The d
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from benchmarks.crunet_mr import Task, make_inputs
 from benchmarks.table import table
+from benchmarks.timing import place, series_arguments
 from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.networks.a_liknet import ALIKNet
 from onebreath.networks.a_liknet.attention import Attention
@@ -172,10 +172,9 @@ def report(size: tuple[int, int, int, int], iterations: int, device: str, runs: 
         seconds, image = measure(lambda: network(*inputs), runs, gpu)
     error = float((image - base).abs().max() / base.abs().max())
     count = sum(parameter.numel() for parameter in network.parameters())
-    where = torch.cuda.get_device_name() if gpu else f"{torch.get_num_threads()} threads"
     title = (
         f"A-LIKNet, {iterations} iterations, {count:,} real parameters; {frames} frames, {coils} coils, {y} x {x}; "
-        f"inference on {where}"
+        f"inference on {place(device)}"
     )
     rows = [
         ("plain transcription", f"{min(published):.2f}", f"{statistics.median(published):.2f}", "1.00", ""),
@@ -193,11 +192,8 @@ def report(size: tuple[int, int, int, int], iterations: int, device: str, runs: 
 
 def main() -> None:
     """Run what the command line asks for and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, nargs=4, default=(12, 10, 96, 80), metavar=("FRAMES", "COILS", "Y", "X"))
+    parser = series_arguments(__doc__, (12, 10, 96, 80))
     parser.add_argument("--iterations", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     print(report(tuple(arguments.size), arguments.iterations, arguments.device, arguments.runs))
 

@@ -4,15 +4,10 @@
     python benchmarks/crunet_mr.py --device cuda --size 12 10 448 204
     python benchmarks/crunet_mr.py --size 12 10 448 204 --who onebreath --training
 
-Each subject runs in a process of its own, so that peak memory is its own: resident memory on a CPU (the most that the
-process ever held, PyTorch included), allocated memory on a GPU. The data are random, the weights random and equal.
+Each subject runs in a process of its own, see ``benchmarks/timing.py``. The data are random, the weights random and
+equal.
 """
 
-import argparse
-import multiprocessing
-import resource
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,13 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.table import table
+from benchmarks.timing import Result, apart, comparison, place, series_arguments, time_runs
 from onebreath.networks.cine_unet import CineUNet
 from onebreath.networks.conv2plus1d import SpaceTimeConv
 from onebreath.networks.crunet_mr import CRUNetMR
 from onebreath.networks.recurrent import RecurrentUnit
-
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -40,15 +33,6 @@ class Task:
     precision: str = "float32"
     runs: int = 3
     training: bool = False
-
-
-@dataclass(frozen=True)
-class Result:
-    """Seconds of each run, peak memory in GiB, and the image."""
-
-    seconds: list[float]
-    peak: float
-    image: Tensor
 
 
 def published_forward(network: CRUNetMR, kspace: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
@@ -134,70 +118,39 @@ def run(who: str, task: Task) -> Result:
     if who == "onebreath":
         network.use_precision(task.precision)
     inputs = make_inputs(task)
-    gpu = task.device.startswith("cuda")
 
     def step() -> Tensor:
         with torch.inference_mode(not task.training):
             image = network(*inputs) if who == "onebreath" else published_forward(network, *inputs)
             if task.training:
                 image.abs().mean().backward()
-        if gpu:
-            torch.cuda.synchronize()
         return image.detach()
 
-    seconds = []
-    image = step() if task.runs > 1 else None  # the first run pays for set-up
-    for _ in range(task.runs):
-        started = time.perf_counter()
-        image = step()
-        seconds.append(time.perf_counter() - started)
-    peak = torch.cuda.max_memory_allocated() if gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Result(seconds, peak / GIB, image.cpu())
+    return time_runs(step, task.runs, task.device)
 
 
 def report(results: dict[str, Result], task: Task) -> str:
     """Write the results as a Markdown table, with what is needed to repeat them."""
     frames, coils, y, x = task.size
-    device = torch.cuda.get_device_name() if task.device.startswith("cuda") else f"{torch.get_num_threads()} threads"
     title = (
         f"CRUNet-MR, {task.channels} channels, {task.cascades} cascades; {frames} frames, {coils} coils, {y} x {x}, "
-        f"{task.precision}; {'training step' if task.training else 'inference'} on {device}"
+        f"{task.precision}; {'training step' if task.training else 'inference'} on {place(task.device)}"
     )
     return comparison(title, results)
 
 
-def comparison(title: str, results: dict[str, Result]) -> str:
-    """Write results as a Markdown table; ratios and errors are to the first."""
-    columns = ("who", "seconds, min", "seconds, median", "ratio of min", "relative error", "peak memory, GiB")
-    base = next(iter(results.values()))
-    rows = []
-    for who, result in results.items():
-        error = float((result.image - base.image).abs().max() / base.image.abs().max())
-        best, median = min(result.seconds), statistics.median(result.seconds)
-        ratio = min(base.seconds) / best
-        rows.append((who, f"{best:.2f}", f"{median:.2f}", f"{ratio:.2f}", f"{error:.1e}", f"{result.peak:.2f}"))
-    return table(title, columns, rows, ("torch",))
-
-
 def main() -> None:
     """Run what the command line asks for and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, nargs=4, default=Task.size, metavar=("FRAMES", "COILS", "Y", "X"))
+    parser = series_arguments(__doc__, Task.size, Task.runs)
     parser.add_argument("--channels", type=int, default=Task.channels)
     parser.add_argument("--cascades", type=int, default=Task.cascades)
-    parser.add_argument("--device", default=Task.device)
     parser.add_argument("--precision", default=Task.precision, help="of onebreath: float32, bfloat16 or auto")
-    parser.add_argument("--runs", type=int, default=Task.runs)
     parser.add_argument("--training", action="store_true", help="a step with gradients, onebreath with checkpointing")
     parser.add_argument("--who", nargs="+", default=["published", "onebreath"], choices=["published", "onebreath"])
     arguments = vars(parser.parse_args())
     subjects = arguments.pop("who")
     task = Task(**{**arguments, "size": tuple(arguments["size"])})
-    results = {}
-    for who in subjects:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            results[who] = pool.apply(run, (who, task))
-    print(report(results, task))
+    print(report(apart(run, task, subjects), task))
 
 
 if __name__ == "__main__":

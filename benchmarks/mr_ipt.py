@@ -4,30 +4,25 @@
     python benchmarks/mr_ipt.py --batch 8 --depth 24 --device cuda --precision auto
     python benchmarks/mr_ipt.py --batch 8 --depth 3 --image 112
 
-Each subject runs in a process of its own, so that peak memory is its own: resident memory on a CPU (the most that the
-process ever held, PyTorch and the weights included), allocated memory on a GPU. Weights and images are random and
-equal. With fewer than 24 blocks every third one is global, as their share matters most.
+Each subject runs in a process of its own, see ``benchmarks/timing.py``. Weights and images are random and equal. With
+fewer than 24 blocks every third one is global, as their share matters most.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import multiprocessing
-import resource
-import statistics
-import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.table import table
+from benchmarks.timing import Result, apart, comparison, place, time_runs
 from onebreath.networks.mr_ipt import MRIPT
 from onebreath.networks.mr_ipt_encoder import EncoderBlock, RelativeAttention, distances
 
-GIB = 2**30
 PUBLISHED_DEPTH = 24
 SUBJECTS = ("plain", "onebreath")
 
@@ -58,15 +53,6 @@ class Task:
             if "relative" in name or "positions" in name:
                 torch.nn.init.normal_(parameter, std=0.02)
         return made.requires_grad_(False).eval().to(self.device)
-
-
-@dataclass(frozen=True)
-class Result:
-    """Seconds of each run, peak memory in GiB, and the images."""
-
-    seconds: list[float]
-    peak: float
-    images: Tensor
 
 
 def plain_forward(network: MRIPT, images: Tensor, levels: list[int], types: list[int]) -> Tensor:
@@ -117,45 +103,17 @@ def run(who: str, task: Task) -> Result:
     images = torch.rand(task.batch, 1, task.image, task.image, generator=torch.Generator().manual_seed(1))
     images = images.to(task.device)
     levels, types = [n // 2 % 5 for n in range(task.batch)], [n // 2 % 4 for n in range(task.batch)]
-    gpu = task.device.startswith("cuda")
-    seconds, made = [], images
-    for attempt in range(task.runs + (task.runs > 1)):
-        started = time.perf_counter()
-        with torch.inference_mode():
-            forward = network if who == "onebreath" else lambda *call: plain_forward(network, *call)
-            made = forward(images, levels, types)
-        if gpu:
-            torch.cuda.synchronize()
-        if attempt or task.runs == 1:  # the first of several runs pays for set-up
-            seconds.append(time.perf_counter() - started)
-    peak = torch.cuda.max_memory_allocated() if gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Result(seconds, peak / GIB, made.cpu())
+    forward = network if who == "onebreath" else partial(plain_forward, network)
+    with torch.inference_mode():
+        return time_runs(lambda: forward(images, levels, types), task.runs, task.device)
 
 
 def report(results: dict[str, Result], task: Task) -> str:
     """Write the results as a Markdown table."""
-    device = torch.cuda.get_device_name() if task.device.startswith("cuda") else f"{torch.get_num_threads()} threads"
     size = "published size" if task.depth == PUBLISHED_DEPTH else f"{task.depth} of its 24 blocks"
     shape = f"{task.image} x {task.image}, batch {task.batch}"
-    title = f"MR-IPT split, {size}, {shape}, {task.precision} (plain: float32), {device}"
-    base = next(iter(results.values()))
-    rows = []
-    for who, result in results.items():
-        error = float((result.images - base.images).abs().max() / base.images.abs().max())
-        best, ratio = min(result.seconds), min(base.seconds) / min(result.seconds)
-        median = statistics.median(result.seconds)
-        rows.append((who, f"{best:.2f}", f"{median:.2f}", f"{ratio:.2f}", f"{error:.1e}", f"{result.peak:.2f}"))
-    columns = ("who", "seconds, min", "seconds, median", "ratio of min", "relative error", "peak memory, GiB")
-    return table(title, columns, rows, ("torch",))
-
-
-def measure(task: Task, subjects: list[str]) -> dict[str, Result]:
-    """Run each subject in a process of its own."""
-    results = {}
-    for who in subjects:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            results[who] = pool.apply(run, (who, task))
-    return results
+    title = f"MR-IPT split, {size}, {shape}, {task.precision} (plain: float32), {place(task.device)}"
+    return comparison(title, results)
 
 
 def main() -> None:
@@ -172,7 +130,7 @@ def main() -> None:
     subjects, batch = arguments.pop("who"), arguments.pop("batch")
     task = Task(batch=batch or 1, **arguments)
     tasks = [task] if batch else [task, replace(task, batch=8, depth=3, image=112)]
-    print("\n\n".join(report(measure(one, subjects), one) for one in tasks))
+    print("\n\n".join(report(apart(run, one, subjects), one) for one in tasks))
 
 
 if __name__ == "__main__":

@@ -5,15 +5,12 @@
     python -m benchmarks.networks --only cinenet prompt_mr --runs 1
 
 Networks have their default arguments, the published ones, and random weights; the data are random. Those for magnitude
-images run once per frame. Each network runs in a process of its own, so that peak memory is its own: resident memory
-on a CPU (PyTorch included), allocated memory on a GPU. Parameters are those that are learned.
+images run once per frame. Each network runs in a process of its own, see ``benchmarks/timing.py``. Parameters are those
+that are learned.
 """
 
 import argparse
-import multiprocessing
-import resource
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.crunet_mr import GIB, make_inputs
 from benchmarks.crunet_mr import Task as Series
+from benchmarks.crunet_mr import make_inputs
 from benchmarks.table import table
+from benchmarks.timing import apart, place, series_arguments, time_runs
 from onebreath.networks.restoration import RestorationNetwork
 from onebreath.networks.series_network import SeriesNetwork
 from onebreath.zoo.architectures import ARCHITECTURES, RESTORATION, build
@@ -74,20 +72,17 @@ def run(subject: Subject) -> Measured:
     network = build(subject.architecture, subject.arguments).to(subject.device).eval()
     network.use_precision(subject.precision)  # type: ignore[arg-type]
     reconstruct = _work(network, subject)
-    gpu, seconds = subject.device.startswith("cuda"), []
     with torch.inference_mode():
-        for _ in range(subject.runs + (subject.runs > 1)):  # the first run pays for set-up
-            started = time.perf_counter()
-            reconstruct()
-            if gpu:
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - started)
-    peak = torch.cuda.max_memory_allocated() if gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        result = time_runs(reconstruct, subject.runs, subject.device)
     learned = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return Measured(learned, seconds[-subject.runs :], peak / GIB)
+    return Measured(learned, result.seconds, result.peak)
 
 
-def _work(network: torch.nn.Module, subject: Subject) -> Callable[[], Tensor | list[Tensor]]:
+def _named(name: str, found: dict[str, Subject]) -> Measured:
+    return run(found[name])
+
+
+def _work(network: torch.nn.Module, subject: Subject) -> Callable[[], Tensor]:
     """What is measured: a series of images."""
     if isinstance(network, SeriesNetwork):
         inputs = make_inputs(Series(size=subject.size, device=subject.device))
@@ -96,17 +91,15 @@ def _work(network: torch.nn.Module, subject: Subject) -> Callable[[], Tensor | l
     assert isinstance(network, RestorationNetwork)
     frames, _, y, x = subject.size
     images = torch.rand(frames, 1, y, x, device=subject.device)
-    return lambda: [network(image[None], [0], [0]) for image in images]
+    return lambda: torch.cat([network(image[None], [0], [0]) for image in images])
 
 
 def report(results: dict[str, Measured], options: argparse.Namespace) -> str:
     """Write the results as a Markdown table, with what is needed to repeat them."""
     frames, coils, y, x = options.size
-    gpu = options.device.startswith("cuda")
-    device = torch.cuda.get_device_name() if gpu else f"{torch.get_num_threads()} threads"
     title = (
-        f"Inference of a series of {frames} frames, {coils} coils, {y} x {x}, {options.precision}, on {device}; "
-        "networks with their published sizes"
+        f"Inference of a series of {frames} frames, {coils} coils, {y} x {x}, {options.precision}, on "
+        f"{place(options.device)}; networks with their published sizes"
     )
     columns = ("network", "parameters", "seconds, min", "seconds, median", "peak memory, GiB")
     rows = [
@@ -124,18 +117,12 @@ def report(results: dict[str, Measured], options: argparse.Namespace) -> str:
 
 def main() -> None:
     """Run what the command line asks for and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, nargs=4, default=(12, 10, 128, 128), metavar=("FRAMES", "COILS", "Y", "X"))
+    parser = series_arguments(__doc__, (12, 10, 128, 128))
     parser.add_argument("--only", nargs="+", default=[], choices=[*ARCHITECTURES, *RESTORATION], metavar="NETWORK")
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "auto"])
-    parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
-    results = {}
-    for name, subject in subjects(options).items():
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            results[name] = pool.apply(run, (subject,))
-    print(report(results, options))
+    found = subjects(options)
+    print(report(apart(_named, found, list(found)), options))
 
 
 if __name__ == "__main__":

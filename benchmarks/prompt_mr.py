@@ -5,13 +5,9 @@
 
 The plain form estimates coil maps of all frames of every window, keeps the k-space of all coils of the window and
 transforms all of it in every cascade. The data are random, the weights random and equal. Each subject runs in a process
-of its own, see ``benchmarks/crunet_mr.py``.
+of its own, see ``benchmarks/timing.py``.
 """
 
-import argparse
-import multiprocessing
-import resource
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.crunet_mr import GIB, Result, comparison, make_inputs
+from benchmarks.crunet_mr import make_inputs
+from benchmarks.timing import Result, apart, comparison, place, series_arguments, time_runs
 from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.networks.prompt_mr import PromptMR
 from onebreath.networks.prompt_mr_sensitivity import centre_lines
@@ -106,43 +103,31 @@ def run(who: str, task: Task) -> Result:
     torch.manual_seed(0)
     network = PromptMR(**dict(task.arguments)).to(task.device)  # type: ignore[arg-type]
     kspace, mask, maps = make_inputs(task)
-    gpu = task.device.startswith("cuda")
-    seconds = []
     with torch.inference_mode():
-        for _ in range(task.runs + (task.runs > 1)):  # the first run pays for set-up
-            started = time.perf_counter()
-            image = network(kspace, mask, maps) if who == "onebreath" else published_series(network, kspace, mask)
-            if gpu:
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - started)
-    peak = torch.cuda.max_memory_allocated() if gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Result(seconds[-task.runs :], peak / GIB, image.abs().cpu())
+        result = time_runs(
+            lambda: network(kspace, mask, maps) if who == "onebreath" else published_series(network, kspace, mask),
+            task.runs,
+            task.device,
+        )
+    return Result(result.seconds, result.peak, result.image.abs())
 
 
 def report(results: dict[str, Result], task: Task) -> str:
     """Write the results as a Markdown table, with what is needed to repeat them."""
     frames, coils, y, x = task.size
-    device = torch.cuda.get_device_name() if task.device.startswith("cuda") else f"{torch.get_num_threads()} threads"
-    title = f"PromptMR, {frames} frames, {coils} coils, {y} x {x}; inference of the series on {device}"
+    title = f"PromptMR, {frames} frames, {coils} coils, {y} x {x}; inference of the series on {place(task.device)}"
     return comparison(title, results)
 
 
 def main() -> None:
     """Run what the command line asks for and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, nargs=4, default=Task.size, metavar=("FRAMES", "COILS", "Y", "X"))
+    parser = series_arguments(__doc__, Task.size, Task.runs)
     parser.add_argument("--cascades", type=int, default=5)
     parser.add_argument("--at-once", type=int, default=4, help="windows that a U-Net of onebreath sees together")
-    parser.add_argument("--device", default=Task.device)
-    parser.add_argument("--runs", type=int, default=Task.runs)
     options = parser.parse_args()
     arguments = (("cascades", options.cascades), ("at_once", options.at_once))
     task = Task(tuple(options.size), options.device, options.runs, arguments)
-    results = {}
-    for who in ("published", "onebreath"):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            results[who] = pool.apply(run, (who, task))
-    print(report(results, task))
+    print(report(apart(run, task, ("published", "onebreath")), task))
 
 
 if __name__ == "__main__":
