@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -39,6 +40,12 @@ class ReconstructProperties(MethodProperties, NoiseMapProperties):
     model_config = MethodProperties.model_config
 
     image_series: int = Field(1, ge=0, description="series number of the images")
+    slices_together: int = Field(
+        1,
+        ge=1,
+        description="slices that raki waits for to learn them side by side, which saves time on a GPU only; other "
+        "methods take them one by one",
+    )
     snr_units: Literal["transform", "gadgetron"] = Field(
         "transform",
         description="transform: noise is 1 fully sampled, g*sqrt(R) accelerated; gadgetron: noise is g, as there",
@@ -69,7 +76,7 @@ class Reconstruct(Gadget):
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Reconstruct every slice; notes are kept for the meta of the images, other messages pass."""
-        for message in messages:
+        for message in messages if self.properties.slices_together == 1 else self._foreseen(messages):
             if isinstance(message, ReconData):
                 yield from self._reconstruct(message)
                 continue
@@ -78,6 +85,30 @@ class Reconstruct(Gadget):
                 yield message
             else:
                 self._notes[written[0]] = written[1]
+
+    def _foreseen(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """The messages in their order; the method is told of the slices among every so many before the first comes."""
+        waiting: list[Message] = []
+        for message in messages:
+            waiting.append(message)
+            if sum(isinstance(one, ReconData) for one in waiting) == self.properties.slices_together:
+                yield from self._told_of(waiting)
+                waiting = []
+        yield from self._told_of(waiting)
+
+    def _told_of(self, waiting: list[Message]) -> list[Message]:
+        def slices(method: Method) -> list[SliceData]:
+            found = []
+            for message in slabs:
+                with suppress(OnebreathError):  # told when the slice comes
+                    whole = with_reference(message)
+                    found += [self._slice(whole, s, loc, method.acs_as_data)[0] for s, loc in places(whole)]
+            return found
+
+        slabs = [message for message in waiting if isinstance(message, ReconData)]
+        if slabs:
+            self.chooser.guard(lambda: self.first_slice(with_reference(slabs[0]))).foresee(slices)
+        return waiting
 
     def _reconstruct(self, recon_data: ReconData) -> Iterator[ImageArray]:
         begun, before = time.perf_counter(), self.surroundings.seconds()

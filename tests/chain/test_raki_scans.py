@@ -57,3 +57,22 @@ def test_cine(budget: str, made_by: str, tmp_path: Path) -> None:
     assert {image.meta["Onebreath_reconstruct_reconstructed_by"] for image in made[1]} == {made_by}
     if made_by == "grappa":
         assert "time budget" in made[1][0].meta["Onebreath_reconstruct_fallback_reason"]
+
+
+def test_slices_may_be_learned_together(tmp_path: Path) -> None:
+    scan = simulated(
+        matrix=(48, 48), phases=1, slices=3, acceleration=3, acs_mode="embedded", acs_lines=20, snr=100.0,
+    )  # fmt: skip
+    write_mrd(tmp_path / "scan.h5", scan.header, scan.acquisitions, scan.waveforms)
+    made = {}
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+        made[number] = through(
+            tmp_path / "scan.h5", "Onebreath_Static_RAKI", tmp_path / number, slices_together=number
+        )[1]
+    alone, together = made["1"], made["2"]
+    told = [image.meta.get("Onebreath_reconstruct_slices_together") for image in together]
+    assert told == ["2", "2", None], "the third has nobody to wait for"
+    for one, other in zip(alone, together, strict=True):
+        assert "Onebreath_reconstruct_slices_together" not in one.meta
+        assert nrmse(other.data.astype(np.float32), one.data.astype(np.float32)) < 0.01

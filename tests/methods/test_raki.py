@@ -216,8 +216,22 @@ def test_calibration_lines_seen_before_need_no_learning(monkeypatch):
     monkeypatch.setattr(method.learner, "_train", lambda *scan: trained.append(1) or train(*scan))
     for data in (case.data, replace(case.data, kspace=2 * case.data.kspace), other.data, case.data):
         method(data)
-    assert len(trained) == 3
+    assert len(trained) == 2
     assert np.array_equal(method(case.data).images, Raki(**SMALL, seed=1)(case.data).images)
+
+
+def test_slices_foreseen_are_learned_together_and_what_is_wrong_is_told_in_its_turn():
+    good, other = synthetic(lines(64, 3)).data, synthetic(lines(64, 3), noise=2).data
+    short = synthetic(lines(64, 3), acs=5).data
+    method = Raki(**SMALL)
+    method.foresee([good, replace(good, acs=None), short, other])
+    assert [method(data).facts["slices_together"] for data in (good, other)] == [2, 2]
+    assert nrmse(method(other).images, Raki(**SMALL)(other).images) < 1e-3
+    with pytest.raises(MethodError, match="needs at least"):
+        method(short)
+    warm = Raki(**SMALL, warm_start=True)
+    warm.foresee([good, other])
+    assert "slices_together" not in warm(good).facts
 
 
 def test_noise_of_replicas_is_tested():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from onebreath.methods.raki_calibration import Training, solve_last_layer
+from onebreath.methods.raki_calibration import Schedule, Training, calibrate, calibrate_together, solve_last_layer
 from onebreath.mri.coils import rss
 from onebreath.mri.fourier import ifft2c
 from onebreath.networks.raki import Raki
@@ -70,3 +70,18 @@ def test_scaled_data_give_the_same_weights():
         Training(networks[-1]).run(scale * random_kspace(3, 30, 24), 20)
     for one, two in zip(*(network.weights for network in networks), strict=True):
         assert torch.allclose(one, two, atol=1e-4)
+
+
+@pytest.mark.parametrize("head_start", [True, False])
+def test_slices_learn_side_by_side_what_they_learn_alone(head_start):
+    acs = torch.stack([random_kspace(3, 30, 24), 50 * random_kspace(3, 30, 24).flip(1)])
+    schedule, networks = Schedule(30, 2e-3, head_start), []
+    for seed in (1, 1, 2, 2):
+        torch.manual_seed(seed)
+        networks.append(Raki(3, 2, (16, 8)))
+    alone = [calibrate(network, lines, schedule)[-1] for network, lines in zip(networks[::2], acs, strict=True)]
+    assert calibrate_together(networks[1::2], acs, schedule) == pytest.approx(alone, rel=1e-4)
+    for one, two in zip(networks[::2], networks[1::2], strict=True):
+        for own, shared in zip(one.weights, two.weights, strict=True):
+            assert relative_error(shared.detach(), own.detach()) < 1e-3
+    assert calibrate_together(networks[::2], acs, Schedule(100_000, 2e-3, head_start), time.monotonic() + 1) == []

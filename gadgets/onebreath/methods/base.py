@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -164,6 +164,10 @@ class Method(ABC):
         OnebreathError
             If it is not there.
         """
+        return
+
+    def foresee(self, slices: Sequence[SliceData]) -> None:
+        """Take note of slices that will come one after the other; most methods make nothing of it."""
         return
 
     def for_replicas(self) -> Method:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from onebreath.errors import DeadlineMissed, MethodError, OnebreathError, OutsideDomain
-from onebreath.methods.base import Fact, Method, Reconstruction
+from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
 from onebreath.methods.deadline import within
 from onebreath.zoo.domain import Scan
 
@@ -117,6 +117,14 @@ class Guarded:
             self._stand_by_or_raise(error)
             self.refused = _reason(error)
             log.warning("%s will make the images: %s", self._fallback.name, error, exc_info=_unexpected(error))
+        self._spent += time.perf_counter() - begun
+
+    def foresee(self, slices: Callable[[Method], list[SliceData]]) -> None:
+        """Tell the wanted method of slices that will come; that time, too, is taken off the deadline."""
+        if self.wanted is None or self.refused:
+            return
+        begun = time.perf_counter()
+        self.wanted.foresee(slices(self.wanted))
         self._spent += time.perf_counter() - begun
 
     def __call__(self, work: Work) -> list[Made]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -41,6 +41,18 @@ class Raki(Method):
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
         self.learner = Learner(self.parameters)
+
+    def foresee(self, slices: Sequence[SliceData]) -> None:
+        """Learn the weights of slices that will come, side by side; what is wrong with one is told when it comes."""
+        scans = []
+        for data in map(as_numpy, slices):
+            with suppress(MethodError):
+                check_finite(data, self.name)
+                acs = calibration_lines(data, self.name)
+                if not self.learner.problem(data, acs):
+                    scans.append((data, acs))
+        with _true_float32():
+            self.learner.learn_together(scans)
 
     def __call__(self, data: SliceData) -> Reconstruction:
         """Reconstruct one slice.

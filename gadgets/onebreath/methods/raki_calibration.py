@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from onebreath.networks.raki import Raki, clrelu
+from onebreath.networks.raki_stack import RakiStack
 
 HEAD_START_CUTOFF = 0.1
 """Of the singular values of the features, relative to the largest: directions with less signal are left to training.
@@ -24,7 +26,7 @@ _TRIAL = 5
 
 @dataclass
 class Training:
-    """Training of a network that can go on with other calibration lines.
+    """Training of a network, or of several side by side, that can go on with other calibration lines.
 
     Parameters
     ----------
@@ -36,12 +38,16 @@ class Training:
     Attributes
     ----------
     losses
-        Mean squared error of the real plus that of the imaginary part, in units of the mean |acs|^2, per iteration.
+        Mean squared error of the real plus that of the imaginary part, in units of the mean |acs|^2, per iteration;
+        of several networks the mean.
+    latest
+        The last of these for each network.
     """
 
-    network: Raki
+    network: Raki | RakiStack
     learning_rate: float = 5e-4
     losses: list[float] = field(default_factory=list)
+    latest: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._optimiser = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
@@ -54,7 +60,7 @@ class Training:
 
         Parameters
         ----------
-        acs : (coil, ya, x) complex
+        acs : (coil, ya, x) complex, or (slice, coil, ya, x) for several networks
             Neighbouring lines.
         iterations
             How many steps.
@@ -86,10 +92,11 @@ class Training:
             group["lr"] = factor * self.learning_rate
         self._optimiser.zero_grad()
         predicted = self.network(sources, self.network.acceleration)[:, :, :, : wanted.shape[3]]
-        loss = 2 * torch.view_as_real(predicted - wanted).square().mean()
-        loss.backward()
+        each = 2 * torch.view_as_real(predicted - wanted).square().flatten(1).mean(1)
+        each.sum().backward()
         self._optimiser.step()
-        return float(loss.detach())
+        self.latest = each.detach().tolist()
+        return sum(self.latest) / len(self.latest)
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,38 @@ def calibrate(network: Raki, acs: Tensor, schedule: Schedule, deadline: float | 
     return training.losses if done else []
 
 
+def calibrate_together(
+    networks: Sequence[Raki], acs: Tensor, schedule: Schedule, deadline: float | None = None
+) -> list[float]:
+    """Learn the weights of several slices' networks side by side, in place.
+
+    The same as `calibrate` for one after the other: no slice's weights depend on another's lines.
+
+    Parameters
+    ----------
+    networks
+        Of one size.
+    acs : (slice, coil, ya, x) complex
+        Neighbouring lines of each slice.
+    schedule, deadline
+        As of `calibrate`.
+
+    Returns
+    -------
+    list
+        The last loss of each slice; empty if the deadline would not be kept.
+    """
+    if schedule.head_start:
+        for network, lines in zip(networks, acs, strict=True):
+            solve_last_layer(network, lines, HEAD_START_CUTOFF)
+    stack = RakiStack(networks)
+    training = Training(stack, schedule.learning_rate)
+    if not training.run(acs, schedule.iterations, deadline, fade=schedule.head_start):
+        return []
+    stack.hand_back()
+    return training.latest
+
+
 @torch.no_grad()
 def solve_last_layer(network: Raki, acs: Tensor, cutoff: float) -> None:
     """Set the last layer to the least-squares solution for the features that the other layers give, in place.
@@ -164,4 +203,5 @@ def solve_last_layer(network: Raki, acs: Tensor, cutoff: float) -> None:
 
 
 def _root_mean_square(acs: Tensor) -> Tensor:
-    return acs.abs().square().mean().sqrt()
+    """Of each slice, to divide by."""
+    return acs.abs().square().mean((-3, -2, -1), keepdim=True).sqrt()

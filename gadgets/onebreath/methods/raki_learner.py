@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _LEAST_OVERDETERMINED = 2
 # Of the learning rate at the start, for frames that only correct the weights of all.
 _REFINING = 0.25
+# Slices whose weights are kept: more than are learned together, and small.
+_REMEMBERED = 64
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,52 @@ class Learner:
             found = self._learn(data, acs)
             if not found.networks:
                 return found
-            self._known = {key: found}
+            self._remember(key, found)
         return self._known[key]
+
+    def learn_together(self, scans: Sequence[tuple[SliceData, np.ndarray]]) -> None:
+        """Learn slices that have no `problem` side by side, as many as are alike; `learn` then knows them.
+
+        Left to `learn` is what builds on something else than the calibration lines: iraki, warm starts, refined frames.
+        """
+        p = self.parameters
+        if p.variant == "iraki" or p.warm_start or p.refine_iterations:
+            return
+        alike: dict[tuple[object, ...], list[tuple[SliceData, np.ndarray]]] = {}
+        for data, acs in scans:
+            if self._key(data, acs) not in self._known:
+                alike.setdefault((acs.shape, data.sampling.acceleration), []).append((data, acs))
+        for group in alike.values():
+            if len(group) > 1:
+                self._learn_alike(group)
+
+    def _learn_alike(self, group: Sequence[tuple[SliceData, np.ndarray]]) -> None:
+        from onebreath.methods.raki_calibration import Schedule, calibrate_together
+
+        p, (_, acs), device = self.parameters, group[0], self._device()
+        networks = [self.fresh_network(len(acs), group[0][0].sampling.acceleration).to(device) for _ in group]
+        schedule = Schedule(p.steps, p.rate, p.schedule == "head_start")
+        lines = tensor_of(np.stack([own for _, own in group]), device)
+        losses = calibrate_together(networks, lines, schedule, self._deadline(len(group)))
+        for network, (data, own), loss in zip(networks, group, losses, strict=False):
+            facts: dict[str, Fact] = {"reconstructed_by": p.variant, "slices_together": len(group)}
+            facts |= self._told(network.requires_grad_(False), own.shape[1], p.steps, loss)
+            self._remember(self._key(data, own), Learned([network] * len(data.kspace), facts))
+
+    def _remember(self, key: bytes, learned: Learned) -> None:
+        self._known[key] = learned
+        while len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+
+    def _device(self) -> str:
+        from onebreath.methods.unrolled import devices_to_try
+
+        return devices_to_try(self.parameters.device)[0]
+
+    def _deadline(self, slices: int = 1) -> float | None:
+        """When so many slices must have been learned, if there is a time budget."""
+        budget = self.parameters.time_budget_s
+        return time.monotonic() + slices * budget if budget else None
 
     def _key(self, data: SliceData, acs: np.ndarray) -> bytes:
         """What the weights depend on: with iraki and refinement, all lines."""
@@ -115,10 +161,8 @@ class Learner:
 
     def _learn(self, data: SliceData, acs: np.ndarray) -> Learned:
         from onebreath.methods.raki_calibration import Schedule
-        from onebreath.methods.unrolled import devices_to_try
 
-        p, device = self.parameters, devices_to_try(self.parameters.device)[0]
-        deadline = time.monotonic() + p.time_budget_s if p.time_budget_s else None
+        p, device, deadline = self.parameters, self._device(), self._deadline()
         network = self.fresh_network(acs.shape[0], data.sampling.acceleration).to(device)
         warm = p.warm_start and self._take_over(network)
         schedule = Schedule(max(p.steps // 2, 1) if warm else p.steps, p.rate, p.schedule == "head_start")
@@ -126,17 +170,23 @@ class Learner:
         if not losses:
             return Learned([], {})
         self._previous = network.requires_grad_(False)
-        size = f"{network.reach[0]} lines x {network.reach[1]} samples, {p.widths[0]} and {p.widths[1]} channels"
-        facts |= {
-            "network": f"{size}, slope {p.slope:g}",
-            "acs_lines": int(acs.shape[1]),
-            "iterations": len(losses),
-            "loss": losses[-1],
-            "weights_from": "the previous slice's" if warm else f"seed {p.seed}",
-            "device": device,
-        }
+        facts |= self._told(network, acs.shape[1], len(losses), losses[-1])
+        if warm:
+            facts["weights_from"] = "the previous slice's"
         networks, refined = self._refined(network, data, deadline)
         return Learned(networks, facts | refined)
+
+    def _told(self, network: Network, lines: int, iterations: int, loss: float) -> dict[str, Fact]:
+        """The facts of every network that has learned."""
+        p, (height, width) = self.parameters, network.reach
+        return {
+            "network": f"{height} lines x {width} samples, {p.widths[0]} and {p.widths[1]} channels, slope {p.slope:g}",
+            "acs_lines": lines,
+            "iterations": iterations,
+            "loss": loss,
+            "weights_from": f"seed {p.seed}",
+            "device": str(network.weights[0].device),
+        }
 
     def _train(
         self, network: Network, data: SliceData, acs: torch.Tensor, schedule: Schedule, deadline: float | None
