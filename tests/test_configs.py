@@ -24,7 +24,7 @@ def test_a_wrong_parameter_of_the_method_is_found(tmp_path):
     text = (
         CONFIGS[0]
         .read_text()
-        .replace('value="cg_sense"/>', 'value="cg_sense"/><property name="itterations" value="3"/>')
+        .replace('value="unrolled"/>', 'value="unrolled"/><property name="itterations" value="3"/>')
     )
     broken = tmp_path / "broken.xml"
     broken.write_text(text)

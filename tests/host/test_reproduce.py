@@ -22,7 +22,7 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
-def images(root, config="Onebreath_Cine_Auto.xml"):
+def images(root, config="Onebreath_Cine.xml"):
     outcome = replay(root / "raw.h5", config, None, None, 0, root / "images.h5", "made")
     assert not outcome.failed
     return str(root / "images.h5")

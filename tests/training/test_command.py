@@ -58,7 +58,7 @@ def test_fine_tuning_needs_a_start(capsys):
 def test_a_run_becomes_a_model_of_the_zoo(finished, tmp_path):
     folder = export_run(finished, "crunet_mr.tiny", tmp_path, "test", latest=True)
     card = read_card(folder)
-    assert card.training.data == "train: 1 subjects, 2 slices; validate: 1 subjects, 1 slices"
+    assert card.training.data == "train: 1 subjects, 2 slices; validate: 1 subjects, 1 slices; simulator"
     assert "not for diagnosis" in card.intended_use
     network = read_network(folder, card)
     start = load_start(str(finished / "latest.safetensors"))

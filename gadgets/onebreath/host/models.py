@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command.add_actions(actions)
     matching = actions.add_parser("match", help="tell which protocol rule fires for a scan, and why the others do not")
     matching.add_argument("file", help="raw data, an ISMRMRD HDF5 file")
-    matching.add_argument("-c", "--config", default="Onebreath_Cine_Auto.xml", help="configuration (%(default)s)")
+    matching.add_argument("-c", "--config", default="Onebreath_Cine.xml", help="configuration (%(default)s)")
     matching.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
     actions.add_parser(
         "rules", help="list the protocol rules in force and what is wrong with them; exit status 1 if so"

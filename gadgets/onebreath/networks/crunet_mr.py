@@ -1,4 +1,4 @@
-"""CRUNet-MR: unrolled convolutional recurrent U-Net for cine, with or without a feature bank."""
+"""CRUNet-MR: unrolled convolutional recurrent U-Net for cine, with or without a feature bank (dong845/CRUNet-MR)."""
 
 from collections.abc import Sequence
 

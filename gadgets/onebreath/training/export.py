@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from onebreath.training import checkpoint as checkpoints
 from onebreath.training.checkpoint import BEST, LATEST
 from onebreath.training.recipe import Recipe, parse_recipe
 from onebreath.training.restoration import RestorationSettings
-from onebreath.zoo.architectures import build
+from onebreath.zoo.architectures import build, network_class
 from onebreath.zoo.store import save
 
 _NOT_DIAGNOSTIC = "Research on accelerated cine MRI. Trained with simulated coils, phase and noise: not for diagnosis."
 _RESTORED = "Research on accelerated static MRI. Trained on k-space simulated from magnitude images: not for diagnosis."
-_REFERENCES = ["CRUNet-MR and its cross-cascade feature bank; Sunnybrook Cardiac Data (Radau 2009), CC0"]
 
 
 def export_run(
@@ -59,13 +59,13 @@ def export_run(
         "conventions": {"normalisation": "max_image"} if recipe.restoration else {},
         "domain": domain_of(recipe),
         "training": {
-            "data": _split_text(split),
+            "data": f"{_split_text(split)}; {_sources_text(recipe)}",
             "recipe": f"onebreath train {recipe.name}.yaml, {state.step} steps{start}",
             "seed": recipe.seed,
         },
         "licence": licence,
         "intended_use": _RESTORED if recipe.restoration else _NOT_DIAGNOSTIC,
-        "references": _REFERENCES,
+        "references": [_first_line(network_class(recipe.network.architecture))],
     }
     return save(state.average, details, root, overwrite)
 
@@ -73,6 +73,16 @@ def export_run(
 def _split_text(split: dict[str, dict[str, list[str]]]) -> str:
     sides = [f"{side}: {len(found['patients'])} subjects, {found['slices']} slices" for side, found in split.items()]
     return "; ".join(sides)
+
+
+def _sources_text(recipe: Recipe) -> str:
+    """Kinds of the sources and names of their files; not their folders, which mean nothing elsewhere."""
+    return ", ".join(dict.fromkeys(f"{source.kind} {Path(source.path).name}".strip() for source in recipe.train))
+
+
+def _first_line(network: type) -> str:
+    """What the network's module says it is, and after whom."""
+    return str(sys.modules[network.__module__].__doc__).partition("\n")[0]
 
 
 def domain_of(recipe: Recipe) -> dict[str, list[int] | list[float] | list[str]]:

@@ -1,4 +1,4 @@
-"""A-LIKNet: the network."""
+"""A-LIKNet: low-rank, image and k-space branches (Comput Med Imaging Graph 120:102475, 2025; midas-tum/A-LIKNet)."""
 
 from __future__ import annotations
 
