@@ -9,6 +9,7 @@ from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.networks.raki import Raki
 from onebreath.networks.raki_image_space import ImageSpaceRaki, comb_energy, mask_spectrum, row_gfactor
 from tests.helpers import complex_normal, relative_error
+from tests.networks.test_raki import released
 
 
 def random_network(slope=0.5, targets="all", acceleration=3, coils=4, widths=(16, 8), dtype=torch.complex128):
@@ -22,14 +23,6 @@ def random_network(slope=0.5, targets="all", acceleration=3, coils=4, widths=(16
 def undersampled(shape, offset, acceleration, dtype=np.complex128):
     kspace = torch.from_numpy(complex_normal(np.random.default_rng(5), shape, dtype))
     return kspace * (torch.arange(shape[-2]) % acceleration == offset)[:, None]
-
-
-def released(golden, dtype):
-    network = Raki(int(golden["cfg/nc"]), int(golden["cfg/R"]), (32, 16), slope=float(golden["cfg/slope"]))
-    for index, weight in enumerate(network.weights, start=1):
-        real, imag = (golden[f"weights/conv{index}.{part}_filter.weight"] for part in ("real", "imag"))
-        weight.data = torch.from_numpy(real + 1j * imag).to(dtype)
-    return network.requires_grad_(False)
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
@@ -60,7 +53,7 @@ class TestReleased:
         return np.load(shared / "golden" / f"raki_grappa_R{acceleration}.npz")
 
     def test_magnitudes_with_valid_borders(self, golden):
-        network = released(golden, torch.complex64)
+        network = released(golden)
         images = ImageSpaceRaki(network)(ifft2c(torch.from_numpy(golden["in/kspace_zf"]))[None])
         magnitude = rss(images[0], 0).numpy()
         for name in ("out/rss", "out/rss_image_space"):

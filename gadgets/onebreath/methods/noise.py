@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from onebreath.methods.device import as_numpy
 from onebreath.mri import Array
 from onebreath.mri.noise_map import noise_map
 from onebreath.mri.normality import LEAST_SAMPLES, LIMIT, lilliefors
+
+Finish: TypeAlias = Callable[[np.ndarray], np.ndarray]
+"""What is done to a method's images (frame, y, x) after it."""
 
 
 @runtime_checkable
@@ -60,7 +63,7 @@ def measure_noise(
     data: SliceData,
     images: np.ndarray,
     effort: Effort,
-    finish: Callable[[np.ndarray], np.ndarray] | None = None,
+    finish: Finish | None = None,
     normality: bool = False,
 ) -> MeasuredNoise:
     """Measure the noise in the images of a slice.
@@ -90,22 +93,10 @@ def measure_noise(
     """
     data, method = as_numpy(data), method.for_replicas()
     derivative = method.derivative(data) if isinstance(method, Differentiable) and not normality else None
-    kept: list[np.ndarray] = []
-
-    def remade(noise: np.ndarray) -> np.ndarray:
-        made = np.asarray(method(replace(data, kspace=data.kspace + noise)).images)
-        made = finish(made) if finish else made
-        if normality:
-            kept.append(np.abs(made) - np.abs(images))
-        return made - images
-
-    response, words = (remade, "noise replicas") if derivative is None else (derivative, "probes of the derivative")
+    replicas = _Replicas(method, data, images, finish or _unchanged, keep=normality)
+    response, words = (replicas, "noise replicas") if derivative is None else (derivative, "probes of the derivative")
     if derivative is not None and finish is not None:
-        unfinished = np.asarray(method(data).images)
-
-        def response(noise: np.ndarray) -> np.ndarray:
-            return finish(unfinished + derivative(noise)) - images
-
+        response = _finished(derivative, np.asarray(method(data).images), images, finish)
     found = noise_map(
         response,
         data.kspace,
@@ -115,9 +106,42 @@ def measure_noise(
         pool_frames=effort.pool_frames,
         seconds=effort.seconds,
     )
-    if normality and len(kept) < LEAST_SAMPLES:
-        raise TimeoutError(
-            f"{effort.seconds:g} s sufficed for {len(kept)} replicas, a normality map needs {LEAST_SAMPLES}"
-        )
-    score = lilliefors(np.stack(kept)) / LIMIT if normality else None
-    return MeasuredNoise(found.std, f"{words}, {found.samples} samples, standard error {found.error:.1%}", score)
+    how = f"{words}, {found.samples} samples, standard error {found.error:.1%}"
+    return MeasuredNoise(found.std, how, replicas.normality(effort) if normality else None)
+
+
+class _Replicas:
+    """The change of the images when noise is added to the samples and everything is computed anew."""
+
+    def __init__(self, method: Method, data: SliceData, images: np.ndarray, finish: Finish, keep: bool) -> None:
+        self.method, self.data, self.images, self.finish, self.keep = method, data, images, finish, keep
+        self.kept: list[np.ndarray] = []
+
+    def __call__(self, noise: np.ndarray) -> np.ndarray:
+        made = self.finish(np.asarray(self.method(replace(self.data, kspace=self.data.kspace + noise)).images))
+        if self.keep:
+            self.kept.append(np.abs(made) - np.abs(self.images))
+        return made - self.images
+
+    def normality(self, effort: Effort) -> np.ndarray:
+        """The test of the magnitude's changes (frame, y, x); see `MeasuredNoise`."""
+        if len(self.kept) < LEAST_SAMPLES:
+            raise TimeoutError(
+                f"{effort.seconds:g} s sufficed for {len(self.kept)} replicas, a normality map needs {LEAST_SAMPLES}"
+            )
+        return lilliefors(np.stack(self.kept)) / LIMIT
+
+
+def _finished(
+    derivative: Callable[[Array], Array], unfinished: np.ndarray, images: np.ndarray, finish: Finish
+) -> Callable[[Array], Array]:
+    """The derivative of a method followed by what was done to its images, which may not be differentiable."""
+
+    def response(noise: Array) -> Array:
+        return finish(unfinished + derivative(noise)) - images
+
+    return response
+
+
+def _unchanged(images: np.ndarray) -> np.ndarray:
+    return images
