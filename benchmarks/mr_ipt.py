@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmarks.timing import Result, apart, comparison, place, time_runs
 from onebreath.networks.mr_ipt import MRIPT
-from onebreath.networks.mr_ipt_encoder import EncoderBlock, RelativeAttention, distances
+from onebreath.networks.mr_ipt_encoder import EncoderBlock, EncoderSizes, RelativeAttention, distances
 
 PUBLISHED_DEPTH = 24
 SUBJECTS = ("plain", "onebreath")
@@ -45,10 +45,11 @@ class Task:
         """The network with random weights, tables of positions among them."""
         blocks = (5, 11, 17, 23) if self.depth == PUBLISHED_DEPTH else tuple(range(2, self.depth, 3))
         torch.manual_seed(0)
-        made = MRIPT(
-            "split", image_size=self.image, width=self.width, channels=self.channels, depth=self.depth,
-            global_blocks=blocks, window=self.window, embedding=self.width // 4, decoder_hidden=2 * self.width,
+        sizes = EncoderSizes(
+            image_size=self.image, width=self.width, depth=self.depth, global_blocks=blocks, window=self.window,
+            embedding=self.width // 4,
         )  # fmt: skip
+        made = MRIPT("split", channels=self.channels, decoder_hidden=2 * self.width, sizes=sizes)
         for name, parameter in made.named_parameters():
             if "relative" in name or "positions" in name:
                 torch.nn.init.normal_(parameter, std=0.02)

@@ -7,6 +7,7 @@ import torch
 from onebreath.errors import MethodError, ModelError
 from onebreath.networks.mr_ipt import MRIPT, by_group
 from onebreath.networks.mr_ipt_official import arguments_of, mr_ipt
+from onebreath.zoo.architectures import build
 
 TINY = {
     "image_size": 32, "channels": 8, "width": 32, "depth": 4, "heads": 4, "window": 3, "global_blocks": (1, 3),
@@ -20,7 +21,7 @@ VARIANTS = ("type", "level", "split")
 def tiny(variant="type", seed=0):
     """A tiny network whose parameters are all random: tables of positions start at zero."""
     torch.manual_seed(seed)
-    network = MRIPT(variant, **TINY).eval()
+    network = build("mr_ipt", {"variant": variant, **TINY}).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -30,7 +31,7 @@ def tiny(variant="type", seed=0):
 def released(shared, variant, dtype=torch.float32):
     golden = np.load(shared / "golden" / f"mript_tiny_{variant}.npz")
     state = {key[8:]: torch.from_numpy(golden[key]) for key in golden if key.startswith("weights/")}
-    network = MRIPT(variant, **TINY)
+    network = build("mr_ipt", {"variant": variant, **TINY})
     network.load_state_dict(mr_ipt(state))
     inputs = (torch.from_numpy(golden["in/image"]).to(dtype), golden["in/levels"].tolist(), golden["in/types"].tolist())
     return golden, network.to(dtype).eval(), inputs
@@ -170,7 +171,7 @@ def test_wrong_inputs_are_named(images, levels, types, message):
 )
 def test_sizes_that_do_not_fit_are_named(changes, message):
     with pytest.raises(ModelError, match=message):
-        MRIPT("type", **{**TINY, **changes})
+        build("mr_ipt", {**TINY, **changes})
 
 
 def test_another_networks_weights_are_named():

@@ -4,15 +4,16 @@ import pytest
 import torch
 
 from onebreath.errors import MethodError, ModelError
+from onebreath.networks.mr_ipt_encoder import EncoderSizes
 from onebreath.networks.unet import UNet
 from onebreath.networks.vit import ViT
 
-SMALL = {"image_size": 32, "width": 16, "depth": 2, "heads": 2, "window": 3, "global_blocks": (1,), "embedding": 16}
+SMALL = EncoderSizes(image_size=32, width=16, depth=2, heads=2, window=3, global_blocks=(1,), embedding=16)
 
 
 def network(name):
     torch.manual_seed(0)
-    return (UNet(4, pools=2) if name == "unet" else ViT(channels=4, **SMALL)).eval()
+    return (UNet(4, pools=2) if name == "unet" else ViT(4, sizes=SMALL)).eval()
 
 
 def test_the_published_sizes():
@@ -49,4 +50,4 @@ def test_sizes_that_do_not_fit_are_named():
     with pytest.raises(ModelError, match="channels is 0 and pools 4"):
         UNet(0)
     with pytest.raises(ModelError, match="patch 4 must divide image_size 30"):
-        ViT(image_size=30)
+        EncoderSizes(image_size=30)

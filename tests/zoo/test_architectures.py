@@ -19,6 +19,17 @@ def test_networks_for_images_are_built_likewise(name):
     assert isinstance(build(name, RESTORATION_TINY[name]), RestorationNetwork)
 
 
+def test_sizes_of_a_part_are_given_by_their_own_names():
+    small = {"image_size": 16, "width": 8, "depth": 2, "heads": 2, "window": 2, "global_blocks": [1], "embedding": 16}
+    network = build("vit", {"channels": 4, **small})
+    assert network.encoder.positions.shape == (1, 4, 4, 8)
+    assert [block.window for block in network.encoder.blocks] == [2, 0]
+    with pytest.raises(ModelError, match=r"vit: argument 'depth' is 'deep'"):
+        build("vit", {**small, "depth": "deep"})
+    with pytest.raises(ModelError, match="vit has no argument 'sizes'"):
+        build("vit", {"sizes": small})
+
+
 def test_a_list_stands_for_a_tuple():
     network = build("crunet_mr", {"channels": 4, "cascades": 1, "dilations": [1, 3, 5]})
     assert network.blocks[0].encoder2.dilation == 3

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from onebreath.errors import ModelError
 from onebreath.networks.mr_ipt_decoder import Decoder, PromptEncoder
-from onebreath.networks.mr_ipt_encoder import PATCH, Encoder
+from onebreath.networks.mr_ipt_encoder import PATCH, VIT_L, Encoder, EncoderSizes
 from onebreath.networks.restoration import RestorationNetwork
 
 Variant = Literal["type", "level", "split"]
@@ -52,16 +52,14 @@ class MRIPT(RestorationNetwork):
         What a head and a tail belong to: a mask type, an acceleration level, or a pair of both (`split`).
     levels, types
         Accelerations and mask types that are told apart, in the order of their indices.
-    image_size
-        Side of the images that the position tables are for.
     channels
         Features of heads and tails.
-    width, depth, heads, window, global_blocks
-        See `Encoder`.
-    embedding, decoder_heads, decoder_hidden
-        Channels of the embedding and of the prompts, and heads and hidden channels of the decoder.
+    decoder_heads, decoder_hidden
+        Heads and hidden channels of the decoder.
     checkpointing
         See `Encoder`.
+    sizes
+        Of the encoder; a card gives each by its own name. The prompts have as many channels as the embedding.
 
     Raises
     ------
@@ -74,19 +72,14 @@ class MRIPT(RestorationNetwork):
         variant: Variant = "type",
         levels: tuple[float, ...] = LEVELS,
         types: tuple[str, ...] = TYPES,
-        image_size: int = 224,
         channels: int = 64,
-        width: int = 1024,
-        depth: int = 24,
-        heads: int = 16,
-        window: int = 14,
-        global_blocks: tuple[int, ...] = (5, 11, 17, 23),
-        embedding: int = 256,
         decoder_heads: int = 8,
         decoder_hidden: int = 2048,
         checkpointing: bool = False,
+        sizes: EncoderSizes = VIT_L,
     ) -> None:
         super().__init__()
+        embedding = sizes.embedding
         if embedding % (2 * decoder_heads):
             raise ModelError(
                 f"embedding is {embedding}, expected a multiple of 2 * decoder_heads = {2 * decoder_heads}"
@@ -94,9 +87,7 @@ class MRIPT(RestorationNetwork):
         self.variant, self.levels, self.types, self.multiple = variant, tuple(levels), tuple(types), PATCH
         groups = {"type": len(types), "level": len(levels), "split": len(types) * len(levels)}[variant]
         self.heads = nn.ModuleList(Head(channels) for _ in range(groups))
-        self.encoder = Encoder(
-            channels, image_size, width, depth, heads, window, global_blocks, embedding, checkpointing
-        )
+        self.encoder = Encoder(channels, sizes, checkpointing)
         self.prompts = PromptEncoder(len(levels), len(types), embedding)
         self.decoder = Decoder(embedding, decoder_heads, decoder_hidden, channels)
         self.tails = nn.ModuleList(nn.Conv2d(channels, 1, 3, padding=1) for _ in range(groups))

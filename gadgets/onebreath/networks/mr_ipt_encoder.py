@@ -7,6 +7,7 @@ windows that do not shift, and relative positions split into rows and columns.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -150,23 +151,20 @@ class EncoderBlock(nn.Module):
         return attended.reshape(batch, rows * side, columns * side, channels)[:, :height, :width]
 
 
-class Encoder(nn.Module):
-    """Features ``(batch, channels, y, x)`` to an embedding ``(batch, out, y / 4, x / 4)``.
+@dataclass(frozen=True)
+class EncoderSizes:
+    """Sizes of an `Encoder`; the defaults are those of ViT-L.
 
     Parameters
     ----------
-    channels
-        Of the input.
     image_size
         Side of the images that the position tables are for.
     width, depth, heads
         Channels, number of blocks, heads per block.
     window, global_blocks
         Side of the windows in tokens; blocks, counted from 0, that attend to all tokens instead.
-    out
+    embedding
         Channels of the embedding.
-    checkpointing
-        In training, compute each block again in the backward pass: less memory for about a third more time.
 
     Raises
     ------
@@ -174,30 +172,48 @@ class Encoder(nn.Module):
         If the sizes do not fit together.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        image_size: int,
-        width: int,
-        depth: int,
-        heads: int,
-        window: int,
-        global_blocks: tuple[int, ...],
-        out: int,
-        checkpointing: bool = False,
-    ) -> None:
+    image_size: int = 224
+    width: int = 1024
+    depth: int = 24
+    heads: int = 16
+    window: int = 14
+    global_blocks: tuple[int, ...] = (5, 11, 17, 23)
+    embedding: int = 256
+
+    def __post_init__(self) -> None:
+        """Compare the sizes with each other."""
+        if self.image_size % PATCH or self.width % self.heads:
+            raise ModelError(
+                f"patch {PATCH} must divide image_size {self.image_size}, and heads {self.heads} width {self.width}"
+            )
+        if any(not 0 <= block < self.depth for block in self.global_blocks):
+            raise ModelError(f"global_blocks is {self.global_blocks}, expected numbers from 0 to {self.depth - 1}")
+
+
+VIT_L = EncoderSizes()
+
+
+class Encoder(nn.Module):
+    """Features ``(batch, channels, y, x)`` to an embedding ``(batch, embedding, y / 4, x / 4)``.
+
+    Parameters
+    ----------
+    channels
+        Of the input.
+    sizes
+        All other sizes.
+    checkpointing
+        In training, compute each block again in the backward pass: less memory for about a third more time.
+    """
+
+    def __init__(self, channels: int, sizes: EncoderSizes, checkpointing: bool = False) -> None:
         super().__init__()
-        if image_size % PATCH or width % heads:
-            raise ModelError(f"patch {PATCH} must divide image_size {image_size}, and heads {heads} width {width}")
-        if any(not 0 <= block < depth for block in global_blocks):
-            raise ModelError(f"global_blocks is {global_blocks}, expected numbers from 0 to {depth - 1}")
         self.checkpointing = checkpointing
-        grid = image_size // PATCH
+        grid, width, out = sizes.image_size // PATCH, sizes.width, sizes.embedding
         self.patches = nn.Conv2d(channels, width, PATCH, PATCH)
         self.positions = nn.Parameter(torch.zeros(1, grid, grid, width))
-        self.blocks = nn.ModuleList(
-            EncoderBlock(width, heads, grid, 0 if index in global_blocks else window) for index in range(depth)
-        )
+        windows = [0 if index in sizes.global_blocks else sizes.window for index in range(sizes.depth)]
+        self.blocks = nn.ModuleList(EncoderBlock(width, sizes.heads, grid, window) for window in windows)
         self.neck = nn.Sequential(
             nn.Conv2d(width, out, 1, bias=False),
             LayerNorm2d(out),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from onebreath.networks.mr_ipt_encoder import PATCH, Encoder, Upscaling
+from onebreath.networks.mr_ipt_encoder import PATCH, VIT_L, Encoder, EncoderSizes, Upscaling
 from onebreath.networks.restoration import RestorationNetwork
 
 
@@ -17,35 +17,19 @@ class ViT(RestorationNetwork):
 
     Parameters
     ----------
-    image_size, width, depth, heads, window, global_blocks, checkpointing
-        See `Encoder`.
-    embedding
-        Channels of the embedding.
     channels
         Features at the size of the image.
-
-    Raises
-    ------
-    ModelError
-        If the sizes do not fit together.
+    checkpointing
+        See `Encoder`.
+    sizes
+        Of the encoder; a card gives each by its own name.
     """
 
-    def __init__(
-        self,
-        image_size: int = 224,
-        width: int = 1024,
-        depth: int = 24,
-        heads: int = 16,
-        window: int = 14,
-        global_blocks: tuple[int, ...] = (5, 11, 17, 23),
-        embedding: int = 256,
-        channels: int = 64,
-        checkpointing: bool = False,
-    ) -> None:
+    def __init__(self, channels: int = 64, checkpointing: bool = False, sizes: EncoderSizes = VIT_L) -> None:
         super().__init__()
         self.multiple = PATCH
-        self.encoder = Encoder(1, image_size, width, depth, heads, window, global_blocks, embedding, checkpointing)
-        self.upscaling = Upscaling(embedding, channels)
+        self.encoder = Encoder(1, sizes, checkpointing)
+        self.upscaling = Upscaling(sizes.embedding, channels)
         self.tail = nn.Conv2d(channels, 1, 3, padding=1)
 
     def restore(self, images: Tensor, levels: list[int], types: list[int], prompts: list[float]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -55,7 +56,8 @@ def build(architecture: str, arguments: Mapping[str, Any]) -> Network:
     architecture
         A name in `ARCHITECTURES` or `RESTORATION`.
     arguments
-        Keyword arguments of the network's class, as YAML gives them (a list stands for a tuple).
+        Keyword arguments of the network's class, as YAML gives them (a list stands for a tuple). An argument that is a
+        dataclass is given by its fields, each by its own name.
 
     Raises
     ------
@@ -69,7 +71,12 @@ def build(architecture: str, arguments: Mapping[str, Any]) -> Network:
 def _checked(network: type, architecture: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Check the arguments against the signature of the class, and convert them to its types."""
     hints = get_type_hints(network.__init__)  # type: ignore[misc]
-    known = list(inspect.signature(network).parameters)
+    own = {name: hints[name] for name in inspect.signature(network).parameters}
+    groups: dict[str, Any] = {name: hint for name, hint in own.items() if is_dataclass(hint)}
+    hints = {name: hint for name, hint in own.items() if name not in groups}
+    for group in groups.values():
+        hints |= get_type_hints(group)
+    known = list(hints)
     unknown = [name for name in arguments if name not in known]
     if unknown:
         raise ModelError(f"{architecture} has no argument '{unknown[0]}'. {did_you_mean(unknown[0], known)}")
@@ -81,4 +88,8 @@ def _checked(network: type, architecture: str, arguments: Mapping[str, Any]) -> 
         name = ".".join(str(part) for part in problem["loc"])
         text = f"{architecture}: argument '{name}' is {problem['input']!r} ({problem['msg']})"
         raise ModelError(text) from error
-    return {name: getattr(model, name) for name in arguments}
+    values = {name: getattr(model, name) for name in arguments}
+    for name, group in groups.items():
+        parts = {field.name: values.pop(field.name) for field in fields(group) if field.name in values}
+        values |= {name: group(**parts)} if parts else {}
+    return values
