@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("time of a scan, s: median, longest", f"{np.median(load.times):.2f}, {max(load.times):.2f}", ""),
         ("run, s", f"{last[0]:.0f}", ""),
         ("memory of the worker, MB: begin, end, most", f"{first[1]:.0f}, {last[1]:.0f}, {peak(watch):.0f}", ""),
-        ("growth after the warm-up, MB per minute", f"{slope:.2f} +- {error:.2f}", "within the error"),
+        ("growth after the warm-up, MB per minute", f"{slope:.2f} +- {error:.2f}", "within twice the error"),
         ("descriptors: begin, end", f"{first[2]}, {last[2]}", "equal"),
         ("threads: begin, end", f"{first[3]}, {last[3]}", "equal"),
     ]

@@ -29,6 +29,7 @@ from pathlib import Path
 import ismrmrd
 
 from benchmarks import wire
+from benchmarks.choosing import NAME, save_untrained
 from benchmarks.table import table
 from onebreath.errors import OnebreathError
 from onebreath.host.channel import Channel, encode
@@ -40,7 +41,11 @@ from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.scan import simulate
 
 CHAIN = "prewhiten compress:upstream_coil_compression_num_modesKept=8 sort calibrate reconstruct:method={} export"
+METHODS = {"cg_sense": "cg_sense", "unrolled": f"unrolled,model={NAME},device=cpu,fallback=none"}
+"""With a classical method a cold process needs no PyTorch; with a network it does."""
 SIZES = {"cine": {"slices": 1, "phases": 12}, "static": {"slices": 2, "phases": 1, "mode": "static"}}
+NETWORK = (8, 2)
+"""Channels and cascades: a small one, as the time of the reconstruction is not the subject."""
 TARGET = 0.4  # seconds that a scan which is handed over may take longer than one that is there already
 
 
@@ -78,7 +83,7 @@ def make_scan(kind: str, method: str, matrix: int = 128, coils: int = 12) -> Sca
     options = ScanOptions(matrix=(matrix, matrix), coils=coils, acceleration=4, snr=40.0, **SIZES[kind])
     scan = simulate(options)
     lines = b"".join(bytes(part) for line in scan.acquisitions for part in encode(line))
-    return Scan(wire.configuration(CHAIN.format(method)), scan.header.toXML("utf-8").encode(), lines)
+    return Scan(wire.configuration(CHAIN.format(METHODS[method])), scan.header.toXML("utf-8").encode(), lines)
 
 
 def exchange(sock: socket.socket, data: bytes, begun: float) -> Answer:
@@ -180,11 +185,13 @@ def ways(folder: Path, scan: Scan, embedded: tuple[str, int]) -> dict[str, Calla
     }
 
 
-def measure(scan: Scan, repeats: int) -> Iterator[tuple[str, str, str, str]]:
+def measure(scan: Scan, method: str, repeats: int) -> Iterator[tuple[str, str, str, str]]:
     """Rows of the table: medians over the repeats, and how much longer than the warm reconstruction itself."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        stack.enter_context(worker(folder))
+        os.environ["ONEBREATH_MODELS"] = name
+        save_untrained(folder, *NETWORK)
+        stack.enter_context(worker(folder, "--model", NAME))
         service = stack.enter_context(start_gadget_service())
         chosen = ways(folder, scan, service.address)
         answers: dict[str, list[Answer]] = {title: [] for title in chosen}
@@ -199,8 +206,8 @@ def measure(scan: Scan, repeats: int) -> Iterator[tuple[str, str, str, str]]:
         whole, first = (statistics.median(getattr(one, part) for one in found) for part in ("whole", "first"))
         over = statistics.median(one.whole - base for one, base in zip(found, own, strict=True))
         target = f" (target <= {TARGET})" if "handed over" in title else ""
-        yield title, f"{whole:.2f}", f"{first:.2f}", f"{over:+.2f}{target}"
-    yield "the hand-over itself: offer, answer, socket", f"{statistics.median(handed):.4f}", "", ""
+        yield f"{method}: {title}", f"{whole:.2f}", f"{first:.2f}", f"{over:+.2f}{target}"
+    yield f"{method}: the hand-over itself: offer, answer, socket", f"{statistics.median(handed):.4f}", "", ""
 
 
 IMPORTS = {
@@ -209,9 +216,10 @@ IMPORTS = {
     "the shim": "import gadgetron, onebreath.host.entry",
     "the chain (scipy, pydantic)": "import gadgetron, onebreath.host.running; "
     "from onebreath.gadget import *; [gadget_class(name) for name in GADGETS]",
-    "the method": "import gadgetron, onebreath.host.running; from onebreath.gadget import *; "
+    "CG-SENSE": "import gadgetron, onebreath.host.running; from onebreath.gadget import *; "
     "[gadget_class(name) for name in GADGETS]; from onebreath.methods.base import *; method_class('cg_sense')",
-    "torch, for a network": "import gadgetron, onebreath.host.running, torch",
+    "PyTorch, for a network": "import gadgetron, onebreath.host.running; from onebreath.gadget import *; "
+    "[gadget_class(name) for name in GADGETS]; import torch",
 }
 
 
@@ -234,14 +242,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.worker", description=__doc__)
     parser.add_argument("--repeats", type=int, default=7, help="runs of each way (default: %(default)s)")
-    parser.add_argument("--method", default="cg_sense", help="(default: %(default)s)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="(default: both)")
     parser.add_argument("--matrix", type=int, default=128, help="(default: %(default)s)")
     args = parser.parse_args(arguments)
-    scan = make_scan("cine", args.method, args.matrix)
-    rows = [*measure(scan, args.repeats), *parts(max(1, args.repeats // 2))]
+    rows = []
+    for method in args.methods:
+        rows += measure(make_scan("cine", method, args.matrix), method, args.repeats)
+    rows += parts(max(1, args.repeats // 2))
     title = (
-        f"One cine slice of 12 frames, {args.matrix} x {args.matrix}, 12 channels, R = 4, {args.method}; sent at full "
-        f"speed, median of {args.repeats} runs in turns"
+        f"One cine slice of 12 frames, {args.matrix} x {args.matrix}, 12 channels, R = 4; CG-SENSE, and CRUNet-MR "
+        f"({NETWORK[1]} cascades, {NETWORK[0]} channels); sent at full speed, median of {args.repeats} runs in turns"
     )
     columns = ("way", "whole scan, s", "first image after the last acquisition, s", "whole scan above warm, s")
     print(table(title, columns, rows, ("numpy", "torch", "gadgetron", "ismrmrd")))

@@ -1,7 +1,9 @@
 """Fixtures that every test may use."""
 
+import logging
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,16 @@ os.environ["ONEBREATH_MODULES"] = "tests.host.targets,test.host.targets"
 os.environ["ONEBREATH_STORAGE"] = (
     "off"  # tests of one scan must not find another's noise; tests of storage set their own
 )
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """What a command sets up for its log ends with the test: it writes to a stream that is closed then."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -93,22 +93,28 @@ def execute(target: str = "chain", module: str = "onebreath.host.entry", **env: 
     """Start a node as ``<execute>`` does; gives the server's end, and the process."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         command = [sys.executable, "-m", "gadgetron", str(listening.getsockname()[1]), module, target]
-        process = subprocess.Popen(
-            command, env=environment(**env), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
-        listening.settimeout(60)
-        sock, _ = listening.accept()
+        listening.settimeout(120)
+        with process_of(command, env) as (process, log):
+            sock, _ = listening.accept()
+            with sock:
+                yield Server(sock), process, log
+            process.wait(60)
+
+
+@contextmanager
+def process_of(command: list[str], env: dict[str, str]):
+    """Run a command; gives the process, and the lines that it logs. It is killed at the end, if it lives."""
+    process = subprocess.Popen(
+        command, env=environment(**env), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     log: list[str] = []
     reader = threading.Thread(target=lambda: log.extend(process.stderr))
     reader.start()
-    with sock:
-        yield Server(sock), process, log
     try:
-        process.wait(60)
+        yield process, log
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        process.kill()
+        process.wait()
         reader.join(60)
         process.stderr.close()
 

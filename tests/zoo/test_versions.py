@@ -41,28 +41,27 @@ def test_swaps_during_a_hundred_scans_lose_and_mix_none(root):
         folder = save(root, seed)
         method = Unrolled(model=NAME, device="cpu")
         expected[zoo.read_card(folder).weights.sha256] = method(data).images
-    stop = threading.Event()
+    some = threading.Semaphore(0)
 
     def swap():
-        count = 0
-        while not stop.is_set():
+        for count in range(20):
+            some.acquire()
             save(root, count % 2)
-            count += 1
-            time.sleep(0.05)
-        return count
 
-    def scan(_):
+    def scan(number):
         method = Unrolled(model=NAME, device="cpu")
         method.prepare()
+        if number % 5 == 2:
+            some.release()
         return [method(data) for _ in range(2)]
 
     with ThreadPoolExecutor(3) as pool:
         swapping = pool.submit(swap)
         scans = list(pool.map(scan, range(100)))
-        stop.set()
-        assert swapping.result() > 5
+        swapping.result()
     used = [{slice_.facts["weights_sha256"] for slice_ in one} for one in scans]
     assert all(len(one) == 1 for one in used), "a scan mixed two versions"
+    assert set.union(*used) == set(expected)
     for one in scans:
         for slice_ in one:
             assert np.array_equal(slice_.images, expected[slice_.facts["weights_sha256"]])
