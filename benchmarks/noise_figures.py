@@ -1,10 +1,10 @@
-"""Figures and tables of docs/noise_maps.md: RAKI's slope, its noise by each estimator, and its activation masks.
+"""Figures and tables of docs/raki_figures.md: RAKI's slope, its noise by each estimator, and its activation masks.
 
 Two fully sampled brain scans are undersampled: `brain7ch` (256 x 216, R = 4, 40 calibration lines) for the slope sweep,
 `brain16ch` (64 x 64, R = 3, 24 lines) for the comparison of the estimators. The folder of the data is
 ``$ONEBREATH_SHARED/data``.
 
-    python -m benchmarks.noise_figures --output noise_figures
+    python -m benchmarks.noise_figures --output docs/figures
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import torch
 from benchmarks.table import table
 from onebreath.evaluation.metrics import measure
 from onebreath.methods.raki_calibration import Schedule, calibrate
+from onebreath.methods.raki_parameters import RakiParameters
 from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.gfactor_network import Derivative, network_gfactor
@@ -32,8 +33,10 @@ from onebreath.networks.raki import Raki
 from onebreath.networks.raki_image_space import Gain, ImageSpaceRaki, comb_energy, mask_spectrum
 
 SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0)
-SCHEDULE = Schedule(iterations=100, learning_rate=2e-3, head_start=True)
+SCHEDULE = Schedule(RakiParameters().steps, RakiParameters().rate, head_start=True)
 _CENTRE = 4
+# Of the pictures, which are kept in the repository.
+_COLOURS = 32
 
 
 @dataclass(frozen=True)
@@ -102,18 +105,22 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("ONEBREATH_SHARED", "../shared")) / "data")
     parser.add_argument("--output", type=Path, help="folder for the pictures; none are written without")
     parser.add_argument("--replicas", type=int, default=1000)
+    parser.add_argument("--part", choices=["slope", "estimators", "both"], default="both")
+    parser.add_argument("--slopes", type=float, nargs="+", default=SLOPES, help="of the comparison of estimators")
     options = parser.parse_args()
     if not options.data.is_dir():
         print(f"The scans are not at {options.data}; set ONEBREATH_SHARED to the folder above data/.")
         return
-    print(slope_sweep(load(options.data, "brain7ch", 4, 40), options.output))
-    print()
-    print(estimators(load(options.data, "brain16ch", 3, 24), options.replicas, options.output))
+    if options.part != "estimators":
+        print(slope_sweep(load(options.data, "brain7ch", 4, 40), options.output), end="\n\n")
+    if options.part != "slope":
+        scan = load(options.data, "brain16ch", 3, 24)
+        print(estimators(scan, options.slopes, options.replicas, options.output))
 
 
 def slope_sweep(scan: Scan, output: Path | None) -> str:
-    """Table of noise, error, blur and artefact over the slope; figures of images, g-factor and masks."""
-    rows, images, maps, spectra = [], {"truth": np.abs(scan.truth)}, {}, {}
+    """Table of noise, error, blur and artefact over the slope; figures of errors, g-factor and masks."""
+    rows, images, maps, spectra = [], {}, {}, {}
     truth = np.abs(scan.truth) * scan.inside
     for slope in SLOPES:
         network = trained(scan, slope)
@@ -129,8 +136,7 @@ def slope_sweep(scan: Scan, output: Path | None) -> str:
         images[name], maps[name], spectra[name] = image, gfactor * scan.inside, np.log10(spectrum + 1e-6)
     if output is not None:
         top = float(np.percentile(truth, 99.5))
-        _figure(output / "slope_images.png", images, "gray", (0, top))
-        errors = {name: np.abs(image - truth) * scan.inside for name, image in images.items() if name != "truth"}
+        errors = {name: np.abs(image - truth) * scan.inside for name, image in images.items()}
         _figure(output / "slope_errors.png", errors, "gray", (0, top / 5))
         _figure(output / "slope_gfactor.png", maps, "viridis", (0, 4))
         _figure(output / "slope_masks.png", spectra, "magma", (-4, -1))
@@ -139,10 +145,10 @@ def slope_sweep(scan: Scan, output: Path | None) -> str:
     return table(title, head, rows, ("numpy", "torch"))
 
 
-def estimators(scan: Scan, replicas: int, output: Path | None) -> str:
+def estimators(scan: Scan, slopes: Sequence[float], replicas: int, output: Path | None) -> str:
     """Table of all estimators of one g-factor map beside replicas of the whole network; figures of the maps."""
     rows: list[Sequence[str]] = []
-    for slope in SLOPES:
+    for slope in slopes:
         found, spent, score = estimated(scan, slope, replicas)
         normal = f"{np.mean(score[scan.inside] < LIMIT):.1%}"
         for name, gfactor in found.items():
@@ -222,6 +228,7 @@ def _centre(spectrum: np.ndarray) -> float:
 
 def _figure(path: Path, panels: Mapping[str, np.ndarray], colours: str, window: tuple[float, float]) -> None:
     from matplotlib.figure import Figure
+    from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(2.4 * len(panels) + 0.6, 2.9), layout="constrained")
@@ -232,6 +239,9 @@ def _figure(path: Path, panels: Mapping[str, np.ndarray], colours: str, window: 
         axis.set_axis_off()
     figure.colorbar(shown, ax=axes, shrink=0.8)
     figure.savefig(path, dpi=100)
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(_COLOURS)
+    small.save(path, optimize=True)
 
 
 if __name__ == "__main__":

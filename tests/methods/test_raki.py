@@ -220,6 +220,22 @@ def test_calibration_lines_seen_before_need_no_learning(monkeypatch):
     assert np.array_equal(method(case.data).images, Raki(**SMALL, seed=1)(case.data).images)
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("variant", ["raki", "iraki"])
+def test_the_gpu_gives_the_image_of_the_cpu(variant):
+    slices = [synthetic(lines(64, 3), noise=noise).data for noise in (0.2, 0.5)]
+    parameters = {**SMALL, "variant": variant, "rounds": 2, "gfactor": "exact"}
+    wanted = [Raki(**parameters)(data) for data in slices]
+    method = Raki(**{**parameters, "device": "cuda"})
+    method.foresee(slices)
+    for data, expected in zip(slices, wanted, strict=True):
+        found = method(data)
+        assert found.facts["device"] == "cuda:0"
+        assert nrmse(found.images, expected.images) < 0.01
+        assert nrmse(found.gfactor, expected.gfactor) < 0.02
+
+
 def test_slices_foreseen_are_learned_together_and_what_is_wrong_is_told_in_its_turn():
     good, other = synthetic(lines(64, 3)).data, synthetic(lines(64, 3), noise=2).data
     short = synthetic(lines(64, 3), acs=5).data
