@@ -222,8 +222,8 @@ def test_parameters_may_be_texts_as_in_a_configuration(root):
 
 
 def test_a_missing_model_is_known_before_any_data(root):
-    with pytest.raises(ModelError, match=r"there is no model 'crunet_mr\.cine'.*onebreath models import"):
-        Unrolled(model="crunet_mr.cine").prepare()
+    with pytest.raises(ModelError, match=r"there is no model 'crunet_mr\.nowhere'.*onebreath models import"):
+        Unrolled(model="crunet_mr.nowhere").prepare()
 
 
 def test_a_damaged_model_is_known_before_any_data(root):
