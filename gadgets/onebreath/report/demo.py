@@ -20,6 +20,7 @@ CONFIGS = {
     "zero-filled": "Onebreath_Cine_ZeroFilled.xml",
     "GRAPPA": "Onebreath_Cine_GRAPPA.xml",
     "CG-SENSE": "Onebreath_Cine_CGSENSE.xml",
+    "CRUNet-MR": "Onebreath_Cine.xml",
 }
 """The configurations that the demo runs, by the name shown."""
 
