@@ -1,7 +1,7 @@
 """How well the out-of-domain score tells good images from bad ones, for a trained model.
 
-    ONEBREATH_MODELS=DIR python -m benchmarks.domain_score --model crunet_mr.robust
-    ONEBREATH_MODELS=DIR python -m benchmarks.domain_score --model crunet_mr.robust --data sunnybrook --slices 4
+    python -m benchmarks.domain_score --model crunet_mr.cine
+    python -m benchmarks.domain_score --model crunet_mr.cine --data sunnybrook --slices 4
 
 Every slice is reconstructed as it should be, and with one thing wrong at a time: mask, contrast, motion, coil maps,
 noise. Images count as bad if their magnitude differs from the truth by more than the bound (relative, whole image). The
@@ -177,7 +177,7 @@ def report(results: list[Result], bound: float, model: str, limit: float) -> str
 def main() -> None:
     """Run what the command line asks for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="crunet_mr.robust")
+    parser.add_argument("--model", default="crunet_mr.cine")
     parser.add_argument("--data", nargs="+", default=["sunnybrook", "simulator"], help="data sets by name")
     parser.add_argument(
         "--patients", nargs="+", default=["SCD0000401"], help="of sunnybrook; not those of the training"
