@@ -169,14 +169,14 @@ def test_a_recipe_without_masks_and_restoration_is_refused():
 
 
 def test_undersampled_kspace_is_refused(tmp_path, monkeypatch):
-    from onebreath.training import image_preparation
+    from onebreath.training import preparation
     from onebreath.training.series import KspaceSeries
 
     kspace = np.ones((1, 2, 8, 8), np.complex64)
     lines = np.arange(8)[None] % 2 == 0
     for mask in (None, lines):
         series = KspaceSeries("a", "b", kspace, mask)
-        monkeypatch.setattr(image_preparation, "read_source", lambda source, one=series: iter([one]))
+        monkeypatch.setattr(preparation, "read_source", lambda source, one=series: iter([one]))
         if mask is None:
             (stored,) = prepare_images(recipe(validate_on=[]), tmp_path)["train"]
             assert stored.read(0).max() == 1

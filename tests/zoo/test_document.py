@@ -7,7 +7,7 @@ import pytest
 from onebreath import zoo
 from onebreath.cli import main
 from onebreath.evaluation.compare import Result
-from onebreath.evaluation.summary import summarise
+from onebreath.evaluation.summary import TITLES, summarise
 from tests.models import save_model
 
 NAME = "crunet_mr.tiny"
@@ -23,6 +23,7 @@ def table(folder, methods=(NAME,)):
     ]
     content = {
         "settings": {"data": "sunnybrook", "patient": ["A"]},
+        "titles": TITLES,
         "groups": summarise(results, list(methods), methods[-1], "strict"),
     }
     path = folder / "table.json"

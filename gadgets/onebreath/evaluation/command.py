@@ -151,7 +151,8 @@ def _pictured(cases: Sequence[Case]) -> list[Case]:
 def _write_tables(args: argparse.Namespace, tables: dict[Convention, list[Summary]]) -> None:
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     settings["data"] = " ".join(args.data)
-    content: dict[str, Any] = {"settings": settings, "groups": [one for found in tables.values() for one in found]}
+    groups = [one for found in tables.values() for one in found]
+    content: dict[str, Any] = {"settings": settings, "titles": TITLES, "groups": groups}
     (args.output / "table.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     text = "\n".join(f"## {name} convention\n\n{overview(found)}\n{markdown(found)}" for name, found in tables.items())
     (args.output / "table.md").write_text(text, encoding="utf-8")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import torch
@@ -67,7 +68,7 @@ class Raki(nn.Module):
         channels = [coils, *widths, coils * self.targets]
         self.weights = nn.ParameterList(
             _default_weight(fan_out, fan_in, kernel)
-            for fan_in, fan_out, kernel in zip(channels, channels[1:], kernels, strict=False)
+            for (fan_in, fan_out), kernel in zip(pairwise(channels), kernels, strict=True)
         )
 
     @property

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from onebreath.errors import ConfigError, ScanError
 from onebreath.mri.coils import rss
 from onebreath.mri.fourier import ifft2c
-from onebreath.training.preparation import choose
+from onebreath.training.preparation import prepare_sides, write_arrays
 from onebreath.training.recipe import Recipe, Source
 from onebreath.training.restoration import RestorationSettings, StoredImages, to_size
 from onebreath.training.series import ImageSeries, Series
-from onebreath.training.sources import read_source
-from onebreath.training.split import Purpose, check_disjoint
+from onebreath.training.split import Purpose
 
 LOG = logging.getLogger("onebreath.training")
 
@@ -42,17 +39,14 @@ def prepare_images(recipe: Recipe, cache: Path) -> dict[Purpose, list[StoredImag
     """
     if recipe.restoration is None:
         raise ConfigError(f"recipe {recipe.name} trains no network for magnitude images; it has no field restoration")
-    prepared: dict[Purpose, list[StoredImages]] = {"train": [], "validate": []}
-    sides: tuple[tuple[Purpose, tuple[Source, ...]], ...] = (("train", recipe.train), ("validate", recipe.validate_on))
-    for purpose, sources in sides:
-        for source in sources:
-            chosen = choose(source, read_source(source), purpose, recipe.report_only)
-            prepared[purpose] += [_stored(one, recipe.restoration, cache) for one in chosen]
-            LOG.info("images of %d series of %s %s", len(chosen), source.kind, source.path)
-    check_disjoint({side: {one.patient for one in found} for side, found in prepared.items()})
-    if not prepared["train"]:
-        raise ScanError("nothing to train on: the sources are empty, or their patterns match no patient")
-    return prepared
+    settings = recipe.restoration
+
+    def images_of(chosen: list[Series], source: Source, _: int) -> list[StoredImages]:
+        stored = [_stored(one, settings, cache) for one in chosen]
+        LOG.info("images of %d series of %s %s", len(chosen), source.kind, source.path)
+        return stored
+
+    return prepare_sides(recipe, images_of)
 
 
 def _stored(series: Series, settings: RestorationSettings, cache: Path) -> StoredImages:
@@ -63,10 +57,7 @@ def _stored(series: Series, settings: RestorationSettings, cache: Path) -> Store
     digest = hashlib.sha256(made.tobytes() + f"{series.patient}/{series.name}".encode()).hexdigest()[:24]
     file = cache / f"images-{digest}.safetensors"
     if not file.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}.{os.getpid()}")
-        save_file({"images": np.ascontiguousarray(made)}, partial)
-        partial.replace(file)
+        write_arrays(file, {"images": np.ascontiguousarray(made)})
     return StoredImages(series.patient, series.name, file, len(made))
 
 

@@ -7,10 +7,11 @@ import json
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -51,13 +52,46 @@ def prepare(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, list
     ScanError
         If a patient is on both sides or kept for reports, or nothing is left to train on.
     """
-    prepared: dict[Purpose, list[PreparedSlice]] = {"train": [], "validate": []}
+    return prepare_sides(
+        recipe, lambda chosen, source, number: _prepare_source(chosen, source, number, recipe, cache, workers)
+    )
+
+
+class OfPatient(Protocol):
+    """Something that was made of a patient's series."""
+
+    @property
+    def patient(self) -> str:
+        """The patient."""
+
+
+Prepared = TypeVar("Prepared", bound=OfPatient)
+
+
+def prepare_sides(
+    recipe: Recipe, prepare_source: Callable[[list[Series], Source, int], list[Prepared]]
+) -> dict[Purpose, list[Prepared]]:
+    """Prepare both sides of a recipe, source by source.
+
+    Parameters
+    ----------
+    recipe
+        The recipe.
+    prepare_source
+        Makes what is trained on of the series chosen from a source, the source, and its number on its side.
+
+    Raises
+    ------
+    ScanError
+        If a patient is on both sides or kept for reports, or nothing is left to train on.
+    """
+    prepared: dict[Purpose, list[Prepared]] = {"train": [], "validate": []}
     sides: tuple[tuple[Purpose, tuple[Source, ...]], ...] = (("train", recipe.train), ("validate", recipe.validate_on))
     for purpose, sources in sides:
         for number, source in enumerate(sources):
             chosen = choose(source, read_source(source), purpose, recipe.report_only)
-            prepared[purpose] += _prepare_source(chosen, source, number, recipe, cache, workers)
-    check_disjoint({side: {one.patient for one in slices} for side, slices in prepared.items()})
+            prepared[purpose] += prepare_source(chosen, source, number)
+    check_disjoint({side: {one.patient for one in found} for side, found in prepared.items()})
     if not prepared["train"]:
         raise ScanError("nothing to train on: the sources are empty, or their patterns match no patient")
     return prepared
@@ -123,7 +157,11 @@ def save_prepared(one: PreparedSlice, file: Path) -> None:
         "maps": _as_real(one.maps),
         "lines": one.lines.astype(np.uint8),
     }
-    header = {"patient": one.patient, "name": one.name, "noisy": str(int(one.noisy))}
+    write_arrays(file, arrays, {"patient": one.patient, "name": one.name, "noisy": str(int(one.noisy))})
+
+
+def write_arrays(file: Path, arrays: dict[str, np.ndarray], header: dict[str, str] | None = None) -> None:
+    """Write arrays as safetensors; the file appears complete or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     save_file(arrays, partial, metadata=header)

@@ -12,8 +12,6 @@ from onebreath.zoo.card import Card, Measurement, parse_card, read_card
 from onebreath.zoo.search import find
 from onebreath.zoo.store import write
 
-_MEASURES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "haarpsi": "HaarPSI", "nmse": "NMSE"}
-
 
 def document(name: str, tables: Sequence[Path], changes: dict[str, str]) -> Card:
     """Write the measured numbers of a model, and texts, into its card.
@@ -54,14 +52,14 @@ def _measured(table: Path, name: str) -> Iterator[Measurement]:
         if not groups:
             raise ModelError(f"{table}: model '{name}' is not among the methods of this evaluation")
         for group in groups:
-            yield from _rows(group["methods"][name]["values"], f"{data}: {group['group']}")
+            yield from _rows(group["methods"][name]["values"], content["titles"], f"{data}: {group['group']}")
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise ModelError(f"{table} is no table.json of `onebreath evaluate`: {error!r}") from error
 
 
-def _rows(values: dict[str, Any], data: str) -> Iterator[Measurement]:
+def _rows(values: dict[str, Any], titles: dict[str, str], data: str) -> Iterator[Measurement]:
     for region in ("overall", "dynamic"):
-        for measure, title in _MEASURES.items():
+        for measure, title in titles.items():
             if found := values.get(region, {}).get(measure):
                 metric = f"{title}, strict" if region == "overall" else f"{title}, strict, {region} region"
                 mean, std = (float(f"{found[key]:.4g}") for key in ("mean", "std"))
