@@ -7,6 +7,7 @@ import math
 import socket
 import struct
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -26,6 +27,7 @@ SMALL_MESSAGE = 1 << 15  # below this, joining the parts is cheaper than a gathe
 GATHER = 512  # parts in one sendmsg call; Linux takes 1024
 
 NEXT_MESSAGE = "the next message"
+SHORTEST = 0.001  # seconds; none at all would mean to wait for ever
 PROBES = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """Seconds of quiet before a peer is probed, seconds between probes, and how many may stay unanswered."""
 
@@ -70,6 +72,8 @@ class Stream:
         self._begin = self._end = 0
         self._taken = 0  # bytes received for the message that is being read
         self._spares = Spares()
+        self._silence = 0.0
+        self._due: float | None = None
         self._sending = threading.Lock()
         self._ended = False
         self.closed = False
@@ -103,6 +107,8 @@ class Stream:
 
     def _receive(self, rest: memoryview) -> int:
         """Receive into `rest`, and what comes beyond it into the empty room; both in one system call."""
+        if self._due is not None:
+            self._hurry(self._due)
         try:
             if self._quick_ack is not None:
                 # The kernel clears this flag by itself; without it an answer waits 40 ms for a delayed ACK.
@@ -167,7 +173,19 @@ class Stream:
 
     def patience(self, seconds: float) -> None:
         """Give up a read after `seconds` without a byte (0: wait for ever); sending is not affected."""
+        self._silence = seconds
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
+
+    def due_within(self, seconds: float | None) -> None:
+        """Read nothing any more when so many seconds have passed, however the bytes trickle in; None: no such end."""
+        self._due = None if seconds is None else time.monotonic() + seconds
+
+    def _hurry(self, due: float) -> None:
+        left = due - time.monotonic()
+        if left <= 0:
+            raise ConnectionLost(f"{self.reading} came too slowly")
+        wait = min(left, self._silence or left)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(max(wait, SHORTEST)))
 
     def give_up_after(self, silence: float) -> None:
         """Take a peer for gone that sends nothing, or takes nothing, for so many seconds (0: never).

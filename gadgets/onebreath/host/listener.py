@@ -8,12 +8,18 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from onebreath.errors import OnebreathError
+from onebreath.events import tell
 
 log = logging.getLogger("onebreath.listener")
 
+Serve: TypeAlias = Callable[[socket.socket], None]
+
 POLL = 0.2  # seconds between looks at whether the service was closed
+TOLD = 4  # connections at once that are told why they are refused; more are closed without a word
 
 
 def open_port(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
@@ -32,6 +38,22 @@ def open_port(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
         raise OnebreathError(f"cannot listen on {host or '*'}:{port}: {error.strerror}") from error
 
 
+@dataclass(frozen=True)
+class Door:
+    """Who is served.
+
+    Parameters
+    ----------
+    admits
+        Says of a peer, as `socket.accept` names it, whether its connection is served; quick, as all others wait.
+    refuse
+        Gets the socket of one that is not, and says why; in a thread of its own.
+    """
+
+    admits: Callable[[object], bool]
+    refuse: Serve
+
+
 class Listener:
     """Accept connections until closed and serve each in a thread of its own.
 
@@ -45,6 +67,8 @@ class Listener:
         A socket that listens already, instead of these.
     most
         Connections served at once; more wait, unread, in the kernel's queue.
+    door
+        Who is served; None: everybody.
 
     Raises
     ------
@@ -54,20 +78,21 @@ class Listener:
 
     def __init__(
         self,
-        serve: Callable[[socket.socket], None],
+        serve: Serve,
         host: str = "127.0.0.1",
         port: int = 0,
         *,
         sock: socket.socket | None = None,
         most: int = 256,
+        door: Door | None = None,
     ) -> None:
-        self.serve = serve
+        self.serve, self.door = serve, door
         self.socket = open_port(host, port) if sock is None else sock
         self.socket.settimeout(POLL)
         self.address: tuple[str, int] = self.socket.getsockname()[:2]
         self._live: dict[threading.Thread, socket.socket] = {}
         self._guard = threading.Lock()
-        self._room = threading.Semaphore(most)
+        self._room, self._told = threading.Semaphore(most), threading.Semaphore(TOLD)
         self._stopping = threading.Event()
         self._accepting = threading.Thread(target=self._accept, name="onebreath-accept", daemon=True)
         self._accepting.start()
@@ -80,29 +105,42 @@ class Listener:
 
     def _accept(self) -> None:
         while not self._stopping.is_set():
-            if not self._room.acquire(timeout=POLL):
-                continue
-            try:
-                sock, peer = self.socket.accept()
-            except TimeoutError:
+            if self._room.acquire(timeout=POLL) and not self._take_one():
                 self._room.release()
-                continue
-            except OSError as error:
-                self._room.release()
-                if self._stopping.is_set():
-                    return
+
+    def _take_one(self) -> bool:
+        """Accept a connection and begin to serve it; False if none came, or it is not served."""
+        try:
+            sock, peer = self.socket.accept()
+        except TimeoutError:
+            return False
+        except OSError as error:
+            if not self._stopping.is_set():
                 log.error("no connection can be accepted now: %s", error)
                 time.sleep(POLL)  # too many open files, mostly: it passes when scans end
-                continue
-            thread = threading.Thread(target=self._run, args=(sock, peer), name=f"onebreath-{peer}", daemon=True)
-            with self._guard:
-                self._live[thread] = sock
-            thread.start()
+            return False
+        if self.door is None or self.door.admits(peer):
+            self._begin(self.serve, sock, peer, self._room)
+            return True
+        told = self._told.acquire(blocking=False)
+        tell("refused", told=told)
+        if told:
+            self._begin(self.door.refuse, sock, peer, self._told)
+        else:
+            sock.close()
+        return False
 
-    def _run(self, sock: socket.socket, peer: object) -> None:
+    def _begin(self, serve: Serve, sock: socket.socket, peer: object, room: threading.Semaphore) -> None:
+        thread = threading.Thread(target=self._run, args=(serve, sock, peer, room), name=f"onebreath-{peer}")
+        thread.daemon = True
+        with self._guard:
+            self._live[thread] = sock
+        thread.start()
+
+    def _run(self, serve: Serve, sock: socket.socket, peer: object, room: threading.Semaphore) -> None:
         log.debug("connection from %s", peer)
         try:
-            self.serve(sock)
+            serve(sock)
         except OnebreathError as error:
             log.error("connection from %s: %s", peer, error)
         except Exception:
@@ -111,7 +149,7 @@ class Listener:
             sock.close()
             with self._guard:
                 self._live.pop(threading.current_thread(), None)
-            self._room.release()
+            room.release()
 
     def wait(self) -> None:
         """Wait until the service is closed, or a signal interrupts."""

@@ -40,6 +40,9 @@ class Metrics:
         self._fallbacks = Counter(
             "onebreath_fallbacks", "Slices made by the fallback instead of the wanted method", registry=registry
         )
+        self._refused = Counter(
+            "onebreath_refused_connections", "Connections above the rates", ["how"], registry=registry
+        )
         self._whole = Histogram(
             "onebreath_scan_seconds", "From a scan's start to its end", ["side"], buckets=SECONDS, registry=registry
         )
@@ -55,6 +58,8 @@ class Metrics:
             self._gadget.labels(facts["gadget"]).observe(facts["seconds"])
         elif event == "error":
             self._errors.labels(self._bounded(facts["kind"])).inc()
+        elif event == "refused":
+            self._refused.labels("told" if facts["told"] else "closed").inc()
         elif event == "note" and facts["gadget"] == "reconstruct" and facts["facts"].get("fallback"):
             self._fallbacks.inc()
 

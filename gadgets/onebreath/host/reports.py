@@ -31,6 +31,10 @@ class Busy(OnebreathError):
     """There is no room for another scan now."""
 
 
+class TooOften(OnebreathError):
+    """More connections come than are taken in a minute."""
+
+
 class Overdue(OnebreathError):
     """A scan was not ready within its time."""
 
@@ -41,6 +45,7 @@ class SpoolError(OnebreathError):
 
 ADVICE: list[tuple[type[BaseException], str]] = [
     (Busy, "The reconstruction is busy. Send the scan again in a few minutes."),
+    (TooOften, "Too many scans were sent at once. Send the scan again in a minute."),
     (WorkerDied, "The reconstruction broke off. Send the scan again."),
     (Overdue, "The reconstruction took too long. Send the scan again with a faster configuration."),
     (SpoolError, "The disk of the reconstruction computer is full or fails. Call the physicist; send the scan again."),

@@ -16,19 +16,18 @@ import socket
 import ssl
 import stat
 import threading
-from collections.abc import Callable
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
+from onebreath.host.framing import SHORTEST
+from onebreath.host.listener import Serve
 from onebreath.host.policy import is_loopback
 from onebreath.host.relay import relay
 
 log = logging.getLogger("onebreath.secure")
-
-Serve: TypeAlias = Callable[[socket.socket], None]
 
 MAGIC = b"onebreath-token1"
 NONCE = 32
@@ -131,8 +130,9 @@ def _proof(token: bytes, question: bytes) -> bytes:
 
 
 def _exactly(sock: socket.socket, count: int) -> bytes:
-    data = b""
+    data, ends = b"", time.monotonic() + PATIENCE
     while len(data) < count:
+        sock.settimeout(max(ends - time.monotonic(), SHORTEST))  # however the bytes trickle in
         part = sock.recv(count - len(data))
         if not part:
             raise ConnectionLost("a connection was closed before its token was settled")

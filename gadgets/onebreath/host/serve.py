@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from onebreath.host import secure
+from onebreath.host import rates, secure
 from onebreath.host.handover import socket_paths, state_folder
 from onebreath.host.server import GADGETRON_PORT
 from onebreath.host.worker import MEMORY_SHARE, Worker, WorkerOptions, warm_up
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", help="the GPU of this worker, as in CUDA_VISIBLE_DEVICES; run one worker for each")
     parser.add_argument("--metrics-port", type=int, help="serve metrics for Prometheus on this port; 0: any free one")
     parser.add_argument("--metrics-host", default="127.0.0.1", help="address for metrics (default: %(default)s)")
+    rates.add_arguments(parser)
     secure.add_arguments(parser)
     parser.add_argument("--cold", action="store_true", help="load nothing before the first scan")
 
@@ -102,6 +103,7 @@ def options_of(args: argparse.Namespace) -> WorkerOptions:
         state=args.state,
         silence=args.silence,
         security=secure.security_of(args),
+        rates=rates.rates_of(args),
     )
 
 

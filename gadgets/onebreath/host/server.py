@@ -22,12 +22,13 @@ from onebreath.errors import ConfigError, ConnectionLost, WireError
 from onebreath.host import storage_queries
 from onebreath.host.channel import Channel, ClientChannel
 from onebreath.host.desk import Desk, as_text
+from onebreath.host.framing import Stream
 from onebreath.host.listener import Listener
 from onebreath.host.messages import ConfigName, ConfigText, HeaderText
 from onebreath.host.nodes import RunOwn, external_nodes, run_nodes
 from onebreath.host.order import Priority
 from onebreath.host.properties import CHAIN_TARGET
-from onebreath.host.reports import report
+from onebreath.host.reports import TooOften, report
 from onebreath.host.running import run_here
 from onebreath.host.scheduler import Ticket, needed_bytes
 from onebreath.host.spool import Request, SpoolStream, scan_id
@@ -37,7 +38,8 @@ from onebreath.host.wire import Connection, parse_header
 log = logging.getLogger("onebreath.host")
 
 GADGETRON_PORT = 9002
-HANDSHAKE = 60.0  # seconds of silence that end a connection whose header has not come
+HANDSHAKE = 60.0  # seconds in which the header must have come, and a refused connection must have ended
+REFUSAL = "more connections came within a minute than this worker takes (--rate, --rate-total of onebreath serve)"
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,30 @@ def telling(client: ClientChannel) -> Iterator[None]:
 
 
 def open_stream(sock: socket.socket, silence: float) -> SpoolStream:
-    """Make a stream over a connection that is given up when its peer falls silent."""
+    """Make a stream over a connection that is given up when its peer falls silent, or is slow; see `begun`."""
     stream = SpoolStream(sock)
     stream.give_up_after(min(silence, HANDSHAKE))
+    if silence:
+        stream.due_within(HANDSHAKE)
     return stream
+
+
+def begun(stream: Stream, silence: float) -> None:
+    """Let a peer whose header has come take its time: scans are slow."""
+    stream.due_within(None)
+    stream.give_up_after(silence)
+
+
+def refuse_client(sock: socket.socket, options: HostOptions) -> None:
+    """Tell a client that comes too often."""
+    client = ClientChannel(open_stream(sock, options.silence), answer)
+    with telling(client):
+        raise TooOften(REFUSAL)
+
+
+def refuse_gadget(sock: socket.socket, options: HostOptions) -> None:
+    """Tell a Gadgetron server that comes too often; it listens when its data are through."""
+    Channel(open_stream(sock, options.silence)).fail(report(TooOften(REFUSAL), "the worker"))
 
 
 def _read_request(client: ClientChannel, options: HostOptions) -> tuple[StreamConfig, HeaderText] | None:
@@ -109,7 +131,7 @@ def _read_request(client: ClientChannel, options: HostOptions) -> tuple[StreamCo
             case ConfigText():
                 config = parse(message)
             case HeaderText():
-                client.stream.give_up_after(options.silence)
+                begun(client.stream, options.silence)
                 if config is None:
                     raise ConfigError("the client sent a header, but no configuration before it")
                 return config, message
@@ -185,7 +207,7 @@ def serve_gadget(sock: socket.socket, options: HostOptions | None = None) -> Non
     """Serve one ``<connect>`` node of a Gadgetron server: run the chain in its configuration."""
     options = options or HostOptions()
     connection = Connection(Channel(open_stream(sock, options.silence)))
-    connection.socket.give_up_after(options.silence)
+    begun(connection.socket, options.silence)
     if options.desk is None:
         run_here(connection, CHAIN_TARGET, "embedded host")
     else:

@@ -24,11 +24,22 @@ from onebreath.gadget import GADGETS, gadget_class
 from onebreath.host.channel import Channel
 from onebreath.host.desk import Desk, SpoolMode
 from onebreath.host.handover import as_bytes, receive, receive_socket, send, state_folder
-from onebreath.host.listener import Listener, open_port
+from onebreath.host.listener import Door, Listener, open_port
 from onebreath.host.properties import CHAIN_TARGET
+from onebreath.host.rates import Rates, Turnstile
 from onebreath.host.scheduler import Scheduler
 from onebreath.host.secure import Security
-from onebreath.host.server import GADGETRON_PORT, HostOptions, open_stream, run_spooled, serve_client, serve_gadget
+from onebreath.host.server import (
+    GADGETRON_PORT,
+    HostOptions,
+    begun,
+    open_stream,
+    refuse_client,
+    refuse_gadget,
+    run_spooled,
+    serve_client,
+    serve_gadget,
+)
 from onebreath.host.spool import scan_id
 from onebreath.host.wire import Connection
 
@@ -62,6 +73,8 @@ class WorkerOptions:
         See `HostOptions`.
     security
         What TCP connections must show.
+    rates
+        How many of them are served a minute; scans that processes of this user hand over are not counted.
     """
 
     host: str = "127.0.0.1"
@@ -76,6 +89,7 @@ class WorkerOptions:
     silence: float = 600.0
     config_paths: Sequence[Path] | None = None
     security: Security = field(default_factory=Security)
+    rates: Rates = field(default_factory=Rates)
 
 
 class Worker:
@@ -112,13 +126,16 @@ class Worker:
 
     def _listen(self, sockets: dict[str, socket.socket], host: HostOptions) -> None:
         options = self.options
-        most, gate = options.slots + options.queue, options.security.gate
-        if options.gadget_port is not None:
-            sock = sockets.get("gadget") or open_port(options.host, options.gadget_port)
-            self.listeners["gadget"] = Listener(gate(partial(serve_gadget, options=host)), sock=sock, most=most)
-        if options.port is not None:
-            sock = sockets.get("client") or open_port(options.host, options.port)
-            self.listeners["client"] = Listener(gate(partial(serve_client, options=host)), sock=sock, most=most)
+        sides = (
+            ("gadget", options.gadget_port, serve_gadget, refuse_gadget),
+            ("client", options.port, serve_client, refuse_client),
+        )
+        most, gate, turnstile = options.slots + options.queue, options.security.gate, Turnstile(options.rates)
+        for name, port, serve, refuse in sides:
+            if port is not None:
+                sock = sockets.get(name) or open_port(options.host, port)
+                door = Door(turnstile.admits, gate(partial(refuse, options=host)))
+                self.listeners[name] = Listener(gate(partial(serve, options=host)), sock=sock, most=most, door=door)
         if options.path is not None:  # last: who gets an answer here finds all sides open
             sock = sockets.get("worker") or open_path(options.path)
             self.listeners["worker"] = Listener(self.serve_offer, sock=sock)
@@ -155,7 +172,7 @@ class Worker:
         send(sock, {"state": "accepted", "worker": os.getpid(), "scan": scan, "spooled": spooled})
         _, handed = receive_socket(sock)
         stream = open_stream(handed, self.options.silence)
-        stream.give_up_after(self.options.silence)
+        begun(stream, self.options.silence)
         connection = Connection.over(Channel(stream), as_bytes(config), as_bytes(header))
         self.desk.run(connection, str(target), "execute", scan, shim=sock)
         stream.close()
