@@ -16,7 +16,7 @@ from onebreath.storage.base import StorageError
 from onebreath.storage.blob import pack, unpack
 from tests.helpers import complex_normal
 from tests.raw import line, run, scan_header
-from tests.storage.standin import StandIn, storage_server
+from tests.storage.standin import StandIn, chosen_store, storage_server
 
 LABELS = ("left", "right", "top")
 NOISE_ID, SCAN_ID = "dev_pat_ses_1", "dev_pat_ses_2"
@@ -24,13 +24,7 @@ NOISE_ID, SCAN_ID = "dev_pat_ses_1", "dev_pat_ses_2"
 
 @pytest.fixture(params=["folder", "server"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    if request.param == "folder":
-        monkeypatch.setenv("ONEBREATH_STORAGE", str(tmp_path))
-        yield None
-        return
-    with storage_server() as server:
-        monkeypatch.delenv("ONEBREATH_STORAGE")
-        monkeypatch.setenv("GADGETRON_STORAGE_ADDRESS", server.url)
+    with chosen_store(request.param, tmp_path, monkeypatch) as server:
         yield server
 
 

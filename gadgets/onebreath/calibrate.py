@@ -12,13 +12,15 @@ from pydantic import Field, model_validator
 
 from onebreath.acs import Acs, acs_of, calibration_mode, with_reference
 from onebreath.buffers import E1, RO, places, with_maps
-from onebreath.calibration_storage import CalibrationStorage
+from onebreath.calibration_storage import CalibrationStorage, lines_are_stored
 from onebreath.errors import ScanError
 from onebreath.gadget import Gadget, Message, Properties
+from onebreath.methods.base import Derive, compute
 from onebreath.mri.coils import inati_maps, walsh_maps
 from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import ifft2c, resize
 from onebreath.notes import note, read_note
+from onebreath.storage.derived import Derived
 
 
 class CalibrateProperties(Properties):
@@ -33,7 +35,9 @@ class CalibrateProperties(Properties):
         "earlier scan of the session from storage (an error if there are none)",
     )
     keep_calibration: bool = Field(
-        False, description="keep the calibration lines in storage for later scans; needs channels that no gadget mixes"
+        False,
+        description="keep the calibration lines, and the coil maps and kernels made of them, in storage for later "
+        "scans; needs channels that no gadget mixes",
     )
     calibration_size: int = Field(32, ge=8, description="lines and samples around the k-space centre used for the maps")
     espirit_sets: int = Field(1, ge=1, le=2, description="map sets; 2 if the field of view is smaller than the object")
@@ -66,6 +70,7 @@ class Calibrate(Gadget):
     def __init__(self, header: Any, properties: CalibrateProperties) -> None:
         super().__init__(header, properties)
         self._storage = CalibrationStorage(self.header)
+        self._derived = Derived(self.header)
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Attach coil maps to every slice; other messages pass."""
@@ -90,6 +95,10 @@ class Calibrate(Gadget):
         elif lines > 0 and self.properties.keep_calibration:
             stored = self._storage.keep(recon_data, acs)
         algorithm = self._algorithm(lines, mode)
+        maps = None
+        if algorithm != "none":
+            found = [one for one in acs if one is not None]
+            maps = self._maps(found, recon_data, self._derived if lines_are_stored(stored) else compute)
         yield note(
             self.name,
             mode=mode,
@@ -98,12 +107,9 @@ class Calibrate(Gadget):
             acs_lines=lines,
             coil_maps=algorithm,
             **stored,
+            **self._derived.told(),
         )
-        if algorithm == "none":
-            yield recon_data
-            return
-        maps = [self._maps(found, recon_data) for found in acs if found is not None]
-        yield with_maps(recon_data, np.stack(maps))
+        yield recon_data if maps is None else with_maps(recon_data, maps)
 
     def _algorithm(self, lines: int, mode: str) -> str:
         if lines > 0 or self.properties.coil_map_algorithm == "none":
@@ -127,24 +133,41 @@ class Calibrate(Gadget):
         self.log.warning("the header's calibration mode is %s, but the lines show %s; the lines are used", claim, mode)
         return f"no: the header says {claim}, the lines show {mode}; the lines were used"
 
-    def _maps(self, acs: Acs, recon_data: ReconData) -> NDArray[np.complex64]:
-        samples, rows = recon_data.bits[0].data.data.shape[:2]
+    def _maps(self, acs: list[Acs], recon_data: ReconData, derive: Derive) -> NDArray[np.complex64]:
+        """Coil maps (place, set, coil, y, x)."""
+        samples, rows, _, coils = recon_data.bits[0].data.data.shape[:4]
         limits = recon_data.bits[0].data.sampling.sampling_limits
+        algorithm, settings = self.properties.coil_map_algorithm, self._settings()
+        if algorithm == "espirit":
+            material = [_centre(found, limits, self.properties.calibration_size) for found in acs]
+        else:
+            material = [_windowed(found, rows) for found in acs]
+
+        def estimate(lines: NDArray[np.complex64]) -> NDArray[np.complex64]:
+            if algorithm == "espirit":
+                return np.asarray(espirit(lines, (rows, samples), **settings)[0], np.complex64)
+            return np.asarray((inati_maps if algorithm == "inati" else walsh_maps)(ifft2c(lines)), np.complex64)[None]
+
+        return derive(
+            "coil_maps",
+            material,
+            {"algorithm": algorithm, **settings},
+            (len(acs), settings.get("n_sets", 1), coils, rows, samples),
+            lambda: np.stack([estimate(lines) for lines in material]),
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        """Parameters of the algorithm that makes the maps."""
         chosen = self.properties
-        if chosen.coil_map_algorithm == "espirit":
-            maps, _ = espirit(
-                _centre(acs, limits, chosen.calibration_size),
-                (rows, samples),
-                n_sets=chosen.espirit_sets,
-                kernel=chosen.espirit_kernel,
-                threshold=chosen.espirit_threshold,
-                crop=chosen.espirit_crop or None,
-                soft=chosen.espirit_soft,
-            )
-            return np.asarray(maps, np.complex64)
-        images = ifft2c(_windowed(acs, rows))
-        estimate = inati_maps if chosen.coil_map_algorithm == "inati" else walsh_maps
-        return np.asarray(estimate(images), np.complex64)[None]
+        if chosen.coil_map_algorithm != "espirit":
+            return {}
+        return {
+            "n_sets": chosen.espirit_sets,
+            "kernel": chosen.espirit_kernel,
+            "threshold": chosen.espirit_threshold,
+            "crop": chosen.espirit_crop or None,
+            "soft": chosen.espirit_soft,
+        }
 
 
 def _every_acs(recon_data: ReconData) -> tuple[list[Acs | None], int]:

@@ -1,6 +1,7 @@
 """Calibration lines that another scan left in storage, and those that this scan leaves there.
 
-The lines themselves are kept, not coil maps or kernels: every method calibrates itself on them as on the scan's own.
+Every method calibrates itself on them as on the scan's own; what is computed of them is kept as well, by
+`onebreath.storage.derived`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import ismrmrd
@@ -129,6 +131,12 @@ class CalibrationStorage:
 
     def _tags(self, recon_data: ReconData, measurement: str) -> Tags | None:
         return tags_of(self.header, f"calibration_{_geometry(recon_data.bits[0].data)}", measurement)
+
+
+def lines_are_stored(facts: Mapping[str, Any]) -> bool:
+    """Whether storage has the calibration lines in use, by the note of `calibrate`; other scans may use them, too."""
+    kept, found = facts.get("calibration_kept", ""), facts.get("calibration_storage", "")
+    return str(kept).startswith("in the ") or str(found).startswith("found")
 
 
 def _geometry(buffer: ReconBuffer) -> str:

@@ -18,18 +18,20 @@ from pydantic import Field
 
 from onebreath.acs import acs_of, calibration_mode, merge_acs, with_reference
 from onebreath.buffers import E1, RO, kspace_of, maps_of, mask_of, places
+from onebreath.calibration_storage import lines_are_stored
 from onebreath.chooser import Chooser
 from onebreath.errors import OnebreathError
 from onebreath.gadget import Gadget, Message, Properties
 from onebreath.guard import MethodProperties
 from onebreath.meta import central_line, image_header, image_meta, write_both, write_facts
-from onebreath.methods.base import Method, Reconstruction, SliceData
+from onebreath.methods.base import Method, Reconstruction, SliceData, compute
 from onebreath.methods.guarded import Made
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.partial_fourier import homodyne, pocs, zero_fill
 from onebreath.mri.sampling import Sampling, describe
 from onebreath.noise_maps import SERIES, NoiseMapProperties, noise_maps
 from onebreath.notes import note, read_note
+from onebreath.storage.derived import Derived
 
 FILLS = {"zero_fill": zero_fill, "pocs": pocs, "homodyne": homodyne}
 
@@ -73,6 +75,7 @@ class Reconstruct(Gadget):
         super().__init__(header, properties)
         self.chooser = Chooser(properties, self.header)
         self._notes: dict[str, dict[str, Any]] = {}
+        self._derived = Derived(self.header)
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Reconstruct every slice; notes are kept for the meta of the images, other messages pass."""
@@ -114,9 +117,10 @@ class Reconstruct(Gadget):
         begun, before = time.perf_counter(), self.surroundings.seconds()
         recon_data = with_reference(recon_data)
         guard = self.chooser.guard(lambda: self.first_slice(recon_data))
+        guard.calibrate_by(self._derived if lines_are_stored(self._notes.get("calibrate", {})) else compute)
         for made in guard(lambda method: self._places(recon_data, method)):
             facts = {"method": made.method.name, "snr_units": self.properties.snr_units, **guard.facts}
-            facts |= made.results[0].facts
+            facts |= made.results[0].facts | self._derived.told()
             if made.instead:
                 facts |= {"fallback": made.instead, "wanted": made.wanted}
             note(self.name, **facts)

@@ -6,8 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+import pytest
 
 
 class StandIn(ThreadingHTTPServer):
@@ -84,3 +87,16 @@ def storage_server() -> Iterator[StandIn]:
         finally:
             server.shutdown()
             thread.join(5)
+
+
+@contextmanager
+def chosen_store(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn | None]:
+    """Make scans use a folder, or a stand-in named as Gadgetron does."""
+    if kind == "folder":
+        monkeypatch.setenv("ONEBREATH_STORAGE", str(folder))
+        yield None
+        return
+    with storage_server() as server:
+        monkeypatch.delenv("ONEBREATH_STORAGE")
+        monkeypatch.setenv("GADGETRON_STORAGE_ADDRESS", server.url)
+        yield server

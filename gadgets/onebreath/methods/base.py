@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+import numpy as np
 from array_api_compat import array_namespace
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from onebreath.zoo.domain import Scan
 
 Fact: TypeAlias = str | int | float
+
+Derive: TypeAlias = Callable[
+    [str, Sequence[np.ndarray], Mapping[str, Any], tuple[int, ...], Callable[[], np.ndarray]], np.ndarray
+]
+"""Gives an array that depends on nothing but (a name, arrays, settings), of a shape, which the last argument computes;
+maybe from storage: see `onebreath.storage.derived`."""
 
 METHODS: dict[str, str] = {
     "zero_filled": "onebreath.methods.zero_filled:ZeroFilled",
@@ -151,6 +158,9 @@ class Method(ABC):
             details = "; ".join(_explain(self.Parameters, problem) for problem in error.errors())
             raise ConfigError(f"method {self.name}: {details}") from error
 
+        self.derive: Derive = compute
+        """Where what is calibrated comes from; replaced for scans whose calibration lines lie in storage."""
+
     def prepare(self, scan: Scan | None = None) -> None:
         """Look for what the method needs besides the data, before any data flow; most methods need nothing.
 
@@ -200,6 +210,17 @@ def method_class(name: str) -> type[Method]:
     """
     found: type[Method] = load_named(METHODS, name, "reconstruction method")
     return found
+
+
+def compute(
+    name: str,
+    inputs: Sequence[np.ndarray],
+    settings: Mapping[str, Any],
+    shape: tuple[int, ...],
+    make: Callable[[], np.ndarray],
+) -> np.ndarray:
+    """Compute an array anew: the `Derive` that keeps nothing."""
+    return make()
 
 
 def check_finite(data: SliceData, method: str) -> None:

@@ -169,6 +169,7 @@ class Grappa(Method):
                 p.grappa_kSize_RO,
                 p.grappa_reg_lamda,
                 p.grappa_calib_over_determine_ratio,
+                self.derive,
             )
             return lattice.LatticeFiller(kernel, sampling)
         if choice.kernel == "arc":

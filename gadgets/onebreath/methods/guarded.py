@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from onebreath.errors import DeadlineMissed, MethodError, OnebreathError, OutsideDomain
-from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
+from onebreath.methods.base import Derive, Fact, Method, Reconstruction, SliceData
 from onebreath.methods.deadline import within
 from onebreath.zoo.domain import Scan
 
@@ -93,6 +93,12 @@ class Guarded:
         if self.wanted is None:
             return "none"
         return str(getattr(self.wanted.parameters, "model", self.wanted.name))
+
+    def calibrate_by(self, derive: Derive) -> None:
+        """Let both methods take what is computed from calibration lines from `derive`."""
+        for method in (self.wanted, self.safety.fallback):
+            if method is not None:
+                method.derive = derive
 
     def prepare(self, scan: Scan) -> None:
         """Let the methods look for what they need; what the wanted one lacks is known from then on.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from onebreath.methods.base import Fact
+from onebreath.methods.base import Derive, Fact, compute
 from onebreath.methods.calibrated import lattice_offset
 from onebreath.mri.fourier import fftc, ifftc
 from onebreath.mri.sampling import Sampling
@@ -167,7 +167,13 @@ def lines_needed(acs_shape: tuple[int, ...], acceleration: int, width: int, shar
 
 
 def calibrate(
-    acs: np.ndarray, acceleration: int, lines: int, width: int, regularisation: float, overdetermined: float
+    acs: np.ndarray,
+    acceleration: int,
+    lines: int,
+    width: int,
+    regularisation: float,
+    overdetermined: float,
+    derive: Derive = compute,
 ) -> LatticeKernel:
     """Solve for the weights on the calibration lines.
 
@@ -183,12 +189,32 @@ def calibrate(
         Tikhonov: this part of the mean diagonal element of the normal matrix is added to its diagonal.
     overdetermined
         Use at most so many equations per unknown, those nearest the centre of the readout; 0 uses all.
+    derive
+        Where the weights come from.
     """
     coils, present, nx = acs.shape
-    before, rows, unknowns = (lines - 1) // 2, present - (lines - 1) * acceleration, coils * lines * width
+    rows, unknowns = present - (lines - 1) * acceleration, coils * lines * width
     samples = nx - width + 1
     if overdetermined > 0:
         samples = min(samples, math.ceil(overdetermined * unknowns / rows))
+    pattern = {"acceleration": acceleration, "lines": lines, "width": width}
+    weights = derive(
+        "grappa_kernel",
+        [acs],
+        {**pattern, "samples": samples, "regularisation": regularisation},
+        (coils, lines, width, acceleration - 1, coils),
+        lambda: _solve(acs, acceleration, lines, width, samples, regularisation),
+    )
+    image_weights = np.einsum("slwmd,xw->xmdsl", weights, readout_phases(nx, width), optimize=True)
+    return LatticeKernel(image_weights.astype(np.complex64), acceleration, width, rows * samples / unknowns)
+
+
+def _solve(
+    acs: np.ndarray, acceleration: int, lines: int, width: int, samples: int, regularisation: float
+) -> np.ndarray:
+    """Weights (source coil, source line, sample, missing line, target coil) complex64 from the middle samples."""
+    coils, present, nx = acs.shape
+    before, rows, unknowns = (lines - 1) // 2, present - (lines - 1) * acceleration, coils * lines * width
     first = (nx - width + 1 - samples) // 2
     windows = sliding_window_view(acs.astype(np.complex128), width, axis=2)[:, :, first : first + samples]
     sources = np.stack([windows[:, j * acceleration : j * acceleration + rows] for j in range(lines)])
@@ -200,9 +226,7 @@ def calibrate(
     normal = np.conj(matrix.T) @ matrix
     normal += np.eye(unknowns) * (regularisation * np.trace(normal).real / unknowns)
     solution = np.linalg.solve(normal, np.conj(matrix.T) @ right)
-    weights = solution.reshape(coils, lines, width, acceleration - 1, coils)
-    image_weights = np.einsum("slwmd,xw->xmdsl", weights, readout_phases(nx, width), optimize=True)
-    return LatticeKernel(image_weights.astype(np.complex64), acceleration, width, rows * samples / unknowns)
+    return solution.reshape(coils, lines, width, acceleration - 1, coils).astype(np.complex64)
 
 
 def readout_phases(nx: int, width: int) -> np.ndarray:

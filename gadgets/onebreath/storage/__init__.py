@@ -1,1 +1,1 @@
-"""What one scan leaves for another: noise covariances and calibration lines, in a storage server or in a folder."""
+"""What one scan leaves for another, in a storage server or a folder: noise, calibration lines, coil maps, kernels."""
