@@ -6,6 +6,9 @@ meet the same load, and measures with its own clock:
 - whole scan: from the moment the server starts (or dials) the node to the end of its answer;
 - first image: from CLOSE, which follows the last acquisition, to the first image.
 
+The code is compiled first, as pip and `onebreath install` do. A row shows the hand-over where pyFFTW is not installed:
+the `gadgetron` package then takes NumPy's transforms, and is spared SciPy, which pyFFTW's interfaces import.
+
     OMP_NUM_THREADS=2 python -m benchmarks.worker
 """
 
@@ -34,6 +37,7 @@ from benchmarks.table import table
 from onebreath.errors import OnebreathError
 from onebreath.host.channel import Channel, encode
 from onebreath.host.handover import ask, hand_over, wait_until_done
+from onebreath.host.install import PACKAGE, compile_code
 from onebreath.host.messages import ConfigText, HeaderText
 from onebreath.host.server import start_gadget_service
 from onebreath.host.stream_config import as_xml, own_node
@@ -153,6 +157,27 @@ def executed(scan: Scan, path: str) -> Answer:
         return exchange(sock, scan.lines, begun)
 
 
+def without_fftw(scan: Scan, path: str, folder: Path) -> Answer:
+    """Run a scan as an ``<execute>`` node does in a Python that has no pyFFTW."""
+    with hidden_fftw(folder):
+        return executed(scan, path)
+
+
+@contextmanager
+def hidden_fftw(folder: Path) -> Iterator[None]:
+    """Let processes that start in the body find no pyFFTW: what stands in its place cannot be imported."""
+    (folder / "pyfftw.py").write_text("raise ImportError('hidden')\n")
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([before] if before else [])])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
 def dialled(where: tuple[str, int], data: bytes) -> Answer:
     """Run a scan at a service that runs already."""
     begun = time.perf_counter()
@@ -176,9 +201,11 @@ def handed_over(path: Path, scan: Scan) -> float:
 def ways(folder: Path, scan: Scan, embedded: tuple[str, int]) -> dict[str, Callable[[], Answer]]:
     """All ways into the chain."""
     gadget, client = address(folder, "gadget"), address(folder, "client")
+    path = str(folder / "worker.sock")
     return {
         "`<execute>`, no worker (cold)": lambda: executed(scan, "off"),
-        "`<execute>`, handed over": lambda: executed(scan, str(folder / "worker.sock")),
+        "`<execute>`, handed over": lambda: executed(scan, path),
+        "`<execute>`, handed over, no pyFFTW installed": lambda: without_fftw(scan, path, folder),
         "`<connect>` to the worker": lambda: dialled(gadget, scan.for_node()),
         "client of the worker": lambda: dialled(client, scan.for_host()),
         "embedded, warm: the reconstruction itself": lambda: dialled(embedded, scan.for_node()),
@@ -212,7 +239,10 @@ def measure(scan: Scan, method: str, repeats: int) -> Iterator[tuple[str, str, s
 
 IMPORTS = {
     "the interpreter": "pass",
-    "the `gadgetron` package (numpy, ismrmrd, FFT libraries)": "import gadgetron",
+    "NumPy": "import numpy",
+    "ismrmrd (h5py, xsdata)": "import ismrmrd, ismrmrd.xsd",
+    "the `gadgetron` package without pyFFTW": "import sys; sys.modules['pyfftw'] = None; import gadgetron",
+    "the `gadgetron` package": "import gadgetron",
     "the shim": "import gadgetron, onebreath.host.entry",
     "the chain (scipy, pydantic)": "import gadgetron, onebreath.host.running; "
     "from onebreath.gadget import *; [gadget_class(name) for name in GADGETS]",
@@ -246,6 +276,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--matrix", type=int, default=128, help="(default: %(default)s)")
     args = parser.parse_args(arguments)
     rows = []
+    compile_code(PACKAGE)
     for method in args.methods:
         rows += measure(make_scan("cine", method, args.matrix), method, args.repeats)
     rows += parts(max(1, args.repeats // 2))

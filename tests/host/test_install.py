@@ -2,7 +2,7 @@ import pytest
 
 from onebreath.cli import main
 from onebreath.errors import ConfigError
-from onebreath.host.install import install, source_folder
+from onebreath.host.install import PACKAGE, compile_code, install, source_folder
 
 
 def test_configurations_and_models_are_linked_and_found(tmp_path, capsys):
@@ -11,7 +11,18 @@ def test_configurations_and_models_are_linked_and_found(tmp_path, capsys):
     assert config.is_symlink()
     assert "<configuration>" in config.read_text()
     assert (tmp_path / "share/gadgetron/onebreath/models").is_symlink()
-    assert str(config) in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert str(config) in out
+    assert f"{PACKAGE}: compiled" in out
+
+
+def test_code_is_compiled_though_processes_may_write_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (tmp_path / "good.py").write_text("number = 1\n")
+    assert compile_code(tmp_path)
+    assert len(list(tmp_path.glob("__pycache__/good.*.pyc"))) == 1
+    (tmp_path / "bad.py").write_text("number =\n")
+    assert not compile_code(tmp_path)
 
 
 def test_links_are_renewed_but_files_are_not_overwritten(tmp_path):

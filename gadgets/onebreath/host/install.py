@@ -1,13 +1,16 @@
-"""`onebreath install`: link configurations and models into a Gadgetron installation, for development."""
+"""`onebreath install`: link configurations and models into a Gadgetron installation, and compile a checkout's code."""
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import sys
 from pathlib import Path
 
 from onebreath.errors import ConfigError
+
+PACKAGE = Path(__file__).parents[1]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,11 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the links; say where each points."""
+    """Make the links and say where each is; compile the code."""
     if args.gadgetron_home is None:
         raise ConfigError("Say where Gadgetron is: --gadgetron-home DIR, or the environment variable GADGETRON_HOME.")
     for link in install(Path(args.gadgetron_home), source_folder()):
         print(link)
+    print(f"{PACKAGE}: {'compiled' if compile_code(PACKAGE) else 'could not be compiled; every scan will'}")
     return 0
 
 
@@ -33,6 +37,15 @@ def source_folder() -> Path:
     """Return the repository's folder, or the installation prefix's share folder, that holds what is to be linked."""
     repository = Path(__file__).parents[3]
     return repository if (repository / "configs").is_dir() else Path(sys.prefix) / "share" / "gadgetron"
+
+
+def compile_code(package: Path) -> bool:
+    """Write byte-code beside the sources, as pip does; False if that is not possible.
+
+    Processes that Gadgetron starts may be unable or forbidden (``PYTHONDONTWRITEBYTECODE``) to do so; each of them then
+    compiles anew what it imports.
+    """
+    return bool(compileall.compile_dir(package, quiet=2))
 
 
 def install(home: Path, source: Path) -> list[Path]:
