@@ -35,7 +35,7 @@ class MethodProperties(Properties):
         0,
         ge=0,
         description="seconds that the reconstruction of a scan may take, waiting for lines not counted; the fallback "
-        "works first then, and its images are sent if the method is late; 0: no deadline",
+        "begins after half of a slice's share of them, and its images are sent if the method is late; 0: no deadline",
     )
     send_out_classical: bool = Field(
         False, description="always send the fallback's images too, as a series of their own"

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from onebreath.errors import DeadlineMissed, MethodError
-from onebreath.methods.deadline import checkpoint, within
+from onebreath.methods.deadline import Begun, checkpoint, within
 
 
 def test_work_in_time_gives_its_result_or_its_error():
@@ -43,6 +43,16 @@ def test_late_work_is_left_behind_and_stops_at_its_next_checkpoint():
         within(0.05, slow)
     assert time.perf_counter() - begun < 30
     assert stopped.wait(30)
+
+
+def test_work_that_has_begun_can_be_waited_for_twice():
+    release = threading.Event()
+    running = Begun(lambda: release.wait(60))
+    assert not running.ended(0.02)
+    release.set()
+    assert running.ended(60)
+    assert running.result(0) is True
+    assert running.seconds >= 0.02
 
 
 def test_nothing_starts_beside_work_that_hangs():

@@ -10,9 +10,8 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as LateError
-from typing import TypeVar
+from concurrent.futures import Future, wait
+from typing import Generic, TypeVar
 
 from onebreath.errors import DeadlineMissed
 
@@ -36,6 +35,66 @@ def checkpoint() -> None:
         raise DeadlineMissed("stopped: its time is over")
 
 
+class Begun(Generic[T]):
+    """Work that has begun in a thread of its own.
+
+    Parameters
+    ----------
+    work
+        What to do.
+
+    Raises
+    ------
+    DeadlineMissed
+        If earlier work that was late is still there: memory and processors are not free then.
+    """
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        with _lock:
+            _left_behind.difference_update([thread for thread in _left_behind if not thread.is_alive()])
+            if _left_behind:
+                raise DeadlineMissed("earlier work that missed its deadline has not ended yet")
+        self._result: Future[T] = Future()
+        self._stopped = threading.Event()
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run, args=(self._run, work), name="onebreath-method", daemon=True
+        )
+        self.begun = time.perf_counter()
+        self._thread.start()
+
+    def _run(self, work: Callable[[], T]) -> None:
+        _stopped.set(self._stopped)
+        try:
+            self._result.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+            self._result.set_exception(error)
+
+    @property
+    def seconds(self) -> float:
+        """How long ago it began."""
+        return time.perf_counter() - self.begun
+
+    def ended(self, seconds: float) -> bool:
+        """Wait up to `seconds`; whether it has ended, well or not."""
+        return bool(wait([self._result], seconds).done)
+
+    def result(self, seconds: float) -> T:
+        """Return what the work returns, or raise what it raises, within `seconds` from now; else leave it behind.
+
+        Raises
+        ------
+        DeadlineMissed
+            If it takes longer.
+        """
+        if self.ended(max(seconds, 0.0)):
+            return self._result.result()
+        self._stopped.set()
+        with _lock:
+            _left_behind.add(self._thread)
+        raise DeadlineMissed(f"it took longer than {self.seconds:.2f} s")
+
+
 def within(seconds: float, work: Callable[[], T]) -> T:
     """Do work in a thread of its own and return what it returns, or raise what it raises.
 
@@ -49,33 +108,8 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     Raises
     ------
     DeadlineMissed
-        If it takes longer, or earlier work that was late is still there: memory and processors are not free then.
+        If it takes longer, or cannot begin; see `Begun`.
     """
     if seconds <= 0:
         raise DeadlineMissed("no time is left for it")
-    with _lock:
-        _left_behind.difference_update([thread for thread in _left_behind if not thread.is_alive()])
-        if _left_behind:
-            raise DeadlineMissed("earlier work that missed its deadline has not ended yet")
-    result: Future[T] = Future()
-    stopped = threading.Event()
-
-    def run() -> None:
-        _stopped.set(stopped)
-        try:
-            result.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-            result.set_exception(error)
-
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="onebreath-method", daemon=True)
-    begun = time.perf_counter()
-    thread.start()
-    try:
-        return result.result(seconds)
-    except LateError as error:
-        if result.done():  # its own error, of the same kind
-            raise
-        stopped.set()
-        with _lock:
-            _left_behind.add(thread)
-        raise DeadlineMissed(f"it took longer than {time.perf_counter() - begun:.2f} s") from error
+    return Begun(work).result(seconds)

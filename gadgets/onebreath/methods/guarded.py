@@ -12,7 +12,7 @@ import numpy as np
 
 from onebreath.errors import DeadlineMissed, MethodError, OnebreathError, OutsideDomain
 from onebreath.methods.base import Derive, Fact, Method, Reconstruction, SliceData
-from onebreath.methods.deadline import within
+from onebreath.methods.deadline import Begun, within
 from onebreath.zoo.domain import Scan
 
 log = logging.getLogger("onebreath.reconstruct")
@@ -24,6 +24,8 @@ Policy: TypeAlias = Literal["fallback", "warn", "refuse"]
 
 _MARGIN = 0.1
 """Part of the deadline that is left for what comes after the method: partial Fourier, headers, export."""
+_ALONE = 0.5
+"""Part of a message's share of the time that is left during which the wanted method works alone."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class Made(NamedTuple):
 class Guarded:
     """A wanted method with a fallback.
 
-    Images of one message all come from one method. With a deadline the fallback works first: only images that are there
-    already are sure to be in time. The wanted method then has what is left after the fallback's time for the slices to
-    come is put aside.
+    Images of one message all come from one method. With a deadline the fallback begins, beside the wanted method, as
+    soon as that has had half of the message's share of the time: only images that are there already are sure to be in
+    time. The wanted method may go on while so much time is left as the fallback needs for the messages to come.
 
     Parameters
     ----------
@@ -86,6 +88,7 @@ class Guarded:
         """How it was chosen."""
         self._to_come = messages
         self._spent = 0.0
+        self._classical_s = 0.0  # the longest that the fallback took for a message
 
     @property
     def name(self) -> str:
@@ -150,49 +153,52 @@ class Guarded:
 
     def _made(self, work: Work) -> list[Made]:
         begun = time.perf_counter()
-        classical = None
-        if self.safety.fallback is not None and (self.safety.send_classical or self.safety.deadline_s):
-            classical = self._classical(work)
-        taken = time.perf_counter() - begun
+        standby = _Standby(self.safety.fallback, work)
+        self.facts.pop("standby", None)
+        if self.safety.fallback is not None and self.safety.send_classical:
+            standby.images()
         try:
-            wanted = self._wanted(work, taken)
+            wanted = self._wanted(work, standby, begun)
         except Exception as error:
             self._stand_by_or_raise(error)
             log.warning("%s makes the images instead: %s", self._fallback.name, error, exc_info=_unexpected(error))
             reason = _reason(error)
-            return [Made(self._fallback, self._last_resort(classical, work, reason), self.name, instead=reason)]
+            return [Made(self._fallback, standby.last_resort(reason), self.name, instead=reason)]
+        finally:
+            self._classical_s = max(self._classical_s, standby.seconds)
         made = [] if self.wanted is None else [Made(self.wanted, wanted, self.name)]
-        if self.safety.send_classical and isinstance(classical, list):
-            made.append(Made(self._fallback, classical, self.name, beside=True))
+        if self.safety.send_classical and isinstance(standby.made, list):
+            made.append(Made(self._fallback, standby.made, self.name, beside=True))
         return made
 
-    def _wanted(self, work: Work, classical_s: float) -> list[Reconstruction]:
+    def _wanted(self, work: Work, standby: _Standby, begun: float) -> list[Reconstruction]:
         """Let the wanted method work, within the time that is left; its images are finite."""
         if self.wanted is None or self.refused:
             raise MethodError(self.refused)
         method, deadline = self.wanted, self.safety.deadline_s
         if not deadline:
             return _finite(work(method), method)
-        left = deadline * (1 - _MARGIN) - self._spent - classical_s * (1 + self._to_come)
+        end = begun + deadline * (1 - _MARGIN) - self._spent
         try:
-            return within(left, lambda: _finite(work(method), method))
+            return self._in_time(lambda: _finite(work(method), method), standby, end)
         except DeadlineMissed as error:
             raise DeadlineMissed(f"{method.name}: {error}; deadline_s is {deadline:g}") from error
 
-    def _classical(self, work: Work) -> list[Reconstruction] | OnebreathError:
-        """Let the fallback work; the error if it cannot, as the wanted method may still."""
-        try:
-            return _finite(work(self._fallback), self._fallback)
-        except OnebreathError as error:
-            log.warning("the fallback %s cannot reconstruct this slice: %s", self._fallback.name, error)
-            return error
-
-    def _last_resort(
-        self, classical: list[Reconstruction] | OnebreathError | None, work: Work, reason: str
+    def _in_time(
+        self, wanted: Callable[[], list[Reconstruction]], standby: _Standby, end: float
     ) -> list[Reconstruction]:
-        made = self._classical(work) if classical is None else classical
-        if isinstance(made, OnebreathError):
-            raise type(made)(f"{made} ({self._fallback.name} stood by, because: {reason})") from made
+        """Let the wanted method work until `end` (of `time.perf_counter`), at some time with the fallback beside it."""
+        left, taken = end - time.perf_counter(), max(self._classical_s, standby.seconds)
+        if left <= taken * (self._to_come + (standby.made is None)):
+            raise DeadlineMissed("no time is left for it")
+        running = Begun(wanted)
+        if standby.made is None and not running.ended(left / (1 + self._to_come) * _ALONE):
+            self.facts["standby"] = f"began after {running.seconds:.3g} s"
+            standby.try_beside()
+        put_aside = max(self._classical_s, standby.seconds) * self._to_come
+        made = running.result(end - put_aside - time.perf_counter())
+        if standby.made is None:
+            self.facts.setdefault("standby", "not needed")
         return made
 
     @property
@@ -205,6 +211,51 @@ class Guarded:
         refused = self.safety.policy == "refuse" and isinstance(error, OutsideDomain)
         if self.safety.fallback is None or refused:
             raise error
+
+
+class _Standby:
+    """The fallback's images of one message, made when they are first asked for.
+
+    Parameters
+    ----------
+    fallback
+        The method; None if there is none, and nothing is asked for.
+    work
+        Reconstructs the message.
+    """
+
+    def __init__(self, fallback: Method | None, work: Work) -> None:
+        self.fallback, self.work = fallback, work
+        self.made: list[Reconstruction] | OnebreathError | None = None
+        self.seconds = 0.0
+
+    def images(self) -> list[Reconstruction] | OnebreathError:
+        """Return the images; the error if there can be none, as the wanted method may still make some."""
+        if self.made is None:
+            assert self.fallback is not None
+            begun = time.perf_counter()
+            try:
+                self.made = _finite(self.work(self.fallback), self.fallback)
+            except OnebreathError as error:
+                log.warning("the fallback %s cannot reconstruct this slice: %s", self.fallback.name, error)
+                self.made = error
+            self.seconds = time.perf_counter() - begun
+        return self.made
+
+    def try_beside(self) -> None:
+        """Make the images while another method works; if that leaves too little memory, they are made later, alone."""
+        try:
+            self.images()
+        except Exception as error:
+            log.warning("the fallback cannot work beside the method: %s", error, exc_info=error)
+
+    def last_resort(self, reason: str) -> list[Reconstruction]:
+        """Return the images; raises the fallback's error, with the reason why it stood by."""
+        made = self.images()
+        if isinstance(made, OnebreathError):
+            assert self.fallback is not None
+            raise type(made)(f"{made} ({self.fallback.name} stood by, because: {reason})") from made
+        return made
 
 
 def _finite(results: list[Reconstruction], method: Method) -> list[Reconstruction]:
