@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_info
 
 from onebreath import gadget
 from onebreath.chain import Chain, build, check_order, groups
-from onebreath.errors import ConfigError, OnebreathError, ScanError
+from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, ScanError, WireError
 from onebreath.gadget import Gadget, Message
 from tests.scans import header
 
@@ -57,6 +57,32 @@ def test_a_failing_gadget_lets_the_sender_finish_first(place):
     assert len(sent) == 2000
 
 
+def test_an_input_that_breaks_later_does_not_hide_the_error():
+    def source():
+        yield from range(2000)
+        raise ConnectionLost("gone")
+
+    with pytest.raises(ScanError, match="line 10 is bad"):
+        list(Chain([FailAt(10, ScanError("line 10 is bad"))]).run(source()))
+
+
+def test_nothing_is_read_after_the_input_broke():
+    class Broken:
+        asked = 0
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            self.asked += 1
+            raise WireError("nonsense")
+
+    broken = Broken()
+    with pytest.raises(WireError, match="nonsense"):
+        list(Chain([make(Pass)]).run(broken))
+    assert broken.asked == 1
+
+
 def test_an_unexpected_error_names_the_gadget(caplog):
     with pytest.raises(OnebreathError, match=r"internal error in gadget pass: ZeroDivisionError"):
         list(Chain([FailAt(0, ZeroDivisionError("x"))]).run(range(3)))
@@ -96,6 +122,17 @@ def test_gadgets_that_hand_on_lines_share_a_thread_with_the_next():
 
     gadgets = [make(cls) for cls in (Pass, Pass, Slices, Slices)]
     assert groups(gadgets) == [gadgets[:3], gadgets[3:]]
+
+
+def test_lines_are_read_in_the_thread_that_works_on_them():
+    def source():
+        yield threading.current_thread().name
+
+    class Slices(Pass):
+        consumes = emits = ("ReconData",)
+
+    assert list(Chain([make(Pass), make(Pass)]).run(source())) == ["onebreath-pass"]
+    assert list(Chain([make(Slices)]).run(source())) == ["onebreath-input"]
 
 
 def test_a_full_queue_holds_the_sender_back():

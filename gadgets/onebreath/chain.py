@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -23,8 +24,9 @@ log = logging.getLogger("onebreath.chain")
 class Chain:
     """Gadgets joined so that they overlap: some work while others work on what these made.
 
-    The input is read in a thread of its own. Gadgets that hand on single lines share a thread with the one after them,
-    as handing over a line costs more than the work on it; all others have their own.
+    Gadgets that hand on single lines share a thread with the one after them, as handing over a line costs more than the
+    work on it; all others have their own. For the same reason a chain that begins with lines reads its input in the
+    thread of its first gadget, any other in a thread of its own.
 
     Parameters
     ----------
@@ -44,12 +46,13 @@ class Chain:
         (Gadgetron loses the text of an error that arrives while data still flow).
         """
         use_one_blas_thread()
-        stages = [Stage("input", iter(messages), drain=True)]
+        source = (message for message in messages)  # which an error ends, so that nothing is read after it
+        stages = [] if "Acquisition" in self.gadgets[0].consumes else [Stage("input", source)]
         watches: list[_Watch] = []
         for gadget in self.gadgets:
             gadget.surroundings = Surroundings(self.steps, lambda: {w.gadget.name: w.worked for w in watches})
         for group in groups(self.gadgets):
-            stream = stages[-1].output()
+            stream = stages[-1].output() if stages else source
             for gadget in group:
                 watches.append(_Watch(gadget, stream))
                 stream = watches[-1].output()
@@ -59,6 +62,7 @@ class Chain:
         finally:
             for stage in reversed(stages):
                 stage.end()
+            _drain(source)
             for watch in watches:
                 watch.report()
 
@@ -82,6 +86,13 @@ def groups(gadgets: Sequence[Gadget]) -> list[list[Gadget]]:
         else:
             found.append([gadget])
     return found
+
+
+def _drain(source: Iterator[Message]) -> None:
+    """Read on to the end; what ends it early comes second to what ended the chain."""
+    with suppress(OnebreathError):
+        for _ in source:
+            pass
 
 
 class _Watch:

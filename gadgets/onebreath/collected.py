@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+import ismrmrd
 import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
-from onebreath.lines import CALIBRATION, bit, describe, header_table
+from onebreath.lines import CALIBRATION, bit, describe, header_of, header_table, lay_down
 from onebreath.placement import Placement
 
 Samples: TypeAlias = NDArray[np.complex64]
+FRAME_COUNTERS = ("phase", "repetition", "contrast", "set")
+"""Counters that usually number frames."""
+_frame = operator.attrgetter(*FRAME_COUNTERS)
 GROWTH = 4
-"""Blocks by which the store grows; their memory moves without being copied."""
+"""Blocks by which a store grows that turns out to be too small; their memory moves without being copied."""
+RESERVED = 1 << 28
+"""Bytes at most that a store takes for what is expected. Pages of memory are used up only when lines come."""
 
 
 class _Blocks:
-    """K-spaces (block, coil, y, x), one for each value of the counters that usually number frames."""
+    """K-spaces (block, coil, y, x), one for each value of the counters FRAME_COUNTERS."""
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
+    def __init__(self, shape: tuple[int, int, int], expected: int) -> None:
         self.shape = shape
         self.taken: set[tuple[int, int]] = set()
         self._numbers: dict[tuple[int, ...], int] = {}
-        self._kspace = np.zeros((GROWTH, *shape), np.complex64)
+        expected = min(expected, RESERVED // max(1, 8 * math.prod(shape)))
+        # One array from the start: numpy has large ones put on huge pages, which is most of what a page costs.
+        self._kspace = np.zeros((max(expected, GROWTH), *shape), np.complex64)
 
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def put(self, counters: tuple[int, ...], row: int, samples: Samples) -> tuple[int, int] | None:
+    def put(self, counters: tuple[int, ...], row: int, line: ismrmrd.Acquisition) -> tuple[int, int] | None:
         """Lay a line down and return its block and row; None if its place is taken or does not exist."""
         block = self._numbers.get(counters, len(self._numbers))
         place = block, row
@@ -40,7 +50,7 @@ class _Blocks:
             # No view outlives a call while lines come, and the system moves the pages instead of copying them.
             self._kspace.resize((block + GROWTH, *self.shape), refcheck=False)
         self.taken.add(place)
-        self._kspace[block, :, row] = samples
+        lay_down(line, self._kspace[block, :, row])
         return place
 
     def line(self, place: tuple[int, int]) -> Samples:
@@ -62,19 +72,21 @@ class Lines:
         Rows of the k-space matrix.
     shift
         What makes a row of a line's counter.
+    frames
+        Frames to be expected.
     """
 
-    def __init__(self, rows: int, shift: int) -> None:
+    def __init__(self, rows: int, shift: int, frames: int = 1) -> None:
         self.headers: list[Any] = []
         self.coils = 0
-        self._rows, self._shift = rows, shift
+        self._rows, self._shift, self._frames = rows, shift, frames
         self._blocks: _Blocks | None = None
         self._where: list[tuple[int, int] | Samples] = []
 
     def __len__(self) -> int:
         return len(self.headers)
 
-    def add(self, header: Any, samples: Samples) -> None:
+    def add(self, line: ismrmrd.Acquisition) -> None:
         """Add a line.
 
         Raises
@@ -82,27 +94,28 @@ class Lines:
         ScanError
             If its number of channels is not that of the lines before.
         """
-        self.coils = self.coils or len(samples)
-        if len(samples) != self.coils:
+        header = header_of(line)
+        coils = header.active_channels
+        self.coils = self.coils or coils
+        if coils != self.coils:
             raise ScanError(
-                f"The number of channels changes within the scan: {describe(header)} has {len(samples)}, the lines "
-                f"before it have {self.coils}."
+                f"The number of channels changes within the scan: {describe(header)} has {coils}, the lines before it "
+                f"have {self.coils}."
             )
+        place = self._place(line, header)
         self.headers.append(header)
-        place = self._place(header, samples)
-        self._where.append(samples if place is None else place)
+        self._where.append(line.data if place is None else place)
 
-    def _place(self, header: Any, samples: Samples) -> tuple[int, int] | None:
-        length = samples.shape[1]
+    def _place(self, line: ismrmrd.Acquisition, header: Any) -> tuple[int, int] | None:
+        length = header.number_of_samples
         if header.flags & bit(CALIBRATION) or (header.center_sample or length // 2) != length // 2:
             return None
         if self._blocks is None:
-            self._blocks = _Blocks((self.coils, self._rows, length))
+            self._blocks = _Blocks((self.coils, self._rows, length), self._frames)
         if length != self._blocks.shape[2]:
             return None
         idx = header.idx
-        counters = (idx.phase, idx.repetition, idx.contrast, idx.set)
-        return self._blocks.put(counters, idx.kspace_encode_step_1 + self._shift, samples)
+        return self._blocks.put(_frame(idx), idx.kspace_encode_step_1 + self._shift, line)
 
     def samples(self, line: int) -> Samples:
         """Samples (coil, x) of a line."""

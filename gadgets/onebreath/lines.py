@@ -99,13 +99,18 @@ class MixedLine(ismrmrd.Acquisition):
         Raises
         ------
         ScanError
-            If samples are not finite: one of them spoils all channels, so that the smaller product tells.
+            If samples are not finite: one of them spoils all channels (0 times NaN is NaN), so that one tells.
         """
-        with np.errstate(invalid="ignore", over="ignore"):
-            data = self.matrix @ self.samples
-        if not finite(data):
-            raise ScanError(bad_samples(self.samples, self._head))
+        data = np.empty((len(self.matrix), self.samples.shape[1]), np.complex64)
+        self.mix_into(data)
         return data
+
+    def mix_into(self, target: NDArray[np.complex64]) -> None:
+        """Work the samples out in place, in an array (channel out, x); see `data`."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.matmul(self.matrix, self.samples, out=target)
+        if not finite(target[-1]):
+            raise ScanError(bad_samples(self.samples, self._head))
 
     def serialize_into(self, write: Any) -> None:
         """Write the mixed line, as the `gadgetron` package's own writer asks for it."""
@@ -126,6 +131,14 @@ def mixed(
         samples = line.data
     header = _changed_header(line, (len(matrix), samples.shape[1]), fields)
     return MixedLine(header, matrix, samples)
+
+
+def lay_down(line: ismrmrd.Acquisition, target: NDArray[np.complex64]) -> None:
+    """Write the samples of a line into an array (channel, x), without a copy on the way; see `MixedLine.data`."""
+    if isinstance(line, MixedLine):
+        line.mix_into(target)
+    else:
+        target[:] = line.data
 
 
 def side_line(flags: int) -> str | None:

@@ -73,14 +73,12 @@ class Stage:
     name
         Name of the thread.
     stream
-        What is worked on.
-    drain
-        Read `stream` to its end even when nobody takes its messages any more.
+        What is worked on, for as long as somebody takes its messages.
     """
 
-    def __init__(self, name: str, stream: Iterator[Any], *, drain: bool = False) -> None:
+    def __init__(self, name: str, stream: Iterator[Any]) -> None:
         self._belt = Belt()
-        self._stream, self._drain = stream, drain
+        self._stream = stream
         # The thread belongs to the scan that started it, so that its log says which scan it works on.
         work = contextvars.copy_context().run
         self._thread = threading.Thread(target=work, args=(self._work,), name=f"onebreath-{name}", daemon=True)
@@ -105,10 +103,8 @@ class Stage:
     def _work(self) -> None:
         last = _Last(None)
         try:
-            wanted = True
             for item in self._stream:
-                wanted = wanted and self._belt.put(item)
-                if not wanted and not self._drain:
+                if not self._belt.put(item):
                     return
         except OnebreathError as error:
             last = _Last(error)

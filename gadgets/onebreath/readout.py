@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from onebreath.errors import ScanError
 from onebreath.lines import REVERSE, bit, describe
 
 Line = NDArray[np.complex64]
+_REVERSE_BIT = bit(REVERSE)
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,16 @@ class Extent:
         ScanError
             If the echo or all samples lie outside the line.
         """
-        samples, ends = header.number_of_samples, (header.discard_pre, header.discard_post)
+        samples, before, after = header.number_of_samples, header.discard_pre, header.discard_post
         centre = header.center_sample or samples // 2
-        if centre >= samples or sum(ends) >= samples:
+        if centre >= samples or before + after >= samples:
             raise ScanError(
                 f"The readout of {describe(header)} makes no sense: {samples} samples, center_sample {centre}, "
-                f"discard_pre {ends[0]}, discard_post {ends[1]}. Convert the raw data again with the right parameters."
+                f"discard_pre {before}, discard_post {after}. Convert the raw data again with the right parameters."
             )
-        return cls(samples, centre, *(reversed(ends) if header.flags & bit(REVERSE) else ends))
+        if header.flags & _REVERSE_BIT:
+            before, after = after, before
+        return _extent(samples, centre, before, after)
 
     @property
     def in_place(self) -> bool:
@@ -77,6 +81,12 @@ class Extent:
         first = int(np.ceil((self.before - self.centre) / step)) + centre
         last = int(np.floor((self.samples - 1 - self.after - self.centre) / step)) + centre
         return Extent(size, centre, max(first, 0), max(size - 1 - last, 0))
+
+
+@lru_cache
+def _extent(samples: int, centre: int, before: int, after: int) -> Extent:
+    """Make an extent; a scan has few, and making one takes longer than looking it up."""
+    return Extent(samples, centre, before, after)
 
 
 def place_echo(line: Line, extent: Extent, size: int) -> Line:

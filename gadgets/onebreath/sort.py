@@ -6,6 +6,7 @@ they were counted, or phases binned from the trigger stamps.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from pydantic import Field
 
 from onebreath import gadget
 from onebreath.assemble import Matrix, about_centre, centre_of, line_limits, number_phases, rows_of, runs
-from onebreath.collected import Lines
+from onebreath.collected import FRAME_COUNTERS, Lines
 from onebreath.errors import ScanError
 from onebreath.frames import FrameChoice, place_frames
 from onebreath.gadget import Gadget, Message
@@ -116,8 +117,15 @@ class Sort(Gadget):
         yield from self._send_earlier(number, header)
         if number not in self._slices:
             rows = int(self.header.encoded_matrix.y)
-            self._slices[number] = Lines(rows, rows // 2 - centre_of(self.header, header_table([header]))[0])
-        self._slices[number].add(header, line.data)
+            shift = rows // 2 - centre_of(self.header, header_table([header]))[0]
+            self._slices[number] = Lines(rows, shift, self._expected_frames())
+        self._slices[number].add(line)
+
+    def _expected_frames(self) -> int:
+        """Frames of one k-space by the header's counters."""
+        counters = {*FRAME_COUNTERS} - {self.properties.trigger_dimension}
+        stated = [limits.maximum + 1 for limits in map(self.header.limits, counters) if limits is not None]
+        return math.prod(stated)
 
     def _send_earlier(self, number: int, header: Any) -> Iterator[Message]:
         """Send what the trigger counter has left behind."""

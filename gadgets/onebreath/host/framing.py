@@ -22,7 +22,7 @@ log = logging.getLogger("onebreath.wire")
 
 Octets: TypeAlias = bytes | bytearray | memoryview
 
-ROOM = 1 << 18  # takes many small messages per system call, and a large one in one
+ROOM = 1 << 22  # all that a sender may have under way: it then seldom waits, which costs more than the copying
 SMALL_MESSAGE = 1 << 15  # below this, joining the parts is cheaper than a gathering send
 GATHER = 512  # parts in one sendmsg call; Linux takes 1024
 
@@ -68,7 +68,7 @@ class Stream:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._quick_ack = getattr(socket, "TCP_QUICKACK", None) if self._tcp else None
-        self._room = memoryview(bytearray(ROOM))
+        self._room = np.empty(ROOM, np.uint8).data  # whose pages are used up only when so much comes at once
         self._begin = self._end = 0
         self._taken = 0  # bytes received for the message that is being read
         self._spares = Spares()
