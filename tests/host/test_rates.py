@@ -136,15 +136,12 @@ def test_scans_that_are_handed_over_are_not_counted(tmp_path: Path) -> None:
 def test_a_header_that_trickles_in_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str) -> None:
     beginning = tiny.pieces(tiny.configuration())[0]
     with worker(tmp_path, slots=1, queue=0) as running:
-        with (
-            monkeypatch.context() as patch,
-            socket.create_connection(running.listeners[side].address) as slow,
-            pytest.raises(OSError),
-        ):
+        with monkeypatch.context() as patch:
             patch.setattr(server, "HANDSHAKE", 0.6)
-            for place in range(600):  # 30 s
-                slow.sendall(beginning[place : place + 1])
-                time.sleep(0.05)
+            with socket.create_connection(running.listeners[side].address) as slow, pytest.raises(OSError):
+                for place in range(600):  # 30 s
+                    slow.sendall(beginning[place : place + 1])
+                    time.sleep(0.05)
         assert gadget_scan(running).images if side == "gadget" else client_scan(running, tiny.stream())
 
 
