@@ -68,7 +68,7 @@ class Stream:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._quick_ack = getattr(socket, "TCP_QUICKACK", None) if self._tcp else None
-        self._room = np.empty(ROOM, np.uint8).data  # whose pages are used up only when so much comes at once
+        self._room = memoryview(bytearray(ROOM))  # its pages are in use from the start: a scan's memory stays flat
         self._begin = self._end = 0
         self._taken = 0  # bytes received for the message that is being read
         self._spares = Spares()
