@@ -1,5 +1,6 @@
 """Where models are found."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,17 @@ def test_a_missing_model_is_explained(root):
         find("crunet_mr.tyni")
     assert str(root) in str(error.value)
     assert "onebreath models import" in str(error.value)
+
+
+def test_a_model_that_is_being_replaced_is_waited_for(root):
+    folder = save_model(root)
+    aside = root / ".partial-crunet_mr.tiny-x" / "old"
+    aside.parent.mkdir()
+    folder.rename(aside)
+    back = threading.Timer(0.2, aside.rename, [folder])
+    back.start()
+    assert find("crunet_mr.tiny") == folder
+    back.join()
 
 
 def test_a_name_with_a_path_is_never_looked_for(root):

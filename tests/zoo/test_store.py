@@ -39,6 +39,19 @@ def test_what_is_saved_is_loaded(root, network, channels, cascades, seed):
     assert not any(parameter.requires_grad for parameter in loaded.network.parameters())
 
 
+def test_half_of_the_bytes_hold_the_same_to_sixteen_bits(root):
+    arguments = {"channels": 24, "cascades": 1}
+    state = random_state("crunet_mr", arguments, 0)
+    whole, half = (
+        zoo.save(state, details(f"crunet_mr.{name}", arguments=arguments), root, half=name == "half")
+        for name in ("whole", "half")
+    )
+    sizes = [(folder / "weights.safetensors").stat().st_size for folder in (whole, half)]
+    assert sizes[1] < 0.6 * sizes[0]
+    found = zoo.load("crunet_mr.half").network.state_dict()
+    assert all(torch.equal(found[key], value.half().float()) for key, value in state.items())
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_one_flipped_bit_is_refused(root, place, bit):

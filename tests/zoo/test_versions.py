@@ -45,7 +45,7 @@ def test_swaps_during_a_hundred_scans_lose_and_mix_none(root):
 
     def swap():
         for count in range(20):
-            some.acquire()
+            assert some.acquire(timeout=60), "a scan has failed"
             save(root, count % 2)
 
     def scan(number):

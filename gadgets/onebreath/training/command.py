@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser, start_required: bool = False)
     parser.add_argument("--threads", type=int, help="threads of the arithmetic")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard files as well")
     parser.add_argument("--export", metavar="NAME", help="write the best weights as a model (architecture.tag)")
+    parser.add_argument("--half", action="store_true", help="16 bits for each number of --export: half the size")
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of models for --export")
 
 
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
         trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, start, args.tensorboard, facts)
         trainer.run()
         if args.export and group.first:
-            print(export_run(folder, args.export, args.models, f"{recipe.name}, {trainer.step} steps"))
+            summary = f"{recipe.name}, {trainer.step} steps"
+            print(export_run(folder, args.export, args.models, summary, half=args.half))
     return 0
 
 

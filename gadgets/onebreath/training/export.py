@@ -25,6 +25,7 @@ def export_run(
     licence: str = "MIT",
     latest: bool = False,
     overwrite: bool = False,
+    half: bool = False,
 ) -> Path:
     """Write the model of a run; return its folder.
 
@@ -40,6 +41,8 @@ def export_run(
         Of the weights; whether a model of this name may be replaced.
     latest
         Take the last weights in place of those with the lowest validation loss.
+    half
+        Keep 16 bits of each number.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def export_run(
         "intended_use": _RESTORED if recipe.restoration else _NOT_DIAGNOSTIC,
         "references": [_first_line(network_class(recipe.network.architecture))],
     }
-    return save(state.average, details, root, overwrite)
+    return save(state.average, details, root, overwrite, half)
 
 
 def _split_text(split: dict[str, dict[str, list[str]]]) -> str:

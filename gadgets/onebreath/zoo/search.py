@@ -6,6 +6,7 @@ import fnmatch
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 
 from onebreath.errors import ModelError
@@ -16,6 +17,11 @@ log = logging.getLogger("onebreath.zoo")
 
 VARIABLE = "ONEBREATH_MODELS"
 _INSTALLED = Path("share", "gadgetron", "onebreath", "models")
+PARTIAL, REPLACED = ".partial-{}-", "old"
+"""A new version of a model is written to a folder that begins like this; the old one lies in it, under this name, while
+the new one takes its place. For that moment there is no model of its name."""
+_ATTEMPTS = 50
+_PAUSE_S = 0.02
 
 
 def search_path() -> list[Path]:
@@ -53,7 +59,7 @@ def find(name: str) -> Path:
         If the name is none, or no model has it; the text says which models there are and how to get one.
     """
     check_name(name)
-    found = models()
+    found = _present(name)
     if name in found:
         return found[name]
     for present, folder in found.items():
@@ -66,6 +72,20 @@ def find(name: str) -> Path:
         f"there is no model '{name}'. {there} Looked in: {places}. Put the model's folder there, name its place in "
         f"{VARIABLE}, or import weights with: onebreath models import --from crunet_mr FILE --name {name}"
     )
+
+
+def _present(name: str) -> dict[str, Path]:
+    """All models; one that is being replaced is waited for."""
+    for _ in range(_ATTEMPTS):
+        found = models()
+        if name in found or not any(_being_replaced(name, root) for root in search_path()):
+            break
+        time.sleep(_PAUSE_S)
+    return found
+
+
+def _being_replaced(name: str, root: Path) -> bool:
+    return any(root.glob(f"{PARTIAL.format(name)}*/{REPLACED}"))
 
 
 def _former_names(folder: Path) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from onebreath.errors import ModelError
 from onebreath.zoo.architectures import build
 from onebreath.zoo.card import CARD_FILE, WEIGHTS_FILE, Card, check_name, parse_card
+from onebreath.zoo.search import PARTIAL, REPLACED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,7 +135,9 @@ def _check_values(expected: Tensor, found: Tensor, what: str) -> None:
         raise ModelError(f"{what} holds {int((~found.isfinite()).sum())} values that are not finite, expected none")
 
 
-def save(state: Mapping[str, Tensor], details: Mapping[str, Any], root: Path, overwrite: bool = False) -> Path:
+def save(
+    state: Mapping[str, Tensor], details: Mapping[str, Any], root: Path, overwrite: bool = False, half: bool = False
+) -> Path:
     """Write a model: its folder appears complete, or not at all.
 
     Parameters
@@ -147,6 +150,8 @@ def save(state: Mapping[str, Tensor], details: Mapping[str, Any], root: Path, ov
         Folder of models; made if it is missing.
     overwrite
         Whether a model of this name may be replaced.
+    half
+        Keep 16 bits of each number, for half the size; networks still run in single precision.
 
     Returns
     -------
@@ -158,9 +163,11 @@ def save(state: Mapping[str, Tensor], details: Mapping[str, Any], root: Path, ov
     ModelError
         If the card or the weights do not pass the checks of `load`, or the model exists.
     """
+    import torch
     from safetensors.torch import save as encode
 
-    content = encode({key: value.detach().cpu().float().contiguous() for key, value in state.items()})
+    dtype = torch.float16 if half else torch.float32
+    content = encode({key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()})
     weights = {"file": WEIGHTS_FILE, "sha256": hashlib.sha256(content).hexdigest()}
     card = parse_card({**details, "weights": weights}, f"the card of model '{details.get('name')}'")
     assemble(card.architecture, card.arguments, decode(content, WEIGHTS_FILE), card.name)
@@ -180,13 +187,13 @@ def write(card: Card, weights: bytes, root: Path, overwrite: bool = False) -> Pa
         raise ModelError(f"there is a model '{card.name}' at {target} already; choose another name or overwrite it")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=".partial-") as partial:
+        with tempfile.TemporaryDirectory(dir=root, prefix=PARTIAL.format(card.name)) as partial:
             fresh = Path(partial) / "new"
             fresh.mkdir()
             (fresh / card.weights.file).write_bytes(weights)
             (fresh / CARD_FILE).write_text(card.to_yaml(), encoding="utf-8")
             if target.exists():
-                target.rename(Path(partial) / "old")
+                target.rename(Path(partial) / REPLACED)
             fresh.replace(target)
     except OSError as error:
         raise ModelError(f"model '{card.name}' cannot be written to {root}: {error}") from error
