@@ -85,7 +85,8 @@ PASS_THROUGH = (
     b'<configuration><version>2</version><stream><external><execute name="tests.host.targets" target="pass_through" '
     b'type="python"/></external></stream></configuration>'
 )
-LARGE = encoded(*[acquisition(line, channels=32, samples=512) for line in range(120)])  # more than sockets hold
+LARGE = encoded(*[acquisition(line, channels=32, samples=512) for line in range(300)])
+"""More than sockets and the receive room hold."""
 
 
 def large_scan(running):
