@@ -27,6 +27,9 @@ from onebreath.storage.find import open_store
 
 log = logging.getLogger("onebreath.calibrate")
 
+_KEPT, _FOUND = "in the", "found"
+"""How the facts `calibration_kept` and `calibration_storage` begin if storage has the lines; see `lines_are_stored`."""
+
 
 class CalibrationStorage:
     """Calibration lines of one scan, on their way to or from storage.
@@ -71,7 +74,7 @@ class CalibrationStorage:
         except StorageError as error:
             log.warning("the calibration lines are not kept for later scans: %s", error)
             return {"calibration_kept": f"no: {error}"}
-        return {"calibration_kept": f"in the {store.where}"}
+        return {"calibration_kept": f"{_KEPT} {store.where}"}
 
     def find(self, recon_data: ReconData) -> tuple[ReconData | None, dict[str, str]]:
         """Look for calibration lines of the same slice.
@@ -100,7 +103,7 @@ class CalibrationStorage:
             found = _with_lines(recon_data, lines, self._first(lines, facts, recon_data))
         except StorageError as error:
             return None, _not_used(str(error))
-        return found, {"calibration_storage": f"found: {dependency or 'the latest of this session'}"}
+        return found, {"calibration_storage": f"{_FOUND}: {dependency or 'the latest of this session'}"}
 
     def _objection(self, tags: Tags | None) -> str:
         """Say why nothing is looked for; empty: something is."""
@@ -136,7 +139,7 @@ class CalibrationStorage:
 def lines_are_stored(facts: Mapping[str, Any]) -> bool:
     """Whether storage has the calibration lines in use, by the note of `calibrate`; other scans may use them, too."""
     kept, found = facts.get("calibration_kept", ""), facts.get("calibration_storage", "")
-    return str(kept).startswith("in the ") or str(found).startswith("found")
+    return str(kept).startswith(_KEPT) or str(found).startswith(_FOUND)
 
 
 def _geometry(buffer: ReconBuffer) -> str:

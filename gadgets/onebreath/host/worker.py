@@ -33,14 +33,13 @@ from onebreath.host.server import (
     GADGETRON_PORT,
     HostOptions,
     begun,
-    open_stream,
     refuse_client,
     refuse_gadget,
     run_spooled,
     serve_client,
     serve_gadget,
 )
-from onebreath.host.spool import scan_id
+from onebreath.host.spool import SpoolStream, scan_id
 from onebreath.host.wire import Connection
 
 log = logging.getLogger("onebreath.worker")
@@ -171,7 +170,7 @@ class Worker:
         spooled = self.desk.spool == "always"
         send(sock, {"state": "accepted", "worker": os.getpid(), "scan": scan, "spooled": spooled})
         _, handed = receive_socket(sock)
-        stream = open_stream(handed, self.options.silence)
+        stream = SpoolStream(handed)
         begun(stream, self.options.silence)
         connection = Connection.over(Channel(stream), as_bytes(config), as_bytes(header))
         self.desk.run(connection, str(target), "execute", scan, shim=sock)

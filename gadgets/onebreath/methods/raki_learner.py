@@ -131,6 +131,7 @@ class Learner:
         schedule = Schedule(p.steps, p.rate, p.schedule == "head_start")
         lines = tensor_of(np.stack([own for _, own in group]), device)
         losses = calibrate_together(networks, lines, schedule, self._deadline(len(group)))
+        # There are no losses, and nothing was learned, if the deadline would not have been kept.
         for network, (data, own), loss in zip(networks, group, losses, strict=False):
             facts: dict[str, Fact] = {"reconstructed_by": p.variant, "slices_together": len(group)}
             facts |= self._told(network.requires_grad_(False), own.shape[1], p.steps, loss)

@@ -154,7 +154,7 @@ class PromptUNet(nn.Module):
         channels = sizes.channels
         self.head = nn.Conv2d(2 * frames, channels[0], 3, padding=1, bias=False)
         self.encoder = nn.ModuleList(
-            AttentionBlocks(a, n) for a, n in zip(channels, sizes.encoder_blocks, strict=False)
+            AttentionBlocks(a, n) for a, n in zip(channels[:-1], sizes.encoder_blocks, strict=True)
         )
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(channels))
         self.bottleneck = AttentionBlocks(channels[-1], sizes.bottleneck_blocks)
