@@ -31,6 +31,7 @@ ENTRY = ("onebreath.host.entry", "chain")
 PLAIN = ("benchmarks.wire", "plain", b"<configuration/>")
 LINES = "prewhiten compress:upstream_coil_compression_num_modesKept={kept} sort:trigger_dimension={trigger}"
 NOISE_LINES = 20
+WARM = 400 << 20  # bytes; twice what the node will need
 WAVEFORM = b"".join(encode(ismrmrd.Waveform.from_array(np.zeros((1, 8), np.uint32))))
 """Every gadget passes it on in its turn."""
 
@@ -67,6 +68,7 @@ def throughput(count: int, channels: int, samples: int, kept: int, pairs: int) -
         for start, data, rates in ((PLAIN, lines, theirs), (chain, noise + lines, ours)):
             with wire.node(*start, header) as sock:
                 answer(sock)
+                warm_memory()
                 rates.append(wire.rate(sock, data))
     ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
     return [
@@ -75,6 +77,15 @@ def throughput(count: int, channels: int, samples: int, kept: int, pairs: int) -
         ("ratio within a pair, best", f"{max(ratios):.2f}", ">= 0.8"),
         ("ratio within a pair, median", f"{statistics.median(ratios):.2f}", ""),
     ]
+
+
+def warm_memory() -> None:
+    """Have free memory that is the machine's own.
+
+    A virtual machine gives unused memory back to its host. To get it again took 3 ms a megabyte where this was found
+    out, 15 times what the kernel needs for a new page, so that the k-space of the scan would cost more than all else.
+    """
+    np.ones(WARM, np.uint8)
 
 
 def round_trip(channels: int, samples: int) -> Row:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onebreath.buffers import kspace_of
-from onebreath.collected import GROWTH, Lines
+from onebreath.collected import GROWTH, WORTH_A_THREAD, Lines
 from onebreath.errors import ScanError
 from onebreath.placement import Placement
 from tests.raw import COILS, ROWS, SAMPLES, content, line, marked, sorted_by, value
@@ -93,3 +93,16 @@ def test_a_change_of_channels_is_named() -> None:
     other = line(np.ones((COILS + 1, SAMPLES)), 0)
     with pytest.raises(ScanError, match=f"has {COILS + 1}, the lines before it have {COILS}"):
         lines.add(other)
+
+
+@pytest.mark.parametrize("order", ["frame after frame", "all frames at once"])
+def test_blocks_made_ready_ahead_lose_no_line(order: str) -> None:
+    frames, rows, coils, samples = 5, 64, 8, 256
+    assert 8 * rows * coils * samples >= WORTH_A_THREAD
+    lines = Lines(rows, 0, frames)
+    places = [(frame, row) for frame in range(frames) for row in range(rows)]
+    for frame, row in places if order == "frame after frame" else sorted(places, key=lambda place: place[::-1]):
+        lines.add(line(np.full((coils, samples), 1 + row + 100 * frame), row, phase=frame))
+    kspace = np.stack([lines.samples(number) for number in range(len(lines))])
+    expected = [1 + header.idx.kspace_encode_step_1 + 100 * header.idx.phase for header in lines.headers]
+    assert np.array_equal(kspace, np.broadcast_to(np.array(expected)[:, None, None], kspace.shape))

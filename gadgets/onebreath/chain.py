@@ -12,6 +12,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from onebreath.blocks import singly
 from onebreath.errors import ConfigError, OnebreathError
 from onebreath.events import tell
 from onebreath.gadget import Gadget, Message, Surroundings, gadget_class, parse_properties
@@ -39,6 +40,11 @@ class Chain:
     def __init__(self, gadgets: Sequence[Gadget], steps: Sequence[tuple[str, Mapping[str, str]]] = ()) -> None:
         self.gadgets, self.steps = list(gadgets), list(steps)
 
+    @property
+    def takes_blocks(self) -> bool:
+        """Whether the messages may hold a `LineBlock`."""
+        return self.gadgets[0].takes_blocks
+
     def run(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Send messages through all gadgets.
 
@@ -54,9 +60,9 @@ class Chain:
         for group in groups(self.gadgets):
             stream = stages[-1].output() if stages else source
             for gadget in group:
-                watches.append(_Watch(gadget, stream))
+                watches.append(_Watch(gadget, stream if gadget.takes_blocks else singly(stream)))
                 stream = watches[-1].output()
-            stages.append(Stage(group[-1].name, stream))
+            stages.append(Stage(group[-1].name, singly(stream)))
         try:
             yield from stages[-1].output()
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import threading
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -22,7 +23,9 @@ _frame = operator.attrgetter(*FRAME_COUNTERS)
 GROWTH = 4
 """Blocks by which a store grows that turns out to be too small; their memory moves without being copied."""
 RESERVED = 1 << 28
-"""Bytes at most that a store takes for what is expected. Pages of memory are used up only when lines come."""
+"""Bytes at most that a store takes for what is expected. Pages of memory are used up a block before lines come."""
+WORTH_A_THREAD = 1 << 20
+"""Bytes of a block from which on another thread makes its pages."""
 
 
 class _Blocks:
@@ -32,9 +35,10 @@ class _Blocks:
         self.shape = shape
         self.taken: set[tuple[int, int]] = set()
         self._numbers: dict[tuple[int, ...], int] = {}
-        expected = min(expected, RESERVED // max(1, 8 * math.prod(shape)))
+        self._expected = min(expected, RESERVED // max(1, 8 * math.prod(shape)))
+        self._ahead: threading.Thread | None = None
         # One array from the start: numpy has large ones put on huge pages, which is most of what a page costs.
-        self._kspace = np.zeros((max(expected, GROWTH), *shape), np.complex64)
+        self._kspace = np.zeros((max(self._expected, GROWTH), *shape), np.complex64)
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -45,13 +49,24 @@ class _Blocks:
         place = block, row
         if place in self.taken or not 0 <= row < self.shape[1]:
             return None
-        self._numbers[counters] = block
+        if counters not in self._numbers:
+            self._numbers[counters] = block
+            self._touch_next(block + 1)
         if block == len(self._kspace):
             # No view outlives a call while lines come, and the system moves the pages instead of copying them.
             self._kspace.resize((block + GROWTH, *self.shape), refcheck=False)
         self.taken.add(place)
         lay_down(line, self._kspace[block, :, row])
         return place
+
+    def _touch_next(self, block: int) -> None:
+        """Have the pages of the next block made while this one is filled: it costs as much as work on lines."""
+        if self._ahead is not None:
+            self._ahead.join()
+            self._ahead = None
+        if block < self._expected and self._kspace[block].nbytes >= WORTH_A_THREAD:
+            self._ahead = threading.Thread(target=self._kspace[block].fill, args=(0,), daemon=True)
+            self._ahead.start()
 
     def line(self, place: tuple[int, int]) -> Samples:
         """Samples (coil, x) of the line at a place."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onebreath import gadget
+from onebreath.blocks import LineBlock
 from onebreath.errors import ScanError
 from onebreath.gadget import Gadget, Message
 from onebreath.lines import (
@@ -70,6 +72,7 @@ class Compress(Gadget):
     Properties = CompressProperties
     consumes = ("Acquisition",)
     emits = ("Acquisition",)
+    takes_blocks = True
     properties: CompressProperties
 
     def __init__(self, header: Any, properties: CompressProperties) -> None:
@@ -84,8 +87,13 @@ class Compress(Gadget):
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Compress imaging and calibration lines; everything else passes on."""
         for message in messages:
-            if isinstance(message, ismrmrd.Acquisition) and not header_of(message).flags & SIDE_BITS:
+            if isinstance(message, ismrmrd.Acquisition):
                 yield from self._take(message)
+            elif isinstance(message, LineBlock):
+                compressed = self._block(message)
+                yield from (
+                    itertools.chain.from_iterable(map(self._take, message)) if compressed is None else [compressed]
+                )
             else:
                 yield message
         for state in self._slices.values():
@@ -94,6 +102,9 @@ class Compress(Gadget):
 
     def _take(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
         header = header_of(line)
+        if header.flags & SIDE_BITS:
+            yield line
+            return
         if not self._channels:
             self._channels = header.active_channels
             if 0 < self._channels <= self.properties.upstream_coil_compression_num_modesKept:
@@ -120,6 +131,19 @@ class Compress(Gadget):
             state.rows.add(row)
         if len(state.rows) >= self.properties.calibration_lines or len(state.held) >= self.properties.max_buffered:
             yield from self._calibrate(state)
+
+    def _block(self, block: LineBlock) -> LineBlock | None:
+        """Compress the lines of calibrated slices all at once; None if each must be looked at."""
+        if block.header(0).active_channels != self._channels or (block.headers["flags"] & SIDE_BITS).any():
+            return None
+        if self._channels <= self.properties.upstream_coil_compression_num_modesKept:
+            return block
+        ways = [self._slices.setdefault(number, _Slice()).compress for number in block.headers["idx"]["slice"].tolist()]
+        rows = [way for way in ways if isinstance(way, _Rows)]
+        if len(rows) < len(block):
+            return None
+        before = [None] * len(block) if block.matrices is None else block.matrices
+        return block.mixed([way.after(whitening) for way, whitening in zip(rows, before, strict=True)])
 
     def _calibrate(self, state: _Slice) -> Iterator[Message]:
         """Find a slice's matrix, and let its lines go."""
@@ -175,11 +199,17 @@ class _Rows:
         self._both = rows
 
     def __call__(self, line: ismrmrd.Acquisition) -> ismrmrd.Acquisition:
-        if not isinstance(line, MixedLine):
-            return mixed(line, self.rows)
-        if line.matrix is not self._whitening:
-            self._whitening, self._both = line.matrix, self.rows @ line.matrix
-        return mixed(line, self._both, line.samples)
+        if isinstance(line, MixedLine):
+            return mixed(line, self.after(line.matrix), line.samples)
+        return mixed(line, self.rows)
+
+    def after(self, whitening: NDArray[np.complex64] | None) -> NDArray[np.complex64]:
+        """Matrix (coil kept, coil) for lines that are still to be whitened by another, if any."""
+        if whitening is None:
+            return self.rows
+        if whitening is not self._whitening:
+            self._whitening, self._both = whitening, self.rows @ whitening
+        return self._both
 
 
 def _of_length(line: Line, samples: int) -> Line:

@@ -17,13 +17,14 @@ import ismrmrd
 from gadgetron.types import AcquisitionBucket, ImageArray, ReconData
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from onebreath.blocks import LineBlock
 from onebreath.errors import ConfigError
 from onebreath.folders import PermittedPath
 from onebreath.header import ScanHeader
 from onebreath.names import did_you_mean, load_named
 
 Message: TypeAlias = (
-    "ismrmrd.Acquisition | ismrmrd.Waveform | ismrmrd.Image | AcquisitionBucket | ReconData | ImageArray"
+    "ismrmrd.Acquisition | LineBlock | ismrmrd.Waveform | ismrmrd.Image | AcquisitionBucket | ReconData | ImageArray"
 )
 
 GADGETS = {
@@ -86,6 +87,8 @@ class Gadget(ABC):
     """Class names of the messages that this gadget works on; all others pass on untouched."""
     emits: ClassVar[tuple[str, ...]] = ()
     """Class names of the messages that it makes."""
+    takes_blocks: ClassVar[bool] = False
+    """Whether it also takes, and may make, lines that came together as one `LineBlock`; else it gets them singly."""
 
     def __init__(self, header: Any, properties: _AnyProperties) -> None:
         self.header = ScanHeader(header)

@@ -55,11 +55,12 @@ def changed(line: ismrmrd.Acquisition, data: NDArray[np.complex64], **fields: in
     The trajectory is left out, as it belongs to the old samples.
     """
     header = _changed_header(line, data.shape, fields)
-    return ismrmrd.Acquisition(header, np.ascontiguousarray(data), _no_trajectory(data.shape[1]))
+    return ismrmrd.Acquisition(header, np.ascontiguousarray(data), no_trajectory(data.shape[1]))
 
 
 @lru_cache
-def _no_trajectory(samples: int) -> NDArray[np.float32]:
+def no_trajectory(samples: int) -> NDArray[np.float32]:
+    """Return the trajectory of a line that has none."""
     return np.empty((samples, 0), np.float32)
 
 
@@ -89,7 +90,7 @@ class MixedLine(ismrmrd.Acquisition):
     """
 
     def __init__(self, header: Any, matrix: NDArray[np.complex64], samples: NDArray[np.complex64]) -> None:
-        super().__init__(header, samples, _no_trajectory(samples.shape[1]))
+        super().__init__(header, samples, no_trajectory(samples.shape[1]))
         self.matrix, self.samples = matrix, samples
 
     @cached_property

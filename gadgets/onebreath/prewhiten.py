@@ -6,6 +6,7 @@ sample ``n // 2``, and the line covers the recon field of view along the readout
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onebreath import gadget
+from onebreath.blocks import LineBlock
 from onebreath.covariance_file import StoredCovariance
 from onebreath.errors import ScanError
 from onebreath.folders import PermittedPath
@@ -55,6 +57,7 @@ class Prewhiten(Gadget):
     Properties = PrewhitenProperties
     consumes = ("Acquisition",)
     emits = ("Acquisition",)
+    takes_blocks = True
     properties: PrewhitenProperties
 
     def __init__(self, header: Any, properties: PrewhitenProperties) -> None:
@@ -82,22 +85,28 @@ class Prewhiten(Gadget):
 
     def _whiten(self, messages: Iterable[Message]) -> Iterator[Message]:
         for message in messages:
-            if not isinstance(message, ismrmrd.Acquisition):
-                yield message
-                continue
-            header = header_of(message)
-            if header.flags & bit(NOISE):
-                self._take_noise(message)
-            elif header.flags & SIDE_BITS:
-                yield message
+            if isinstance(message, ismrmrd.Acquisition):
+                yield from self._take(message)
+            elif isinstance(message, LineBlock):
+                together = self._block(message)
+                yield from itertools.chain.from_iterable(map(self._take, message)) if together is None else [together]
             else:
-                if not self._channels:
-                    self._start(message)
-                line, news = self._line(message, header)
-                if news:
-                    yield self._note(**news)
-                yield line
+                yield message
         yield from self._finish()
+
+    def _take(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
+        header = header_of(line)
+        if header.flags & bit(NOISE):
+            self._take_noise(line)
+        elif header.flags & SIDE_BITS:
+            yield line
+        else:
+            if not self._channels:
+                self._start(line)
+            whitened, news = self._line(line, header)
+            if news:
+                yield self._note(**news)
+            yield whitened
 
     def _take_noise(self, line: ismrmrd.Acquisition) -> None:
         if self._channels:
@@ -194,6 +203,19 @@ class Prewhiten(Gadget):
         # Whitening acts along channels only, so it may follow the readout, when the line is shorter.
         return mixed(line, self._matrix(header.sample_time_us), data, **fields), news
 
+    def _block(self, block: LineBlock) -> LineBlock | None:
+        """Whiten lines that are like those before them, all at once; None if each must be looked at."""
+        flags, header = block.headers["flags"], block.header(0)
+        if self._used is None or header.active_channels != self._channels or (flags & (SIDE_BITS | bit(REVERSE))).any():
+            return None
+        if not block.agree("center_sample", "discard_pre", "discard_post", "sample_time_us"):
+            return None
+        if Extent.of(header) not in self._readout.forms:
+            return None
+        samples, extent, _ = self._readout(block.samples, header)
+        fields = {"center_sample": extent.centre, "discard_pre": extent.before, "discard_post": extent.after}
+        return block.mixed([self._matrix(header.sample_time_us)] * len(block), samples, **fields)
+
     def _finish(self) -> Iterator[Message]:
         if self._noise and (self.properties.store_noise_covariance or self.properties.use_storage):
             self._to_keep = found = self._from_noise_lines()
@@ -215,7 +237,7 @@ class _Readout:
         self.forms: set[Extent] = set()
 
     def __call__(self, data: Line, header: Any) -> tuple[Line, Extent, dict[str, Any] | None]:
-        """Bring a line (coil, x) into form; the first time that its kind is met, also return the facts about it."""
+        """Bring a line (..., coil, x) into form; of a kind not met before, also return the facts about it."""
         extent = placed = final = Extent.of(header)
         if header.flags & bit(REVERSE):
             data = data[:, ::-1]

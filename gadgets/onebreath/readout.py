@@ -1,4 +1,4 @@
-"""The readout: echo to the centre, reversed lines turned, oversampling removed. Arrays (coil, x) only."""
+"""The readout: echo to the centre, reversed lines turned, oversampling removed. Arrays (..., coil, x) only."""
 
 from __future__ import annotations
 
@@ -95,10 +95,10 @@ def place_echo(line: Line, extent: Extent, size: int) -> Line:
     Samples that fall outside are cut: they would be aliases of the transform's length.
     """
     target = extent.placed(size)
-    placed = np.zeros((line.shape[0], size), line.dtype)
+    placed = np.zeros((*line.shape[:-1], size), line.dtype)
     shift = size // 2 - extent.centre
     kept = slice(target.before, size - target.after)
-    placed[:, kept] = line[:, kept.start - shift : kept.stop - shift]
+    placed[..., kept] = line[..., kept.start - shift : kept.stop - shift]
     return placed
 
 
@@ -126,9 +126,9 @@ class ImageCrop:
         self.phase = None if samples % 2 == 0 == size % 2 else np.exp(2j * np.pi * turn).astype(np.complex64)
 
     def __call__(self, line: Line) -> Line:
-        """Crop a line (coil, samples) to (coil, size)."""
+        """Crop a line (..., coil, samples) to (..., coil, size)."""
         image = self.to_image(line, norm="ortho")
-        kept = np.concatenate([image[:, : self.after], image[:, image.shape[1] - self.size // 2 :]], axis=1)
+        kept = np.concatenate([image[..., : self.after], image[..., image.shape[-1] - self.size // 2 :]], axis=-1)
         if self.phase is not None:
             kept *= self.phase
         return self.to_kspace(kept, norm="ortho", overwrite_x=True)

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from onebreath import gadget
 from onebreath.assemble import Matrix, about_centre, centre_of, line_limits, number_phases, rows_of, runs
+from onebreath.blocks import LineBlock
 from onebreath.collected import FRAME_COUNTERS, Lines
 from onebreath.errors import ScanError
 from onebreath.frames import FrameChoice, place_frames
@@ -70,6 +71,7 @@ class Sort(Gadget):
     Properties = SortProperties
     consumes = ("Acquisition", "AcquisitionBucket")
     emits = ("ReconData",)
+    takes_blocks = True
     properties: SortProperties
 
     def __init__(self, header: Any, properties: SortProperties) -> None:
@@ -91,6 +93,9 @@ class Sort(Gadget):
         for message in messages:
             if isinstance(message, ismrmrd.Acquisition):
                 yield from self._take(message)
+            elif isinstance(message, LineBlock):
+                for line in message:
+                    yield from self._take(line)
             elif isinstance(message, AcquisitionBucket):
                 # Gadgetron puts lines for calibration and imaging into both lists.
                 for line in [*message.data, *(ref for ref in message.ref if header_of(ref).flags & bit(CALIBRATION))]:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from onebreath.host.spares import MOST, Spares
+from onebreath.host.spares import Spares
 
-SIZE = 1 << 16
+SIZE, MOST = 1 << 16, 8
 
 
 def address(block: np.ndarray) -> int:
@@ -12,13 +12,13 @@ def address(block: np.ndarray) -> int:
 
 
 def test_a_block_that_nobody_holds_is_given_out_again():
-    spares = Spares()
+    spares = Spares(MOST)
     first = address(spares.block(SIZE))
     assert address(spares.block(SIZE)) == first
 
 
 def test_a_block_behind_a_view_is_left_alone():
-    spares = Spares()
+    spares = Spares(MOST)
     line = spares.block(SIZE).view(np.complex64).reshape(8, -1)[2:4]
     line[:] = 5
     for _ in range(3 * MOST):
@@ -27,12 +27,12 @@ def test_a_block_behind_a_view_is_left_alone():
 
 
 def test_blocks_that_are_kept_are_all_different():
-    spares = Spares()
+    spares = Spares(MOST)
     kept = [spares.block(SIZE) for _ in range(3 * MOST)]
     assert len({address(block) for block in kept}) == len(kept)
 
 
 def test_another_size_gets_its_own_block():
-    spares = Spares()
+    spares = Spares(MOST)
     spares.block(SIZE)
     assert [spares.block(size).size for size in (0, 100, 2 * SIZE, 1 << 22)] == [0, 100, 2 * SIZE, 1 << 22]

@@ -14,6 +14,7 @@ import ismrmrd
 from gadgetron.external import constants
 from gadgetron.types import ImageArray, ReconData
 
+from onebreath.blocks import LineBlock
 from onebreath.errors import ConnectionLost, WireError
 from onebreath.host.framing import Octets, Stream, message_name
 from onebreath.host.limits import Limits
@@ -31,6 +32,7 @@ from onebreath.host.messages import (
     read_image,
     read_waveform,
 )
+from onebreath.host.ready import read_block
 from onebreath.host.structures import (
     encode_image_array,
     encode_recon_data,
@@ -130,6 +132,11 @@ class Channel:
                 self.finished = self.complete = True
                 raise StopIteration
             return identifier, self._content(identifier)
+
+    def read_block(self, like: ismrmrd.Acquisition) -> LineBlock | None:
+        """Read the acquisitions that have come after `like`, the last message read; see `ready.read_block`."""
+        with self._reading:
+            return None if self.finished else read_block(self.stream, like)
 
     def _content(self, identifier: int) -> Any:
         reader = self.readers.get(identifier)

@@ -13,10 +13,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from gadgetron.external import constants
+from numpy.typing import NDArray
 
 from onebreath.errors import ConnectionLost, WireError
 from onebreath.host.limits import Limits
-from onebreath.host.spares import Spares
+from onebreath.host.spares import LARGEST, SMALLEST, Spares
 
 log = logging.getLogger("onebreath.wire")
 
@@ -24,6 +25,7 @@ Octets: TypeAlias = bytes | bytearray | memoryview
 
 ROOM = 1 << 22  # all that a sender may have under way: it then seldom waits, which costs more than the copying
 SMALL_MESSAGE = 1 << 15  # below this, joining the parts is cheaper than a gathering send
+TOGETHER = 64  # messages at hand that are taken as one block
 GATHER = 512  # parts in one sendmsg call; Linux takes 1024
 
 NEXT_MESSAGE = "the next message"
@@ -71,7 +73,7 @@ class Stream:
         self._room = memoryview(bytearray(ROOM))  # its pages are in use from the start: a scan's memory stays flat
         self._begin = self._end = 0
         self._taken = 0  # bytes received for the message that is being read
-        self._spares = Spares()
+        self._spares, self._spare_blocks = Spares(64), Spares(2)
         self._silence = 0.0
         self._due: float | None = None
         self._sending = threading.Lock()
@@ -127,6 +129,19 @@ class Stream:
         self._begin, self._end = 0, max(0, received - len(rest))
         self._taken = self.limits.check(f"the size in bytes of {self.reading}", self._taken + received, self._message)
         return received
+
+    def at_hand(self, size: int) -> memoryview:
+        """Bytes that have come but were not read yet: of messages of `size` bytes, as many as fit one block."""
+        most = min(TOGETHER, LARGEST // size) * size
+        return self._room[self._begin : min(self._end, self._begin + most)]
+
+    def skip(self, count: int) -> None:
+        """Count bytes that are at hand as read."""
+        self._begin += count
+
+    def block(self, size: int) -> NDArray[np.uint8]:
+        """Return memory (size,) for what is at hand; all blocks are of one size, so that they are used again."""
+        return self._spare_blocks.block(LARGEST if size > SMALLEST else size)[:size]
 
     def unpack(self, layout: struct.Struct) -> Any:
         """Read one number."""

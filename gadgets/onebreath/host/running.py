@@ -56,9 +56,9 @@ def run_steps(
         Number of messages sent.
     """
     chain = build(connection.header, steps)
-    messages: Any = connection
+    messages: Any = connection.in_blocks() if chain.takes_blocks else connection
     if any(name == "reconstruct" for name, _ in steps):  # which writes notes into the meta; others pass them on
-        messages = itertools.chain([note("host", **facts)], connection)
+        messages = itertools.chain([note("host", **facts)], messages)
     count = 0
     for message in chain.run(messages):
         check()

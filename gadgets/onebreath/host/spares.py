@@ -8,8 +8,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-SMALLEST, LARGEST = 1 << 14, 1 << 20  # bytes; smaller blocks come back from the allocator, larger ones are rare
-MOST = 64  # blocks kept; lines under way in a chain are fewer, lines that a gadget keeps are not to be searched
+SMALLEST, LARGEST = 1 << 14, 1 << 21  # bytes; smaller blocks come back from the allocator, larger ones are rare
 LOOKS = 2  # blocks looked at for one line; the oldest ones are free first
 
 
@@ -17,9 +16,15 @@ class Spares:
     """Blocks of memory that are given out again once nothing but this object refers to them.
 
     An array made from a block refers to it, and so does every view of that array: a block in use is never given out.
+
+    Parameters
+    ----------
+    most
+        Blocks kept. What is under way in a chain is fewer, and what a gadget keeps is not to be searched.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self.most = most
         self._blocks: deque[NDArray[np.uint8]] = deque()
 
     def block(self, size: int) -> NDArray[np.uint8]:
@@ -34,7 +39,7 @@ class Spares:
             if references == _UNUSED:
                 return block
         block = np.empty(size, np.uint8)
-        if len(self._blocks) >= MOST:
+        if len(self._blocks) >= self.most:
             self._blocks.popleft()
         self._blocks.append(block)
         return block

@@ -24,7 +24,7 @@ from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, ScanEr
 from onebreath.host import logs
 from onebreath.host.channel import DATA_ENCODERS, Channel
 from onebreath.host.framing import Octets, Stream
-from onebreath.host.messages import CONTROL_READERS, ConfigText, HeaderText
+from onebreath.host.messages import CONTROL_READERS, ConfigText, HeaderText, read_acquisition
 from onebreath.host.reports import report
 from onebreath.host.xml_guard import fromstring
 
@@ -88,6 +88,15 @@ class Connection(external.Connection):
 
     def _read_item(self) -> tuple[int, Any]:
         return self.channel.read()
+
+    def in_blocks(self) -> Iterator[Any]:
+        """Give the messages, those acquisitions that have come together as a `LineBlock`; see `ready.read_block`."""
+        readable = self.readers.get(constants.GADGET_MESSAGE_ISMRMRD_ACQUISITION) is read_acquisition
+        for message in self:
+            yield message
+            if isinstance(message, ismrmrd.Acquisition) and readable and not self.filters:
+                while (block := self.channel.read_block(message)) is not None:
+                    yield block
 
     def drain(self) -> None:
         """Read on to CLOSE; see `Channel.drain`."""
