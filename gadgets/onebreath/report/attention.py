@@ -1,6 +1,6 @@
 """What A-LIKNet attends to: its weights of frames and coils, measured on a scan and drawn.
 
-python -m onebreath.report.attention a_liknet.cine --data sunnybrook --patient SCD0000401 --acceleration 16
+python -m onebreath.report.attention a_liknet.cine_kt --data sunnybrook --patient SCD0000401 --acceleration 16
 """
 
 from __future__ import annotations
