@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import ismrmrd
@@ -68,6 +68,20 @@ class LineBlock:
         for name, value in fields.items():
             headers[name] = value
         return LineBlock(headers, samples, matrices)
+
+
+def together_or_singly(
+    block: LineBlock,
+    together: Callable[[LineBlock], LineBlock | None],
+    singly: Callable[[ismrmrd.Acquisition], Iterable[Any]],
+) -> Iterator[Any]:
+    """Give what `together` makes of a block; if that is None, what `singly` makes of each of its lines."""
+    made = together(block)
+    if made is not None:
+        yield made
+        return
+    for line in block:
+        yield from singly(line)
 
 
 def singly(messages: Iterable[Any]) -> Iterator[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onebreath import gadget
-from onebreath.blocks import LineBlock
+from onebreath.blocks import LineBlock, together_or_singly
 from onebreath.errors import ScanError
 from onebreath.gadget import Gadget, Message
 from onebreath.lines import (
@@ -90,10 +89,7 @@ class Compress(Gadget):
             if isinstance(message, ismrmrd.Acquisition):
                 yield from self._take(message)
             elif isinstance(message, LineBlock):
-                compressed = self._block(message)
-                yield from (
-                    itertools.chain.from_iterable(map(self._take, message)) if compressed is None else [compressed]
-                )
+                yield from together_or_singly(message, self._block, self._take)
             else:
                 yield message
         for state in self._slices.values():

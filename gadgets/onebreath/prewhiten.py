@@ -6,7 +6,6 @@ sample ``n // 2``, and the line covers the recon field of view along the readout
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onebreath import gadget
-from onebreath.blocks import LineBlock
+from onebreath.blocks import LineBlock, together_or_singly
 from onebreath.covariance_file import StoredCovariance
 from onebreath.errors import ScanError
 from onebreath.folders import PermittedPath
@@ -88,8 +87,7 @@ class Prewhiten(Gadget):
             if isinstance(message, ismrmrd.Acquisition):
                 yield from self._take(message)
             elif isinstance(message, LineBlock):
-                together = self._block(message)
-                yield from itertools.chain.from_iterable(map(self._take, message)) if together is None else [together]
+                yield from together_or_singly(message, self._block, self._take)
             else:
                 yield message
         yield from self._finish()
