@@ -21,6 +21,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["onebreath", "ismrmrd", "gadgetron", "xsdata"]):
+    from onebreath.blocks import singly
     from onebreath.errors import OnebreathError
     from onebreath.host.channel import ClientChannel
     from onebreath.host.messages import ConfigName, ConfigText, HeaderText, Query
@@ -39,7 +40,7 @@ from tests.host.wiring import CLOSE, HEADER, acquisition, encoded, image, image_
 def wire(data: bytes) -> None:
     """Messages after a sound beginning, whole and as notes."""
     with suppress(OnebreathError):
-        for message in Connection(Tape(start() + data)):  # type: ignore[arg-type]
+        for message in singly(Connection(Tape(start() + data)).in_blocks()):  # type: ignore[arg-type]
             read_note(message)
 
 

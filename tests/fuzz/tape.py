@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from onebreath.blocks import singly
 from onebreath.errors import OnebreathError
 from onebreath.host.stream_config import parse
 from onebreath.host.wire import Connection
@@ -56,7 +57,7 @@ def play(data: bytes, xml: bool = True) -> int:
         connection = Connection(Tape(data))  # type: ignore[arg-type]
         if xml:
             _ = connection.config, connection.header
-        for _ in connection:
+        for _ in singly(connection.in_blocks()):
             count += 1
     except OnebreathError:
         pass

@@ -86,7 +86,7 @@ def test_mutants_of_a_scan_do_not_surprise_the_gadgets() -> None:
     for _ in range(60):
         connection = Connection(Tape(begin + mutate()[len(begin) :]))  # type: ignore[arg-type]
         try:
-            made += len(list(build(connection.header, chain).run(connection)))
+            made += len(list(build(connection.header, chain).run(connection.in_blocks())))
         except OnebreathError as error:
             assert "internal error" not in str(error)
     assert made > 0

@@ -49,8 +49,9 @@ def test_a_block_ends_at_anything_else(other):
     assert all(map(same, singly(made), messages))
 
 
-def test_lines_with_a_trajectory_come_singly():
-    lines = [acquisition(number, dimensions=2) for number in range(5)]
+@pytest.mark.parametrize("form", [{"dimensions": 2}, {"channels": 0}, {"samples": 0}], ids=str)
+def test_lines_with_a_trajectory_or_without_samples_come_singly(form):
+    lines = [acquisition(number, **form) for number in range(5)]
     made = sent(*lines)
     assert not any(isinstance(message, LineBlock) for message in made)
     assert all(map(same, made, lines))

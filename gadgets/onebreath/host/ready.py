@@ -29,9 +29,9 @@ def read_block(stream: Stream, like: ismrmrd.Acquisition) -> LineBlock | None:
         An acquisition that was read and checked; those of the block announce the same sizes.
     """
     form = like._head
-    if form.trajectory_dimensions:
-        return None
     shape = form.active_channels, form.number_of_samples
+    if form.trajectory_dimensions or not all(shape):
+        return None
     size = _BODY + 8 * shape[0] * shape[1]
     octets = stream.at_hand(size)
     messages = np.frombuffer(octets, np.uint8, len(octets) - len(octets) % size).reshape(-1, size)
