@@ -12,7 +12,8 @@ stop() {
 }
 trap stop TERM INT
 while true; do
-    onebreath serve --port -1 --socket "${ONEBREATH_WORKER}" "$@" &
+    # In a session of its own: what is sent to the whole group reaches it once, by stop(); a second TERM breaks scans off.
+    setsid onebreath serve --port -1 --socket "${ONEBREATH_WORKER}" "$@" &
     worker=$!
     wait "${worker}"
     echo "the worker ended with status $?; it is started anew" >&2

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
+
+from onebreath.host import serve
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -82,20 +88,79 @@ def test_compose_has_the_services_and_publishes_on_this_machine_only() -> None:
     assert services["replay"]["profiles"] == ["replay"]
 
 
+def worker_script(folder: Path, fake: str) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of docker/worker.sh with `fake` in place of ``onebreath``."""
+    if shutil.which("bash") is None or shutil.which("setsid") is None:
+        pytest.skip("bash or setsid is not installed")
+    (folder / "onebreath").write_text(fake)
+    (folder / "onebreath").chmod(0o755)
+    script = (DOCKER / "worker.sh").read_text().replace("/opt/conda/envs/gadgetron/bin", str(folder))
+    environment = {**os.environ, "ONEBREATH_WORKER": f"{folder}/run/worker.sock"}
+    return ["bash", "-c", script.replace("sleep 2", "sleep 0.1")], environment
+
+
 def test_worker_script_starts_anew_and_ends_when_asked(tmp_path: Path) -> None:
-    if shutil.which("bash") is None:
-        pytest.skip("bash is not installed")
-    fake = tmp_path / "onebreath"
-    fake.write_text(
-        f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n[ $(wc -l < {tmp_path}/calls) = 2 ] && kill $PPID\nexit 3\n'
+    command, environment = worker_script(
+        tmp_path,
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n[ $(wc -l < {tmp_path}/calls) = 2 ] && kill $PPID\nexit 3\n',
     )
-    fake.chmod(0o755)
-    script = (DOCKER / "worker.sh").read_text().replace("/opt/conda/envs/gadgetron/bin", str(tmp_path))
-    environment = {**os.environ, "ONEBREATH_WORKER": f"{tmp_path}/run/worker.sock"}
-    done = subprocess.run(
-        ["bash", "-c", script.replace("sleep 2", "sleep 0.1")], env=environment, capture_output=True, timeout=60
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
     assert done.returncode == 0
     assert (tmp_path / "calls").read_text().count(f"serve --port -1 --socket {tmp_path}/run/worker.sock") == 2
     assert b"status 3; it is started anew" in done.stderr
     assert (tmp_path / "run").stat().st_mode & 0o077 == 0
+
+
+FAKE_WORKER = """\
+#!{python}
+import os, pathlib, signal, time
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append("asked"))
+pathlib.Path("{folder}/starting").write_text(str(os.getpgrp()))
+os.rename("{folder}/starting", "{folder}/started")
+while not asked:
+    time.sleep(0.05)
+time.sleep(0.5)
+pathlib.Path("{folder}/ended").write_text(" ".join(asked))
+"""
+
+
+def test_a_signal_to_the_whole_group_asks_the_worker_once(tmp_path: Path) -> None:
+    command, environment = worker_script(tmp_path, FAKE_WORKER.format(python=sys.executable, folder=tmp_path))
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "started").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert (tmp_path / "ended").read_text() == "asked"
+    assert int((tmp_path / "started").read_text()) != process.pid
+
+
+@pytest.mark.parametrize(("autostart", "started"), [("1", 1), ("0", 0)])
+def test_activation_starts_one_worker_however_often(tmp_path: Path, autostart: str, started: int) -> None:
+    if shutil.which("bash") is None:
+        pytest.skip("bash is not installed")
+    fake = tmp_path / "worker.sh"
+    fake.write_text(f"#!/bin/sh\necho started >> {tmp_path}/calls\n")
+    fake.chmod(0o755)
+    script = tmp_path / "activate.sh"
+    script.write_text((DOCKER / "activate.sh").read_text().replace("/opt/onebreath/docker/worker.sh", str(fake)))
+    (tmp_path / "calls").touch()
+    command = ["bash", "-euo", "pipefail", "-c", f". {script}; . {script}; wait; bash -c '. {script}; wait'"]
+    subprocess.run(command, env={**os.environ, "ONEBREATH_AUTOSTART": autostart}, check=True, timeout=60)
+    assert (tmp_path / "calls").read_text().count("started") == started
+
+
+def test_who_stops_the_worker_waits_longer_than_its_scans_get() -> None:
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    grace = parser.parse_args([]).grace
+    unit = re.search(r"^TimeoutStopSec=(\d+)$", (DOCKER / "onebreath.service").read_text(), re.M)
+    documented = re.findall(r"--stop-timeout (\d+)", (DOCKER / "Dockerfile.standalone").read_text())
+    compose = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]["worker"]["stop_grace_period"]
+    assert unit
+    assert documented
+    for waits in (unit[1], *documented, compose.removesuffix("s")):
+        assert int(waits) > grace
