@@ -99,4 +99,10 @@ def test_the_limit_and_the_container_bound_what_is_free(tmp_path):
     for text, wanted in (("1000\n", 600), ("max\n", None), ("300\n", 0)):
         (tmp_path / "memory.max").write_text(text)
         assert container_bytes(tmp_path) == wanted
+    old = tmp_path / "old" / "memory"
+    old.mkdir(parents=True)
+    (old / "memory.usage_in_bytes").write_text("400\n")
+    for text, wanted in (("1000\n", 600), ("9223372036854771712\n", None)):
+        (old / "memory.limit_in_bytes").write_text(text)
+        assert container_bytes(old.parent) == wanted
     assert container_bytes(tmp_path / "none") is None

@@ -24,6 +24,12 @@ _RESERVE = 1.35
 """Allocators round up and convolutions need workspace: resident memory on a CPU was 1.08 to 1.33 times the count."""
 _RESIDENT_COIL_SERIES, _TEMPORARY_COIL_SERIES = 2, 4
 """Copies of the k-space, in complex numbers, kept for the whole run, and at the peak of data consistency."""
+_CGROUP_FILES = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+"""Limit and use of a control group's memory, in version 2 and in version 1."""
+_NO_LIMIT = 1 << 60  # version 1 has no word for it, but a number larger than any memory
 _NARROWEST_TILE = 32
 
 
@@ -171,12 +177,14 @@ def _free(device: str) -> int | None:
 
 
 def container_bytes(cgroup: Path) -> int | None:
-    """Memory that a control group (version 2) still allows; None without a limit."""
-    limit, used = cgroup / "memory.max", cgroup / "memory.current"
-    if not (limit.is_file() and used.is_file()):
-        return None
-    text = limit.read_text(encoding="ascii").strip()
-    return None if text == "max" else max(0, int(text) - int(used.read_text(encoding="ascii")))
+    """Memory that a control group still allows; None without a limit."""
+    for limit, used in _CGROUP_FILES:
+        if (cgroup / limit).is_file() and (cgroup / used).is_file():
+            text = (cgroup / limit).read_text(encoding="ascii").strip()
+            if text == "max" or int(text) >= _NO_LIMIT:
+                return None
+            return max(0, int(text) - int((cgroup / used).read_text(encoding="ascii")))
+    return None
 
 
 def tile_counts(width: int) -> list[int]:
