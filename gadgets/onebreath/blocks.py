@@ -55,9 +55,7 @@ class LineBlock:
         """Whether these fields of the headers are the same in all lines."""
         return all(bool((self.headers[name] == self.headers[name][0]).all()) for name in fields)
 
-    def mixed(
-        self, matrices: Matrices, samples: NDArray[np.complex64] | None = None, **fields: int | NDArray[Any]
-    ) -> LineBlock:
+    def mixed(self, matrices: Matrices, samples: NDArray[np.complex64] | None = None, **fields: int) -> LineBlock:
         """Return the block with channels mixed by one matrix a line, and some fields of the headers changed.
 
         `samples` (line, coil, x) are those of the block unless given.

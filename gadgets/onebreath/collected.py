@@ -49,7 +49,7 @@ class _Blocks:
         place = block, row
         if place in self.taken or not 0 <= row < self.shape[1]:
             return None
-        if counters not in self._numbers:
+        if block == len(self._numbers):
             self._numbers[counters] = block
             self._touch_next(block + 1)
         if block == len(self._kspace):

@@ -134,8 +134,8 @@ class Compress(Gadget):
             return None
         if self._channels <= self.properties.upstream_coil_compression_num_modesKept:
             return block
-        ways = [self._slices.setdefault(number, _Slice()).compress for number in block.headers["idx"]["slice"].tolist()]
-        rows = [way for way in ways if isinstance(way, _Rows)]
+        states = map(self._slices.get, block.headers["idx"]["slice"].tolist())
+        rows = [state.compress for state in states if state is not None and isinstance(state.compress, _Rows)]
         if len(rows) < len(block):
             return None
         before = [None] * len(block) if block.matrices is None else block.matrices

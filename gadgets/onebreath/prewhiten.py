@@ -192,8 +192,7 @@ class Prewhiten(Gadget):
                 f"before it have {self._channels}."
             )
         data, extent, news = self._readout(data, header)
-        fields = {"center_sample": extent.centre, "discard_pre": extent.before, "discard_post": extent.after}
-        fields["flags"] = header.flags & ~bit(REVERSE)
+        fields = {**extent.fields, "flags": header.flags & ~bit(REVERSE)}
         if self._used is None:
             if not finite(data):
                 raise ScanError(bad_samples(data, header))
@@ -211,8 +210,7 @@ class Prewhiten(Gadget):
         if Extent.of(header) not in self._readout.forms:
             return None
         samples, extent, _ = self._readout(block.samples, header)
-        fields = {"center_sample": extent.centre, "discard_pre": extent.before, "discard_post": extent.after}
-        return block.mixed([self._matrix(header.sample_time_us)] * len(block), samples, **fields)
+        return block.mixed([self._matrix(header.sample_time_us)] * len(block), samples, **extent.fields)
 
     def _finish(self) -> Iterator[Message]:
         if self._noise and (self.properties.store_noise_covariance or self.properties.use_storage):

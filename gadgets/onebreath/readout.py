@@ -58,6 +58,11 @@ class Extent:
         return _extent(samples, centre, before, after)
 
     @property
+    def fields(self) -> dict[str, int]:
+        """What the header of such a line says of it."""
+        return {"center_sample": self.centre, "discard_pre": self.before, "discard_post": self.after}
+
+    @property
     def in_place(self) -> bool:
         """Whether all samples were measured and the echo is at the centre of the transform, sample ``n // 2``."""
         return self.centre == self.samples // 2 and not self.before and not self.after

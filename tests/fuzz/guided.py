@@ -2,7 +2,7 @@
 
 It needs the package ``atheris``, best in an environment of its own::
 
-    pip install atheris && nice -n 19 python -m tests.fuzz.guided wire --seconds 1800 --corpus /tmp/corpus
+    pip install atheris && nice -n 19 python -m tests.fuzz.guided wire --seconds 1800 --corpus corpus
 
 A finding ends it and leaves the input as ``crash-...``, ``timeout-...`` or ``oom-...``; give that file instead of
 ``--seconds`` to play it again. What was found so far is kept as tests in ``test_findings.py``.
@@ -15,6 +15,7 @@ import logging
 import os
 import struct
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("input", nargs="?", help="an input to play again")
     parser.add_argument("--seconds", type=int, default=600)
-    parser.add_argument("--corpus", type=Path, default=Path("/tmp/onebreath-corpus"))
+    parser.add_argument("--corpus", type=Path, default=Path(tempfile.gettempdir()) / "onebreath-corpus")
     args = parser.parse_args()
     folder = args.corpus / args.target
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@ import yaml
 
 from onebreath import zoo
 from onebreath.report import ablation
+from onebreath.training import command
 from tests.training.recipes import CONTENT, tiny_slice
 
 NETWORK = {"frames": 4, "coils": 3, "iterations": 2, "channels": 2, "kspace_channels": [2, 2]}
@@ -9,7 +10,7 @@ NETWORK = {"frames": 4, "coils": 3, "iterations": 2, "channels": 2, "kspace_chan
 
 def test_each_variant_is_trained_and_becomes_a_model(tmp_path, monkeypatch, capsys):
     slices = {"train": [tiny_slice(0)], "validate": [tiny_slice(1, "two")]}
-    monkeypatch.setattr(ablation, "prepare", lambda recipe, cache, workers: slices)
+    monkeypatch.setattr(command, "prepare_any", lambda recipe, cache, workers=0: slices)
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(yaml.safe_dump({**CONTENT, "network": {"architecture": "a_liknet", "arguments": NETWORK}}))
     chosen = ["whole", "no_kspace", "liknet"]

@@ -131,9 +131,9 @@ class Stream:
         return received
 
     def at_hand(self, size: int) -> memoryview:
-        """Bytes that have come but were not read yet: of messages of `size` bytes, as many as fit one block."""
-        most = min(TOGETHER, LARGEST // size) * size
-        return self._room[self._begin : min(self._end, self._begin + most)]
+        """Bytes that have come but were not read yet: of whole messages of `size` bytes, as many as fit one block."""
+        count = min(TOGETHER, LARGEST // size, (self._end - self._begin) // size)
+        return self._room[self._begin : self._begin + count * size]
 
     def skip(self, count: int) -> None:
         """Count bytes that are at hand as read."""

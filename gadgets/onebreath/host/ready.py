@@ -34,7 +34,9 @@ def read_block(stream: Stream, like: ismrmrd.Acquisition) -> LineBlock | None:
         return None
     size = _BODY + 8 * shape[0] * shape[1]
     octets = stream.at_hand(size)
-    messages = np.frombuffer(octets, np.uint8, len(octets) - len(octets) % size).reshape(-1, size)
+    if len(octets) < 2 * size:  # as for every line that comes at a scanner's pace
+        return None
+    messages = np.frombuffer(octets, np.uint8).reshape(-1, size)
     headers = np.ascontiguousarray(messages[:, _IDENTIFIER.size : _BODY]).view(HEADER)[:, 0]
     alike = (messages[:, : _IDENTIFIER.size] == _IDENTIFIER).all(axis=1)
     for name in _SAME:

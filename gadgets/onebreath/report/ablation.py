@@ -17,12 +17,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from onebreath.training.command import describe_run
+from onebreath.training.command import train
 from onebreath.training.distributed import join
 from onebreath.training.export import export_run
-from onebreath.training.preparation import prepare
 from onebreath.training.recipe import Recipe, read_recipe
-from onebreath.training.trainer import Trainer
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "whole": {},
@@ -57,22 +55,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 def rows(recipe: Recipe, variants: list[str], runs: Path, cache: Path) -> Iterator[tuple[str, ...]]:
     """Train the variants one after the other; give a row of the table for each."""
-    slices = prepare(recipe, cache, recipe.workers)
     for name in variants:
         folder = runs / name
         settings = recipe.network.model_copy(update={"arguments": {**recipe.network.arguments, **VARIANTS[name]}})
         changed = recipe.model_copy(update={"name": f"{recipe.name}.{name}", "network": settings})
-        describe_run(changed, {**slices}, folder)
         with join("auto") as group:
-            trainer = Trainer(changed, slices["train"], slices["validate"], folder, group)
-            trainer.run()
+            trainer = train(changed, folder, cache, group)
         summary = f"{changed.name}, {changed.steps} steps"
         export_run(folder, f"{settings.architecture}.{name}", runs / "models", summary, overwrite=True, latest=True)
         parameters = sum(weight.numel() for weight in trainer.network.parameters())
         log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-        loss = [entry["validation_loss"] for entry in log if "validation_loss" in entry][-1]
         seconds = statistics.median(entry["seconds_per_step"] for entry in log if "seconds_per_step" in entry)
-        yield name, f"{parameters:,}", f"{loss:.3f}", f"{seconds:.1f}"
+        yield name, f"{parameters:,}", f"{trainer.best:.3f}", f"{seconds:.1f}"
 
 
 if __name__ == "__main__":

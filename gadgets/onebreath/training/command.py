@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from onebreath.training import checkpoint as checkpoints
-from onebreath.training.distributed import join
+from onebreath.training.distributed import Group, join
 from onebreath.training.export import export_run
 from onebreath.training.image_preparation import prepare_images
 from onebreath.training.preparation import prepare
@@ -50,21 +50,27 @@ def run(args: argparse.Namespace) -> int:
         recipe = recipe.model_copy(update={"steps": args.steps})
     folder = args.run or Path("runs") / recipe.name
     start = load_start(args.start) if args.start else None
+    facts = {"start": args.start} if args.start else {}
     with join(args.device) as group:
         cache = args.cache or folder / "prepared"
-        if group.first:
-            prepare_any(recipe, cache, recipe.workers)
-        group.wait()
-        slices = prepare_any(recipe, cache)
-        if group.first:
-            describe_run(recipe, slices, folder)
-        facts = {"start": args.start} if args.start else {}
-        trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, start, args.tensorboard, facts)
-        trainer.run()
+        trainer = train(recipe, folder, cache, group, start=start, tensorboard=args.tensorboard, facts=facts)
         if args.export and group.first:
             summary = f"{recipe.name}, {trainer.step} steps"
             print(export_run(folder, args.export, args.models, summary, half=args.half))
     return 0
+
+
+def train(recipe: Recipe, folder: Path, cache: Path, group: Group, **options: Any) -> Trainer:
+    """Prepare what a recipe trains on in `cache`, and run it in `folder`; `options` are those of `Trainer`."""
+    if group.first:
+        prepare_any(recipe, cache, recipe.workers)
+    group.wait()
+    slices = prepare_any(recipe, cache)
+    if group.first:
+        describe_run(recipe, slices, folder)
+    trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, **options)
+    trainer.run()
+    return trainer
 
 
 def prepare_any(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, list[Any]]:
