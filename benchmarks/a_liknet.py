@@ -25,7 +25,7 @@ from onebreath.networks.a_liknet import ALIKNet
 from onebreath.networks.a_liknet.attention import Attention
 from onebreath.networks.a_liknet.denoiser import MULTIPLE, Denoiser
 from onebreath.networks.a_liknet.low_rank import LowRank, block_size
-from onebreath.networks.complex_layers import ComplexConv, ComplexUpsample, ModReLU
+from onebreath.networks.shared.complex_layers import ComplexConv, ComplexUpsample, ModReLU
 
 
 def published_forward(network: ALIKNet, kspace: Tensor, mask: Tensor, maps: Tensor) -> Tensor:

@@ -23,9 +23,9 @@ import numpy as np
 from benchmarks import wire
 from benchmarks.classical import cine_slice
 from benchmarks.table import table
-from onebreath.host.channel import Channel, encode
 from onebreath.methods.base import method_class
 from onebreath.mri.espirit import espirit
+from onebreath.wire.channel import Channel, encode
 
 ENTRY = ("onebreath.host.entry", "chain")
 PLAIN = ("benchmarks.wire", "plain", b"<configuration/>")

@@ -62,10 +62,10 @@ def save_rules(root: Path) -> None:
 
 def choose() -> float:
     """Choose, check and load for one scan; seconds."""
-    from onebreath.gadget import parse_properties
+    from onebreath.chain.gadget import parse_properties
+    from onebreath.gadgets.reconstruct.reconstruct import Reconstruct
     from onebreath.methods.scan import scan_of
     from onebreath.methods.unrolled import Unrolled
-    from onebreath.reconstruct import Reconstruct
     from onebreath.simulation.options import ScanOptions
     from onebreath.simulation.scan import simulate
 

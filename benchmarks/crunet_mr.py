@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.timing import Result, apart, comparison, place, series_arguments, time_runs
-from onebreath.networks.cine_unet import CineUNet
-from onebreath.networks.conv2plus1d import SpaceTimeConv
-from onebreath.networks.crunet_mr import CRUNetMR
-from onebreath.networks.recurrent import RecurrentUnit
+from onebreath.networks.crunet_mr.cine_unet import CineUNet
+from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
+from onebreath.networks.shared.conv2plus1d import SpaceTimeConv
+from onebreath.networks.shared.recurrent import RecurrentUnit
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from benchmarks.table import table
 from onebreath.methods.raki_calibration import solve_last_layer
 from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.mri.gfactor_network import GfactorMap, network_gfactor
-from onebreath.networks.derivative import pixel_noise
-from onebreath.networks.raki import Raki
+from onebreath.networks.raki.raki import Raki
+from onebreath.networks.shared.derivative import pixel_noise
 
 Result = TypeVar("Result")
 

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.timing import Result, apart, comparison, place, time_runs
-from onebreath.networks.mr_ipt import MRIPT
-from onebreath.networks.mr_ipt_encoder import EncoderBlock, EncoderSizes, RelativeAttention, distances
+from onebreath.networks.mr_ipt.encoder import EncoderBlock, EncoderSizes, RelativeAttention, distances
+from onebreath.networks.mr_ipt.mr_ipt import MRIPT
 
 PUBLISHED_DEPTH = 24
 SUBJECTS = ("plain", "onebreath")

@@ -22,8 +22,8 @@ from benchmarks.crunet_mr import Task as Series
 from benchmarks.crunet_mr import make_inputs
 from benchmarks.table import table
 from benchmarks.timing import apart, place, series_arguments, time_runs
-from onebreath.networks.restoration import RestorationNetwork
-from onebreath.networks.series_network import SeriesNetwork
+from onebreath.networks.restoration.restoration import RestorationNetwork
+from onebreath.networks.shared.series_network import SeriesNetwork
 from onebreath.zoo.architectures import ARCHITECTURES, RESTORATION, build
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

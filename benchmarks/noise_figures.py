@@ -29,8 +29,8 @@ from onebreath.mri.fourier import ifft2c
 from onebreath.mri.gfactor_network import Derivative, network_gfactor
 from onebreath.mri.noise_map import noise_map
 from onebreath.mri.normality import LIMIT, lilliefors
-from onebreath.networks.raki import Raki
-from onebreath.networks.raki_image_space import Gain, ImageSpaceRaki, comb_energy, mask_spectrum
+from onebreath.networks.raki.image_space import Gain, ImageSpaceRaki, comb_energy, mask_spectrum
+from onebreath.networks.raki.raki import Raki
 
 SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SCHEDULE = Schedule(RakiParameters().steps, RakiParameters().rate, head_start=True)

@@ -18,9 +18,9 @@ from torch import Tensor
 from benchmarks.crunet_mr import make_inputs
 from benchmarks.timing import Result, apart, comparison, place, series_arguments, time_runs
 from onebreath.mri.fourier import fft2c, ifft2c
-from onebreath.networks.prompt_mr import PromptMR
-from onebreath.networks.prompt_mr_sensitivity import centre_lines
-from onebreath.networks.prompt_mr_unet import AttentionBlock, Decoder, PromptUNet
+from onebreath.networks.prompt_mr.prompt_mr import PromptMR
+from onebreath.networks.prompt_mr.sensitivity import centre_lines
+from onebreath.networks.prompt_mr.unet import AttentionBlock, Decoder, PromptUNet
 
 
 @dataclass(frozen=True)

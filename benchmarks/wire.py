@@ -30,8 +30,8 @@ import numpy as np
 from gadgetron import external
 
 from benchmarks.table import table
-from onebreath.host.channel import encode
-from onebreath.host.wire import adopt
+from onebreath.wire.channel import encode
+from onebreath.wire.connection import adopt
 
 ROOT = Path(__file__).parents[1]
 LINES = 192  # phase-encoding lines of a frame of the synthetic scan

@@ -34,15 +34,15 @@ import ismrmrd
 from benchmarks import wire
 from benchmarks.choosing import NAME, save_untrained
 from benchmarks.table import table
+from onebreath.commands.install import PACKAGE, compile_code
+from onebreath.config.stream_config import as_xml, own_node
 from onebreath.errors import OnebreathError
-from onebreath.host.channel import Channel, encode
 from onebreath.host.handover import ask, hand_over, wait_until_done
-from onebreath.host.install import PACKAGE, compile_code
-from onebreath.host.messages import ConfigText, HeaderText
 from onebreath.host.server import start_gadget_service
-from onebreath.host.stream_config import as_xml, own_node
 from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.scan import simulate
+from onebreath.wire.channel import Channel, encode
+from onebreath.wire.messages import ConfigText, HeaderText
 
 CHAIN = "prewhiten compress:upstream_coil_compression_num_modesKept=8 sort calibrate reconstruct:method={} export"
 METHODS = {"cg_sense": "cg_sense", "unrolled": f"unrolled,model={NAME},device=cpu,fallback=none"}
@@ -245,10 +245,10 @@ IMPORTS = {
     "the `gadgetron` package": "import gadgetron",
     "the shim": "import gadgetron, onebreath.host.entry",
     "the chain (scipy, pydantic)": "import gadgetron, onebreath.host.running; "
-    "from onebreath.gadget import *; [gadget_class(name) for name in GADGETS]",
-    "CG-SENSE": "import gadgetron, onebreath.host.running; from onebreath.gadget import *; "
+    "from onebreath.chain.gadget import *; [gadget_class(name) for name in GADGETS]",
+    "CG-SENSE": "import gadgetron, onebreath.host.running; from onebreath.chain.gadget import *; "
     "[gadget_class(name) for name in GADGETS]; from onebreath.methods.base import *; method_class('cg_sense')",
-    "PyTorch, for a network": "import gadgetron, onebreath.host.running; from onebreath.gadget import *; "
+    "PyTorch, for a network": "import gadgetron, onebreath.host.running; from onebreath.chain.gadget import *; "
     "[gadget_class(name) for name in GADGETS]; import torch",
 }
 

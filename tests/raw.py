@@ -8,10 +8,10 @@ import ismrmrd
 import numpy as np
 from gadgetron.types import ReconData
 
-from onebreath.buffers import kspace_of
-from onebreath.gadget import Message, gadget_class, parse_properties
-from onebreath.host.wire import Connection
-from onebreath.notes import read_note
+from onebreath.chain.gadget import Message, gadget_class, parse_properties
+from onebreath.chain.notes import read_note
+from onebreath.mrd.buffers import kspace_of
+from onebreath.wire.connection import Connection
 from tests.host.wiring import fed, recorded
 
 LIMIT = "<{0}><minimum>{1[0]}</minimum><maximum>{1[2]}</maximum><center>{1[1]}</center></{0}>"

@@ -9,26 +9,29 @@ import sys
 from collections.abc import Sequence
 
 from onebreath import __version__
+from onebreath.diagnostics import logs
 from onebreath.errors import OnebreathError
-from onebreath.host import logs
 
 COMMANDS = {
     "replay": ("onebreath.host.replay", "send a raw data file through a configuration and keep the images"),
-    "serve": ("onebreath.host.serve", "run the resident worker: for clients, <connect> nodes and <execute> nodes"),
-    "tunnel": ("onebreath.host.tunnel", "lead a port of this machine to a worker on another one, by TLS and token"),
-    "status": ("onebreath.host.status", "say what the resident worker does; also a health check"),
-    "configs": ("onebreath.host.configs", "list, show or check configurations"),
-    "inspect": ("onebreath.host.inspect", "say what a raw file holds, what the chain will do, and what is missing"),
-    "install": ("onebreath.host.install", "link configurations and models into a Gadgetron installation"),
+    "serve": ("onebreath.commands.serve", "run the resident worker: for clients, <connect> nodes and <execute> nodes"),
+    "tunnel": ("onebreath.commands.tunnel", "lead a port of this machine to a worker on another one, by TLS and token"),
+    "status": ("onebreath.commands.status", "say what the resident worker does; also a health check"),
+    "configs": ("onebreath.commands.configs", "list, show or check configurations"),
+    "inspect": ("onebreath.commands.inspect", "say what a raw file holds, what the chain will do, and what is missing"),
+    "install": ("onebreath.commands.install", "link configurations and models into a Gadgetron installation"),
     "simulate": ("onebreath.simulation.command", "write a simulated scan as an ISMRMRD file"),
-    "demo": ("onebreath.report.demo", "simulate a scan, reconstruct it, and leave pictures and a table"),
+    "demo": ("onebreath.commands.demo", "simulate a scan, reconstruct it, and leave pictures and a table"),
     "evaluate": ("onebreath.evaluation.command", "compare methods and models on the same scans: tables and figures"),
     "images": ("onebreath.evaluation.image_study", "compare networks for magnitude images, or train on few samples"),
     "train": ("onebreath.training.command", "train a network by a recipe; an interrupted run goes on"),
     "finetune": ("onebreath.training.finetune", "train on from a model's weights"),
-    "provenance": ("onebreath.host.provenance", "say how the images in a file came about"),
-    "reproduce": ("onebreath.host.reproduce", "make images again from raw data and compare every bit"),
-    "models": ("onebreath.host.models", "list, show, document, check, import or export models; match scans with them"),
+    "provenance": ("onebreath.commands.provenance", "say how the images in a file came about"),
+    "reproduce": ("onebreath.commands.reproduce", "make images again from raw data and compare every bit"),
+    "models": (
+        "onebreath.commands.models",
+        "list, show, document, check, import or export models",
+    ),
 }
 """Module and help text of each command; a module offers ``add_arguments(parser)`` and ``run(args) -> int``."""
 

@@ -11,13 +11,13 @@ from xml.sax.saxutils import quoteattr
 import ismrmrd
 import numpy as np
 
-from onebreath.chain import ORDER, build
-from onebreath.gadget import Message
-from onebreath.host.channel import Channel
+from onebreath.chain.chain import ORDER, build
+from onebreath.chain.gadget import Message
 from onebreath.host.listener import Listener
-from onebreath.host.messages import ConfigName, ConfigText, HeaderText, Text
 from onebreath.simulation.mrd_file import header_text
 from onebreath.simulation.scan import ScanOptions, SimulatedScan, simulate
+from onebreath.wire.channel import Channel
+from onebreath.wire.messages import ConfigName, ConfigText, HeaderText, Text
 
 Steps = list[tuple[str, dict[str, str]]]
 PATIENCE = 30.0

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from ismrmrd import xsd
 
-from onebreath.host.channel import Channel, encode
 from onebreath.host.listener import Listener
-from onebreath.host.messages import ConfigName, ConfigText, Text
 from onebreath.host.server import start_host
 from onebreath.simulation.scan import SimulatedScan
+from onebreath.wire.channel import Channel, encode
+from onebreath.wire.messages import ConfigName, ConfigText, Text
 from tests.chain.running import PATIENCE, Steps, header_bytes, images_of, send, simulated, steps, xml
 
 CHAIN = steps("cg_sense")

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from onebreath.buffers import maps_of
+from onebreath.mrd.buffers import maps_of
 from onebreath.simulation.scan import SimulatedScan
 from tests.chain.running import cine, images_of, pixels, run, simulated, steps, stream_of
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from ismrmrd import xsd
 
-from onebreath.host.channel import Channel
-from onebreath.host.messages import ConfigName, Query
 from onebreath.host.server import start_host
+from onebreath.wire.channel import Channel
+from onebreath.wire.messages import ConfigName, Query
 from tests.chain.running import PATIENCE, header_bytes, images_of, pixels, send, simulated, steps, xml
 
 NOISE_CONFIG = ConfigName("default_measurement_dependencies.xml")

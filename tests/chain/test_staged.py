@@ -7,11 +7,11 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from onebreath.acs import acs_of
-from onebreath.buffers import kspace_of, maps_of, mask_of
 from onebreath.host.listener import Listener
 from onebreath.host.server import start_host
 from onebreath.methods.base import SliceData, method_class
+from onebreath.mrd.acs import acs_of
+from onebreath.mrd.buffers import kspace_of, maps_of, mask_of
 from onebreath.mri.sampling import describe
 from onebreath.simulation.scan import SimulatedScan
 from tests.chain.running import header_bytes, images_of, pixels, run, send, simulated, steps, stream_of, xml

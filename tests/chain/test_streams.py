@@ -7,8 +7,8 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from onebreath.chain import ORDER
-from onebreath.gadget import gadget_class
+from onebreath.chain.chain import ORDER
+from onebreath.chain.gadget import gadget_class
 from onebreath.host.listener import Listener
 from onebreath.host.server import start_host
 from tests.chain.running import header_bytes, images_of, run, send, steps, xml

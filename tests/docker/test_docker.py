@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from onebreath.host import serve
+from onebreath.commands import serve
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"

@@ -19,7 +19,7 @@ def test_bfloat16_convolutions_change_its_images_less_than_anybody_sees(monkeypa
     data = replace(data, maps=coil_maps(scan)[0])
     images = {}
     # Processors without such units emulate them, slowly.
-    monkeypatch.setattr("onebreath.networks.precision.bfloat16_is_native", lambda device: True)
+    monkeypatch.setattr("onebreath.networks.shared.precision.bfloat16_is_native", lambda device: True)
     for precision in ("float32", "bfloat16"):
         method = Unrolled(model="crunet_mr.cine", device="cpu", outside_domain="allow", precision=precision)
         images[precision] = np.abs(method(data).images)

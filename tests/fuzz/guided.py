@@ -22,17 +22,17 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["onebreath", "ismrmrd", "gadgetron", "xsdata"]):
-    from onebreath.blocks import singly
+    from onebreath.chain.notes import read_note
+    from onebreath.config.properties import steps_of
+    from onebreath.config.stream_config import find
     from onebreath.errors import OnebreathError
-    from onebreath.host.channel import ClientChannel
-    from onebreath.host.messages import ConfigName, ConfigText, HeaderText, Query
     from onebreath.host.nodes import external_nodes
-    from onebreath.host.properties import steps_of
     from onebreath.host.server import HostOptions, _read_request, answer
-    from onebreath.host.stream_config import find
-    from onebreath.host.wire import Connection, parse_config
-    from onebreath.notes import read_note
+    from onebreath.mrd.blocks import singly
     from onebreath.storage.blob import unpack
+    from onebreath.wire.channel import ClientChannel
+    from onebreath.wire.connection import Connection, parse_config
+    from onebreath.wire.messages import ConfigName, ConfigText, HeaderText, Query
     from tests.fuzz.tape import Tape, parse_all
 
 from tests.host.wiring import CLOSE, HEADER, acquisition, encoded, image, image_array, recon_data, start, waveform

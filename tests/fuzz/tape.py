@@ -8,10 +8,10 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from onebreath.blocks import singly
+from onebreath.config.stream_config import parse
 from onebreath.errors import OnebreathError
-from onebreath.host.stream_config import parse
-from onebreath.host.wire import Connection
+from onebreath.mrd.blocks import singly
+from onebreath.wire.connection import Connection
 
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 1 << 24, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 EXTREMES_64 = (*EXTREMES, 1 << 35, 1 << 40, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
@@ -66,7 +66,7 @@ def play(data: bytes, xml: bool = True) -> int:
 
 def parse_all(text: bytes) -> None:
     """Give a text to every parser of XML that a peer can reach; any exception but an `OnebreathError` is a finding."""
-    from onebreath.host.wire import parse_config, parse_header
+    from onebreath.wire.connection import parse_config, parse_header
 
     parsers: tuple[Callable[[bytes], Any], ...] = (parse, parse_config, parse_header)
     for parser in parsers:

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from onebreath.config.stream_config import find, parse
 from onebreath.errors import ConfigError
-from onebreath.host.stream_config import find, parse
 from tests.fuzz.tape import parse_all
 from tests.host.standin import environment
 from tests.host.wiring import HEADER
@@ -39,7 +39,7 @@ def test_a_birthdate_that_is_none_does_not_get_into_the_log() -> None:
     subject = b"<subjectInformation><patientBirthdate>12.03.1970</patientBirthdate></subjectInformation>"
     header = HEADER.replace(b"<experimentalConditions>", subject + b"<experimentalConditions>")
     code = (
-        "import sys; from onebreath.host.wire import parse_header; "
+        "import sys; from onebreath.wire.connection import parse_header; "
         "print(parse_header(sys.stdin.buffer.read()).subjectInformation.patientBirthdate)"
     )
     done = subprocess.run(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from onebreath.chain import build
+from onebreath.chain.chain import build
 from onebreath.errors import OnebreathError
-from onebreath.host.wire import Connection
+from onebreath.wire.connection import Connection
 from tests.chain.running import header_bytes, simulated, steps, stream_of
 from tests.fuzz.tape import Mutator, Tape, parse_all, play
 from tests.host.wiring import CLOSE, encoded, recorded, start

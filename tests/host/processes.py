@@ -11,7 +11,9 @@ from tests.host.standin import environment
 from tests.host.workers import wait_for
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.host.processes", "onebreath.host.serve", "onebreath.chain", "onebreath.methods"])
+FORKS.set_forkserver_preload(
+    ["tests.host.processes", "onebreath.commands.serve", "onebreath.chain.chain", "onebreath.methods"]
+)
 
 
 def serve(arguments: list[str], log: Path, variables: dict[str, str]) -> None:

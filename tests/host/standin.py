@@ -19,8 +19,8 @@ from pathlib import Path
 import ismrmrd
 
 from onebreath.errors import OnebreathError
-from onebreath.host.channel import Channel
-from onebreath.host.messages import ErrorText, Text
+from onebreath.wire.channel import Channel
+from onebreath.wire.messages import ErrorText, Text
 from tests.host.wiring import CLOSE
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ import pytest
 from gadgetron.types import AcquisitionBucket
 
 from onebreath.errors import ConnectionLost, OnebreathError, WireError
-from onebreath.host.channel import Channel, ClientChannel, encode
-from onebreath.host.limits import Limits
-from onebreath.host.messages import ConfigName, ConfigText, ErrorText, HeaderText, Query, Response, Text
+from onebreath.wire.channel import Channel, ClientChannel, encode
+from onebreath.wire.limits import Limits
+from onebreath.wire.messages import ConfigName, ConfigText, ErrorText, HeaderText, Query, Response, Text
 from tests.host.wiring import (
     CLOSE,
     acquisition,

@@ -4,8 +4,8 @@ import argparse
 
 import pytest
 
-from onebreath import gadget
-from onebreath.host.configs import add_arguments, check, run
+from onebreath.chain import gadget
+from onebreath.commands.configs import add_arguments, check, run
 
 
 class Lines(gadget.Gadget):
@@ -42,7 +42,7 @@ def write(tmp_path, monkeypatch):
     classes = {cls.name: cls for cls in (Lines, Pictures)}
     original = gadget.gadget_class
     monkeypatch.setattr(
-        "onebreath.host.configs.gadget_class", lambda name: classes[name] if name in classes else original(name)
+        "onebreath.commands.configs.gadget_class", lambda name: classes[name] if name in classes else original(name)
     )
 
     def writer(*nodes):

@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from onebreath.host.channel import Channel
-from onebreath.host.messages import ConfigText, HeaderText
 from onebreath.storage.server import ServerStore
+from onebreath.wire.channel import Channel
+from onebreath.wire.messages import ConfigText, HeaderText
 from tests.host import standin, tiny
 from tests.host.test_worker import gadget_scan, hold
 from tests.host.wiring import acquisition, encoded, start
@@ -136,7 +136,7 @@ def test_out_of_memory_in_a_gadget_is_told_as_such(tmp_path, monkeypatch):
 
     with worker(tmp_path) as running:
         with monkeypatch.context() as patch:
-            patch.setattr("onebreath.reconstruct.kspace_of", nothing_left)
+            patch.setattr("onebreath.gadgets.reconstruct.reconstruct.kspace_of", nothing_left)
             for _ in range(REPEATS):
                 seen = gadget_scan(running)
                 assert "The computer's memory is too small for this scan." in seen.text

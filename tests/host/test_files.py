@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ScanError
-from onebreath.host import files
-from onebreath.host.files import ImageFile, RawFile
+from onebreath.wire import files
+from onebreath.wire.files import ImageFile, RawFile
 from tests.host.wiring import HEADER, acquisition, encoded, image, waveform
 
 

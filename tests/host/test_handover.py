@@ -92,7 +92,7 @@ def test_worker_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("spooled", [True, False])
 def test_death_of_the_worker_is_reported_once_the_data_ended(monkeypatch, spooled):
-    monkeypatch.setattr("onebreath.host.channel.QUIET", 0.2)
+    monkeypatch.setattr("onebreath.wire.channel.QUIET", 0.2)
     answer = {"worker": 7, "scan": "s", "spooled": spooled}
     with pair() as (server, node), pair() as (control, worker_end):
         connection = type("Stock", (), {})()

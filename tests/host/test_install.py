@@ -1,8 +1,8 @@
 import pytest
 
 from onebreath.cli import main
+from onebreath.commands.install import PACKAGE, compile_code, install, source_folder
 from onebreath.errors import ConfigError
-from onebreath.host.install import PACKAGE, compile_code, install, source_folder
 
 
 def test_configurations_and_models_are_linked_and_found(tmp_path, capsys):

@@ -9,8 +9,8 @@ import ismrmrd
 import pytest
 
 from onebreath.errors import ConnectionLost, WireError
-from onebreath.host.channel import Channel
-from onebreath.host.limits import Limits
+from onebreath.wire.channel import Channel
+from onebreath.wire.limits import Limits
 from tests.fuzz.tape import Tape
 from tests.host.wiring import acquisition, encoded, waveform
 

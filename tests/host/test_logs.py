@@ -11,11 +11,11 @@ from typing import Any
 import ismrmrd
 import pytest
 
+from onebreath.chain.pipeline import Stage
+from onebreath.diagnostics import logs
 from onebreath.errors import ScanError
-from onebreath.host import logs
 from onebreath.host.server import start_host
-from onebreath.host.wire import parse_header
-from onebreath.pipeline import Stage
+from onebreath.wire.connection import parse_header
 from tests.chain.running import header_bytes, images_of, send, simulated, steps, xml
 
 SECRETS = {

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from onebreath import events
+from onebreath.chain.notes import note
+from onebreath.diagnostics import events
 from onebreath.errors import OnebreathError
-from onebreath.host.metrics import KINDS, Metrics, gpu_memory, serving_metrics
-from onebreath.notes import note
+from onebreath.worker.metrics import KINDS, Metrics, gpu_memory, serving_metrics
 from tests.chain.running import run, simulated, steps
 
 BOOKS = {"running": [{}], "waiting": [{}, {}], "reserved_mb": 5, "memory_mb": 100}

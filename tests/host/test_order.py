@@ -4,9 +4,9 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from onebreath.commands.configs import check
+from onebreath.config.order import NodeProperties, Order, Priority, read_order
 from onebreath.errors import ConfigError
-from onebreath.host.configs import check
-from onebreath.host.order import NodeProperties, Order, Priority, read_order
 from tests.host import tiny
 
 GADGETS = '<gadget name="sort"/><gadget name="reconstruct"><property name="method" value="unrolled"/>{}</gadget>'

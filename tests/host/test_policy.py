@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from onebreath.chain.gadget import Properties
+from onebreath.config.stream_config import parse
 from onebreath.errors import ConfigError
-from onebreath.gadget import Properties
+from onebreath.gadgets.prewhiten import Prewhiten
 from onebreath.host.nodes import external_nodes
 from onebreath.host.server import start_host
-from onebreath.host.stream_config import parse
-from onebreath.prewhiten import Prewhiten
 from tests.chain.running import header_bytes, send, xml
 from tests.raw import scan_header
 

@@ -4,8 +4,8 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from onebreath.config.properties import node_properties, steps_of
 from onebreath.errors import ConfigError
-from onebreath.host.properties import node_properties, steps_of
 
 TWO_FORMS = '<property name="a" value="1"/><property><name>b</name><value> 2 </value></property>'
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from onebreath.host import listener, rates, serve, server
-from onebreath.host.channel import Channel
-from onebreath.host.messages import ConfigText, HeaderText
-from onebreath.host.metrics import Metrics, serving_metrics
-from onebreath.host.rates import Pace, Rates, Turnstile, source
+from onebreath.commands import serve
+from onebreath.host import listener, server
+from onebreath.wire.channel import Channel
+from onebreath.wire.messages import ConfigText, HeaderText
+from onebreath.worker import rates
+from onebreath.worker.metrics import Metrics, serving_metrics
+from onebreath.worker.rates import Pace, Rates, Turnstile, source
 from tests.host import standin, tiny
 from tests.host.test_metrics import scrape
 from tests.host.test_worker import client_scan, gadget_scan

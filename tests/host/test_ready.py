@@ -6,8 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from onebreath.blocks import LineBlock, singly
-from onebreath.host.wire import Connection
+from onebreath.mrd.blocks import LineBlock, singly
+from onebreath.wire.connection import Connection
 from tests.host.wiring import CLOSE, acquisition, encoded, pair, start, waveform
 
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from onebreath.diagnostics.reports import Reported, advice, report
 from onebreath.errors import ConfigError, ConnectionLost, MethodError, OnebreathError
-from onebreath.host.reports import Reported, advice, report
 
 
 def test_three_lines_and_the_log_under_the_same_id(caplog):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from onebreath.host.order import Priority
-from onebreath.host.reports import Busy, Overdue
-from onebreath.host.scheduler import BASE, CHANNELS, COPIES, Scheduler, Ticket, needed_bytes
+from onebreath.config.order import Priority
+from onebreath.diagnostics.reports import Busy, Overdue
+from onebreath.worker.scheduler import BASE, CHANNELS, COPIES, Scheduler, Ticket, needed_bytes
 from tests.scans import header
 
 

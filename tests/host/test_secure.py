@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from onebreath.commands.tunnel import forward
+from onebreath.config.policy import is_loopback
 from onebreath.errors import ConfigError, OnebreathError
-from onebreath.host import secure
 from onebreath.host.listener import Listener
-from onebreath.host.policy import is_loopback
-from onebreath.host.secure import Security, add_arguments, dial, read_token, security_of, server_context
 from onebreath.host.server import serve_client
-from onebreath.host.tunnel import forward
+from onebreath.worker import secure
+from onebreath.worker.secure import Security, add_arguments, dial, read_token, security_of, server_context
 from tests.chain.running import header_bytes, images_of, pixels, send, simulated, steps, xml
 from tests.host.wiring import received
 
@@ -71,7 +71,7 @@ def test_a_scan_through_the_tunnel_is_the_scan_itself(guarded: tuple[Listener, s
 def test_a_client_that_only_listens_gets_its_late_answer(
     certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onebreath.host.relay.LINGER", 0.1)
+    monkeypatch.setattr("onebreath.worker.relay.LINGER", 0.1)
 
     def slow(sock: socket.socket) -> None:
         asked = received(sock)

@@ -8,9 +8,10 @@ import threading
 
 import pytest
 
-from onebreath.host import entry, serve, status
+from onebreath.commands import serve, status
+from onebreath.host import entry
 from onebreath.host.handover import ask
-from onebreath.host.results import Results
+from onebreath.storage.results import Results
 from tests.host import processes, standin, tiny
 from tests.host.workers import repeated, wait_for, worker
 
@@ -96,7 +97,7 @@ def test_second_signal_breaks_off_what_runs(tmp_path):
 
 @repeated
 def test_killed_worker_is_reported_and_its_scan_is_taken_up_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("onebreath.host.channel.QUIET", 0.2)
+    monkeypatch.setattr("onebreath.wire.channel.QUIET", 0.2)
     monkeypatch.setenv("ONEBREATH_WORKER", str(tmp_path / "worker.sock"))
     with processes.served(tmp_path, "--spool", "always") as process, socket.create_server(("127.0.0.1", 0)) as server:
         shim = threading.Thread(target=run_shim, args=(server.getsockname(),))

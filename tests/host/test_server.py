@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from onebreath.errors import ConnectionLost, OnebreathError
-from onebreath.host.channel import Channel
 from onebreath.host.listener import Listener
-from onebreath.host.messages import ConfigName, ConfigText, ErrorText, HeaderText, Query, Response, Text
 from onebreath.host.server import HostOptions, serve_client, start_gadget_service, start_host
-from onebreath.host.wire import Connection
+from onebreath.wire.channel import Channel
+from onebreath.wire.connection import Connection
+from onebreath.wire.messages import ConfigName, ConfigText, ErrorText, HeaderText, Query, Response, Text
 from tests.host import targets
 from tests.host.wiring import CLOSE, HEADER, acquisition, encoded, image, pair, recon_data, waveform
 

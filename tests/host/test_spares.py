@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from onebreath.host.spares import Spares
+from onebreath.wire.spares import Spares
 
 SIZE, MOST = 1 << 16, 8
 

@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
+from onebreath.diagnostics.reports import SpoolError
 from onebreath.errors import ConnectionLost, WireError
-from onebreath.host.channel import Channel
-from onebreath.host.reports import SpoolError
-from onebreath.host.spool import Request, SpooledScan, SpoolStream, left_behind, scan_id
+from onebreath.wire.channel import Channel
+from onebreath.worker.spool import Request, SpooledScan, SpoolStream, left_behind, scan_id
 from tests.host.wiring import CLOSE, acquisition, encoded, pair
 
 REQUEST = Request("20260101-000000-abcdef", "chain", "<configuration/>", "<header/>")

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onebreath.covariance_file import StoredCovariance
 from onebreath.host.storage_queries import answer
-from onebreath.noise_storage import NOISE
 from onebreath.storage.base import Tags
 from onebreath.storage.find import open_store
+from onebreath.storage.noise import StoredCovariance
+from onebreath.storage.noise_storage import NOISE
 
 
 def test_other_questions_are_not_answered() -> None:

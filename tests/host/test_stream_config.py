@@ -2,8 +2,8 @@
 
 import pytest
 
+from onebreath.config.stream_config import Connect, Execute, External, Native, available, find, parse, search_paths
 from onebreath.errors import ConfigError
-from onebreath.host.stream_config import Connect, Execute, External, Native, available, find, parse, search_paths
 
 V2 = """<?xml version="1.0"?><!-- cine -->
 <configuration><version>2</version>

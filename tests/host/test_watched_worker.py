@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from onebreath.host import logs
+from onebreath.commands.serve import watching
+from onebreath.diagnostics import logs
 from onebreath.host.listener import Listener
-from onebreath.host.secure import Security, dial
-from onebreath.host.serve import watching
+from onebreath.worker.secure import Security, dial
 from tests.host import standin, tiny
 from tests.host.test_worker import client_scan
 from tests.host.wiring import received
@@ -74,7 +74,7 @@ def test_both_ports_ask_for_the_token(tmp_path: Path) -> None:
         address = running.listeners["gadget"].address
 
         def tunnel(sock: socket.socket) -> None:
-            from onebreath.host.relay import relay
+            from onebreath.worker.relay import relay
 
             relay(sock, dial(address, None, TOKEN))
 

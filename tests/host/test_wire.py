@@ -13,9 +13,9 @@ import pytest
 from gadgetron import external
 
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, ScanError, WireError
-from onebreath.host.channel import Channel
-from onebreath.host.messages import ConfigText, ErrorText, HeaderText
-from onebreath.host.wire import Connection, adopt
+from onebreath.wire.channel import Channel
+from onebreath.wire.connection import Connection, adopt
+from onebreath.wire.messages import ConfigText, ErrorText, HeaderText
 from tests.host.wiring import (
     CLOSE,
     HEADER,

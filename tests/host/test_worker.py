@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from onebreath.errors import OnebreathError
-from onebreath.host.channel import Channel
 from onebreath.host.handover import ask, receive, send
 from onebreath.host.listener import open_port
-from onebreath.host.messages import ConfigText, HeaderText, Text
-from onebreath.host.worker import Worker, WorkerOptions
+from onebreath.wire.channel import Channel
+from onebreath.wire.messages import ConfigText, HeaderText, Text
+from onebreath.worker.worker import Worker, WorkerOptions
 from tests.host import standin, tiny
 from tests.host.workers import at_rest, books, wait_for, worker
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import onebreath
+from onebreath.config.stream_config import parse
 from onebreath.errors import ConfigError, ScanError, WireError
-from onebreath.host.channel import Channel
-from onebreath.host.stream_config import parse
-from onebreath.host.wire import parse_config, parse_header
-from onebreath.host.xml_guard import DEPTH, fromstring, plain_meta
+from onebreath.wire.channel import Channel
+from onebreath.wire.connection import parse_config, parse_header
+from onebreath.wire.xml_guard import DEPTH, fromstring, plain_meta
 from tests.fuzz.tape import Tape
 from tests.host.wiring import HEADER, encoded, image, image_array
 
@@ -66,4 +66,4 @@ def test_no_other_parser_of_xml_is_used() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in parsers:
                 found.add((path.relative_to(root).as_posix(), node.attr))
-    assert found == {("host/wire.py", "CreateFromDocument"), ("training/read_mrd.py", "CreateFromDocument")}
+    assert found == {("wire/connection.py", "CreateFromDocument"), ("training/read_mrd.py", "CreateFromDocument")}

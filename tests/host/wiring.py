@@ -133,6 +133,6 @@ def received(sock: socket.socket) -> bytes:
 
 def encoded(*messages: Any) -> bytes:
     """Messages as the package under test puts them on the wire."""
-    from onebreath.host.channel import encode
+    from onebreath.wire.channel import encode
 
     return b"".join(bytes(part) for message in messages for part in encode(message))

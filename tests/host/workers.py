@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onebreath.host.worker import Worker, WorkerOptions
+from onebreath.worker.worker import Worker, WorkerOptions
 
 repeated = pytest.mark.usefixtures("run")
 """A fault that is made anew each time, as often as `conftest.RUNS` says; those without it repeat it by themselves."""

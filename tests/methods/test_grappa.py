@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from onebreath.buffers import kspace_of
 from onebreath.errors import MethodError
 from onebreath.methods.base import SliceData
 from onebreath.methods.grappa import Grappa
 from onebreath.methods.zero_filled import ZeroFilled
+from onebreath.mrd.buffers import kspace_of
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.gfactor import pseudo_replica
 from onebreath.mri.sampling import describe

@@ -5,10 +5,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from onebreath.commands.demo import reconstruct
 from onebreath.errors import ConfigError, MethodError
 from onebreath.methods.low_rank_sparse import LowRankSparse, Problem
 from onebreath.methods.zero_filled import ZeroFilled
-from onebreath.report.demo import reconstruct
 from onebreath.simulation.scan import ScanOptions, simulate
 from tests.helpers import as_numpy, backend, nrmse, relative_error  # noqa: F401
 from tests.methods.slices import lines, slice_of, smooth_maps, synthetic

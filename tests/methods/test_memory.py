@@ -16,7 +16,7 @@ from onebreath.methods.memory import (
     plans,
     tile_counts,
 )
-from onebreath.networks.pieces import InPieces
+from onebreath.networks.shared.pieces import InPieces
 from onebreath.zoo.architectures import build
 
 SIZE = Size(frames=6, coils=4, y=48, x=64)

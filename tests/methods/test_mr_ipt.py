@@ -13,7 +13,7 @@ from onebreath.methods.mr_ipt import MrIpt
 from onebreath.methods.unrolled import Unrolled
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.sense import SenseOperator
-from onebreath.networks.mr_ipt import LEVELS, TYPES
+from onebreath.networks.mr_ipt.mr_ipt import LEVELS, TYPES
 from tests.helpers import nrmse, relative_error
 from tests.methods.slices import lines, synthetic
 from tests.models import save_model

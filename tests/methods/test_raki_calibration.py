@@ -7,7 +7,7 @@ import torch
 from onebreath.methods.raki_calibration import Schedule, Training, calibrate, calibrate_together, solve_last_layer
 from onebreath.mri.coils import rss
 from onebreath.mri.fourier import ifft2c
-from onebreath.networks.raki import Raki
+from onebreath.networks.raki.raki import Raki
 from tests.helpers import relative_error
 from tests.networks.test_raki import random_kspace, released
 

@@ -9,7 +9,7 @@ from onebreath.methods.raki_calibration import solve_last_layer
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.gfactor import line_kernel_gfactor
 from onebreath.mri.gfactor_network import network_gfactor
-from onebreath.networks.raki import Raki
+from onebreath.networks.raki.raki import Raki
 from tests.helpers import complex_normal
 from tests.methods.slices import lines, smooth_maps, synthetic
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from onebreath.errors import MethodError, ModelError
-from onebreath.networks.cinenet import CineNet
-from onebreath.networks.data_consistency import SampledSeries
+from onebreath.networks.cinenet.cinenet import CineNet
+from onebreath.networks.shared.data_consistency import SampledSeries
 
 
 def our_name(released):

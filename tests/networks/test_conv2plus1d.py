@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from onebreath.networks.conv2plus1d import Double, Halve, SpaceTimeConv, TemporalConv
+from onebreath.networks.shared.conv2plus1d import Double, Halve, SpaceTimeConv, TemporalConv
 
 LAYERS = {
     "2+1": lambda circular: SpaceTimeConv(4, 4, dilation=2, circular=circular),

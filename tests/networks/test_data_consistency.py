@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from onebreath.networks.data_consistency import DataConsistency, SampledSeries
+from onebreath.networks.shared.data_consistency import DataConsistency, SampledSeries
 
 
 def fft2c(array):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from onebreath.mri.noise_map import noise_map
-from onebreath.networks.derivative import along, pixel_noise
+from onebreath.networks.shared.derivative import along, pixel_noise
 from onebreath.zoo.architectures import build
 from tests.helpers import complex_normal, relative_error
 from tests.methods.slices import lines, synthetic

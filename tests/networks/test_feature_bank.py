@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from onebreath.networks.cine_unet import LevelFeatures
-from onebreath.networks.crunet_mr import CRUNetMR
-from onebreath.networks.feature_bank import ChannelAttentionFuser, FeatureBank
+from onebreath.networks.crunet_mr.cine_unet import LevelFeatures
+from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
+from onebreath.networks.crunet_mr.feature_bank import ChannelAttentionFuser, FeatureBank
 
 
 @pytest.mark.parametrize(("window", "sizes"), [(None, [0, 1, 2, 3, 4]), (2, [0, 1, 2, 2, 2]), (3, [0, 1, 2, 3, 3])])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from onebreath.errors import MethodError
-from onebreath.networks.inputs import check_inputs
+from onebreath.networks.shared.inputs import check_inputs
 
 
 def test_right_inputs_pass(scan):

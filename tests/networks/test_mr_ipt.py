@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from onebreath.errors import MethodError, ModelError
-from onebreath.networks.mr_ipt import MRIPT, by_group
-from onebreath.networks.mr_ipt_official import arguments_of, mr_ipt
+from onebreath.networks.mr_ipt.mr_ipt import MRIPT, by_group
+from onebreath.networks.mr_ipt.official import arguments_of, mr_ipt
 from onebreath.zoo.architectures import build
 
 TINY = {

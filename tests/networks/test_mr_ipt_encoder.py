@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from onebreath.networks import mr_ipt_encoder
-from onebreath.networks.mr_ipt_encoder import RelativeAttention, distances
+from onebreath.networks.mr_ipt import encoder as mr_ipt_encoder
+from onebreath.networks.mr_ipt.encoder import RelativeAttention, distances
 
 
 def attention(size=5, width=12, heads=3):

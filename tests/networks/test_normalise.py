@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from onebreath.networks.normalise import pad_to_multiple, to_complex, to_planes, zscore
+from onebreath.networks.shared.normalise import pad_to_multiple, to_complex, to_planes, zscore
 
 
 def test_planes_are_real_and_imaginary_part():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ModelError
-from onebreath.networks import official_names
-from onebreath.networks.crnn_mri import CRNNMRI
-from onebreath.networks.crunet_mr import CRUNetMR
+from onebreath.networks.crnn_mri.crnn_mri import CRNNMRI
+from onebreath.networks.crunet_mr import official_names
+from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
 
 
 def released(shared, name):

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onebreath.errors import ModelError
-from onebreath.networks.crnn_mri import CRNNMRI
-from onebreath.networks.crunet_mr import CRUNetMR
-from onebreath.networks.pieces import InPieces, cut
-from onebreath.networks.unet3d_mr import UNet3DMR
+from onebreath.networks.crnn_mri.crnn_mri import CRNNMRI
+from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
+from onebreath.networks.crunet_mr.unet3d_mr import UNet3DMR
+from onebreath.networks.shared.pieces import InPieces, cut
 
 NETWORKS = {
     "crunet_mr": lambda: CRUNetMR(channels=4, cascades=2),

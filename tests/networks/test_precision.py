@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from onebreath.errors import ModelError
-from onebreath.networks.crunet_mr import CRUNetMR
-from onebreath.networks.precision import bfloat16_is_native, compute_dtype
+from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
+from onebreath.networks.shared.precision import bfloat16_is_native, compute_dtype
 
 
 def test_cpu_without_bfloat16_units_keeps_single_precision(monkeypatch):

@@ -6,10 +6,10 @@ import torch
 
 from onebreath.errors import MethodError, ModelError
 from onebreath.mri.fourier import fft2c
-from onebreath.networks.data_consistency import SampledSeries
-from onebreath.networks.prompt_mr import PromptMR
-from onebreath.networks.prompt_mr_official import prompt_mr
-from onebreath.networks.prompt_mr_sensitivity import centre_lines
+from onebreath.networks.prompt_mr.official import prompt_mr
+from onebreath.networks.prompt_mr.prompt_mr import PromptMR
+from onebreath.networks.prompt_mr.sensitivity import centre_lines
+from onebreath.networks.shared.data_consistency import SampledSeries
 
 GOLDEN = {
     "cascades": 2,
@@ -150,7 +150,7 @@ class TestVariants:
         assert gradients_are_right(network, *acs_scan(frames=3, y=6, x=5, dtype=torch.complex128))
 
     def test_bfloat16_convolutions(self, acs_scan, coil_maps, combination, monkeypatch):
-        monkeypatch.setattr("onebreath.networks.precision.bfloat16_is_native", lambda device: True)
+        monkeypatch.setattr("onebreath.networks.shared.precision.bfloat16_is_native", lambda device: True)
         network = self.make(coil_maps, combination)
         inputs = acs_scan(frames=5)
         with torch.inference_mode():

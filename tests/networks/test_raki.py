@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from onebreath.networks.raki import Raki, clrelu
+from onebreath.networks.raki.raki import Raki, clrelu
 from tests.helpers import complex_normal, relative_error
 
 

@@ -6,8 +6,8 @@ import torch
 
 from onebreath.mri.coils import rss
 from onebreath.mri.fourier import fft2c, ifft2c
-from onebreath.networks.raki import Raki
-from onebreath.networks.raki_image_space import ImageSpaceRaki, comb_energy, mask_spectrum, row_gfactor
+from onebreath.networks.raki.image_space import ImageSpaceRaki, comb_energy, mask_spectrum, row_gfactor
+from onebreath.networks.raki.raki import Raki
 from tests.helpers import complex_normal, relative_error
 from tests.networks.test_raki import released
 

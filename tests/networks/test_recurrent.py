@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from onebreath.networks.recurrent import RecurrentUnit
+from onebreath.networks.shared.recurrent import RecurrentUnit
 
 
 def unit(**more):

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from onebreath.errors import MethodError, ModelError
-from onebreath.networks.mr_ipt_encoder import EncoderSizes
-from onebreath.networks.unet import UNet
-from onebreath.networks.vit import ViT
+from onebreath.networks.mr_ipt.encoder import EncoderSizes
+from onebreath.networks.restoration.unet import UNet
+from onebreath.networks.restoration.vit import ViT
 
 SMALL = EncoderSizes(image_size=32, width=16, depth=2, heads=2, window=3, global_blocks=(1,), embedding=16)
 

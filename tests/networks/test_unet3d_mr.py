@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from onebreath.networks.unet3d_mr import Conv3dUnit, UNet3DMR
+from onebreath.networks.crunet_mr.unet3d_mr import Conv3dUnit, UNet3DMR
 
 
 def test_parameter_counts():

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from onebreath.errors import MethodError
-from onebreath.networks.cinenet import CineNet
-from onebreath.networks.crnn_mri import CRNNMRI
-from onebreath.networks.crunet_mr import CRUNetMR
-from onebreath.networks.unet3d_mr import UNet3DMR
+from onebreath.networks.cinenet.cinenet import CineNet
+from onebreath.networks.crnn_mri.crnn_mri import CRNNMRI
+from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
+from onebreath.networks.crunet_mr.unet3d_mr import UNet3DMR
 
 NETWORKS = {
     "crunet": lambda **more: CRUNetMR(channels=4, cascades=2, **more),
@@ -136,7 +136,7 @@ def test_learned_weights_follow_the_noise(scan, kind):
 
 
 def test_bfloat16_convolutions_leave_the_data_exact(build_hard, scan, monkeypatch):
-    monkeypatch.setattr("onebreath.networks.precision.bfloat16_is_native", lambda device: True)
+    monkeypatch.setattr("onebreath.networks.shared.precision.bfloat16_is_native", lambda device: True)
     network = build_hard()
     kspace, mask, _ = scan(coils=1)
     maps = torch.ones(1, 1, 1, *kspace.shape[-2:], dtype=torch.complex64)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from gadgetron.types import ReconData
 
-from onebreath.buffers import maps_of
+from onebreath.chain.notes import note
 from onebreath.errors import ScanError
 from onebreath.methods import lattice
-from onebreath.notes import note
+from onebreath.mrd.buffers import maps_of
 from onebreath.storage.base import StorageError
 from onebreath.storage.blob import pack
 from onebreath.storage.derived import Derived
@@ -83,7 +83,7 @@ def test_coil_maps_are_computed_once_in_a_session(
     first = scan(CENTRE, KEEP | chosen)
     assert first.facts["coil_maps_storage"].startswith("computed; kept in the ")
     with monkeypatch.context() as patch:
-        forbid(patch, f"onebreath.calibrate.{algorithm if algorithm == 'espirit' else algorithm + '_maps'}")
+        forbid(patch, f"onebreath.gadgets.calibrate.{algorithm if algorithm == 'espirit' else algorithm + '_maps'}")
         second = scan(EVERY_SECOND, USE | chosen)
     assert second.facts["coil_maps_storage"] == "found"
     assert np.array_equal(first.maps, second.maps)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from onebreath.header import ScanHeader
+from onebreath.mrd.header import ScanHeader
 from onebreath.storage.base import StorageError, Tags, tags_of
 from onebreath.storage.find import open_store
 from tests.raw import scan_header

@@ -3,8 +3,8 @@
 import pytest
 
 from onebreath.errors import ModelError
-from onebreath.networks.restoration import RestorationNetwork
-from onebreath.networks.series_network import SeriesNetwork
+from onebreath.networks.restoration.restoration import RestorationNetwork
+from onebreath.networks.shared.series_network import SeriesNetwork
 from onebreath.zoo.architectures import ARCHITECTURES, RESTORATION, build
 from tests.models import RESTORATION_TINY, TINY
 

@@ -6,7 +6,7 @@ import torch
 
 from onebreath import zoo
 from onebreath.errors import ModelError
-from onebreath.networks.crunet_mr import CRUNetMR
+from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
 from onebreath.zoo.importers import import_checkpoint
 from tests.helpers import relative_error
 from tests.models import TINY, random_state

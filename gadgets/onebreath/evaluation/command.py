@@ -20,10 +20,10 @@ from onebreath.evaluation.dists import Dists
 from onebreath.evaluation.dists_file import default_file, load_dists, prepare_dists
 from onebreath.evaluation.masks import SCAN_MASKS, STUDY_MASKS, ScanMask, is_study_mask
 from onebreath.evaluation.metrics import Convention
+from onebreath.evaluation.pictures import box_plots, compare_figure
 from onebreath.evaluation.scans import MaskChoice, ScanChoice
 from onebreath.evaluation.settings import ReadSettings
 from onebreath.evaluation.summary import TITLES, Summary, markdown, overview, summarise
-from onebreath.report.pictures import box_plots, compare_figure
 
 _CONVENTIONS: tuple[Convention, ...] = ("strict", "paper")
 

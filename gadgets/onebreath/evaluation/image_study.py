@@ -13,7 +13,7 @@ from onebreath import zoo
 from onebreath.errors import ConfigError
 from onebreath.evaluation.masks import STUDY_MASKS
 from onebreath.evaluation.restoration import METRICS, Score, Study, study_images, table
-from onebreath.networks.restoration import RestorationNetwork
+from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.training import checkpoint as checkpoints
 from onebreath.training.checkpoint import BEST
 from onebreath.training.command import describe_run, load_start

@@ -20,7 +20,7 @@ from onebreath.methods.mr_ipt import consistent, restore
 from onebreath.mri.coils import phase_factor
 from onebreath.mri.sampling import describe
 from onebreath.mri.sense import SenseOperator
-from onebreath.networks.restoration import RestorationNetwork
+from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.training.restoration import StoredImages, undersampled
 
 METRICS = ("psnr", "ssim", "nmse")

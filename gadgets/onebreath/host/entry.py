@@ -28,7 +28,7 @@ def run_target(connection: Any, target: str) -> None:
     Parameters
     ----------
     connection
-        As handed over by ``python -m gadgetron``, or a `onebreath.host.wire.Connection`; that one stays here.
+        As handed over by ``python -m gadgetron``, or a `onebreath.wire.connection.Connection`; that one stays here.
     target
         ``chain``, or the name of the only gadget.
     """
@@ -58,15 +58,15 @@ class _HandedOver:
 
 def _run_here(connection: Any, target: str, served_by: str) -> None:
     from onebreath.host.running import run_here
-    from onebreath.host.wire import adopt
+    from onebreath.wire.connection import adopt
 
     run_here(adopt(connection), target, served_by)
 
 
 def _bury(sock: Any, answer: dict[str, Any]) -> None:
     """Report that the worker died; the data it did not read are thrown away first."""
-    from onebreath.host.channel import QUIET, Channel
-    from onebreath.host.reports import WorkerDied, report
+    from onebreath.diagnostics.reports import WorkerDied, report
+    from onebreath.wire.channel import QUIET, Channel
 
     kept = "What it had received is kept, and reconstructed when it is back." if answer.get("spooled") else ""
     error = WorkerDied(f"worker {answer.get('worker')} died while it reconstructed scan {answer.get('scan')}. {kept}")

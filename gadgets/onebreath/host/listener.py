@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from onebreath.diagnostics.events import tell
 from onebreath.errors import OnebreathError
-from onebreath.events import tell
 
 log = logging.getLogger("onebreath.listener")
 

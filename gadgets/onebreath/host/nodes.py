@@ -11,15 +11,15 @@ from typing import Any
 
 from gadgetron.__main__ import load_target
 
+from onebreath.chain.gadget import GADGETS
+from onebreath.config.policy import check_permitted
+from onebreath.config.properties import CHAIN_TARGET
+from onebreath.config.stream_config import OWN_MODULE, Connect, Execute, External, Native, StreamConfig
+from onebreath.diagnostics.reports import Reported
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
-from onebreath.gadget import GADGETS
-from onebreath.host.channel import Channel, ClientChannel
-from onebreath.host.messages import ConfigText, ErrorText, HeaderText
-from onebreath.host.policy import check_permitted
-from onebreath.host.properties import CHAIN_TARGET
-from onebreath.host.reports import Reported
-from onebreath.host.stream_config import OWN_MODULE, Connect, Execute, External, Native, StreamConfig
-from onebreath.host.wire import Connection, reporting
+from onebreath.wire.channel import Channel, ClientChannel
+from onebreath.wire.connection import Connection, reporting
+from onebreath.wire.messages import ConfigText, ErrorText, HeaderText
 
 log = logging.getLogger("onebreath.host")
 

@@ -22,10 +22,10 @@ import ismrmrd
 from tqdm import tqdm
 
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
-from onebreath.host.channel import Channel
-from onebreath.host.files import ImageFile, RawFile
-from onebreath.host.messages import ConfigName, ConfigText, ErrorText, HeaderText, Text
 from onebreath.host.server import GADGETRON_PORT, serve_client
+from onebreath.wire.channel import Channel
+from onebreath.wire.files import ImageFile, RawFile
+from onebreath.wire.messages import ConfigName, ConfigText, ErrorText, HeaderText, Text
 
 log = logging.getLogger("onebreath.replay")
 

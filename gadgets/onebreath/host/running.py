@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from onebreath.chain import build
-from onebreath.host.order import Steps, read_order
-from onebreath.host.wire import Connection, reporting
-from onebreath.notes import note
+from onebreath.chain.chain import build
+from onebreath.chain.notes import note
+from onebreath.config.order import Steps, read_order
+from onebreath.wire.connection import Connection, reporting
 
 
 def run_here(connection: Connection, target: str, served_by: str, deliver: str = "") -> None:

@@ -18,22 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from onebreath import __version__
+from onebreath.config.order import Priority
+from onebreath.config.properties import CHAIN_TARGET
+from onebreath.config.stream_config import OWN_MODULE, Connect, External, StreamConfig, as_xml, find, parse
+from onebreath.diagnostics.reports import TooOften, report
 from onebreath.errors import ConfigError, ConnectionLost, WireError
 from onebreath.host import storage_queries
-from onebreath.host.channel import Channel, ClientChannel
-from onebreath.host.desk import Desk, as_text
-from onebreath.host.framing import Stream
 from onebreath.host.listener import Listener
-from onebreath.host.messages import ConfigName, ConfigText, HeaderText
 from onebreath.host.nodes import RunOwn, external_nodes, run_nodes
-from onebreath.host.order import Priority
-from onebreath.host.properties import CHAIN_TARGET
-from onebreath.host.reports import TooOften, report
 from onebreath.host.running import run_here
-from onebreath.host.scheduler import Ticket, needed_bytes
-from onebreath.host.spool import Request, SpoolStream, scan_id
-from onebreath.host.stream_config import OWN_MODULE, Connect, External, StreamConfig, as_xml, find, parse
-from onebreath.host.wire import Connection, parse_header
+from onebreath.wire.channel import Channel, ClientChannel
+from onebreath.wire.connection import Connection, parse_header
+from onebreath.wire.framing import Stream
+from onebreath.wire.messages import ConfigName, ConfigText, HeaderText
+from onebreath.worker.desk import Desk, as_text
+from onebreath.worker.scheduler import Ticket, needed_bytes
+from onebreath.worker.spool import Request, SpoolStream, scan_id
 
 log = logging.getLogger("onebreath.host")
 
@@ -183,7 +183,7 @@ def _run_nodes(
 
 
 def run_spooled(client: ClientChannel, nodes: str, header: HeaderText, options: HostOptions) -> None:
-    """Run a configuration (XML) on data that come from the disk, as `onebreath.host.resume` wants it."""
+    """Run a configuration (XML) on data that come from the disk, as `onebreath.worker.resume` wants it."""
     served_by = f"worker {os.getpid()}, from the disk"
     with telling(client):
         run_own = partial(run_here, served_by=served_by, deliver="later; this is the later series")

@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from onebreath.covariance_file import StoredCovariance
-from onebreath.noise_storage import NOISE
 from onebreath.storage.base import StorageError, Tags
 from onebreath.storage.find import open_store
+from onebreath.storage.noise import StoredCovariance
+from onebreath.storage.noise_storage import NOISE
 
 STATUS_QUERY = "onebreath::storage"
 DEPENDENCY_QUERY = "onebreath::dependency?"

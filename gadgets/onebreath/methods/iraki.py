@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from onebreath.methods.raki_calibration import HEAD_START_CUTOFF, Schedule, Training, solve_last_layer
-from onebreath.networks.raki import Raki
+from onebreath.networks.raki.raki import Raki
 
 _DROPS = {4: 3e-5, 5: 4e-5, 6: 6e-5}
 """By how much the learning rate falls after each round, for a rate of 5e-4; by acceleration, as published."""

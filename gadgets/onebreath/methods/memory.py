@@ -14,8 +14,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from onebreath.networks.pieces import InPieces
-from onebreath.networks.unrolled import UnrolledNetwork
+from onebreath.networks.shared.pieces import InPieces
+from onebreath.networks.shared.unrolled import UnrolledNetwork
 from onebreath.zoo.architectures import build
 
 GIB = 2**30

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from onebreath.methods.memory import Plan
-    from onebreath.networks.restoration import RestorationNetwork
+    from onebreath.networks.restoration.restoration import RestorationNetwork
 
 _CG_ITERATIONS, _CG_TOLERANCE = 15, 1e-4
 
@@ -71,7 +71,7 @@ class MrIpt(Unrolled):
         """Reconstruct; see `Unrolled`. There are no tiles, and so no seams."""
         import torch
 
-        from onebreath.networks.restoration import RestorationNetwork
+        from onebreath.networks.restoration.restoration import RestorationNetwork
 
         loaded = self.model.on(plan.device, self.parameters.precision)
         p, network = self.parameters, loaded.network

@@ -92,7 +92,7 @@ def image_function(
 
 def image_derivative(loaded: LoadedModel, data: SliceData, device: str) -> Callable[[Array], Array]:
     """The derivative of `image_function` with respect to k-space, as a function of the k-space's change."""
-    from onebreath.networks.derivative import along
+    from onebreath.networks.shared.derivative import along
 
     function, kspace, _ = image_function(loaded.network, data, device, loaded.card)
     change = along(function, kspace)

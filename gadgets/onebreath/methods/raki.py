@@ -23,7 +23,7 @@ from onebreath.mri.gfactor_network import network_gfactor
 from onebreath.mri.sampling import Sampling
 
 if TYPE_CHECKING:
-    from onebreath.networks.raki import Raki as Network
+    from onebreath.networks.raki.raki import Raki as Network
 
 
 class Raki(Method):

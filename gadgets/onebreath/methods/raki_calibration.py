@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from onebreath.networks.raki import Raki, clrelu
-from onebreath.networks.raki_stack import RakiStack
+from onebreath.networks.raki.raki import Raki, clrelu
+from onebreath.networks.raki.stack import RakiStack
 
 HEAD_START_CUTOFF = 0.1
 """Of the singular values of the features, relative to the largest: directions with less signal are left to training.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from onebreath.methods.iraki import Scan
     from onebreath.methods.raki_calibration import Schedule
-    from onebreath.networks.raki import Raki as Network
+    from onebreath.networks.raki.raki import Raki as Network
 
 # Equations per unknown of the last layer below which its weights would follow the noise of the calibration lines.
 _LEAST_OVERDETERMINED = 2
@@ -81,7 +81,7 @@ class Learner:
         """The network that parameters and seed describe, before it has learned anything."""
         import torch
 
-        from onebreath.networks.raki import Raki as Network
+        from onebreath.networks.raki.raki import Raki as Network
 
         p = self.parameters
         with torch.random.fork_rng(devices=[]):

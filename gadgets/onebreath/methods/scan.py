@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from onebreath.header import ScanHeader
 from onebreath.methods.base import SliceData
 from onebreath.methods.device import as_numpy
+from onebreath.mrd.header import ScanHeader
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import ifft2c
 from onebreath.zoo.domain import Scan

@@ -209,7 +209,7 @@ class Unrolled(Method):
         import torch
 
         from onebreath.methods import memory
-        from onebreath.networks.precision import compute_dtype
+        from onebreath.networks.shared.precision import compute_dtype
 
         p = self.parameters
         size = memory.Size(*data.kspace.shape)
@@ -240,8 +240,8 @@ class Unrolled(Method):
         """Reconstruct as planned: images (frame, y, x), how they came about, and how much tiles differ at seams."""
         import torch
 
-        from onebreath.networks.pieces import InPieces
-        from onebreath.networks.unrolled import UnrolledNetwork
+        from onebreath.networks.shared.pieces import InPieces
+        from onebreath.networks.shared.unrolled import UnrolledNetwork
 
         loaded = self.model.on(plan.device, self.parameters.precision)
         make_stoppable(loaded.network)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from onebreath.errors import OnebreathError
-from onebreath.header import ScanHeader
+from onebreath.mrd.header import ScanHeader
 
 TIME_TO_LIVE = 172800
 """Seconds for which data are kept; what Gadgetron gives its noise covariances."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath import __version__
-from onebreath.header import ScanHeader
+from onebreath.mrd.header import ScanHeader
 from onebreath.storage.base import StorageError, Store, Tags, tags_of
 from onebreath.storage.blob import pack, unpack
 from onebreath.storage.find import open_store

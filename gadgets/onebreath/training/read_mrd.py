@@ -9,14 +9,14 @@ import numpy as np
 from gadgetron.types import ReconData
 from ismrmrd import xsd
 
-from onebreath.acs import calibration_mode, merge_acs
-from onebreath.buffers import kspace_of, lines_of, places
-from onebreath.chain import build
+from onebreath.chain.chain import build
+from onebreath.chain.notes import read_note
 from onebreath.errors import ScanError
-from onebreath.header import ScanHeader
-from onebreath.host.files import RawFile
-from onebreath.notes import read_note
+from onebreath.mrd.acs import calibration_mode, merge_acs
+from onebreath.mrd.buffers import kspace_of, lines_of, places
+from onebreath.mrd.header import ScanHeader
 from onebreath.training.series import KspaceSeries
+from onebreath.wire.files import RawFile
 
 # Frames are kept as they were measured: a line that is missing must not be taken from a neighbour.
 _STEPS: tuple[tuple[str, dict[str, str]], ...] = (("prewhiten", {}), ("sort", {"incomplete_phases": "keep"}))

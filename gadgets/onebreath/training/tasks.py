@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from onebreath.errors import ConfigError
-from onebreath.networks.restoration import RestorationNetwork
+from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.training.examples import Example, Examples
 from onebreath.training.losses import ssim_loss, total_loss
 from onebreath.training.recipe import Recipe

@@ -13,22 +13,22 @@ from onebreath.errors import ConfigError, ModelError
 from onebreath.names import did_you_mean, load_named
 
 if TYPE_CHECKING:
-    from onebreath.networks.network import Network
+    from onebreath.networks.shared.network import Network
 
 ARCHITECTURES: dict[str, str] = {
-    "crunet_mr": "onebreath.networks.crunet_mr:CRUNetMR",
-    "crnn_mri": "onebreath.networks.crnn_mri:CRNNMRI",
-    "cinenet": "onebreath.networks.cinenet:CineNet",
+    "crunet_mr": "onebreath.networks.crunet_mr.crunet_mr:CRUNetMR",
+    "crnn_mri": "onebreath.networks.crnn_mri.crnn_mri:CRNNMRI",
+    "cinenet": "onebreath.networks.cinenet.cinenet:CineNet",
     "a_liknet": "onebreath.networks.a_liknet:ALIKNet",
-    "prompt_mr": "onebreath.networks.prompt_mr:PromptMR",
-    "unet3d_mr": "onebreath.networks.unet3d_mr:UNet3DMR",
+    "prompt_mr": "onebreath.networks.prompt_mr.prompt_mr:PromptMR",
+    "unet3d_mr": "onebreath.networks.crunet_mr.unet3d_mr:UNet3DMR",
 }
 """Networks for multi-coil series by the name that a card uses; imported only when a model needs them."""
 
 RESTORATION: dict[str, str] = {
-    "mr_ipt": "onebreath.networks.mr_ipt:MRIPT",
-    "unet": "onebreath.networks.unet:UNet",
-    "vit": "onebreath.networks.vit:ViT",
+    "mr_ipt": "onebreath.networks.mr_ipt.mr_ipt:MRIPT",
+    "unet": "onebreath.networks.restoration.unet:UNet",
+    "vit": "onebreath.networks.restoration.vit:ViT",
 }
 """Networks that restore magnitude images, likewise."""
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
-from onebreath.networks import mr_ipt_official, official_names, prompt_mr_official
+from onebreath.networks.crunet_mr import official_names
+from onebreath.networks.mr_ipt import official as mr_ipt_official
+from onebreath.networks.prompt_mr import official as prompt_mr_official
 from onebreath.zoo.store import decode, save
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from onebreath.zoo.search import PARTIAL, REPLACED
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from onebreath.networks.network import Network
+    from onebreath.networks.shared.network import Network
 
 
 def read_network(folder: Path, card: Card) -> Network:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from onebreath.networks.network import Network
-    from onebreath.networks.precision import Precision
+    from onebreath.networks.shared.network import Network
+    from onebreath.networks.shared.precision import Precision
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from onebreath.networks.a_liknet.attention import Attention
-from onebreath.networks.complex_layers import ComplexConv, ComplexUpsample, ModReLU, larger_of_cells
-from onebreath.networks.normalise import pad_to_multiple
+from onebreath.networks.shared.complex_layers import ComplexConv, ComplexUpsample, ModReLU, larger_of_cells
+from onebreath.networks.shared.normalise import pad_to_multiple
 
 _LEVELS = 2
 MULTIPLE = 2**_LEVELS

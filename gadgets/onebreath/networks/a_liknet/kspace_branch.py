@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from onebreath.networks.a_liknet.attention import Attention
-from onebreath.networks.complex_layers import ComplexConv, ModReLU
+from onebreath.networks.shared.complex_layers import ComplexConv, ModReLU
 
 _COIL_AXIS = -4
 

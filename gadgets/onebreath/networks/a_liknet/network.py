@@ -12,9 +12,9 @@ from onebreath.mri.fourier import fftc, ifftc
 from onebreath.networks.a_liknet.iteration import Design, Iteration, Scan
 from onebreath.networks.a_liknet.low_rank import SMALLEST_IMAGE
 from onebreath.networks.a_liknet.windows import cut_windows, join_windows, window_starts
-from onebreath.networks.data_consistency import DataConsistency, SampledSeries
-from onebreath.networks.inputs import check_inputs
-from onebreath.networks.series_network import SeriesNetwork
+from onebreath.networks.shared.data_consistency import DataConsistency, SampledSeries
+from onebreath.networks.shared.inputs import check_inputs
+from onebreath.networks.shared.series_network import SeriesNetwork
 
 _MOST = 4096
 """Frames, lines and columns without a limit of their own."""

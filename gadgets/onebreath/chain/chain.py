@@ -1,0 +1,194 @@
+"""The chain: gadgets in the order of the configuration, run as an overlapped pipeline."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from onebreath.chain.gadget import Gadget, Message, Surroundings, gadget_class, parse_properties
+from onebreath.chain.pipeline import Stage
+from onebreath.chain.watch import watched
+from onebreath.diagnostics.events import tell
+from onebreath.errors import ConfigError, OnebreathError
+from onebreath.mrd.blocks import singly
+
+log = logging.getLogger("onebreath.chain")
+
+
+class Chain:
+    """Gadgets joined so that they overlap: some work while others work on what these made.
+
+    Gadgets that hand on single lines share a thread with the one after them, as handing over a line costs more than the
+    work on it; all others have their own. For the same reason a chain that begins with lines reads its input in the
+    thread of its first gadget, any other in a thread of its own.
+
+    Parameters
+    ----------
+    gadgets
+        The gadgets, first to last.
+    steps
+        Name and property texts of each, for the images' meta.
+    """
+
+    def __init__(self, gadgets: Sequence[Gadget], steps: Sequence[tuple[str, Mapping[str, str]]] = ()) -> None:
+        self.gadgets, self.steps = list(gadgets), list(steps)
+
+    @property
+    def takes_blocks(self) -> bool:
+        """Whether the messages may hold a `LineBlock`."""
+        return self.gadgets[0].takes_blocks
+
+    def run(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Send messages through all gadgets.
+
+        If a gadget fails, the input is read to its end before the error is raised: the sender must be able to finish
+        (Gadgetron loses the text of an error that arrives while data still flow).
+        """
+        use_one_blas_thread()
+        source = (message for message in messages)  # which an error ends, so that nothing is read after it
+        stages = [] if "Acquisition" in self.gadgets[0].consumes else [Stage("input", source)]
+        watches: list[_Watch] = []
+        for gadget in self.gadgets:
+            gadget.surroundings = Surroundings(self.steps, lambda: {w.gadget.name: w.worked for w in watches})
+        for group in groups(self.gadgets):
+            stream = stages[-1].output() if stages else source
+            for gadget in group:
+                watches.append(_Watch(gadget, stream if gadget.takes_blocks else singly(stream)))
+                stream = watches[-1].output()
+            stages.append(Stage(group[-1].name, singly(stream)))
+        try:
+            yield from stages[-1].output()
+        finally:
+            for stage in reversed(stages):
+                stage.end()
+            _drain(source)
+            for watch in watches:
+                watch.report()
+
+
+@functools.cache
+def use_one_blas_thread() -> None:
+    """Keep BLAS from starting threads of its own, in this process and from now on.
+
+    The gadgets have their threads already, and the matrices are small: more threads double the processor time of a
+    reconstruction, and on a busy machine they wait for each other for seconds.
+    """
+    threadpool_limits(limits=1, user_api="blas")
+
+
+def groups(gadgets: Sequence[Gadget]) -> list[list[Gadget]]:
+    """Return the gadgets that share a thread: each that makes lines with the one after it."""
+    found: list[list[Gadget]] = []
+    for gadget in gadgets:
+        if found and "Acquisition" in found[-1][-1].emits:
+            found[-1].append(gadget)
+        else:
+            found.append([gadget])
+    return found
+
+
+def _drain(source: Iterator[Message]) -> None:
+    """Read on to the end; what ends it early comes second to what ended the chain."""
+    with suppress(OnebreathError):
+        for _ in source:
+            pass
+
+
+class _Watch:
+    """A gadget at work: names it in unexpected errors, and measures its time."""
+
+    def __init__(self, gadget: Gadget, incoming: Iterator[Message]) -> None:
+        self.gadget = gadget
+        self.before, self.after = _Meter(incoming), _Meter(self._guarded())
+
+    @property
+    def worked(self) -> float:
+        """Seconds of work so far, waiting not counted."""
+        return self.after.seconds - self.before.seconds
+
+    def output(self) -> Iterator[Message]:
+        return self.after
+
+    def report(self) -> None:
+        tell("gadget", gadget=self.gadget.name, seconds=self.worked)
+        if self.gadget.properties.perform_timing:
+            waited = self.before.seconds
+            log.info("%s worked for %.3f s and waited for %.3f s", self.gadget.name, self.worked, waited)
+
+    def _guarded(self) -> Iterator[Message]:
+        gadget = self.gadget
+        try:
+            yield from watched(gadget, gadget.process(self.before))
+        except (OnebreathError, GeneratorExit):
+            raise
+        except BaseException as error:
+            gadget.log.exception("internal error")
+            text = f"internal error in gadget {gadget.name}: {type(error).__name__}: {error}; see the log"
+            raise OnebreathError(text) from error
+
+
+class _Meter:
+    """Adds up how long a stream takes to give its messages."""
+
+    def __init__(self, stream: Iterator[Message]) -> None:
+        self.stream = stream
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Message]:
+        return self
+
+    def __next__(self) -> Message:
+        started = time.perf_counter()
+        try:
+            return next(self.stream)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+
+def build(header: Any, steps: Sequence[tuple[str, Mapping[str, str]]]) -> Chain:
+    """Build a chain.
+
+    Parameters
+    ----------
+    header
+        The scan's ISMRMRD header.
+    steps
+        Name and property texts of each gadget, first to last.
+
+    Raises
+    ------
+    ConfigError
+        If a gadget or property is unknown, a value does not fit, or a gadget could never receive a message it works on.
+    """
+    if not steps:
+        raise ConfigError("The configuration names no gadget; add at least one <gadget name=...> to <configuration>.")
+    chosen = [(gadget_class(name), pairs) for name, pairs in steps]
+    check_order([cls for cls, _ in chosen])
+    parsed = [(cls, parse_properties(cls, pairs)) for cls, pairs in chosen]
+    return Chain([cls(header, properties) for cls, properties in parsed], steps)
+
+
+def check_order(classes: Sequence[type[Gadget]]) -> None:
+    """Check that each gadget but the first gets messages from the one before it that it works on.
+
+    Raises
+    ------
+    ConfigError
+        If not; the text names both gadgets and their messages.
+    """
+    for before, cls in itertools.pairwise(classes):
+        if not set(before.emits) & set(cls.consumes):
+            raise ConfigError(
+                f"Gadget '{cls.name}' works on {' or '.join(cls.consumes)}, but '{before.name}' before it makes "
+                f"{' or '.join(before.emits)}. Put the gadgets in order: {', '.join(ORDER)}."
+            )
+
+
+ORDER = ("prewhiten", "compress", "sort", "calibrate", "reconstruct", "export")

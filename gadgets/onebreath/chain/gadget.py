@@ -1,0 +1,148 @@
+"""What a gadget is: it turns an iterator of messages into an iterator of messages.
+
+A gadget is built from the ISMRMRD header and typed properties. To add one, write a subclass of `Gadget` in a file of
+its own, give it a `name` and a `Properties` model, and enter it in `GADGETS`.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, ClassVar, TypeAlias
+
+import ismrmrd
+from gadgetron.types import AcquisitionBucket, ImageArray, ReconData
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from onebreath.errors import ConfigError
+from onebreath.folders import PermittedPath
+from onebreath.mrd.blocks import LineBlock
+from onebreath.mrd.header import ScanHeader
+from onebreath.names import did_you_mean, load_named
+
+Message: TypeAlias = (
+    "ismrmrd.Acquisition | LineBlock | ismrmrd.Waveform | ismrmrd.Image | AcquisitionBucket | ReconData | ImageArray"
+)
+
+GADGETS = {
+    "prewhiten": "onebreath.gadgets.prewhiten:Prewhiten",
+    "compress": "onebreath.gadgets.compress:Compress",
+    "sort": "onebreath.gadgets.sort.sort:Sort",
+    "calibrate": "onebreath.gadgets.calibrate:Calibrate",
+    "reconstruct": "onebreath.gadgets.reconstruct.reconstruct:Reconstruct",
+    "export": "onebreath.gadgets.export:Export",
+    "retrieve": "onebreath.gadgets.retrieve:Retrieve",
+}
+"""Gadgets by the name that a configuration uses; imported only when a chain needs them."""
+
+
+class Properties(BaseModel):
+    """Properties that every gadget accepts, under the names that Gadgetron's own gadgets use."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verbose: bool = Field(False, description="log every message that the gadget makes")
+    perform_timing: bool = Field(False, description="log the time spent in this gadget when the scan ends")
+    debug_folder: PermittedPath = Field(
+        "", description="folder for the arrays that the gadget makes; empty: none are kept"
+    )
+
+
+_AnyProperties: TypeAlias = Properties
+
+
+@dataclass
+class Surroundings:
+    """What a chain tells its gadgets.
+
+    Attributes
+    ----------
+    steps
+        Name and property texts of each gadget of the chain, first to last.
+    seconds
+        Gives how long each of them has worked so far, by name.
+    """
+
+    steps: Sequence[tuple[str, Mapping[str, str]]] = ()
+    seconds: Callable[[], dict[str, float]] = dict
+
+
+class Gadget(ABC):
+    """One step of the chain.
+
+    Parameters
+    ----------
+    header
+        The scan's ISMRMRD header.
+    properties
+        An instance of this class's own `Properties`.
+    """
+
+    name: ClassVar[str]
+    Properties: ClassVar[type[_AnyProperties]] = Properties
+    consumes: ClassVar[tuple[str, ...]] = ()
+    """Class names of the messages that this gadget works on; all others pass on untouched."""
+    emits: ClassVar[tuple[str, ...]] = ()
+    """Class names of the messages that it makes."""
+    takes_blocks: ClassVar[bool] = False
+    """Whether it also takes, and may make, lines that came together as one `LineBlock`; else it gets them singly."""
+
+    def __init__(self, header: Any, properties: _AnyProperties) -> None:
+        self.header = ScanHeader(header)
+        self.properties = properties
+        self.surroundings = Surroundings()
+        self.log = logging.getLogger(f"onebreath.{self.name}")
+
+    @abstractmethod
+    def process(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Turn the incoming messages into outgoing ones; a generator, so that the chain overlaps its gadgets."""
+
+
+def gadget_class(name: str) -> type[Gadget]:
+    """Find a gadget by name.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such gadget; the text lists the nearest names.
+    """
+    found: type[Gadget] = load_named(GADGETS, name, "gadget")
+    return found
+
+
+def parse_properties(cls: type[Gadget], pairs: Mapping[str, str]) -> Properties:
+    """Check and convert the properties of a gadget.
+
+    Parameters
+    ----------
+    cls
+        The gadget's class.
+    pairs
+        Property texts by name, as they stand in the configuration.
+
+    Raises
+    ------
+    ConfigError
+        If a property is unknown or its text does not fit its type; the text names the gadget and the property.
+    """
+    try:
+        return cls.Properties.model_validate(dict(pairs))
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(cls, problem) for problem in error.errors())) from error
+
+
+def _explain(cls: type[Gadget], problem: Any) -> str:
+    where = f"gadget '{cls.name}'"
+    if not problem["loc"]:  # a check of several properties together; its text names them
+        return f"{where}: {problem['ctx']['error'] if 'error' in problem.get('ctx', {}) else problem['msg']}"
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = cls.Properties.model_fields
+        return f"{where} has no property '{name}'. {did_you_mean(name, known)}"
+    if problem["type"] == "missing":
+        near = get_close_matches(name, problem["input"])
+        return f"{where} needs the property '{name}'" + (f"; is '{near[0]}' meant for it?" if near else ".")
+    return f"{where}, property '{name}': value '{problem['input']}' does not fit ({problem['msg']})"

@@ -1,0 +1,43 @@
+"""Watching a gadget at work: its messages in the log, its arrays in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from gadgetron.types import ImageArray, ReconData
+
+from onebreath.chain.gadget import Gadget, Message
+
+
+def watched(gadget: Gadget, messages: Iterable[Message]) -> Iterator[Message]:
+    """Pass on what a gadget made; log and keep it if its properties `verbose` and `debug_folder` say so.
+
+    Arrays of ReconData and ImageArray messages become ``<gadget>_<number>_<part>.npy`` in Gadgetron's axis order.
+    """
+    chosen = gadget.properties
+    return _watched(gadget, messages) if chosen.verbose or chosen.debug_folder else iter(messages)
+
+
+def _watched(gadget: Gadget, messages: Iterable[Message]) -> Iterator[Message]:
+    folder = Path(gadget.properties.debug_folder) if gadget.properties.debug_folder else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    for number, message in enumerate(messages):
+        if gadget.properties.verbose:
+            gadget.log.info("made message %d: %s", number, type(message).__name__)
+        if folder is not None:
+            for part, array in _arrays(message):
+                np.save(folder / f"{gadget.name}_{number:05d}_{part}.npy", array)
+        yield message
+
+
+def _arrays(message: Message) -> Iterator[tuple[str, np.ndarray]]:
+    if isinstance(message, ImageArray):
+        yield "images", message.data
+    if isinstance(message, ReconData):
+        for place, bit in enumerate(message.bits):
+            yield f"data{place}", bit.data.data
+            if bit.ref is not None:
+                yield f"ref{place}", bit.ref.data

@@ -1,0 +1,151 @@
+"""`onebreath inspect`: what a raw data file holds, what each gadget will do with it, and what is missing.
+
+The gadgets' part is no guess: the file is sent through the configuration's own gadgets up to the reconstruction, and
+what they note is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+import ismrmrd
+import numpy as np
+from gadgetron.types import ReconData
+
+from onebreath.chain.chain import build
+from onebreath.chain.notes import read_note
+from onebreath.commands.configs import own_target
+from onebreath.config.properties import steps_of
+from onebreath.config.stream_config import External, find, parse
+from onebreath.errors import OnebreathError
+from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, bit, header_of, header_table, side_line
+from onebreath.wire.connection import parse_config, parse_header
+from onebreath.wire.files import RawFile
+
+PREPARING = ("prewhiten", "compress", "sort", "calibrate")
+"""Gadgets that `inspect` runs: all that decide about the scan before images are made."""
+
+COUNTERS = ("slice", "phase", "repetition", "set", "contrast", "average", "segment")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("filename", help="raw data, an ISMRMRD HDF5 file")
+    parser.add_argument("-c", "--config", default="Onebreath_Cine.xml", help="configuration (default: %(default)s)")
+    parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; 1 if the scan cannot be reconstructed with the configuration."""
+    with RawFile(args.filename, args.group) as raw:
+        header = ScanHeader(parse_header(raw.header_xml))
+        _print("Header", _header_facts(header))
+        _print("Lines", _line_facts(raw))
+        _print("Missing from the header", _missing(header) or ["nothing that the chain asks for"])
+        print(f"What {args.config} does with it")
+        try:
+            for text in gadget_reports(raw, args.config):
+                print(f"  {text}")
+        except OnebreathError as error:
+            print(f"  cannot be reconstructed: {error}")
+            return 1
+    return 0
+
+
+def gadget_reports(raw: RawFile, config: str) -> Iterator[str]:
+    """Run the configuration's gadgets up to the reconstruction on the file; yield what each decided.
+
+    Raises
+    ------
+    OnebreathError
+        What the scan would raise in the chain.
+    """
+    steps = [step for step in own_steps(config) if step[0] in PREPARING]
+    seen = set()
+    for message in build(parse_header(raw.header_xml), steps).run(raw.messages()):
+        written = read_note(message)
+        if written is not None and (text := _note_text(*written)) not in seen:
+            seen.add(text)
+            yield text
+        if isinstance(message, ReconData):
+            yield f"k-space (readout, y, z, channel, frame, set, slice): {message.bits[0].data.data.shape}"
+
+
+def own_steps(config: str) -> list[tuple[str, dict[str, str]]]:
+    """List Onebreath's gadgets in a configuration, with their properties."""
+    path = find(config)
+    steps = []
+    for node in parse(path.read_bytes(), config).nodes:
+        target = own_target(node) if isinstance(node, External) else None
+        if isinstance(node, External) and target is not None:
+            steps += steps_of(parse_config(node.configuration), target)
+    return steps
+
+
+def _note_text(gadget: str, facts: dict[str, Any]) -> str:
+    return f"{gadget}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
+
+
+def _header_facts(header: ScanHeader) -> list[str]:
+    centre = header.limits("kspace_encoding_step_1")
+    return [
+        f"protocol {header.protocol_name or 'not named'}, {header.vendor or 'unknown vendor'}, "
+        f"{header.field_strength_t or 'unknown'} T, {header.trajectory}",
+        f"encoded {header.encoded_matrix.x} x {header.encoded_matrix.y} x {header.encoded_matrix.z} samples, "
+        f"{header.encoded_fov.x:g} x {header.encoded_fov.y:g} x {header.encoded_fov.z:g} mm",
+        f"image {header.recon_matrix.x} x {header.recon_matrix.y} x {header.recon_matrix.z} pixels, "
+        f"{header.recon_fov.x:g} x {header.recon_fov.y:g} x {header.recon_fov.z:g} mm",
+        f"lines {f'{centre.minimum} to {centre.maximum}, centre {centre.centre}' if centre else 'without limits'}",
+        f"acceleration {header.acceleration or 'not stated'}, calibration {header.calibration_mode or 'not stated'}",
+    ]
+
+
+def _line_facts(raw: RawFile) -> list[str]:
+    kept = [header_of(line) for line in raw.messages() if isinstance(line, ismrmrd.Acquisition)]
+    table = header_table(kept)
+    flags = table["flags"]
+    kinds: dict[str, int] = {}
+    for value in flags:
+        kind = side_line(int(value)) or _kind(int(value))
+        kinds[kind] = kinds.get(kind, 0) + 1
+    imaging = table[(flags & bit(NOISE)) == 0]
+    facts = [f"{len(table)} in all: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))]
+    facts += [
+        f"{name.replace('_', ' ')}: {', '.join(str(value) for value in np.unique(imaging[name]))}"
+        for name in ("active_channels", "number_of_samples", "center_sample", "sample_time_us")
+    ]
+    counted = {name: np.unique(imaging["idx"][name]).size for name in COUNTERS}
+    several = ", ".join(f"{count} values of {name}" for name, count in counted.items() if count > 1)
+    facts.append(f"counters: {several or 'one value each'}")
+    stamped = bool(imaging["physiology_time_stamp"][:, 0].any())
+    facts.append(f"trigger time stamps: {'yes' if stamped else 'no'}; waveforms: {raw.waveforms}")
+    return facts
+
+
+def _kind(flags: int) -> str:
+    if flags & bit(CALIBRATION_AND_IMAGING):
+        return "calibration and imaging"
+    return "calibration only" if flags & bit(CALIBRATION) else "imaging"
+
+
+def _missing(header: ScanHeader) -> list[str]:
+    """List the optional sections that are missing, and what the chain does without them."""
+    consequences = {
+        "encodingLimits of kspace_encoding_step_1: the centre is taken to be in the middle of the matrix": (
+            header.limits("kspace_encoding_step_1")
+        ),
+        "parallelImaging: acceleration and calibration mode are taken from the lines alone": header.acceleration,
+        "coilLabel: a stored noise covariance cannot be matched to the channels": header.coil_labels,
+        "sequenceParameters: images carry no echo and repetition time": header.sequence("TR"),
+        "protocolName: rules that choose a model by protocol cannot apply": header.protocol_name,
+    }
+    return [text for text, found in consequences.items() if not found]
+
+
+def _print(title: str, facts: list[str]) -> None:
+    print(title)
+    for fact in facts:
+        print(f"  {fact}")

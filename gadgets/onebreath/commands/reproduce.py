@@ -1,0 +1,120 @@
+"""``onebreath reproduce``: make the images in a file again from the raw data, and compare every bit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ismrmrd
+import numpy as np
+
+from onebreath.chain.chain import ORDER, build
+from onebreath.commands.inspect import own_steps
+from onebreath.commands.provenance import CHAIN_KEY, Series, read_series
+from onebreath.errors import ScanError
+from onebreath.wire.connection import parse_header
+from onebreath.wire.files import RawFile
+
+Steps = list[tuple[str, dict[str, str]]]
+
+_IDENTITY = (
+    "OnebreathCode",
+    "OnebreathCommit",
+    "Onebreath_reconstruct_method",
+    "Onebreath_reconstruct_rule",
+    "Onebreath_reconstruct_weights_sha256",
+    "Onebreath_reconstruct_fallback",
+    "Onebreath_reconstruct_device",
+    "Onebreath_prewhiten_noise",
+)
+"""Entries of the meta that explain other pixels."""
+
+
+def steps_of_images(series: list[Series], where: Path) -> Steps:
+    """The gadgets and properties that made images, from their meta.
+
+    Raises
+    ------
+    ScanError
+        If the meta does not tell all of them: the images were made by another program, or by gadgets in several nodes.
+    """
+    told = next((meta[CHAIN_KEY] for one in series for meta in one.metas if CHAIN_KEY in meta), None)
+    steps = [] if told is None else [(str(name), dict(pairs)) for name, pairs in json.loads(str(told))]
+    if [name for name, _ in steps if name in ORDER] != list(ORDER):
+        raise ScanError(
+            f"the images in {where} do not tell the whole configuration that made them (gadgets in nodes of their own "
+            "know nothing of each other); name it with -c"
+        )
+    return steps
+
+
+def make_again(raw: RawFile, steps: Steps) -> dict[int, list[ismrmrd.Image]]:
+    """Send raw data through gadgets; the images by series, in the order in which they come."""
+    made: dict[int, list[ismrmrd.Image]] = {}
+    for message in build(parse_header(raw.header_xml), steps).run(raw.messages()):
+        if isinstance(message, ismrmrd.Image):
+            made.setdefault(int(message.image_series_index), []).append(message)
+    return made
+
+
+def differences(old: Series, new: list[ismrmrd.Image]) -> Iterator[str]:
+    """What differs between the stored images of a series and those made again; nothing if every bit is equal."""
+    if len(old.data) != len(new):
+        yield f"{len(old.data)} images are stored, {len(new)} were made"
+    unequal = [
+        place
+        for place, (stored, made) in enumerate(zip(old.data, new, strict=False))
+        if stored.shape != made.data.shape or stored.tobytes() != np.ascontiguousarray(made.data).tobytes()
+    ]
+    if not unequal:
+        return
+    yield f"{len(unequal)} of {len(new)} images differ, the first is number {unequal[0]}"
+    stored, made = old.data[unequal[0]], new[unequal[0]]
+    if stored.shape == made.data.shape and stored.dtype.kind in "fu":
+        change = np.abs(stored.astype(float) - made.data.astype(float)).max()
+        yield f"largest difference {change:.3g}, of pixels up to {np.abs(stored).max():.3g}"
+    yield from explanations(old.metas[unequal[0]], dict(made.meta))
+
+
+def explanations(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    """Entries of the meta that differ and may explain other pixels."""
+    for name in _IDENTITY:
+        if old.get(name) != new.get(name):
+            yield f"{name} was {old.get(name, 'absent')}, now it is {new.get(name, 'absent')}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``onebreath reproduce``."""
+    parser.add_argument("images", type=Path, help="file of images")
+    parser.add_argument("--raw", type=Path, required=True, help="raw data they were made from, an ISMRMRD HDF5 file")
+    parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
+    parser.add_argument("-G", "--images-group", help="group of the images (default: the last one)")
+    parser.add_argument("-c", "--config", help="configuration (default: what the images' meta tells)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare; 0 if every bit of every image is equal.
+
+    Raises
+    ------
+    OnebreathError
+        If a file cannot be read, or the scan cannot be reconstructed.
+    """
+    stored = read_series(args.images, args.images_group)
+    steps = own_steps(args.config) if args.config else steps_of_images(stored, args.images)
+    with RawFile(args.raw, args.group) as raw:
+        made = make_again(raw, steps)
+    status = 0
+    for old in stored:
+        found = list(differences(old, made.pop(old.number, [])))
+        print(
+            f"series {old.number}: " + ("; ".join(found) if found else f"{len(old.data)} images, equal to the last bit")
+        )
+        status |= bool(found)
+    for number, images in made.items():
+        print(f"series {number}: {len(images)} images were made, none is stored")
+        status = 1
+    return status

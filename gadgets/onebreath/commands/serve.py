@@ -1,0 +1,182 @@
+"""The ``onebreath serve`` command: the resident worker as a process, with signals, restart and systemd."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from onebreath.host.handover import socket_paths, state_folder
+from onebreath.host.server import GADGETRON_PORT
+from onebreath.worker import rates, secure
+from onebreath.worker.worker import MEMORY_SHARE, Worker, WorkerOptions, warm_up
+
+log = logging.getLogger("onebreath.serve")
+
+FIRST_DESCRIPTOR = 3  # of the sockets that are handed on, by systemd's convention
+FREE_IF_UNKNOWN = 8 << 30  # bytes of free memory where the system does not say
+ABOVE = 64  # descriptors are moved out of the way of those
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``onebreath serve``."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; '' for all (default: %(default)s)")
+    parser.add_argument(
+        "-p", "--port", type=int, default=GADGETRON_PORT, help="port for clients; -1: none (default: %(default)s)"
+    )
+    parser.add_argument("--gadget-port", type=int, help="also serve <connect> nodes of Gadgetron servers on this port")
+    parser.add_argument(
+        "--socket",
+        default="".join(map(str, socket_paths()[:1])),
+        help="unix socket on which <execute> nodes hand scans over; '' for none (default: %(default)s)",
+    )
+    parser.add_argument("--slots", type=int, default=os.cpu_count() or 1, help="scans at once (default: %(default)s)")
+    parser.add_argument("--queue", type=int, default=16, help="scans that may wait (default: %(default)s)")
+    parser.add_argument("--memory-gb", type=float, help="memory for scans, in GiB (default: 60%% of what is free)")
+    parser.add_argument(
+        "--spool",
+        choices=["auto", "always", "off"],
+        default="auto",
+        help="raw data that go to disk: those of waiting and late scans, all, or none (default: %(default)s)",
+    )
+    parser.add_argument("--state", type=Path, default=state_folder(), help="folder of raw data and results")
+    parser.add_argument("--silence", type=float, default=600, help="seconds after which a silent peer is given up")
+    parser.add_argument("--grace", type=float, default=300, help="seconds that running scans get when it is stopped")
+    parser.add_argument("--model", action="append", default=[], help="model to load at the start; may be repeated")
+    parser.add_argument("--gpu", help="the GPU of this worker, as in CUDA_VISIBLE_DEVICES; run one worker for each")
+    parser.add_argument("--metrics-port", type=int, help="serve metrics for Prometheus on this port; 0: any free one")
+    parser.add_argument("--metrics-host", default="127.0.0.1", help="address for metrics (default: %(default)s)")
+    rates.add_arguments(parser)
+    secure.add_arguments(parser)
+    parser.add_argument("--cold", action="store_true", help="load nothing before the first scan")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``onebreath serve`` until a signal ends it; see `add_arguments`.
+
+    SIGTERM and SIGINT: running and waiting scans end, then the process; a second one breaks them. SIGHUP: they end,
+    then the program starts anew with the same sockets, on which new connections wait meanwhile.
+    """
+    if args.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
+    os.environ["ONEBREATH_STATE"] = str(args.state)
+    sockets = inherited_sockets()
+    if not args.cold:
+        warm_up(args.model, "auto")
+    wanted = _Signals()
+    with Worker(options_of(args), sockets) as worker, watching(worker, args.metrics_port, args.metrics_host):
+        for name, listener in worker.listeners.items():
+            address = listener.socket.getsockname()
+            print(f"{name}: {address if isinstance(address, str) else f'{address[0]}:{address[1]}'}", flush=True)
+        print("ready", flush=True)
+        restart = wanted.wait() == signal.SIGHUP
+        log.warning("restarting" if restart else "stopping")
+        if not restart and worker.options.path is not None:
+            worker.options.path.unlink(missing_ok=True)  # processes that look for a worker then help themselves
+        threading.Thread(target=wanted.wait_again, args=(worker,), name="onebreath-impatient", daemon=True).start()
+        if not worker.pause(args.grace):
+            log.error("scans that did not end within %g s are broken off", args.grace)
+        if restart:
+            start_anew({name: listener.socket for name, listener in worker.listeners.items()})
+    return 0
+
+
+def options_of(args: argparse.Namespace) -> WorkerOptions:
+    """Make the worker's options from the command line."""
+    return WorkerOptions(
+        host=args.host,
+        port=None if args.port < 0 else args.port,
+        gadget_port=args.gadget_port,
+        path=Path(args.socket) if args.socket else None,
+        slots=args.slots,
+        memory=int(args.memory_gb * 2**30) if args.memory_gb else memory_for_scans(),
+        queue=args.queue,
+        spool=args.spool,
+        state=args.state,
+        silence=args.silence,
+        security=secure.security_of(args),
+        rates=rates.rates_of(args),
+    )
+
+
+def memory_for_scans() -> int:
+    """Bytes that scans may need together: a share of what is free now."""
+    from onebreath.methods.memory import free_bytes
+
+    return int(MEMORY_SHARE * (free_bytes("cpu") or FREE_IF_UNKNOWN))
+
+
+@contextmanager
+def watching(worker: Worker, port: int | None, host: str) -> Iterator[None]:
+    """Serve metrics of a worker on a port; None: not at all."""
+    if port is None:
+        yield
+        return
+    from onebreath.worker.metrics import Metrics, serving_metrics
+
+    metrics = Metrics(worker.desk.scheduler.snapshot)
+    worker.desk.observers.append(metrics.scan_ended)
+    with serving_metrics(metrics, port, host) as served:
+        print(f"metrics: {host}:{served}", flush=True)
+        yield
+
+
+class _Signals:
+    """Signals that end or restart the process."""
+
+    def __init__(self) -> None:
+        self._came = threading.Event()
+        self._again = threading.Event()
+        self._first = 0
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self._came.is_set():
+            self._again.set()
+        else:
+            self._first = number
+            self._came.set()
+
+    def wait(self) -> int:
+        """Wait for the first signal."""
+        while not self._came.wait(1.0):
+            pass
+        return self._first
+
+    def wait_again(self, worker: Worker) -> None:
+        """At a second signal, break what runs."""
+        self._again.wait()
+        log.warning("asked again: running scans are broken off")
+        for listener in worker.listeners.values():
+            listener.break_off()
+
+
+def inherited_sockets() -> dict[str, socket.socket]:
+    """Listening sockets that systemd, or this program before a restart, has handed on (``LISTEN_FDS``)."""
+    mine = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
+    count, names = int(os.environ.pop("LISTEN_FDS", "0")), os.environ.pop("LISTEN_FDNAMES", "").split(":")
+    if not mine:
+        return {}
+    return {names[index]: socket.socket(fileno=FIRST_DESCRIPTOR + index) for index in range(count)}
+
+
+def start_anew(sockets: Mapping[str, socket.socket]) -> None:
+    """Replace this process by a fresh one that listens on the same sockets; it never returns."""
+    moved = [fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, ABOVE) for sock in sockets.values()]
+    for index, descriptor in enumerate(moved):
+        os.dup2(descriptor, FIRST_DESCRIPTOR + index, inheritable=True)
+    os.environ |= {
+        "LISTEN_PID": str(os.getpid()),
+        "LISTEN_FDS": str(len(moved)),
+        "LISTEN_FDNAMES": ":".join(sockets),
+    }
+    os.execv(sys.executable, [sys.executable, "-m", "onebreath.cli", *sys.argv[1:]])

@@ -1,0 +1,107 @@
+"""What a node's ``<configuration>`` says about the node as a whole: how urgent it is, and when its images are due.
+
+A node of target ``chain`` may hold ``<property>`` elements beside its gadgets::
+
+    <configuration>
+      <property name="deliver" value="later"/>
+      <gadget name="prewhiten"/> ...
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+from xml.etree.ElementTree import Element
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from onebreath.config.properties import node_properties, steps_of
+from onebreath.errors import ConfigError
+from onebreath.names import did_you_mean
+
+Steps = list[tuple[str, dict[str, str]]]
+
+
+class Priority(IntEnum):
+    """Which scans go first; late ones are those that nobody waits for."""
+
+    LIVE = 0
+    REPLAY = 1
+    LATE = 2
+
+
+class NodeProperties(BaseModel):
+    """Properties of a node."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    deliver: Literal["now", "later"] = Field(
+        "now", description="later: send a quick series at once, and keep that of the named method for retrieval"
+    )
+    quick_method: str = Field("cg_sense", description="method of the quick series, with its default parameters")
+    priority: Literal["auto", "live", "replay"] = Field(
+        "auto", description="live goes before replay; auto: scans that come through Gadgetron are live"
+    )
+    deadline_s: float = Field(
+        0.0, ge=0, description="seconds after which the client gets an error instead of late images; 0: none"
+    )
+
+
+@dataclass(frozen=True)
+class Order:
+    """A node's properties, and its gadgets with their property texts."""
+
+    properties: NodeProperties
+    steps: Steps
+
+    def quick(self) -> Steps:
+        """Return the gadgets with the quick method in place of the one that is named.
+
+        Properties of `reconstruct` that do not depend on the method stay.
+
+        Raises
+        ------
+        ConfigError
+            If there is no `reconstruct` among them.
+        """
+        from onebreath.gadgets.reconstruct.reconstruct import ReconstructProperties
+
+        if not any(name == "reconstruct" for name, _ in self.steps):
+            raise ConfigError('deliver="later" needs the gadget "reconstruct" in the same node')
+        quick = []
+        for name, pairs in self.steps:
+            if name == "reconstruct":
+                general = {key: text for key, text in pairs.items() if key in ReconstructProperties.model_fields}
+                pairs = {**general, "method": self.properties.quick_method}
+            quick.append((name, pairs))
+        return quick
+
+    def priority(self, live: bool) -> Priority:
+        """How urgent the node is; `live` says whether it came through Gadgetron."""
+        chosen = self.properties.priority
+        return Priority.LIVE if chosen == "live" or (chosen == "auto" and live) else Priority.REPLAY
+
+
+def read_order(configuration: Element | None, target: str) -> Order:
+    """Read the ``<configuration>`` of one of our nodes.
+
+    Raises
+    ------
+    ConfigError
+        If an element does not belong there, or a property of the node is unknown or does not fit.
+    """
+    pairs = node_properties(configuration, target)
+    try:
+        properties = NodeProperties.model_validate(pairs)
+    except ValidationError as error:
+        raise ConfigError(
+            "; ".join(_explain(problem["loc"][0], problem["msg"]) for problem in error.errors())
+        ) from None
+    return Order(properties, steps_of(configuration, target))
+
+
+def _explain(name: str | int, message: str) -> str:
+    if name not in NodeProperties.model_fields:
+        return f"a node has no property '{name}'. {did_you_mean(str(name), NodeProperties.model_fields)}"
+    return f"property '{name}' of the node: {message}"

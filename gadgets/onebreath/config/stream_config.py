@@ -1,0 +1,229 @@
+"""Gadgetron's stream configurations: found by name, parsed into nodes."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from xml.etree.ElementTree import Element, ParseError, tostring
+from xml.sax.saxutils import quoteattr
+
+from onebreath.errors import ConfigError
+from onebreath.wire.xml_guard import fromstring
+
+OWN_MODULE = "onebreath.host.entry"
+SHARE = Path("share/gadgetron/config")
+LONGEST = 1023  # bytes of a name: the message has room for no more
+LONGEST_PART = 255  # bytes of what stands between two slashes: file systems take no more
+ALIASES = {"default_measurement_dependencies.xml": "Onebreath_Noise.xml"}
+"""What runs instead of a stock configuration of Gadgetron's, where that is not found."""
+BRANCHING = {"parallel", "parallelprocess", "distributed", "puredistributed", "purestream", "stream", "branch", "merge"}
+
+
+@dataclass(frozen=True)
+class Execute:
+    """``<execute>``: a process that the host starts for each connection."""
+
+    module: str
+    target: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.target}"
+
+
+@dataclass(frozen=True)
+class Connect:
+    """``<connect>``: a service that runs already."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True)
+class External:
+    """An ``<external>`` node: what runs it, and its ``<configuration>`` element as XML (empty: none)."""
+
+    action: Execute | Connect
+    configuration: bytes
+
+    def __str__(self) -> str:
+        return f"external node {self.action}"
+
+
+@dataclass(frozen=True)
+class Native:
+    """A node that only Gadgetron itself can run, with the external nodes nested in it."""
+
+    kind: str
+    name: str
+    inside: tuple[External, ...] = ()
+
+    def __str__(self) -> str:
+        return f"native node '{self.name}' (<{self.kind}>)"
+
+
+Node = External | Native
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """A configuration: its nodes in the order of the data."""
+
+    name: str
+    nodes: tuple[Node, ...]
+
+
+def parse(xml: bytes, name: str = "the uploaded configuration") -> StreamConfig:
+    """Parse a configuration of either grammar.
+
+    Parameters
+    ----------
+    xml
+        Text of the file.
+    name
+        What errors call it.
+
+    Raises
+    ------
+    ConfigError
+        If it is no configuration, or an Onebreath gadget stands in it as Gadgetron's old PythonGadget.
+    """
+    try:
+        root = fromstring(xml.rstrip(b"\0"))
+    except (ParseError, ValueError) as error:
+        raise ConfigError(f"{name} is not well-formed XML: {error}") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    if root.tag == "gadgetronStreamConfiguration":
+        return StreamConfig(name, tuple(_legacy_gadget(element, name) for element in root.findall("gadget")))
+    if root.tag != "configuration":
+        raise ConfigError(f"{name}: its root is <{root.tag}>, not <configuration>")
+    if (root.findtext("version") or "").strip() != "2":
+        raise ConfigError(f"{name}: it lacks <version>2</version>, so Gadgetron would refuse it")
+    stream = root.find("stream")
+    if stream is None or not len(stream):
+        raise ConfigError(f"{name}: it has no <stream> with nodes")
+    return StreamConfig(name, tuple(_node(element, name) for element in stream))
+
+
+def own_node(target: str, configuration: bytes) -> External:
+    """Make a node that runs one of our targets; `configuration` is the message that such a node gets."""
+    text = configuration.rstrip(b"\0")
+    begin = text.find(b"<configuration")  # behind an XML declaration, which cannot stand inside a document
+    return External(Execute(OWN_MODULE, target, "python"), text[begin:] if begin >= 0 else b"")
+
+
+def as_xml(nodes: Sequence[External]) -> str:
+    """Write a configuration of external nodes that `parse` reads back."""
+    stream = []
+    for node in nodes:
+        if isinstance(node.action, Execute):
+            pairs = {"name": node.action.module, "target": node.action.target, "type": node.action.kind}
+            tag = "execute"
+        else:
+            pairs = {"address": node.action.address, "port": str(node.action.port)}
+            tag = "connect"
+        action = " ".join(f"{key}={quoteattr(text)}" for key, text in pairs.items())
+        configuration = node.configuration.decode("utf-8", "replace")
+        stream.append(f"<external><{tag} {action}/>{configuration}</external>")
+    return f"<configuration><version>2</version><stream>{''.join(stream)}</stream></configuration>"
+
+
+def _node(element: Element, name: str) -> Node:
+    if element.tag == "external":
+        return _external(element, name)
+    if element.tag != "gadget" and element.tag not in BRANCHING:
+        raise ConfigError(f"{name}: <{element.tag}> is no node of a stream")
+    label = element.findtext("name") or element.get("key") or element.findtext("classname") or "unnamed"
+    inside = tuple(_external(nested, name) for nested in element.iter("external"))
+    return Native(element.tag, label.strip(), inside)
+
+
+def _external(element: Element, name: str) -> External:
+    configuration = element.find("configuration")
+    text = b"" if configuration is None else tostring(configuration).strip()
+    execute, connect = element.find("execute"), element.find("connect")
+    if execute is not None and connect is None:
+        module, target = execute.get("name", "").strip(), execute.get("target", "").strip()
+        if not module or not target:
+            raise ConfigError(f'{name}: <execute> needs name="module" and target="function"')
+        return External(Execute(module, target, execute.get("type", "").strip().lower()), text)
+    if connect is not None and execute is None:
+        port = connect.get("port", "").strip()
+        if not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ConfigError(f"{name}: port '{port}' of a <connect> is not a number between 1 and 65535")
+        return External(Connect(connect.get("address", "localhost").strip(), int(port)), text)
+    raise ConfigError(f"{name}: an <external> node needs either <execute> or <connect>")
+
+
+def _legacy_gadget(element: Element, name: str) -> Native:
+    properties = {
+        (p.findtext("name") or "").strip(): (p.findtext("value") or "").strip() for p in element.iter("property")
+    }
+    label = (element.findtext("name") or "unnamed").strip()
+    if properties.get("python_module", "").startswith("onebreath"):
+        raise ConfigError(
+            f"{name}: gadget '{label}' is an Onebreath gadget in Gadgetron's old grammar (PythonGadget). Write a "
+            f'<configuration> with <version>2</version> and <external><execute name="{OWN_MODULE}" .../></external>.'
+        )
+    return Native("gadget", label)
+
+
+def search_paths() -> list[Path]:
+    """Folders that are searched for configurations, first to last.
+
+    These are the folders in ``ONEBREATH_CONFIGS``, those of the Gadgetron in ``GADGETRON_HOME``, ``configs/`` of a
+    source checkout, and ``share/gadgetron/config`` of this Python environment; those that exist.
+    """
+    paths = [Path(part) for part in os.environ.get("ONEBREATH_CONFIGS", "").split(os.pathsep) if part]
+    if home := os.environ.get("GADGETRON_HOME"):
+        paths.append(Path(home) / SHARE)
+    sources = Path(__file__).resolve().parents[2]
+    if sources.name == "gadgets":
+        paths.append(sources.parent / "configs")
+    paths.append(Path(sys.prefix) / SHARE)
+    return [path for path in dict.fromkeys(paths) if path.is_dir()]
+
+
+def available(paths: Sequence[Path] | None = None) -> Iterator[tuple[str, Path]]:
+    """List configurations: name for the client, and file; a name found earlier hides later ones."""
+    seen = set()
+    for folder in search_paths() if paths is None else paths:
+        for path in sorted(folder.rglob("*.xml")):
+            name = path.relative_to(folder).as_posix()
+            if name not in seen:
+                seen.add(name)
+                yield name, path
+
+
+def find(name: str, paths: Sequence[Path] | None = None) -> Path:
+    """Find a configuration by the name that a client sent.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, with the nearest names; or if the name leads out of the search paths.
+    """
+    relative = PurePosixPath(name.replace("\\", "/"))
+    too_long = len(name) > LONGEST or any(len(part.encode(errors="replace")) > LONGEST_PART for part in relative.parts)
+    if not name or relative.is_absolute() or ".." in relative.parts or "\0" in name or too_long:
+        raise ConfigError(f"'{name}' is not the name of a configuration; names are relative and stay in their folder")
+    folders = search_paths() if paths is None else paths
+    for folder in folders:
+        path = folder / relative
+        if path.is_file():
+            return path
+    if name in ALIASES:
+        return find(ALIASES[name], folders)
+    known = [known for known, _ in available(folders)]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:10]
+    hint = f"Did you mean: {', '.join(near)}?" if near else "No configurations were found at all."
+    searched = ", ".join(str(folder) for folder in folders) or "no folder"
+    raise ConfigError(f"There is no configuration '{name}'. {hint} (Searched: {searched}.)")

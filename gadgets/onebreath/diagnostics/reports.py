@@ -1,0 +1,94 @@
+"""What people are told when a scan fails: what to do, what is wrong, and where the log has more."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+
+from onebreath.diagnostics.events import tell
+from onebreath.errors import (
+    ConfigError,
+    ConnectionLost,
+    MethodError,
+    ModelError,
+    OnebreathError,
+    ScanError,
+    WireError,
+)
+
+log = logging.getLogger("onebreath.report")
+
+
+class Reported(OnebreathError):
+    """An error whose text was made by `report` already, at another node of the same scan."""
+
+
+class WorkerDied(OnebreathError):
+    """The process that reconstructed a scan is gone."""
+
+
+class Busy(OnebreathError):
+    """There is no room for another scan now."""
+
+
+class TooOften(OnebreathError):
+    """More connections come than are taken in a minute."""
+
+
+class Overdue(OnebreathError):
+    """A scan was not ready within its time."""
+
+
+class SpoolError(OnebreathError):
+    """Raw data could not be kept on disk."""
+
+
+ADVICE: list[tuple[type[BaseException], str]] = [
+    (Busy, "The reconstruction is busy. Send the scan again in a few minutes."),
+    (TooOften, "Too many scans were sent at once. Send the scan again in a minute."),
+    (WorkerDied, "The reconstruction broke off. Send the scan again."),
+    (Overdue, "The reconstruction took too long. Send the scan again with a faster configuration."),
+    (SpoolError, "The disk of the reconstruction computer is full or fails. Call the physicist; send the scan again."),
+    (ConfigError, "This configuration cannot be used. Send the scan again with another one."),
+    (ModelError, "The network cannot be used. Send the scan again with a configuration that needs none."),
+    (MethodError, "This method cannot do this scan. Send the scan again with another configuration."),
+    (ScanError, "The data of this scan cannot be used. Check the protocol, and repeat the scan if it is needed."),
+    (ConnectionLost, "The connection broke off. Send the scan again."),
+    (WireError, "The data were damaged on their way. Send the scan again."),
+    (MemoryError, "The computer's memory is too small for this scan. Send it again when no other scan runs."),
+]
+OTHERWISE = "The reconstruction failed. Send the scan again with another configuration, and call the physicist."
+
+
+def report(error: BaseException, who: str) -> str:
+    """Make the text that goes to the host, and log the error under the id that stands in it.
+
+    Three lines: for the technologist what to do, for the physicist what is wrong, for the developer a log id.
+
+    Parameters
+    ----------
+    error
+        What went wrong.
+    who
+        What failed, for unexpected errors.
+    """
+    if isinstance(error, Reported):
+        return str(error)
+    identifier = uuid.uuid4().hex[:8]
+    tell("error", kind=type(error).__name__)
+    if isinstance(error, OnebreathError):
+        what = str(error)
+        log.error("[%s] %s", identifier, what)
+    else:
+        what = f"internal error in {who}: {type(error).__name__}: {error}; see the log"
+        log.error("[%s] internal error in %s", identifier, who, exc_info=error)
+    return f"{advice(error)}\nFor the physicist: {what}\nFor the developer: log id {identifier}, {type(error).__name__}"
+
+
+def advice(error: BaseException) -> str:
+    """Say what the technologist should do; an error that was raised from another one is as its cause."""
+    for found in (error, error.__cause__):
+        for kind, text in ADVICE:
+            if isinstance(found, kind):
+                return text
+    return OTHERWISE

@@ -1,0 +1,135 @@
+"""What A-LIKNet attends to: its weights of frames and coils, measured on a scan and drawn.
+
+python -m onebreath.evaluation.attention a_liknet.cine_kt --data sunnybrook --patient SCD0000401 --acceleration 16
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath import zoo
+from onebreath.errors import ModelError, OnebreathError
+from onebreath.evaluation.data import read_slices
+from onebreath.evaluation.scans import MaskChoice, ScanChoice, coil_maps, reference_scan, undersampled
+from onebreath.methods.base import SliceData
+from onebreath.methods.unrolled import Unrolled
+from onebreath.training.masks import Family
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_PANELS = {
+    "image.denoiser.attentions.0": "frames",
+    "image.denoiser.attentions.1": "pairs of frames",
+    "kspace.layers.2": "coils, first layer",
+    "kspace.layers.5": "coils, second layer",
+}
+_PARTS = ("real part", "imaginary part")
+
+
+def attention_of(model: str, data: SliceData) -> dict[str, NDArray[np.floating]]:
+    """Reconstruct a slice and keep the attention weights, the mean over the windows in time.
+
+    Parameters
+    ----------
+    model
+        ``architecture.tag``.
+    data
+        The slice, with coil maps.
+
+    Returns
+    -------
+    dict
+        By what is weighed: ``(part, iteration, frame or coil)``, real and imaginary part. The frames include those that
+        pad a series, half of them before it.
+
+    Raises
+    ------
+    ModelError
+        If the network has no such attention.
+    """
+    from onebreath.networks.a_liknet.attention import recorded_weights
+
+    method = Unrolled(model=model, device="cpu", outside_domain="allow")
+    with recorded_weights(zoo.load(model).network) as weights:
+        method(data)
+    maps = by_panel(weights)
+    if not maps:
+        raise ModelError(f"model '{model}' has no attention over frames or coils to look at")
+    return maps
+
+
+def by_panel(weights: Mapping[str, Tensor]) -> dict[str, NDArray[np.floating]]:
+    """Order weights by what they weigh and by iteration; see `attention_of`."""
+    found = {}
+    for name, title in _PANELS.items():
+        numbers = [key.split(".")[1] for key in weights if key.endswith(f".{name}")]
+        rows = [weights[f"iterations.{number}.{name}"].mean(dim=0).cpu().numpy() for number in sorted(numbers, key=int)]
+        if rows:
+            found[title] = np.stack(rows, axis=1)
+    return found
+
+
+def attention_figure(path: Path, maps: Mapping[str, NDArray[np.floating]]) -> None:
+    """Draw weights as images, iterations from top to bottom.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    maps
+        As `attention_of` gives them.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(maps), 4.2), layout="constrained")
+    axes = figure.subplots(2, len(maps), squeeze=False)
+    for column, (title, parts) in zip(axes.T, maps.items(), strict=True):
+        for axis, part, values in zip(column, _PARTS, parts, strict=True):
+            drawn = axis.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+            axis.set_title(f"{title}: {part}", fontsize="small")
+            axis.set_ylabel("iteration", fontsize="small")
+            axis.set_yticks(range(len(values)), range(1, len(values) + 1))
+    figure.colorbar(drawn, ax=axes, label="weight")
+    figure.savefig(path, dpi=110)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw the weights of a model on one slice; return 0, or 1 after an error whose text was printed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m onebreath.evaluation.attention",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", help="architecture.tag")
+    parser.add_argument("--data", default="simulator", help="as of `onebreath evaluate` (default: %(default)s)")
+    parser.add_argument("--patient", default="*", help="pattern; the first that fits is taken")
+    parser.add_argument("--slice", type=int, default=0, help="number of the slice (default: %(default)s)")
+    parser.add_argument("--mask", default="vista", choices=get_args(Family), help="default: %(default)s")
+    parser.add_argument("--acceleration", type=int, default=8, help="default: %(default)s")
+    parser.add_argument("--channels", type=int, default=10, help="coils after compression (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("attention.png"), help="default: %(default)s")
+    args = parser.parse_args(arguments)
+    try:
+        series, truth = next(read_slices(args.data, None, [args.patient], [args.slice]))
+        scan = reference_scan(series, ScanChoice(channels=args.channels), truth)
+        mask = MaskChoice(family=args.mask, acceleration=args.acceleration, acs_lines=0)
+        maps, _ = coil_maps(scan)
+        attention_figure(args.output, attention_of(args.model, replace(undersampled(scan, mask, seed=0), maps=maps)))
+    except OnebreathError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(args.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

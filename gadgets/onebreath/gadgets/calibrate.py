@@ -1,0 +1,203 @@
+"""`calibrate`: calibration lines become coil maps, which travel with the k-space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from gadgetron.types import ReconData
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from onebreath.chain.gadget import Gadget, Message, Properties
+from onebreath.chain.notes import note, read_note
+from onebreath.errors import ScanError
+from onebreath.methods.base import Derive, compute
+from onebreath.mrd.acs import Acs, acs_of, calibration_mode, with_reference
+from onebreath.mrd.buffers import E1, RO, places, with_maps
+from onebreath.mri.coils import inati_maps, walsh_maps
+from onebreath.mri.espirit import espirit
+from onebreath.mri.fourier import ifft2c, resize
+from onebreath.storage.calibration import CalibrationStorage, lines_are_stored
+from onebreath.storage.derived import Derived
+
+
+class CalibrateProperties(Properties):
+    """Properties of `calibrate`."""
+
+    coil_map_algorithm: Literal["espirit", "inati", "walsh", "none"] = Field(
+        "espirit", description="how coil maps are made; none: methods get no maps and combine by root sum of squares"
+    )
+    no_acs: Literal["error", "pass", "storage"] = Field(
+        "error",
+        description="without calibration lines: stop with an error, go on without coil maps, or take the lines of an "
+        "earlier scan of the session from storage (an error if there are none)",
+    )
+    keep_calibration: bool = Field(
+        False,
+        description="keep the calibration lines, and the coil maps and kernels made of them, in storage for later "
+        "scans; needs channels that no gadget mixes",
+    )
+    calibration_size: int = Field(32, ge=8, description="lines and samples around the k-space centre used for the maps")
+    espirit_sets: int = Field(1, ge=1, le=2, description="map sets; 2 if the field of view is smaller than the object")
+    espirit_kernel: int = Field(6, ge=3, le=12, description="kernel size of ESPIRiT in samples")
+    espirit_threshold: float = Field(0.001, gt=0, lt=1, description="null-space threshold relative to the first value")
+    espirit_crop: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="maps are zero where the eigenvalue is lower, which keeps noise out of the background; 0: nowhere",
+    )
+    espirit_soft: bool = Field(False, description="fade the maps out around `espirit_crop` instead of cropping them")
+
+    @model_validator(mode="after")
+    def _soft_needs_a_threshold(self) -> CalibrateProperties:
+        if self.espirit_soft and self.espirit_crop == 0:
+            raise ValueError("espirit_soft fades out around espirit_crop; set that too, for example to 0.8")
+        return self
+
+
+class Calibrate(Gadget):
+    """ReconData -> ReconData with coil maps."""
+
+    name = "calibrate"
+    Properties: ClassVar[type[Properties]] = CalibrateProperties
+    properties: CalibrateProperties
+    consumes = ("ReconData",)
+    emits = ("ReconData",)
+
+    def __init__(self, header: Any, properties: CalibrateProperties) -> None:
+        super().__init__(header, properties)
+        self._storage = CalibrationStorage(self.header)
+        self._derived = Derived(self.header)
+
+    def process(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Attach coil maps to every slice; other messages pass."""
+        for message in messages:
+            if isinstance(message, ReconData):
+                yield from self._calibrate(message)
+                continue
+            if (heard := read_note(message)) is not None:
+                self._storage.hear(*heard)
+            yield message
+
+    def _calibrate(self, recon_data: ReconData) -> Iterator[Message]:
+        mode = calibration_mode(recon_data, self.header)
+        recon_data = with_reference(recon_data)
+        acs, lines = _every_acs(recon_data)
+        stored: dict[str, str] = {}
+        if lines == 0 and self.properties.no_acs == "storage":
+            extended, stored = self._storage.find(recon_data)
+            if extended is not None:
+                recon_data, mode = extended, "external"
+                acs, lines = _every_acs(recon_data)
+        elif lines > 0 and self.properties.keep_calibration:
+            stored = self._storage.keep(recon_data, acs)
+        algorithm = self._algorithm(lines, mode)
+        maps = None
+        if algorithm != "none":
+            found = [one for one in acs if one is not None]
+            maps = self._maps(found, recon_data, self._derived if lines_are_stored(stored) else compute)
+        yield note(
+            self.name,
+            mode=mode,
+            header_mode=self.header.calibration_mode or "not stated",
+            agreement=self._agreement(mode),
+            acs_lines=lines,
+            coil_maps=algorithm,
+            **stored,
+            **self._derived.told(),
+        )
+        yield recon_data if maps is None else with_maps(recon_data, maps)
+
+    def _algorithm(self, lines: int, mode: str) -> str:
+        if lines > 0 or self.properties.coil_map_algorithm == "none":
+            return self.properties.coil_map_algorithm
+        if self.properties.no_acs == "pass":
+            return "none"
+        claim = self.header.calibration_mode
+        raise ScanError(
+            f"The scan has no calibration lines (ACS): none are flagged, and the imaging lines have no fully sampled "
+            f"centre (sampling found: {mode}{f'; the header says {claim}' if claim else ''}). Acquire ACS lines, or "
+            f"choose a configuration that needs none (Onebreath_Cine_ZeroFilled.xml, Onebreath_Static_ZeroFilled.xml)."
+        )
+
+    def _agreement(self, mode: str) -> str:
+        claim = self.header.calibration_mode
+        accelerated = (self.header.acceleration or 1) > 1
+        if claim is None or claim == mode or (mode == "centre" and claim == "embedded"):
+            return "yes"
+        if mode == "full" and not accelerated:
+            return "yes"
+        self.log.warning("the header's calibration mode is %s, but the lines show %s; the lines are used", claim, mode)
+        return f"no: the header says {claim}, the lines show {mode}; the lines were used"
+
+    def _maps(self, acs: list[Acs], recon_data: ReconData, derive: Derive) -> NDArray[np.complex64]:
+        """Coil maps (place, set, coil, y, x)."""
+        samples, rows, _, coils = recon_data.bits[0].data.data.shape[:4]
+        limits = recon_data.bits[0].data.sampling.sampling_limits
+        algorithm, settings = self.properties.coil_map_algorithm, self._settings()
+        if algorithm == "espirit":
+            material = [_centre(found, limits, self.properties.calibration_size) for found in acs]
+        else:
+            material = [_windowed(found, rows) for found in acs]
+
+        def estimate(lines: NDArray[np.complex64]) -> NDArray[np.complex64]:
+            if algorithm == "espirit":
+                return np.asarray(espirit(lines, (rows, samples), **settings)[0], np.complex64)
+            return np.asarray((inati_maps if algorithm == "inati" else walsh_maps)(ifft2c(lines)), np.complex64)[None]
+
+        return derive(
+            "coil_maps",
+            material,
+            {"algorithm": algorithm, **settings},
+            (len(acs), settings.get("n_sets", 1), coils, rows, samples),
+            lambda: np.stack([estimate(lines) for lines in material]),
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        """Parameters of the algorithm that makes the maps."""
+        chosen = self.properties
+        if chosen.coil_map_algorithm != "espirit":
+            return {}
+        return {
+            "n_sets": chosen.espirit_sets,
+            "kernel": chosen.espirit_kernel,
+            "threshold": chosen.espirit_threshold,
+            "crop": chosen.espirit_crop or None,
+            "soft": chosen.espirit_soft,
+        }
+
+
+def _every_acs(recon_data: ReconData) -> tuple[list[Acs | None], int]:
+    """Return the calibration lines of all places, and the fewest that a place has."""
+    acs = [acs_of(recon_data, s, loc) for s, loc in places(recon_data)]
+    return acs, min(0 if found is None else found.lines.shape[1] for found in acs)
+
+
+def _centre(acs: Acs, limits: NDArray[np.object_], size: int) -> NDArray[np.complex64]:
+    """Return at most `size` lines and samples that lie symmetrically around the k-space centre.
+
+    An asymmetric echo leaves fewer samples on one side; ESPIRiT needs a block without holes.
+    """
+    centre, first, last = limits[E1].center, acs.first, acs.first + acs.lines.shape[1]
+    half = min(centre - first, last - centre, size // 2)
+    if half * 2 < min(size, acs.lines.shape[1]) // 2:
+        raise ScanError(
+            f"The calibration lines, rows {first} to {last - 1}, do not surround the k-space centre {centre}."
+        )
+    lines = acs.lines[:, centre - half - first : centre + half - first]
+    readout = limits[RO]
+    width = min(readout.center - readout.min, readout.max + 1 - readout.center, size // 2)
+    return lines[:, :, readout.center - width : readout.center + width]
+
+
+def _windowed(acs: Acs, rows: int) -> NDArray[np.complex64]:
+    """Place the lines in the matrix, tapered along y so that the low-resolution images do not ring."""
+    coils, lines, samples = acs.lines.shape
+    window = np.hanning(lines + 2)[1:-1].astype(np.float32)
+    kspace = np.zeros((coils, rows, samples), np.complex64)
+    kspace[:, acs.first : acs.first + lines] = acs.lines * window[:, None]
+    taper = np.asarray(resize(np.hanning(min(samples, 2 * lines)).astype(np.float32), (samples,)))
+    return kspace * taper

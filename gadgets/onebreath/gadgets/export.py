@@ -1,0 +1,180 @@
+"""`export`: image arrays become images as the host expects them.
+
+The field of view is brought to the recon space's, the wanted parts are taken (magnitude, phase, real, complex), pixels
+are scaled if they are to be integers, and the meta says how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import ismrmrd
+import numpy as np
+from gadgetron.types import ImageArray
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from onebreath.chain.gadget import Gadget, Message, Properties
+from onebreath.mrd.meta import write_both, write_scaling
+from onebreath.mri.fourier import fftc, ifftc, resize
+
+
+class Part(NamedTuple):
+    """A part of a complex image: MRD's image type, and what Gadgetron adds to the series number for it."""
+
+    image_type: int
+    series_offset: int
+
+
+PARTS = {
+    "magnitude": Part(ismrmrd.IMTYPE_MAGNITUDE, 0),
+    "real": Part(ismrmrd.IMTYPE_REAL, 1000),
+    "imaginary": Part(ismrmrd.IMTYPE_IMAG, 2000),
+    "phase": Part(ismrmrd.IMTYPE_PHASE, 3000),
+    "complex": Part(ismrmrd.IMTYPE_COMPLEX, 4000),
+}
+ROLE_SCALES = {"Image": 10.0, "Gfactor": 100.0, "Normality": 100.0, "SNR_MAP": 10.0, "STD_MAP": 1000.0}
+"""Integer pixels per unit of value, as Gadgetron scales images in SNR units and their maps."""
+
+
+class ExportProperties(Properties):
+    """Properties of `export`."""
+
+    output: str = Field("magnitude", description=f"parts to send, comma-separated: {', '.join(PARTS)}")
+    data_type: Literal["float32", "uint16"] = Field("float32", description="type of the pixels; complex is complex64")
+    scaling_factor: float = Field(0, ge=0, description="uint16 pixels per unit of image value; 0: Gadgetron's, by role")
+    max_intensity: int = Field(65535, ge=1, le=65535, description="largest uint16 pixel; larger values are clipped")
+
+    @field_validator("output")
+    @classmethod
+    def _known_parts(cls, output: str) -> str:
+        unknown = [part for part in output.split(",") if part.strip() not in PARTS]
+        if unknown:
+            raise ValueError(f"unknown part '{unknown[0].strip()}'; known are {', '.join(PARTS)}")
+        return output
+
+    @model_validator(mode="after")
+    def _complex_is_float(self) -> ExportProperties:
+        if self.data_type == "uint16" and "complex" in self.parts:
+            raise ValueError("complex images cannot be uint16; send real and imaginary instead, or data_type float32")
+        return self
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the parts to send."""
+        return [part.strip() for part in self.output.split(",")]
+
+
+class Export(Gadget):
+    """ImageArray -> Image."""
+
+    name = "export"
+    Properties: ClassVar[type[Properties]] = ExportProperties
+    properties: ExportProperties
+    consumes = ("ImageArray",)
+    emits = ("Image",)
+
+    def __init__(self, header: Any, properties: ExportProperties) -> None:
+        super().__init__(header, properties)
+        self._windows: dict[int, tuple[float, float]] = {}
+
+    def process(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Turn every image array into images; other messages pass."""
+        for message in messages:
+            if isinstance(message, ImageArray):
+                yield from self._images(message)
+            else:
+                yield message
+
+    def _images(self, array: ImageArray) -> Iterator[ismrmrd.Image]:
+        frames, sets, slices = array.data.shape[4:]
+        for place, (loc, s, n) in enumerate(np.ndindex(slices, sets, frames)):
+            meta = ismrmrd.Meta.deserialize(array.meta[place])
+            pixels = array.data[:, :, :, :, n, s, loc].transpose(3, 2, 1, 0)
+            pixels = to_recon_space(pixels, meta)
+            for part in self.properties.parts if meta.get("GADGETRON_DataRole") == "Image" else ["magnitude"]:
+                yield self._image(pixels, part, array.headers[n, s, loc], ismrmrd.Meta(meta))
+
+    def _image(
+        self, values: NDArray[np.complex64], part: str, header: ismrmrd.ImageHeader, meta: ismrmrd.Meta
+    ) -> ismrmrd.Image:
+        head = ismrmrd.ImageHeader.from_buffer_copy(header)
+        head.image_type = PARTS[part].image_type
+        head.image_series_index = header.image_series_index + PARTS[part].series_offset
+        pixels = take_part(values, part)
+        ratio, offset, clipped = 1.0, 0.0, 0
+        if self.properties.data_type == "uint16":
+            ratio, offset = self._scaling(part, str(meta.get("GADGETRON_DataRole")))
+            pixels, clipped = to_uint16(pixels, ratio, offset, self.properties.max_intensity)
+            if clipped:
+                self.log.warning("%d pixels of image %d were clipped", clipped, head.image_index)
+        meta["Onebreath_export_clipped_pixels"] = str(clipped)
+        write_scaling(meta, ratio, offset)
+        if part != "complex":
+            centre, width = self._window(head.image_series_index, pixels)
+            write_both(meta, "GADGETRON_WindowCenter", f"{centre:.6g}")
+            write_both(meta, "GADGETRON_WindowWidth", f"{width:.6g}")
+        image = ismrmrd.Image.from_array(np.ascontiguousarray(pixels), transpose=False)
+        head.data_type, head.channels = image.data_type, pixels.shape[0]
+        head.matrix_size = pixels.shape[:0:-1]
+        return ismrmrd.Image(head, meta=meta, data=image.data)
+
+    def _scaling(self, part: str, role: str) -> tuple[float, float]:
+        """Return ratio and offset from value to pixel; signed parts lie around the middle of the range."""
+        middle = (self.properties.max_intensity + 1) / 2
+        if part == "phase":
+            return middle / np.pi, middle
+        ratio = self.properties.scaling_factor or ROLE_SCALES.get(role, 1.0)
+        return (ratio, 0.0) if part == "magnitude" else (ratio, middle)
+
+    def _window(self, series: int, pixels: NDArray[Any]) -> tuple[float, float]:
+        """Return window centre and width: those of the first image, so that a series is shown alike throughout."""
+        if series not in self._windows:
+            low, high = np.percentile(pixels, (0.5, 99.5))
+            self._windows[series] = (float(low + high) / 2, max(float(high - low), 1e-6))
+        return self._windows[series]
+
+
+def to_recon_space(pixels: NDArray[np.complex64], meta: ismrmrd.Meta) -> NDArray[np.complex64]:
+    """Bring an image (..., y, x) from the encoded to the recon space: crop the field of view, then interpolate.
+
+    The meta's ``encoding_FOV`` and ``recon_FOV`` (mm) say how much of the image is kept, ``recon_matrix`` to how many
+    pixels it is interpolated (zero filling in k-space, pixel values kept).
+    """
+    for axis, place in ((-1, 0), (-2, 1)):
+        encoded, recon = float(meta["encoding_FOV"][place]), float(meta["recon_FOV"][place])
+        wanted = int(meta["recon_matrix"][place])
+        covered = round(pixels.shape[axis] * recon / encoded)
+        if covered != pixels.shape[axis]:
+            pixels = resize(pixels, _with(pixels.shape, axis, covered))
+        if wanted != covered:
+            spectrum = resize(fftc(pixels, axis), _with(pixels.shape, axis, wanted))
+            pixels = ifftc(spectrum, axis) * np.float32(np.sqrt(wanted / covered))
+    return pixels
+
+
+def _with(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+    changed = list(shape)
+    changed[axis] = size
+    return tuple(changed)
+
+
+def take_part(values: NDArray[np.complex64], part: str) -> NDArray[Any]:
+    """Return the magnitude, phase (radians), real or imaginary part, or the complex values themselves."""
+    if part == "magnitude":
+        return np.abs(values)
+    if part == "phase":
+        return np.angle(values)
+    if part == "real":
+        return np.ascontiguousarray(values.real)
+    if part == "imaginary":
+        return np.ascontiguousarray(values.imag)
+    return values
+
+
+def to_uint16(values: NDArray[np.float32], ratio: float, offset: float, largest: int) -> tuple[NDArray[np.uint16], int]:
+    """Scale to integers; return them and how many values had to be clipped to 0..`largest`."""
+    scaled = np.rint(values * ratio + offset)
+    clipped = int(np.count_nonzero((scaled < 0) | (scaled > largest)))
+    return np.clip(scaled, 0, largest).astype(np.uint16), clipped

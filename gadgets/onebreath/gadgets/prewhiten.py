@@ -1,0 +1,271 @@
+"""Gadget: noise whitening and the readout (reversed lines, asymmetric echo, oversampling). Acquisition -> Acquisition.
+
+Afterwards noise has unit standard deviation in the real and in the imaginary part of every channel, the echo is at
+sample ``n // 2``, and the line covers the recon field of view along the readout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import ismrmrd
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from onebreath.chain import gadget
+from onebreath.chain.gadget import Gadget, Message
+from onebreath.chain.notes import note
+from onebreath.errors import ScanError
+from onebreath.folders import PermittedPath
+from onebreath.mrd.blocks import LineBlock, together_or_singly
+from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.lines import NOISE, REVERSE, SIDE_BITS, bad_samples, bit, changed, describe, finite, header_of, mixed
+from onebreath.mrd.readout import Extent, ImageCrop, Line, oversampled_to, place_echo
+from onebreath.mri.noise import covariance, gadgetron_scale, whitening_matrix
+from onebreath.storage.noise import StoredCovariance
+from onebreath.storage.noise_storage import find_noise, keep_noise
+
+
+class PrewhitenProperties(gadget.Properties):
+    """Properties of `prewhiten`."""
+
+    noise_covariance: PermittedPath = Field("", description="stored covariance (.npz) for scans without noise lines")
+    store_noise_covariance: PermittedPath = Field(
+        "", description="file (.npz) to keep the covariance of the noise lines in"
+    )
+    use_storage: bool = Field(
+        True,
+        description="keep the noise covariance for later scans of the session, and look for one where a scan has no "
+        "noise lines",
+    )
+    only_noise: bool = Field(False, description="send nothing on: the scan is only measured for its noise")
+
+
+class Prewhiten(Gadget):
+    """Whiten every line, and bring its readout into the form that all later gadgets expect.
+
+    Noise lines at the start of the scan give the covariance and are consumed; else a stored one is used: from the file
+    that a property names, or from storage, where an earlier scan left it; else the channels stay as they are. Which of
+    these, and what was done to the readout, is said in notes. Lines that are no part of an image (navigators, dummies,
+    phase correction, ...) pass on untouched.
+    """
+
+    name = "prewhiten"
+    Properties = PrewhitenProperties
+    consumes = ("Acquisition",)
+    emits = ("Acquisition",)
+    takes_blocks = True
+    properties: PrewhitenProperties
+
+    def __init__(self, header: Any, properties: PrewhitenProperties) -> None:
+        super().__init__(header, properties)
+        path = properties.noise_covariance
+        self._stored = StoredCovariance.load(path) if path else None
+        self._noise: list[NDArray[np.complex64]] = []
+        self._noise_dwell = 0.0
+        self._used: StoredCovariance | None = None
+        self._to_keep: StoredCovariance | None = None
+        self._matrices: dict[float, NDArray[np.complex64]] = {}
+        self._channels = 0
+        self._late_noise = 0
+        self._readout = _Readout(self.header)
+        self._facts: dict[str, Any] = {}
+
+    def process(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Consume noise lines, whiten imaging and calibration lines, pass everything else on."""
+        whitened = self._whiten(messages)
+        if self.properties.only_noise:
+            for _ in whitened:
+                pass
+        else:
+            yield from whitened
+
+    def _whiten(self, messages: Iterable[Message]) -> Iterator[Message]:
+        for message in messages:
+            if isinstance(message, ismrmrd.Acquisition):
+                yield from self._take(message)
+            elif isinstance(message, LineBlock):
+                yield from together_or_singly(message, self._block, self._take)
+            else:
+                yield message
+        yield from self._finish()
+
+    def _take(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
+        header = header_of(line)
+        if header.flags & bit(NOISE):
+            self._take_noise(line)
+        elif header.flags & SIDE_BITS:
+            yield line
+        else:
+            if not self._channels:
+                self._start(line)
+            whitened, news = self._line(line, header)
+            if news:
+                yield self._note(**news)
+            yield whitened
+
+    def _take_noise(self, line: ismrmrd.Acquisition) -> None:
+        if self._channels:
+            self._late_noise += 1
+            return
+        header = header_of(line)
+        if self._noise and (len(line.data) != len(self._noise[0]) or header.sample_time_us != self._noise_dwell):
+            raise ScanError(
+                f"Noise {describe(header)} has {len(line.data)} channels and a dwell time of {header.sample_time_us} "
+                f"us, the noise lines before it {len(self._noise[0])} and {self._noise_dwell} us; they must agree."
+            )
+        self._noise_dwell = header.sample_time_us
+        self._noise.append(line.data)
+
+    def _note(self, **facts: Any) -> ismrmrd.Waveform:
+        """Add to what is known of the scan; every note says all of it, as it replaces the one before."""
+        self._facts |= facts
+        return note(self.name, **self._facts)
+
+    def _start(self, first: ismrmrd.Acquisition) -> None:
+        """Choose the covariance when the first line arrives."""
+        self._channels = len(first.data)
+        facts = self._facts
+        facts |= {"noise": "none", "channels": self._channels}
+        labels = self.header.coil_labels
+        if self._noise:
+            self._used = self._from_noise_lines()
+            facts["noise"], facts["noise_lines"] = "scan", len(self._noise)
+            self._noise.clear()
+            self._to_keep = self._used
+        elif self._stored is not None:
+            self._used, matched = self._stored.ordered_for(labels, self._channels)
+            facts["noise"], facts["channel_order"] = "stored", matched
+        elif self.properties.use_storage:
+            self._used, looked = find_noise(self.header, self._channels)
+            facts |= looked
+            if self._used is not None:
+                facts["noise"] = "storage"
+        facts["whitened"] = self._used is not None
+        if self._used is None:
+            return
+        if len(self._used.matrix) != self._channels:
+            raise ScanError(
+                f"The noise lines have {len(self._used.matrix)} channels, but {describe(header_of(first))} has "
+                f"{self._channels}. Take a noise scan with the coils of this scan."
+            )
+        dwell = header_of(first).sample_time_us
+        self._matrix(dwell)
+        facts |= {"noise_source": self._used.source, "noise_samples": self._used.samples}
+        facts |= {"noise_dwell_us": round(self._used.dwell_us, 4), "dwell_us": round(dwell, 4)}
+        facts |= {"noise_bandwidth": round(self.header.noise_bandwidth, 6)}
+        facts |= {"noise_scale": round(self._scale(dwell), 6), "dwell_known": min(dwell, self._used.dwell_us) > 0}
+
+    def _from_noise_lines(self) -> StoredCovariance:
+        samples = np.concatenate(self._noise, axis=1)
+        source = self.header.measurement_id or ""
+        labels = tuple(self.header.coil_labels)
+        if len(labels) != len(samples):
+            labels = ()
+        found = StoredCovariance(covariance(samples), self._noise_dwell, labels, samples.shape[1], source)
+        if self.properties.store_noise_covariance:
+            found.save(self.properties.store_noise_covariance)
+        return found
+
+    def _scale(self, dwell: float) -> float:
+        assert self._used is not None
+        noise_dwell, bandwidth = self._used.dwell_us, self.header.noise_bandwidth
+        if min(dwell, noise_dwell) <= 0:
+            # Not stated: the noise was then measured like the lines; the note says "dwell_known: false".
+            return gadgetron_scale(1.0, 1.0, bandwidth)
+        return gadgetron_scale(dwell, noise_dwell, bandwidth)
+
+    def _matrix(self, dwell: float) -> NDArray[np.complex64]:
+        """Whitening matrix (coil, coil) for lines of this dwell time."""
+        assert self._used is not None
+        if dwell not in self._matrices:
+            self._matrices[dwell] = np.ascontiguousarray(whitening_matrix(self._used.matrix, self._scale(dwell)))
+        return self._matrices[dwell]
+
+    def _line(self, line: ismrmrd.Acquisition, header: Any) -> tuple[ismrmrd.Acquisition, dict[str, Any] | None]:
+        data = line.data
+        if len(data) != self._channels:
+            raise ScanError(
+                f"The number of channels changes within the scan: {describe(header)} has {len(data)}, the lines "
+                f"before it have {self._channels}."
+            )
+        data, extent, news = self._readout(data, header)
+        fields = {**extent.fields, "flags": header.flags & ~bit(REVERSE)}
+        if self._used is None:
+            if not finite(data):
+                raise ScanError(bad_samples(data, header))
+            return changed(line, data, **fields), news
+        # Whitening acts along channels only, so it may follow the readout, when the line is shorter.
+        return mixed(line, self._matrix(header.sample_time_us), data, **fields), news
+
+    def _block(self, block: LineBlock) -> LineBlock | None:
+        """Whiten lines that are like those before them, all at once; None if each must be looked at."""
+        flags, header = block.headers["flags"], block.header(0)
+        if self._used is None or header.active_channels != self._channels or (flags & (SIDE_BITS | bit(REVERSE))).any():
+            return None
+        if not block.agree("center_sample", "discard_pre", "discard_post", "sample_time_us"):
+            return None
+        if Extent.of(header) not in self._readout.forms:
+            return None
+        samples, extent, _ = self._readout(block.samples, header)
+        return block.mixed([self._matrix(header.sample_time_us)] * len(block), samples, **extent.fields)
+
+    def _finish(self) -> Iterator[Message]:
+        if self._noise and (self.properties.store_noise_covariance or self.properties.use_storage):
+            self._to_keep = found = self._from_noise_lines()
+            said = "stored for later scans" if self.properties.store_noise_covariance else "measured for later scans"
+            yield self._note(noise=said, noise_lines=len(self._noise), noise_samples=found.samples)
+        if self._to_keep is not None and self.properties.use_storage:
+            yield self._note(**keep_noise(self.header, self._to_keep))
+        if self._late_noise:
+            yield self._note(noise_lines_after_imaging_not_used=self._late_noise)
+
+
+class _Readout:
+    """The readout's form for one scan."""
+
+    def __init__(self, header: ScanHeader) -> None:
+        self.encoded = header.encoded_matrix.x
+        self.kept = oversampled_to(self.encoded, header.encoded_fov.x, header.recon_fov.x)
+        self.crop = ImageCrop(self.encoded, self.kept) if self.kept < self.encoded else None
+        self.forms: set[Extent] = set()
+
+    def __call__(self, data: Line, header: Any) -> tuple[Line, Extent, dict[str, Any] | None]:
+        """Bring a line (..., coil, x) into form; of a kind not met before, also return the facts about it."""
+        extent = placed = final = Extent.of(header)
+        if header.flags & bit(REVERSE):
+            data = data[:, ::-1]
+        if extent.measured > self.encoded:
+            raise ScanError(
+                f"{describe(header)} has {extent.measured} samples, more than the {self.encoded} of the encoded matrix "
+                "in the header. Correct the matrix (and with it the field of view), or convert the raw data again."
+            )
+        # A gadget before this one may have removed the oversampling: the header of the scan does not tell.
+        cropped_before = extent.samples == self.kept < self.encoded and extent.centre == self.kept // 2
+        if not cropped_before:
+            if extent.samples != self.encoded or not extent.in_place:
+                data, placed = place_echo(data, extent, self.encoded), extent.placed(self.encoded)
+            final = placed
+            if self.crop:
+                data, final = self.crop(data), placed.resampled(self.kept)
+        facts = None
+        if extent not in self.forms:
+            self.forms.add(extent)
+            facts = self._facts(extent, placed, final, cropped_before)
+            facts["readout_echo_stated"] = header.center_sample > 0
+        return data, final, facts
+
+    def _facts(self, extent: Extent, placed: Extent, final: Extent, cropped_before: bool) -> dict[str, Any]:
+        removed = "before" if cropped_before else "here" if self.crop else "none"
+        return {
+            "readout_samples": extent.samples,
+            "readout_samples_out": final.samples,
+            "readout_echo": extent.centre,
+            "readout_measured": f"{final.before}..{final.samples - final.after - 1}",
+            "readout_samples_cut": extent.measured - placed.measured,
+            "readout_oversampling": round(self.encoded / self.kept, 4),
+            "readout_oversampling_removed": removed,
+            "readout_kinds": len(self.forms),
+        }

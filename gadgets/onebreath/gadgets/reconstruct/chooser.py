@@ -1,0 +1,139 @@
+"""Who reconstructs a scan: the method that the configuration names, or what the protocol rules say."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from onebreath.errors import ConfigError, OnebreathError
+from onebreath.gadgets.reconstruct.guard import AUTO, DEFAULT_FALLBACK, MethodProperties, messages_of
+from onebreath.methods.base import Method, SliceData, method_class
+from onebreath.methods.guarded import Guarded, Safety
+from onebreath.methods.scan import scan_of, scan_of_header
+from onebreath.mrd.header import ScanHeader
+from onebreath.zoo.domain import Scan
+from onebreath.zoo.rules import Rule, RuleBook, current_rules
+
+log = logging.getLogger("onebreath.reconstruct")
+
+
+class Chooser:
+    """The choice for one scan, made when its first slice is there; rules and models are those of the scan's beginning.
+
+    Parameters
+    ----------
+    properties
+        What the configuration says.
+    header
+        The scan's header.
+
+    Raises
+    ------
+    OnebreathError
+        If a method named by the configuration lacks something, and nothing stands by for it.
+    """
+
+    def __init__(self, properties: MethodProperties, header: ScanHeader) -> None:
+        self.properties, self.header = properties, header
+        self.scan = scan_of_header(header)
+        self._chosen: Guarded | None = None
+        self._guards: dict[str, Guarded | OnebreathError] = {}
+        self.book = RuleBook(())
+        if properties.automatic:
+            self._read_rules()
+        else:
+            self._chosen = Guarded(properties.make_method(), properties.safety(), messages_of(header))
+            self._chosen.prepare(self.scan)
+
+    def _read_rules(self) -> None:
+        """Take the rules in force, and let the models that may be needed be read and checked."""
+        try:
+            self.book = current_rules()
+        except ConfigError as error:
+            self._chosen = self._without_model(f"the protocol rules cannot be used: {error}")
+            return
+        for rule in self.book.candidates(self.scan):
+            try:
+                guard = self._guard(rule)
+                guard.prepare(replace(self.scan, contrast=rule.contrast))
+                self._guards[rule.name] = guard
+            except OnebreathError as error:  # it matters only if the rule fires
+                self._guards[rule.name] = error
+
+    def guard(self, first_slice: Callable[[], SliceData]) -> Guarded:
+        """Return who reconstructs the scan.
+
+        Parameters
+        ----------
+        first_slice
+            Gives a slice of the scan, from which the sampling is known.
+
+        Raises
+        ------
+        OnebreathError
+            If the rule that fires refuses the scan.
+        """
+        if self._chosen is None:
+            self._chosen = self._fire(scan_of(first_slice(), self.scan))
+        return self._chosen
+
+    def _fire(self, scan: Scan) -> Guarded:
+        rule = self.book.match(scan)
+        if rule is None:
+            return self._without_model("no protocol rule is for this scan; see onebreath models match")
+        guard = self._guards[rule.name]
+        if isinstance(guard, OnebreathError):
+            raise type(guard)(f"rule {rule.name}: {guard}") from guard
+        log.info("rule %s fires: %s", rule.name, rule.model or rule.method)
+        guard.facts |= {"rule": rule.name, "policy": rule.policy}
+        if self.book.warning:
+            guard.facts["rules_not_newest"] = self.book.warning
+        return guard
+
+    def _guard(self, rule: Rule) -> Guarded:
+        """Make what a rule says; what is wrong with its method leaves the images to the fallback."""
+        safety = self._safety(rule)
+        try:
+            return Guarded(method_of(rule, self.properties.parameters), safety, messages_of(self.header))
+        except ConfigError as error:
+            return Guarded(None, safety, messages_of(self.header), refused=f"rule {rule.name} is wrong: {error}")
+
+    def _safety(self, rule: Rule | None) -> Safety:
+        """What stands by for a rule; nothing for the very method that would stand by."""
+        chosen = self.properties
+        if rule is not None and rule.method == rule.fallback:
+            return Safety()
+        name = chosen.fallback if chosen.fallback != AUTO else DEFAULT_FALLBACK if rule is None else rule.fallback
+        fallback = chosen.model_copy(update={"fallback": name}).make_fallback()
+        return replace(chosen.safety(), fallback=fallback, policy="fallback" if rule is None else rule.policy)
+
+    def _without_model(self, reason: str) -> Guarded:
+        """Let the fallback make the images of a scan that no rule gives a model."""
+        guard = Guarded(None, self._safety(None), messages_of(self.header), refused=reason)
+        guard.prepare(self.scan)
+        return guard
+
+
+def method_of(rule: Rule, parameters: dict[str, Any] | None = None) -> Method:
+    """Make the method that a rule names.
+
+    Parameters
+    ----------
+    rule
+        The rule.
+    parameters
+        What the configuration sets for methods with models; the rule's own properties come before them.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such method, or it has no such parameter.
+    """
+    cls = method_class(rule.method)
+    given: dict[str, Any] = {}
+    if cls.learned:
+        given = {**(parameters or {}), "model": rule.model}
+        given["outside_domain"] = "allow" if rule.policy == "warn" else "refuse"
+    return cls(**given | rule.properties)

@@ -1,0 +1,100 @@
+"""What a configuration says about methods that must not fail: properties of `reconstruct`, and what is made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field, model_validator
+
+from onebreath.chain.gadget import Properties
+from onebreath.errors import ConfigError
+from onebreath.methods.base import Method, method_class
+from onebreath.methods.guarded import Policy, Safety
+from onebreath.mrd.header import ScanHeader
+
+AUTO = "auto"
+"""As a model: what the protocol rules say; as a fallback: the default."""
+DEFAULT_FALLBACK = "cg_sense"
+NO_FALLBACK = "none"
+_FALLBACK_PREFIX = "fallback_"
+
+
+class MethodProperties(Properties):
+    """Properties that choose the method and its fallback; every further property is a parameter of the method."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    method: str = Field(description="zero_filled, cg_sense, grappa, unrolled, ...: how images are made")
+    fallback: str = Field(
+        "auto",
+        description="classical method that makes the images when the method refuses, fails, makes NaN, runs out of "
+        f"memory or misses the deadline; auto: {DEFAULT_FALLBACK} for methods with trained models, none for others; "
+        f"none: the error ends the scan. Its parameters are the properties {_FALLBACK_PREFIX}<parameter>",
+    )
+    deadline_s: float = Field(
+        0,
+        ge=0,
+        description="seconds that the reconstruction of a scan may take, waiting for lines not counted; the fallback "
+        "begins after half of a slice's share of them, and its images are sent if the method is late; 0: no deadline",
+    )
+    send_out_classical: bool = Field(
+        False, description="always send the fallback's images too, as a series of their own"
+    )
+    classical_series: int = Field(50, ge=0, description="series number of the fallback's images")
+
+    @model_validator(mode="after")
+    def _methods_accept_the_rest(self) -> MethodProperties:
+        try:
+            method, fallback = self.make_method(), self.make_fallback()
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        if fallback is None and (self.deadline_s or self.send_out_classical):
+            raise ValueError(f"deadline_s and send_out_classical need a fallback; {method.name} has none")
+        return self
+
+    @property
+    def automatic(self) -> bool:
+        """Whether protocol rules choose the model."""
+        return method_class(self.method).learned and self.parameters.get("model") == AUTO
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Parameters of the method."""
+        return self._extra(of_fallback=False)
+
+    def make_method(self) -> Method:
+        """Make the method, with its parameters among the properties."""
+        method: Method = method_class(self.method)(**self.parameters)
+        return method
+
+    def make_fallback(self) -> Method | None:
+        """Make the fallback, or None if there shall be none."""
+        name = self.fallback
+        if name == AUTO:
+            name = DEFAULT_FALLBACK if method_class(self.method).learned else NO_FALLBACK
+        parameters = self._extra(of_fallback=True)
+        if name == NO_FALLBACK:
+            if parameters:
+                raise ConfigError(f"there is no fallback that could use {_FALLBACK_PREFIX}{next(iter(parameters))}")
+            return None
+        if method_class(name).learned:
+            raise ConfigError(f"fallback is {name}, which needs a trained model itself; name a classical method")
+        return method_class(name)(**parameters)
+
+    def safety(self, policy: Policy = "fallback") -> Safety:
+        """What stands by for the method."""
+        return Safety(self.make_fallback(), self.deadline_s, self.send_out_classical, policy)
+
+    def _extra(self, of_fallback: bool) -> dict[str, Any]:
+        extra = self.model_extra or {}
+        return {
+            name.removeprefix(_FALLBACK_PREFIX): value
+            for name, value in extra.items()
+            if name.startswith(_FALLBACK_PREFIX) == of_fallback
+        }
+
+
+def messages_of(header: ScanHeader) -> int:
+    """How many messages with slices the scan will bring, by the header's counters."""
+    slices = header.limits("slice")
+    return slices.maximum + 1 if slices else 1

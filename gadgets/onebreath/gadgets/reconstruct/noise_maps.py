@@ -1,0 +1,125 @@
+"""Maps of the noise in the images of any method, which go out as image series of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from onebreath.chain.gadget import Properties
+from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
+from onebreath.methods.noise import Effort, MeasuredNoise, measure_noise
+from onebreath.mri.sampling import Sampling
+
+SERIES = {"Gfactor": 20, "Normality": 21, "SNR_MAP": 300}
+"""Series number of each map by its role; those of g-factor and SNR are Gadgetron's."""
+_LEAST_GFACTOR = 1e-6
+
+
+class NoiseMapProperties(Properties):
+    """Properties of `reconstruct` that ask for noise maps and say what they may cost."""
+
+    send_out_gfactor: bool = Field(False, description="send the g-factor map too, as series 20")
+    send_out_snr_map: bool = Field(False, description="send the SNR map too, as series 300")
+    send_out_normality_map: bool = Field(
+        False,
+        description="send, as series 21, how far the noise of each pixel is from normal: the Lilliefors statistic of "
+        "noise replicas over its 5 % limit; above 1 standard deviations say little",
+    )
+    noise_map_samples: int = Field(
+        64,
+        ge=2,
+        description="maps of methods without one of their own: largest number of noise samples (probes of the "
+        "derivative, or replicas); the standard error is 1 / sqrt(2 (samples - 1))",
+    )
+    noise_map_time_budget_s: float = Field(
+        60, gt=0, description="and largest number of seconds for each slice; images are sent before"
+    )
+    noise_map_pool_frames: bool = Field(
+        False, description="and whether all frames share one map, as if each sample counted once per frame"
+    )
+
+    @property
+    def map_roles(self) -> list[str]:
+        """Roles of the maps that are asked for, in the order of their series."""
+        asked = {
+            "Gfactor": self.send_out_gfactor,
+            "Normality": self.send_out_normality_map,
+            "SNR_MAP": self.send_out_snr_map,
+        }
+        return [role for role, wanted in asked.items() if wanted]
+
+    @property
+    def effort(self) -> Effort:
+        """What may be spent on measuring."""
+        return Effort(self.noise_map_samples, self.noise_map_time_budget_s, self.noise_map_pool_frames)
+
+
+def noise_maps(
+    method: Method,
+    result: Reconstruction,
+    data: SliceData,
+    properties: NoiseMapProperties,
+    own_scale: float,
+    finish: Callable[[NDArray[Any]], NDArray[Any]] | None,
+) -> tuple[dict[str, NDArray[Any]], dict[str, Fact]]:
+    """Make the noise maps of a slice: from the method's own g-factor, else from measured noise.
+
+    Parameters
+    ----------
+    method, result, data
+        What made the images, the finished images, and of what.
+    properties
+        Which maps, and what they may cost.
+    own_scale
+        Factor from the images to units in which noise is g; used with a g-factor of the method's own.
+    finish
+        What was done to the images after the method.
+
+    Returns
+    -------
+    maps
+        Real arrays (frame, y, x) by role.
+    facts
+        How they were made.
+
+    Raises
+    ------
+    TimeoutError
+        If the time does not suffice for as many noise samples as are needed.
+    """
+    magnitude, facts = np.abs(result.images), dict[str, Fact]()
+    measured: MeasuredNoise | None = None
+    if result.gfactor is None or properties.send_out_normality_map:
+        measured = measure_noise(
+            method, data, result.images, properties.effort, finish, properties.send_out_normality_map
+        )
+    if result.gfactor is not None:
+        gfactor: NDArray[Any] = np.broadcast_to(np.asarray(result.gfactor, np.float32), magnitude.shape)
+        snr = magnitude * own_scale / np.maximum(gfactor, _LEAST_GFACTOR)
+    elif measured is not None:
+        factor, std = accelerated_noise(data.sampling), np.broadcast_to(measured.std, magnitude.shape)
+        facts["gfactor"] = f"{measured.how}, noise over {factor:.4g}"
+        gfactor, snr = std / factor, magnitude / np.maximum(std, _LEAST_GFACTOR)
+    maps = {"Gfactor": gfactor, "SNR_MAP": snr}
+    if measured is not None and measured.normality is not None:
+        maps["Normality"] = measured.normality
+        facts["normality"] = f"Lilliefors statistic over its 5 % limit, {measured.how}"
+    return {role: maps[role] for role in properties.map_roles}, facts
+
+
+def accelerated_noise(sampling: Sampling) -> float:
+    """Return the standard deviation of noise in images whose g-factor is 1: sqrt(R), or less with partial Fourier.
+
+    R is that of the lattice, or the number of lines in the acquired range over that of the acquired ones.
+    """
+    first, last = sampling.acquired
+    covered = (last - first + 1) / sampling.shape[1]
+    acceleration = sampling.acceleration if sampling.uniform else sampling.effective_acceleration * covered
+    if sampling.shape[2] > 1:
+        covered *= (sampling.readout[1] - sampling.readout[0] + 1) / sampling.shape[2]
+    return math.sqrt(acceleration * covered)

@@ -1,0 +1,68 @@
+"""`retrieve`: a gadget that gives images which were made after their own scan had ended (``deliver=later``)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+import ismrmrd
+from pydantic import Field
+
+from onebreath.chain.gadget import Gadget, Message, Properties
+from onebreath.errors import ScanError
+from onebreath.storage.results import Result, Results, exam_of
+
+log = logging.getLogger("onebreath.retrieve")
+
+POLL = 0.2  # seconds between looks at whether images are ready
+
+
+class RetrieveProperties(Properties):
+    """Properties of `retrieve`."""
+
+    scan: str = Field("latest", description="identifier of the scan (Onebreath_host_scan in its images), or latest")
+    wait_s: float = Field(60.0, ge=0, description="seconds to wait for images that are not ready yet")
+
+
+class Retrieve(Gadget):
+    """Acquisition -> Image: the lines are dropped, the images are those of an earlier scan of the same exam."""
+
+    name = "retrieve"
+    Properties: ClassVar[type[Properties]] = RetrieveProperties
+    properties: RetrieveProperties
+    consumes = ("Acquisition",)
+    emits = ("Image",)
+
+    def process(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Read to the end, then give the images.
+
+        Raises
+        ------
+        ScanError
+            If there are none, or they are not ready in time.
+        """
+        for message in messages:
+            if not isinstance(message, (ismrmrd.Acquisition, ismrmrd.Waveform)):
+                yield message
+        results = Results()
+        yield from results.images(self._ready(results).scan)
+
+    def _ready(self, results: Results) -> Result:
+        """Wait until the scan is done."""
+        exam = exam_of(self.header.xml)
+        deadline = time.monotonic() + self.properties.wait_s
+        while True:
+            chosen = self.properties.scan
+            result = results.latest(exam) if chosen == "latest" else results.read(chosen)
+            if result.exam != exam:
+                raise ScanError(f"scan {result.scan} is of another patient, study or scanner than this one")
+            if result.state == "failed":
+                raise ScanError(f"scan {result.scan} could not be reconstructed: {result.text}")
+            if result.state == "done":
+                log.info("images of scan %s are given", result.scan)
+                return result
+            if time.monotonic() > deadline:
+                raise ScanError(f"scan {result.scan} is still being reconstructed; ask again in some minutes")
+            time.sleep(POLL)

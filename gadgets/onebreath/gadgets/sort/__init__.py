@@ -1,0 +1,1 @@
+"""From acquisitions to k-space: frames, cardiac phases, slices, calibration lines."""

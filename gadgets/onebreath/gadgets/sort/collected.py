@@ -1,0 +1,170 @@
+"""Lines of one slice as they come: laid down where they belong, so that memory holds a scan once."""
+
+from __future__ import annotations
+
+import math
+import operator
+import threading
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import ismrmrd
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.errors import ScanError
+from onebreath.gadgets.sort.placement import Placement
+from onebreath.mrd.lines import CALIBRATION, bit, describe, header_of, header_table, lay_down
+
+Samples: TypeAlias = NDArray[np.complex64]
+FRAME_COUNTERS = ("phase", "repetition", "contrast", "set")
+"""Counters that usually number frames."""
+_frame = operator.attrgetter(*FRAME_COUNTERS)
+GROWTH = 4
+"""Blocks by which a store grows that turns out to be too small; their memory moves without being copied."""
+RESERVED = 1 << 28
+"""Bytes at most that a store takes for what is expected. Pages of memory are used up a block before lines come."""
+WORTH_A_THREAD = 1 << 20
+"""Bytes of a block from which on another thread makes its pages."""
+
+
+class _Blocks:
+    """K-spaces (block, coil, y, x), one for each value of the counters FRAME_COUNTERS."""
+
+    def __init__(self, shape: tuple[int, int, int], expected: int) -> None:
+        self.shape = shape
+        self.taken: set[tuple[int, int]] = set()
+        self._numbers: dict[tuple[int, ...], int] = {}
+        self._expected = min(expected, RESERVED // max(1, 8 * math.prod(shape)))
+        self._ahead: threading.Thread | None = None
+        # One array from the start: numpy has large ones put on huge pages, which is most of what a page costs.
+        self._kspace = np.zeros((max(self._expected, GROWTH), *shape), np.complex64)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def put(self, counters: tuple[int, ...], row: int, line: ismrmrd.Acquisition) -> tuple[int, int] | None:
+        """Lay a line down and return its block and row; None if its place is taken or does not exist."""
+        block = self._numbers.get(counters, len(self._numbers))
+        place = block, row
+        if place in self.taken or not 0 <= row < self.shape[1]:
+            return None
+        if block == len(self._numbers):
+            self._numbers[counters] = block
+            self._touch_next(block + 1)
+        if block == len(self._kspace):
+            # No view outlives a call while lines come, and the system moves the pages instead of copying them.
+            self._kspace.resize((block + GROWTH, *self.shape), refcheck=False)
+        self.taken.add(place)
+        lay_down(line, self._kspace[block, :, row])
+        return place
+
+    def _touch_next(self, block: int) -> None:
+        """Have the pages of the next block made while this one is filled: it costs as much as work on lines."""
+        if self._ahead is not None:
+            self._ahead.join()
+            self._ahead = None
+        if block < self._expected and self._kspace[block].nbytes >= WORTH_A_THREAD:
+            self._ahead = threading.Thread(target=self._kspace[block].fill, args=(0,), daemon=True)
+            self._ahead.start()
+
+    def line(self, place: tuple[int, int]) -> Samples:
+        """Samples (coil, x) of the line at a place."""
+        block, row = place
+        return self._kspace[block, :, row]
+
+    def kspace(self) -> Samples:
+        """Return all blocks (block, coil, y, x)."""
+        return self._kspace[: len(self)]
+
+
+class Lines:
+    """Headers and samples (coil, x) of the lines of one slice.
+
+    Parameters
+    ----------
+    rows
+        Rows of the k-space matrix.
+    shift
+        What makes a row of a line's counter.
+    frames
+        Frames to be expected.
+    """
+
+    def __init__(self, rows: int, shift: int, frames: int = 1) -> None:
+        self.headers: list[Any] = []
+        self.coils = 0
+        self._rows, self._shift, self._frames = rows, shift, frames
+        self._blocks: _Blocks | None = None
+        self._where: list[tuple[int, int] | Samples] = []
+
+    def __len__(self) -> int:
+        return len(self.headers)
+
+    def add(self, line: ismrmrd.Acquisition) -> None:
+        """Add a line.
+
+        Raises
+        ------
+        ScanError
+            If its number of channels is not that of the lines before.
+        """
+        header = header_of(line)
+        coils = header.active_channels
+        self.coils = self.coils or coils
+        if coils != self.coils:
+            raise ScanError(
+                f"The number of channels changes within the scan: {describe(header)} has {coils}, the lines before it "
+                f"have {self.coils}."
+            )
+        place = self._place(line, header)
+        self.headers.append(header)
+        self._where.append(line.data if place is None else place)
+
+    def _place(self, line: ismrmrd.Acquisition, header: Any) -> tuple[int, int] | None:
+        length = header.number_of_samples
+        if header.flags & bit(CALIBRATION) or (header.center_sample or length // 2) != length // 2:
+            return None
+        if self._blocks is None:
+            self._blocks = _Blocks((self.coils, self._rows, length), self._frames)
+        if length != self._blocks.shape[2]:
+            return None
+        idx = header.idx
+        return self._blocks.put(_frame(idx), idx.kspace_encode_step_1 + self._shift, line)
+
+    def samples(self, line: int) -> Samples:
+        """Samples (coil, x) of a line."""
+        where = self._where[line]
+        if isinstance(where, tuple):
+            assert self._blocks is not None
+            return self._blocks.line(where)
+        return where
+
+    def longest(self) -> int:
+        """Return the length of the longest readout."""
+        lengths = {where.shape[1] for where in self._where if not isinstance(where, tuple)}
+        return max(lengths | ({self._blocks.shape[2]} if self._blocks else set()))
+
+    def table(self) -> NDArray[np.void]:
+        """Return the headers as a structured array (line,)."""
+        return header_table(self.headers)
+
+    def take(self, chosen: Iterable[int]) -> Lines:
+        """Return some of the lines, in this order."""
+        some = Lines(self._rows, self._shift)
+        some.coils, some._blocks = self.coils, self._blocks
+        for line in chosen:
+            some.headers.append(self.headers[line])
+            some._where.append(self._where[line])
+        return some
+
+    def as_placed(self, placed: Placement, frames: int, shape: tuple[int, int, int]) -> Samples | None:
+        """Return the k-space (frame, coil, y, x) itself if its lines are those of `placed`, at their places."""
+        blocks = self._blocks
+        if blocks is None or (len(blocks), blocks.shape) != (frames, shape) or len(placed) != len(blocks.taken):
+            return None
+        wanted = zip(placed.frame.tolist(), placed.row.tolist(), strict=True)
+        where = (self._where[line] for line in placed.line.tolist())
+        in_place = all(isinstance(is_at, tuple) and is_at == place for is_at, place in zip(where, wanted, strict=True))
+        unweighted = not placed.s.any() and bool((placed.weight == 1).all())
+        return blocks.kspace() if in_place and unweighted and len(np.unique(placed.line)) == len(placed) else None

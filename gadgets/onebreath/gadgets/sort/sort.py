@@ -1,0 +1,205 @@
+"""Gadget: lines to k-space, one message per slice. Acquisition (or AcquisitionBucket) -> ReconData (data + ref).
+
+Lines are grouped by their counters, never by their arrival. Axis N holds the frames: cardiac phases or repetitions as
+they were counted, or phases binned from the trigger stamps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import ismrmrd
+import numpy as np
+from gadgetron.types import AcquisitionBucket, ReconData
+from gadgetron.types.recon_data import ReconBit
+from pydantic import Field
+
+from onebreath.chain import gadget
+from onebreath.chain.gadget import Gadget, Message
+from onebreath.chain.notes import note
+from onebreath.errors import ScanError
+from onebreath.gadgets.sort.assemble import Matrix, about_centre, centre_of, line_limits, number_phases, rows_of, runs
+from onebreath.gadgets.sort.collected import FRAME_COUNTERS, Lines
+from onebreath.gadgets.sort.frames import FrameChoice, place_frames
+from onebreath.mrd.blocks import LineBlock
+from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of, header_table, side_line
+
+Dimension = Literal["auto", "none", "phase", "repetition", "average", "contrast", "set", "segment"]
+
+
+class SortProperties(gadget.Properties):
+    """Properties of `sort`."""
+
+    N_dimension: Dimension | Literal["physiology"] = Field(
+        "auto",
+        description="counter that numbers the frames; physiology: bin into cardiac phases by the trigger stamps; auto: "
+        "physiology if `phases` is set, else phase or repetition, the first of them that has several values",
+    )
+    S_dimension: Dimension = Field("auto", description="counter on axis S; auto: set and contrast")
+    averages: Literal["combine", "separate"] = Field(
+        "combine", description="combine averages into one k-space whose noise keeps standard deviation 1, or keep each"
+    )
+    trigger_dimension: Literal["none", "slice", "repetition"] = Field(
+        "none", description="send a k-space as soon as this counter moves on; none: at the end of the scan"
+    )
+    phases: int = Field(0, ge=0, description="cardiac phases to bin into; 0: as many as were counted for most rows")
+    binning: Literal["nearest", "linear"] = Field(
+        "nearest", description="take the line nearest in cardiac phase, or interpolate between two"
+    )
+    arrhythmia_rejector_factor: float = Field(
+        0.25, gt=0, description="reject heart beats whose RR deviates from the median RR by more than this part of it"
+    )
+    time_tick: float = Field(2.5, gt=0, description="unit of the time stamps in ms")
+    incomplete_phases: Literal["keep", "fill", "drop", "error"] = Field(
+        "fill",
+        description="frames that lack lines which most frames have: fill from the nearest frame, keep them so (the "
+        "mask tells), drop them, or stop with an error",
+    )
+
+
+class Sort(Gadget):
+    """Sort lines into one k-space per slice, and per value of every counter that is neither axis N nor S.
+
+    Navigators, dummies and other lines that are no part of an image are dropped and counted. Calibration lines
+    (flag 20 or 21) form the reference; those for calibration only (20) are not in the data, as in Gadgetron.
+    """
+
+    name = "sort"
+    Properties = SortProperties
+    consumes = ("Acquisition", "AcquisitionBucket")
+    emits = ("ReconData",)
+    takes_blocks = True
+    properties: SortProperties
+
+    def __init__(self, header: Any, properties: SortProperties) -> None:
+        super().__init__(header, properties)
+        self._slices: dict[int, Lines] = {}
+        self._sent: set[tuple[int, int]] = set()
+        self._dropped: Counter[str] = Counter()
+        self._choice: FrameChoice | None = None
+        if self.header.trajectory != "cartesian":
+            raise ScanError(f"The trajectory is '{self.header.trajectory}'; only Cartesian scans can be sorted.")
+        if self.header.encoded_matrix.z > 1:
+            raise ScanError(
+                f"The encoded matrix {tuple(self.header.encoded_matrix)} has partitions: three-dimensional encoding is "
+                "not supported."
+            )
+
+    def process(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Collect lines, send k-space; waveforms and other messages pass on at once."""
+        for message in messages:
+            if isinstance(message, ismrmrd.Acquisition):
+                yield from self._take(message)
+            elif isinstance(message, LineBlock):
+                for line in message:
+                    yield from self._take(line)
+            elif isinstance(message, AcquisitionBucket):
+                # Gadgetron puts lines for calibration and imaging into both lists.
+                for line in [*message.data, *(ref for ref in message.ref if header_of(ref).flags & bit(CALIBRATION))]:
+                    yield from self._take(line)
+                yield from message.waveforms
+            else:
+                yield message
+        if not self._slices and not self._sent:
+            raise ScanError(f"The scan holds no imaging lines; dropped: {self._dropped_text()}.")
+        for number in sorted(self._slices):
+            yield from self._send(number, self._slices.pop(number))
+
+    def _take(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
+        header = header_of(line)
+        kind = side_line(header.flags)
+        if kind is not None:
+            self._dropped[kind] += 1
+            return
+        if header.encoding_space_ref != 0:
+            raise ScanError(
+                f"{describe(header)} is of encoding space {header.encoding_space_ref}; only 0 is supported."
+            )
+        number = header.idx.slice
+        yield from self._send_earlier(number, header)
+        if number not in self._slices:
+            rows = int(self.header.encoded_matrix.y)
+            shift = rows // 2 - centre_of(self.header, header_table([header]))[0]
+            self._slices[number] = Lines(rows, shift, self._expected_frames())
+        self._slices[number].add(line)
+
+    def _expected_frames(self) -> int:
+        """Frames of one k-space by the header's counters."""
+        counters = {*FRAME_COUNTERS} - {self.properties.trigger_dimension}
+        stated = [limits.maximum + 1 for limits in map(self.header.limits, counters) if limits is not None]
+        return math.prod(stated)
+
+    def _send_earlier(self, number: int, header: Any) -> Iterator[Message]:
+        """Send what the trigger counter has left behind."""
+        trigger = self.properties.trigger_dimension
+        if trigger == "none":
+            return
+        repetition = header.idx.repetition if trigger == "repetition" else 0
+        if (number, repetition) in self._sent:
+            raise ScanError(
+                f"{describe(header)} came after its k-space was sent. Set trigger_dimension of gadget 'sort' to none."
+            )
+        if trigger == "slice":
+            done = [other for other in self._slices if other != number]
+        else:
+            lines = self._slices.get(number)
+            done = [number] if lines and lines.headers[-1].idx.repetition != repetition else []
+        for other in done:
+            lines = self._slices.pop(other)
+            self._sent.add((other, lines.headers[-1].idx.repetition if trigger == "repetition" else 0))
+            yield from self._send(other, lines)
+
+    def _send(self, number: int, lines: Lines) -> Iterator[Message]:
+        """Make the messages of one slice."""
+        table = lines.table()
+        if self._choice is None:
+            everything = [table, *(other.table() for other in self._slices.values())]
+            self._choice = FrameChoice.of(self.header, self.properties, np.concatenate(everything))
+        choice = self._choice
+        keys, groups = runs([table["idx"][counter] for counter in choice.keys])
+        for key, members in zip(keys, groups, strict=True):
+            yield from self._group(lines.take(members), {"slice": number, **dict(zip(choice.keys, key, strict=True))})
+
+    def _group(self, lines: Lines, key: dict[str, int]) -> Iterator[Message]:
+        assert self._choice is not None
+        matrix = Matrix.of(self.header, lines)
+        table = lines.table()
+        imaging = table["flags"] & bit(CALIBRATION) == 0
+        if not imaging.any():
+            yield note(self.name, **key, lines=0, calibration_lines=len(table), skipped="no imaging lines")
+            return
+        centre, centre_from = centre_of(self.header, table)
+        rows = rows_of(matrix, table, centre)
+        moved = {}
+        if self._choice.separate and not imaging.all():
+            counted, rows = rows, about_centre(rows, ~imaging, matrix.rows)
+            moved["calibration_rows_moved_by"] = int((rows - counted)[~imaging][0])
+        placed = place_frames(self._choice, self.properties, table, rows, imaging)
+        limits = line_limits(self.header, rows[imaging], matrix.rows // 2 - centre)
+        data = matrix.buffer(lines, placed.data, placed.frames, placed.sets, limits)
+        reference = None
+        if len(placed.reference):
+            reference = matrix.buffer(lines, placed.reference, placed.reference_frames, placed.sets, limits)
+        if self._choice.frames == "physiology":
+            number_phases(data)
+        flagged = int(np.count_nonzero(table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING))))
+        yield note(
+            self.name,
+            **key,
+            lines=int(imaging.sum()),
+            calibration_lines=flagged,
+            dropped_lines=self._dropped_text(),
+            centre_line=centre,
+            centre_line_from=centre_from,
+            sets=placed.sets,
+            frames=placed.frames,
+            **moved,
+            **placed.facts,
+        )
+        yield ReconData([ReconBit(data, reference)])
+
+    def _dropped_text(self) -> str:
+        return ", ".join(f"{kind} {count}" for kind, count in sorted(self._dropped.items())) or "none"

@@ -1,0 +1,167 @@
+"""Headers and meta of the images: geometry, counters and provenance, in Gadgetron's words and in the MRD standard's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import ismrmrd
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath import __version__
+from onebreath.diagnostics.software import code_sha256, commit
+from onebreath.mrd.buffers import E1, RO
+from onebreath.mrd.header import ScanHeader
+
+STANDARD_NAMES = {
+    "GADGETRON_DataRole": ("DataRole",),
+    "GADGETRON_ImageNumber": ("ImageNumber",),
+    "GADGETRON_ImageComment": ("ImageComments", "ImageComment"),
+    "GADGETRON_ImageProcessingHistory": ("ImageProcessingHistory",),
+    "GADGETRON_SeqDescription": ("SeriesDescription", "SequenceDescriptionAdditional"),
+    "GADGETRON_WindowCenter": ("WindowCenter",),
+    "GADGETRON_WindowWidth": ("WindowWidth",),
+    "GADGETRON_TE": ("EchoTime",),
+    "GADGETRON_TI": ("InversionTime",),
+}
+"""What the MRD standard and the FIRE host call Gadgetron's entries; both are written."""
+
+COUNTERS = ("average", "repetition", "set", "phase", "contrast", "slice")
+"""Counters that number an image, slowest first (Gadgetron's ``ImageArraySendMixin``)."""
+
+
+def write_both(meta: ismrmrd.Meta, name: str, value: Any) -> None:
+    """Write an entry under Gadgetron's name and under the standard's names for it."""
+    for key in (name, *STANDARD_NAMES.get(name, ())):
+        meta[key] = value
+
+
+def write_scaling(meta: ismrmrd.Meta, ratio: float, offset: float) -> None:
+    """Write how pixels came from image values: ``pixel = ratio * value + offset``, and the DICOM inverse."""
+    meta["GADGETRON_ScaleRatio"] = _text(ratio)
+    meta["GADGETRON_ScaleOffset"] = _text(offset)
+    meta["RescaleSlope"] = _text(1 / ratio)
+    meta["RescaleIntercept"] = _text(0.0 - offset / ratio)
+
+
+def central_line(headers: NDArray[np.object_], centre: int) -> ismrmrd.AcquisitionHeader:
+    """Return the header (of those along E1) acquired nearest to the k-space centre; the first one if none was."""
+    acquired = [row for row, header in enumerate(headers) if header.number_of_samples > 0]
+    return headers[min(acquired, key=lambda row: abs(row - centre))] if acquired else headers[0]
+
+
+def image_header(
+    line: ismrmrd.AcquisitionHeader, scan: ScanHeader, sampling: Any, series: int, phases: int = 1
+) -> ismrmrd.ImageHeader:
+    """Make the header of an image from the line nearest to its k-space centre.
+
+    `sampling` is Gadgetron's sampling description; the field of view is the recon space's, in mm. For `phases` see
+    `image_index`.
+    """
+    header = ismrmrd.ImageHeader.from_acquisition(line)
+    header.data_type = ismrmrd.DATATYPE_CXFLOAT
+    header.matrix_size = tuple(sampling.recon_matrix)
+    header.field_of_view = tuple(sampling.recon_FOV)
+    header.channels = 1
+    header.image_type = ismrmrd.IMTYPE_MAGNITUDE
+    header.image_series_index = series
+    header.image_index = image_index(line.idx, scan, phases)
+    return header
+
+
+def image_index(idx: ismrmrd.EncodingCounters, scan: ScanHeader, phases: int = 1) -> int:
+    """Number an image from 1, uniquely within its series; it wraps at 65536 like Gadgetron's.
+
+    `phases` is the number of cardiac phases where more were binned than the scan's header says.
+    """
+    index = 0
+    for name in COUNTERS:
+        limits = scan.limits(name)
+        values = (limits.maximum if limits else 0) + 1
+        index = index * (max(values, phases) if name == "phase" else values) + getattr(idx, name)
+    return (index + 1) % 65536
+
+
+def image_meta(
+    line: ismrmrd.AcquisitionHeader,
+    scan: ScanHeader,
+    sampling: Any,
+    image: ismrmrd.ImageHeader,
+    acquired: Iterable[ismrmrd.AcquisitionHeader],
+) -> ismrmrd.Meta:
+    """Make the meta that every image of a slice carries: what Gadgetron's own gadgets write, and read downstream."""
+    meta = ismrmrd.Meta()
+    write_both(meta, "GADGETRON_ImageNumber", str(image.image_index))
+    write_both(meta, "GADGETRON_ImageProcessingHistory", ["GT", "Onebreath"])
+    meta["encoding"] = "0"
+    for name, values in (("encoding_FOV", sampling.encoded_FOV), ("recon_FOV", sampling.recon_FOV)):
+        meta[name] = _texts(values)
+    for name, values in (("encoded_matrix", sampling.encoded_matrix), ("recon_matrix", sampling.recon_matrix)):
+        meta[name] = _texts(values)
+    for name, axis in (("RO", RO), ("E1", E1), ("E2", 2)):
+        meta[f"sampling_limits_{name}"] = _texts(sampling.sampling_limits[axis])
+    _write_geometry(meta, line)
+    _write_times(meta, line, acquired)
+    _write_scan(meta, scan)
+    meta["OnebreathVersion"] = __version__
+    meta["OnebreathCommit"], meta["OnebreathCode"] = commit(), code_sha256()
+    return meta
+
+
+def write_facts(meta: ismrmrd.Meta, notes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write what each gadget decided, as ``Onebreath_<gadget>_<fact>``."""
+    for gadget, facts in notes.items():
+        for name, value in facts.items():
+            meta[f"Onebreath_{gadget}_{name}"] = _text(value)
+
+
+def _write_geometry(meta: ismrmrd.Meta, line: ismrmrd.AcquisitionHeader) -> None:
+    meta["PatientPosition"] = _texts(line.position)
+    meta["patient_table_position"] = _texts(line.patient_table_position)
+    for name in ("read_dir", "phase_dir", "slice_dir"):
+        meta[name] = _texts(getattr(line, name))
+    meta["ImageRowDir"] = _texts(line.read_dir)
+    meta["ImageColumnDir"] = _texts(line.phase_dir)
+    meta["Keep_image_geometry"] = "1"
+    for kind in ("int", "float"):
+        for place, value in enumerate(getattr(line, f"user_{kind}")):
+            meta[f"user_{kind}_{place}"] = _text(value)
+
+
+def _write_times(
+    meta: ismrmrd.Meta, line: ismrmrd.AcquisitionHeader, acquired: Iterable[ismrmrd.AcquisitionHeader]
+) -> None:
+    meta["acquisition_time_stamp"] = _text(line.acquisition_time_stamp)
+    meta["physiology_time_stamp"] = _texts(line.physiology_time_stamp)
+    lines = list(acquired) or [line]
+    stamps = [header.acquisition_time_stamp for header in lines]
+    meta["acquisition_time_range"] = _texts((min(stamps), max(stamps)))
+    physiology = np.array([list(header.physiology_time_stamp) for header in lines])
+    meta["physiology_time_range"] = _texts(np.stack([physiology.min(0), physiology.max(0)], axis=1).ravel())
+
+
+def _write_scan(meta: ismrmrd.Meta, scan: ScanHeader) -> None:
+    if scan.protocol_name:
+        meta["protocolName"] = scan.protocol_name
+    if scan.patient_position:
+        meta["patient_position"] = scan.patient_position
+    if scan.measurement_id:
+        meta["measurementID"] = scan.measurement_id
+        parts = scan.measurement_id.split("_")
+        if len(parts) == 4:
+            meta.update(zip(("deviceID", "patientID", "studyID", "measurementNumber"), parts, strict=True))
+    for name, values in (("GADGETRON_TE", scan.sequence("TE")), ("GADGETRON_TI", scan.sequence("TI"))):
+        if values:
+            write_both(meta, name, _texts(values))
+    if scan.sequence("TR"):
+        meta["RepetitionTime"] = _texts(scan.sequence("TR"))
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    return [_text(value) for value in values]
+
+
+def _text(value: Any) -> str:
+    """Write a number so that reading it back gives the same float32."""
+    return f"{value:.9g}" if isinstance(value, float | np.floating) else str(value)

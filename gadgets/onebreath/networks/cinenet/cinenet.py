@@ -1,0 +1,215 @@
+"""CineNet: small U-Nets on slices of the temporal spectrum, and conjugate gradients (A. Kofler et al., Med Phys 2021).
+
+The original is radial; here ``A = M F S`` is Cartesian. Where the paper leaves layers open, those of the released code
+(koflera/DynamicRadCineMRI) are taken: three stages, two convolutions each, 16 filters.
+"""
+
+import itertools
+import math
+import sys
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from onebreath.errors import MethodError, ModelError
+from onebreath.mri.fourier import fftc, ifftc
+from onebreath.networks.shared.data_consistency import SampledSeries
+from onebreath.networks.shared.normalise import Normalised, to_complex, to_planes
+from onebreath.networks.shared.refinement import Refinement
+from onebreath.networks.shared.unrolled import UnrolledNetwork
+
+_SLOPE = 0.01
+_SMALLEST_PENALTY = 1e-6
+"""The data are weighed by one over the penalty; a smaller one would leave nothing but the data in single precision."""
+
+
+class StageConvs(nn.ModuleList):
+    """Convolutions of one stage, 3 x 3 without bias, each with a leaky ReLU."""
+
+    def __init__(self, in_channels: int, channels: int, count: int) -> None:
+        widths = [in_channels] + [channels] * count
+        super().__init__(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in itertools.pairwise(widths))
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Convolve ``(slice, channel, position, frequency)``."""
+        for conv in self:
+            planes = F.leaky_relu(conv(planes), _SLOPE, inplace=True)
+        return planes
+
+
+class SliceUNet(nn.Module):
+    """U-Net on slices of one axis of the image and the temporal frequency.
+
+    Parameters
+    ----------
+    channels
+        Of the first stage; each has twice those of the stage above.
+    stages
+        Encoder stages; each but the last ends with a maximum over 2 x 2.
+    convs
+        Convolutions of a stage.
+    """
+
+    def __init__(self, channels: int, stages: int, convs: int) -> None:
+        super().__init__()
+        widths = [channels * 2**stage for stage in range(stages)]
+        self.down = nn.ModuleList(StageConvs(a, b, convs) for a, b in itertools.pairwise([2, *widths]))
+        self.up = nn.ModuleList(nn.Conv2d(2 * width, width, 3, padding=1, bias=False) for width in widths[-2::-1])
+        self.merge = nn.ModuleList(StageConvs(2 * width, width, convs) for width in widths[-2::-1])
+        self.tail = nn.Conv2d(channels, 2, 1, bias=False)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Convolve ``(slice, 2, position, frequency)``."""
+        kept: list[Tensor] = []
+        for stage in self.down:
+            planes = stage(F.max_pool2d(kept[-1], 2) if kept else planes)
+            kept.append(planes)
+        planes = kept.pop()
+        for up, merge in zip(self.up, self.merge, strict=True):
+            skip = kept.pop()
+            wider = F.interpolate(planes, skip.shape[-2:], mode="bilinear", align_corners=False)
+            planes = merge(torch.cat([up(wider), skip], dim=1))
+        out: Tensor = self.tail(planes)
+        return out
+
+
+class SpectrumBlock(Refinement):
+    """The learned part of an alternation: U-Nets on all x-t and all y-t slices of what moves, averaged.
+
+    Parameters
+    ----------
+    channels, stages, convs
+        See `SliceUNet`.
+    separate
+        Whether x-t and y-t slices have U-Nets of their own.
+    pad_multiple
+        See `Refinement`.
+    """
+
+    def __init__(self, channels: int, stages: int, convs: int, separate: bool, pad_multiple: int) -> None:
+        super().__init__()
+        self.pad_multiple = pad_multiple
+        self.smallest = 2 ** (stages - 1)
+        self.nets = nn.ModuleList(SliceUNet(channels, stages, convs) for _ in range(2 if separate else 1))
+
+    def normalise(self, planes: Tensor) -> Normalised:
+        """Take off what does not move: the mean over the frames."""
+        mean = planes.mean(1, keepdim=True)
+        return Normalised(planes - mean, mean, torch.ones_like(mean[:, :, :1, :1, :1]))
+
+    def correction(self, planes: Tensor, features: None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run the U-Nets. They give the image itself, so that the image is taken off what is added to it.
+
+        Raises
+        ------
+        MethodError
+            If an axis is too short for the stages.
+        """
+        frames, _, y, x = planes.shape[1:]
+        if min(frames, y, x) < self.smallest:
+            raise MethodError(
+                f"the series has {frames} frames of {y} x {x} pixels; this CineNet needs at least {self.smallest} "
+                "along each axis, since its U-Nets halve them. Use another method for so few frames"
+            )
+        spectrum = to_planes(fftc(to_complex(planes), 1)).to(next(self.parameters()).dtype)
+        # Slices with y fixed are (x, frequency), those with x fixed are (y, frequency).
+        images = [
+            _on_slices(net, spectrum, order)
+            for net, order in zip((self.nets[0], self.nets[-1]), ((0, 3, 2, 4, 1), (0, 4, 2, 3, 1)), strict=True)
+        ]
+        mean = ((images[0] + images[1]) / 2).to(planes.dtype)
+        return to_planes(ifftc(to_complex(mean), 1)) - planes, ()
+
+
+class PenalisedConsistency(nn.Module):
+    """The image that minimises ``||A x - y||^2 + penalty ||x - image||^2``, with a learned penalty.
+
+    Parameters
+    ----------
+    iterations
+        Conjugate-gradient steps; their lengths are those of the whole series, as in the released code.
+    """
+
+    def __init__(self, iterations: int) -> None:
+        super().__init__()
+        self.iterations = iterations
+        # softplus of this is 1
+        self.penalty = nn.Parameter(torch.tensor(math.log(math.e - 1)))
+
+    def forward(self, image: Tensor, series: SampledSeries, noise_std: Tensor | None = None) -> Tensor:
+        """Make an image consistent with the data; the noise is not asked for.
+
+        Raises
+        ------
+        MethodError
+            If the iterations end further from a solution than they began, see `SampledSeries.regularised`.
+        """
+        penalty = F.softplus(self.penalty).clamp_min(_SMALLEST_PENALTY).to(image.real.dtype)
+        return series.regularised(image, (1 / penalty).reshape(1, 1, 1, 1, 1), self.iterations, one_step=True)
+
+
+class CineNet(UnrolledNetwork):
+    """CineNet; 646,725 parameters by default, 129,349 with shared weights.
+
+    Parameters
+    ----------
+    channels, stages, convs
+        See `SliceUNet`.
+    cascades
+        Alternations of U-Nets and data consistency.
+    shared
+        Whether all alternations have the same U-Nets (the original) or each its own. Each has its own penalty; with
+        equal ones this is the original.
+    separate
+        Whether x-t and y-t slices have U-Nets of their own.
+    iterations
+        Conjugate-gradient steps of an alternation.
+    pad_multiple
+        Matrix sizes are padded to a multiple of this; 1 as in the released code. Pooling grids of pieces of the image
+        only agree if it is a multiple of ``2 ** (stages - 1)``.
+    checkpointing
+        See `UnrolledNetwork`.
+
+    Raises
+    ------
+    ModelError
+        If a number is below 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        shared: bool = False,
+        separate: bool = False,
+        channels: int = 16,
+        stages: int = 3,
+        convs: int = 2,
+        cascades: int = 5,
+        iterations: int = 4,
+        pad_multiple: int = 4,
+        checkpointing: bool = False,
+    ) -> None:
+        counts = {"channels": channels, "stages": stages, "convs": convs, "iterations": iterations}
+        for name, count in {**counts, "pad_multiple": pad_multiple}.items():
+            if count < 1:
+                raise ModelError(f"{name} is {count}, expected at least 1")
+        super().__init__(cascades, checkpointing=checkpointing)
+        self.smallest = 2 ** (stages - 1)
+        self.consistency = nn.ModuleList(PenalisedConsistency(iterations) for _ in range(cascades))
+        self.blocks = nn.ModuleList(
+            SpectrumBlock(channels, stages, convs, separate, pad_multiple) for _ in range(1 if shared else cascades)
+        )
+
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """The U-Nets halve the temporal frequencies."""
+        return {"frames": (self.smallest, sys.maxsize)}
+
+
+def _on_slices(net: nn.Module, spectrum: Tensor, order: tuple[int, ...]) -> Tensor:
+    """Run a U-Net on slices of ``(batch, frequency, 2, y, x)``; the first two axes of `order` count slices."""
+    slices = spectrum.permute(order)
+    folded = slices.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    out = net(folded).unflatten(0, slices.shape[:2])
+    inverse = sorted(range(len(order)), key=order.__getitem__)
+    return out.permute(inverse)

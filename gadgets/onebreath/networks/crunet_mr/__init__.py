@@ -1,0 +1,1 @@
+"""CRUNet-MR, its feature bank, and 3D UNet-MR."""

@@ -1,0 +1,88 @@
+"""The U-shaped network inside a cascade of CRUNet-MR and of 3D UNet-MR."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from onebreath.errors import ModelError
+from onebreath.networks.shared.conv2plus1d import Double, Halve, SpaceTimeConv, join_channels, per_frame
+from onebreath.networks.shared.normalise import Normalised, zscore
+from onebreath.networks.shared.recurrent import Direction
+from onebreath.networks.shared.refinement import Refinement
+
+
+class LevelFeatures(NamedTuple):
+    """What a cascade hands over, ``(batch, frame, channel, y, x)`` each; the lower two at half the matrix."""
+
+    level1: Tensor
+    level2: Tensor
+    bottleneck: Tensor
+
+
+class CineUNet(Refinement):
+    """Two levels and a bottleneck; in five places stands a unit that joins frames, made by `make_unit`.
+
+    CRUNet-MR paper, network figure. The bottleneck has the resolution of level 2: only its dilation is larger.
+
+    Parameters
+    ----------
+    make_unit
+        ``(direction, dilation) -> module`` called with a series and features; it keeps the shape of the series.
+    channels
+        At all levels.
+    dilations
+        Of level 1, level 2 and the bottleneck.
+    circular_time
+        Whether temporal convolutions wrap around.
+    merge_level2
+        Whether encoder and decoder of level 2 are joined by a convolution or added.
+    pad_multiple
+        Matrix sizes are padded to a multiple of this, at least 2.
+    """
+
+    def __init__(
+        self,
+        make_unit: Callable[[Direction, int], nn.Module],
+        channels: int = 64,
+        dilations: tuple[int, int, int] = (1, 2, 4),
+        circular_time: bool = True,
+        merge_level2: bool = True,
+        pad_multiple: int = 8,
+    ) -> None:
+        super().__init__()
+        if len(dilations) != 3:
+            raise ModelError(f"dilations is {dilations}, expected 3 values: level 1, level 2, bottleneck")
+        if pad_multiple < 2 or pad_multiple % 2:
+            raise ModelError(f"pad_multiple is {pad_multiple}, expected an even number: level 2 has half the matrix")
+        d1, d2, d3 = dilations
+        self.pad_multiple = pad_multiple
+        self.head = nn.Conv2d(2, channels, 3, padding=1)
+        self.encoder1 = make_unit("forward", d1)
+        self.down = Halve(channels, circular_time)
+        self.encoder2 = make_unit("forward", d2)
+        self.refine2 = SpaceTimeConv(channels, channels, d2, circular_time)
+        self.bottleneck = make_unit("both", d3)
+        self.refine3 = SpaceTimeConv(channels, channels, d3, circular_time)
+        self.decoder2 = make_unit("backward", d2)
+        self.merge2 = SpaceTimeConv(2 * channels, channels, d2, circular_time) if merge_level2 else None
+        self.up = Double(channels, circular_time)
+        self.decoder1 = make_unit("backward", d1)
+        self.merge1 = SpaceTimeConv(2 * channels, channels, 1, circular_time)
+        self.tail = nn.Conv2d(channels, 2, 5, padding=2)
+
+    def normalise(self, planes: Tensor) -> Normalised:
+        """One mean and one standard deviation for the series, see `zscore`."""
+        return zscore(planes)
+
+    def correction(self, planes: Tensor, features: LevelFeatures | None) -> tuple[Tensor, LevelFeatures]:
+        """Run the convolutions; None stands for features of zeros."""
+        level1, level2, bottleneck = features if features is not None else (None, None, None)
+        skip1 = self.encoder1(per_frame(self.head, planes.to(self.head.weight.dtype)), level1)
+        skip2 = self.refine2(self.encoder2(self.down(skip1), level2))
+        bottom = self.refine3(self.bottleneck(skip2, bottleneck))
+        decoded2 = self.decoder2(bottom, level2)
+        merged2 = skip2 + decoded2 if self.merge2 is None else self.merge2(join_channels([skip2, decoded2]))
+        decoded1 = self.decoder1(self.up(merged2), level1)
+        merged1 = self.merge1(join_channels([skip1, decoded1]))
+        return per_frame(self.tail, merged1), LevelFeatures(merged1, merged2, bottom)

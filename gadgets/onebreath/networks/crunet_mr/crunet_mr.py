@@ -1,0 +1,89 @@
+"""CRUNet-MR: unrolled convolutional recurrent U-Net for cine, with or without a feature bank (dong845/CRUNet-MR)."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from onebreath.errors import ModelError
+from onebreath.networks.crunet_mr.cine_unet import CineUNet, LevelFeatures
+from onebreath.networks.crunet_mr.feature_bank import AttentionStyle, FeatureBank, Fusion
+from onebreath.networks.shared.data_consistency import Kind
+from onebreath.networks.shared.recurrent import Direction, RecurrentUnit
+from onebreath.networks.shared.unrolled import Features, UnrolledNetwork
+
+
+class CRUNetMR(UnrolledNetwork):
+    """CRUNet-MR; the published network has the defaults (4,537,930 parameters).
+
+    The released code counts 4,788,810: 50,176 per cascade are never used there.
+
+    Parameters
+    ----------
+    channels, cascades, dilations
+        Width, number of cascades, and dilations of level 1, level 2 and the bottleneck.
+    side_branches, side_kernel
+        Whether a convolution of this width runs beside each recurrent unit (ablation: off).
+    circular_time
+        Whether temporal convolutions wrap around (ablation: off).
+    cross_cascade
+        Whether features flow from cascade to cascade (ablation: off).
+    fusion
+        ``none``: from the previous cascade alone; ``conv`` and ``ca``: from the feature bank, see `FeatureBank`.
+    ca_style, ca_reduction, bank_window
+        See `FeatureBank`.
+    data_consistency, noise_level
+        See `DataConsistency`.
+    pad_multiple
+        See `CineUNet`.
+    checkpointing
+        See `UnrolledNetwork`.
+
+    Raises
+    ------
+    ModelError
+        On arguments that contradict each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 64,
+        cascades: int = 5,
+        dilations: tuple[int, int, int] = (1, 2, 4),
+        side_branches: bool = True,
+        side_kernel: int = 1,
+        circular_time: bool = True,
+        cross_cascade: bool = True,
+        fusion: Fusion = "none",
+        ca_style: AttentionStyle = "cab",
+        ca_reduction: int = 16,
+        bank_window: int | None = None,
+        data_consistency: Kind = "hard",
+        noise_level: float | None = None,
+        pad_multiple: int = 8,
+        checkpointing: bool = False,
+    ) -> None:
+        bank = None
+        if fusion != "none":
+            bank = FeatureBank(
+                cascades, channels, dilations, fusion, ca_style, ca_reduction, bank_window, checkpointing
+            )
+            if not cross_cascade:
+                raise ModelError(f"fusion is {fusion!r} and cross_cascade is False: without the flow nothing is fused")
+        remembered = bank.window if bank is not None else int(cross_cascade)
+        super().__init__(cascades, data_consistency, noise_level, checkpointing, remembered)
+
+        def unit(direction: Direction, dilation: int) -> nn.Module:
+            side = side_kernel if side_branches else None
+            return RecurrentUnit(channels, channels, dilation, direction, cross_cascade, side)
+
+        self.blocks = nn.ModuleList(
+            CineUNet(unit, channels, dilations, circular_time, pad_multiple=pad_multiple) for _ in range(cascades)
+        )
+        self.bank = bank
+
+    def recall(self, index: int, history: Sequence[Features]) -> Features | None:
+        """Choose the features of the cascade before, or those fused from the bank."""
+        if self.bank is None or not history:
+            return super().recall(index, history)
+        return self.bank(index, [LevelFeatures(*features) for features in history])

@@ -1,0 +1,250 @@
+"""Image encoder of MR-IPT: a vision transformer with attention in windows and, in few blocks, over the whole image.
+
+The blocks follow Segment Anything (A. Kirillov et al., ICCV 2023) and its backbone ViTDet (Y. Li et al., ECCV 2022):
+windows that do not shift, and relative positions split into rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from onebreath.errors import ModelError
+from onebreath.networks.shared.checkpointing import run_step
+
+EPSILON = 1e-6
+PATCH = 4
+"""Side of a patch in pixels; `Upscaling` undoes it."""
+# Elements of the position bias that are made at once: 64 MiB in single precision, small enough to stay near the cache.
+_BIAS_ELEMENTS = 2**24
+
+
+class LayerNorm2d(nn.Module):
+    """Normalise over the channels of ``(batch, channel, y, x)``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise each pixel."""
+        last = F.layer_norm(x.movedim(1, -1), self.weight.shape, self.weight, self.bias, EPSILON)
+        return last.movedim(-1, 1)
+
+
+class RelativeAttention(nn.Module):
+    """Self-attention over a grid of tokens ``(batch, y, x, channel)`` with decomposed relative positions.
+
+    Score of query q and key k: ``q.k / sqrt(d) + q.R_y[y_q - y_k] + q.R_x[x_q - x_k]``.
+
+    Parameters
+    ----------
+    width
+        Channels.
+    heads
+        Number of heads, a divisor of `width`.
+    size
+        Side of the grid that the tables are for; on other grids they are interpolated.
+    """
+
+    def __init__(self, width: int, heads: int, size: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.relative_y = nn.Parameter(torch.zeros(2 * size - 1, width // heads))
+        self.relative_x = nn.Parameter(torch.zeros(2 * size - 1, width // heads))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend; the shape stays."""
+        batch, height, width, channels = x.shape
+        qkv = self.qkv(x).reshape(batch, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.unbind(0)
+        grid = query.unflatten(2, (height, width))
+        # The biases of rows and of columns are small; only their sum over all pairs of tokens is large.
+        rows = torch.einsum("bnyxd,ykd->bnyxk", grid, distances(self.relative_y, height).to(grid.dtype))
+        columns = torch.einsum("bnyxd,xkd->bnyxk", grid, distances(self.relative_x, width).to(grid.dtype))
+        parts = [
+            _attend(query, key, value, rows, columns, images, lines)
+            for images, lines in _pieces(batch, self.heads, height, width)
+        ]
+        attended = parts[0] if len(parts) == 1 else _joined(parts, batch)
+        return self.out(attended.transpose(1, 2).reshape(batch, height, width, channels))
+
+
+def distances(table: Tensor, size: int) -> Tensor:
+    """Look up the vectors of all differences of two positions: ``(2 n - 1, d)`` to ``(size, size, d)``.
+
+    A table for another grid is interpolated linearly.
+    """
+    if len(table) != 2 * size - 1:
+        table = F.interpolate(table.T[None], size=2 * size - 1, mode="linear")[0].T
+    position = torch.arange(size, device=table.device)
+    return table[position[:, None] - position[None, :] + size - 1]
+
+
+def _pieces(batch: int, heads: int, height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Yield batch entries and rows of queries whose position bias fits into `_BIAS_ELEMENTS`."""
+    per_row = heads * width * height * width
+    images = max(1, min(batch, _BIAS_ELEMENTS // (per_row * height)))
+    lines = height if images > 1 else max(1, min(height, _BIAS_ELEMENTS // per_row))
+    for image in range(0, batch, images):
+        for line in range(0, height, lines):
+            yield slice(image, image + images), slice(line, line + lines)
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, rows: Tensor, columns: Tensor, images: slice, lines: slice
+) -> Tensor:
+    """Attention of some rows of queries of some batch entries to all keys."""
+    width = columns.shape[-1]
+    bias = rows[images, :, lines, :, :, None] + columns[images, :, lines, :, None, :]
+    queries = query[images, :, lines.start * width : lines.stop * width]
+    return F.scaled_dot_product_attention(queries, key[images], value[images], bias.flatten(4, 5).flatten(2, 3))
+
+
+def _joined(parts: list[Tensor], batch: int) -> Tensor:
+    """Put pieces in the order of `_pieces` together: rows of queries first, then batch entries."""
+    entries = len(parts[0])
+    per_entry = len(parts) // -(-batch // entries)
+    whole = [torch.cat(parts[first : first + per_entry], dim=2) for first in range(0, len(parts), per_entry)]
+    return torch.cat(whole)
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm transformer block on ``(batch, y, x, channel)``.
+
+    Parameters
+    ----------
+    width, heads
+        As in `RelativeAttention`.
+    grid
+        Side of the grid of all tokens.
+    window
+        Side of the windows; 0: attention over all tokens.
+    """
+
+    def __init__(self, width: int, heads: int, grid: int, window: int) -> None:
+        super().__init__()
+        self.window = window
+        self.norm1, self.norm2 = nn.LayerNorm(width, EPSILON), nn.LayerNorm(width, EPSILON)
+        self.attention = RelativeAttention(width, heads, window or grid)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply attention and perceptron, each beside a shortcut."""
+        normed = self.norm1(x)
+        x = x + (self._in_windows(normed) if self.window else self.attention(normed))
+        return x + self.mlp(self.norm2(x))
+
+    def _in_windows(self, x: Tensor) -> Tensor:
+        """Attend inside windows; at the border they are filled with zeros, which take part as released."""
+        batch, height, width, channels = x.shape
+        side = self.window
+        x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
+        rows, columns = x.shape[1] // side, x.shape[2] // side
+        windows = x.reshape(batch, rows, side, columns, side, channels).transpose(2, 3).flatten(0, 2)
+        attended = self.attention(windows).reshape(batch, rows, columns, side, side, channels).transpose(2, 3)
+        return attended.reshape(batch, rows * side, columns * side, channels)[:, :height, :width]
+
+
+@dataclass(frozen=True)
+class EncoderSizes:
+    """Sizes of an `Encoder`; the defaults are those of ViT-L.
+
+    Parameters
+    ----------
+    image_size
+        Side of the images that the position tables are for.
+    width, depth, heads
+        Channels, number of blocks, heads per block.
+    window, global_blocks
+        Side of the windows in tokens; blocks, counted from 0, that attend to all tokens instead.
+    embedding
+        Channels of the embedding.
+
+    Raises
+    ------
+    ModelError
+        If the sizes do not fit together.
+    """
+
+    image_size: int = 224
+    width: int = 1024
+    depth: int = 24
+    heads: int = 16
+    window: int = 14
+    global_blocks: tuple[int, ...] = (5, 11, 17, 23)
+    embedding: int = 256
+
+    def __post_init__(self) -> None:
+        """Compare the sizes with each other."""
+        if self.image_size % PATCH or self.width % self.heads:
+            raise ModelError(
+                f"patch {PATCH} must divide image_size {self.image_size}, and heads {self.heads} width {self.width}"
+            )
+        if any(not 0 <= block < self.depth for block in self.global_blocks):
+            raise ModelError(f"global_blocks is {self.global_blocks}, expected numbers from 0 to {self.depth - 1}")
+
+
+VIT_L = EncoderSizes()
+
+
+class Encoder(nn.Module):
+    """Features ``(batch, channels, y, x)`` to an embedding ``(batch, embedding, y / 4, x / 4)``.
+
+    Parameters
+    ----------
+    channels
+        Of the input.
+    sizes
+        All other sizes.
+    checkpointing
+        In training, compute each block again in the backward pass: less memory for about a third more time.
+    """
+
+    def __init__(self, channels: int, sizes: EncoderSizes, checkpointing: bool = False) -> None:
+        super().__init__()
+        self.checkpointing = checkpointing
+        grid, width, out = sizes.image_size // PATCH, sizes.width, sizes.embedding
+        self.patches = nn.Conv2d(channels, width, PATCH, PATCH)
+        self.positions = nn.Parameter(torch.zeros(1, grid, grid, width))
+        windows = [0 if index in sizes.global_blocks else sizes.window for index in range(sizes.depth)]
+        self.blocks = nn.ModuleList(EncoderBlock(width, sizes.heads, grid, window) for window in windows)
+        self.neck = nn.Sequential(
+            nn.Conv2d(width, out, 1, bias=False),
+            LayerNorm2d(out),
+            nn.Conv2d(out, out, 3, padding=1, bias=False),
+            LayerNorm2d(out),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Encode."""
+        x = self.patches(features).movedim(1, -1)
+        x = x + self._positions(x.shape[1], x.shape[2])
+        for block in self.blocks:
+            x = run_step(block, x, checkpointing=self.checkpointing)
+        embedded: Tensor = self.neck(x.movedim(-1, 1))
+        return embedded
+
+    def _positions(self, height: int, width: int) -> Tensor:
+        if self.positions.shape[1:3] == (height, width):
+            return self.positions
+        table = self.positions.movedim(-1, 1)
+        return F.interpolate(table, size=(height, width), mode="bicubic", antialias=True).movedim(1, -1)
+
+
+class Upscaling(nn.Sequential):
+    """From an embedding to features at four times its size: two transposed convolutions."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__(
+            nn.ConvTranspose2d(width, width // 2, 2, 2),
+            LayerNorm2d(width // 2),
+            nn.GELU(),
+            nn.ConvTranspose2d(width // 2, out, 2, 2),
+            nn.GELU(),
+        )

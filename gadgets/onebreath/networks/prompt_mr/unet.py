@@ -1,0 +1,189 @@
+"""PromptUnet: a U-Net of channel attention blocks whose decoder is told by learned prompts what kind of image it sees.
+
+B. Xin et al., "Fill the K-Space and Refine the Image: Prompting for Dynamic and Multi-Contrast MRI Reconstruction",
+STACOM 2023; layers as in the released code (hellopipu/PromptMR).
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from onebreath.errors import ModelError
+from onebreath.networks.crunet_mr.feature_bank import SqueezeExcite
+from onebreath.networks.shared.normalise import pad_to_multiple, to_complex, to_planes, zscore
+
+_REDUCTION = 4
+
+
+def new_slope() -> nn.Parameter:
+    """Make a slope of PReLUs for negative values, with the start that PyTorch gives it."""
+    return nn.Parameter(torch.full((1,), 0.25))
+
+
+@dataclass(frozen=True)
+class UNetSizes:
+    """Sizes of a `PromptUNet`, level 1 (the finest) first.
+
+    Parameters
+    ----------
+    channels
+        Of the three levels and of the bottleneck.
+    prompt_channels, prompt_sizes
+        Channels, and pixels along each axis, of the prompts of the three levels.
+    prompts
+        How many prompts a level mixes.
+    encoder_blocks, decoder_blocks
+        Attention blocks of the three levels.
+    bottleneck_blocks
+        Attention blocks of the bottleneck.
+    """
+
+    channels: tuple[int, int, int, int]
+    prompt_channels: tuple[int, int, int]
+    prompt_sizes: tuple[int, int, int]
+    prompts: int
+    encoder_blocks: tuple[int, int, int]
+    decoder_blocks: tuple[int, int, int]
+    bottleneck_blocks: int
+
+    def __post_init__(self) -> None:
+        """Refuse channels that the attention cannot squeeze, and counts below one."""
+        if min(self.channels) < _REDUCTION:
+            raise ModelError(f"channels are {self.channels}, expected at least {_REDUCTION} on every level")
+        counts = (*self.prompt_channels, *self.prompt_sizes, self.prompts, *self.encoder_blocks, *self.decoder_blocks)
+        if min(*counts, self.bottleneck_blocks) < 1:
+            raise ModelError(f"a U-Net has at least 1 block, prompt and prompt channel on every level, found {self}")
+
+
+class AttentionBlock(nn.Module):
+    """3 x 3, PReLU, 3 x 3, squeeze-excite, residual; without biases.
+
+    The slope of the PReLU is given with the features: nearly all blocks share one (see `PromptMR`).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.attention = SqueezeExcite(channels, _REDUCTION)
+
+    def forward(self, features: Tensor, slope: Tensor) -> Tensor:
+        """Run on ``(image, channel, y, x)``."""
+        inner = self.first(features)
+        # Channels are innermost in memory; PReLU is three times faster where they also come last.
+        inner = F.prelu(inner.permute(0, 2, 3, 1), slope.to(inner.dtype)).permute(0, 3, 1, 2)
+        inner = self.second(inner)
+        return torch.addcmul(features, inner, self.attention.weights(inner))
+
+
+class AttentionBlocks(nn.ModuleList):
+    """Attention blocks one after another."""
+
+    def __init__(self, channels: int, count: int) -> None:
+        super().__init__(AttentionBlock(channels) for _ in range(count))
+
+    def forward(self, features: Tensor, slope: Tensor, first_slope: Tensor | None = None) -> Tensor:
+        """Run on ``(image, channel, y, x)``; the first block may have a slope of its own."""
+        for index, block in enumerate(self):
+            features = block(features, slope if first_slope is None or index else first_slope)
+        return features
+
+
+class Prompts(nn.Module):
+    """A mixture of prompts, weighed by the mean of the features, brought to their size.
+
+    The prompts are drawn once and never learned, as released; so they are part of the state, not of the parameters.
+    """
+
+    def __init__(self, count: int, channels: int, size: int, feature_channels: int) -> None:
+        super().__init__()
+        self.prompts: Tensor
+        self.register_buffer("prompts", torch.rand(count, channels, size, size))
+        self.weigh = nn.Linear(feature_channels, count)
+        self.refine = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Make ``(image, channel, y, x)`` for features of that size."""
+        weights = self.weigh(features.mean((-2, -1))).softmax(dim=1)
+        mixed = torch.einsum("np,pcyx->ncyx", weights, self.prompts.to(weights.dtype))
+        resized = F.interpolate(mixed, features.shape[-2:], mode="bilinear", align_corners=False)
+        refined: Tensor = self.refine(resized.contiguous(memory_format=torch.channels_last))
+        return refined
+
+
+class Decoder(nn.Module):
+    """One level up: prompts join the features, which double their size and meet the skip connection."""
+
+    def __init__(self, sizes: UNetSizes, level: int) -> None:
+        super().__init__()
+        channels, out = sizes.channels[level + 1], sizes.channels[level]
+        prompted = channels + sizes.prompt_channels[level]
+        self.prompt = Prompts(sizes.prompts, sizes.prompt_channels[level], sizes.prompt_sizes[level], channels)
+        self.fuse = AttentionBlocks(prompted, sizes.decoder_blocks[level])
+        self.reduce = nn.Conv2d(prompted, channels, 1, bias=False)
+        self.narrow = nn.Conv2d(channels, out, 1, bias=False)
+        self.skip = AttentionBlock(out)
+        self.merge = AttentionBlock(out)
+
+    def forward(self, features: Tensor, skip: Tensor, slope: Tensor) -> Tensor:
+        """Run on ``(image, channel, y, x)``; `skip` has twice the size."""
+        fused = self.fuse(torch.cat([features, self.prompt(features)], dim=1), slope)
+        # A convolution of width 1 and the interpolation commute, and before it there are a quarter of the pixels.
+        narrow = self.narrow(self.reduce(fused))
+        wide = F.interpolate(narrow, skip.shape[-2:], mode="bilinear", align_corners=False)
+        merged: Tensor = self.merge(wide + self.skip(skip, slope), slope)
+        return merged
+
+
+class PromptUNet(nn.Module):
+    """Three levels and a bottleneck; images come and go as complex series.
+
+    Parameters
+    ----------
+    frames
+        Frames that are seen together, real and imaginary part a channel each.
+    sizes
+        See `UNetSizes`.
+    """
+
+    def __init__(self, frames: int, sizes: UNetSizes) -> None:
+        super().__init__()
+        channels = sizes.channels
+        self.head = nn.Conv2d(2 * frames, channels[0], 3, padding=1, bias=False)
+        self.encoder = nn.ModuleList(
+            AttentionBlocks(a, n) for a, n in zip(channels[:-1], sizes.encoder_blocks, strict=True)
+        )
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(channels))
+        self.bottleneck = AttentionBlocks(channels[-1], sizes.bottleneck_blocks)
+        self.decoder = nn.ModuleList(Decoder(sizes, level) for level in (2, 1, 0))
+        self.tail = nn.Conv2d(channels[0], 2 * frames, 5, padding=2, bias=False)
+        self.first_slope = new_slope()
+
+    def forward(self, images: Tensor, slope: Tensor) -> Tensor:
+        """Run on windows of frames: complex ``(window, frame, y, x)`` to the same.
+
+        Each window is brought to mean 0 and standard deviation 1 over everything in it, and back.
+        """
+        normalised = zscore(to_planes(images))
+        padded, (rows, columns) = pad_to_multiple(normalised.planes, 8)
+        # All real parts come before all imaginary ones.
+        channels = padded.transpose(1, 2).flatten(1, 2).to(self.head.weight.dtype)
+        out = self._levels(channels.contiguous(memory_format=torch.channels_last), slope)[..., rows, columns]
+        planes = out.unflatten(1, (2, -1)).transpose(1, 2).to(normalised.planes.dtype)
+        return to_complex(normalised.undo(planes))
+
+    def _levels(self, features: Tensor, slope: Tensor) -> Tensor:
+        features = self.head(features)
+        skips: list[Tensor] = []
+        first_slope: Tensor | None = self.first_slope
+        for encode, down in zip(self.encoder, self.down, strict=True):
+            skips.append(encode(features, slope, first_slope))
+            features, first_slope = down(skips[-1]), None
+        features = self.bottleneck(features, slope)
+        for decode in self.decoder:
+            features = decode(features, skips.pop(), slope)
+        out: Tensor = self.tail(features)
+        return out

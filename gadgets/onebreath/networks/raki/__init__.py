@@ -1,0 +1,1 @@
+"""RAKI and iRAKI: networks learned from a scan's own calibration lines."""

@@ -1,0 +1,1 @@
+"""Networks that restore magnitude images: U-Net and ViT."""

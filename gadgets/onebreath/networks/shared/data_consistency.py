@@ -1,0 +1,236 @@
+"""Data consistency of a multi-coil series: hard, soft, or by conjugate gradients.
+
+Notation: ``A = M F S`` with coil maps S, centred unitary Fourier transform F and sampling mask M; ``y`` is the measured
+k-space. Qin et al., IEEE Trans Med Imaging 2019, eq. 4 (hard and soft); Aggarwal et al. (MoDL), IEEE Trans Med Imaging
+2019, eq. 11 (conjugate gradients).
+"""
+
+from functools import cached_property
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from onebreath.errors import MethodError, ModelError
+from onebreath.networks.shared.inputs import check_inputs
+
+Kind = Literal["hard", "soft", "cg"]
+
+
+class SampledSeries:
+    """A measured series, prepared once so that every cascade pays for the fewest transforms.
+
+    Where the mask does not vary along an axis, ``M`` and the transform along that axis commute: it is done once, on the
+    measured k-space, and images meet the data in the hybrid space. The shifts that centre the remaining transforms are
+    moved from the coil arrays of every cascade to the maps, the mask and the k-space, once.
+
+    Parameters
+    ----------
+    kspace, mask, maps
+        As in `onebreath.networks.shared.inputs.check_inputs`, which is called first. Samples outside the mask are
+        set to zero.
+    """
+
+    def __init__(self, kspace: Tensor, mask: Tensor, maps: Tensor) -> None:
+        check_inputs(kspace, mask, maps)
+        mask = mask != 0
+        self.axes = _transformed_axes(mask)
+        kspace = torch.where(mask, kspace, torch.zeros((), dtype=kspace.dtype, device=kspace.device))
+        for axis in {-2, -1} - set(self.axes):
+            shifted = torch.fft.ifftshift(kspace, dim=axis)
+            kspace = torch.fft.fftshift(torch.fft.ifft(shifted, dim=axis, norm="ortho"), dim=axis)
+        self._kspace = torch.fft.ifftshift(kspace, dim=self.axes)
+        self._mask = torch.fft.ifftshift(mask, dim=self.axes)
+        self._maps = torch.fft.ifftshift(maps.to(kspace.dtype), dim=self.axes)
+
+    def zero_filled(self) -> Tensor:
+        """``A^H y``, ``(batch, frame, y, x)``."""
+        return torch.fft.fftshift(self._adjoint, dim=self.axes)
+
+    @cached_property
+    def _adjoint(self) -> Tensor:
+        """``A^H y``, not shifted back."""
+        return self._combine(self._kspace)
+
+    def normal(self, image: Tensor) -> Tensor:
+        """``A^H A x`` of an image ``(batch, frame, y, x)``."""
+        return torch.fft.fftshift(self._normal(torch.fft.ifftshift(image, dim=self.axes)), dim=self.axes)
+
+    def filled(self, image: Tensor) -> Tensor:
+        """``F^-1 (y + A x)``: coil images ``(batch, frame, coil, y, x)``, with nothing where nothing was sampled."""
+        kspace = self._kspace + self._mask * self._coil_kspace(torch.fft.ifftshift(image, dim=self.axes))
+        return torch.fft.fftshift(torch.fft.ifftn(kspace, dim=self.axes, norm="ortho"), dim=self.axes)
+
+    def replace(self, image: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Put the measured samples into the k-space of an image.
+
+        Parameters
+        ----------
+        image
+            ``(batch, frame, y, x)``.
+        weight
+            How far samples move from the prediction (0) to the measurement (1), broadcastable to
+            ``(batch, 1, 1, 1, 1)``; None: all the way (hard).
+
+        Returns
+        -------
+        Tensor
+            ``S^H F^-1`` of the blended k-space, ``(batch, frame, y, x)``.
+        """
+        predicted = self._coil_kspace(torch.fft.ifftshift(image, dim=self.axes))
+        if weight is None:
+            blended = torch.where(self._mask, self._kspace, predicted)
+        else:
+            blended = predicted + (weight * self._mask) * (self._kspace - predicted)
+        return torch.fft.fftshift(self._combine(blended), dim=self.axes)
+
+    def regularised(self, image: Tensor, weight: Tensor, iterations: int, one_step: bool = False) -> Tensor:
+        """Minimise ``weight ||A x - y||^2 + ||x - image||^2`` by conjugate gradients that start at `image`.
+
+        The frames do not mix in ``A``, so each has its own step lengths; gradients flow through all of them.
+
+        Parameters
+        ----------
+        image
+            ``(batch, frame, y, x)``.
+        weight
+            Weight of the measurement, broadcastable to ``(batch, 1, 1, 1, 1)``.
+        iterations
+            Conjugate-gradient steps.
+        one_step
+            One step length for all frames of a series, and a check of what it leads to.
+
+        Raises
+        ------
+        MethodError
+            With `one_step` and without gradients, if the residual ends larger than both the right-hand side and the
+            first residual, or is not finite.
+        """
+        axes = (-3, -2, -1) if one_step else (-2, -1)
+        weight = weight[:, 0]
+        start = torch.fft.ifftshift(image, dim=self.axes)
+        solution = start
+        residual = weight * (self._adjoint - self._normal(start))
+        direction, energy = residual, _energy(residual, axes)
+        first = energy
+        tiny = torch.finfo(energy.dtype).tiny
+        for _ in range(iterations):
+            image_of_direction = direction + weight * self._normal(direction)
+            curvature = (direction.conj() * image_of_direction).real.sum(axes, keepdim=True)
+            step = energy / curvature.clamp_min(tiny)
+            solution = solution + step * direction
+            residual = residual - step * image_of_direction
+            previous, energy = energy, _energy(residual, axes)
+            direction = residual + (energy / previous.clamp_min(tiny)) * direction
+        if one_step and not torch.is_grad_enabled():
+            _check_converged(energy, torch.maximum(first, _energy(weight * self._adjoint, axes)), iterations)
+        return torch.fft.fftshift(solution, dim=self.axes)
+
+    def gradient(self, image: Tensor) -> Tensor:
+        """``A^H (A x - y)``, half the gradient of ``||A x - y||^2``, of an image ``(batch, frame, y, x)``."""
+        residual = self._coil_kspace(torch.fft.ifftshift(image, dim=self.axes)) * self._mask - self._kspace
+        return torch.fft.fftshift(self._combine(residual), dim=self.axes)
+
+    def _coil_kspace(self, image: Tensor) -> Tensor:
+        return torch.fft.fftn(image[:, :, None] * self._maps, dim=self.axes, norm="ortho")
+
+    def _combine(self, kspace: Tensor) -> Tensor:
+        return (torch.fft.ifftn(kspace, dim=self.axes, norm="ortho") * self._maps.conj()).sum(dim=2)
+
+    def _normal(self, image: Tensor) -> Tensor:
+        return self._combine(self._coil_kspace(image) * self._mask)
+
+
+class DataConsistency(nn.Module):
+    """The data-consistency step of one cascade.
+
+    Parameters
+    ----------
+    kind
+        ``hard``: samples are the measurement; ``soft``: samples are ``(k + v y) / (1 + v)``; ``cg``: the image that
+        minimises ``v ||A x - y||^2 + ||x - image||^2``.
+    noise_level
+        v above, for ``soft`` and ``cg``. None: v is the ratio of variances ``(network_std / noise_std)^2``, where the
+        standard deviation of the network's error is learned and that of the noise is given with the data; the blend
+        then has the least variance whatever the noise of the scan.
+    iterations
+        Conjugate-gradient steps.
+
+    Raises
+    ------
+    ModelError
+        On an unknown kind or a noise level that is not positive.
+    """
+
+    def __init__(self, kind: Kind = "hard", noise_level: float | None = None, iterations: int = 8) -> None:
+        super().__init__()
+        if kind not in get_args(Kind):
+            raise ModelError(f"data_consistency is {kind!r}, expected one of {', '.join(get_args(Kind))}")
+        if noise_level is not None and noise_level <= 0:
+            raise ModelError(f"noise_level is {noise_level}, expected a value above 0")
+        self.kind, self.noise_level, self.iterations = kind, noise_level, iterations
+        if self.noise_aware:
+            self.log_network_std = nn.Parameter(torch.tensor(-3.0))
+
+    @property
+    def noise_aware(self) -> bool:
+        """Whether ``forward`` needs `noise_std`."""
+        return self.kind != "hard" and self.noise_level is None
+
+    def forward(self, image: Tensor, series: SampledSeries, noise_std: Tensor | None = None) -> Tensor:
+        """Make an image consistent with the data.
+
+        Parameters
+        ----------
+        image
+            ``(batch, frame, y, x)`` complex.
+        series
+            The measured series.
+        noise_std
+            Standard deviation of the noise in the real part of k-space, in the units of the k-space, ``(batch,)``.
+
+        Raises
+        ------
+        MethodError
+            If `noise_std` is missing where the weights depend on it.
+        """
+        if self.kind == "hard":
+            return series.replace(image)
+        weight = self._measurement_weight(image, noise_std)
+        if self.kind == "soft":
+            return series.replace(image, weight / (1 + weight))
+        return series.regularised(image, weight, self.iterations)
+
+    def _measurement_weight(self, image: Tensor, noise_std: Tensor | None) -> Tensor:
+        """``v``, ``(batch, 1, 1, 1, 1)``."""
+        batch = image.shape[0]
+        if self.noise_level is not None:
+            return image.real.new_full((batch, 1, 1, 1, 1), self.noise_level)
+        if noise_std is None or noise_std.shape != (batch,):
+            found = None if noise_std is None else tuple(noise_std.shape)
+            raise MethodError(f"noise_std is {found}, expected shape ({batch},): the data are weighed by their noise")
+        ratio = self.log_network_std.exp() / noise_std.to(self.log_network_std)
+        return (ratio**2).to(image.real.dtype).reshape(batch, 1, 1, 1, 1)
+
+
+def _transformed_axes(mask: Tensor) -> tuple[int, ...]:
+    """The image axes along which transforms are needed in every cascade."""
+    if mask.shape[-1] == 1 or bool((mask == mask[..., :1]).all()):
+        return (-2,)
+    if mask.shape[-2] == 1 or bool((mask == mask[..., :1, :]).all()):
+        return (-1,)
+    return (-2, -1)
+
+
+def _energy(image: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return (image.real**2 + image.imag**2).sum(axes, keepdim=True)
+
+
+def _check_converged(energy: Tensor, allowed: Tensor, iterations: int) -> None:
+    """Compare the squared residual after the iterations with what it may be."""
+    if not bool((energy <= allowed).all()):
+        ratio = float((energy / allowed).max().sqrt())
+        raise MethodError(
+            f"conjugate gradients do not converge: after {iterations} steps the residual is {ratio:.3g} times what it "
+            "was. Check the coil maps (sum of squares over coils 1) and the k-space for huge values"
+        )

@@ -1,0 +1,35 @@
+"""What the method `unrolled` and the training ask of every network for multi-coil series."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor
+
+from onebreath.networks.shared.network import Network
+
+
+class SeriesNetwork(Network):
+    """A network that makes a series of images of multi-coil k-space.
+
+    ``forward(kspace, mask, maps) -> image`` with complex ``kspace (batch, frame, coil, y, x)``, zero where not sampled,
+    ``mask (batch, frame, 1, y, x)`` or broadcastable, ``maps (batch, 1 or frame, coil, y, x)`` with unit sum of squares
+    over coils, and ``image (batch, frame, y, x)`` of the type of the k-space.
+    """
+
+    @abstractmethod
+    def forward(self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None) -> Tensor:
+        """Reconstruct.
+
+        Parameters
+        ----------
+        kspace, mask, maps
+            See the class.
+        noise_std
+            Only for a network with noise-aware data consistency: see `DataConsistency.forward`.
+
+        Raises
+        ------
+        MethodError
+            If an input cannot be used; names the argument and both values.
+        """

@@ -1,0 +1,116 @@
+"""What all unrolled networks share: cascades of a learned refinement and a data-consistency step."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from onebreath.errors import ModelError
+from onebreath.networks.shared.checkpointing import run_step
+from onebreath.networks.shared.data_consistency import DataConsistency, Kind, SampledSeries
+from onebreath.networks.shared.refinement import Refinement
+from onebreath.networks.shared.series_network import SeriesNetwork
+
+Features = tuple[Tensor, ...]
+
+
+class UnrolledNetwork(SeriesNetwork):
+    """A network of `cascades` refinements, each followed by data consistency.
+
+    The convolutions run in the type of the weights. Any number of frames, any matrix size.
+
+    A subclass fills `blocks`: one `Refinement` per cascade, or fewer that take turns.
+
+    Parameters
+    ----------
+    cascades
+        Number of cascades.
+    data_consistency, noise_level
+        See `DataConsistency`.
+    checkpointing
+        In training, keep only what passes between cascades and compute the inside again in the backward pass: less
+        memory for about a third more time.
+    remembered
+        How many earlier cascades' features a cascade may see.
+    """
+
+    runs_in_pieces = True
+    blocks: nn.ModuleList
+
+    def __init__(
+        self,
+        cascades: int,
+        data_consistency: Kind = "hard",
+        noise_level: float | None = None,
+        checkpointing: bool = False,
+        remembered: int = 0,
+    ) -> None:
+        super().__init__()
+        if cascades < 1:
+            raise ModelError(f"cascades is {cascades}, expected at least 1")
+        self.checkpointing, self.remembered = checkpointing, remembered
+        self.consistency = nn.ModuleList(DataConsistency(data_consistency, noise_level) for _ in range(cascades))
+
+    def refine(self, index: int, image: Tensor, features: Features | None) -> tuple[Tensor, Features]:
+        """Refine the image of cascade `index`; return it with the features that later cascades may see.
+
+        Parameters
+        ----------
+        index
+            Of the cascade, from 0.
+        image
+            ``(batch, frame, y, x)`` complex.
+        features
+            What `recall` gave.
+        """
+        return self.block(index)(image, features)
+
+    def block(self, index: int) -> Refinement:
+        """Return the learned part of cascade `index`."""
+        block = self.blocks[index % len(self.blocks)]
+        assert isinstance(block, Refinement)
+        return block
+
+    def recall(self, index: int, history: Sequence[Features]) -> Features | None:
+        """Choose what cascade `index` gets from the features of earlier cascades, oldest first; None stands for zeros.
+
+        Here: the features of the cascade before.
+        """
+        return history[-1] if history else None
+
+    def remember(self, history: Sequence[Features], features: Features) -> list[Features]:
+        """Return the history with another cascade's features, without what no later cascade sees."""
+        return [*history, features][-self.remembered :] if self.remembered else []
+
+    def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
+        """Run the refinements alone."""
+        image = torch.empty(1, frames, y, x, dtype=torch.complex64, device=next(self.parameters()).device)
+        history: list[Features] = []
+        for index in range(len(self.consistency)):
+            image, features = self.refine(index, image, self.recall(index, history))
+            history = self.remember(history, features)
+
+    def forward(self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None) -> Tensor:
+        """Reconstruct: the image after the last cascade."""
+        *_, image = self.cascades(kspace, mask, maps, noise_std)
+        return image
+
+    def cascades(self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield the image after each cascade; arguments as in `forward`."""
+        for image, _ in self.states(kspace, mask, maps, noise_std):
+            yield image
+
+    def states(
+        self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Features]]:
+        """Yield the image after each cascade and the features it hands over; arguments as in `forward`."""
+        series = SampledSeries(kspace, mask, maps)
+        image = series.zero_filled()
+        history: list[Features] = []
+        for index, consistency in enumerate(self.consistency):
+            with self.reduced_precision(kspace.device):
+                recalled = self.recall(index, history)
+                image, features = run_step(self.refine, index, image, recalled, checkpointing=self.checkpointing)
+            image = consistency(image, series, noise_std)
+            history = self.remember(history, features)
+            yield image, features

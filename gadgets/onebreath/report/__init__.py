@@ -1,1 +1,0 @@
-"""What people look at: pictures, cine loops and tables of numbers."""

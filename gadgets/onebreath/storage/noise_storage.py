@@ -1,0 +1,78 @@
+"""The noise covariance that another scan left in storage, and the one that this scan leaves there."""
+
+from __future__ import annotations
+
+import logging
+
+from onebreath.errors import ScanError
+from onebreath.mrd.header import ScanHeader
+from onebreath.storage.base import StorageError, tags_of
+from onebreath.storage.find import open_store
+from onebreath.storage.noise import StoredCovariance
+
+NOISE = "noise_covariance"
+"""Name under which Gadgetron's NoiseAdjustGadget, too, keeps noise covariances."""
+
+log = logging.getLogger("onebreath.prewhiten")
+
+
+def find_noise(header: ScanHeader, channels: int) -> tuple[StoredCovariance | None, dict[str, str]]:
+    """Look for the noise covariance of a scan that has no noise lines.
+
+    The scan that the header names as its noise dependency goes first, then the latest of the same session.
+
+    Parameters
+    ----------
+    header
+        The scan's header.
+    channels
+        Channels of its lines.
+
+    Returns
+    -------
+    found
+        In the channel order of this scan; None if there is none that fits.
+    facts
+        What was looked for and what became of it.
+    """
+    dependency = header.dependency("noise") or ""
+    tags = tags_of(header, NOISE, dependency)
+    asked = "the noise scan that the header names" if dependency else "the latest noise scan of this session"
+    if tags is None or not (dependency or tags.session):
+        return None, {"noise_storage": "not asked: the header names no noise scan and no subject and session"}
+    try:
+        store = open_store()
+        if store is None:
+            return None, {"noise_storage": "not asked: storage is switched off"}
+        content = store.latest(tags)
+        if content is None:
+            return None, _not_used(f"{asked} is not in the {store.where}")
+        found = StoredCovariance.from_blob(content, dependency or "this session")
+        ordered, matched = found.ordered_for(header.coil_labels, channels)
+    except StorageError as error:
+        return None, _not_used(str(error))
+    except ScanError as error:
+        return None, _not_used(f"{asked} was found, but: {error}")
+    return ordered, {"noise_storage": f"found: {asked}", "channel_order": matched}
+
+
+def keep_noise(header: ScanHeader, found: StoredCovariance) -> dict[str, str]:
+    """Keep a scan's covariance for later scans; return what became of it, for a note."""
+    measurement = header.measurement_id
+    tags = tags_of(header, NOISE, measurement) if measurement else None
+    if tags is None:
+        return {"noise_kept": "no: the header names no measurement and no subject"}
+    try:
+        store = open_store()
+        if store is None:
+            return {"noise_kept": "no: storage is switched off"}
+        store.put(tags, found.to_blob(header.noise_bandwidth))
+    except StorageError as error:
+        log.warning("the noise covariance is not kept for later scans: %s", error)
+        return {"noise_kept": f"no: {error}"}
+    return {"noise_kept": f"in the {store.where}"}
+
+
+def _not_used(reason: str) -> dict[str, str]:
+    log.warning("no stored noise covariance is used: %s", reason)
+    return {"noise_storage": f"not used: {reason}"}

@@ -1,0 +1,1 @@
+"""Bytes and HDF5: framing, messages, structures, connections, files."""

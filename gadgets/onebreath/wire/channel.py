@@ -1,0 +1,242 @@
+"""Whole messages over one socket, in both directions, for every side of the protocol."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+import ismrmrd
+from gadgetron.external import constants
+from gadgetron.types import ImageArray, ReconData
+
+from onebreath.errors import ConnectionLost, WireError
+from onebreath.mrd.blocks import LineBlock
+from onebreath.wire.framing import Octets, Stream, message_name
+from onebreath.wire.limits import Limits
+from onebreath.wire.messages import (
+    CONTROL_READERS,
+    ErrorText,
+    Query,
+    Response,
+    Text,
+    encode_acquisition,
+    encode_control,
+    encode_image,
+    encode_waveform,
+    read_acquisition,
+    read_image,
+    read_waveform,
+)
+from onebreath.wire.ready import read_block
+from onebreath.wire.structures import (
+    encode_image_array,
+    encode_recon_data,
+    read_bucket,
+    read_image_array,
+    read_recon_data,
+)
+
+log = logging.getLogger("onebreath.wire")
+
+QUIET = 1.0  # seconds without a byte after which a broken stream is taken to have ended
+SETTLE = 0.1  # seconds that let the server finish its side before ERROR; without, one report in 80 is lost
+FAREWELL = 30.0  # seconds that a client which was told of an error may stay silent before it is cut off
+
+DATA_READERS: dict[int, Callable[[Stream], Any]] = {
+    constants.GADGET_MESSAGE_ISMRMRD_ACQUISITION: read_acquisition,
+    constants.GADGET_MESSAGE_ISMRMRD_WAVEFORM: read_waveform,
+    constants.GADGET_MESSAGE_ISMRMRD_IMAGE: read_image,
+    constants.GADGET_MESSAGE_IMAGE_ARRAY: read_image_array,
+    constants.GADGET_MESSAGE_RECON_DATA: read_recon_data,
+    constants.GADGET_MESSAGE_BUCKET: read_bucket,
+}
+DATA_ENCODERS: list[tuple[type, Callable[[Any], list[Octets]]]] = [
+    (ismrmrd.Acquisition, encode_acquisition),
+    (ismrmrd.Waveform, encode_waveform),
+    (ismrmrd.Image, encode_image),
+    (ImageArray, encode_image_array),
+    (ReconData, encode_recon_data),
+]
+ALONGSIDE_DATA = (constants.GADGET_MESSAGE_QUERY, constants.GADGET_MESSAGE_ERROR)
+UNREADABLE = (ValueError, TypeError, OverflowError, AssertionError, MemoryError, AttributeError, ParseError)
+"""What the libraries underneath raise on nonsense; it becomes a WireError."""
+
+
+def encode(message: Any) -> list[Octets]:
+    """Encode any message of the protocol.
+
+    Raises
+    ------
+    WireError
+        If the message cannot be sent: its type is unknown, or its arrays do not fit its header.
+    """
+    for kind, encoder in DATA_ENCODERS:
+        if isinstance(message, kind):
+            return encoder(message)
+    control = encode_control(message)
+    if control is None:
+        raise WireError(f"a message of type {type(message).__name__} cannot be sent")
+    return control
+
+
+class Channel:
+    """Whole messages over one socket, in both directions; one thread reads, any may send.
+
+    Parameters
+    ----------
+    source
+        A connected socket, or a `Stream` over one.
+    limits
+        What sizes are believed; only for a socket.
+    """
+
+    def __init__(self, source: socket.socket | Stream, limits: Limits | None = None) -> None:
+        self.stream = source if isinstance(source, Stream) else Stream(source, limits)
+        self.readers: dict[int, Callable[[Stream], Any]] = {**DATA_READERS, **CONTROL_READERS}
+        self.finished = False
+        """Nothing more will be read: CLOSE came, or the rest was thrown away."""
+        self.complete = False
+        """CLOSE came: the peer has sent all it had."""
+        self._reading = threading.Lock()
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            try:
+                _, message = self.read()
+            except StopIteration:
+                return
+            yield message
+
+    def read(self) -> tuple[int, Any]:
+        """Read the next message: its id and its content.
+
+        Raises
+        ------
+        StopIteration
+            After CLOSE, every time.
+        ConnectionLost
+            If the peer goes away before CLOSE.
+        WireError
+            If the bytes are no message.
+        """
+        with self._reading:
+            if self.finished:
+                raise StopIteration
+            identifier = self.stream.read_identifier()
+            if identifier == constants.GADGET_MESSAGE_CLOSE:
+                self.finished = self.complete = True
+                raise StopIteration
+            return identifier, self._content(identifier)
+
+    def read_block(self, like: ismrmrd.Acquisition) -> LineBlock | None:
+        """Read the acquisitions that have come after `like`, the last message read; see `ready.read_block`."""
+        with self._reading:
+            return None if self.finished else read_block(self.stream, like)
+
+    def _content(self, identifier: int) -> Any:
+        reader = self.readers.get(identifier)
+        if reader is None:
+            if identifier in DATA_READERS or identifier in CONTROL_READERS:
+                raise WireError(f"{message_name(identifier)} (id {identifier}) does not belong at this place of a scan")
+            raise WireError(f"{identifier} is not the id of any message: the stream is broken or not Gadgetron's")
+        try:
+            return reader(self.stream)
+        except UNREADABLE as error:
+            raise WireError(f"{message_name(identifier)} cannot be read: {error}") from error
+
+    def send(self, message: Any) -> None:
+        """Send a message; see `encode` and `Stream.send` for what it raises."""
+        self.stream.send(encode(message), last=isinstance(message, ErrorText))
+
+    def expect_data(self) -> None:
+        """From here on take only data, queries and errors; a second configuration or header is a broken stream."""
+        self.readers = {**DATA_READERS, **{mid: CONTROL_READERS[mid] for mid in ALONGSIDE_DATA}}
+
+    def drain(self) -> None:
+        """Read on to CLOSE and throw everything away, so that the peer never meets a closed socket while it sends."""
+        if self.stream.closed:
+            return
+        try:
+            while True:
+                self.read()
+        except StopIteration:
+            return
+        except ConnectionLost as error:
+            log.warning("%s", error)
+            self.finished = True
+        except WireError as error:
+            log.warning("input thrown away: %s", error)
+            self.stream.discard(QUIET)
+            self.finished = True
+
+    def fail(self, text: str) -> None:
+        """Tell the server why this gadget cannot go on, and close.
+
+        The server drops the text if data still flow, so the input is drained first.
+        """
+        self.drain()
+        time.sleep(SETTLE)
+        try:
+            self.send(ErrorText(text))
+        except ConnectionLost as error:
+            log.warning("the error could not be reported: %s", error)
+        self.close()
+
+    def give_up(self, text: str) -> None:
+        """Break the connection, as the peer left in the middle of a scan."""
+        log.debug("connection broken: %s", text)
+        self.stream.abort()
+
+    def close(self) -> None:
+        """Send CLOSE, unless the stream has ended, and let go of the socket."""
+        self.stream.close()
+
+
+class ClientChannel(Channel):
+    """The server's end of a client's connection: queries are answered on the way, errors go out as TEXT.
+
+    Parameters
+    ----------
+    source, limits
+        See `Channel`.
+    answer
+        Gives the answer to a query's text.
+    """
+
+    def __init__(
+        self, source: socket.socket | Stream, answer: Callable[[str], str], limits: Limits | None = None
+    ) -> None:
+        super().__init__(source, limits)
+        self.answer = answer
+
+    def read(self) -> tuple[int, Any]:
+        """Read the next message that is no query."""
+        identifier, message = super().read()
+        while isinstance(message, Query):
+            self.send(Response(self.answer(message.text), message.correlation))
+            identifier, message = super().read()
+        return identifier, message
+
+    def fail(self, text: str) -> None:
+        """Tell the client at once, then let it finish sending."""
+        self._tell(text)
+        self.stream.end()
+        self.stream.patience(FAREWELL)
+        self.drain()
+        self.close()
+
+    def give_up(self, text: str) -> None:
+        """Tell the client, who may still listen although its data ended too early, and close."""
+        self._tell(text)
+        self.close()
+
+    def _tell(self, text: str) -> None:
+        try:
+            self.send(Text(f"ERROR: {text}"))
+        except ConnectionLost as error:
+            log.info("the error could not be reported: %s", error)

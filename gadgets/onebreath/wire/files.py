@@ -1,0 +1,217 @@
+"""ISMRMRD files: raw data read in bulk, images written as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import ismrmrd
+import numpy as np
+from ismrmrd.hdf5 import acquisition_header_dtype, get_hdf5type, image_header_dtype, waveform_header_dtype
+
+from onebreath.errors import ScanError
+from onebreath.wire.messages import ACQUISITION_HEADER, WAVEFORM_HEADER, ascii_meta
+
+CHUNK_BYTES = 32 << 20
+CHUNK_ROWS = 4096
+
+
+class RawFile:
+    """Raw data of one scan.
+
+    Parameters
+    ----------
+    path
+        An ISMRMRD HDF5 file.
+    group
+        Group that holds the scan.
+
+    Raises
+    ------
+    ScanError
+        If the file is not HDF5, or holds no scan in that group.
+    """
+
+    def __init__(self, path: str | Path, group: str = "dataset") -> None:
+        self.path = Path(path)
+        try:
+            self._file = h5py.File(self.path, "r")
+        except OSError as error:
+            reason = "there is no such file" if not self.path.exists() else f"it is not an HDF5 file ({error})"
+            raise ScanError(f"{self.path} cannot be read: {reason}") from error
+        try:
+            self._group = self._scan(group)
+            self.header_xml = self._xml()
+        except ScanError:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> RawFile:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def _scan(self, group: str) -> h5py.Group:
+        found = self._file.get(group)
+        if not isinstance(found, h5py.Group) or "data" not in found:
+            scans = [name for name, item in self._file.items() if isinstance(item, h5py.Group) and "xml" in item]
+            known = f"it has {', '.join(scans)}" if scans else "it holds no raw data at all"
+            raise ScanError(f"{self.path} has no raw data in group '{group}'; {known}")
+        return found
+
+    def _xml(self) -> bytes:
+        if "xml" not in self._group:
+            raise ScanError(f"{self.path} has no ISMRMRD header (xml)")
+        text = np.asarray(self._group["xml"][()], dtype=object).ravel()[0]
+        return text.encode("utf-8") if isinstance(text, str) else bytes(text)
+
+    @property
+    def acquisitions(self) -> int:
+        """Number of acquisitions."""
+        return int(self._group["data"].shape[0])
+
+    @property
+    def waveforms(self) -> int:
+        """Number of waveforms."""
+        return int(self._group["waveforms"].shape[0]) if "waveforms" in self._group else 0
+
+    def messages(self) -> Iterator[ismrmrd.Acquisition | ismrmrd.Waveform]:
+        """Yield all acquisitions and waveforms, in the order of the C++ client.
+
+        Each kind keeps the order of the file; a waveform goes before the first acquisition whose time stamp is later.
+        """
+        waveforms = self._read_waveforms()
+        waveform = next(waveforms, None)
+        for acquisition in self._read_acquisitions():
+            while waveform is not None and waveform.time_stamp < acquisition.acquisition_time_stamp:
+                yield waveform
+                waveform = next(waveforms, None)
+            yield acquisition
+        while waveform is not None:
+            yield waveform
+            waveform = next(waveforms, None)
+
+    def _read_acquisitions(self) -> Iterator[ismrmrd.Acquisition]:
+        for first, rows in _chunks(self._group["data"]):
+            heads = _headers(rows["head"], acquisition_header_dtype)
+            for index, (trajectory, data) in enumerate(zip(rows["traj"], rows["data"], strict=True)):
+                head = ismrmrd.AcquisitionHeader.from_buffer_copy(heads, index * ACQUISITION_HEADER)
+                shape = (head.active_channels, head.number_of_samples)
+                samples = self._shaped(data, shape, np.complex64, f"acquisition {first + index}")
+                path = (head.number_of_samples, head.trajectory_dimensions)
+                where = self._shaped(trajectory, path, np.float32, f"trajectory of acquisition {first + index}")
+                yield ismrmrd.Acquisition(head, samples, where)
+
+    def _read_waveforms(self) -> Iterator[ismrmrd.Waveform]:
+        if not self.waveforms:
+            return
+        for first, rows in _chunks(self._group["waveforms"]):
+            heads = _headers(rows["head"], waveform_header_dtype)
+            for index, data in enumerate(rows["data"]):
+                start = index * WAVEFORM_HEADER
+                waveform = ismrmrd.Waveform(heads[start : start + WAVEFORM_HEADER])
+                waveform.data[:] = self._shaped(data, waveform.data.shape, np.uint32, f"waveform {first + index}")
+                yield waveform
+
+    def _shaped(self, values: np.ndarray, shape: tuple[int, int], dtype: Any, name: str) -> np.ndarray:
+        """Give stored numbers the shape that their header announces."""
+        expected = shape[0] * shape[1] * np.dtype(dtype).itemsize
+        if values.nbytes != expected:
+            raise ScanError(f"{self.path}: {name} has {values.nbytes} bytes, but its header says {expected}")
+        return values.view(dtype).reshape(shape)
+
+
+def _chunks(dataset: h5py.Dataset) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield rows in bulk (one by one is 20 times slower), few enough at a time to bound the memory."""
+    count = dataset.shape[0]
+    first = 0
+    step = 16
+    while first < count:
+        try:
+            rows = dataset[first : first + step]
+        except OSError as error:
+            raise ScanError(
+                f"{dataset.file.filename} is damaged after row {first} of {dataset.name}: {error}"
+            ) from error
+        yield first, rows
+        first += len(rows)
+        size = max(1, sum(data.nbytes for data in rows["data"]) // len(rows))
+        step = int(np.clip(CHUNK_BYTES // size, 1, CHUNK_ROWS))
+
+
+def _headers(heads: np.ndarray, dtype: np.dtype) -> bytes:
+    """Bytes of headers in the layout of the wire; HDF5 may have stored them with another one."""
+    plain = np.zeros(heads.shape, dtype)
+    plain[:] = heads.astype(dtype)
+    return plain.tobytes()
+
+
+class ImageFile:
+    """Images of a reconstruction, written as ``/<group>/image_<series>/{data,header,attributes}``.
+
+    The layout is that of ``gadgetron_ismrmrd_client``: data (image, channel, z, y, x). The file is flushed after each
+    image, so an interruption keeps those that came before. It is created with the first image.
+
+    Parameters
+    ----------
+    path
+        The file; created, or extended if it exists.
+    group
+        Group of this reconstruction.
+    """
+
+    def __init__(self, path: str | Path, group: str) -> None:
+        self.path = Path(path)
+        self.group = group
+        self.series: dict[int, int] = {}
+        self._file: h5py.File | None = None
+        self._stored: dict[int, tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset]] = {}
+
+    def __enter__(self) -> ImageFile:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def append(self, image: ismrmrd.Image) -> None:
+        """Write one image.
+
+        Raises
+        ------
+        ScanError
+            If its size or type differs from the earlier ones of its series.
+        """
+        number = int(image.image_series_index)
+        data = np.ascontiguousarray(image.data).view(get_hdf5type(image.data_type))
+        if number not in self._stored:
+            self._stored[number] = self._open(number, data)
+        values, headers, attributes = self._stored[number]
+        if values.shape[1:] != data.shape or values.dtype != data.dtype:
+            raise ScanError(
+                f"{self.path}: image series {number} holds images {values.shape[1:]} {values.dtype}, now one of "
+                f"{data.shape} {data.dtype} came"
+            )
+        row = values.shape[0]
+        for dataset in (values, headers, attributes):
+            dataset.resize(row + 1, axis=0)
+        values[row] = data
+        headers[row] = np.frombuffer(image.getHead(), dtype=image_header_dtype)[0]
+        attributes[row] = ascii_meta(image.attribute_string)
+        values.file.flush()
+        self.series[number] = self.series.get(number, 0) + 1
+
+    def _open(self, number: int, data: np.ndarray) -> tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset]:
+        """Open or create the three datasets of a series."""
+        if self._file is None:
+            self._file = h5py.File(self.path, "a")
+        stored = self._file.require_group(f"{self.group}/image_{number}")
+        if "data" not in stored:
+            more = (None, *data.shape)
+            stored.create_dataset("data", (0, *data.shape), data.dtype, maxshape=more, chunks=(1, *data.shape))
+            stored.create_dataset("header", (0,), image_header_dtype, maxshape=(None,), chunks=(64,))
+            stored.create_dataset("attributes", (0,), h5py.string_dtype(), maxshape=(None,), chunks=(64,))
+        return stored["data"], stored["header"], stored["attributes"]

@@ -1,0 +1,296 @@
+"""Bytes on a socket: exact buffered reads, one send per message, and an end to reading when the peer is gone."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import struct
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from gadgetron.external import constants
+from numpy.typing import NDArray
+
+from onebreath.errors import ConnectionLost, WireError
+from onebreath.wire.limits import Limits
+from onebreath.wire.spares import LARGEST, SMALLEST, Spares
+
+log = logging.getLogger("onebreath.wire")
+
+Octets: TypeAlias = bytes | bytearray | memoryview
+
+ROOM = 1 << 22  # all that a sender may have under way: it then seldom waits, which costs more than the copying
+SMALL_MESSAGE = 1 << 15  # below this, joining the parts is cheaper than a gathering send
+TOGETHER = 64  # messages at hand that are taken as one block
+GATHER = 512  # parts in one sendmsg call; Linux takes 1024
+
+NEXT_MESSAGE = "the next message"
+SHORTEST = 0.001  # seconds; none at all would mean to wait for ever
+PROBES = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""Seconds of quiet before a peer is probed, seconds between probes, and how many may stay unanswered."""
+
+MESSAGE_NAMES = {
+    value: name.removeprefix("GADGET_MESSAGE_").removeprefix("ISMRMRD_")
+    for name, value in vars(constants).items()
+    if name.startswith("GADGET_MESSAGE_") and "_ID_M" not in name
+}
+
+
+def message_name(identifier: int) -> str:
+    """Name of a message id for logs and errors, e.g. ``ACQUISITION`` for 1008."""
+    return MESSAGE_NAMES.get(identifier, f"message {identifier}")
+
+
+class Stream:
+    """Message parts over one connected socket, read from one thread at a time and sent from any.
+
+    It stands in for the socket wrapper of the `gadgetron` package (`read`, `write`, `close`), so readers and writers
+    made for that package work with it.
+
+    Parameters
+    ----------
+    sock
+        A connected stream socket; the stream owns it from here on.
+    limits
+        What sizes are believed.
+    """
+
+    def __init__(self, sock: socket.socket, limits: Limits | None = None) -> None:
+        sock.settimeout(None)
+        self.socket = sock
+        self.limits = limits or Limits()
+        self._message = self.limits.message + ROOM  # what came before its turn lies in the room
+        self.reading = "the first message"
+        self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+        if self._tcp:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._quick_ack = getattr(socket, "TCP_QUICKACK", None) if self._tcp else None
+        self._room = memoryview(bytearray(ROOM))  # its pages are in use from the start: a scan's memory stays flat
+        self._begin = self._end = 0
+        self._taken = 0  # bytes received for the message that is being read
+        self._spares, self._spare_blocks = Spares(64), Spares(2)
+        self._silence = 0.0
+        self._due: float | None = None
+        self._sending = threading.Lock()
+        self._ended = False
+        self.closed = False
+
+    # --- reading
+
+    def read(self, count: int) -> bytes:
+        """Read exactly `count` bytes.
+
+        Raises
+        ------
+        ConnectionLost
+            If the peer goes away first; the text names the message that was being read.
+        """
+        if self._end - self._begin >= count:
+            self._begin += count
+            return bytes(self._room[self._begin - count : self._begin])
+        target = bytearray(count)
+        self.read_into(memoryview(target))
+        return bytes(target)
+
+    def read_into(self, target: memoryview) -> None:
+        """Fill `target` (bytes, writable); see `read`."""
+        size = len(target)
+        done = min(size, self._end - self._begin)
+        target[:done] = self._room[self._begin : self._begin + done]
+        self._begin += done
+        while done < size:
+            received = self._receive(target[done:])
+            done += min(received, size - done)
+
+    def _receive(self, rest: memoryview) -> int:
+        """Receive into `rest`, and what comes beyond it into the empty room; both in one system call."""
+        if self._due is not None:
+            self._hurry(self._due)
+        try:
+            if self._quick_ack is not None:
+                # The kernel clears this flag by itself; without it an answer waits 40 ms for a delayed ACK.
+                self.socket.setsockopt(socket.IPPROTO_TCP, self._quick_ack, 1)
+            received = self.socket.recvmsg_into([rest, self._room])[0]
+        except BlockingIOError as error:
+            raise ConnectionLost(f"nothing came any more while {self.reading} was read") from error
+        except OSError as error:
+            raise ConnectionLost(f"the connection broke while {self.reading} was read: {error}") from error
+        if received == 0 and self.reading == NEXT_MESSAGE:
+            raise ConnectionLost("the other side went away without CLOSE, which ends a scan")
+        if received == 0:
+            raise ConnectionLost(
+                f"the other side went away while {self.reading} was read: {len(rest)} bytes of it are missing"
+            )
+        self._begin, self._end = 0, max(0, received - len(rest))
+        self._taken = self.limits.check(f"the size in bytes of {self.reading}", self._taken + received, self._message)
+        return received
+
+    def at_hand(self, size: int) -> memoryview:
+        """Bytes that have come but were not read yet: of whole messages of `size` bytes, as many as fit one block."""
+        count = min(TOGETHER, LARGEST // size, (self._end - self._begin) // size)
+        return self._room[self._begin : self._begin + count * size]
+
+    def skip(self, count: int) -> None:
+        """Count bytes that are at hand as read."""
+        self._begin += count
+
+    def block(self, size: int) -> NDArray[np.uint8]:
+        """Return memory (size,) for what is at hand; all blocks are of one size, so that they are used again."""
+        return self._spare_blocks.block(LARGEST if size > SMALLEST else size)[:size]
+
+    def unpack(self, layout: struct.Struct) -> Any:
+        """Read one number."""
+        return layout.unpack(self.read(layout.size))[0]
+
+    def read_identifier(self) -> int:
+        """Read the id that starts every message."""
+        self.reading = NEXT_MESSAGE
+        self._taken = 0
+        identifier: int = self.unpack(constants.uint16)
+        self.reading = message_name(identifier)
+        return identifier
+
+    def read_array(self, shape: tuple[int, ...], dtype: Any, order: Any = "C") -> np.ndarray:
+        """Read a writable array of known shape straight from the socket; the caller has checked its size.
+
+        Raises
+        ------
+        WireError
+            If there is no memory for it.
+        """
+        try:
+            block = self._spares.block(math.prod(shape) * np.dtype(dtype).itemsize)
+        except MemoryError as error:
+            raise WireError(f"{self.reading}: no memory for an array of shape {shape}") from error
+        if block.size:
+            self.read_into(block.data)
+        return block.view(dtype).reshape(shape, order=order)
+
+    def read_text(self, length: struct.Struct, name: str) -> bytes:
+        """Read a length and as many bytes; NULs at the end, which the C++ client adds, are dropped."""
+        count = self.limits.check(f"the length of {name}", self.unpack(length), self.limits.text)
+        return self.read(count).rstrip(b"\0")
+
+    def discard(self, quiet: float) -> None:
+        """Throw away whatever arrives until the peer closes or has been quiet for `quiet` seconds."""
+        self.patience(quiet)
+        try:
+            while True:
+                self._receive(self._room[:1])
+        except ConnectionLost as error:
+            log.debug("input thrown away: %s", error)
+        self._begin = self._end = 0
+
+    def patience(self, seconds: float) -> None:
+        """Give up a read after `seconds` without a byte (0: wait for ever); sending is not affected."""
+        self._silence = seconds
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
+
+    def due_within(self, seconds: float | None) -> None:
+        """Read nothing any more when so many seconds have passed, however the bytes trickle in; None: no such end."""
+        self._due = None if seconds is None else time.monotonic() + seconds
+
+    def _hurry(self, due: float) -> None:
+        left = due - time.monotonic()
+        if left <= 0:
+            raise ConnectionLost(f"{self.reading} came too slowly")
+        wait = min(left, self._silence or left)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(max(wait, SHORTEST)))
+
+    def give_up_after(self, silence: float) -> None:
+        """Take a peer for gone that sends nothing, or takes nothing, for so many seconds (0: never).
+
+        One whose computer or network is gone is found out sooner, by probes that the kernel sends while nothing flows.
+        """
+        self.patience(silence)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(silence))
+        if self._tcp:
+            for name, value in PROBES.items():
+                if hasattr(socket, name):
+                    self.socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    # --- sending
+
+    def write(self, data: Octets) -> None:
+        """Send bytes at once; for writers made for the `gadgetron` package."""
+        self.send([data])
+
+    def send(self, parts: Sequence[Octets], *, last: bool = False) -> None:
+        """Send one message in one go.
+
+        Parameters
+        ----------
+        parts
+            Contiguous bytes.
+        last
+            No further message may follow; `close` then sends no CLOSE.
+
+        Raises
+        ------
+        ConnectionLost
+            If the peer is gone or the last message went out before.
+        """
+        with self._sending:
+            if self._ended:
+                raise ConnectionLost("a message was to be sent after the last one")
+            self._ended = last
+            try:
+                if sum(map(len, parts)) <= SMALL_MESSAGE:
+                    self.socket.sendall(b"".join(parts))
+                else:
+                    self._gather(parts)
+            except OSError as error:
+                raise ConnectionLost(f"the other side no longer takes data: {error}") from error
+
+    def _gather(self, parts: Sequence[Octets]) -> None:
+        """Send the parts without joining them, a few hundred per system call."""
+        rest = [memoryview(part) for part in parts if len(part)]
+        while rest:
+            sent = self.socket.sendmsg(rest[:GATHER])
+            first = 0
+            while first < len(rest) and sent >= len(rest[first]):
+                sent -= len(rest[first])
+                first += 1
+            del rest[:first]
+            if sent:
+                rest[0] = rest[0][sent:]
+
+    # --- ending
+
+    def end(self) -> None:
+        """Send CLOSE, unless the last message went out before; the peer may be gone already."""
+        if not self._ended:
+            try:
+                self.send([constants.uint16.pack(constants.GADGET_MESSAGE_CLOSE)], last=True)
+            except ConnectionLost as error:
+                log.debug("no CLOSE sent: %s", error)
+
+    def abort(self) -> None:
+        """Break the connection; wakes a thread that reads or sends on it."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            log.debug("connection was broken before: %s", error)
+
+    def close(self) -> None:
+        """Send CLOSE if nothing ended the stream before, and let go of the socket."""
+        if not self.closed:
+            self.closed = True
+            self.end()
+            self.socket.close()
+
+
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
+
+
+def octets(array: np.ndarray, dtype: Any, order: Any = "C") -> memoryview:
+    """Bytes of an array in `dtype` and `order`, without a copy where it has them already."""
+    matching = np.asarray(array, dtype, order=order)
+    return matching.reshape(-1, order=order).view(np.uint8).data

@@ -1,0 +1,1 @@
+"""The resident worker: scans admitted, scheduled, kept, resumed and delivered."""

@@ -1,0 +1,146 @@
+"""Metrics of a resident worker, as text that Prometheus reads."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from onebreath import __version__
+from onebreath.diagnostics.events import listening
+from onebreath.errors import OnebreathError
+
+log = logging.getLogger("onebreath.metrics")
+
+SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+"""Upper ends of the buckets of latencies."""
+KINDS = 100  # values that a label may take; more come together as "other", for memory is finite
+
+
+class Metrics:
+    """What is counted; listens to `onebreath.diagnostics.events` and to the ends of scans.
+
+    Parameters
+    ----------
+    snapshot
+        Gives the scheduler's books: lists `running` and `waiting`, numbers `reserved_mb` and `memory_mb`.
+    """
+
+    def __init__(self, snapshot: Callable[[], Mapping[str, Any]]) -> None:
+        registry = self.registry = CollectorRegistry()
+        self._scans = Counter("onebreath_scans", "Scans that have ended", ["side", "outcome"], registry=registry)
+        self._images = Counter("onebreath_images", "Messages sent back: images, mostly", registry=registry)
+        self._errors = Counter("onebreath_errors", "Errors that were reported to a host", ["kind"], registry=registry)
+        self._fallbacks = Counter(
+            "onebreath_fallbacks", "Slices made by the fallback instead of the wanted method", registry=registry
+        )
+        self._refused = Counter(
+            "onebreath_refused_connections", "Connections above the rates", ["how"], registry=registry
+        )
+        self._whole = Histogram(
+            "onebreath_scan_seconds", "From a scan's start to its end", ["side"], buckets=SECONDS, registry=registry
+        )
+        self._gadget = Histogram(
+            "onebreath_gadget_seconds", "Work of a gadget on a scan", ["gadget"], buckets=SECONDS, registry=registry
+        )
+        registry.register(_Now(snapshot))
+        self._kinds: set[str] = set()
+
+    def hear(self, event: str, facts: dict[str, Any]) -> None:
+        """Count an event of `onebreath.diagnostics.events`."""
+        if event == "gadget":
+            self._gadget.labels(facts["gadget"]).observe(facts["seconds"])
+        elif event == "error":
+            self._errors.labels(self._bounded(facts["kind"])).inc()
+        elif event == "refused":
+            self._refused.labels("told" if facts["told"] else "closed").inc()
+        elif event == "note" and facts["gadget"] == "reconstruct" and facts["facts"].get("fallback"):
+            self._fallbacks.inc()
+
+    def scan_ended(self, ticket: Any) -> None:
+        """Count a scan by its ticket; see `onebreath.worker.scheduler.Ticket`."""
+        self._scans.labels(ticket.side, ticket.outcome).inc()
+        self._images.inc(ticket.images)
+        if ticket.started is not None and ticket.ended is not None:
+            self._whole.labels(ticket.side).observe(max(0.0, ticket.ended - ticket.started))
+
+    def _bounded(self, kind: str) -> str:
+        if len(self._kinds) < KINDS:
+            self._kinds.add(kind)
+        return kind if kind in self._kinds else "other"
+
+
+class _Now(Collector):
+    """Values of the moment, found out when they are asked for."""
+
+    def __init__(self, snapshot: Callable[[], Mapping[str, Any]]) -> None:
+        self.snapshot = snapshot
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        books = self.snapshot()
+        yield GaugeMetricFamily("onebreath_running_scans", "Scans at work", len(books["running"]))
+        yield GaugeMetricFamily("onebreath_waiting_scans", "Scans in the queue", len(books["waiting"]))
+        reserved = GaugeMetricFamily("onebreath_reserved_bytes", "Memory that running scans are thought to need")
+        reserved.add_metric([], books["reserved_mb"] * 1e6)
+        yield reserved
+        gpu = GaugeMetricFamily("onebreath_gpu_memory_bytes", "Memory of a GPU", labels=["gpu", "state"])
+        for number, free, total, mine in gpu_memory():
+            for state, value in (("free", free), ("total", total), ("worker", mine)):
+                gpu.add_metric([str(number), state], value)
+        yield gpu
+        version = GaugeMetricFamily("onebreath_info", "Version of the worker", labels=["version"])
+        version.add_metric([__version__], 1)
+        yield version
+
+
+def gpu_memory() -> Iterator[tuple[int, int, int, int]]:
+    """Give number, free, total and own bytes of the GPUs that torch uses in this process; none if it uses none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return
+    for number in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(number)
+        yield number, free, total, torch.cuda.memory_reserved(number)
+
+
+@contextmanager
+def serving_metrics(metrics: Metrics, port: int, host: str = "127.0.0.1") -> Iterator[int]:
+    """Count, and answer ``GET /metrics`` on a port, while the body runs.
+
+    Parameters
+    ----------
+    metrics
+        What is counted.
+    port
+        0: any free one.
+    host
+        Address to listen on.
+
+    Yields
+    ------
+    int
+        The port.
+
+    Raises
+    ------
+    OnebreathError
+        If the port cannot be had.
+    """
+    try:
+        server, thread = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        raise OnebreathError(f"metrics cannot be served on {host}:{port}: {error.strerror}") from error
+    try:
+        with listening(metrics.hear):
+            log.info("metrics on http://%s:%d/metrics", host, server.server_port)
+            yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,106 @@
+"""Reconstructing what lies on disk: series that were promised for later, and what a crash left behind."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import closing
+
+import ismrmrd
+
+from onebreath.errors import ConnectionLost, ScanError, WireError
+from onebreath.storage.results import GROUP, Results
+from onebreath.wire.channel import Channel, ClientChannel
+from onebreath.wire.files import ImageFile
+from onebreath.wire.messages import ErrorText, HeaderText, Text
+from onebreath.worker.spool import SpooledScan, SpoolStream
+
+log = logging.getLogger("onebreath.resume")
+
+RunNodes = Callable[[ClientChannel, str, HeaderText], None]
+"""Runs a configuration (XML) on a client's connection whose header has been read."""
+
+
+def resume(spooled: SpooledScan, results: Results, run: RunNodes) -> int:
+    """Reconstruct a spooled scan and keep its images.
+
+    Parameters
+    ----------
+    spooled
+        The raw data.
+    results
+        Where its images go.
+    run
+        Runs the configuration.
+
+    Returns
+    -------
+    int
+        Number of images.
+
+    Raises
+    ------
+    ScanError
+        What the nodes reported, or that there are no images.
+    """
+    request = spooled.request
+    path = results.path(request.scan)
+    path.unlink(missing_ok=True)  # an earlier attempt may have ended in the middle
+    ours, theirs = socket.socketpair()
+    worker = threading.Thread(target=_serve, args=(theirs, spooled, run), name=f"onebreath-resume-{request.scan}")
+    with closing(Channel(ours)) as channel, ImageFile(path, GROUP) as images:
+        feeder = threading.Thread(target=_feed, args=(channel, spooled), name=f"onebreath-feed-{request.scan}")
+        worker.start()
+        feeder.start()
+        try:
+            texts = _collect(channel, images)
+        finally:
+            channel.stream.abort()
+            worker.join()
+            feeder.join()
+    if texts:
+        raise ScanError("; ".join(texts))
+    if not images.series:
+        raise ScanError("no images were made")
+    return sum(images.series.values())
+
+
+def _collect(channel: Channel, images: ImageFile) -> list[str]:
+    """Keep the images; return what was said of errors."""
+    texts = []
+    for message in channel:
+        if isinstance(message, ismrmrd.Image):
+            images.append(message)
+        elif isinstance(message, (Text, ErrorText)):
+            texts.append(str(message))
+    return texts
+
+
+def _serve(sock: socket.socket, spooled: SpooledScan, run: RunNodes) -> None:
+    client = ClientChannel(sock, lambda query: "")
+    try:
+        run(client, spooled.request.nodes, HeaderText(spooled.request.header.encode("utf-8")))
+    finally:
+        client.close()
+
+
+def _feed(channel: Channel, spooled: SpooledScan) -> None:
+    """Send the messages on disk; one that was cut off when the data ended is left out."""
+    with closing(Channel(SpoolStream.over(spooled.data))) as source:
+        messages = iter(source)
+        while True:
+            try:
+                message = next(messages, None)
+            except WireError as error:
+                log.warning("the data of scan %s end early: %s", spooled.request.scan, error)
+                message = None
+            try:
+                if message is None:
+                    channel.stream.end()
+                    return
+                channel.send(message)
+            except ConnectionLost as error:
+                log.warning("scan %s ended before its data did: %s", spooled.request.scan, error)
+                return

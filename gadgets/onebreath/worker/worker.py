@@ -1,0 +1,272 @@
+"""The resident worker: torch, models and configurations stay loaded, and scans of all sides are served at once.
+
+It takes scans from clients (as a Gadgetron server does), from ``<connect>`` nodes, and from the processes that
+Gadgetron starts for ``<execute>`` nodes, which hand their sockets over.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from onebreath import __version__
+from onebreath.chain.gadget import GADGETS, gadget_class
+from onebreath.config.properties import CHAIN_TARGET
+from onebreath.errors import OnebreathError, WireError
+from onebreath.host.handover import as_bytes, receive, receive_socket, send, state_folder
+from onebreath.host.listener import Door, Listener, open_port
+from onebreath.host.server import (
+    GADGETRON_PORT,
+    HostOptions,
+    begun,
+    refuse_client,
+    refuse_gadget,
+    run_spooled,
+    serve_client,
+    serve_gadget,
+)
+from onebreath.wire.channel import Channel
+from onebreath.wire.connection import Connection
+from onebreath.worker.desk import Desk, SpoolMode
+from onebreath.worker.rates import Rates, Turnstile
+from onebreath.worker.scheduler import Scheduler
+from onebreath.worker.secure import Security
+from onebreath.worker.spool import SpoolStream, scan_id
+
+log = logging.getLogger("onebreath.worker")
+
+MEMORY_SHARE = 0.6  # of the free memory, for scans; the rest is for what the estimates leave out
+OFFER_TIME = 10.0  # seconds in which a process that offers a scan must hand its socket over
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How the worker works.
+
+    Parameters
+    ----------
+    host
+        Address to listen on; empty: all.
+    port, gadget_port
+        For clients, and for ``<connect>`` nodes; None: not served, 0: any free one.
+    path
+        Of the socket on which scans are handed over; None: not served.
+    slots, memory, queue
+        See `Scheduler`.
+    spool
+        See `Desk`.
+    state
+        Folder for raw data and results.
+    silence
+        See `HostOptions`.
+    config_paths
+        See `HostOptions`.
+    security
+        What TCP connections must show.
+    rates
+        How many of them are served a minute; scans that processes of this user hand over are not counted.
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = GADGETRON_PORT
+    gadget_port: int | None = None
+    path: Path | None = None
+    slots: int = 2
+    memory: int = 4 << 30
+    queue: int = 16
+    spool: SpoolMode = "auto"
+    state: Path = field(default_factory=state_folder)
+    silence: float = 600.0
+    config_paths: Sequence[Path] | None = None
+    security: Security = field(default_factory=Security)
+    rates: Rates = field(default_factory=Rates)
+
+
+class Worker:
+    """Serves until it is stopped.
+
+    Parameters
+    ----------
+    options
+        How.
+    sockets
+        Sockets that listen already, by name (``client``, ``gadget``, ``worker``).
+
+    Raises
+    ------
+    OnebreathError
+        If a port or path cannot be had.
+    """
+
+    def __init__(self, options: WorkerOptions, sockets: Mapping[str, socket.socket] | None = None) -> None:
+        self.options = options
+        self.begun = time.monotonic()
+        self.stopping = False
+        host = HostOptions(options.config_paths, silence=options.silence)
+        scheduler = Scheduler(options.slots, options.memory, options.queue)
+        self.desk = Desk(scheduler, options.state, options.spool, partial(run_spooled, options=host))
+        host = HostOptions(options.config_paths, silence=options.silence, desk=self.desk)
+        self.listeners: dict[str, Listener] = {}
+        try:
+            self._listen(dict(sockets or {}), host)
+        except OnebreathError:
+            self.close(1.0)
+            raise
+        self.desk.late.recover()
+
+    def _listen(self, sockets: dict[str, socket.socket], host: HostOptions) -> None:
+        options = self.options
+        sides = (
+            ("gadget", options.gadget_port, serve_gadget, refuse_gadget),
+            ("client", options.port, serve_client, refuse_client),
+        )
+        most, gate, turnstile = options.slots + options.queue, options.security.gate, Turnstile(options.rates)
+        for name, port, serve, refuse in sides:
+            if port is not None:
+                sock = sockets.get(name) or open_port(options.host, port)
+                door = Door(turnstile.admits, gate(partial(refuse, options=host)))
+                self.listeners[name] = Listener(gate(partial(serve, options=host)), sock=sock, most=most, door=door)
+        if options.path is not None:  # last: who gets an answer here finds all sides open
+            sock = sockets.get("worker") or open_path(options.path)
+            self.listeners["worker"] = Listener(self.serve_offer, sock=sock)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def serve_offer(self, sock: socket.socket) -> None:
+        """Serve one connection on the worker's own socket: a question, or a scan that is handed over."""
+        sock.settimeout(OFFER_TIME)
+        try:
+            offer = receive(sock)
+            if offer.get("ask") == "status":
+                send(sock, self.status())
+            elif offer.get("ask") == "serve":
+                self._take_over(sock, offer)
+            else:
+                raise WireError(f"the question {offer.get('ask')!r} is unknown")
+        except OSError as error:
+            log.info("a process that offered a scan, or asked, went away: %s", error)
+
+    def _take_over(self, sock: socket.socket, offer: Mapping[str, Any]) -> None:
+        target, config, header = (offer.get(name) for name in ("target", "config", "header"))
+        if not isinstance(config, str) or not isinstance(header, str) or target not in (CHAIN_TARGET, *GADGETS):
+            raise WireError("an offered scan lacks its target, configuration or header")
+        if self.stopping or self.desk.scheduler.full():
+            send(sock, {"state": "refused", "why": "it is stopping" if self.stopping else "too many scans wait"})
+            return
+        scan = scan_id()
+        spooled = self.desk.spool == "always"
+        send(sock, {"state": "accepted", "worker": os.getpid(), "scan": scan, "spooled": spooled})
+        _, handed = receive_socket(sock)
+        stream = SpoolStream(handed)
+        begun(stream, self.options.silence)
+        connection = Connection.over(Channel(stream), as_bytes(config), as_bytes(header))
+        self.desk.run(connection, str(target), "execute", scan, shim=sock)
+        stream.close()
+        send(sock, {"state": "done"})
+
+    def status(self) -> dict[str, Any]:
+        """What ``onebreath status`` shows."""
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self.begun, 1),
+            "stopping": self.stopping,
+            "listens": {name: str(listener.socket.getsockname()) for name, listener in self.listeners.items()},
+            "threads": threading.active_count(),
+            "accelerator_mb": _accelerator_mb(),
+            "spool": self.desk.spool,
+            **self.desk.scheduler.snapshot(),
+            "results": [result.state for result in self.desk.late.results.all()],
+        }
+
+    def pause(self, grace: float) -> bool:
+        """Accept no more scans, and wait for those that were accepted; False if some are not done in `grace` seconds.
+
+        New connections wait in the kernel's queue as long as the sockets are open.
+        """
+        self.stopping = True
+        for listener in self.listeners.values():
+            listener.stop_accepting()
+        log.warning("no more scans are accepted; those that were end first")
+        deadline = time.monotonic() + grace
+        return all(listener.idle(max(0.0, deadline - time.monotonic())) for listener in self.listeners.values())
+
+    def close(self, patience: float = 5.0) -> None:
+        """Break what still runs, and end all threads."""
+        self.stopping = True
+        if self.options.path is not None and "worker" in self.listeners:
+            self.options.path.unlink(missing_ok=True)
+        for listener in self.listeners.values():
+            listener.close(patience)
+        self.desk.close(patience)
+
+
+def open_path(path: Path) -> socket.socket:
+    """Listen on a unix socket that only this user may connect to.
+
+    Raises
+    ------
+    OnebreathError
+        If another worker listens there, or the path cannot be had.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.is_socket() and _answers(path):
+            raise OnebreathError(f"another worker listens at {path} already")
+        path.unlink(missing_ok=True)
+        sock.bind(str(path))
+        path.chmod(0o600)  # before anybody can connect
+        sock.listen(64)
+    except OSError as error:
+        sock.close()
+        raise OnebreathError(f"cannot listen at {path}: {error}") from error
+    except OnebreathError:
+        sock.close()
+        raise
+    return sock
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def warm_up(models: Sequence[str], device: str) -> None:
+    """Load what scans will need: the gadgets, torch, and models by name.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or it is damaged.
+    """
+    begun = time.perf_counter()
+    for name in GADGETS:
+        gadget_class(name)
+    import torch
+
+    from onebreath import zoo
+
+    if torch.cuda.is_available():
+        torch.cuda.init()
+    for model in models:
+        zoo.load(model, device if device != "auto" else ("cuda:0" if torch.cuda.is_available() else "cpu"))
+    log.info("warm after %.1f s: torch %s, models: %s", time.perf_counter() - begun, torch.__version__, models or "-")
+
+
+def _accelerator_mb() -> int:
+    torch = sys.modules.get("torch")
+    return round(torch.cuda.memory_reserved() / 1e6) if torch is not None and torch.cuda.is_initialized() else 0

@@ -1,0 +1,37 @@
+import numpy as np
+from PIL import Image
+
+from onebreath.evaluation.pictures import box_plots, cine_loop, compare_figure, most_moving_row
+
+
+def moving() -> np.ndarray:
+    series = np.ones((4, 16, 12))
+    series[:, 5] += np.arange(4)[:, None]
+    return series
+
+
+def test_the_profile_crosses_what_moves():
+    assert most_moving_row(moving()) == 5
+
+
+def test_a_loop_holds_every_frame_side_by_side(tmp_path):
+    cine_loop(tmp_path / "loop.gif", {"truth": moving(), "method": 0.5 * moving()}, zoom=2)
+    with Image.open(tmp_path / "loop.gif") as loop:
+        assert loop.n_frames == 4
+        assert loop.size == (2 * 24, 2 * 16)
+
+
+def test_the_figure_is_written(tmp_path):
+    compare_figure(tmp_path / "images.png", moving(), {"method": 0.9 * moving()})
+    with Image.open(tmp_path / "images.png") as picture:
+        assert np.asarray(picture).std() > 0
+
+
+def test_box_plots_have_a_panel_for_every_group_and_measure(tmp_path):
+    methods = {"one": [1.0, 2.0, 3.0], "other": [2.0, 4.0, 9.0]}
+    titles = {"psnr": "PSNR", "ssim": "SSIM"}
+    box_plots(tmp_path / "one.png", {"R=4": {"psnr": methods}}, titles)
+    box_plots(tmp_path / "four.png", {"R=4": {"psnr": methods, "ssim": methods}, "R=8": {"psnr": methods}}, titles)
+    with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "four.png") as four:
+        assert four.size == (2 * one.size[0], 2 * one.size[1])
+        assert np.asarray(one).std() > 0

@@ -1,0 +1,97 @@
+"""The choice of a scan's method: by the configuration, or by the protocol rules."""
+
+import re
+
+import pytest
+import yaml
+from tests.test_guard import meta_of, run
+
+from onebreath.errors import OutsideDomain
+from tests.models import save_model
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("ONEBREATH_MODELS", str(tmp_path))
+    save_model(tmp_path)
+    return tmp_path
+
+
+def rules(root, *given):
+    (root / "protocols.yaml").write_text(yaml.safe_dump({"rules": list(given)}))
+
+
+def automatic(**properties):
+    arrays, _ = run(model="auto", **properties)
+    return {series: meta_of(array) for series, array in arrays.items()}
+
+
+TINY = {"name": "tiny", "model": "crunet_mr.tiny", "when": {"frames": [2, 9], "protocol": ["te*"]}}
+REST = {"name": "rest", "method": "low_rank_sparse", "properties": {"iterations": 3}}
+
+
+def test_the_rule_that_fires_stands_in_the_meta(root):
+    rules(root, TINY, REST)
+    meta = automatic()[1]
+    assert meta["Onebreath_reconstruct_rule"] == "tiny"
+    assert meta["Onebreath_reconstruct_policy"] == "fallback"
+    assert meta["Onebreath_reconstruct_model"] == "crunet_mr.tiny"
+
+
+def test_a_rule_may_name_a_classical_method_with_properties(root):
+    rules(root, {**TINY, "when": {"frames": [10, 20]}}, REST)
+    meta = automatic()[1]
+    assert meta["Onebreath_reconstruct_method"] == "low_rank_sparse"
+    assert meta["Onebreath_reconstruct_iterations"] == "3"
+    assert meta["Onebreath_reconstruct_rule"] == "rest"
+
+
+@pytest.mark.parametrize("policy", ["fallback", "warn", "refuse"])
+def test_the_policy_decides_about_scans_outside_the_domain(root, policy):
+    save_model(root, "crunet_mr.narrow", domain={"acceleration": [5, 10]})
+    rules(root, {**TINY, "model": "crunet_mr.narrow", "policy": policy, "fallback": "low_rank_sparse"})
+    if policy == "refuse":
+        with pytest.raises(OutsideDomain, match="acceleration is 2, the model is for 5 to 10"):
+            automatic()
+        return
+    (series, meta), *others = automatic().items()
+    assert not others
+    if policy == "warn":
+        assert series == 1
+        assert meta["Onebreath_reconstruct_domain"].startswith("outside: acceleration is 2")
+    else:
+        assert series == 50
+        assert meta["Onebreath_reconstruct_method"] == "low_rank_sparse"
+        assert meta["Onebreath_reconstruct_rule"] == "tiny"
+        assert "acceleration is 2" in meta["Onebreath_reconstruct_fallback"]
+
+
+def test_a_rule_knows_the_contrast_that_no_header_tells(root):
+    save_model(root, "crunet_mr.bright", domain={"contrast": ["bssfp_cine"]})
+    rules(root, {**TINY, "model": "crunet_mr.bright", "contrast": "perfusion"})
+    assert "contrast is perfusion" in automatic()[50]["Onebreath_reconstruct_fallback"]
+    rules(root, {**TINY, "model": "crunet_mr.bright", "contrast": "bssfp_cine"})
+    assert automatic()[1]["Onebreath_reconstruct_domain"] == "inside"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("rules: []", "no protocol rule is for this scan"),
+        ("rules: [", "the protocol rules cannot be used"),
+        ("rules: [{name: a, method: unrolld, model: crunet_mr.tiny}]", "rule a is wrong: There is no reconstruction"),
+        ("rules: [{name: a, model: crunet_mr.tiny, properties: {tile: 3}}]", "rule a is wrong: .*tiles"),
+        ("rules: [{name: a, model: crunet_mr.absent}]", "there is no model 'crunet_mr.absent'"),
+    ],
+)
+def test_whatever_is_wrong_with_rules_there_are_images(root, content, reason):
+    (root / "protocols.yaml").write_text(content)
+    meta = automatic()[50]
+    assert meta["Onebreath_reconstruct_method"] == "cg_sense"
+    assert re.search(reason, meta["Onebreath_reconstruct_fallback"])
+
+
+def test_properties_of_the_configuration_are_defaults_for_the_rules(root):
+    rules(root, {**TINY, "properties": {"tiles": 2}})
+    meta = automatic(tiles=1, tile_halo=16, tile_tolerance=10)[1]
+    assert meta["Onebreath_reconstruct_pieces"] == "2 tiles along the readout, halo 16"

@@ -1,0 +1,134 @@
+import ismrmrd
+import numpy as np
+import pytest
+from gadgetron.types import ImageArray
+
+from onebreath.chain.gadget import parse_properties
+from onebreath.errors import ConfigError
+from onebreath.gadgets.export import Export, to_recon_space
+from onebreath.mri.fourier import fft2c, ifft2c
+from tests.scans import header
+
+
+def meta(**changes) -> ismrmrd.Meta:
+    values = {
+        "GADGETRON_DataRole": "Image",
+        "encoding_FOV": ["48", "54", "8"],
+        "recon_FOV": ["48", "54", "8"],
+        "recon_matrix": ["32", "36", "1"],
+    }
+    return ismrmrd.Meta({**values, **changes})
+
+
+def export(values: np.ndarray, entries: ismrmrd.Meta | None = None, **properties) -> list[ismrmrd.Image]:
+    """Send images (frame, y, x) through the gadget."""
+    array = values.astype(np.complex64).transpose(2, 1, 0)[:, :, None, None, :, None, None]
+    headers = np.empty((len(values), 1, 1), dtype=object)
+    for n in range(len(values)):
+        head = ismrmrd.ImageHeader()
+        head.image_series_index, head.image_index, head.position = 1, n + 1, (1.0, 2.0, 3.0)
+        head.field_of_view = (48.0, 54.0, 8.0)
+        headers[n, 0, 0] = head
+    text = (entries or meta()).serialize()
+    gadget = Export(header(36, 32), parse_properties(Export, properties))
+    return list(gadget.process([ImageArray(array, headers, [text] * len(values))]))
+
+
+def pixels(image: ismrmrd.Image) -> np.ndarray:
+    return image.data[0, 0]
+
+
+@pytest.fixture
+def values() -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return rng.normal(size=(2, 36, 32)) * 50 + 1j * rng.normal(size=(2, 36, 32)) * 50
+
+
+def test_magnitude_in_float_is_the_default(values):
+    images = export(values)
+    assert len(images) == 2
+    assert np.allclose(pixels(images[1]), np.abs(values[1]), rtol=1e-6)
+    head = images[1].getHead()
+    assert (head.image_type, head.data_type) == (ismrmrd.IMTYPE_MAGNITUDE, ismrmrd.DATATYPE_FLOAT)
+    assert tuple(head.matrix_size) == (32, 36, 1)
+    assert tuple(head.position) == (1.0, 2.0, 3.0)
+
+
+def test_every_part_has_its_type_and_series(values):
+    images = export(values[:1], output="magnitude, phase, real, imaginary, complex")
+    kinds = [(image.getHead().image_type, image.getHead().image_series_index) for image in images]
+    assert kinds == [(1, 1), (2, 3001), (3, 1001), (4, 2001), (5, 4001)]
+    assert np.allclose(pixels(images[1]), np.angle(values[0]), atol=1e-5)
+    assert pixels(images[4]).dtype == np.complex64
+
+
+@pytest.mark.parametrize("part", ["magnitude", "phase", "real"])
+def test_integers_come_back_by_slope_and_intercept(values, part):
+    (image,) = export(values[:1], output=part, data_type="uint16")
+    assert image.data.dtype == np.uint16
+    slope, intercept = float(image.meta["RescaleSlope"]), float(image.meta["RescaleIntercept"])
+    expected = {"magnitude": np.abs, "phase": np.angle, "real": np.real}[part](values[0])
+    assert np.abs(pixels(image) * slope + intercept - expected).max() <= slope * 0.51
+    assert image.meta["Onebreath_export_clipped_pixels"] == "0"
+
+
+def test_clipped_pixels_are_counted(values):
+    (image,) = export(values[:1], data_type="uint16", max_intensity="500")
+    expected = int(np.count_nonzero(np.rint(np.abs(values[0]).astype(np.float32) * 10) > 500))
+    assert expected > 0
+    assert image.meta["Onebreath_export_clipped_pixels"] == str(expected)
+    assert image.data.max() == 500
+
+
+def test_a_series_has_one_window(values):
+    first, second = export(np.stack([values[0], 5 * values[1]]))
+    assert first.meta["WindowCenter"] == second.meta["WindowCenter"]
+    assert first.meta["GADGETRON_WindowWidth"] == first.meta["WindowWidth"]
+
+
+def test_maps_are_sent_as_magnitude_only(values):
+    images = export(
+        np.abs(values[:1]), meta(GADGETRON_DataRole="Gfactor"), output="magnitude,phase", data_type="uint16"
+    )
+    assert len(images) == 1
+    assert images[0].meta["GADGETRON_ScaleRatio"] == "100"
+
+
+@pytest.mark.parametrize(("encoded", "fov", "matrix"), [(36, 27, 18), (36, 40.5, 27), (35, 52.5, 35), (36, 54, 72)])
+def test_the_field_of_view_is_cropped_and_interpolated_about_the_centre(encoded, fov, matrix):
+    """A smooth bump at the centre stays at the centre, with its height."""
+    gy, gx = np.meshgrid(np.arange(encoded) - encoded // 2, np.arange(32) - 16, indexing="ij")
+    bump = np.exp(-(gy**2 + gx**2) / 18).astype(np.complex64)[None, None]
+    entries = meta(
+        encoding_FOV=["48", str(1.5 * encoded), "8"],
+        recon_FOV=["48", str(fov), "8"],
+        recon_matrix=["32", str(matrix), "1"],
+    )
+    moved = np.abs(to_recon_space(bump, entries))
+    assert moved.shape == (1, 1, matrix, 32)
+    assert np.unravel_index(moved.argmax(), moved.shape)[2:] == (matrix // 2, 16)
+    assert moved.max() == pytest.approx(1, abs=0.01)
+
+
+def test_interpolation_keeps_the_noise_in_snr_units():
+    rng = np.random.default_rng(0)
+    noise = ifft2c(fft2c(rng.normal(size=(1, 1, 36, 32)) + 1j * rng.normal(size=(1, 1, 36, 32)))).astype(np.complex64)
+    fine = to_recon_space(noise, meta(recon_matrix=["64", "72", "1"]))
+    assert fine.real.std() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        ({"output": "magnitud"}, "unknown part 'magnitud'"),
+        ({"output": "complex", "data_type": "uint16"}, "complex images cannot be uint16"),
+        ({"data_type": "int16"}, "'data_type'"),
+    ],
+)
+def test_wrong_properties(properties, words):
+    with pytest.raises(ConfigError, match=words):
+        parse_properties(Export, properties)
+
+
+def test_other_messages_pass():
+    assert list(Export(header(8, 8), parse_properties(Export, {})).process(["x"])) == ["x"]
