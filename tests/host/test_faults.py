@@ -43,7 +43,7 @@ def test_client_that_dies_anywhere(tmp_path, cuts, end, spool):
         wait_for(lambda: at_rest(running), 60)
         after = gadget_scan(running).images
         assert np.array_equal(tiny.pixels(after), tiny.pixels(alone))
-        assert running.desk.scheduler.snapshot()["counts"].get("done", 0) >= 2
+        assert running.service.scheduler.snapshot()["counts"].get("done", 0) >= 2
     if spool == "auto":
         assert not list((tmp_path / "state").glob("spool/*"))
 

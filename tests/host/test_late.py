@@ -81,7 +81,7 @@ def test_mistake_in_the_later_series_is_said_at_once(tmp_path):
     with worker(tmp_path) as running:
         assert "grapa" in gadget_scan(running, sent("grapa", *LATER)).text
         assert at_rest(running)
-        assert running.desk.late.results.all() == []
+        assert running.service.late.results.all() == []
 
 
 def test_full_disk_at_a_promise_gives_the_quick_series_and_an_error(tmp_path, monkeypatch):
@@ -93,7 +93,7 @@ def test_full_disk_at_a_promise_gives_the_quick_series_and_an_error(tmp_path, mo
         assert len(seen.images) == 1
         assert "The disk of the reconstruction computer is full" in seen.text
         monkeypatch.undo()
-        (result,) = running.desk.late.results.all()
+        (result,) = running.service.late.results.all()
         assert result.state == "failed"
         assert gadget_scan(running, sent()).images
 
@@ -127,9 +127,9 @@ def test_what_a_crash_left_behind_is_reconstructed_at_the_next_start(tmp_path):
     whole = leave_behind(tmp_path, pieces, complete=True)
     cut = leave_behind(tmp_path, [*pieces[:-3], pieces[-3][:40]])
     with worker(tmp_path) as running:
-        wait_for(lambda: {result.state for result in running.desk.late.results.all()} <= {"done", "failed"})
+        wait_for(lambda: {result.state for result in running.service.late.results.all()} <= {"done", "failed"})
         wait_for(lambda: not list((tmp_path / "state/spool").iterdir()))
-        results = running.desk.late.results
+        results = running.service.late.results
         (again,) = results.images(whole)
         expected = gadget_scan(running, sent()).images[0]
         assert results.read(whole).state == "done"
@@ -144,9 +144,9 @@ def test_vanished_client_with_everything_spooled_loses_nothing(tmp_path):
         with standin.connect(running.listeners["gadget"].address) as server:
             server.send(b"".join(pieces[:-1]))  # all lines, but not CLOSE
             wait_for(lambda: books(running, "running"))
-        wait_for(lambda: [result.state for result in running.desk.late.results.all()] == ["done"])
-        (result,) = running.desk.late.results.all()
-        assert len(list(running.desk.late.results.images(result.scan))) == 1
+        wait_for(lambda: [result.state for result in running.service.late.results.all()] == ["done"])
+        (result,) = running.service.late.results.all()
+        assert len(list(running.service.late.results.images(result.scan))) == 1
 
 
 def test_results_hold_no_names_and_go_after_two_days(tmp_path):

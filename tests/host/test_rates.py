@@ -16,7 +16,7 @@ from onebreath.wire.channel import Channel
 from onebreath.wire.messages import ConfigText, HeaderText
 from onebreath.worker import rates
 from onebreath.worker.metrics import Metrics, serving_metrics
-from onebreath.worker.rates import Pace, Rates, Turnstile, source
+from onebreath.worker.rates import Pace, RateLimiter, Rates, source
 from tests.host import standin, tiny
 from tests.host.test_metrics import scrape
 from tests.host.test_worker import client_scan, gadget_scan
@@ -79,10 +79,10 @@ def test_the_table_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_one_address_does_not_use_up_what_the_others_have() -> None:
-    turnstile = Turnstile(Rates(address=2, total=3), Clock())
-    assert [turnstile.admits(("10.0.0.1", port)) for port in range(50)] == [True] * 2 + [False] * 48
-    assert [turnstile.admits(("10.0.0.2", port)) for port in range(2)] == [True, False]
-    assert turnstile.admits("")  # on a unix socket
+    limiter = RateLimiter(Rates(address=2, total=3), Clock())
+    assert [limiter.admits(("10.0.0.1", port)) for port in range(50)] == [True] * 2 + [False] * 48
+    assert [limiter.admits(("10.0.0.2", port)) for port in range(2)] == [True, False]
+    assert limiter.admits("")  # on a unix socket
 
 
 def test_what_counts_as_one_address() -> None:
@@ -95,13 +95,13 @@ def test_what_counts_as_one_address() -> None:
 @pytest.mark.usefixtures("long_minute")
 def test_who_comes_too_often_is_told_in_three_texts_and_counted(tmp_path: Path) -> None:
     with worker(tmp_path, rates=Rates(address=2)) as running:
-        with serving_metrics(Metrics(running.desk.scheduler.snapshot), 0) as port:
+        with serving_metrics(Metrics(running.service.scheduler.snapshot), 0) as port:
             assert gadget_scan(running).images
             (image,) = client_scan(running, tiny.stream())
             (told,) = client_scan(running, tiny.stream())
             seen = gadget_scan(running)
             found = scrape(port)
-        assert running.desk.scheduler.snapshot()["counts"] == {"done": 2}
+        assert running.service.scheduler.snapshot()["counts"] == {"done": 2}
     assert image.data.any()
     for text in (str(told).removeprefix("ERROR: "), seen.text.removeprefix("Errors received: ")):
         for_technologist, for_physicist, for_developer = text.splitlines()
@@ -121,7 +121,7 @@ def test_a_flood_is_closed_without_a_word_and_takes_no_place_of_others(
     first, *rest = tiny.pieces(tiny.configuration())
     with (
         worker(tmp_path, rates=Rates(address=1), slots=1, queue=0) as running,
-        serving_metrics(Metrics(running.desk.scheduler.snapshot), 0) as port,
+        serving_metrics(Metrics(running.service.scheduler.snapshot), 0) as port,
         standin.connect(running.listeners["gadget"].address) as gadgetron,
         ExitStack() as flood,
     ):

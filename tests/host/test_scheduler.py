@@ -2,7 +2,7 @@
 
 import pytest
 
-from onebreath.config.order import Priority
+from onebreath.config.node_options import Priority
 from onebreath.diagnostics.reports import Busy, Overdue
 from onebreath.worker.scheduler import BASE, CHANNELS, COPIES, Scheduler, Ticket, needed_bytes
 from tests.scans import header

@@ -44,7 +44,7 @@ def test_metrics_of_a_worker_count_its_scans(tmp_path: Path, capsys: pytest.Capt
 
 def test_without_a_port_nothing_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with worker(tmp_path) as running, watching(running, None, "127.0.0.1"):
-        assert running.desk.observers == []
+        assert running.service.observers == []
     assert capsys.readouterr().out == ""
 
 
@@ -55,7 +55,7 @@ def test_lines_of_a_scan_have_its_id(tmp_path: Path, capfd: pytest.CaptureFixtur
     try:
         with worker(tmp_path) as running:
             client_scan(running, tiny.stream())
-            (scan,) = (entry["scan"] for entry in running.desk.scheduler.snapshot()["ended"])
+            (scan,) = (entry["scan"] for entry in running.service.scheduler.snapshot()["ended"])
     finally:
         root.handlers[:] = before
         root.setLevel(level)

@@ -42,7 +42,7 @@ def test_all_sides_give_the_same_images_and_say_who_served(tmp_path):
         connected = gadget_scan(running).images
         client = client_scan(running, tiny.stream())
         assert books(running, "ended") == ["done", "done"]
-        sides = [scan["side"] for scan in running.desk.scheduler.snapshot()["ended"]]
+        sides = [scan["side"] for scan in running.service.scheduler.snapshot()["ended"]]
     assert sides == ["connect", "client"]
     np.testing.assert_array_equal(tiny.pixels(connected), tiny.pixels(client))
     assert connected[0].data.any()
@@ -65,7 +65,7 @@ def test_eight_clients_at_once_get_what_one_gets(tmp_path):
         for thread in clients:
             thread.join(60)
         assert found == [True] * 8
-        assert running.desk.scheduler.snapshot()["counts"] == {"done": 10}
+        assert running.service.scheduler.snapshot()["counts"] == {"done": 10}
 
 
 def test_nodes_of_others_and_several_nodes_are_entered_once(tmp_path):

@@ -39,7 +39,7 @@ def worker(folder: Path, **options):
 
 def books(running: Worker, *parts: str) -> list[str]:
     """Outcomes of the scans in parts of the books (``running``, ``waiting``, ``ended``)."""
-    snapshot = running.desk.scheduler.snapshot()
+    snapshot = running.service.scheduler.snapshot()
     return [scan["outcome"] for part in parts for scan in snapshot[part]]
 
 

@@ -1,4 +1,4 @@
-"""Threads that work on one stream of messages side by side, and the belts between them."""
+"""Threads that work on one stream of messages side by side, and the queues between them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 
 from onebreath.errors import OnebreathError
 
-BELT_LENGTH = 16
-"""Messages that may wait between two threads; a full belt holds the thread before it back."""
+QUEUE_LENGTH = 16
+"""Messages that may wait between two threads; a full queue holds the thread before it back."""
 
 log = logging.getLogger("onebreath.chain")
 
 
 @dataclass(frozen=True)
 class _Last:
-    """What a thread puts on its belt at the end: why it failed, or None."""
+    """What a thread puts on its queue at the end: why it failed, or None."""
 
     error: BaseException | None
 
 
-class Belt:
+class BoundedQueue:
     """Messages on their way from one thread to the next.
 
     Whoever takes gets all that wait: while the taker is busy nothing has to wake it, so that handing over costs little
@@ -37,9 +37,9 @@ class Belt:
         self._changed = threading.Condition()
 
     def put(self, item: Any) -> bool:
-        """Lay an item on the belt, as soon as there is room; False if nobody takes any more."""
+        """Put an item, as soon as there is room; False if nobody takes any more."""
         with self._changed:
-            while len(self._waiting) >= BELT_LENGTH and not self._closed:
+            while len(self._waiting) >= QUEUE_LENGTH and not self._closed:
                 self._changed.wait()
             if self._closed:
                 return False
@@ -49,7 +49,7 @@ class Belt:
             return True
 
     def take(self) -> list[Any]:
-        """Take all items, at least one; none once the belt is closed."""
+        """Take all items, at least one; none once the queue is closed."""
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
@@ -77,7 +77,7 @@ class Stage:
     """
 
     def __init__(self, name: str, stream: Iterator[Any]) -> None:
-        self._belt = Belt()
+        self._queue = BoundedQueue()
         self._stream = stream
         # The thread belongs to the scan that started it, so that its log says which scan it works on.
         work = contextvars.copy_context().run
@@ -86,7 +86,7 @@ class Stage:
 
     def output(self) -> Iterator[Any]:
         """Give the messages; raises what the thread raised."""
-        while taken := self._belt.take():
+        while taken := self._queue.take():
             for item in taken:
                 if not isinstance(item, _Last):
                     yield item
@@ -97,18 +97,18 @@ class Stage:
 
     def end(self) -> None:
         """Take no more, and wait for the thread."""
-        self._belt.close()
+        self._queue.close()
         self._thread.join()
 
     def _work(self) -> None:
         last = _Last(None)
         try:
             for item in self._stream:
-                if not self._belt.put(item):
+                if not self._queue.put(item):
                     return
         except OnebreathError as error:
             last = _Last(error)
         except BaseException as error:
             log.exception("internal error")
             last = _Last(OnebreathError(f"internal error: {type(error).__name__}: {error}; see the log"))
-        self._belt.put(last)
+        self._queue.put(last)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from onebreath.chain.chain import check_order
 from onebreath.chain.gadget import GADGETS, Gadget, gadget_class, parse_properties
-from onebreath.config.order import read_order
+from onebreath.config.node_options import read_options
 from onebreath.config.properties import CHAIN_TARGET
 from onebreath.config.stream_config import OWN_MODULE, Connect, External, Native, StreamConfig, available, find, parse
 from onebreath.errors import ConfigError
@@ -80,7 +80,7 @@ def _check_external(node: External, where: str, classes: list[type[Gadget]]) -> 
     """Check an external node; the gadgets in it are added to `classes`."""
     try:
         target = own_target(node)
-        steps = [] if target is None else read_order(parse_config(node.configuration), target).steps
+        steps = [] if target is None else read_options(parse_config(node.configuration), target).steps
     except ConfigError as error:
         return [Problem(where, str(error))]
     if target is None:

@@ -122,8 +122,8 @@ def watching(worker: Worker, port: int | None, host: str) -> Iterator[None]:
         return
     from onebreath.worker.metrics import Metrics, serving_metrics
 
-    metrics = Metrics(worker.desk.scheduler.snapshot)
-    worker.desk.observers.append(metrics.scan_ended)
+    metrics = Metrics(worker.service.scheduler.snapshot)
+    worker.service.observers.append(metrics.scan_ended)
     with serving_metrics(metrics, port, host) as served:
         print(f"metrics: {host}:{served}", flush=True)
         yield

@@ -8,7 +8,7 @@ from typing import Any
 
 from onebreath.chain.chain import build
 from onebreath.chain.notes import note
-from onebreath.config.order import Steps, read_order
+from onebreath.config.node_options import Steps, read_options
 from onebreath.wire.connection import Connection, reporting
 
 
@@ -27,11 +27,11 @@ def run_here(connection: Connection, target: str, served_by: str, deliver: str =
         Words for the images' meta: when they are delivered; if not given, that it is now.
     """
     with reporting(connection, target):
-        order = read_order(connection.config, target)
+        options = read_options(connection.config, target)
         facts = {"served_by": served_by}
-        if order.properties.deliver == "later":
+        if options.properties.deliver == "later":
             facts["deliver"] = deliver or "now; only a resident worker can deliver later"
-        run_steps(connection, order.steps, facts)
+        run_steps(connection, options.steps, facts)
 
 
 def run_steps(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from onebreath import __version__
-from onebreath.config.order import Priority
+from onebreath.config.node_options import Priority
 from onebreath.config.properties import CHAIN_TARGET
 from onebreath.config.stream_config import OWN_MODULE, Connect, External, StreamConfig, as_xml, find, parse
 from onebreath.diagnostics.reports import TooOften, report
@@ -31,7 +31,7 @@ from onebreath.wire.channel import Channel, ClientChannel
 from onebreath.wire.connection import Connection, parse_header
 from onebreath.wire.framing import Stream
 from onebreath.wire.messages import ConfigName, ConfigText, HeaderText
-from onebreath.worker.desk import Desk, as_text
+from onebreath.worker.scan_service import ScanService, as_text
 from onebreath.worker.scheduler import Ticket, needed_bytes
 from onebreath.worker.spool import Request, SpoolStream, scan_id
 
@@ -56,7 +56,7 @@ class HostOptions:
         Seconds during which a ``<connect>`` service is dialled again.
     silence
         Seconds without a byte, or without one being taken, after which a peer is given up; 0: never.
-    desk
+    service
         Where a resident worker receives scans; None: scans run at once.
     """
 
@@ -64,7 +64,7 @@ class HostOptions:
     patience: float = 5.0
     connect_patience: float = 18.0
     silence: float = 0.0
-    desk: Desk | None = None
+    service: ScanService | None = None
 
 
 def serve_client(sock: socket.socket, options: HostOptions | None = None) -> None:
@@ -149,12 +149,12 @@ def _until_gone(client: ClientChannel) -> Iterator[Any]:
 
 
 def _run(config: StreamConfig, header: HeaderText, client: ClientChannel, options: HostOptions) -> None:
-    """Run a scan, through the desk if there is one and it should know of the scan."""
-    nodes, desk = external_nodes(config), options.desk
-    if desk is None:
+    """Run a scan, through the service if there is one and it should know of the scan."""
+    nodes, service = external_nodes(config), options.service
+    if service is None:
         _run_nodes(nodes, client, header, partial(run_here, served_by="embedded host"), options)
     elif is_own_chain(nodes):
-        _run_nodes(nodes, client, header, partial(desk.run, side="client"), options)
+        _run_nodes(nodes, client, header, partial(service.run, side="client"), options)
     elif any(isinstance(node.action, Connect) for node in nodes):
         # The service may be this process, which admits the scan there; admitted twice, it could wait for itself.
         _run_nodes(nodes, client, header, partial(run_here, served_by=f"worker {os.getpid()}"), options)
@@ -162,7 +162,7 @@ def _run(config: StreamConfig, header: HeaderText, client: ClientChannel, option
         ticket = Ticket(scan_id(), config.name, "client", Priority.REPLAY, needed_bytes(parse_header(header)))
         request = Request(ticket.scan, ticket.title, as_xml(nodes), as_text(header))
         run_own = partial(run_here, served_by=f"worker {os.getpid()}")
-        with desk.scan(ticket, client, request):
+        with service.scan(ticket, client, request):
             _run_nodes(nodes, client, header, run_own, options)
 
 
@@ -208,10 +208,10 @@ def serve_gadget(sock: socket.socket, options: HostOptions | None = None) -> Non
     options = options or HostOptions()
     connection = Connection(Channel(open_stream(sock, options.silence)))
     begun(connection.socket, options.silence)
-    if options.desk is None:
+    if options.service is None:
         run_here(connection, CHAIN_TARGET, "embedded host")
     else:
-        options.desk.run(connection, CHAIN_TARGET, "connect")
+        options.service.run(connection, CHAIN_TARGET, "connect")
     connection.socket.close()
 
 

@@ -50,7 +50,7 @@ class Safety:
     policy: Policy = "fallback"
 
 
-class Made(NamedTuple):
+class Outcome(NamedTuple):
     """Images of one message by one method, and what was `wanted`; `instead` says why that did not make them, `beside`
     that its images come too.
     """
@@ -136,7 +136,7 @@ class Guarded:
         self.wanted.foresee(slices(self.wanted))
         self._spent += time.perf_counter() - begun
 
-    def __call__(self, work: Work) -> list[Made]:
+    def __call__(self, work: Work) -> list[Outcome]:
         """Reconstruct a message: images of the wanted method, the fallback's, or both.
 
         Raises
@@ -151,7 +151,7 @@ class Guarded:
         finally:
             self._spent += time.perf_counter() - begun
 
-    def _made(self, work: Work) -> list[Made]:
+    def _made(self, work: Work) -> list[Outcome]:
         begun = time.perf_counter()
         standby = _Standby(self.safety.fallback, work)
         self.facts.pop("standby", None)
@@ -163,12 +163,12 @@ class Guarded:
             self._stand_by_or_raise(error)
             log.warning("%s makes the images instead: %s", self._fallback.name, error, exc_info=_unexpected(error))
             reason = _reason(error)
-            return [Made(self._fallback, standby.last_resort(reason), self.name, instead=reason)]
+            return [Outcome(self._fallback, standby.last_resort(reason), self.name, instead=reason)]
         finally:
             self._classical_s = max(self._classical_s, standby.seconds)
-        made = [] if self.wanted is None else [Made(self.wanted, wanted, self.name)]
+        made = [] if self.wanted is None else [Outcome(self.wanted, wanted, self.name)]
         if self.safety.send_classical and isinstance(standby.made, list):
-            made.append(Made(self._fallback, standby.made, self.name, beside=True))
+            made.append(Outcome(self._fallback, standby.made, self.name, beside=True))
         return made
 
     def _wanted(self, work: Work, standby: _Standby, begun: float) -> list[Reconstruction]:

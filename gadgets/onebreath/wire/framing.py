@@ -16,8 +16,8 @@ from gadgetron.external import constants
 from numpy.typing import NDArray
 
 from onebreath.errors import ConnectionLost, WireError
+from onebreath.wire.buffer_pool import LARGEST, SMALLEST, BufferPool
 from onebreath.wire.limits import Limits
-from onebreath.wire.spares import LARGEST, SMALLEST, Spares
 
 log = logging.getLogger("onebreath.wire")
 
@@ -73,7 +73,7 @@ class Stream:
         self._room = memoryview(bytearray(ROOM))  # its pages are in use from the start: a scan's memory stays flat
         self._begin = self._end = 0
         self._taken = 0  # bytes received for the message that is being read
-        self._spares, self._spare_blocks = Spares(64), Spares(2)
+        self._pool, self._block_pool = BufferPool(64), BufferPool(2)
         self._silence = 0.0
         self._due: float | None = None
         self._sending = threading.Lock()
@@ -141,7 +141,7 @@ class Stream:
 
     def block(self, size: int) -> NDArray[np.uint8]:
         """Return memory (size,) for what is at hand; all blocks are of one size, so that they are used again."""
-        return self._spare_blocks.block(LARGEST if size > SMALLEST else size)[:size]
+        return self._block_pool.block(LARGEST if size > SMALLEST else size)[:size]
 
     def unpack(self, layout: struct.Struct) -> Any:
         """Read one number."""
@@ -164,7 +164,7 @@ class Stream:
             If there is no memory for it.
         """
         try:
-            block = self._spares.block(math.prod(shape) * np.dtype(dtype).itemsize)
+            block = self._pool.block(math.prod(shape) * np.dtype(dtype).itemsize)
         except MemoryError as error:
             raise WireError(f"{self.reading}: no memory for an array of shape {shape}") from error
         if block.size:

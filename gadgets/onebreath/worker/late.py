@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from onebreath.config.order import Priority
+from onebreath.config.node_options import Priority
 from onebreath.diagnostics.reports import report
 from onebreath.errors import OnebreathError, ScanError
 from onebreath.storage.results import Result, Results, exam_of
@@ -29,7 +29,7 @@ class LateWork:
     Parameters
     ----------
     scheduler, state, run_nodes
-        See `onebreath.worker.desk.Desk`.
+        See `onebreath.worker.scan_service.ScanService`.
     ended
         Called with the ticket of each scan that has ended.
     """

@@ -64,7 +64,7 @@ class Rates:
     total: int = 1200
 
 
-class Turnstile:
+class RateLimiter:
     """Counts connections, of several ports if they share it.
 
     Parameters

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from onebreath.config.order import Priority
+from onebreath.config.node_options import Priority
 from onebreath.diagnostics.reports import Busy
 from onebreath.errors import OnebreathError, ScanError
 from onebreath.mrd.header import ScanHeader

@@ -36,8 +36,8 @@ from onebreath.host.server import (
 )
 from onebreath.wire.channel import Channel
 from onebreath.wire.connection import Connection
-from onebreath.worker.desk import Desk, SpoolMode
-from onebreath.worker.rates import Rates, Turnstile
+from onebreath.worker.rates import RateLimiter, Rates
+from onebreath.worker.scan_service import ScanService, SpoolMode
 from onebreath.worker.scheduler import Scheduler
 from onebreath.worker.secure import Security
 from onebreath.worker.spool import SpoolStream, scan_id
@@ -63,7 +63,7 @@ class WorkerOptions:
     slots, memory, queue
         See `Scheduler`.
     spool
-        See `Desk`.
+        See `ScanService`.
     state
         Folder for raw data and results.
     silence
@@ -113,15 +113,15 @@ class Worker:
         self.stopping = False
         host = HostOptions(options.config_paths, silence=options.silence)
         scheduler = Scheduler(options.slots, options.memory, options.queue)
-        self.desk = Desk(scheduler, options.state, options.spool, partial(run_spooled, options=host))
-        host = HostOptions(options.config_paths, silence=options.silence, desk=self.desk)
+        self.service = ScanService(scheduler, options.state, options.spool, partial(run_spooled, options=host))
+        host = HostOptions(options.config_paths, silence=options.silence, service=self.service)
         self.listeners: dict[str, Listener] = {}
         try:
             self._listen(dict(sockets or {}), host)
         except OnebreathError:
             self.close(1.0)
             raise
-        self.desk.late.recover()
+        self.service.late.recover()
 
     def _listen(self, sockets: dict[str, socket.socket], host: HostOptions) -> None:
         options = self.options
@@ -129,11 +129,11 @@ class Worker:
             ("gadget", options.gadget_port, serve_gadget, refuse_gadget),
             ("client", options.port, serve_client, refuse_client),
         )
-        most, gate, turnstile = options.slots + options.queue, options.security.gate, Turnstile(options.rates)
+        most, gate, limiter = options.slots + options.queue, options.security.gate, RateLimiter(options.rates)
         for name, port, serve, refuse in sides:
             if port is not None:
                 sock = sockets.get(name) or open_port(options.host, port)
-                door = Door(turnstile.admits, gate(partial(refuse, options=host)))
+                door = Door(limiter.admits, gate(partial(refuse, options=host)))
                 self.listeners[name] = Listener(gate(partial(serve, options=host)), sock=sock, most=most, door=door)
         if options.path is not None:  # last: who gets an answer here finds all sides open
             sock = sockets.get("worker") or open_path(options.path)
@@ -163,17 +163,17 @@ class Worker:
         target, config, header = (offer.get(name) for name in ("target", "config", "header"))
         if not isinstance(config, str) or not isinstance(header, str) or target not in (CHAIN_TARGET, *GADGETS):
             raise WireError("an offered scan lacks its target, configuration or header")
-        if self.stopping or self.desk.scheduler.full():
+        if self.stopping or self.service.scheduler.full():
             send(sock, {"state": "refused", "why": "it is stopping" if self.stopping else "too many scans wait"})
             return
         scan = scan_id()
-        spooled = self.desk.spool == "always"
+        spooled = self.service.spool == "always"
         send(sock, {"state": "accepted", "worker": os.getpid(), "scan": scan, "spooled": spooled})
         _, handed = receive_socket(sock)
         stream = SpoolStream(handed)
         begun(stream, self.options.silence)
         connection = Connection.over(Channel(stream), as_bytes(config), as_bytes(header))
-        self.desk.run(connection, str(target), "execute", scan, shim=sock)
+        self.service.run(connection, str(target), "execute", scan, shim=sock)
         stream.close()
         send(sock, {"state": "done"})
 
@@ -187,9 +187,9 @@ class Worker:
             "listens": {name: str(listener.socket.getsockname()) for name, listener in self.listeners.items()},
             "threads": threading.active_count(),
             "accelerator_mb": _accelerator_mb(),
-            "spool": self.desk.spool,
-            **self.desk.scheduler.snapshot(),
-            "results": [result.state for result in self.desk.late.results.all()],
+            "spool": self.service.spool,
+            **self.service.scheduler.snapshot(),
+            "results": [result.state for result in self.service.late.results.all()],
         }
 
     def pause(self, grace: float) -> bool:
@@ -211,7 +211,7 @@ class Worker:
             self.options.path.unlink(missing_ok=True)
         for listener in self.listeners.values():
             listener.close(patience)
-        self.desk.close(patience)
+        self.service.close(patience)
 
 
 def open_path(path: Path) -> socket.socket:

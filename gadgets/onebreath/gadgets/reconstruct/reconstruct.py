@@ -23,7 +23,7 @@ from onebreath.gadgets.reconstruct.chooser import Chooser
 from onebreath.gadgets.reconstruct.guard import MethodProperties
 from onebreath.gadgets.reconstruct.noise_maps import SERIES, NoiseMapProperties, noise_maps
 from onebreath.methods.base import Method, Reconstruction, SliceData, compute
-from onebreath.methods.guarded import Made
+from onebreath.methods.guarded import Outcome
 from onebreath.mrd.acs import acs_of, calibration_mode, merge_acs, with_reference
 from onebreath.mrd.buffers import E1, RO, kspace_of, maps_of, mask_of, places
 from onebreath.mrd.meta import central_line, image_header, image_meta, write_both, write_facts
@@ -143,7 +143,7 @@ class Reconstruct(Gadget):
             results[-1].facts["snr_scale"] = scale
         return results
 
-    def _arrays(self, made: Made, recon_data: ReconData) -> Iterator[ImageArray]:
+    def _arrays(self, made: Outcome, recon_data: ReconData) -> Iterator[ImageArray]:
         """Put images and maps into messages."""
         buffer = recon_data.bits[0].data
         scales = [float(result.facts["snr_scale"]) for result in made.results]
@@ -212,7 +212,7 @@ class Reconstruct(Gadget):
             return "pocs"  # the property is about the wanted method; a classical one amplifies noise there
         return how
 
-    def _noise_maps(self, made: Made, recon_data: ReconData) -> Iterator[ImageArray]:
+    def _noise_maps(self, made: Outcome, recon_data: ReconData) -> Iterator[ImageArray]:
         """The maps that are asked for, of all places of a message; none if the time does not suffice for one place."""
         maps, facts = [], dict(self._notes[self.name])
         for (s, loc), result in zip(places(recon_data), made.results, strict=True):
@@ -231,7 +231,9 @@ class Reconstruct(Gadget):
             yield self._array([one[role] for one in maps], recon_data.bits[0].data, role, SERIES[role], made)
         self._notes[self.name] = images
 
-    def _array(self, images: list[NDArray[Any]], buffer: ReconBuffer, role: str, series: int, made: Made) -> ImageArray:
+    def _array(
+        self, images: list[NDArray[Any]], buffer: ReconBuffer, role: str, series: int, made: Outcome
+    ) -> ImageArray:
         """Put the images (frame, y, x) of all places into one message with headers and meta."""
         samples, rows, _, _, frames, sets, slices = buffer.data.shape
         stacked = np.stack(images).astype(np.complex64).reshape(slices, sets, frames, 1, 1, rows, samples)
@@ -248,7 +250,7 @@ class Reconstruct(Gadget):
             metas.append(meta.serialize())
         return ImageArray(stacked.transpose(6, 5, 4, 3, 2, 1, 0), headers, metas)
 
-    def _describe_role(self, meta: Any, role: str, made: Made) -> None:
+    def _describe_role(self, meta: Any, role: str, made: Outcome) -> None:
         name, comment = made.method.name, f"Onebreath {made.method.name}"
         if made.instead:
             name, comment = f"{name}_fallback", f"{comment}, fallback for {made.wanted}: {made.instead}"

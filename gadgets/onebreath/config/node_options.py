@@ -49,7 +49,7 @@ class NodeProperties(BaseModel):
 
 
 @dataclass(frozen=True)
-class Order:
+class NodeOptions:
     """A node's properties, and its gadgets with their property texts."""
 
     properties: NodeProperties
@@ -83,7 +83,7 @@ class Order:
         return Priority.LIVE if chosen == "live" or (chosen == "auto" and live) else Priority.REPLAY
 
 
-def read_order(configuration: Element | None, target: str) -> Order:
+def read_options(configuration: Element | None, target: str) -> NodeOptions:
     """Read the ``<configuration>`` of one of our nodes.
 
     Raises
@@ -98,7 +98,7 @@ def read_order(configuration: Element | None, target: str) -> Order:
         raise ConfigError(
             "; ".join(_explain(problem["loc"][0], problem["msg"]) for problem in error.errors())
         ) from None
-    return Order(properties, steps_of(configuration, target))
+    return NodeOptions(properties, steps_of(configuration, target))
 
 
 def _explain(name: str | int, message: str) -> str:

@@ -5,7 +5,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from onebreath.commands.configs import check
-from onebreath.config.order import NodeProperties, Order, Priority, read_order
+from onebreath.config.node_options import NodeOptions, NodeProperties, Priority, read_options
 from onebreath.errors import ConfigError
 from tests.host import tiny
 
@@ -15,7 +15,7 @@ RECONSTRUCT = '<property name="model" value="m"/><property name="image_series" v
 
 def order(properties, reconstruct=""):
     gadgets = GADGETS.format(reconstruct)
-    return read_order(fromstring(f"<configuration>{properties}{gadgets}</configuration>"), "chain")
+    return read_options(fromstring(f"<configuration>{properties}{gadgets}</configuration>"), "chain")
 
 
 def test_defaults_and_given_values():
@@ -47,7 +47,7 @@ def test_quick_series_keeps_what_does_not_belong_to_the_method():
     assert later.quick() == [("sort", {}), ("reconstruct", {"method": "grappa", "image_series": "7"})]
     assert later.steps[1][1]["method"] == "unrolled"
     with pytest.raises(ConfigError, match='needs the gadget "reconstruct"'):
-        Order(NodeProperties(), [("sort", {})]).quick()
+        NodeOptions(NodeProperties(), [("sort", {})]).quick()
 
 
 def test_scans_through_gadgetron_are_live_unless_told():

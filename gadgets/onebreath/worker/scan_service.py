@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from onebreath.chain.chain import build
-from onebreath.config.order import read_order
+from onebreath.config.node_options import read_options
 from onebreath.config.stream_config import as_xml, own_node
 from onebreath.diagnostics.logs import SCAN
 from onebreath.diagnostics.reports import Overdue, SpoolError, report
@@ -32,7 +32,7 @@ from onebreath.worker.resume import RunNodes
 from onebreath.worker.scheduler import Scheduler, Ticket, needed_bytes
 from onebreath.worker.spool import Request, SpooledScan, SpoolStream, scan_id
 
-log = logging.getLogger("onebreath.desk")
+log = logging.getLogger("onebreath.service")
 
 POLL = 0.05  # seconds between looks at whether a scan that waits may run
 WATCH = 0.25  # seconds between looks at all scans
@@ -62,7 +62,7 @@ class _Watched:
         return stream
 
 
-class Desk:
+class ScanService:
     """See the module.
 
     Parameters
@@ -109,24 +109,24 @@ class Desk:
             Connection to the process that handed the scan over.
         """
         with reporting(connection, target):
-            order = read_order(connection.config, target)
-            chosen = order.properties
+            options = read_options(connection.config, target)
+            chosen = options.properties
             ticket = Ticket(
                 scan or scan_id(),
                 target,
                 side,
-                order.priority(live=side != "client"),
+                options.priority(live=side != "client"),
                 needed_bytes(connection.header),
                 chosen.deadline_s,
             )
             facts = {"served_by": f"worker {os.getpid()}", "scan": ticket.scan}
             if target in LIGHT:
-                run_steps(connection, order.steps, facts)
+                run_steps(connection, options.steps, facts)
                 return
-            steps, later = order.steps, chosen.deliver == "later"
+            steps, later = options.steps, chosen.deliver == "later"
             if later:
                 build(connection.header, steps)  # what is wrong with the later series is said before any data flow
-                steps = order.quick()
+                steps = options.quick()
                 facts |= {"deliver": f"later: scan {ticket.scan}", "quick_method": chosen.quick_method}
             node = own_node(target, connection.raw_bytes.config)
             request = Request(ticket.scan, target, as_xml([node]), as_text(connection.raw_bytes.header))

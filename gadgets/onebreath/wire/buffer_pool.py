@@ -12,7 +12,7 @@ SMALLEST, LARGEST = 1 << 14, 1 << 21  # bytes; smaller blocks come back from the
 LOOKS = 2  # blocks looked at for one line; the oldest ones are free first
 
 
-class Spares:
+class BufferPool:
     """Blocks of memory that are given out again once nothing but this object refers to them.
 
     An array made from a block refers to it, and so does every view of that array: a block in use is never given out.
