@@ -10,7 +10,7 @@ demo: $(STAMP)  ## simulate a scan, stream it through the chain, leave pictures 
 	$(BIN)/onebreath demo --output demo
 
 test: $(STAMP) lint  ## linters, types and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

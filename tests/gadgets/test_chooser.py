@@ -4,9 +4,9 @@ import re
 
 import pytest
 import yaml
-from tests.test_guard import meta_of, run
 
 from onebreath.errors import OutsideDomain
+from tests.gadgets.test_guard import meta_of, run
 from tests.models import save_model
 
 
