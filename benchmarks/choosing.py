@@ -64,8 +64,8 @@ def choose() -> float:
     """Choose, check and load for one scan; seconds."""
     from onebreath.chain.gadget import parse_properties
     from onebreath.gadgets.reconstruct.reconstruct import Reconstruct
+    from onebreath.methods.learned.unrolled import Unrolled
     from onebreath.methods.scan import scan_of
-    from onebreath.methods.unrolled import Unrolled
     from onebreath.simulation.options import ScanOptions
     from onebreath.simulation.scan import simulate
 

@@ -20,12 +20,12 @@ from onebreath import zoo
 from onebreath.evaluation.data import read_slices
 from onebreath.evaluation.scans import ReferenceScan, ScanChoice, coil_maps, reference_scan
 from onebreath.methods.base import SliceData
+from onebreath.methods.learned.unrolled import Unrolled
 from onebreath.methods.score import domain_score
-from onebreath.methods.unrolled import Unrolled
 from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.mri.sampling import describe
-from onebreath.training.masks import Family, make_mask
-from onebreath.training.series import ImageSeries
+from onebreath.training.data.masks import Family, make_mask
+from onebreath.training.data.series import ImageSeries
 
 FRAMES = 8
 MATRIX = (128, 112)

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from benchmarks.table import table
-from onebreath.methods.raki_calibration import solve_last_layer
+from onebreath.methods.raki.calibration import solve_last_layer
 from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.mri.gfactor_network import GfactorMap, network_gfactor
 from onebreath.networks.raki.raki import Raki

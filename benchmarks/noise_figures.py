@@ -22,8 +22,8 @@ import torch
 
 from benchmarks.table import table
 from onebreath.evaluation.metrics import measure
-from onebreath.methods.raki_calibration import Schedule, calibrate
-from onebreath.methods.raki_parameters import RakiParameters
+from onebreath.methods.raki.calibration import Schedule, calibrate
+from onebreath.methods.raki.parameters import RakiParameters
 from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.gfactor_network import Derivative, network_gfactor

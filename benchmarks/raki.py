@@ -33,7 +33,7 @@ from onebreath.mri.coils import apply_channel_matrix, pca_matrix
 from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.mri.sampling import describe
-from onebreath.training.read_mrd import mrd_file
+from onebreath.training.readers.mrd import mrd_file
 
 SCANS = {"brain7ch": range(2, 7), "cardiac34ch": range(3, 7), "siemens_snr_r3": range(2, 5)}
 """Scans and the accelerations that are simulated."""

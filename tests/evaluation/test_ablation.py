@@ -1,7 +1,7 @@
 import yaml
 
 from onebreath import zoo
-from onebreath.evaluation import ablation
+from onebreath.evaluation.figures import ablation
 from onebreath.training import command
 from tests.training.recipes import CONTENT, tiny_slice
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from onebreath.evaluation.attention import attention_figure, by_panel, main
+from onebreath.evaluation.figures.attention import attention_figure, by_panel, main
 from tests.models import save_model
 
 

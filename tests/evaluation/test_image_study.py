@@ -8,7 +8,7 @@ import torch
 
 from onebreath.cli import main
 from onebreath.evaluation.restoration import Study, study_images, table
-from onebreath.training.image_preparation import prepare_images
+from onebreath.training.data.image_preparation import prepare_images
 from onebreath.training.recipe import write_recipe
 from onebreath.zoo.architectures import build
 from tests.models import RESTORATION_TINY, save_model

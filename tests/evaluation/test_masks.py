@@ -5,8 +5,8 @@ import pytest
 
 from onebreath.errors import ConfigError
 from onebreath.evaluation.masks import SCAN_MASKS, radial_mask, scan_mask, study_mask
-from onebreath.training.image_masks import image_mask
-from onebreath.training.masks import make_mask
+from onebreath.training.data.image_masks import image_mask
+from onebreath.training.data.masks import make_mask
 
 
 def rng():

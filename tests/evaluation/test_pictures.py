@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from onebreath.evaluation.pictures import box_plots, cine_loop, compare_figure, most_moving_row
+from onebreath.evaluation.figures.pictures import box_plots, cine_loop, compare_figure, most_moving_row
 
 
 def moving() -> np.ndarray:

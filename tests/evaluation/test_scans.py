@@ -5,8 +5,8 @@ from onebreath.errors import ScanError
 from onebreath.evaluation.scans import MaskChoice, ScanChoice, coil_maps, reference_scan, undersampled
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import fft2c, ifft2c
-from onebreath.training.masks import cmrxrecon_mask
-from onebreath.training.series import ImageSeries, KspaceSeries
+from onebreath.training.data.masks import cmrxrecon_mask
+from onebreath.training.data.series import ImageSeries, KspaceSeries
 from tests.helpers import complex_normal, nrmse
 
 CHOICE = ScanChoice(coils=8, channels=6, snr=(30, 30), matrix=(48, 64))

@@ -7,7 +7,7 @@ import numpy as np
 from onebreath.evaluation.data import read_slices
 from onebreath.evaluation.metrics import measure
 from onebreath.evaluation.scans import MaskChoice, ScanChoice, coil_maps, reference_scan, undersampled
-from onebreath.methods.unrolled import Unrolled
+from onebreath.methods.learned.unrolled import Unrolled
 
 
 def test_bfloat16_convolutions_change_its_images_less_than_anybody_sees(monkeypatch):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-import onebreath.methods.unrolled as unrolled
+import onebreath.methods.learned.unrolled as unrolled
 from onebreath import zoo
 from onebreath.chain.gadget import parse_properties
 from onebreath.errors import ConfigError, MethodError, ModelError, OutsideDomain
 from onebreath.gadgets.reconstruct.reconstruct import Reconstruct
-from onebreath.methods import cg_sense, guarded, memory, network_data
+from onebreath.methods import cg_sense, guarded
+from onebreath.methods.learned import memory, network_data
 from onebreath.mrd.buffers import with_maps
 from onebreath.networks.crunet_mr.cine_unet import CineUNet
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from onebreath.methods.arc import ArcKernels, fill, neighbourhoods
-from onebreath.methods.grappa import Grappa
+from onebreath.methods.grappa.arc import ArcKernels, fill, neighbourhoods
+from onebreath.methods.grappa.grappa import Grappa
 from onebreath.mri.coils import rss
 from onebreath.mri.fourier import ifft2c
 from tests.helpers import complex_normal, relative_error

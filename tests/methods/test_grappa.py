@@ -5,7 +5,7 @@ import pytest
 
 from onebreath.errors import MethodError
 from onebreath.methods.base import SliceData
-from onebreath.methods.grappa import Grappa
+from onebreath.methods.grappa.grappa import Grappa
 from onebreath.methods.zero_filled import ZeroFilled
 from onebreath.mrd.buffers import kspace_of
 from onebreath.mri.fourier import fft2c

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onebreath.methods.lattice import calibrate, largest_kernel, lines_needed
+from onebreath.methods.grappa.lattice import calibrate, largest_kernel, lines_needed
 from onebreath.mri.fourier import fft2c, fftc, ifftc
 from tests.helpers import nrmse
 from tests.methods.slices import lines, moving_disc, smooth_maps

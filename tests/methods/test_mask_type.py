@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from onebreath.methods.mask_type import choose
+from onebreath.methods.learned.mask_type import choose
 from onebreath.mri.sampling import describe
 from onebreath.networks.mr_ipt.mr_ipt import LEVELS, TYPES
-from onebreath.training.image_masks import image_mask
+from onebreath.training.data.image_masks import image_mask
 from tests.methods.slices import lines
 
 

@@ -5,7 +5,7 @@ import gc
 import pytest
 import torch
 
-from onebreath.methods.memory import (
+from onebreath.methods.learned.memory import (
     GIB,
     Meter,
     Size,

@@ -9,8 +9,8 @@ import torch
 from onebreath import zoo
 from onebreath.errors import ConfigError, MethodError, ModelError
 from onebreath.methods.cg_sense import CgSense
-from onebreath.methods.mr_ipt import MrIpt
-from onebreath.methods.unrolled import Unrolled
+from onebreath.methods.learned.mr_ipt import MrIpt
+from onebreath.methods.learned.unrolled import Unrolled
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.sense import SenseOperator
 from onebreath.networks.mr_ipt.mr_ipt import LEVELS, TYPES

@@ -7,9 +7,9 @@ import torch
 
 from onebreath.errors import ConfigError, MethodError
 from onebreath.methods.base import method_class
-from onebreath.methods.grappa import Grappa
+from onebreath.methods.grappa.grappa import Grappa
 from onebreath.methods.noise import Effort, measure_noise
-from onebreath.methods.raki import Raki
+from onebreath.methods.raki.raki import Raki
 from onebreath.methods.zero_filled import ZeroFilled
 from onebreath.mri.fourier import fft2c
 from tests.helpers import nrmse

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from onebreath.methods.raki_calibration import Schedule, Training, calibrate, calibrate_together, solve_last_layer
+from onebreath.methods.raki.calibration import Schedule, Training, calibrate, calibrate_together, solve_last_layer
 from onebreath.mri.coils import rss
 from onebreath.mri.fourier import ifft2c
 from onebreath.networks.raki.raki import Raki

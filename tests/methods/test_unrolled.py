@@ -10,10 +10,10 @@ import torch
 from onebreath import zoo
 from onebreath.errors import ConfigError, MethodError, ModelError
 from onebreath.methods.base import SliceData
-from onebreath.methods.memory import GIB, Size, Way, needed_bytes
+from onebreath.methods.learned.memory import GIB, Size, Way, needed_bytes
+from onebreath.methods.learned.unrolled import Unrolled, devices_to_try
 from onebreath.methods.noise import Effort, measure_noise
 from onebreath.methods.scan import scan_of
-from onebreath.methods.unrolled import Unrolled, devices_to_try
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.sampling import describe
 from onebreath.zoo.architectures import ARCHITECTURES

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from onebreath.methods.lattice import readout_phases
-from onebreath.methods.raki_calibration import solve_last_layer
+from onebreath.methods.grappa.lattice import readout_phases
+from onebreath.methods.raki.calibration import solve_last_layer
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.gfactor import line_kernel_gfactor
 from onebreath.mri.gfactor_network import network_gfactor

@@ -9,7 +9,7 @@ from onebreath.mri.fourier import fft2c, fftc, ifftc
 from onebreath.networks.a_liknet import ALIKNet
 from onebreath.networks.a_liknet.attention import recorded_weights
 from onebreath.networks.shared.data_consistency import SampledSeries
-from onebreath.training.masks import make_mask
+from onebreath.training.data.masks import make_mask
 from tests.networks.a_liknet_golden import Golden
 
 FILES = ("aliknet_full_io", "aliknet_full_weights_iter0", "aliknet_full_weights_iter1")

@@ -13,7 +13,7 @@ from gadgetron.types import ReconData
 
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
-from onebreath.methods import lattice
+from onebreath.methods.grappa import lattice
 from onebreath.mrd.buffers import maps_of
 from onebreath.storage.base import StorageError
 from onebreath.storage.blob import pack
@@ -143,7 +143,7 @@ def test_a_kernel_is_solved_once_for_a_pattern(storage: StandIn | None, monkeypa
     first, told = images(scan(EVERY_SECOND, USE))
     assert told["Onebreath_reconstruct_grappa_kernel_storage"].startswith("computed; kept in the ")
     with monkeypatch.context() as patch:
-        forbid(patch, "onebreath.methods.lattice._solve")
+        forbid(patch, "onebreath.methods.grappa.lattice._solve")
         second, told = images(scan(EVERY_SECOND, USE))
     assert told["Onebreath_reconstruct_grappa_kernel_storage"] == "found"
     assert np.array_equal(first, second)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from onebreath.mri.coils import rss
+from onebreath.training.data.series import PreparedSlice
 from onebreath.training.recipe import Recipe, parse_recipe
-from onebreath.training.series import PreparedSlice
 
 CONTENT: dict[str, Any] = {
     "name": "tiny",

@@ -4,8 +4,8 @@ import torch
 
 from onebreath.errors import ConfigError, ScanError
 from onebreath.mri.fourier import fft2c, ifft2c
-from onebreath.training.examples import Examples, ExampleSettings, Noise, as_example
-from onebreath.training.masks import MaskFamily
+from onebreath.training.data.examples import Examples, ExampleSettings, Noise, as_example
+from onebreath.training.data.masks import MaskFamily
 from tests.training.recipes import tiny_slice
 
 MASKS = (MaskFamily(family="cmrxrecon", accelerations=(4,), acs_lines=6),)

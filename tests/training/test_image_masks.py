@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ConfigError
-from onebreath.training.image_masks import IMAGE_MASKS, centre_fraction, image_mask
+from onebreath.training.data.image_masks import IMAGE_MASKS, centre_fraction, image_mask
 
 # Lines of the paper's grid at 224: 224 / R, and those of the centre, 224 times its fraction.
 GRID = {2: (112, 22), 4: (56, 18), 6: (37, 13), 8: (28, 9), 10: (22, 4)}

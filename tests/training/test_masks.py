@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ConfigError
-from onebreath.training.masks import MaskFamily, cmrxrecon_mask, draw_mask, make_mask
+from onebreath.training.data.masks import MaskFamily, cmrxrecon_mask, draw_mask, make_mask
 
 
 # Numbers of lines of the challenge's rule for three matrix sizes.

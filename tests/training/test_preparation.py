@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ScanError
-from onebreath.training.preparation import load_prepared, prepare, save_prepared
+from onebreath.training.data.preparation import load_prepared, prepare, save_prepared
 from tests.training.recipes import tiny_recipe, tiny_slice
 
 

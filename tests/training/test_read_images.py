@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from onebreath.errors import ScanError
-from onebreath.training.read_images import image_folder
+from onebreath.training.readers.images import image_folder
 
 PICTURE = (np.arange(48).reshape(6, 8) * 5).astype(np.uint8)
 

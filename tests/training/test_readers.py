@@ -7,14 +7,14 @@ import pytest
 from onebreath.errors import ScanError
 from onebreath.mri.fourier import ifft2c
 from onebreath.simulation.scan import ScanOptions, simulate
-from onebreath.training.measured import calibrate_measured
-from onebreath.training.read_cmrxrecon import full_sample
-from onebreath.training.read_fastmri import multicoil_file
-from onebreath.training.read_magnitude import cine_npz, dicom_folder
-from onebreath.training.read_mrd import mrd_file
-from onebreath.training.read_simulator import phantoms
+from onebreath.training.data.measured import calibrate_measured
+from onebreath.training.data.scanning import ScanSettings
+from onebreath.training.readers.cmrxrecon import full_sample
+from onebreath.training.readers.fastmri import multicoil_file
+from onebreath.training.readers.magnitude import cine_npz, dicom_folder
+from onebreath.training.readers.mrd import mrd_file
+from onebreath.training.readers.simulator import phantoms
 from onebreath.training.recipe import Source
-from onebreath.training.scanning import ScanSettings
 from onebreath.training.sources import read_source
 from tests.helpers import complex_normal, nrmse
 
@@ -192,7 +192,7 @@ def test_a_folder_without_files_is_an_error(tmp_path):
 
 
 def test_calibration_needs_its_lines(cine):
-    from onebreath.training.series import KspaceSeries
+    from onebreath.training.data.series import KspaceSeries
 
     lines = np.zeros((1, 40), bool)
     lines[:, ::2] = True

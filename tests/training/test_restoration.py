@@ -8,8 +8,8 @@ import torch
 
 from onebreath.cli import main
 from onebreath.errors import ConfigError, ScanError
+from onebreath.training.data.image_preparation import prepare_images
 from onebreath.training.distributed import Group
-from onebreath.training.image_preparation import prepare_images
 from onebreath.training.recipe import parse_recipe, write_recipe
 from onebreath.training.restoration import RestorationExamples, RestorationSettings, to_size, undersampled
 from onebreath.training.trainer import Trainer
@@ -169,8 +169,8 @@ def test_a_recipe_without_masks_and_restoration_is_refused():
 
 
 def test_undersampled_kspace_is_refused(tmp_path, monkeypatch):
-    from onebreath.training import preparation
-    from onebreath.training.series import KspaceSeries
+    from onebreath.training.data import preparation
+    from onebreath.training.data.series import KspaceSeries
 
     kspace = np.ones((1, 2, 8, 8), np.complex64)
     lines = np.arange(8)[None] % 2 == 0

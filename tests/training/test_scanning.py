@@ -3,9 +3,9 @@ import pytest
 
 from onebreath.errors import ScanError
 from onebreath.mri.coils import combine, rss
-from onebreath.training.motion import beating
-from onebreath.training.scanning import ScanSettings, make_scan
-from onebreath.training.series import ImageSeries
+from onebreath.training.data.motion import beating
+from onebreath.training.data.scanning import ScanSettings, make_scan
+from onebreath.training.data.series import ImageSeries
 
 SETTINGS = ScanSettings(coils=(6, 6), channels=4, calibration_lines=(20, 20), frames=5)
 

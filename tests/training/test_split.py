@@ -1,7 +1,7 @@
 import pytest
 
 from onebreath.errors import ScanError
-from onebreath.training.preparation import choose
+from onebreath.training.data.preparation import choose
 from onebreath.training.recipe import Source
 from onebreath.training.split import REPORT_ONLY, check_disjoint, check_purpose
 from tests.training.recipes import tiny_slice

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from onebreath.mri.fourier import fft2c
-from onebreath.training.ssdu import SplitSettings, divide, hidden_loss
+from onebreath.training.data.ssdu import SplitSettings, divide, hidden_loss
 
 
 def acquired() -> torch.Tensor:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from onebreath.training.examples import Examples
-from onebreath.training.warp import WarpSettings, displaced, warped
+from onebreath.training.data.examples import Examples
+from onebreath.training.data.warp import WarpSettings, displaced, warped
 from tests.training.recipes import tiny_slice
 from tests.training.test_examples import MASKS, SETTINGS
 

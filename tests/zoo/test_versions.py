@@ -10,7 +10,7 @@ import pytest
 
 from onebreath import zoo
 from onebreath.errors import ModelError
-from onebreath.methods.unrolled import Unrolled
+from onebreath.methods.learned.unrolled import Unrolled
 from tests.models import details, random_state, save_model
 from tests.zoo.tampering import retouch, slice_data
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.errors import OnebreathError
+from onebreath.evaluation.figures.pictures import cine_loop, compare_figure
 from onebreath.evaluation.metrics import measure
-from onebreath.evaluation.pictures import cine_loop, compare_figure
 from onebreath.host.replay import replay
 from onebreath.simulation.scan import ScanOptions, simulate
 

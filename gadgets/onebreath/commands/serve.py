@@ -109,7 +109,7 @@ def options_of(args: argparse.Namespace) -> WorkerOptions:
 
 def memory_for_scans() -> int:
     """Bytes that scans may need together: a share of what is free now."""
-    from onebreath.methods.memory import free_bytes
+    from onebreath.methods.learned.memory import free_bytes
 
     return int(MEMORY_SHARE * (free_bytes("cpu") or FREE_IF_UNKNOWN))
 

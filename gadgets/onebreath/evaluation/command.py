@@ -18,9 +18,9 @@ from onebreath.evaluation.compare import Case, Evaluation, Result
 from onebreath.evaluation.data import KINDS, NAMED, read_slices
 from onebreath.evaluation.dists import Dists
 from onebreath.evaluation.dists_file import default_file, load_dists, prepare_dists
+from onebreath.evaluation.figures.pictures import box_plots, compare_figure
 from onebreath.evaluation.masks import SCAN_MASKS, STUDY_MASKS, ScanMask, is_study_mask
 from onebreath.evaluation.metrics import Convention
-from onebreath.evaluation.pictures import box_plots, compare_figure
 from onebreath.evaluation.scans import MaskChoice, ScanChoice
 from onebreath.evaluation.settings import ReadSettings
 from onebreath.evaluation.summary import TITLES, Summary, markdown, overview, summarise

@@ -20,7 +20,7 @@ from onebreath.evaluation.dists import Dists
 from onebreath.evaluation.metrics import Convention, measure, prepare
 from onebreath.evaluation.regions import dynamic_region, measure_region
 from onebreath.evaluation.scans import MaskChoice, ReferenceScan, ScanChoice, coil_maps, reference_scan, undersampled
-from onebreath.training.series import ImageSeries, Series
+from onebreath.training.data.series import ImageSeries, Series
 
 LOG = logging.getLogger("onebreath.evaluation")
 # Changes when the same settings give other numbers, so that old results are not taken for new ones.

@@ -10,8 +10,8 @@ from typing import get_args
 import numpy as np
 
 from onebreath.errors import ConfigError, ScanError
+from onebreath.training.data.series import Series
 from onebreath.training.recipe import Source, SourceKind
-from onebreath.training.series import Series
 from onebreath.training.sources import read_source
 from onebreath.training.split import matches
 

@@ -17,8 +17,8 @@ from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.training import checkpoint as checkpoints
 from onebreath.training.checkpoint import BEST
 from onebreath.training.command import describe_run, load_start
+from onebreath.training.data.image_preparation import prepare_images
 from onebreath.training.distributed import join
-from onebreath.training.image_preparation import prepare_images
 from onebreath.training.recipe import Recipe, read_recipe
 from onebreath.training.trainer import Trainer
 

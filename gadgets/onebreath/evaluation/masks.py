@@ -7,8 +7,8 @@ from typing import Literal, cast, get_args
 import numpy as np
 
 from onebreath.errors import ConfigError
-from onebreath.training.image_masks import ImageMask, image_mask
-from onebreath.training.masks import Family, make_mask
+from onebreath.training.data.image_masks import ImageMask, image_mask
+from onebreath.training.data.masks import Family, make_mask
 
 UntrainedMask = Literal["radial"]
 StudyMask = ImageMask | UntrainedMask

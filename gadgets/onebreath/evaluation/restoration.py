@@ -15,8 +15,8 @@ import torch
 
 from onebreath.evaluation.masks import StudyMask, study_mask
 from onebreath.evaluation.metrics import measure
-from onebreath.methods.mask_type import choose
-from onebreath.methods.mr_ipt import consistent, restore
+from onebreath.methods.learned.mask_type import choose
+from onebreath.methods.learned.mr_ipt import consistent, restore
 from onebreath.mri.coils import phase_factor
 from onebreath.mri.sampling import describe
 from onebreath.mri.sense import SenseOperator

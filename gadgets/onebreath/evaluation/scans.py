@@ -16,9 +16,9 @@ from onebreath.mri.coils import combine, rss
 from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import fft2c, ifft2c, resize
 from onebreath.mri.sampling import describe
-from onebreath.training.measured import calibrate_measured
-from onebreath.training.scanning import ScanSettings, simulate_channels
-from onebreath.training.series import ImageSeries, KspaceSeries, PreparedSlice, Series
+from onebreath.training.data.measured import calibrate_measured
+from onebreath.training.data.scanning import ScanSettings, simulate_channels
+from onebreath.training.data.series import ImageSeries, KspaceSeries, PreparedSlice, Series
 
 # Acquired matrix over that of the images, where their header does not say it: scanners interpolate.
 _USUAL_MATRIX = 0.8

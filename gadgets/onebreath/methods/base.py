@@ -37,11 +37,11 @@ maybe from storage: see `onebreath.storage.derived`."""
 METHODS: dict[str, str] = {
     "zero_filled": "onebreath.methods.zero_filled:ZeroFilled",
     "cg_sense": "onebreath.methods.cg_sense:CgSense",
-    "grappa": "onebreath.methods.grappa:Grappa",
+    "grappa": "onebreath.methods.grappa.grappa:Grappa",
     "low_rank_sparse": "onebreath.methods.low_rank_sparse:LowRankSparse",
-    "mr_ipt": "onebreath.methods.mr_ipt:MrIpt",
-    "raki": "onebreath.methods.raki:Raki",
-    "unrolled": "onebreath.methods.unrolled:Unrolled",
+    "mr_ipt": "onebreath.methods.learned.mr_ipt:MrIpt",
+    "raki": "onebreath.methods.raki.raki:Raki",
+    "unrolled": "onebreath.methods.learned.unrolled:Unrolled",
 }
 
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from onebreath.training import checkpoint as checkpoints
+from onebreath.training.data.image_preparation import prepare_images
+from onebreath.training.data.preparation import prepare
 from onebreath.training.distributed import Group, join
 from onebreath.training.export import export_run
-from onebreath.training.image_preparation import prepare_images
-from onebreath.training.preparation import prepare
 from onebreath.training.recipe import Recipe, read_recipe, write_recipe
 from onebreath.training.split import Purpose
 from onebreath.training.trainer import Trainer

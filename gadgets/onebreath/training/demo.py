@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from onebreath.errors import OnebreathError
+from onebreath.training.data.preparation import prepare
 from onebreath.training.distributed import Group
-from onebreath.training.preparation import prepare
 from onebreath.training.recipe import Recipe, parse_recipe
 from onebreath.training.trainer import Trainer
 

@@ -10,12 +10,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from onebreath.errors import ConfigError
-from onebreath.training.examples import ExampleSettings
+from onebreath.training.data.examples import ExampleSettings
+from onebreath.training.data.masks import MaskFamily
+from onebreath.training.data.scanning import ScanSettings
+from onebreath.training.data.ssdu import SplitSettings
 from onebreath.training.losses import LossWeights
-from onebreath.training.masks import MaskFamily
 from onebreath.training.restoration import RestorationSettings
-from onebreath.training.scanning import ScanSettings
-from onebreath.training.ssdu import SplitSettings
 
 SourceKind = Literal[
     "cine_npz", "static_npz", "images", "dicom", "mrd", "cmrxrecon", "fastmri", "kspace_npy", "simulator"

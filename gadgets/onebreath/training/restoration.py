@@ -20,11 +20,11 @@ from torch.utils.data import Dataset
 
 from onebreath.errors import ScanError
 from onebreath.mri.fourier import fft2c, ifft2c
-from onebreath.training.image_masks import IMAGE_MASKS, ImageMask, image_mask
-from onebreath.training.scanning import smooth_phase
+from onebreath.training.data.image_masks import IMAGE_MASKS, ImageMask, image_mask
+from onebreath.training.data.scanning import smooth_phase
 
 _STREAM = 2
-"""Of random numbers; the others are those of `onebreath.training.examples`."""
+"""Of random numbers; the others are those of `onebreath.training.data.examples`."""
 
 
 class RestorationSettings(BaseModel):
@@ -63,7 +63,7 @@ class StoredImages:
     Attributes
     ----------
     patient, name
-        As in `onebreath.training.series.ImageSeries`.
+        As in `onebreath.training.data.series.ImageSeries`.
     file
         safetensors with ``images (image, y, x)``.
     count

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from onebreath.errors import ScanError
+from onebreath.training.data.series import Series
 from onebreath.training.recipe import Source, source_path
-from onebreath.training.series import Series
 from onebreath.training.split import matches
 
 # Reader (module:function) and the files it reads one by one; an empty pattern: the path as a whole.
 _READERS: dict[str, tuple[str, str]] = {
-    "cine_npz": ("read_magnitude:cine_npz", "*.npz"),
-    "static_npz": ("read_magnitude:static_npz", "*.npz"),
-    "images": ("read_images:image_folder", ""),
-    "dicom": ("read_magnitude:dicom_folder", ""),
-    "mrd": ("read_mrd:mrd_file", "*.h5 *.mrd"),
-    "cmrxrecon": ("read_cmrxrecon:full_sample", "cine_*.mat"),
-    "fastmri": ("read_fastmri:multicoil_file", "*.h5"),
-    "kspace_npy": ("read_kspace:kspace_npy", "*.npy"),
+    "cine_npz": ("magnitude:cine_npz", "*.npz"),
+    "static_npz": ("magnitude:static_npz", "*.npz"),
+    "images": ("images:image_folder", ""),
+    "dicom": ("magnitude:dicom_folder", ""),
+    "mrd": ("mrd:mrd_file", "*.h5 *.mrd"),
+    "cmrxrecon": ("cmrxrecon:full_sample", "cine_*.mat"),
+    "fastmri": ("fastmri:multicoil_file", "*.h5"),
+    "kspace_npy": ("kspace:kspace_npy", "*.npy"),
 }
 
 
@@ -37,14 +37,14 @@ def read_source(source: Source) -> Iterator[Series]:
         If there is no file of this kind, or a file is damaged.
     """
     if source.kind == "simulator":
-        from onebreath.training.read_simulator import phantoms
+        from onebreath.training.readers.simulator import phantoms
 
         yield from phantoms(source.subjects, source.first_seed)
         return
     reader, pattern = _READERS[source.kind]
     module, _, function = reader.partition(":")
     read: Callable[[Path], Iterator[Series]] = getattr(
-        importlib.import_module(f"onebreath.training.{module}"), function
+        importlib.import_module(f"onebreath.training.readers.{module}"), function
     )
     for file in _files(source_path(source), pattern):
         if source.kind == "cine_npz" and not _wanted(source, file.stem):

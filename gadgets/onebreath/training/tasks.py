@@ -12,11 +12,11 @@ from torch.utils.data import Dataset
 
 from onebreath.errors import ConfigError
 from onebreath.networks.restoration.restoration import RestorationNetwork
-from onebreath.training.examples import Example, Examples
+from onebreath.training.data.examples import Example, Examples
+from onebreath.training.data.ssdu import divide, hidden_loss
 from onebreath.training.losses import ssim_loss, total_loss
 from onebreath.training.recipe import Recipe
 from onebreath.training.restoration import RestorationExamples
-from onebreath.training.ssdu import divide, hidden_loss
 
 
 class Task(Protocol):

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 from onebreath.errors import ConfigError, OnebreathError
 from onebreath.training import checkpoint as checkpoints
 from onebreath.training.checkpoint import BEST, LATEST, Checkpoint
+from onebreath.training.data.examples import Example
 from onebreath.training.distributed import Group
-from onebreath.training.examples import Example
 from onebreath.training.journal import Journal
 from onebreath.training.optimiser import (
     MovingAverage,

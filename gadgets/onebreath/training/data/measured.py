@@ -7,8 +7,8 @@ import numpy as np
 from onebreath.errors import ScanError
 from onebreath.mri.coils import apply_channel_matrix, pca_matrix
 from onebreath.mri.fourier import ifft2c, resize
-from onebreath.training.scanning import ScanSettings, estimate_maps
-from onebreath.training.series import KspaceSeries, PreparedSlice
+from onebreath.training.data.scanning import ScanSettings, estimate_maps
+from onebreath.training.data.series import KspaceSeries, PreparedSlice
 
 # Side of the centre of k-space that the compression is computed from.
 _CENTRE = 24

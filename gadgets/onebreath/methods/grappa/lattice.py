@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from onebreath.methods.base import Derive, Fact, compute
-from onebreath.methods.calibrated import lattice_offset
+from onebreath.methods.grappa.calibrated import lattice_offset
 from onebreath.mri.fourier import fftc, ifftc
 from onebreath.mri.sampling import Sampling
 

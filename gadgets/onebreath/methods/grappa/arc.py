@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from onebreath.errors import MethodError
 from onebreath.methods.base import Fact
-from onebreath.methods.lattice import readout_phases
+from onebreath.methods.grappa.lattice import readout_phases
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.sampling import Sampling
 

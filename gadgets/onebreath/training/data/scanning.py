@@ -16,9 +16,9 @@ from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import fft2c, ifft2c, resize
 from onebreath.mri.noise import whitening_matrix
 from onebreath.simulation.coils import coil_maps, noise_covariance
-from onebreath.training.measured_coils import measured_maps
-from onebreath.training.motion import beating
-from onebreath.training.series import ImageSeries, PreparedSlice
+from onebreath.training.data.measured_coils import measured_maps
+from onebreath.training.data.motion import beating
+from onebreath.training.data.series import ImageSeries, PreparedSlice
 
 # The signal level that SNR is given for: this percentile of the magnitude is about that of blood.
 _BLOOD_PERCENTILE = 97.0

@@ -17,7 +17,7 @@ from onebreath import zoo
 from onebreath.errors import MethodError, OutsideDomain
 from onebreath.methods.base import Fact, Method, MethodParameters, Reconstruction, SliceData, check_finite
 from onebreath.methods.device import back
-from onebreath.methods.network_data import image_derivative, image_function, make_stoppable, true_float32
+from onebreath.methods.learned.network_data import image_derivative, image_function, make_stoppable, true_float32
 from onebreath.methods.scan import scan_of
 from onebreath.methods.score import domain_score
 from onebreath.zoo.architectures import RESTORATION, network_class
@@ -26,7 +26,7 @@ from onebreath.zoo.domain import Scan
 if TYPE_CHECKING:
     import torch
 
-    from onebreath.methods.memory import Plan
+    from onebreath.methods.learned.memory import Plan
     from onebreath.mri import Array
 
 log = logging.getLogger("onebreath.unrolled")
@@ -208,7 +208,7 @@ class Unrolled(Method):
         """Ways to run that fit into memory, with so many times the memory of a reconstruction."""
         import torch
 
-        from onebreath.methods import memory
+        from onebreath.methods.learned import memory
         from onebreath.networks.shared.precision import compute_dtype
 
         p = self.parameters
@@ -226,7 +226,7 @@ class Unrolled(Method):
 
     def _tile_counts(self, width: int) -> list[int]:
         """The numbers of tiles to try."""
-        from onebreath.methods.memory import tile_counts
+        from onebreath.methods.learned.memory import tile_counts
 
         wanted = self.parameters.tiles
         if network_class(self.card.architecture).runs_in_pieces:

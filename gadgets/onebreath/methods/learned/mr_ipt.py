@@ -13,9 +13,9 @@ from pydantic import Field, field_validator
 from onebreath.errors import MethodError
 from onebreath.methods.base import Fact, SliceData
 from onebreath.methods.cg_sense import conjugate_gradients
-from onebreath.methods.mask_type import Choice, choose
-from onebreath.methods.network_data import make_stoppable, to_tensor, true_float32
-from onebreath.methods.unrolled import Unrolled, UnrolledParameters
+from onebreath.methods.learned.mask_type import Choice, choose
+from onebreath.methods.learned.network_data import make_stoppable, to_tensor, true_float32
+from onebreath.methods.learned.unrolled import Unrolled, UnrolledParameters
 from onebreath.mri.coils import phase_factor
 from onebreath.mri.sense import SenseOperator
 from onebreath.zoo.architectures import RESTORATION
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from onebreath.methods.memory import Plan
+    from onebreath.methods.learned.memory import Plan
     from onebreath.networks.restoration.restoration import RestorationNetwork
 
 _CG_ITERATIONS, _CG_TOLERANCE = 15, 1e-4

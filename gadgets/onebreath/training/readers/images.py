@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from onebreath.errors import ScanError
-from onebreath.training.read_magnitude import dicom_folder, read_arrays, static_npz
-from onebreath.training.series import ImageSeries
+from onebreath.training.data.series import ImageSeries
+from onebreath.training.readers.magnitude import dicom_folder, read_arrays, static_npz
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _PIXEL_MM = (1.0, 1.0)

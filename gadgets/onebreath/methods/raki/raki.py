@@ -11,11 +11,17 @@ import numpy as np
 
 from onebreath.errors import MethodError
 from onebreath.methods.base import Method, Reconstruction, SliceData, check_finite, join_sets
-from onebreath.methods.calibrated import calibration_lines, frames_by_mask, lattice_offset, own_maps, wanted_lines
 from onebreath.methods.device import as_numpy, back
-from onebreath.methods.grappa import Grappa
-from onebreath.methods.raki_learner import Learner, tensor_of
-from onebreath.methods.raki_parameters import RakiParameters
+from onebreath.methods.grappa.calibrated import (
+    calibration_lines,
+    frames_by_mask,
+    lattice_offset,
+    own_maps,
+    wanted_lines,
+)
+from onebreath.methods.grappa.grappa import Grappa
+from onebreath.methods.raki.learner import Learner, tensor_of
+from onebreath.methods.raki.parameters import RakiParameters
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.gfactor import pseudo_replica
@@ -159,6 +165,6 @@ class Raki(Method):
 def _true_float32() -> AbstractContextManager[None]:
     import torch
 
-    from onebreath.methods.network_data import true_float32
+    from onebreath.methods.learned.network_data import true_float32
 
     return true_float32(torch.float32)

@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from onebreath.errors import MethodError
-from onebreath.methods import arc, lattice
 from onebreath.methods.base import (
     Fact,
     Method,
@@ -20,8 +19,9 @@ from onebreath.methods.base import (
     check_finite,
     join_sets,
 )
-from onebreath.methods.calibrated import calibration_lines, frames_by_mask, own_maps, wanted_lines
 from onebreath.methods.device import as_numpy, back
+from onebreath.methods.grappa import arc, lattice
+from onebreath.methods.grappa.calibrated import calibration_lines, frames_by_mask, own_maps, wanted_lines
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.gfactor import line_kernel_gfactor

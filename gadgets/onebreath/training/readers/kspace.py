@@ -10,7 +10,7 @@ import numpy as np
 from onebreath.errors import ScanError
 from onebreath.mri.coils import apply_channel_matrix
 from onebreath.mri.noise import covariance, whitening_matrix
-from onebreath.training.series import KspaceSeries
+from onebreath.training.data.series import KspaceSeries
 
 # Part of each axis in a corner of k-space, where next to nothing but noise is left.
 _CORNER = 1 / 16

@@ -15,9 +15,9 @@ from torch.utils.data import Dataset
 from onebreath.errors import ConfigError, ScanError
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import fft2c, ifft2c
-from onebreath.training.masks import MaskFamily, draw_mask
-from onebreath.training.series import PreparedSlice
-from onebreath.training.warp import WarpSettings, warped
+from onebreath.training.data.masks import MaskFamily, draw_mask
+from onebreath.training.data.series import PreparedSlice
+from onebreath.training.data.warp import WarpSettings, warped
 
 Example = dict[str, Tensor]
 # Streams of random numbers that must not depend on each other.

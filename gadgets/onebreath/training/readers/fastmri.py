@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from onebreath.errors import ScanError
-from onebreath.training.hdf5 import opened
-from onebreath.training.series import KspaceSeries
+from onebreath.training.data.series import KspaceSeries
+from onebreath.training.readers.hdf5 import opened
 
 
 def multicoil_file(path: Path) -> Iterator[KspaceSeries]:

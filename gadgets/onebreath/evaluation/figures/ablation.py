@@ -1,6 +1,6 @@
 r"""What each part of A-LIKNet is worth: the network without it, trained alike.
 
-    python -m onebreath.evaluation.ablation models/recipes/a_liknet.small.yaml --steps 100
+    python -m onebreath.evaluation.figures.ablation models/recipes/a_liknet.small.yaml --steps 100
     ONEBREATH_MODELS=runs/ablation/models \
       onebreath evaluate --settings models/evaluation/cine_kt.yaml --methods "a_liknet.*" --reference a_liknet.whole
 
@@ -38,7 +38,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 def main(arguments: list[str] | None = None) -> None:
     """Train the variants and print a Markdown table; a run that was interrupted goes on."""
     parser = argparse.ArgumentParser(
-        prog="python -m onebreath.evaluation.ablation",
+        prog="python -m onebreath.evaluation.figures.ablation",
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from onebreath.errors import ScanError
-from onebreath.training.series import ImageSeries
+from onebreath.training.data.series import ImageSeries
 
 # Pixel size of an image whose file does not say it, a usual one for cardiac cine.
 _PIXEL_MM = 1.37

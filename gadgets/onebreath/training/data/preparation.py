@@ -18,10 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from onebreath.errors import ScanError
-from onebreath.training.measured import calibrate_measured
+from onebreath.training.data.measured import calibrate_measured
+from onebreath.training.data.scanning import ScanSettings, make_scan
+from onebreath.training.data.series import ImageSeries, PreparedSlice, Series
 from onebreath.training.recipe import Recipe, Source
-from onebreath.training.scanning import ScanSettings, make_scan
-from onebreath.training.series import ImageSeries, PreparedSlice, Series
 from onebreath.training.sources import read_source
 from onebreath.training.split import Purpose, check_disjoint, check_purpose
 

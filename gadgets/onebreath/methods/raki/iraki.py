@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onebreath.methods.raki_calibration import HEAD_START_CUTOFF, Schedule, Training, solve_last_layer
+from onebreath.methods.raki.calibration import HEAD_START_CUTOFF, Schedule, Training, solve_last_layer
 from onebreath.networks.raki.raki import Raki
 
 _DROPS = {4: 3e-5, 5: 4e-5, 6: 6e-5}

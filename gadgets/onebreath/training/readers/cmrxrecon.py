@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from onebreath.errors import ScanError
-from onebreath.training.hdf5 import opened
-from onebreath.training.series import KspaceSeries
+from onebreath.training.data.series import KspaceSeries
+from onebreath.training.readers.hdf5 import opened
 
 _PREFIXES = ("kspace_full", "kspace_sub04", "kspace_sub08", "kspace_sub10")
 

@@ -15,7 +15,7 @@ from onebreath.errors import ScanError
 from onebreath.mrd.acs import calibration_mode, merge_acs
 from onebreath.mrd.buffers import kspace_of, lines_of, places
 from onebreath.mrd.header import ScanHeader
-from onebreath.training.series import KspaceSeries
+from onebreath.training.data.series import KspaceSeries
 from onebreath.wire.files import RawFile
 
 # Frames are kept as they were measured: a line that is missing must not be taken from a neighbour.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from onebreath.simulation.phantom import Grid, Phantom
-from onebreath.training.series import ImageSeries
+from onebreath.training.data.series import ImageSeries
 
 _FRAMES, _MATRIX, _FOV_MM = 16, (160, 176), (300.0, 340.0)
 # Heights of the slices along the heart in mm, from apex to base.

@@ -11,10 +11,10 @@ import numpy as np
 from onebreath.errors import ConfigError, ScanError
 from onebreath.mri.coils import rss
 from onebreath.mri.fourier import ifft2c
-from onebreath.training.preparation import prepare_sides, write_arrays
+from onebreath.training.data.preparation import prepare_sides, write_arrays
+from onebreath.training.data.series import ImageSeries, Series
 from onebreath.training.recipe import Recipe, Source
 from onebreath.training.restoration import RestorationSettings, StoredImages, to_size
-from onebreath.training.series import ImageSeries, Series
 from onebreath.training.split import Purpose
 
 LOG = logging.getLogger("onebreath.training")

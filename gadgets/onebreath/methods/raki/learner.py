@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onebreath.methods.base import Fact, SliceData
-from onebreath.methods.calibrated import frames_by_mask, lattice_offset
-from onebreath.methods.raki_parameters import RakiParameters
+from onebreath.methods.grappa.calibrated import frames_by_mask, lattice_offset
+from onebreath.methods.raki.parameters import RakiParameters
 
 if TYPE_CHECKING:
     import torch
 
-    from onebreath.methods.iraki import Scan
-    from onebreath.methods.raki_calibration import Schedule
+    from onebreath.methods.raki.calibration import Schedule
+    from onebreath.methods.raki.iraki import Scan
     from onebreath.networks.raki.raki import Raki as Network
 
 # Equations per unknown of the last layer below which its weights would follow the noise of the calibration lines.
@@ -70,7 +70,7 @@ class Learner:
             return _shortage(network, lines, acs.shape[2])
         if sampling.per_frame:
             return "iraki needs frames that share their lines"
-        from onebreath.methods.iraki import grappa_network
+        from onebreath.methods.raki.iraki import grappa_network
 
         first, last = sampling.acquired
         enlarged = min(max(p.enlarged_lines, lines), last + 1 - first)
@@ -124,7 +124,7 @@ class Learner:
                 self._learn_alike(group)
 
     def _learn_alike(self, group: Sequence[tuple[SliceData, np.ndarray]]) -> None:
-        from onebreath.methods.raki_calibration import Schedule, calibrate_together
+        from onebreath.methods.raki.calibration import Schedule, calibrate_together
 
         p, (_, acs), device = self.parameters, group[0], self._device()
         networks = [self.fresh_network(len(acs), group[0][0].sampling.acceleration).to(device) for _ in group]
@@ -143,7 +143,7 @@ class Learner:
             del self._known[next(iter(self._known))]
 
     def _device(self) -> str:
-        from onebreath.methods.unrolled import devices_to_try
+        from onebreath.methods.learned.unrolled import devices_to_try
 
         return devices_to_try(self.parameters.device)[0]
 
@@ -161,7 +161,7 @@ class Learner:
         return state.digest()
 
     def _learn(self, data: SliceData, acs: np.ndarray) -> Learned:
-        from onebreath.methods.raki_calibration import Schedule
+        from onebreath.methods.raki.calibration import Schedule
 
         p, device, deadline = self.parameters, self._device(), self._deadline()
         network = self.fresh_network(acs.shape[0], data.sampling.acceleration).to(device)
@@ -193,7 +193,8 @@ class Learner:
         self, network: Network, data: SliceData, acs: torch.Tensor, schedule: Schedule, deadline: float | None
     ) -> tuple[list[float], dict[str, Fact]]:
         """Train in place; the losses (none where the deadline would not be kept) and the facts."""
-        from onebreath.methods import iraki, raki_calibration
+        from onebreath.methods.raki import calibration as raki_calibration
+        from onebreath.methods.raki import iraki
 
         p = self.parameters
         facts: dict[str, Fact] = {"reconstructed_by": p.variant}
@@ -215,7 +216,7 @@ class Learner:
         self, network: Network, data: SliceData, deadline: float | None
     ) -> tuple[list[Network], dict[str, Fact]]:
         """The network of each frame: refined on the frame's own calibration lines if asked for."""
-        from onebreath.methods.raki_calibration import Training
+        from onebreath.methods.raki.calibration import Training
 
         p, count = self.parameters, data.kspace.shape[0]
         networks = [network] * count
@@ -261,7 +262,7 @@ def _shortage(network: Network, lines: int, samples: int) -> str:
 
 def _scan(data: SliceData, acs: torch.Tensor) -> Scan:
     """What iRAKI learns from: the mean of all frames that hold samples."""
-    from onebreath.methods.iraki import Scan
+    from onebreath.methods.raki.iraki import Scan
 
     ((mask, frames),) = frames_by_mask(data)
     mean = tensor_of(data.kspace[frames].mean(axis=0)[None], acs.device)

@@ -1,6 +1,6 @@
 """What A-LIKNet attends to: its weights of frames and coils, measured on a scan and drawn.
 
-python -m onebreath.evaluation.attention a_liknet.cine_kt --data sunnybrook --patient SCD0000401 --acceleration 16
+python -m onebreath.evaluation.figures.attention a_liknet.cine_kt --data sunnybrook --acceleration 16 ...
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from onebreath.errors import ModelError, OnebreathError
 from onebreath.evaluation.data import read_slices
 from onebreath.evaluation.scans import MaskChoice, ScanChoice, coil_maps, reference_scan, undersampled
 from onebreath.methods.base import SliceData
-from onebreath.methods.unrolled import Unrolled
-from onebreath.training.masks import Family
+from onebreath.methods.learned.unrolled import Unrolled
+from onebreath.training.data.masks import Family
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,7 +105,7 @@ def attention_figure(path: Path, maps: Mapping[str, NDArray[np.floating]]) -> No
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the weights of a model on one slice; return 0, or 1 after an error whose text was printed."""
     parser = argparse.ArgumentParser(
-        prog="python -m onebreath.evaluation.attention",
+        prog="python -m onebreath.evaluation.figures.attention",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,0 +1,1 @@
+"""Pictures of an evaluation: images and errors, attention weights, ablations."""

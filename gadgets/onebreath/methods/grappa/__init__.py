@@ -1,0 +1,1 @@
+"""Interpolation in k-space with kernels from calibration lines: GRAPPA, ARC, and what kernels share."""

@@ -1,0 +1,1 @@
+"""Methods that run a trained network: its input, its memory, its devices."""

@@ -1,0 +1,1 @@
+"""RAKI and iRAKI: networks learned from the scan's own calibration lines."""

@@ -1,0 +1,1 @@
+"""Examples: masks, coils, motion, noise, and what is made of measured series."""
