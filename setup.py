@@ -53,6 +53,7 @@ setup(
         "report": ["matplotlib>=3.7", "pillow>=10"],
         "dev": [
             "hypothesis>=6",
+            "import-linter>=2",
             "matplotlib>=3.7",
             "mypy>=1.8",
             "pillow>=10",

@@ -1,14 +1,19 @@
-"""Files that a configuration names: a client can upload one, so it reaches only folders that were permitted."""
+"""Folders: where state is kept, and which ones a configuration may name (a client can upload one)."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import AfterValidator
 
 VARIABLE = "ONEBREATH_FOLDERS"
+
+
+def state_folder() -> Path:
+    """Return the folder of what outlives a process: ``ONEBREATH_STATE``, or one below the user's state folder."""
+    chosen = os.environ.get("ONEBREATH_STATE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "onebreath"
 
 
 def permitted(path: str) -> str:
@@ -29,7 +34,3 @@ def permitted(path: str) -> str:
             f"configurations may use files in permitted folders only ({listed}); set {VARIABLE} to permit it"
         )
     return path
-
-
-PermittedPath = Annotated[str, AfterValidator(permitted)]
-"""Type of a property that names a file or a folder."""

@@ -11,14 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import ismrmrd
 from gadgetron.types import AcquisitionBucket, ImageArray, ReconData
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from onebreath.errors import ConfigError
-from onebreath.folders import PermittedPath
+from onebreath.folders import permitted
 from onebreath.mrd.blocks import LineBlock
 from onebreath.mrd.header import ScanHeader
 from onebreath.names import did_you_mean, load_named
@@ -37,6 +37,10 @@ GADGETS = {
     "retrieve": "onebreath.gadgets.retrieve:Retrieve",
 }
 """Gadgets by the name that a configuration uses; imported only when a chain needs them."""
+
+
+PermittedPath = Annotated[str, AfterValidator(permitted)]
+"""Type of a property that names a file or a folder."""
 
 
 class Properties(BaseModel):

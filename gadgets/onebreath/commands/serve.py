@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from onebreath.host.handover import socket_paths, state_folder
+from onebreath.folders import state_folder
+from onebreath.host.handover import socket_paths
 from onebreath.host.server import GADGETRON_PORT
 from onebreath.worker import rates, secure
 from onebreath.worker.worker import MEMORY_SHARE, Worker, WorkerOptions, warm_up

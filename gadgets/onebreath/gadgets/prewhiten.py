@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onebreath.chain import gadget
-from onebreath.chain.gadget import Gadget, Message
+from onebreath.chain.gadget import Gadget, Message, PermittedPath
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
-from onebreath.folders import PermittedPath
 from onebreath.mrd.blocks import LineBlock, together_or_singly
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import NOISE, REVERSE, SIDE_BITS, bad_samples, bit, changed, describe, finite, header_of, mixed

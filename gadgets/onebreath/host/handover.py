@@ -1,7 +1,7 @@
 """Handing a connected socket to the resident worker: the way there, for both sides.
 
-Everything in this file needs the standard library only, as the process that Gadgetron starts for a node pays for every
-import. Messages are JSON texts with their length before them; the socket travels beside one (SCM_RIGHTS).
+This file imports the standard library only, and what itself does: the process that Gadgetron starts for a node pays
+for every import. Messages are JSON texts with their length before them; the socket travels beside one (SCM_RIGHTS).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from onebreath.folders import state_folder
+
 ANSWER_TIME = 20.0  # seconds in which a worker says whether it takes a scan; it may be restarting
 LONGEST = 64 << 20  # bytes of one message: a configuration and a header with room to spare
 
@@ -22,14 +24,6 @@ _length = struct.Struct("!I")
 
 class HandoverFailed(Exception):
     """No worker took the scan; nothing was read from its socket."""
-
-
-def state_folder() -> Path:
-    """Folder of what outlives a process: ``ONEBREATH_STATE``, or ``onebreath`` below the user's state folder."""
-    chosen = os.environ.get("ONEBREATH_STATE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "onebreath"
 
 
 def socket_paths() -> list[Path]:

@@ -9,18 +9,17 @@ import logging
 import os
 import platform
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from onebreath import __version__
-from onebreath.config.node_options import Priority
 from onebreath.config.properties import CHAIN_TARGET
-from onebreath.config.stream_config import OWN_MODULE, Connect, External, StreamConfig, as_xml, find, parse
+from onebreath.config.stream_config import OWN_MODULE, Connect, External, StreamConfig, find, parse
 from onebreath.diagnostics.reports import TooOften, report
 from onebreath.errors import ConfigError, ConnectionLost, WireError
 from onebreath.host import storage_queries
@@ -28,18 +27,27 @@ from onebreath.host.listener import Listener
 from onebreath.host.nodes import RunOwn, external_nodes, run_nodes
 from onebreath.host.running import run_here
 from onebreath.wire.channel import Channel, ClientChannel
-from onebreath.wire.connection import Connection, parse_header
+from onebreath.wire.connection import Connection
 from onebreath.wire.framing import Stream
 from onebreath.wire.messages import ConfigName, ConfigText, HeaderText
-from onebreath.worker.scan_service import ScanService, as_text
-from onebreath.worker.scheduler import Ticket, needed_bytes
-from onebreath.worker.spool import Request, SpoolStream, scan_id
 
 log = logging.getLogger("onebreath.host")
 
 GADGETRON_PORT = 9002
 HANDSHAKE = 60.0  # seconds in which the header must have come, and a refused connection must have ended
 REFUSAL = "more connections came within a minute than this worker takes (--rate, --rate-total of onebreath serve)"
+
+
+class Admission(Protocol):
+    """What a resident worker offers the host: scans wait there until they may run; see `onebreath.worker`."""
+
+    def run(self, connection: Connection, target: str, side: str) -> None:
+        """Run one of our nodes on a connection whose CONFIG and HEADER have been read."""
+
+    def client_scan(
+        self, title: str, nodes: Sequence[External], header: HeaderText, client: ClientChannel
+    ) -> AbstractContextManager[None]:
+        """Wait until a client's scan may run; the nodes run in the body."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +66,16 @@ class HostOptions:
         Seconds without a byte, or without one being taken, after which a peer is given up; 0: never.
     service
         Where a resident worker receives scans; None: scans run at once.
+    make_stream
+        Class of the stream over a connection.
     """
 
     config_paths: Sequence[Path] | None = None
     patience: float = 5.0
     connect_patience: float = 18.0
     silence: float = 0.0
-    service: ScanService | None = None
+    service: Admission | None = None
+    make_stream: Callable[[socket.socket], Stream] = Stream
 
 
 def serve_client(sock: socket.socket, options: HostOptions | None = None) -> None:
@@ -73,7 +84,7 @@ def serve_client(sock: socket.socket, options: HostOptions | None = None) -> Non
     Whatever goes wrong reaches the client as TEXT ``ERROR: ...``, followed by CLOSE.
     """
     options = options or HostOptions()
-    client = ClientChannel(open_stream(sock, options.silence), answer)
+    client = ClientChannel(open_stream(sock, options), answer)
     with telling(client):
         request = _read_request(client, options)
         if request is not None:
@@ -94,11 +105,11 @@ def telling(client: ClientChannel) -> Iterator[None]:
         client.close()
 
 
-def open_stream(sock: socket.socket, silence: float) -> SpoolStream:
+def open_stream(sock: socket.socket, options: HostOptions) -> Stream:
     """Make a stream over a connection that is given up when its peer falls silent, or is slow; see `begun`."""
-    stream = SpoolStream(sock)
-    stream.give_up_after(min(silence, HANDSHAKE))
-    if silence:
+    stream = options.make_stream(sock)
+    stream.give_up_after(min(options.silence, HANDSHAKE))
+    if options.silence:
         stream.due_within(HANDSHAKE)
     return stream
 
@@ -111,14 +122,14 @@ def begun(stream: Stream, silence: float) -> None:
 
 def refuse_client(sock: socket.socket, options: HostOptions) -> None:
     """Tell a client that comes too often."""
-    client = ClientChannel(open_stream(sock, options.silence), answer)
+    client = ClientChannel(open_stream(sock, options), answer)
     with telling(client):
         raise TooOften(REFUSAL)
 
 
 def refuse_gadget(sock: socket.socket, options: HostOptions) -> None:
     """Tell a Gadgetron server that comes too often; it listens when its data are through."""
-    Channel(open_stream(sock, options.silence)).fail(report(TooOften(REFUSAL), "the worker"))
+    Channel(open_stream(sock, options)).fail(report(TooOften(REFUSAL), "the worker"))
 
 
 def _read_request(client: ClientChannel, options: HostOptions) -> tuple[StreamConfig, HeaderText] | None:
@@ -159,10 +170,8 @@ def _run(config: StreamConfig, header: HeaderText, client: ClientChannel, option
         # The service may be this process, which admits the scan there; admitted twice, it could wait for itself.
         _run_nodes(nodes, client, header, partial(run_here, served_by=f"worker {os.getpid()}"), options)
     else:
-        ticket = Ticket(scan_id(), config.name, "client", Priority.REPLAY, needed_bytes(parse_header(header)))
-        request = Request(ticket.scan, ticket.title, as_xml(nodes), as_text(header))
         run_own = partial(run_here, served_by=f"worker {os.getpid()}")
-        with service.scan(ticket, client, request):
+        with service.client_scan(config.name, nodes, header, client):
             _run_nodes(nodes, client, header, run_own, options)
 
 
@@ -206,7 +215,7 @@ def answer(query: str) -> str:
 def serve_gadget(sock: socket.socket, options: HostOptions | None = None) -> None:
     """Serve one ``<connect>`` node of a Gadgetron server: run the chain in its configuration."""
     options = options or HostOptions()
-    connection = Connection(Channel(open_stream(sock, options.silence)))
+    connection = Connection(Channel(open_stream(sock, options)))
     begun(connection.socket, options.silence)
     if options.service is None:
         run_here(connection, CHAIN_TARGET, "embedded host")

@@ -21,7 +21,7 @@ import h5py
 import ismrmrd
 
 from onebreath.errors import ScanError
-from onebreath.host.handover import state_folder
+from onebreath.folders import state_folder
 
 log = logging.getLogger("onebreath.results")
 

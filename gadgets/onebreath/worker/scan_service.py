@@ -12,21 +12,22 @@ import select
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from onebreath.chain.chain import build
-from onebreath.config.node_options import read_options
-from onebreath.config.stream_config import as_xml, own_node
+from onebreath.config.node_options import Priority, read_options
+from onebreath.config.stream_config import External, as_xml, own_node
 from onebreath.diagnostics.logs import SCAN
 from onebreath.diagnostics.reports import Overdue, SpoolError, report
 from onebreath.errors import ConnectionLost
 from onebreath.host.running import run_steps
-from onebreath.wire.channel import Channel
-from onebreath.wire.connection import Connection, reporting
+from onebreath.wire.channel import Channel, ClientChannel
+from onebreath.wire.connection import Connection, parse_header, reporting
+from onebreath.wire.messages import HeaderText
 from onebreath.worker.late import LateWork
 from onebreath.worker.resume import RunNodes
 from onebreath.worker.scheduler import Scheduler, Ticket, needed_bytes
@@ -133,6 +134,15 @@ class ScanService:
             with self.scan(ticket, connection.channel, request, later=later, shim=shim):
                 ticket.images = run_steps(connection, steps, facts, ticket.check)
                 connection.drain()
+
+    @contextmanager
+    def client_scan(
+        self, title: str, nodes: Sequence[External], header: HeaderText, client: ClientChannel
+    ) -> Iterator[None]:
+        """Wait until a client's scan may run, and run the body on it; see `scan`."""
+        ticket = Ticket(scan_id(), title, "client", Priority.REPLAY, needed_bytes(parse_header(header)))
+        with self.scan(ticket, client, Request(ticket.scan, title, as_xml(nodes), as_text(header))):
+            yield
 
     @contextmanager
     def scan(

@@ -22,7 +22,8 @@ from onebreath import __version__
 from onebreath.chain.gadget import GADGETS, gadget_class
 from onebreath.config.properties import CHAIN_TARGET
 from onebreath.errors import OnebreathError, WireError
-from onebreath.host.handover import as_bytes, receive, receive_socket, send, state_folder
+from onebreath.folders import state_folder
+from onebreath.host.handover import as_bytes, receive, receive_socket, send
 from onebreath.host.listener import Door, Listener, open_port
 from onebreath.host.server import (
     GADGETRON_PORT,
@@ -114,7 +115,7 @@ class Worker:
         host = HostOptions(options.config_paths, silence=options.silence)
         scheduler = Scheduler(options.slots, options.memory, options.queue)
         self.service = ScanService(scheduler, options.state, options.spool, partial(run_spooled, options=host))
-        host = HostOptions(options.config_paths, silence=options.silence, service=self.service)
+        host = HostOptions(options.config_paths, silence=options.silence, service=self.service, make_stream=SpoolStream)
         self.listeners: dict[str, Listener] = {}
         try:
             self._listen(dict(sockets or {}), host)
