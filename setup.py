@@ -1,9 +1,12 @@
 """Package definition: code from gadgets/, configurations and models to where Gadgetron looks for them."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 SHARE = "share/gadgetron"
@@ -20,6 +23,27 @@ def data_files() -> list[tuple[str, list[str]]]:
     return targets
 
 
+def commit() -> str:
+    """Commit of this checkout, which a wheel carries; without git the one that ONEBREATH_COMMIT names; else empty."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    try:
+        if (ROOT / ".git").exists():
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"the commit cannot be told: {error}")
+    return os.environ.get("ONEBREATH_COMMIT", "")
+
+
+class BuildWithCommit(build_py):
+    """Building a wheel also writes which commit it was built from."""
+
+    def run(self) -> None:
+        """Build, then write the file that `onebreath.diagnostics.software` reads."""
+        super().run()
+        if not self.editable_mode and commit():
+            (Path(self.build_lib) / "onebreath" / "built_from.txt").write_text(commit() + "\n", encoding="ascii")
+
+
 setup(
     name="onebreath",
     version=re.search(r'__version__ = "(.+)"', (ROOT / "gadgets/onebreath/__init__.py").read_text()).group(1),
@@ -29,6 +53,7 @@ setup(
     license="MIT",
     package_dir={"": "gadgets"},
     packages=find_packages("gadgets"),
+    cmdclass={"build_py": BuildWithCommit},
     package_data={"onebreath": ["py.typed"]},
     data_files=data_files(),
     python_requires=">=3.10",

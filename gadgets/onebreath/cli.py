@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from onebreath import __version__
 from onebreath.diagnostics import logs
@@ -37,7 +40,23 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, or 1 after an error whose text went to standard error."""
+    """Run a command; return 0, or 1 after an error whose text went to standard error.
+
+    Where the reader of the output goes away (``| head``) it ends like other programs, without a word.
+    """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _nobody_reads(sys.stdout):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed when Python ends
+        return 128 + signal.SIGPIPE
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser(arguments[0] if arguments else None)
     args = parser.parse_args(arguments)
@@ -45,10 +64,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
     except (OnebreathError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads(sys.stdout):
+            raise
         print(f"onebreath {args.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _nobody_reads(output: TextIO) -> bool:
+    """Whether the other end of a pipe has been closed."""
+    try:
+        descriptor = output.fileno()
+    except (OSError, ValueError):  # no file of the system's
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _parser(command: str | None) -> argparse.ArgumentParser:

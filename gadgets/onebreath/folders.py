@@ -1,8 +1,10 @@
-"""Folders: where state is kept, and which ones a configuration may name (a client can upload one)."""
+"""Folders: where state is kept, where pip put configurations and models, and which ones a client may name."""
 
 from __future__ import annotations
 
 import os
+import site
+import sys
 from pathlib import Path
 
 VARIABLE = "ONEBREATH_FOLDERS"
@@ -14,6 +16,12 @@ def state_folder() -> Path:
     if chosen:
         return Path(chosen)
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "onebreath"
+
+
+def installed_share() -> Path:
+    """Folder ``share/gadgetron`` of the installation that this package belongs to: the user's own, or Python's."""
+    personal = site.ENABLE_USER_SITE and Path(__file__).is_relative_to(site.getusersitepackages())
+    return Path(site.getuserbase() if personal else sys.prefix) / "share" / "gadgetron"
 
 
 def permitted(path: str) -> str:

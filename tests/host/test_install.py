@@ -1,7 +1,7 @@
 import pytest
 
 from onebreath.cli import main
-from onebreath.commands.install import PACKAGE, compile_code, install, source_folder
+from onebreath.commands.install import PACKAGE, compile_code, install, sources
 from onebreath.errors import ConfigError
 
 
@@ -26,13 +26,13 @@ def test_code_is_compiled_though_processes_may_write_none(tmp_path, monkeypatch)
 
 
 def test_links_are_renewed_but_files_are_not_overwritten(tmp_path):
-    install(tmp_path, source_folder())
-    install(tmp_path, source_folder())
+    install(tmp_path, sources())
+    install(tmp_path, sources())
     config = tmp_path / "share/gadgetron/config/Onebreath_Cine.xml"
     config.unlink()
     config.write_text("a site's own")
     with pytest.raises(ConfigError, match=r"Onebreath_Cine\.xml exists and is no link"):
-        install(tmp_path, source_folder())
+        install(tmp_path, sources())
     assert config.read_text() == "a site's own"
 
 
@@ -41,4 +41,4 @@ def test_a_missing_home_is_an_error(tmp_path, capsys, monkeypatch):
     assert main(["install"]) == 1
     assert "--gadgetron-home" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="no folder"):
-        install(tmp_path / "nowhere", source_folder())
+        install(tmp_path / "nowhere", sources())

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import compileall
 import os
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from onebreath.errors import ConfigError
+from onebreath.folders import installed_share
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -27,16 +28,27 @@ def run(args: argparse.Namespace) -> int:
     """Make the links and say where each is; compile the code."""
     if args.gadgetron_home is None:
         raise ConfigError("Say where Gadgetron is: --gadgetron-home DIR, or the environment variable GADGETRON_HOME.")
-    for link in install(Path(args.gadgetron_home), source_folder()):
+    for link in install(Path(args.gadgetron_home), sources()):
         print(link)
     print(f"{PACKAGE}: {'compiled' if compile_code(PACKAGE) else 'could not be compiled; every scan will'}")
     return 0
 
 
-def source_folder() -> Path:
-    """Return the repository's folder, or the installation prefix's share folder, that holds what is to be linked."""
+@dataclass(frozen=True)
+class Sources:
+    """Folders of the configurations and of the models that this package came with."""
+
+    configs: Path
+    models: Path
+
+
+def sources() -> Sources:
+    """Find what is to be linked: in the checkout that the code lies in, or where pip has put it."""
     repository = Path(__file__).parents[3]
-    return repository if (repository / "configs").is_dir() else Path(sys.prefix) / "share" / "gadgetron"
+    if (repository / "configs").is_dir():
+        return Sources(repository / "configs", repository / "models")
+    share = installed_share()
+    return Sources(share / "config", share / "onebreath" / "models")
 
 
 def compile_code(package: Path) -> bool:
@@ -48,8 +60,8 @@ def compile_code(package: Path) -> bool:
     return bool(compileall.compile_dir(package, quiet=2))
 
 
-def install(home: Path, source: Path) -> list[Path]:
-    """Link every configuration and the models' folder below ``home/share/gadgetron``.
+def install(home: Path, source: Sources) -> list[Path]:
+    """Link every configuration and the models' folder below ``home/share/gadgetron``; return where each is found.
 
     Raises
     ------
@@ -58,17 +70,21 @@ def install(home: Path, source: Path) -> list[Path]:
     """
     if not home.is_dir():
         raise ConfigError(f"There is no folder {home}; give the folder that holds share/gadgetron.")
-    share = home / "share" / "gadgetron"
-    links = [
-        _link(share / "config" / config.name, config) for config in sorted((source / "configs").glob("Onebreath_*.xml"))
+    configs = sorted(source.configs.glob("Onebreath_*.xml"))
+    missing = [
+        folder for folder, there in ((source.configs, configs), (source.models, source.models.is_dir())) if not there
     ]
-    if not links:
-        raise ConfigError(f"There are no configurations in {source / 'configs'}; install from a checkout of Onebreath.")
-    return [*links, _link(share / "onebreath" / "models", source / "models")]
+    if missing:
+        raise ConfigError(f"There is nothing to link in {missing[0]}: this installation of Onebreath is not whole.")
+    share = home / "share" / "gadgetron"
+    links = [_link(share / "config" / config.name, config) for config in configs]
+    return [*links, _link(share / "onebreath" / "models", source.models)]
 
 
 def _link(link: Path, target: Path) -> Path:
     if link.exists() and not link.is_symlink():
+        if link.samefile(target):  # pip has put it there: Gadgetron's Python environment is this one
+            return link
         raise ConfigError(f"{link} exists and is no link; remove it first, it would be hidden otherwise.")
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from onebreath.folders import state_folder
 from onebreath.host.handover import socket_paths
-from onebreath.host.server import GADGETRON_PORT
+from onebreath.host.server import CLIENT_PORT
 from onebreath.worker import rates, secure
 from onebreath.worker.worker import MEMORY_SHARE, Worker, WorkerOptions, warm_up
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``onebreath serve``."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; '' for all (default: %(default)s)")
     parser.add_argument(
-        "-p", "--port", type=int, default=GADGETRON_PORT, help="port for clients; -1: none (default: %(default)s)"
+        "-p", "--port", type=int, default=CLIENT_PORT, help="port for clients; -1: none (default: %(default)s)"
     )
     parser.add_argument("--gadget-port", type=int, help="also serve <connect> nodes of Gadgetron servers on this port")
     parser.add_argument(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from xml.etree.ElementTree import Element, ParseError, tostring
 from xml.sax.saxutils import quoteattr
 
 from onebreath.errors import ConfigError
+from onebreath.folders import installed_share
 from onebreath.wire.xml_guard import fromstring
 
 OWN_MODULE = "onebreath.host.entry"
@@ -188,7 +188,7 @@ def search_paths() -> list[Path]:
     sources = Path(__file__).resolve().parents[2]
     if sources.name == "gadgets":
         paths.append(sources.parent / "configs")
-    paths.append(Path(sys.prefix) / SHARE)
+    paths.append(installed_share() / "config")
     return [path for path in dict.fromkeys(paths) if path.is_dir()]
 
 

@@ -10,15 +10,19 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
 UNKNOWN = "unknown"
+BUILT_FROM = "built_from.txt"
+"""File of the package that setup.py writes when it builds a wheel: the commit."""
 
 
 @functools.cache
 def commit() -> str:
     """Commit of the checkout that this package lies in, or that it was installed from; ``unknown`` otherwise."""
-    repository = _PACKAGE.parents[1] / ".git"
+    repository, built = _PACKAGE.parents[1] / ".git", _PACKAGE / BUILT_FROM
     try:
         if repository.is_dir():
             return _head(repository)
+        if built.is_file():
+            return built.read_text(encoding="ascii").strip()
         installed = importlib.metadata.distribution("onebreath").read_text("direct_url.json")
         return str(json.loads(installed or "{}")["vcs_info"]["commit_id"])
     except (OSError, LookupError, ValueError, StopIteration, importlib.metadata.PackageNotFoundError):

@@ -208,7 +208,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", default="default.xml", help="name of a configuration (default: %(default)s)")
     parser.add_argument("-C", "--config-local", help="file of a configuration, which is uploaded")
     parser.add_argument("-a", "--address", help="server; without it the scan runs in this process")
-    parser.add_argument("-p", "--port", type=int, default=GADGETRON_PORT, help="port (default: %(default)s)")
+    parser.add_argument(
+        "-p",
+        "--port",
+        type=int,
+        default=GADGETRON_PORT,
+        help="port (default: %(default)s, Gadgetron's; onebreath serve has 9012)",
+    )
     parser.add_argument("-o", "--outfile", default="out.h5", help="file for the images (default: %(default)s)")
     parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
     parser.add_argument("-G", "--out-group", help="group for the images (default: date and time)")

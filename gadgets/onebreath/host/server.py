@@ -34,6 +34,8 @@ from onebreath.wire.messages import ConfigName, ConfigText, HeaderText
 log = logging.getLogger("onebreath.host")
 
 GADGETRON_PORT = 9002
+CLIENT_PORT = 9012
+"""Where our own host serves clients: beside a Gadgetron server, which has 9002."""
 HANDSHAKE = 60.0  # seconds in which the header must have come, and a refused connection must have ended
 REFUSAL = "more connections came within a minute than this worker takes (--rate, --rate-total of onebreath serve)"
 

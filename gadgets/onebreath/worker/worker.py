@@ -26,7 +26,7 @@ from onebreath.folders import state_folder
 from onebreath.host.handover import as_bytes, receive, receive_socket, send
 from onebreath.host.listener import Door, Listener, open_port
 from onebreath.host.server import (
-    GADGETRON_PORT,
+    CLIENT_PORT,
     HostOptions,
     begun,
     refuse_client,
@@ -78,7 +78,7 @@ class WorkerOptions:
     """
 
     host: str = "127.0.0.1"
-    port: int | None = GADGETRON_PORT
+    port: int | None = CLIENT_PORT
     gadget_port: int | None = None
     path: Path | None = None
     slots: int = 2

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fnmatch
 import logging
 import os
-import sys
 import time
 from pathlib import Path
 
 from onebreath.errors import ModelError
+from onebreath.folders import installed_share
 from onebreath.names import did_you_mean
 from onebreath.zoo.card import CARD_FILE, check_name, read_card
 
@@ -33,7 +33,7 @@ def search_path() -> list[Path]:
     folders = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     if os.environ.get("GADGETRON_HOME"):
         folders.append(Path(os.environ["GADGETRON_HOME"]) / _INSTALLED)
-    folders.append(Path(sys.prefix) / _INSTALLED)
+    folders.append(installed_share() / "onebreath" / "models")
     repository = Path(__file__).parents[3]
     if (repository / "setup.py").is_file():
         folders.append(repository / "models")
