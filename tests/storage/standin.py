@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,12 +49,27 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         path, tags = self._request("POST")
-        content = self.rfile.read(int(self.headers["Content-Length"]))
+        content = self._body()
         if path == "/v1/blobs/data" and "subject" in tags:
             self.server.blobs.append((tags, content))
-            self._answer(201, b"{}")
+            kept = {name: text for name, text in tags.items() if not name.startswith("_")}
+            where = f"{self.server.url}/v1/blobs/{len(self.server.blobs)}"
+            facts = {**kept, "location": where, "data": f"{where}/data", "lastModified": "2026-01-01T00:00:00Z"}
+            self._answer(201, json.dumps(facts).encode())
         else:
             self._answer(400)
+
+    def _body(self) -> bytes:
+        """What was posted; Gadgetron's own client sends it in chunks."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers["Content-Length"]))
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return b"".join(parts)
 
     def _request(self, method: str) -> tuple[str, dict[str, str]]:
         parts = urlsplit(self.path)

@@ -1,0 +1,1 @@
+"""Tests with a real Gadgetron: its server, its client, and every configuration by name."""

@@ -1,0 +1,55 @@
+"""Fixtures of the tests with a real Gadgetron; all of them skip where there is none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.gadgetron.installation import NotHere, find_prefix
+from tests.gadgetron.real import Server, serving
+from tests.storage.standin import StandIn, storage_server
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test here."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.gadgetron)
+
+
+@pytest.fixture(scope="session")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefix of the real Gadgetron; the archive is unpacked once a run, for all processes that test."""
+    base = tmp_path_factory.getbasetemp()
+    shared = Path(os.environ.get("ONEBREATH_SHARED", REPOSITORY.parent / "shared"))
+    try:
+        return find_prefix(shared, base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+    except NotHere as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[StandIn]:
+    """Run a storage server that the tests of a file share."""
+    with storage_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(prefix: Path, storage: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run a real server that the tests of a file share; its nodes reconstruct in processes of their own."""
+    folder = tmp_path_factory.mktemp("gadgetron")
+    with serving(prefix, folder, storage.url, ONEBREATH_STATE=str(folder / "state")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def siemens(shared: Path) -> Path:
+    """The raw file of a genuine Siemens scan, 36 of 105 lines, with its noise."""
+    return next((shared / "data/siemens_snr_r3").glob("*.h5"))
