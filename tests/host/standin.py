@@ -63,7 +63,6 @@ class Server:
                     seen.text = "Received illegal message id from external peer: 5"
                 elif isinstance(message, ErrorText):
                     seen.text = f"Errors received: {message}" if self.drained.is_set() else "the text is lost"
-                    return seen
                 elif isinstance(message, ismrmrd.Image):
                     seen.images.append(message)
                 else:

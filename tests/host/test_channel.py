@@ -204,7 +204,7 @@ def test_fail_drains_and_then_sends_error():
         for line in range(200):
             two.sendall(encoded(acquisition(line)))
         two.sendall(CLOSE)
-        assert received(two) == encoded(ErrorText("no kernel"))
+        assert received(two) == encoded(ErrorText("no kernel")) + CLOSE
         failing.join(60)
         assert not failing.is_alive()
 
@@ -214,7 +214,7 @@ def test_fail_after_broken_bytes_still_reports():
         failing = threading.Thread(target=lambda: Channel(one).fail("not Gadgetron's"))
         failing.start()
         two.sendall(struct.pack("<H", 999) + b"x" * 100)
-        assert received(two) == encoded(ErrorText("not Gadgetron's"))
+        assert received(two) == encoded(ErrorText("not Gadgetron's")) + CLOSE
         failing.join(60)
 
 

@@ -149,7 +149,7 @@ def test_stand_in_judges_as_the_real_server_does():
             seen = server.receive()
             server.sock.close()
         assert seen.text.startswith(text)
-        assert seen.closed == (not text)
+        assert seen.closed == (sent == CLOSE)
 
 
 def test_plain_gadget_that_raises_looks_like_an_empty_scan():

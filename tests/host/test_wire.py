@@ -83,12 +83,12 @@ def test_adopt_keeps_readers_writers_and_filters():
         assert received(one) == encoded(acquisition(1), waveform(2)) + struct.pack("<HI", private, 42) + CLOSE
 
 
-def test_fail_through_the_stock_with_block_sends_error_alone():
+def test_fail_through_the_stock_with_block_sends_error_and_one_close():
     with pair() as (one, two):
         one.sendall(start() + encoded(acquisition(1)) + CLOSE)
         with external.Connection(two) as stock:
             adopt(stock).fail("no kernel")
-        assert received(one) == encoded(ErrorText("no kernel"))
+        assert received(one) == encoded(ErrorText("no kernel")) + CLOSE
 
 
 def test_missing_configuration_and_wrong_xml():

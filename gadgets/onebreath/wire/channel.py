@@ -45,6 +45,7 @@ log = logging.getLogger("onebreath.wire")
 
 QUIET = 1.0  # seconds without a byte after which a broken stream is taken to have ended
 SETTLE = 0.1  # seconds that let the server finish its side before ERROR; without, one report in 80 is lost
+CLOSE = constants.uint16.pack(constants.GADGET_MESSAGE_CLOSE)
 FAREWELL = 30.0  # seconds that a client which was told of an error may stay silent before it is cut off
 
 DATA_READERS: dict[int, Callable[[Stream], Any]] = {
@@ -150,8 +151,13 @@ class Channel:
             raise WireError(f"{message_name(identifier)} cannot be read: {error}") from error
 
     def send(self, message: Any) -> None:
-        """Send a message; see `encode` and `Stream.send` for what it raises."""
-        self.stream.send(encode(message), last=isinstance(message, ErrorText))
+        """Send a message; see `encode` and `Stream.send` for what it raises.
+
+        An ERROR is the last one, with CLOSE behind it: Gadgetron reads on until it meets CLOSE, and takes a socket that
+        is closed instead for an illegal message, whose report replaces the error's text.
+        """
+        last = isinstance(message, ErrorText)
+        self.stream.send([*encode(message), CLOSE] if last else encode(message), last=last)
 
     def expect_data(self) -> None:
         """From here on take only data, queries and errors; a second configuration or header is a broken stream."""
