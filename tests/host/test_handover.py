@@ -7,20 +7,26 @@ import subprocess
 import sys
 import threading
 
+import ismrmrd
 import numpy as np
 import pytest
 
 from onebreath.host import entry, handover
 from onebreath.host.handover import HandoverFailed, as_bytes, as_text, hand_over, socket_paths
 from tests.host import standin, tiny
-from tests.host.wiring import pair
+from tests.host.wiring import CLOSE, encoded, pair, start
 from tests.host.workers import at_rest, books, repeated, wait_for, worker
+from tests.storage.standin import storage_server
 
 SCAN = b"".join(tiny.pieces(tiny.configuration()))
 
 
 def host_facts(seen):
-    return seen.images[0].meta["Onebreath_host_served_by"]
+    return host_facts_of(seen.images[0])
+
+
+def host_facts_of(image):
+    return image.meta["Onebreath_host_served_by"]
 
 
 def test_shim_imports_nothing_heavy():
@@ -49,6 +55,43 @@ def test_scan_is_handed_over_and_equals_that_of_the_process_itself(tmp_path):
     assert host_facts(here).startswith(f"own process; no worker at {tmp_path}")
     assert "this process reconstructs by itself" in "".join(log)
     np.testing.assert_array_equal(tiny.pixels(there.images), tiny.pixels(here.images))
+
+
+def noise_scan(*properties):
+    """A scan of a known patient with a noise line before its lines, for the chain."""
+    known = b"<subjectInformation><patientID>P</patientID></subjectInformation><experimentalConditions>"
+    noise = ismrmrd.Acquisition(tiny.lines()[0].getHead(), tiny.lines()[0].data)
+    noise.set_flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+    head = tiny.header().replace(b"<experimentalConditions>", known)
+    return start(tiny.configuration("zero_filled", *properties), head) + encoded(noise, *tiny.lines()) + CLOSE
+
+
+def test_worker_uses_the_storage_of_the_node_not_its_own(tmp_path, monkeypatch):
+    monkeypatch.delenv("ONEBREATH_STORAGE")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "own"))
+    path = str(tmp_path / "worker.sock")
+    with worker(tmp_path), storage_server() as stored:
+        for address in (stored.url, ""):
+            with standin.execute(ONEBREATH_WORKER=path, GADGETRON_STORAGE_ADDRESS=address) as (server, _, _):
+                (image,) = server.exchange(noise_scan()).images
+            assert host_facts_of(image).startswith("worker")
+            assert [tags["name"] for tags, _ in stored.blobs] == ["noise_covariance"]
+            kept = image.meta["Onebreath_prewhiten_noise_kept"]
+            assert kept == (f"in the storage server {stored.url}" if address else "no: storage is switched off")
+    assert not (tmp_path / "own").exists()
+
+
+def test_later_series_uses_the_storage_of_the_node(tmp_path, monkeypatch):
+    monkeypatch.delenv("ONEBREATH_STORAGE")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "own"))
+    later = '<property name="deliver" value="later"/>', '<property name="quick_method" value="zero_filled"/>'
+    with worker(tmp_path) as running, storage_server() as stored:
+        path = str(tmp_path / "worker.sock")
+        with standin.execute(ONEBREATH_WORKER=path, GADGETRON_STORAGE_ADDRESS=stored.url) as (server, _, _):
+            assert server.exchange(noise_scan(*later)).images
+        wait_for(lambda: at_rest(running) and books(running, "ended") == ["done", "done"])
+        assert [tags["name"] for tags, _ in stored.blobs] == ["noise_covariance"] * 2  # of either series
+    assert not (tmp_path / "own").exists()
 
 
 def test_gadget_that_fails_in_the_worker_is_reported_by_it(tmp_path):

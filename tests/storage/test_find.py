@@ -6,6 +6,7 @@ import pytest
 
 from onebreath.mrd.header import ScanHeader
 from onebreath.storage.base import StorageError, Tags, tags_of
+from onebreath.storage.choice import OF_SCAN
 from onebreath.storage.find import open_store
 from tests.raw import scan_header
 
@@ -33,6 +34,17 @@ def test_the_environment_chooses(
     store = open_store()
     assert (store and store.where) == (where and where.replace("HOME", str(tmp_path)))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("said", "where"), [("off", None), ("http://node:1", "storage server http://node:1")])
+def test_what_the_scan_brings_goes_before_the_process(
+    monkeypatch: pytest.MonkeyPatch, said: str, where: str | None
+) -> None:
+    monkeypatch.setenv("ONEBREATH_STORAGE", "/var/x")
+    token = OF_SCAN.set(said)
+    store = open_store()
+    OF_SCAN.reset(token)
+    assert (store and store.where) == where
 
 
 def test_a_wrong_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from onebreath.folders import state_folder
+from onebreath.storage.choice import stated
 
 ANSWER_TIME = 20.0  # seconds in which a worker says whether it takes a scan; it may be restarting
 LONGEST = 64 << 20  # bytes of one message: a configuration and a header with room to spare
@@ -113,12 +114,13 @@ def hand_over(sock: socket.socket, target: str, config: bytes, header: bytes) ->
         Why each of them did not take it.
     """
     reasons = []
+    texts = {"config": as_text(config), "header": as_text(header)}
+    offer = {"ask": "serve", "target": target, **texts, "storage": stated()}
     for path in socket_paths():
         worker = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         worker.settimeout(ANSWER_TIME)
         try:
             worker.connect(str(path))
-            offer = {"ask": "serve", "target": target, "config": as_text(config), "header": as_text(header)}
             send(worker, offer)
             answer = receive(worker)
             if answer.get("state") == "accepted":

@@ -6,6 +6,9 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import ismrmrd
+from gadgetron.types import ImageArray
+
 from onebreath.chain.chain import build
 from onebreath.chain.notes import note
 from onebreath.config.node_options import Steps, read_options
@@ -53,7 +56,7 @@ def run_steps(
     Returns
     -------
     int
-        Number of messages sent.
+        Number of images sent, whichever messages they came in.
     """
     chain = build(connection.header, steps)
     messages: Any = connection.in_blocks() if chain.takes_blocks else connection
@@ -63,5 +66,12 @@ def run_steps(
     for message in chain.run(messages):
         check()
         connection.send(message)
-        count += 1
+        count += images_in(message)
     return count
+
+
+def images_in(message: Any) -> int:
+    """Return how many images a message holds: none in a note or a waveform, all frames of an array."""
+    if isinstance(message, ImageArray):
+        return int(message.headers.size)
+    return int(isinstance(message, ismrmrd.Image))

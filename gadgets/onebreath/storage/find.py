@@ -6,28 +6,25 @@ import os
 from pathlib import Path
 
 from onebreath.storage.base import Store
+from onebreath.storage.choice import stated
 from onebreath.storage.folder import FolderStore
 from onebreath.storage.server import ServerStore
 
-CHOICE = "ONEBREATH_STORAGE"
-GADGETRON = "GADGETRON_STORAGE_ADDRESS"
-
 
 def open_store() -> Store | None:
-    """Return the store of this process; None if storage is switched off.
+    """Return the store of this scan; None if storage is switched off.
 
-    ``ONEBREATH_STORAGE`` goes first: ``off``, an http address, or a folder. Else it is the server that Gadgetron names
-    in ``GADGETRON_STORAGE_ADDRESS`` (set but empty: off), else a folder of this user.
+    That is what `choice.stated` says: ``off``, an http address, or a folder; if nothing is said a folder of this user.
 
     Raises
     ------
     StorageError
         If an address is wrong.
     """
-    choice = os.environ.get(CHOICE, os.environ.get(GADGETRON))
+    choice = stated()
     if choice is None:
         return FolderStore(_user_folder())
-    if choice in ("", "off"):
+    if choice == "off":
         return None
     return ServerStore(choice) if "://" in choice else FolderStore(Path(choice))
 

@@ -25,6 +25,7 @@ from onebreath.diagnostics.logs import SCAN
 from onebreath.diagnostics.reports import Overdue, SpoolError, report
 from onebreath.errors import ConnectionLost
 from onebreath.host.running import run_steps
+from onebreath.storage.choice import OF_SCAN
 from onebreath.wire.channel import Channel, ClientChannel
 from onebreath.wire.connection import Connection, parse_header, reporting
 from onebreath.wire.messages import HeaderText
@@ -130,7 +131,8 @@ class ScanService:
                 steps = options.quick()
                 facts |= {"deliver": f"later: scan {ticket.scan}", "quick_method": chosen.quick_method}
             node = own_node(target, connection.raw_bytes.config)
-            request = Request(ticket.scan, target, as_xml([node]), as_text(connection.raw_bytes.header))
+            header = as_text(connection.raw_bytes.header)
+            request = Request(ticket.scan, target, as_xml([node]), header, OF_SCAN.get())
             with self.scan(ticket, connection.channel, request, later=later, shim=shim):
                 ticket.images = run_steps(connection, steps, facts, ticket.check)
                 connection.drain()

@@ -52,12 +52,15 @@ class Request:
         Configuration with external nodes only, as XML.
     header
         The ISMRMRD header, as XML.
+    storage
+        See `onebreath.storage.choice.OF_SCAN`.
     """
 
     scan: str
     title: str
     nodes: str
     header: str
+    storage: str | None = None
 
 
 class SpooledScan:

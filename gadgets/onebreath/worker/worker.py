@@ -35,6 +35,7 @@ from onebreath.host.server import (
     serve_client,
     serve_gadget,
 )
+from onebreath.storage.choice import OF_SCAN
 from onebreath.wire.channel import Channel
 from onebreath.wire.connection import Connection
 from onebreath.worker.rates import RateLimiter, Rates
@@ -161,9 +162,10 @@ class Worker:
             log.info("a process that offered a scan, or asked, went away: %s", error)
 
     def _take_over(self, sock: socket.socket, offer: Mapping[str, Any]) -> None:
-        target, config, header = (offer.get(name) for name in ("target", "config", "header"))
+        target, config, header, storage = (offer.get(name) for name in ("target", "config", "header", "storage"))
         if not isinstance(config, str) or not isinstance(header, str) or target not in (CHAIN_TARGET, *GADGETS):
             raise WireError("an offered scan lacks its target, configuration or header")
+        OF_SCAN.set(storage if isinstance(storage, str) else None)
         if self.stopping or self.service.scheduler.full():
             send(sock, {"state": "refused", "why": "it is stopping" if self.stopping else "too many scans wait"})
             return
