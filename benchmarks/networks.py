@@ -24,7 +24,8 @@ from benchmarks.table import table
 from benchmarks.timing import apart, place, series_arguments, time_runs
 from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.networks.shared.series_network import SeriesNetwork
-from onebreath.zoo.architectures import ARCHITECTURES, RESTORATION, build
+from onebreath.registry import ARCHITECTURES, RESTORATION
+from onebreath.zoo.architectures import build
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "crunet_mr, feature bank by convolution": ("crunet_mr", {"fusion": "conv"}),
@@ -57,7 +58,7 @@ class Measured:
 
 def subjects(options: argparse.Namespace) -> dict[str, Subject]:
     """List every architecture with its defaults, and the variants."""
-    named: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in ARCHITECTURES | RESTORATION}
+    named: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in (*ARCHITECTURES, *RESTORATION)}
     frames, coils, _, _ = options.size
     # The weights of A-LIKNet belong to a number of frames and coils.
     named["a_liknet"] = ("a_liknet", {"frames": frames, "coils": coils})

@@ -245,7 +245,7 @@ IMPORTS = {
     "the `gadgetron` package": "import gadgetron",
     "the shim": "import gadgetron, onebreath.host.entry",
     "the chain (scipy, pydantic)": "import gadgetron, onebreath.host.running; "
-    "from onebreath.chain.gadget import *; [gadget_class(name) for name in GADGETS]",
+    "from onebreath.registry import GADGETS; [GADGETS.load(name) for name in GADGETS]",
     "CG-SENSE": "import gadgetron, onebreath.host.running; from onebreath.chain.gadget import *; "
     "[gadget_class(name) for name in GADGETS]; from onebreath.methods.base import *; method_class('cg_sense')",
     "PyTorch, for a network": "import gadgetron, onebreath.host.running; from onebreath.chain.gadget import *; "

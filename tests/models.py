@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from onebreath import zoo
-from onebreath.zoo.architectures import ARCHITECTURES, build
+from onebreath.registry import ARCHITECTURES
+from onebreath.zoo.architectures import build
 
 TINY: dict[str, dict[str, Any]] = {name: {"channels": 4, "cascades": 2} for name in ARCHITECTURES}
 TINY["cinenet"]["stages"] = 2

@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from benchmarks.networks import Measured, Subject, report, run, subjects
-from onebreath.zoo.architectures import ARCHITECTURES, RESTORATION
+from onebreath.registry import ARCHITECTURES, RESTORATION
 from tests.models import RESTORATION_TINY, TINY
 
 OPTIONS = argparse.Namespace(size=(6, 2, 16, 16), device="cpu", precision="float32", runs=1, only=[])
@@ -13,7 +13,7 @@ OPTIONS = argparse.Namespace(size=(6, 2, 16, 16), device="cpu", precision="float
 
 def test_every_network_of_the_zoo_has_a_line():
     found = subjects(OPTIONS)
-    assert set(ARCHITECTURES | RESTORATION) <= set(found)
+    assert {*ARCHITECTURES, *RESTORATION} <= set(found)
     text = report({name: Measured(1234, [0.25], 1.0) for name in found}, OPTIONS)
     assert all(f"| {name} | 1,234 | 0.25 | 0.25 | 1.00 |" in text for name in found)
     assert set(subjects(argparse.Namespace(**{**vars(OPTIONS), "only": ["cinenet"]}))) == {

@@ -4,8 +4,9 @@ from typing import ClassVar
 import pytest
 from pydantic import Field
 
-from onebreath.chain.gadget import GADGETS, Gadget, Message, Properties, gadget_class, parse_properties
+from onebreath.chain.gadget import Gadget, Message, Properties, gadget_class, parse_properties
 from onebreath.errors import ConfigError
+from onebreath.registry import GADGETS
 
 
 class CountProperties(Properties):

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from onebreath.chain.gadget import GADGETS
 from onebreath.cli import main
 from onebreath.commands.configs import check
+from onebreath.registry import GADGETS
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.xml"))
 

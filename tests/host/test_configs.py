@@ -6,6 +6,7 @@ import pytest
 
 from onebreath.chain import gadget
 from onebreath.commands.configs import add_arguments, check, run
+from onebreath.registry import GADGETS
 
 
 class Lines(gadget.Gadget):
@@ -38,7 +39,7 @@ NATIVE = "<gadget><name>AccTrig</name></gadget>"
 @pytest.fixture
 def write(tmp_path, monkeypatch):
     for cls in (Lines, Pictures):
-        monkeypatch.setitem(gadget.GADGETS, cls.name, f"{__name__}:{cls.__name__}")
+        monkeypatch.setitem(GADGETS.own, cls.name, f"{__name__}:{cls.__name__}")
     classes = {cls.name: cls for cls in (Lines, Pictures)}
     original = gadget.gadget_class
     monkeypatch.setattr(

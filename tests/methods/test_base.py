@@ -6,8 +6,9 @@ import pytest
 
 from onebreath.errors import ConfigError, MethodError
 from onebreath.methods import base
-from onebreath.methods.base import METHODS, SliceData, check_finite, join_sets, method_class
+from onebreath.methods.base import SliceData, check_finite, join_sets, method_class
 from onebreath.mri.sampling import describe
+from onebreath.registry import METHODS
 from tests.helpers import backend  # noqa: F401
 from tests.methods.slices import lines, synthetic
 

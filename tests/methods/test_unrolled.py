@@ -16,7 +16,7 @@ from onebreath.methods.noise import Effort, measure_noise
 from onebreath.methods.scan import scan_of
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.sampling import describe
-from onebreath.zoo.architectures import ARCHITECTURES
+from onebreath.registry import ARCHITECTURES
 from tests.helpers import complex_normal, nrmse, relative_error
 from tests.models import save_model
 

@@ -5,7 +5,8 @@ import pytest
 from onebreath.errors import ModelError
 from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.networks.shared.series_network import SeriesNetwork
-from onebreath.zoo.architectures import ARCHITECTURES, RESTORATION, build
+from onebreath.registry import ARCHITECTURES, RESTORATION
+from onebreath.zoo.architectures import build
 from tests.models import RESTORATION_TINY, TINY
 
 

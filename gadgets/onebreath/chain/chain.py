@@ -12,7 +12,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from onebreath.chain.gadget import Gadget, Message, Surroundings, gadget_class, parse_properties
+from onebreath.chain.gadget import Gadget, Message, Surroundings, gadget_class, parse_properties, usual_order
 from onebreath.chain.pipeline import Stage
 from onebreath.chain.watch import watched
 from onebreath.diagnostics.events import tell
@@ -187,8 +187,5 @@ def check_order(classes: Sequence[type[Gadget]]) -> None:
         if not set(before.emits) & set(cls.consumes):
             raise ConfigError(
                 f"Gadget '{cls.name}' works on {' or '.join(cls.consumes)}, but '{before.name}' before it makes "
-                f"{' or '.join(before.emits)}. Put the gadgets in order: {', '.join(ORDER)}."
+                f"{' or '.join(before.emits)}. Put the gadgets in order: {', '.join(usual_order())}."
             )
-
-
-ORDER = ("prewhiten", "compress", "sort", "calibrate", "reconstruct", "export")

@@ -1,7 +1,8 @@
 """What a gadget is: it turns an iterator of messages into an iterator of messages.
 
 A gadget is built from the ISMRMRD header and typed properties. To add one, write a subclass of `Gadget` in a file of
-its own, give it a `name` and a `Properties` model, and enter it in `GADGETS`.
+its own, give it a `name` and a `Properties` model, and enter it in `onebreath.registry.GADGETS`, or in the entry points
+of a package of your own.
 """
 
 from __future__ import annotations
@@ -21,23 +22,12 @@ from onebreath.errors import ConfigError
 from onebreath.folders import permitted
 from onebreath.mrd.blocks import LineBlock
 from onebreath.mrd.header import ScanHeader
-from onebreath.names import did_you_mean, load_named
+from onebreath.names import did_you_mean
+from onebreath.registry import GADGETS
 
 Message: TypeAlias = (
     "ismrmrd.Acquisition | LineBlock | ismrmrd.Waveform | ismrmrd.Image | AcquisitionBucket | ReconData | ImageArray"
 )
-
-GADGETS = {
-    "prewhiten": "onebreath.gadgets.prewhiten:Prewhiten",
-    "compress": "onebreath.gadgets.compress:Compress",
-    "sort": "onebreath.gadgets.sort.sort:Sort",
-    "calibrate": "onebreath.gadgets.calibrate:Calibrate",
-    "reconstruct": "onebreath.gadgets.reconstruct.reconstruct:Reconstruct",
-    "export": "onebreath.gadgets.export:Export",
-    "retrieve": "onebreath.gadgets.retrieve:Retrieve",
-}
-"""Gadgets by the name that a configuration uses; imported only when a chain needs them."""
-
 
 PermittedPath = Annotated[str, AfterValidator(permitted)]
 """Type of a property that names a file or a folder."""
@@ -91,6 +81,12 @@ class Gadget(ABC):
     """Class names of the messages that this gadget works on; all others pass on untouched."""
     emits: ClassVar[tuple[str, ...]] = ()
     """Class names of the messages that it makes."""
+    prepares: ClassVar[bool] = False
+    """Whether it works before `reconstruct`, on what was acquired: ``onebreath inspect`` runs such gadgets."""
+    light: ClassVar[bool] = False
+    """Whether it holds few messages at a time: alone in a node of a resident worker it runs without being admitted."""
+    alone: ClassVar[bool] = False
+    """Whether it makes up a chain by itself, rather than being a step of the usual one."""
     takes_blocks: ClassVar[bool] = False
     """Whether it also takes, and may make, lines that came together as one `LineBlock`; else it gets them singly."""
 
@@ -113,8 +109,13 @@ def gadget_class(name: str) -> type[Gadget]:
     ConfigError
         If there is no such gadget; the text lists the nearest names.
     """
-    found: type[Gadget] = load_named(GADGETS, name, "gadget")
+    found: type[Gadget] = GADGETS.load(name)
     return found
+
+
+def usual_order() -> list[str]:
+    """Return the names of this package's gadgets in the order in which data usually pass them."""
+    return [name for name in GADGETS.own if not gadget_class(name).alone]
 
 
 def parse_properties(cls: type[Gadget], pairs: Mapping[str, str]) -> Properties:

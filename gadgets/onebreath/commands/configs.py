@@ -12,12 +12,13 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from onebreath.chain.chain import check_order
-from onebreath.chain.gadget import GADGETS, Gadget, gadget_class, parse_properties
+from onebreath.chain.gadget import Gadget, gadget_class, parse_properties
 from onebreath.config.node_options import read_options
 from onebreath.config.properties import CHAIN_TARGET
 from onebreath.config.stream_config import OWN_MODULE, Connect, External, Native, StreamConfig, available, find, parse
 from onebreath.errors import ConfigError
-from onebreath.methods.base import METHODS, method_class
+from onebreath.methods.base import method_class
+from onebreath.registry import GADGETS, METHODS
 from onebreath.wire.connection import parse_config
 
 MARKS = {True: "error", False: "note"}

@@ -15,6 +15,7 @@ import numpy as np
 from gadgetron.types import ReconData
 
 from onebreath.chain.chain import build
+from onebreath.chain.gadget import gadget_class
 from onebreath.chain.notes import read_note
 from onebreath.commands.configs import own_target
 from onebreath.config.properties import steps_of
@@ -24,9 +25,6 @@ from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, bit, header_of, header_table, side_line
 from onebreath.wire.connection import parse_config, parse_header
 from onebreath.wire.files import RawFile
-
-PREPARING = ("prewhiten", "compress", "sort", "calibrate")
-"""Gadgets that `inspect` runs: all that decide about the scan before images are made."""
 
 COUNTERS = ("slice", "phase", "repetition", "set", "contrast", "average", "segment")
 
@@ -63,7 +61,7 @@ def gadget_reports(raw: RawFile, config: str) -> Iterator[str]:
     OnebreathError
         What the scan would raise in the chain.
     """
-    steps = [step for step in own_steps(config) if step[0] in PREPARING]
+    steps = [step for step in own_steps(config) if gadget_class(step[0]).prepares]
     seen = set()
     for message in build(parse_header(raw.header_xml), steps).run(raw.messages()):
         written = read_note(message)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from gadgetron.types import ReconData
 
 from onebreath.chain.chain import build
-from onebreath.commands.inspect import PREPARING, own_steps
+from onebreath.chain.gadget import gadget_class
+from onebreath.commands.inspect import own_steps
 from onebreath.errors import ConfigError, ModelError, ScanError
 from onebreath.gadgets.reconstruct.chooser import method_of
 from onebreath.gadgets.reconstruct.reconstruct import Reconstruct, ReconstructProperties
@@ -94,7 +95,7 @@ def scan_in(raw: RawFile, config: str) -> Scan:
     chosen = next((pairs for name, pairs in steps if name == Reconstruct.name), {})
     gathering = {"method": "zero_filled", **{key: chosen[key] for key in ("acs_as_data",) if key in chosen}}
     reconstruct = Reconstruct(xml, ReconstructProperties.model_validate(gathering))
-    for message in build(xml, [step for step in steps if step[0] in PREPARING]).run(raw.messages()):
+    for message in build(xml, [step for step in steps if gadget_class(step[0]).prepares]).run(raw.messages()):
         if isinstance(message, ReconData):
             return scan_of(reconstruct.first_slice(message), scan_of_header(ScanHeader(xml)))
     raise ScanError(f"{raw.path} gives no slice, so there is nothing to match")

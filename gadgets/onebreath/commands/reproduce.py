@@ -11,7 +11,8 @@ from typing import Any
 import ismrmrd
 import numpy as np
 
-from onebreath.chain.chain import ORDER, build
+from onebreath.chain.chain import build
+from onebreath.chain.gadget import usual_order
 from onebreath.commands.inspect import own_steps
 from onebreath.commands.provenance import CHAIN_KEY, Series, read_series
 from onebreath.errors import ScanError
@@ -43,7 +44,8 @@ def steps_of_images(series: list[Series], where: Path) -> Steps:
     """
     told = next((meta[CHAIN_KEY] for one in series for meta in one.metas if CHAIN_KEY in meta), None)
     steps = [] if told is None else [(str(name), dict(pairs)) for name, pairs in json.loads(str(told))]
-    if [name for name, _ in steps if name in ORDER] != list(ORDER):
+    order = usual_order()
+    if [name for name, _ in steps if name in order] != order:
         raise ScanError(
             f"the images in {where} do not tell the whole configuration that made them (gadgets in nodes of their own "
             "know nothing of each other); name it with -c"

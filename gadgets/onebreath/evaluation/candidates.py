@@ -9,13 +9,12 @@ import numpy as np
 
 from onebreath import zoo
 from onebreath.errors import ConfigError
-from onebreath.methods.base import METHODS, Method, method_class
-from onebreath.zoo.architectures import RESTORATION
+from onebreath.methods.base import Method, method_class
+from onebreath.registry import METHODS, RESTORATION
 
 MODELS = "models"
 """Stands for every model that is found."""
 _MAP_CROP = "map_crop"
-_LEARNED = ("unrolled", "mr_ipt")
 """Methods that run models; they are named by their model."""
 # Where coil maps are cropped by default, as in the configurations.
 _DEFAULT_CROP = {"cg_sense": 0.8}
@@ -65,7 +64,7 @@ def parse_candidates(texts: Sequence[str]) -> list[Candidate]:
     for text in texts:
         name, _, rest = text.partition(":")
         parameters = dict(_pair(part, text) for part in rest.split(",") if part)
-        classical = [known for known in METHODS if known not in _LEARNED]
+        classical = [known for known in METHODS if not method_class(known).learned]
         if name in classical or ("." not in name and name != MODELS):
             if name not in classical:
                 raise ConfigError(f"there is no method '{name}'; name one of {', '.join(classical)}, or a model")

@@ -62,6 +62,7 @@ class Calibrate(Gadget):
     """ReconData -> ReconData with coil maps."""
 
     name = "calibrate"
+    prepares = True
     Properties: ClassVar[type[Properties]] = CalibrateProperties
     properties: CalibrateProperties
     consumes = ("ReconData",)

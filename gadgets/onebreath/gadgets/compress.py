@@ -68,6 +68,7 @@ class Compress(Gadget):
     """
 
     name = "compress"
+    prepares = light = True
     Properties = CompressProperties
     consumes = ("Acquisition",)
     emits = ("Acquisition",)

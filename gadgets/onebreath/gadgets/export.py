@@ -70,6 +70,7 @@ class Export(Gadget):
     """ImageArray -> Image."""
 
     name = "export"
+    light = True
     Properties: ClassVar[type[Properties]] = ExportProperties
     properties: ExportProperties
     consumes = ("ImageArray",)

@@ -52,6 +52,7 @@ class Prewhiten(Gadget):
     """
 
     name = "prewhiten"
+    prepares = light = True
     Properties = PrewhitenProperties
     consumes = ("Acquisition",)
     emits = ("Acquisition",)

@@ -30,6 +30,7 @@ class Retrieve(Gadget):
     """Acquisition -> Image: the lines are dropped, the images are those of an earlier scan of the same exam."""
 
     name = "retrieve"
+    light = alone = True
     Properties: ClassVar[type[Properties]] = RetrieveProperties
     properties: RetrieveProperties
     consumes = ("Acquisition",)

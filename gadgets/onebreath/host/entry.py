@@ -85,11 +85,12 @@ def _target(name: str) -> Target:
     return target
 
 
-chain = _target("chain")
-prewhiten = _target("prewhiten")
-compress = _target("compress")
-sort = _target("sort")
-calibrate = _target("calibrate")
-reconstruct = _target("reconstruct")
-export = _target("export")
-retrieve = _target("retrieve")
+def __getattr__(name: str) -> Target:
+    """Return the target of this name: ``chain``, or any gadget, those of installed packages included.
+
+    A name that is none gives a target as well, so that its error reaches the client: Gadgetron tells nobody of a target
+    that cannot be found.
+    """
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _target(name)

@@ -11,12 +11,12 @@ from typing import Any
 
 from gadgetron.__main__ import load_target
 
-from onebreath.chain.gadget import GADGETS
 from onebreath.config.policy import check_permitted
 from onebreath.config.properties import CHAIN_TARGET
 from onebreath.config.stream_config import OWN_MODULE, Connect, Execute, External, Native, StreamConfig
 from onebreath.diagnostics.reports import Reported
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
+from onebreath.registry import GADGETS
 from onebreath.wire.channel import Channel, ClientChannel
 from onebreath.wire.connection import Connection, reporting
 from onebreath.wire.messages import ConfigText, ErrorText, HeaderText

@@ -1,4 +1,4 @@
-"""What every reconstruction method takes and gives, and the table of their names.
+"""What every reconstruction method takes and gives.
 
 Axis order is `(frame, coil, y, x)`, complex64, y = phase encoding, x = readout. K-space is centred, its transform
 unitary, its noise has unit standard deviation in the real and in the imaginary part. Images keep that scale: their
@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from onebreath.errors import ConfigError, MethodError
 from onebreath.mri import Array
 from onebreath.mri.coils import phase_factor, rss
-from onebreath.names import did_you_mean, load_named
+from onebreath.names import did_you_mean
+from onebreath.registry import METHODS
 
 if TYPE_CHECKING:
     from onebreath.mri.sampling import Sampling
@@ -33,16 +34,6 @@ Derive: TypeAlias = Callable[
 ]
 """Gives an array that depends on nothing but (a name, arrays, settings), of a shape, which the last argument computes;
 maybe from storage: see `onebreath.storage.derived`."""
-
-METHODS: dict[str, str] = {
-    "zero_filled": "onebreath.methods.zero_filled:ZeroFilled",
-    "cg_sense": "onebreath.methods.cg_sense:CgSense",
-    "grappa": "onebreath.methods.grappa.grappa:Grappa",
-    "low_rank_sparse": "onebreath.methods.low_rank_sparse:LowRankSparse",
-    "mr_ipt": "onebreath.methods.learned.mr_ipt:MrIpt",
-    "raki": "onebreath.methods.raki.raki:Raki",
-    "unrolled": "onebreath.methods.learned.unrolled:Unrolled",
-}
 
 
 @dataclass(frozen=True)
@@ -148,7 +139,7 @@ class Method(ABC):
     """Whether it uses a model trained on other scans, so that another method must stand by to make the images."""
     without_gfactor: ClassVar[Mapping[str, Any]] = {}
     """Parameters that leave out its own g-factor map, if it makes one."""
-    Parameters: ClassVar[type[MethodParameters]]
+    Parameters: ClassVar[type[MethodParameters]] = MethodParameters
     parameters: MethodParameters
 
     def __init__(self, **parameters: Any) -> None:
@@ -208,7 +199,7 @@ def method_class(name: str) -> type[Method]:
     ConfigError
         If there is no method of this name; the text lists the nearest ones.
     """
-    found: type[Method] = load_named(METHODS, name, "reconstruction method")
+    found: type[Method] = METHODS.load(name)
     return found
 
 

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from onebreath.chain.chain import build
+from onebreath.chain.gadget import gadget_class
 from onebreath.config.node_options import Priority, read_options
+from onebreath.config.properties import CHAIN_TARGET
 from onebreath.config.stream_config import External, as_xml, own_node
 from onebreath.diagnostics.logs import SCAN
 from onebreath.diagnostics.reports import Overdue, SpoolError, report
@@ -38,8 +40,6 @@ log = logging.getLogger("onebreath.service")
 
 POLL = 0.05  # seconds between looks at whether a scan that waits may run
 WATCH = 0.25  # seconds between looks at all scans
-LIGHT = {"prewhiten", "compress", "export", "retrieve"}
-"""Targets that hold few messages at a time: they run without being admitted."""
 
 SpoolMode = Literal["auto", "always", "off"]
 
@@ -122,7 +122,7 @@ class ScanService:
                 chosen.deadline_s,
             )
             facts = {"served_by": f"worker {os.getpid()}", "scan": ticket.scan}
-            if target in LIGHT:
+            if target != CHAIN_TARGET and gadget_class(target).light:
                 run_steps(connection, options.steps, facts)
                 return
             steps, later = options.steps, chosen.deliver == "later"

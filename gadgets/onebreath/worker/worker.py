@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from onebreath import __version__
-from onebreath.chain.gadget import GADGETS, gadget_class
+from onebreath.chain.gadget import gadget_class
 from onebreath.config.properties import CHAIN_TARGET
 from onebreath.errors import OnebreathError, WireError
 from onebreath.folders import state_folder
@@ -35,6 +35,7 @@ from onebreath.host.server import (
     serve_client,
     serve_gadget,
 )
+from onebreath.registry import GADGETS
 from onebreath.storage.choice import OF_SCAN
 from onebreath.wire.channel import Channel
 from onebreath.wire.connection import Connection

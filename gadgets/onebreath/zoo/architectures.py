@@ -10,27 +10,11 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from pydantic import ConfigDict, ValidationError, create_model
 
 from onebreath.errors import ConfigError, ModelError
-from onebreath.names import did_you_mean, load_named
+from onebreath.names import did_you_mean
+from onebreath.registry import ARCHITECTURES, RESTORATION
 
 if TYPE_CHECKING:
     from onebreath.networks.shared.network import Network
-
-ARCHITECTURES: dict[str, str] = {
-    "crunet_mr": "onebreath.networks.crunet_mr.crunet_mr:CRUNetMR",
-    "crnn_mri": "onebreath.networks.crnn_mri.crnn_mri:CRNNMRI",
-    "cinenet": "onebreath.networks.cinenet.cinenet:CineNet",
-    "a_liknet": "onebreath.networks.a_liknet:ALIKNet",
-    "prompt_mr": "onebreath.networks.prompt_mr.prompt_mr:PromptMR",
-    "unet3d_mr": "onebreath.networks.crunet_mr.unet3d_mr:UNet3DMR",
-}
-"""Networks for multi-coil series by the name that a card uses; imported only when a model needs them."""
-
-RESTORATION: dict[str, str] = {
-    "mr_ipt": "onebreath.networks.mr_ipt.mr_ipt:MRIPT",
-    "unet": "onebreath.networks.restoration.unet:UNet",
-    "vit": "onebreath.networks.restoration.vit:ViT",
-}
-"""Networks that restore magnitude images, likewise."""
 
 
 def network_class(architecture: str) -> type[Network]:
@@ -41,8 +25,12 @@ def network_class(architecture: str) -> type[Network]:
     ModelError
         If there is no such network; the text lists the nearest ones.
     """
+    registry = RESTORATION if architecture in RESTORATION else ARCHITECTURES
+    if architecture not in registry:
+        known = (*ARCHITECTURES, *RESTORATION)
+        raise ModelError(f"There is no architecture called '{architecture}'. {did_you_mean(architecture, known)}")
     try:
-        found: type[Network] = load_named(ARCHITECTURES | RESTORATION, architecture, "architecture")
+        found: type[Network] = registry.load(architecture)
     except ConfigError as error:
         raise ModelError(str(error)) from error
     return found

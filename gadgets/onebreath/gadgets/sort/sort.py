@@ -68,6 +68,7 @@ class Sort(Gadget):
     """
 
     name = "sort"
+    prepares = True
     Properties = SortProperties
     consumes = ("Acquisition", "AcquisitionBucket")
     emits = ("ReconData",)

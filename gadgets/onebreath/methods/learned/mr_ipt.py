@@ -18,7 +18,7 @@ from onebreath.methods.learned.network_data import make_stoppable, to_tensor, tr
 from onebreath.methods.learned.unrolled import Unrolled, UnrolledParameters
 from onebreath.mri.coils import phase_factor
 from onebreath.mri.sense import SenseOperator
-from onebreath.zoo.architectures import RESTORATION
+from onebreath.registry import RESTORATION
 
 if TYPE_CHECKING:
     import torch

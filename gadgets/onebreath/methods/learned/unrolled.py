@@ -20,7 +20,8 @@ from onebreath.methods.device import back
 from onebreath.methods.learned.network_data import image_derivative, image_function, make_stoppable, true_float32
 from onebreath.methods.scan import scan_of
 from onebreath.methods.score import domain_score
-from onebreath.zoo.architectures import RESTORATION, network_class
+from onebreath.registry import RESTORATION
+from onebreath.zoo.architectures import network_class
 from onebreath.zoo.domain import Scan
 
 if TYPE_CHECKING:
