@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from onebreath.diagnostics.events import tell
 from onebreath.errors import OnebreathError
@@ -19,7 +21,7 @@ log = logging.getLogger("onebreath.listener")
 Serve: TypeAlias = Callable[[socket.socket], None]
 
 POLL = 0.2  # seconds between looks at whether the service was closed
-TOLD = 4  # connections at once that are told why they are refused; more are closed without a word
+CROWD = 4  # times as many threads as strangers may be there, until those that were sent away have ended
 
 
 def open_port(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
@@ -38,20 +40,55 @@ def open_port(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
         raise OnebreathError(f"cannot listen on {host or '*'}:{port}: {error.strerror}") from error
 
 
-@dataclass(frozen=True)
-class Door:
-    """Who is served.
+@dataclass(eq=False)
+class Guest:
+    """A connection that is served.
 
-    Parameters
+    Attributes
     ----------
-    admits
-        Says of a peer, as `socket.accept` names it, whether its connection is served; quick, as all others wait.
-    refuse
-        Gets the socket of one that is not, and says why; in a thread of its own.
+    sock
+        Its socket, to be broken off by.
+    peer
+        As `socket.accept` names it.
+    settled
+        Whether it has a place of its own: nobody sends it away for others.
+    away
+        Whether it was sent away.
     """
 
-    admits: Callable[[object], bool]
-    refuse: Serve
+    sock: socket.socket
+    peer: Any
+    settled: bool = False
+    away: bool = False
+
+    def send_away(self) -> None:
+        """Break the connection, whatever speaks over it; its thread ends by that."""
+        self.away = True
+        with suppress(OSError):  # it may have ended by itself just now
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # not the TLS layer's, which another thread is in
+
+
+_guest: contextvars.ContextVar[Guest | None] = contextvars.ContextVar("guest", default=None)
+
+
+def settle(settled: bool = True) -> None:
+    """Say whether the connection that this thread serves has a place of its own; see `Listener`."""
+    guest = _guest.get()
+    if guest is not None:
+        guest.settled = settled
+
+
+def peer() -> Any:
+    """Return the other side of the connection that this thread serves, as `socket.accept` names it; None: unknown."""
+    guest = _guest.get()
+    return None if guest is None else guest.peer
+
+
+def speaks_through(sock: socket.socket) -> None:
+    """Say that the connection that this thread serves has another socket object now, as TLS makes one."""
+    guest = _guest.get()
+    if guest is not None:
+        guest.sock = sock
 
 
 class Listener:
@@ -67,8 +104,9 @@ class Listener:
         A socket that listens already, instead of these.
     most
         Connections served at once; more wait, unread, in the kernel's queue.
-    door
-        Who is served; None: everybody.
+    yielding
+        Connections that have no place of their own yet (see `settle`) give way instead: above `most` of them, the oldest
+        of the address that has most is broken off for the one that comes. Those with a place are not counted.
 
     Raises
     ------
@@ -84,15 +122,15 @@ class Listener:
         *,
         sock: socket.socket | None = None,
         most: int = 256,
-        door: Door | None = None,
+        yielding: bool = False,
     ) -> None:
-        self.serve, self.door = serve, door
+        self.serve, self.most, self.yielding = serve, most, yielding
         self.socket = open_port(host, port) if sock is None else sock
         self.socket.settimeout(POLL)
         self.address: tuple[str, int] = self.socket.getsockname()[:2]
-        self._live: dict[threading.Thread, socket.socket] = {}
+        self._live: dict[threading.Thread, Guest] = {}
         self._guard = threading.Lock()
-        self._room, self._told = threading.Semaphore(most), threading.Semaphore(TOLD)
+        self._room = threading.Semaphore(most)
         self._stopping = threading.Event()
         self._accepting = threading.Thread(target=self._accept, name="onebreath-accept", daemon=True)
         self._accepting.start()
@@ -103,44 +141,66 @@ class Listener:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    @property
+    def accepts(self) -> bool:
+        """Whether connections are still taken in."""
+        return self._accepting.is_alive()
+
     def _accept(self) -> None:
         while not self._stopping.is_set():
-            if self._room.acquire(timeout=POLL) and not self._take_one():
-                self._room.release()
+            try:
+                self._take_one()
+            except Exception as error:  # noqa: BLE001 - no thread or no memory for one: others may have ended soon
+                log.error("no connection can be served now: %s", error)
+                time.sleep(POLL)
 
-    def _take_one(self) -> bool:
-        """Accept a connection and begin to serve it; False if none came, or it is not served."""
+    def _take_one(self) -> None:
+        """Accept a connection and begin to serve it, if there is room and one comes."""
+        if self.yielding and len(self._live) >= CROWD * self.most:
+            time.sleep(POLL)
+            return
+        if not self.yielding and not self._room.acquire(timeout=POLL):
+            return
+        sock = None
         try:
             sock, peer = self.socket.accept()
-        except TimeoutError:
-            return False
-        except OSError as error:
-            if not self._stopping.is_set():
-                log.error("no connection can be accepted now: %s", error)
-                time.sleep(POLL)  # too many open files, mostly: it passes when scans end
-            return False
-        if self.door is None or self.door.admits(peer):
-            self._begin(self.serve, sock, peer, self._room)
-            return True
-        told = self._told.acquire(blocking=False)
-        tell("refused", told=told)
-        if told:
-            self._begin(self.door.refuse, sock, peer, self._told)
-        else:
-            sock.close()
-        return False
+            if self.yielding:
+                self._make_room()
+            self._begin(sock, peer)
+        except Exception as error:
+            if sock is not None:
+                sock.close()
+            if not self.yielding:
+                self._room.release()
+            if isinstance(error, TimeoutError) or self._stopping.is_set():
+                return
+            raise  # too many open files, mostly
 
-    def _begin(self, serve: Serve, sock: socket.socket, peer: object, room: threading.Semaphore) -> None:
-        thread = threading.Thread(target=self._run, args=(serve, sock, peer, room), name=f"onebreath-{peer}")
-        thread.daemon = True
+    def _make_room(self) -> None:
         with self._guard:
-            self._live[thread] = sock
-        thread.start()
+            strangers = [guest for guest in self._live.values() if not guest.settled and not guest.away]
+        if len(strangers) >= self.most:
+            most, _ = Counter(_address(guest) for guest in strangers).most_common(1)[0]
+            next(guest for guest in strangers if _address(guest) == most).send_away()
+            tell("refused", told=False)
 
-    def _run(self, serve: Serve, sock: socket.socket, peer: object, room: threading.Semaphore) -> None:
+    def _begin(self, sock: socket.socket, peer: object) -> None:
+        thread = threading.Thread(target=self._run, args=(sock, peer), name=f"onebreath-{peer}", daemon=True)
+        with self._guard:
+            self._live[thread] = Guest(sock, peer)
+        try:
+            thread.start()
+        except BaseException:
+            with self._guard:
+                self._live.pop(thread, None)
+            raise
+
+    def _run(self, sock: socket.socket, peer: object) -> None:
         log.debug("connection from %s", peer)
         try:
-            serve(sock)
+            with self._guard:
+                _guest.set(self._live[threading.current_thread()])
+            self.serve(sock)
         except OnebreathError as error:
             log.error("connection from %s: %s", peer, error)
         except Exception:
@@ -149,7 +209,8 @@ class Listener:
             sock.close()
             with self._guard:
                 self._live.pop(threading.current_thread(), None)
-            room.release()
+            if not self.yielding:
+                self._room.release()
 
     def wait(self) -> None:
         """Wait until the service is closed, or a signal interrupts."""
@@ -174,9 +235,8 @@ class Listener:
         """Break the live connections."""
         with self._guard:
             live = list(self._live.values())
-        for sock in live:
-            with suppress(OSError):  # it may have ended by itself just now
-                sock.shutdown(socket.SHUT_RDWR)
+        for guest in live:
+            guest.send_away()
 
     def close(self, patience: float = 5.0) -> None:
         """Stop accepting, break the live connections, and wait up to `patience` seconds for their threads."""
@@ -188,3 +248,7 @@ class Listener:
         self.break_off()
         if not self.idle(patience):
             log.warning("connections are still at work; they are left behind")
+
+
+def _address(guest: Guest) -> object:
+    return guest.peer[0] if isinstance(guest.peer, tuple) else guest.peer

@@ -36,6 +36,10 @@ Derive: TypeAlias = Callable[
 maybe from storage: see `onebreath.storage.derived`."""
 
 
+MOST_ITERATIONS = 10_000
+"""That a configuration may ask for, and noise replicas likewise: one that has not ended by then never will."""
+
+
 @dataclass(frozen=True)
 class SliceData:
     """One slice, as a method gets it.

@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 from array_api_compat import array_namespace
 from pydantic import Field
 
+from onebreath.cancellation import checkpoint
 from onebreath.errors import MethodError
 from onebreath.methods.base import (
+    MOST_ITERATIONS,
     Fact,
     Method,
     MethodParameters,
@@ -38,13 +40,13 @@ class CgSenseParameters(MethodParameters):
         description="lambda of (A^H A + lambda) x = A^H y. The eigenvalues of A^H A lie between 0 and 1 whatever the "
         "scan, so the value needs no scaling; 1e-3 stops noise blow-up and shrinks images by less than 0.1 % * R.",
     )
-    iterations: int = Field(default=30, ge=1, description="Largest number of iterations.")
+    iterations: int = Field(default=30, ge=1, le=MOST_ITERATIONS, description="Largest number of iterations.")
     tolerance: float = Field(
         default=1e-6, gt=0, description="Stop when the residual, relative to A^H y, is below this in every frame."
     )
     device: Device = Field(default="auto", description="Where to compute: auto (a GPU if there is one), cpu, cuda.")
     gfactor_replicas: int = Field(
-        default=0, ge=0, description="Number of noise replicas of the first frame for a g-factor map; 0: no map."
+        default=0, ge=0, le=MOST_ITERATIONS, description="Number of noise replicas of the first frame for a g-factor map; 0: no map."
     )
 
 
@@ -143,6 +145,7 @@ def conjugate_gradients(
     limit = start * tolerance**2
     done = 0
     while done < iterations and bool(xp.any(energy > limit)):
+        checkpoint()
         image = operator.normal(direction) + regularisation * direction
         curvature = _real_dot(direction, image)
         active = energy > limit

@@ -1,7 +1,7 @@
-"""Work that may take only so long, and stops when nobody waits for it any more.
+"""Work that may take only so long.
 
-Python cannot end a thread from outside. Work that is late is left behind: it stops by itself at the next `checkpoint`,
-and if it hangs somewhere else, nothing waits for it but the next piece of work, which is refused while it is there.
+Work that is late is left behind: it stops by itself at the next `onebreath.cancellation.checkpoint`, and if it hangs
+somewhere else, nothing waits for it but the next piece of work, which is refused while it is there.
 """
 
 from __future__ import annotations
@@ -13,26 +13,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
+from onebreath.cancellation import ended_by
 from onebreath.errors import DeadlineMissed
 
 T = TypeVar("T")
 
-_stopped: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("stopped", default=None)
 _left_behind: set[threading.Thread] = set()
 _lock = threading.Lock()
-
-
-def checkpoint() -> None:
-    """End work that is late; to be called now and then by work that takes long.
-
-    Raises
-    ------
-    DeadlineMissed
-        If its time is over.
-    """
-    stopped = _stopped.get()
-    if stopped is not None and stopped.is_set():
-        raise DeadlineMissed("stopped: its time is over")
 
 
 class Begun(Generic[T]):
@@ -64,11 +51,15 @@ class Begun(Generic[T]):
         self._thread.start()
 
     def _run(self, work: Callable[[], T]) -> None:
-        _stopped.set(self._stopped)
         try:
-            self._result.set_result(work())
+            with ended_by(self._check):
+                self._result.set_result(work())
         except BaseException as error:  # noqa: BLE001 - whoever waits gets it
             self._result.set_exception(error)
+
+    def _check(self) -> None:
+        if self._stopped.is_set():
+            raise DeadlineMissed("stopped: its time is over")
 
     @property
     def seconds(self) -> float:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from onebreath.cancellation import checkpoint
 from onebreath.errors import DeadlineMissed, MethodError, OnebreathError, OutsideDomain
 from onebreath.methods.base import Derive, Fact, Method, Reconstruction, SliceData
 from onebreath.methods.deadline import Begun, within
@@ -160,6 +161,7 @@ class Guarded:
         try:
             wanted = self._wanted(work, standby, begun)
         except Exception as error:
+            checkpoint()  # nobody wants the fallback's images of a scan that was given up
             self._stand_by_or_raise(error)
             log.warning("%s makes the images instead: %s", self._fallback.name, error, exc_info=_unexpected(error))
             reason = _reason(error)

@@ -16,8 +16,10 @@ from typing import Literal, TypeAlias
 from array_api_compat import array_namespace
 from pydantic import Field
 
+from onebreath.cancellation import checkpoint
 from onebreath.errors import MethodError
 from onebreath.methods.base import (
+    MOST_ITERATIONS,
     Fact,
     Method,
     MethodParameters,
@@ -54,7 +56,7 @@ class LowRankSparseParameters(MethodParameters):
         gt=0,
         description="Threshold in the temporal spectrum, where the largest zero-filled pixel is 1 in magnitude.",
     )
-    iterations: int = Field(default=50, ge=1, description="Largest number of iterations.")
+    iterations: int = Field(default=50, ge=1, le=MOST_ITERATIONS, description="Largest number of iterations.")
     tolerance: float = Field(
         default=0.0025, ge=0, description="Stop when the series changes by less than this in one iteration, relatively."
     )
@@ -133,6 +135,7 @@ class LowRankSparse(Method):
         if size == 0:
             return step, done, change
         for step in islice(problem.steps(p.algorithm, p.low_rank, p.sparse), p.iterations):
+            checkpoint()
             change = _norm(step.series - previous) / size
             previous, size, done = step.series, _norm(step.series), done + 1
             if not size < limit:

@@ -8,6 +8,7 @@ import math
 
 from array_api_compat import array_namespace, device
 
+from onebreath.cancellation import checkpoint
 from onebreath.errors import ScanError
 from onebreath.mri import Array
 from onebreath.mri.coils import BLOCK, dominant_eigenvectors, with_reference_phase
@@ -80,6 +81,7 @@ def _eigenmaps(correlation: Array, shape: tuple[int, int], n_sets: int) -> tuple
     rows = max(1, BLOCK // (shape[1] * coils * coils))
     blocks = []
     for first in range(0, shape[0], rows):
+        checkpoint()
         matrices = harmonics_y[first : first + rows] @ partial
         blocks.append(dominant_eigenvectors(xp.reshape(matrices, (-1, shape[1], coils, coils)), n_sets))
     vectors, values = (xp.concat(parts, axis=0) for parts in zip(*blocks, strict=True))

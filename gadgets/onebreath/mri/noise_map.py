@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 
+from onebreath.cancellation import checkpoint
 from onebreath.mri import Array
 
 
@@ -84,6 +85,7 @@ def noise_map(
     phase = None if along is None else xp.conj(along) / xp.maximum(xp.abs(along), xp.finfo(along.dtype).tiny)
     total = squares = 0
     while used < samples and (used == 0 or (time.monotonic() - begun) * (used + 1) / used <= seconds):
+        checkpoint()
         change = response(weight * white_noise(rng, like))
         if phase is not None:
             change = xp.real(change * phase)

@@ -24,11 +24,14 @@ log = logging.getLogger("onebreath.wire")
 Octets: TypeAlias = bytes | bytearray | memoryview
 
 ROOM = 1 << 22  # all that a sender may have under way: it then seldom waits, which costs more than the copying
+FIRST_ROOM = 1 << 18  # until that much of ROOM has come that it was no stranger knocking
 SMALL_MESSAGE = 1 << 15  # below this, joining the parts is cheaper than a gathering send
 TOGETHER = 64  # messages at hand that are taken as one block
 GATHER = 512  # parts in one sendmsg call; Linux takes 1024
 
 NEXT_MESSAGE = "the next message"
+LEAST_RATE = 1 << 18  # bytes a second at which a message must come, and be taken, where peers are not waited for for ever
+HESITATION = 10.0  # seconds that a message may stand still besides
 SHORTEST = 0.001  # seconds; none at all would mean to wait for ever
 PROBES = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """Seconds of quiet before a peer is probed, seconds between probes, and how many may stay unanswered."""
@@ -70,9 +73,10 @@ class Stream:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._quick_ack = getattr(socket, "TCP_QUICKACK", None) if self._tcp else None
-        self._room = memoryview(bytearray(ROOM))  # its pages are in use from the start: a scan's memory stays flat
+        self._room = memoryview(bytearray(FIRST_ROOM))
         self._begin = self._end = 0
-        self._taken = 0  # bytes received for the message that is being read
+        self._received = 0
+        self._taken, self._waited = 0, 0.0  # bytes received for the message that is being read, and seconds of waiting
         self._pool, self._block_pool = BufferPool(64), BufferPool(2)
         self._silence = 0.0
         self._due: float | None = None
@@ -109,17 +113,14 @@ class Stream:
 
     def _receive(self, rest: memoryview) -> int:
         """Receive into `rest`, and what comes beyond it into the empty room; both in one system call."""
-        if self._due is not None:
-            self._hurry(self._due)
-        try:
-            if self._quick_ack is not None:
-                # The kernel clears this flag by itself; without it an answer waits 40 ms for a delayed ACK.
-                self.socket.setsockopt(socket.IPPROTO_TCP, self._quick_ack, 1)
-            received = self.socket.recvmsg_into([rest, self._room])[0]
-        except BlockingIOError as error:
-            raise ConnectionLost(f"nothing came any more while {self.reading} was read") from error
-        except OSError as error:
-            raise ConnectionLost(f"the connection broke while {self.reading} was read: {error}") from error
+        if self._received > FIRST_ROOM and len(self._room) < ROOM:
+            self._room = memoryview(bytearray(ROOM))  # all pages are in use from here on: a scan's memory stays flat
+        begun = time.monotonic()
+        received = self._some(rest)
+        while received is None:
+            if self._silence and time.monotonic() - begun >= 0.99 * self._silence:
+                raise ConnectionLost(f"nothing came any more while {self.reading} was read")
+            received = self._some(rest)
         if received == 0 and self.reading == NEXT_MESSAGE:
             raise ConnectionLost("the other side went away without CLOSE, which ends a scan")
         if received == 0:
@@ -127,7 +128,28 @@ class Stream:
                 f"the other side went away while {self.reading} was read: {len(rest)} bytes of it are missing"
             )
         self._begin, self._end = 0, max(0, received - len(rest))
+        self._received += received
         self._taken = self.limits.check(f"the size in bytes of {self.reading}", self._taken + received, self._message)
+        return received
+
+    def _some(self, rest: memoryview) -> int | None:
+        """Receive once; None if nothing came for a while."""
+        if self._due is not None:
+            self._hurry(self._due)
+        begun = time.monotonic()
+        try:
+            if self._quick_ack is not None:
+                # The kernel clears this flag by itself; without it an answer waits 40 ms for a delayed ACK.
+                self.socket.setsockopt(socket.IPPROTO_TCP, self._quick_ack, 1)
+            received = self.socket.recvmsg_into([rest, self._room])[0]
+        except BlockingIOError:
+            received = None
+        except OSError as error:
+            raise ConnectionLost(f"the connection broke while {self.reading} was read: {error}") from error
+        if self._silence and self.reading != NEXT_MESSAGE:
+            self._waited += time.monotonic() - begun
+            if self._waited > HESITATION + self._taken / LEAST_RATE:
+                raise ConnectionLost(f"{self.reading} came too slowly: {self._taken} bytes in {self._waited:.0f} s")
         return received
 
     def at_hand(self, size: int) -> memoryview:
@@ -150,7 +172,7 @@ class Stream:
     def read_identifier(self) -> int:
         """Read the id that starts every message."""
         self.reading = NEXT_MESSAGE
-        self._taken = 0
+        self._taken, self._waited = 0, 0.0
         identifier: int = self.unpack(constants.uint16)
         self.reading = message_name(identifier)
         return identifier
@@ -189,7 +211,7 @@ class Stream:
     def patience(self, seconds: float) -> None:
         """Give up a read after `seconds` without a byte (0: wait for ever); sending is not affected."""
         self._silence = seconds
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(min(seconds, HESITATION)))
 
     def due_within(self, seconds: float | None) -> None:
         """Read nothing any more when so many seconds have passed, however the bytes trickle in; None: no such end."""
@@ -240,18 +262,20 @@ class Stream:
                 raise ConnectionLost("a message was to be sent after the last one")
             self._ended = last
             try:
-                if sum(map(len, parts)) <= SMALL_MESSAGE:
-                    self.socket.sendall(b"".join(parts))
-                else:
-                    self._gather(parts)
+                small = sum(map(len, parts)) <= SMALL_MESSAGE
+                self._gather([b"".join(parts)] if small else parts)
             except OSError as error:
                 raise ConnectionLost(f"the other side no longer takes data: {error}") from error
 
     def _gather(self, parts: Sequence[Octets]) -> None:
         """Send the parts without joining them, a few hundred per system call."""
         rest = [memoryview(part) for part in parts if len(part)]
+        begun, total = time.monotonic(), 0
         while rest:
             sent = self.socket.sendmsg(rest[:GATHER])
+            total += sent
+            if self._silence and time.monotonic() - begun > self._silence + total / LEAST_RATE:
+                raise TimeoutError(f"it took {total} bytes in {time.monotonic() - begun:.0f} s")
             first = 0
             while first < len(rest) and sent >= len(rest[first]):
                 sent -= len(rest[first])

@@ -33,11 +33,12 @@ class NoiseMapProperties(Properties):
     noise_map_samples: int = Field(
         64,
         ge=2,
+        le=10_000,
         description="maps of methods without one of their own: largest number of noise samples (probes of the "
         "derivative, or replicas); the standard error is 1 / sqrt(2 (samples - 1))",
     )
     noise_map_time_budget_s: float = Field(
-        60, gt=0, description="and largest number of seconds for each slice; images are sent before"
+        60, gt=0, le=3600, description="and largest number of seconds for each slice; images are sent before"
     )
     noise_map_pool_frames: bool = Field(
         False, description="and whether all frames share one map, as if each sample counted once per frame"

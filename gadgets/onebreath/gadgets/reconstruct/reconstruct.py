@@ -16,6 +16,7 @@ from gadgetron.types.recon_data import ReconBuffer
 from numpy.typing import NDArray
 from pydantic import Field
 
+from onebreath.cancellation import checkpoint
 from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.chain.notes import note, read_note
 from onebreath.errors import OnebreathError
@@ -181,6 +182,7 @@ class Reconstruct(Gadget):
         return wanted and calibration_mode(recon_data, self.header) == "embedded"
 
     def _apply(self, method: Method, data: SliceData, s: int, loc: int) -> Reconstruction:
+        checkpoint()
         try:
             result = method(data)
         except OnebreathError as error:

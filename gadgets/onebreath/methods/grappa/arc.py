@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from onebreath.cancellation import checkpoint
 from onebreath.errors import MethodError
 from onebreath.methods.base import Fact
 from onebreath.methods.grappa.lattice import readout_phases
@@ -228,6 +229,7 @@ def fill(kspace: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]], kernel
     flat = padded.reshape(*kspace.shape[:2], -1)
     out = kspace.copy().reshape(*kspace.shape[:2], -1)
     for pattern, targets in groups:
+        checkpoint()
         used, weights = kernels.weights(pattern)
         rows, columns = np.nonzero(used)
         base = targets // nx * stride + targets % nx

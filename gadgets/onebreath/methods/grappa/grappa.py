@@ -41,11 +41,12 @@ class GrappaParameters(MethodParameters):
         "where the lines are a lattice and the calibration lines suffice, else arc.",
     )
     grappa_kSize_RO: int = Field(  # noqa: N815  Gadgetron's name
-        default=5, ge=1, description="Kernel size along the readout in samples, odd."
+        default=5, ge=1, le=255, description="Kernel size along the readout in samples, odd."
     )
     grappa_kSize_E1: int = Field(  # noqa: N815  Gadgetron's name
         default=4,
         ge=2,
+        le=64,
         description="Uniform kernel: sampled lines used; fewer where these would span more than a quarter of the "
         "calibration lines.",
     )
@@ -58,12 +59,14 @@ class GrappaParameters(MethodParameters):
     arc_lines: int = Field(
         default=0,
         ge=0,
+        le=255,
         description="Arc: height of the neighbourhood in lines, odd; 0: to reach across the "
         "widest gap from either side, at least 5.",
     )
     arc_sources: int = Field(
         default=3,
         ge=1,
+        le=64,
         description="Arc: sampled lines used, those nearest the missing sample; fewer where these "
         "would span more than a third of the calibration lines.",
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from array_api_compat import is_numpy_array
 
 from onebreath.errors import MethodError
-from onebreath.methods.deadline import checkpoint
+from onebreath.cancellation import checkpoint
 from onebreath.methods.device import back
 from onebreath.mri.fourier import ifft2c
 
@@ -117,7 +117,7 @@ def true_float32(dtype: torch.dtype) -> AbstractContextManager[None]:
 
 
 def make_stoppable(network: torch.nn.Module) -> None:
-    """Let a network end between two of its layers once its time is over; see `onebreath.methods.deadline`."""
+    """Let a network end between two of its layers once its time is over; see `onebreath.cancellation`."""
     with _lock:
         if network in _stoppable:
             return

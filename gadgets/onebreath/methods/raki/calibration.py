@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from onebreath.cancellation import checkpoint
 from onebreath.networks.raki.raki import Raki, clrelu
 from onebreath.networks.raki.stack import RakiStack
 
@@ -77,6 +78,7 @@ class Training:
         sources, wanted = self.network.examples(acs / _root_mean_square(acs))
         begun, done = time.monotonic(), 0
         while done < iterations:
+            checkpoint()
             # Adam's first steps are as large as the rate in every weight, which would undo a good start.
             factor = min(1, (done + 1) / _RISE) * (1 + math.cos(math.pi * done / iterations)) / 2 if fade else 1.0
             self.losses.append(self._step(sources, wanted, factor))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from onebreath.methods.base import MethodParameters
+from onebreath.methods.base import MOST_ITERATIONS, MethodParameters
 
 # Lines, samples and channels of the published networks: RAKI in image space, and iRAKI.
 _PUBLISHED = {"raki": (2, 5, 128, 64), "iraki": (4, 7, 256, 128)}
@@ -25,27 +25,38 @@ class RakiParameters(MethodParameters):
     slope: float = Field(
         default=0.5, ge=0, le=1, description="Of the activation for negative numbers; 1 makes the network linear."
     )
-    kernel_lines: int = Field(default=0, ge=0, description="Sampled lines of the first kernel; 0: 2 (iraki: 4).")
-    kernel_samples: int = Field(default=0, ge=0, description="Readout samples of it, odd; 0: 5 (iraki: 7).")
-    channels_1: int = Field(default=0, ge=0, description="Channels after the first layer; 0: 128 (iraki: 256).")
-    channels_2: int = Field(default=0, ge=0, description="Channels after the second layer; 0: 64 (iraki: 128).")
-    output_samples: int = Field(default=5, ge=1, description="Readout samples of the last kernel, odd.")
+    kernel_lines: int = Field(
+        default=0, ge=0, le=64, description="Sampled lines of the first kernel; 0: 2 (iraki: 4)."
+    )
+    kernel_samples: int = Field(default=0, ge=0, le=63, description="Readout samples of it, odd; 0: 5 (iraki: 7).")
+    channels_1: int = Field(
+        default=0, ge=0, le=4096, description="Channels after the first layer; 0: 128 (iraki: 256)."
+    )
+    channels_2: int = Field(
+        default=0, ge=0, le=4096, description="Channels after the second layer; 0: 64 (iraki: 128)."
+    )
+    output_samples: int = Field(default=5, ge=1, le=63, description="Readout samples of the last kernel, odd.")
     schedule: Literal["head_start", "published"] = Field(
         default="head_start",
         description="head_start: the last layer is first solved by least squares, then all are trained with a learning "
         "rate that fades: the published loss in a fifth of the time; published: constant rate from random weights.",
     )
     iterations: int = Field(
-        default=0, ge=0, description="Steps of Adam (iraki: half of it in later rounds); 0: 100 (published: 500)."
+        default=0,
+        ge=0,
+        le=MOST_ITERATIONS,
+        description="Steps of Adam (iraki: half of it in later rounds); 0: 100 (published: 500).",
     )
     learning_rate: float = Field(default=0, ge=0, description="Of Adam; 0: 0.004 (iraki: 0.002; published: 0.0005).")
     rounds: int = Field(
-        default=0, ge=0, description="Rounds of iraki; 0: as published for this acceleration (8 to 25)."
+        default=0, ge=0, le=100, description="Rounds of iraki; 0: as published for this acceleration (8 to 25)."
     )
-    enlarged_lines: int = Field(default=65, ge=8, description="Calibration lines of iraki from the second round on.")
+    enlarged_lines: int = Field(
+        default=65, ge=8, le=1024, description="Calibration lines of iraki from the second round on.")
     refine_iterations: int = Field(
         default=0,
         ge=0,
+        le=MOST_ITERATIONS,
         description="Further iterations for each frame, on the frame's own calibration lines and with a quarter of the "
         "learning rate; needs acs_as_data = yes where they are embedded; 0: all frames share the weights.",
     )
@@ -72,7 +83,7 @@ class RakiParameters(MethodParameters):
     gfactor_samples: int = Field(
         default=2048, ge=0, description="Closed forms: measured samples drawn to estimate the mean; 0: all of them."
     )
-    gfactor_replicas: int = Field(default=200, ge=2, description="mc: noise replicas.")
+    gfactor_replicas: int = Field(default=200, ge=2, le=MOST_ITERATIONS, description="mc: noise replicas.")
     seed: int = Field(default=0, ge=0, description="Of the random weights at the start: the same scan, the same image.")
     device: str = Field(
         default="auto",
