@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 
 from onebreath.commands import serve
-from onebreath.host import listener, server
+from onebreath.host import server
+from onebreath.host.listener import Listener
 from onebreath.wire.channel import Channel
 from onebreath.wire.messages import ConfigText, HeaderText
 from onebreath.worker import rates
+from onebreath.worker import worker as worker_module
 from onebreath.worker.metrics import Metrics, serving_metrics
 from onebreath.worker.rates import Pace, RateLimiter, Rates, source
 from tests.host import standin, tiny
 from tests.host.test_metrics import scrape
-from tests.host.test_worker import client_scan, gadget_scan
+from tests.host.test_worker import beginning, client_scan, gadget_scan
 from tests.host.wiring import received
 from tests.host.workers import books, wait_for, worker
 
@@ -94,10 +96,10 @@ def test_what_counts_as_one_address() -> None:
 
 @pytest.mark.usefixtures("long_minute")
 def test_who_comes_too_often_is_told_in_three_texts_and_counted(tmp_path: Path) -> None:
-    with worker(tmp_path, rates=Rates(address=2)) as running:
+    with worker(tmp_path, rates=Rates(address=1)) as running:
         with serving_metrics(Metrics(running.service.scheduler.snapshot), 0) as port:
             assert gadget_scan(running).images
-            (image,) = client_scan(running, tiny.stream())
+            (image,) = client_scan(running, tiny.stream())  # on another port, which counts for itself
             (told,) = client_scan(running, tiny.stream())
             seen = gadget_scan(running)
             found = scrape(port)
@@ -114,25 +116,58 @@ def test_who_comes_too_often_is_told_in_three_texts_and_counted(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("long_minute")
-def test_a_flood_is_closed_without_a_word_and_takes_no_place_of_others(
+def test_connections_that_send_nothing_use_up_nobody_s_rate(tmp_path: Path) -> None:
+    with worker(tmp_path, rates=Rates(address=2, total=2)) as running:
+        for _ in range(20):
+            socket.create_connection(running.listeners["gadget"].address).close()
+        assert gadget_scan(running).images
+
+
+def test_silent_connections_give_way_and_take_no_place_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "TOLD", 2)
+    monkeypatch.setattr(worker_module, "STRANGERS", 4)
     first, *rest = tiny.pieces(tiny.configuration())
     with (
-        worker(tmp_path, rates=Rates(address=1), slots=1, queue=0) as running,
+        worker(tmp_path, slots=1, queue=1) as running,
         serving_metrics(Metrics(running.service.scheduler.snapshot), 0) as port,
         standin.connect(running.listeners["gadget"].address) as gadgetron,
         ExitStack() as flood,
     ):
         gadgetron.send(first)
         wait_for(lambda: books(running, "running"))
-        for _ in range(30):
-            flood.enter_context(socket.create_connection(running.listeners["client"].address))
-        wait_for(lambda: scrape(port).get(("onebreath_refused_connections_total", "closed"), 0) == 28)
-        assert len(running.listeners["client"]._live) == 2
+        for side in ("client", "gadget"):
+            for _ in range(30):
+                flood.enter_context(socket.create_connection(running.listeners[side].address))
+        wait_for(lambda: scrape(port).get(("onebreath_refused_connections_total", "closed"), 0) == 52)
+        wait_for(lambda: [len(running.listeners[side]._live) for side in ("client", "gadget")] == [4, 5])
         gadgetron.send(b"".join(rest))
         assert gadgetron.receive().images
+        assert gadget_scan(running).images
+        (image,) = client_scan(running, tiny.stream())
+    assert image.data.any()
+
+
+def test_of_the_silent_the_oldest_of_the_address_that_has_most_gives_way() -> None:
+    served: list[socket.socket] = []
+    with (
+        Listener(lambda sock: (served.append(sock), sock.recv(1)), most=3, yielding=True) as service,
+        ExitStack() as open_,
+    ):
+
+        def come(source: str) -> socket.socket:
+            before = len(served)
+            sock = open_.enter_context(socket.create_connection(service.address, 30, (source, 0)))
+            wait_for(lambda: len(served) > before)
+            return sock
+
+        alone, *many = [come(source) for source in ("127.0.0.3", "127.0.0.2", "127.0.0.2", "127.0.0.4")]
+        assert many[0].recv(1) == b""  # broken off
+        wait_for(lambda: len(service._live) == 3)
+        for sock in (alone, *many[1:]):
+            sock.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                sock.recv(1)
 
 
 def test_scans_that_are_handed_over_are_not_counted(tmp_path: Path) -> None:
@@ -144,13 +179,13 @@ def test_scans_that_are_handed_over_are_not_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("side", ["client", "gadget"])
 def test_a_header_that_trickles_in_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str) -> None:
-    beginning = tiny.pieces(tiny.configuration())[0]
+    first = tiny.pieces(tiny.configuration())[0]
     with worker(tmp_path, slots=1, queue=0) as running:
         with monkeypatch.context() as patch:
             patch.setattr(server, "HANDSHAKE", 0.6)
             with socket.create_connection(running.listeners[side].address) as slow, pytest.raises(OSError):
                 for place in range(600):  # 30 s
-                    slow.sendall(beginning[place : place + 1])
+                    slow.sendall(first[place : place + 1])
                     time.sleep(0.05)
         assert gadget_scan(running).images if side == "gadget" else client_scan(running, tiny.stream())
 
@@ -174,8 +209,10 @@ def test_a_scan_whose_header_has_come_may_be_slow(tmp_path: Path, monkeypatch: p
 def test_refused_peer_that_trickles_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HANDSHAKE", 0.6)
     with worker(tmp_path, rates=Rates(address=1)) as running:
-        assert gadget_scan(running).images
+        (image,) = client_scan(running, tiny.stream())
+        assert image.data.any()
         with socket.create_connection(running.listeners["client"].address) as slow:
+            slow.sendall(beginning(tiny.stream()))
             assert b"ERROR: Too many scans" in received(slow)
             wait_for(lambda: not running.listeners["client"]._live)
 

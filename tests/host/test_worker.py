@@ -11,7 +11,7 @@ import pytest
 from onebreath.errors import OnebreathError
 from onebreath.host.handover import ask, receive, send
 from onebreath.host.listener import open_port
-from onebreath.wire.channel import Channel
+from onebreath.wire.channel import Channel, encode
 from onebreath.wire.messages import ConfigText, HeaderText, Text
 from onebreath.worker.worker import Worker, WorkerOptions
 from tests.host import standin, tiny
@@ -35,6 +35,11 @@ def client_scan(running, config, lines=None):
             channel.send(message)
         channel.stream.end()
         return list(channel)
+
+
+def beginning(config):
+    """What a client sends before its data."""
+    return b"".join(part for message in (ConfigText(config), HeaderText(tiny.header())) for part in encode(message))
 
 
 def test_all_sides_give_the_same_images_and_say_who_served(tmp_path):
@@ -127,7 +132,6 @@ def test_scan_waits_for_its_slot_while_its_data_go_to_the_disk(tmp_path):
 def test_too_many_scans_are_refused_with_a_clear_text(tmp_path):
     with worker(tmp_path, slots=1, queue=0) as running:
         holding = hold(running)
-        running.listeners["gadget"]._room.release()  # as many connections are taken as scans: let one more in
         seen = gadget_scan(running)
         assert "The reconstruction is busy." in seen.text
         holding.close()

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from onebreath.cancellation import checkpoint
 from onebreath.errors import DeadlineMissed, MethodError
-from onebreath.methods.deadline import Begun, checkpoint, within
+from onebreath.methods.deadline import Begun, within
 
 
 def test_work_in_time_gives_its_result_or_its_error():

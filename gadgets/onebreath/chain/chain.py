@@ -12,6 +12,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from onebreath.cancellation import checkpoint
 from onebreath.chain.gadget import Gadget, Message, Surroundings, gadget_class, parse_properties, usual_order
 from onebreath.chain.pipeline import Stage
 from onebreath.chain.watch import watched
@@ -95,8 +96,9 @@ def groups(gadgets: Sequence[Gadget]) -> list[list[Gadget]]:
 
 
 def _drain(source: Iterator[Message]) -> None:
-    """Read on to the end; what ends it early comes second to what ended the chain."""
+    """Read on to the end, unless the scan was given up; what ends it early comes second to what ended the chain."""
     with suppress(OnebreathError):
+        checkpoint()
         for _ in source:
             pass
 

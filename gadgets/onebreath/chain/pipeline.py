@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from onebreath.cancellation import checkpoint
 from onebreath.errors import OnebreathError
 
 QUEUE_LENGTH = 16
 """Messages that may wait between two threads; a full queue holds the thread before it back."""
+
+POLL = 1.0  # seconds between looks at whether a scan was given up
+LEFT_BEHIND = 10.0  # seconds that its threads then have to end
 
 log = logging.getLogger("onebreath.chain")
 
@@ -96,9 +101,17 @@ class Stage:
                     return
 
     def end(self) -> None:
-        """Take no more, and wait for the thread."""
+        """Take no more, and wait for the thread; not for ever if its scan was given up."""
         self._queue.close()
-        self._thread.join()
+        given_up: float | None = None
+        while self._thread.is_alive() and (given_up is None or time.monotonic() - given_up < LEFT_BEHIND):
+            self._thread.join(POLL)
+            try:
+                checkpoint()
+            except OnebreathError:
+                given_up = given_up or time.monotonic()
+        if self._thread.is_alive():
+            log.error("%s of a scan that was given up is still at work; it is left behind", self._thread.name)
 
     def _work(self) -> None:
         last = _Last(None)

@@ -41,10 +41,11 @@ class NodeProperties(BaseModel):
     )
     quick_method: str = Field("cg_sense", description="method of the quick series, with its default parameters")
     priority: Literal["auto", "live", "replay"] = Field(
-        "auto", description="live goes before replay; auto: scans that come through Gadgetron are live"
+        "auto",
+        description="live goes before replay; auto: scans that come through Gadgetron are live, and no others may be",
     )
     deadline_s: float = Field(
-        0.0, ge=0, description="seconds after which the client gets an error instead of late images; 0: none"
+        0.0, ge=0, le=86_400, description="seconds after which the client gets an error instead of late images; 0: none"
     )
 
 
@@ -78,9 +79,8 @@ class NodeOptions:
         return quick
 
     def priority(self, live: bool) -> Priority:
-        """How urgent the node is; `live` says whether it came through Gadgetron."""
-        chosen = self.properties.priority
-        return Priority.LIVE if chosen == "live" or (chosen == "auto" and live) else Priority.REPLAY
+        """How urgent the node is; `live` says whether it came through Gadgetron: no other peer's claim counts."""
+        return Priority.LIVE if live and self.properties.priority != "replay" else Priority.REPLAY
 
 
 def read_options(configuration: Element | None, target: str) -> NodeOptions:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import ismrmrd
 from pydantic import Field
 
+from onebreath.cancellation import checkpoint
 from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.errors import ScanError
 from onebreath.storage.results import Result, Results, exam_of
@@ -23,7 +24,7 @@ class RetrieveProperties(Properties):
     """Properties of `retrieve`."""
 
     scan: str = Field("latest", description="identifier of the scan (Onebreath_host_scan in its images), or latest")
-    wait_s: float = Field(60.0, ge=0, description="seconds to wait for images that are not ready yet")
+    wait_s: float = Field(60.0, ge=0, le=3600, description="seconds to wait for images that are not ready yet")
 
 
 class Retrieve(Gadget):
@@ -66,4 +67,5 @@ class Retrieve(Gadget):
                 return result
             if time.monotonic() > deadline:
                 raise ScanError(f"scan {result.scan} is still being reconstructed; ask again in some minutes")
+            checkpoint()
             time.sleep(POLL)

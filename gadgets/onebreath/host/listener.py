@@ -105,8 +105,8 @@ class Listener:
     most
         Connections served at once; more wait, unread, in the kernel's queue.
     yielding
-        Connections that have no place of their own yet (see `settle`) give way instead: above `most` of them, the oldest
-        of the address that has most is broken off for the one that comes. Those with a place are not counted.
+        Connections that have no place of their own yet (see `settle`) give way instead: above `most` of them, the
+        oldest of the address that has most is broken off for the one that comes. Those with a place are not counted.
 
     Raises
     ------

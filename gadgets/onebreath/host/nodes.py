@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import socket
 import threading
@@ -161,9 +162,7 @@ class Pipeline:
             channel.send(header)
             channel.expect_data()
         for number, sink in enumerate(self.channels):
-            threading.Thread(
-                target=self._relay, args=(number, sink), name=f"onebreath-relay-{number}", daemon=True
-            ).start()
+            self._begin(f"onebreath-relay-{number}", self._relay, number, sink)
 
     def deliver(self) -> None:
         """Carry what the last node makes to the client, until the scan ends.
@@ -201,10 +200,15 @@ class Pipeline:
             finally:
                 theirs.close()
 
-        worker = threading.Thread(target=work, name=f"onebreath-{node}", daemon=True)
-        worker.start()
-        self.workers.append(worker)
+        self.workers.append(self._begin(f"onebreath-{node}", work))
         return ours
+
+    @staticmethod
+    def _begin(name: str, work: Callable[..., None], *args: Any) -> threading.Thread:
+        """Begin work in a thread that belongs to the scan: its log says so, and it ends when the scan is given up."""
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(work, *args), name=name, daemon=True)
+        thread.start()
+        return thread
 
     def _dial(self, node: External) -> socket.socket:
         """Connect to a service that runs already."""

@@ -9,6 +9,7 @@ from typing import Any
 import ismrmrd
 from gadgetron.types import ImageArray
 
+from onebreath.cancellation import checkpoint
 from onebreath.chain.chain import build
 from onebreath.chain.notes import note
 from onebreath.config.node_options import Steps, read_options
@@ -65,6 +66,7 @@ def run_steps(
     count = 0
     for message in chain.run(messages):
         check()
+        checkpoint()
         connection.send(message)
         count += images_in(message)
     return count

@@ -20,10 +20,11 @@ from typing import Any, Protocol
 from onebreath import __version__
 from onebreath.config.properties import CHAIN_TARGET
 from onebreath.config.stream_config import OWN_MODULE, Connect, External, StreamConfig, find, parse
+from onebreath.diagnostics.events import tell
 from onebreath.diagnostics.reports import TooOften, report
 from onebreath.errors import ConfigError, ConnectionLost, WireError
 from onebreath.host import storage_queries
-from onebreath.host.listener import Listener
+from onebreath.host.listener import Listener, peer
 from onebreath.host.nodes import RunOwn, external_nodes, run_nodes
 from onebreath.host.running import run_here
 from onebreath.wire.channel import Channel, ClientChannel
@@ -70,6 +71,8 @@ class HostOptions:
         Where a resident worker receives scans; None: scans run at once.
     make_stream
         Class of the stream over a connection.
+    admits
+        Says of a peer, as `socket.accept` names it, whether it does not come too often; asked when its header has come.
     """
 
     config_paths: Sequence[Path] | None = None
@@ -78,6 +81,7 @@ class HostOptions:
     silence: float = 0.0
     service: Admission | None = None
     make_stream: Callable[[socket.socket], Stream] = Stream
+    admits: Callable[[Any], bool] = lambda peer: True
 
 
 def serve_client(sock: socket.socket, options: HostOptions | None = None) -> None:
@@ -122,16 +126,11 @@ def begun(stream: Stream, silence: float) -> None:
     stream.give_up_after(silence)
 
 
-def refuse_client(sock: socket.socket, options: HostOptions) -> None:
-    """Tell a client that comes too often."""
-    client = ClientChannel(open_stream(sock, options), answer)
-    with telling(client):
+def check_rate(options: HostOptions) -> None:
+    """Raise TooOften if this peer comes too often; it is told within the time for its header."""
+    if not options.admits(peer()):
+        tell("refused", told=True)
         raise TooOften(REFUSAL)
-
-
-def refuse_gadget(sock: socket.socket, options: HostOptions) -> None:
-    """Tell a Gadgetron server that comes too often; it listens when its data are through."""
-    Channel(open_stream(sock, options)).fail(report(TooOften(REFUSAL), "the worker"))
 
 
 def _read_request(client: ClientChannel, options: HostOptions) -> tuple[StreamConfig, HeaderText] | None:
@@ -144,6 +143,7 @@ def _read_request(client: ClientChannel, options: HostOptions) -> tuple[StreamCo
             case ConfigText():
                 config = parse(message)
             case HeaderText():
+                check_rate(options)
                 begun(client.stream, options.silence)
                 if config is None:
                     raise ConfigError("the client sent a header, but no configuration before it")
@@ -168,9 +168,6 @@ def _run(config: StreamConfig, header: HeaderText, client: ClientChannel, option
         _run_nodes(nodes, client, header, partial(run_here, served_by="embedded host"), options)
     elif is_own_chain(nodes):
         _run_nodes(nodes, client, header, partial(service.run, side="client"), options)
-    elif any(isinstance(node.action, Connect) for node in nodes):
-        # The service may be this process, which admits the scan there; admitted twice, it could wait for itself.
-        _run_nodes(nodes, client, header, partial(run_here, served_by=f"worker {os.getpid()}"), options)
     else:
         run_own = partial(run_here, served_by=f"worker {os.getpid()}")
         with service.client_scan(config.name, nodes, header, client):
@@ -218,6 +215,11 @@ def serve_gadget(sock: socket.socket, options: HostOptions | None = None) -> Non
     """Serve one ``<connect>`` node of a Gadgetron server: run the chain in its configuration."""
     options = options or HostOptions()
     connection = Connection(Channel(open_stream(sock, options)))
+    try:
+        check_rate(options)
+    except TooOften as error:
+        connection.fail(report(error, "the worker"))
+        return
     begun(connection.socket, options.silence)
     if options.service is None:
         run_here(connection, CHAIN_TARGET, "embedded host")

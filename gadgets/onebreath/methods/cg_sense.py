@@ -46,7 +46,10 @@ class CgSenseParameters(MethodParameters):
     )
     device: Device = Field(default="auto", description="Where to compute: auto (a GPU if there is one), cpu, cuda.")
     gfactor_replicas: int = Field(
-        default=0, ge=0, le=MOST_ITERATIONS, description="Number of noise replicas of the first frame for a g-factor map; 0: no map."
+        default=0,
+        ge=0,
+        le=MOST_ITERATIONS,
+        description="Number of noise replicas of the first frame for a g-factor map; 0: no map.",
     )
 
 

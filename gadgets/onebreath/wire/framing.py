@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import select
 import socket
 import struct
 import threading
@@ -30,7 +31,9 @@ TOGETHER = 64  # messages at hand that are taken as one block
 GATHER = 512  # parts in one sendmsg call; Linux takes 1024
 
 NEXT_MESSAGE = "the next message"
-LEAST_RATE = 1 << 18  # bytes a second at which a message must come, and be taken, where peers are not waited for for ever
+LEAST_RATE = (
+    1 << 18
+)  # bytes a second at which a message must come, and be taken, where peers are not waited for for ever
 HESITATION = 10.0  # seconds that a message may stand still besides
 SHORTEST = 0.001  # seconds; none at all would mean to wait for ever
 PROBES = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
@@ -272,10 +275,8 @@ class Stream:
         rest = [memoryview(part) for part in parts if len(part)]
         begun, total = time.monotonic(), 0
         while rest:
-            sent = self.socket.sendmsg(rest[:GATHER])
+            sent = self._send_some(rest[:GATHER], begun + self._silence + total / LEAST_RATE)
             total += sent
-            if self._silence and time.monotonic() - begun > self._silence + total / LEAST_RATE:
-                raise TimeoutError(f"it took {total} bytes in {time.monotonic() - begun:.0f} s")
             first = 0
             while first < len(rest) and sent >= len(rest[first]):
                 sent -= len(rest[first])
@@ -283,6 +284,19 @@ class Stream:
             del rest[:first]
             if sent:
                 rest[0] = rest[0][sent:]
+
+    def _send_some(self, parts: list[memoryview], due: float) -> int:
+        """Send once, and return how many bytes; where peers are not waited for for ever, before `due`."""
+        if not self._silence:
+            return self.socket.sendmsg(parts)
+        while True:
+            try:
+                return self.socket.sendmsg(parts, [], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(self.socket, select.POLLOUT)
+                if not poll.poll(max(0.0, 1000 * (due - time.monotonic()))):
+                    raise TimeoutError("it takes them too slowly") from None
 
     # --- ending
 

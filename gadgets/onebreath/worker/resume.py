@@ -50,9 +50,13 @@ def resume(spooled: SpooledScan, results: Results, run: RunNodes) -> int:
     path = results.path(request.scan)
     path.unlink(missing_ok=True)  # an earlier attempt may have ended in the middle
     ours, theirs = socket.socketpair()
-    worker = threading.Thread(target=_serve, args=(theirs, spooled, run), name=f"onebreath-resume-{request.scan}")
+    worker = threading.Thread(
+        target=_serve, args=(theirs, spooled, run), name=f"onebreath-resume-{request.scan}", daemon=True
+    )
     with closing(Channel(ours)) as channel, ImageFile(path, GROUP) as images:
-        feeder = threading.Thread(target=_feed, args=(channel, spooled), name=f"onebreath-feed-{request.scan}")
+        feeder = threading.Thread(
+            target=_feed, args=(channel, spooled), name=f"onebreath-feed-{request.scan}", daemon=True
+        )
         worker.start()
         feeder.start()
         try:

@@ -18,15 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from onebreath.cancellation import ended_by
 from onebreath.chain.chain import build
 from onebreath.chain.gadget import gadget_class
 from onebreath.config.node_options import Priority, read_options
-from onebreath.config.properties import CHAIN_TARGET
-from onebreath.config.stream_config import External, as_xml, own_node
+from onebreath.config.stream_config import OWN_MODULE, Connect, External, as_xml, own_node
 from onebreath.diagnostics.logs import SCAN
-from onebreath.diagnostics.reports import Overdue, SpoolError, report
+from onebreath.diagnostics.reports import Busy, Overdue, SpoolError, report
 from onebreath.errors import ConnectionLost
+from onebreath.host.listener import settle
 from onebreath.host.running import run_steps
+from onebreath.registry import GADGETS
 from onebreath.storage.choice import OF_SCAN
 from onebreath.wire.channel import Channel, ClientChannel
 from onebreath.wire.connection import Connection, parse_header, reporting
@@ -63,6 +65,11 @@ class _Watched:
         assert isinstance(stream, SpoolStream)
         return stream
 
+    def join_teller(self) -> None:
+        """Wait until the other side was told; a Gadgetron server listens when its data are through."""
+        if self.teller is not None:
+            self.teller.join()
+
 
 class ScanService:
     """See the module.
@@ -86,6 +93,7 @@ class ScanService:
         """Called with the ticket of each scan that has ended, in the scan's thread."""
         self.late = LateWork(scheduler, state, run_nodes, self._ended)
         self._watched: dict[str, _Watched] = {}
+        self._light = threading.Semaphore(max(scheduler.slots + scheduler.queue, 1))
         self._closing = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="onebreath-watch", daemon=True)
         self._watcher.start()
@@ -122,8 +130,12 @@ class ScanService:
                 chosen.deadline_s,
             )
             facts = {"served_by": f"worker {os.getpid()}", "scan": ticket.scan}
-            if target != CHAIN_TARGET and gadget_class(target).light:
-                run_steps(connection, options.steps, facts)
+            if chosen.priority == "live" and ticket.priority != Priority.LIVE:
+                facts["priority"] = "replay; only scans that come through Gadgetron may be live"
+            if all(gadget_class(name).light for name, _ in options.steps):
+                with self.light(ticket, connection.channel, shim):
+                    ticket.images = run_steps(connection, options.steps, facts, ticket.check)
+                    connection.drain()
                 return
             steps, later = options.steps, chosen.deliver == "later"
             if later:
@@ -141,8 +153,16 @@ class ScanService:
     def client_scan(
         self, title: str, nodes: Sequence[External], header: HeaderText, client: ClientChannel
     ) -> Iterator[None]:
-        """Wait until a client's scan may run, and run the body on it; see `scan`."""
+        """Wait until a client's scan may run, and run the body on it; see `scan`.
+
+        A retrieval must not keep the place that its images need. Nor a scan that other services run: the service may be
+        this process, which admits the scan there; admitted twice, it could wait for itself.
+        """
         ticket = Ticket(scan_id(), title, "client", Priority.REPLAY, needed_bytes(parse_header(header)))
+        if all(_is_light(node) for node in nodes) or any(isinstance(node.action, Connect) for node in nodes):
+            with self.light(ticket, client):
+                yield
+            return
         with self.scan(ticket, client, Request(ticket.scan, title, as_xml(nodes), as_text(header))):
             yield
 
@@ -166,28 +186,69 @@ class ScanService:
         Busy, SpoolError, OnebreathError
             If too many scans wait; if the disk does not take what is promised for later; if the scan was cancelled.
         """
-        SCAN.set(ticket.scan)
-        watched = self._watched[ticket.scan] = _Watched(ticket, channel, shim)
         outcome = "failed"
+        watched = _Watched(ticket, channel, shim)
         try:
-            self._admit(watched, request, later)
-            yield
-            ticket.check()
+            with self._looked_after(watched):
+                self._admit(watched, request, later)
+                yield
+                ticket.check()
             outcome = "done"
             if later and watched.stream.lost is not None:
                 raise watched.stream.lost
         except BaseException as error:
-            if isinstance(error, ConnectionLost):
-                outcome = "lost"
-            if watched.teller is not None:
-                watched.teller.join()
+            if watched.teller is not None and ticket.cancelled is not None:
                 outcome = "overdue"
-                ticket.check()
+                raise ticket.cancelled from error
+            outcome = "lost" if isinstance(error, ConnectionLost) else outcome
             raise
         finally:
-            del self._watched[ticket.scan]
-            self._put_away(watched, outcome, later)
-            self._leave(ticket, outcome)
+            try:
+                self._put_away(watched, outcome, later)
+            except BaseException:
+                outcome = "failed" if outcome == "done" else outcome
+                raise
+            finally:  # whatever else fails: who waits must get the place
+                self._leave(ticket, outcome)
+                watched.join_teller()
+
+    @contextmanager
+    def light(self, ticket: Ticket, channel: Channel, shim: socket.socket | None = None) -> Iterator[None]:
+        """Run the body on a scan that needs no admission; it is looked after like others, and not in the books.
+
+        Raises
+        ------
+        Busy
+            If as many run already as scans may run and wait.
+        """
+        if not self._light.acquire(blocking=False):
+            raise Busy("as many light scans run already as may")
+        watched = _Watched(ticket, channel, shim)
+        try:
+            with self._looked_after(watched):
+                ticket.admitted.set()
+                settle()
+                yield
+                ticket.check()
+        except BaseException as error:
+            if watched.teller is not None and ticket.cancelled is not None:
+                raise ticket.cancelled from error
+            raise
+        finally:
+            self._light.release()
+            watched.join_teller()
+
+    @contextmanager
+    def _looked_after(self, watched: _Watched) -> Iterator[None]:
+        """Let the watcher look after a scan, and its end reach all that work on it."""
+        SCAN.set(watched.ticket.scan)
+        self._watched[watched.ticket.scan] = watched
+        try:
+            with ended_by(watched.ticket.check):
+                yield
+        finally:
+            settle(False)  # what is left is to read on to the end; who comes anew goes before that
+            self._watched.pop(watched.ticket.scan, None)
 
     def _admit(self, watched: _Watched, request: Request, later: bool) -> None:
         """Enter a scan in the books and wait until it may run; its data go to disk where they shall."""
@@ -195,6 +256,7 @@ class ScanService:
         if later or self.spool == "always":
             watched.spooled = self._spool(stream, request, later, keep=True)
         self.scheduler.enter(ticket)
+        settle()
         if watched.spooled is None and self.spool == "auto" and not ticket.admitted.is_set():
             watched.spooled = self._spool(stream, request, later, keep=False)
         while not ticket.admitted.is_set():
@@ -248,27 +310,40 @@ class ScanService:
     # --- looking after scans
 
     def _leave(self, ticket: Ticket, outcome: str) -> None:
-        if outcome != "done":
-            _free_accelerator()
-        self.scheduler.leave(ticket, outcome)
-        self._ended(ticket)
+        try:
+            if outcome != "done":
+                _free_accelerator()
+        except Exception:
+            log.exception("the accelerator's memory was not given back")
+        finally:
+            self.scheduler.leave(ticket, outcome)
+            self._ended(ticket)
 
     def _ended(self, ticket: Ticket) -> None:
         log.info("scan %s: %s", ticket.scan, ticket.outcome)
         for observer in list(self.observers):
-            observer(ticket)
+            try:
+                observer(ticket)
+            except Exception:
+                log.exception("the end of scan %s was not counted", ticket.scan)
 
     def _watch(self) -> None:
         while not self._closing.wait(WATCH):
             for watched in list(self._watched.values()):
-                ticket = watched.ticket
-                if ticket.cancelled is not None:
-                    continue
-                if gone(watched.channel.stream) or (watched.shim is not None and _hung_up(watched.shim)):
-                    ticket.cancel(ConnectionLost("the other side has gone"))
-                    watched.channel.stream.abort()
-                elif ticket.overdue:
-                    self._end_overdue(watched)
+                try:
+                    self._look_after(watched)
+                except Exception:
+                    log.exception("scan %s cannot be looked after", watched.ticket.scan)
+
+    def _look_after(self, watched: _Watched) -> None:
+        ticket = watched.ticket
+        if ticket.cancelled is not None:
+            return
+        if gone(watched.channel.stream) or (watched.shim is not None and _hung_up(watched.shim)):
+            ticket.cancel(ConnectionLost("the other side has gone"))
+            watched.channel.stream.abort()
+        elif ticket.overdue:
+            self._end_overdue(watched)
 
     def _end_overdue(self, watched: _Watched) -> None:
         ticket = watched.ticket
@@ -277,9 +352,18 @@ class ScanService:
             ticket.cancel(error)  # its own thread tells
             return
         text = report(error, ticket.title)
-        watched.teller = threading.Thread(target=watched.channel.fail, args=(text,), name="onebreath-overdue")
+        watched.teller = threading.Thread(
+            target=watched.channel.fail, args=(text,), name="onebreath-overdue", daemon=True
+        )
         watched.teller.start()
         ticket.cancel(ConnectionLost("its time was over, and the other side was told"))
+
+
+def _is_light(node: External) -> bool:
+    action = node.action
+    if isinstance(action, Connect) or action.module != OWN_MODULE or action.target not in GADGETS:
+        return False
+    return gadget_class(action.target).light
 
 
 def gone(stream: Any) -> bool:

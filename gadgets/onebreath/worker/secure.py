@@ -23,7 +23,7 @@ from pathlib import Path
 
 from onebreath.config.policy import is_loopback
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
-from onebreath.host.listener import Serve
+from onebreath.host.listener import Serve, speaks_through
 from onebreath.wire.framing import SHORTEST
 from onebreath.worker.relay import relay
 
@@ -58,6 +58,7 @@ class Security:
 
         def guarded(sock: socket.socket) -> None:
             secured = self._admit(sock)
+            speaks_through(secured)
             if isinstance(secured, ssl.SSLSocket):
                 _serve_inside(secured, serve)
             else:

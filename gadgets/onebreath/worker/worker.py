@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,11 @@ from onebreath.config.properties import CHAIN_TARGET
 from onebreath.errors import OnebreathError, WireError
 from onebreath.folders import state_folder
 from onebreath.host.handover import as_bytes, receive, receive_socket, send
-from onebreath.host.listener import Door, Listener, open_port
+from onebreath.host.listener import Listener, open_port
 from onebreath.host.server import (
     CLIENT_PORT,
     HostOptions,
     begun,
-    refuse_client,
-    refuse_gadget,
     run_spooled,
     serve_client,
     serve_gadget,
@@ -48,6 +46,7 @@ from onebreath.worker.spool import SpoolStream, scan_id
 log = logging.getLogger("onebreath.worker")
 
 MEMORY_SHARE = 0.6  # of the free memory, for scans; the rest is for what the estimates leave out
+STRANGERS = 128  # connections of a port that have not shown a token, or a header that found room, yet
 OFFER_TIME = 10.0  # seconds in which a process that offers a scan must hand its socket over
 
 
@@ -129,15 +128,15 @@ class Worker:
     def _listen(self, sockets: dict[str, socket.socket], host: HostOptions) -> None:
         options = self.options
         sides = (
-            ("gadget", options.gadget_port, serve_gadget, refuse_gadget),
-            ("client", options.port, serve_client, refuse_client),
+            ("gadget", options.gadget_port, serve_gadget),
+            ("client", options.port, serve_client),
         )
-        most, gate, limiter = options.slots + options.queue, options.security.gate, RateLimiter(options.rates)
-        for name, port, serve, refuse in sides:
+        for name, port, serve in sides:
             if port is not None:
                 sock = sockets.get(name) or open_port(options.host, port)
-                door = Door(limiter.admits, gate(partial(refuse, options=host)))
-                self.listeners[name] = Listener(gate(partial(serve, options=host)), sock=sock, most=most, door=door)
+                limited = replace(host, admits=RateLimiter(options.rates).admits)  # each port has its own
+                gated = options.security.gate(partial(serve, options=limited))
+                self.listeners[name] = Listener(gated, sock=sock, most=STRANGERS, yielding=True)
         if options.path is not None:  # last: who gets an answer here finds all sides open
             sock = sockets.get("worker") or open_path(options.path)
             self.listeners["worker"] = Listener(self.serve_offer, sock=sock)

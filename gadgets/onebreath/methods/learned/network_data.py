@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from array_api_compat import is_numpy_array
 
-from onebreath.errors import MethodError
 from onebreath.cancellation import checkpoint
+from onebreath.errors import MethodError
 from onebreath.methods.device import back
 from onebreath.mri.fourier import ifft2c
 

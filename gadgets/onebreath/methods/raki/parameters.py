@@ -25,9 +25,7 @@ class RakiParameters(MethodParameters):
     slope: float = Field(
         default=0.5, ge=0, le=1, description="Of the activation for negative numbers; 1 makes the network linear."
     )
-    kernel_lines: int = Field(
-        default=0, ge=0, le=64, description="Sampled lines of the first kernel; 0: 2 (iraki: 4)."
-    )
+    kernel_lines: int = Field(default=0, ge=0, le=64, description="Sampled lines of the first kernel; 0: 2 (iraki: 4).")
     kernel_samples: int = Field(default=0, ge=0, le=63, description="Readout samples of it, odd; 0: 5 (iraki: 7).")
     channels_1: int = Field(
         default=0, ge=0, le=4096, description="Channels after the first layer; 0: 128 (iraki: 256)."
@@ -52,7 +50,8 @@ class RakiParameters(MethodParameters):
         default=0, ge=0, le=100, description="Rounds of iraki; 0: as published for this acceleration (8 to 25)."
     )
     enlarged_lines: int = Field(
-        default=65, ge=8, le=1024, description="Calibration lines of iraki from the second round on.")
+        default=65, ge=8, le=1024, description="Calibration lines of iraki from the second round on."
+    )
     refine_iterations: int = Field(
         default=0,
         ge=0,

@@ -1,0 +1,1 @@
+"""What hostile peers do to a worker; each test was an attack that broke it."""

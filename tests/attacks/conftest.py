@@ -1,0 +1,3 @@
+"""No attack meets a worker, or the state, of the computer it runs on."""
+
+from tests.host.conftest import own_state  # noqa: F401
