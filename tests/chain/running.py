@@ -11,8 +11,8 @@ from xml.sax.saxutils import quoteattr
 import ismrmrd
 import numpy as np
 
-from onebreath.chain.chain import ORDER, build
-from onebreath.chain.gadget import Message
+from onebreath.chain.chain import build
+from onebreath.chain.gadget import Message, usual_order
 from onebreath.host.listener import Listener
 from onebreath.simulation.mrd_file import header_text
 from onebreath.simulation.scan import ScanOptions, SimulatedScan, simulate
@@ -26,12 +26,13 @@ PATIENCE = 30.0
 
 def steps(method: str, first: str = "prewhiten", last: str = "export", **changes: Mapping[str, str]) -> Steps:
     """The gadgets from `first` to `last`, all channels kept and pixels as they are, and what a test sets otherwise."""
-    chosen: dict[str, dict[str, str]] = {name: {} for name in ORDER}
+    chosen: dict[str, dict[str, str]] = {name: {} for name in usual_order()}
     chosen["compress"] = {"upstream_coil_compression_thres": "0"}
     chosen["reconstruct"] = {"method": method}
     for name, properties in changes.items():
         chosen[name] |= properties
-    return [(name, chosen[name]) for name in ORDER[ORDER.index(first) : ORDER.index(last) + 1]]
+    order = usual_order()
+    return [(name, chosen[name]) for name in order[order.index(first) : order.index(last) + 1]]
 
 
 def run(header: Any, messages: Iterable[Message], chain: Steps) -> list[Message]:

@@ -7,8 +7,7 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from onebreath.chain.chain import ORDER
-from onebreath.chain.gadget import gadget_class
+from onebreath.chain.gadget import gadget_class, usual_order
 from onebreath.host.listener import Listener
 from onebreath.host.server import start_host
 from tests.chain.running import header_bytes, images_of, run, send, steps, xml
@@ -33,7 +32,7 @@ TYPES = {
     "siemens_image_array": "ImageArray",
     "shepp_bucket_waveforms": "AcquisitionBucket",
 }
-PAIRS = [(name, gadget) for name in TYPES for gadget in ORDER if TYPES[name] in gadget_class(gadget).consumes]
+PAIRS = [(name, gadget) for name in TYPES for gadget in usual_order() if TYPES[name] in gadget_class(gadget).consumes]
 
 
 @pytest.fixture(scope="module")
