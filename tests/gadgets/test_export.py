@@ -20,7 +20,7 @@ def meta(**changes) -> ismrmrd.Meta:
     return ismrmrd.Meta({**values, **changes})
 
 
-def export(values: np.ndarray, entries: ismrmrd.Meta | None = None, **properties) -> list[ismrmrd.Image]:
+def export(values: np.ndarray, entries: ismrmrd.Meta | None = None, scan=None, **properties) -> list[ismrmrd.Image]:
     """Send images (frame, y, x) through the gadget."""
     array = values.astype(np.complex64).transpose(2, 1, 0)[:, :, None, None, :, None, None]
     headers = np.empty((len(values), 1, 1), dtype=object)
@@ -30,7 +30,7 @@ def export(values: np.ndarray, entries: ismrmrd.Meta | None = None, **properties
         head.field_of_view = (48.0, 54.0, 8.0)
         headers[n, 0, 0] = head
     text = (entries or meta()).serialize()
-    gadget = Export(header(36, 32), parse_properties(Export, properties))
+    gadget = Export(scan or header(36, 32), parse_properties(Export, properties))
     return list(gadget.process([ImageArray(array, headers, [text] * len(values))]))
 
 
@@ -83,7 +83,29 @@ def test_clipped_pixels_are_counted(values):
 def test_a_series_has_one_window(values):
     first, second = export(np.stack([values[0], 5 * values[1]]))
     assert first.meta["WindowCenter"] == second.meta["WindowCenter"]
-    assert first.meta["GADGETRON_WindowWidth"] == first.meta["WindowWidth"]
+    assert first.meta["WindowWidth"] == second.meta["WindowWidth"]
+
+
+@pytest.mark.parametrize("part", ["magnitude", "real", "phase"])
+def test_fires_window_is_in_rescaled_whole_numbers_and_gadgetrons_in_pixels(values, part):
+    (image,) = export(20 * values[:1], output=part, data_type="uint16")
+    slope, intercept = float(image.meta["RescaleSlope"]), float(image.meta["RescaleIntercept"])
+    low, high = np.percentile(pixels(image), (0.5, 99.5))
+    assert float(image.meta["GADGETRON_WindowCenter"]) == pytest.approx((low + high) / 2, rel=1e-5)
+    centre, width = int(image.meta["WindowCenter"]), int(image.meta["WindowWidth"])
+    assert abs(centre - ((low + high) / 2 * slope + intercept)) <= 0.5
+    assert abs(width - (high - low) * slope) <= 0.5
+
+
+def test_pixels_keep_to_the_bits_that_the_header_says_are_stored(values):
+    scan = header(36, 32)
+    scan.userParameters = ismrmrd.xsd.userParametersType(
+        userParameterLong=[ismrmrd.xsd.userParameterLongType(name="BitsStored", value=12)]
+    )
+    strong = 4000 * values[:1]
+    (image,) = export(strong, scan=scan, data_type="uint16")
+    assert image.data.max() == 4095
+    assert image.meta["Onebreath_export_clipped_pixels"] == str(int((np.abs(strong) * 10 > 4095.5).sum()))
 
 
 def test_maps_are_sent_as_magnitude_only(values):

@@ -47,6 +47,7 @@ class NodeProperties(BaseModel):
     deadline_s: float = Field(
         0.0, ge=0, le=86_400, description="seconds after which the client gets an error instead of late images; 0: none"
     )
+    requested: str = Field("", description="what was chosen at the scanner's user interface; the host writes it")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class NodeOptions:
 
     properties: NodeProperties
     steps: Steps
+
+    @property
+    def asked_for(self) -> dict[str, str]:
+        """What was chosen at the scanner's user interface, for the images' meta."""
+        return {"requested": self.properties.requested} if self.properties.requested else {}
 
     def quick(self) -> Steps:
         """Return the gadgets with the quick method in place of the one that is named.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,17 @@ from onebreath.errors import ConfigError
 from onebreath.folders import installed_share
 from onebreath.wire.xml_guard import fromstring
 
+log = logging.getLogger("onebreath.config")
+
 OWN_MODULE = "onebreath.host.entry"
 SHARE = Path("share/gadgetron/config")
 LONGEST = 1023  # bytes of a name: the message has room for no more
 LONGEST_PART = 255  # bytes of what stands between two slashes: file systems take no more
 ALIASES = {"default_measurement_dependencies.xml": "Onebreath_Noise.xml"}
 """What runs instead of a stock configuration of Gadgetron's, where that is not found."""
+NAMES = "ONEBREATH_NAMES"
+"""Variable with a site's own names of configurations, ``name=Configuration.xml,...``; FIRE and OpenRecon send such."""
+DEFAULT_NAMES = {"openrecon": "Onebreath_Cine.xml", "onebreath": "Onebreath_Cine.xml"}
 BRANCHING = {"parallel", "parallelprocess", "distributed", "puredistributed", "purestream", "stream", "branch", "merge"}
 
 
@@ -211,17 +217,38 @@ def find(name: str, paths: Sequence[Path] | None = None) -> Path:
     ConfigError
         If there is none, with the nearest names; or if the name leads out of the search paths.
     """
+    if (meant := site_names().get(name)) is not None:
+        log.info("the configuration '%s' is %s here", name, meant)
+        return _find(meant, paths)
+    return _find(name, paths)
+
+
+def site_names() -> dict[str, str]:
+    """Names of configurations that a site gives (``ONEBREATH_NAMES``), and those that OpenRecon sends.
+
+    Raises
+    ------
+    ConfigError
+        If the variable is not written as it should be.
+    """
+    pairs = [part.split("=") for part in os.environ.get(NAMES, "").split(",") if part.strip()]
+    if any(len(pair) != 2 or not all(text.strip() for text in pair) for pair in pairs):
+        raise ConfigError(f"{NAMES} is '{os.environ[NAMES]}'; write name=Configuration.xml, separated by commas")
+    return DEFAULT_NAMES | {name.strip(): config.strip() for name, config in pairs}
+
+
+def _find(name: str, paths: Sequence[Path] | None) -> Path:
     relative = PurePosixPath(name.replace("\\", "/"))
     too_long = len(name) > LONGEST or any(len(part.encode(errors="replace")) > LONGEST_PART for part in relative.parts)
     if not name or relative.is_absolute() or ".." in relative.parts or "\0" in name or too_long:
         raise ConfigError(f"'{name}' is not the name of a configuration; names are relative and stay in their folder")
     folders = search_paths() if paths is None else paths
     for folder in folders:
-        path = folder / relative
-        if path.is_file():
-            return path
+        for path in (folder / relative, folder / f"{relative}.xml"):  # FIRE's names have no suffix
+            if path.is_file():
+                return path
     if name in ALIASES:
-        return find(ALIASES[name], folders)
+        return _find(ALIASES[name], folders)
     known = [known for known, _ in available(folders)]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:10]
     hint = f"Did you mean: {', '.join(near)}?" if near else "No configurations were found at all."

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from onebreath.chain.gadget import Gadget, Message, Properties
-from onebreath.mrd.meta import write_both, write_scaling
+from onebreath.mrd.meta import write_scaling, write_window
 from onebreath.mri.fourier import fftc, ifftc, resize
 
 
@@ -44,7 +44,13 @@ class ExportProperties(Properties):
     output: str = Field("magnitude", description=f"parts to send, comma-separated: {', '.join(PARTS)}")
     data_type: Literal["float32", "uint16"] = Field("float32", description="type of the pixels; complex is complex64")
     scaling_factor: float = Field(0, ge=0, description="uint16 pixels per unit of image value; 0: Gadgetron's, by role")
-    max_intensity: int = Field(65535, ge=1, le=65535, description="largest uint16 pixel; larger values are clipped")
+    max_intensity: int = Field(
+        65535,
+        ge=1,
+        le=65535,
+        description="largest uint16 pixel, or what BitsStored in the header allows, if that is less; larger values are "
+        "clipped",
+    )
 
     @field_validator("output")
     @classmethod
@@ -79,6 +85,8 @@ class Export(Gadget):
     def __init__(self, header: Any, properties: ExportProperties) -> None:
         super().__init__(header, properties)
         self._windows: dict[int, tuple[float, float]] = {}
+        bits = self.header.bits_stored
+        self._largest = properties.max_intensity if bits is None else min(properties.max_intensity, 2**bits - 1)
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Turn every image array into images; other messages pass."""
@@ -107,15 +115,13 @@ class Export(Gadget):
         ratio, offset, clipped = 1.0, 0.0, 0
         if self.properties.data_type == "uint16":
             ratio, offset = self._scaling(part, str(meta.get("GADGETRON_DataRole")))
-            pixels, clipped = to_uint16(pixels, ratio, offset, self.properties.max_intensity)
+            pixels, clipped = to_uint16(pixels, ratio, offset, self._largest)
             if clipped:
                 self.log.warning("%d pixels of image %d were clipped", clipped, head.image_index)
         meta["Onebreath_export_clipped_pixels"] = str(clipped)
         write_scaling(meta, ratio, offset)
         if part != "complex":
-            centre, width = self._window(head.image_series_index, pixels)
-            write_both(meta, "GADGETRON_WindowCenter", f"{centre:.6g}")
-            write_both(meta, "GADGETRON_WindowWidth", f"{width:.6g}")
+            write_window(meta, *self._window(head.image_series_index, pixels), ratio, offset)
         image = ismrmrd.Image.from_array(np.ascontiguousarray(pixels), transpose=False)
         head.data_type, head.channels = image.data_type, pixels.shape[0]
         head.matrix_size = pixels.shape[:0:-1]
@@ -123,7 +129,7 @@ class Export(Gadget):
 
     def _scaling(self, part: str, role: str) -> tuple[float, float]:
         """Return ratio and offset from value to pixel; signed parts lie around the middle of the range."""
-        middle = (self.properties.max_intensity + 1) / 2
+        middle = (self._largest + 1) / 2
         if part == "phase":
             return middle / np.pi, middle
         ratio = self.properties.scaling_factor or ROLE_SCALES.get(role, 1.0)

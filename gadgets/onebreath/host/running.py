@@ -32,7 +32,7 @@ def run_here(connection: Connection, target: str, served_by: str, deliver: str =
     """
     with reporting(connection, target):
         options = read_options(connection.config, target)
-        facts = {"served_by": served_by}
+        facts = {"served_by": served_by, **options.asked_for}
         if options.properties.deliver == "later":
             facts["deliver"] = deliver or "now; only a resident worker can deliver later"
         run_steps(connection, options.steps, facts)

@@ -17,8 +17,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+from gadgetron.external import constants
+
 from onebreath import __version__
 from onebreath.config.properties import CHAIN_TARGET
+from onebreath.config.request import apply, read_request
 from onebreath.config.stream_config import OWN_MODULE, Connect, External, StreamConfig, find, parse
 from onebreath.diagnostics.events import tell
 from onebreath.diagnostics.reports import TooOften, report
@@ -147,10 +150,23 @@ def _read_request(client: ClientChannel, options: HostOptions) -> tuple[StreamCo
                 begun(client.stream, options.silence)
                 if config is None:
                     raise ConfigError("the client sent a header, but no configuration before it")
-                return config, message
+                external_nodes(config)  # what cannot run is said at once
+                return _as_requested(config, client, options), message
             case _:
                 raise WireError(f"{type(message).__name__} came before the header")
     return None
+
+
+def _as_requested(config: StreamConfig, client: ClientChannel, options: HostOptions) -> StreamConfig:
+    """Return the configuration, or the one that FIRE's JSON asks for, if that comes next; waits for what comes."""
+    if client.stream.next_identifier() != constants.GADGET_MESSAGE_TEXT:
+        return config
+    _, text = client.read()
+    request = read_request(text)
+    log.info("the user interface asks for %s", request)
+    if request.config:
+        config = parse(find(request.config, options.config_paths).read_bytes(), request.config)
+    return apply(config, request)
 
 
 def _until_gone(client: ClientChannel) -> Iterator[Any]:

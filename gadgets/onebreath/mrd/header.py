@@ -56,6 +56,21 @@ class ScanHeader:
         return None if limit is None else Limits(int(limit.minimum), int(limit.center), int(limit.maximum))
 
     @property
+    def bits_stored(self) -> int | None:
+        """Bits of a pixel that FIRE's host takes (user parameter ``BitsStored``); None if the header does not say.
+
+        Raises
+        ------
+        ScanError
+            If it is no number of bits that a pixel can have.
+        """
+        user = self.xml.userParameters
+        told = [int(entry.value) for entry in (user.userParameterLong if user else []) if entry.name == "BitsStored"]
+        if told and not 1 <= told[-1] <= 16:
+            raise ScanError(f"The header's user parameter BitsStored is {told[-1]}; a pixel has 1 to 16 bits.")
+        return told[-1] if told else None
+
+    @property
     def centre_line(self) -> int | None:
         """Counter of the line through the k-space centre, or None if the header does not say."""
         limits = self.limits("kspace_encoding_step_1")

@@ -15,13 +15,10 @@ from onebreath.mrd.buffers import E1, RO
 from onebreath.mrd.header import ScanHeader
 
 STANDARD_NAMES = {
-    "GADGETRON_DataRole": ("DataRole",),
     "GADGETRON_ImageNumber": ("ImageNumber",),
     "GADGETRON_ImageComment": ("ImageComments", "ImageComment"),
     "GADGETRON_ImageProcessingHistory": ("ImageProcessingHistory",),
     "GADGETRON_SeqDescription": ("SeriesDescription", "SequenceDescriptionAdditional"),
-    "GADGETRON_WindowCenter": ("WindowCenter",),
-    "GADGETRON_WindowWidth": ("WindowWidth",),
     "GADGETRON_TE": ("EchoTime",),
     "GADGETRON_TI": ("InversionTime",),
 }
@@ -43,6 +40,22 @@ def write_scaling(meta: ismrmrd.Meta, ratio: float, offset: float) -> None:
     meta["GADGETRON_ScaleOffset"] = _text(offset)
     meta["RescaleSlope"] = _text(1 / ratio)
     meta["RescaleIntercept"] = _text(0.0 - offset / ratio)
+
+
+def write_window(meta: ismrmrd.Meta, centre: float, width: float, ratio: float, offset: float) -> None:
+    """Write a window: Gadgetron's is in pixels, FIRE's in the units that the rescale slope leads to, in whole numbers.
+
+    `centre` and `width` are in pixels; for `ratio` and `offset` see `write_scaling`.
+    """
+    meta["GADGETRON_WindowCenter"], meta["GADGETRON_WindowWidth"] = f"{centre:.6g}", f"{width:.6g}"
+    meta["WindowCenter"] = str(round((centre - offset) / ratio))
+    meta["WindowWidth"] = str(max(1, round(width / ratio)))
+
+
+def write_role(meta: ismrmrd.Meta, role: str) -> None:
+    """Write what an image is; a map is told to be quantitative, as a FIRE host would else normalise its pixels."""
+    meta["GADGETRON_DataRole"] = role
+    meta["DataRole"] = role if role == "Image" else [role, "Quantitative"]
 
 
 def central_line(headers: NDArray[np.object_], centre: int) -> ismrmrd.AcquisitionHeader:

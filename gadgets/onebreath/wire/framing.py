@@ -180,6 +180,16 @@ class Stream:
         self.reading = message_name(identifier)
         return identifier
 
+    def next_identifier(self) -> int:
+        """Wait for the id of the next message and leave it to be read."""
+        identifier = self.read_identifier()
+        waiting = constants.uint16.pack(identifier) + bytes(self._room[self._begin : self._end])
+        if len(waiting) > len(self._room):
+            self._room = memoryview(bytearray(len(waiting)))
+        self._room[: len(waiting)] = waiting
+        self._begin, self._end = 0, len(waiting)
+        return identifier
+
     def read_array(self, shape: tuple[int, ...], dtype: Any, order: Any = "C") -> np.ndarray:
         """Read a writable array of known shape straight from the socket; the caller has checked its size.
 

@@ -129,7 +129,7 @@ class ScanService:
                 needed_bytes(connection.header),
                 chosen.deadline_s,
             )
-            facts = {"served_by": f"worker {os.getpid()}", "scan": ticket.scan}
+            facts = {"served_by": f"worker {os.getpid()}", "scan": ticket.scan, **options.asked_for}
             if chosen.priority == "live" and ticket.priority != Priority.LIVE:
                 facts["priority"] = "replay; only scans that come through Gadgetron may be live"
             if all(gadget_class(name).light for name, _ in options.steps):

@@ -27,7 +27,7 @@ from onebreath.methods.base import Method, Reconstruction, SliceData, compute
 from onebreath.methods.guarded import Outcome
 from onebreath.mrd.acs import acs_of, calibration_mode, merge_acs, with_reference
 from onebreath.mrd.buffers import E1, RO, kspace_of, maps_of, mask_of, places
-from onebreath.mrd.meta import central_line, image_header, image_meta, write_both, write_facts
+from onebreath.mrd.meta import central_line, image_header, image_meta, write_both, write_facts, write_role
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.partial_fourier import homodyne, pocs, zero_fill
 from onebreath.mri.sampling import Sampling, describe
@@ -258,7 +258,7 @@ class Reconstruct(Gadget):
             name, comment = f"{name}_fallback", f"{comment}, fallback for {made.wanted}: {made.instead}"
         elif made.beside:
             name, comment = f"{name}_classical", f"{comment}, beside {made.wanted}"
-        write_both(meta, "GADGETRON_DataRole", role)
+        write_role(meta, role)
         write_both(meta, "GADGETRON_ImageComment", comment if role == "Image" else role)
         write_both(meta, "GADGETRON_SeqDescription", f"_GT_Onebreath_{name}" if role == "Image" else role)
         if role != "Image":

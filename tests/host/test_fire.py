@@ -1,0 +1,250 @@
+"""FIRE's own client, as it is, against the embedded host: its images are those of `onebreath replay`."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import ismrmrd
+import numpy as np
+import pytest
+
+from onebreath.commands.configs import check_config
+from onebreath.config import interface
+from onebreath.config.interface import AS_CONFIGURED, UNSET
+from onebreath.config.request import apply, read_request
+from onebreath.config.stream_config import available, find, parse
+from onebreath.host.replay import replay
+from onebreath.host.server import HostOptions, start_host
+from onebreath.methods.base import METHODS
+from onebreath.simulation.scan import ScanOptions, simulate
+from onebreath.wire.channel import Channel
+from onebreath.wire.messages import ConfigName, HeaderText, Text
+from tests.host.wiring import HEADER, acquisition
+
+SCANS = {
+    "static": ScanOptions(
+        matrix=(48, 48), slices=2, mode="static", phases=1, coils=5, acceleration=2, acs_lines=16, noise_samples=96
+    ),
+    "cine": ScanOptions(matrix=(48, 48), slices=2, phases=3, coils=5, acceleration=3, acs_lines=16, noise_samples=96),
+}
+STATIC, CINE = "Onebreath_Static_GRAPPA.xml", "Onebreath_Cine_CGSENSE.xml"
+
+
+def parameters(**given) -> dict:
+    return {"version": "1.1.0", "parameters": given}
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scans")
+    for name, options in SCANS.items():
+        simulate(options).write(folder / f"{name}.h5")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(shared):
+    """The client's program; its folder is not written to."""
+    program = shared / "peers" / "fire_client" / "client.py"
+    if not program.is_file():
+        pytest.skip(f"FIRE's client is not at {program}")
+    return program
+
+
+@pytest.fixture
+def host():
+    with start_host(options=HostOptions(silence=60)) as listener:
+        yield listener.address[1]
+
+
+class Client:
+    """What came of a run of the client."""
+
+    def __init__(
+        self, client: Path, host: int, scan: Path, folder: Path, config: str, request=None, *flags: str
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        shutil.copy(scan, folder / "scan.h5")  # the client opens it for writing
+        if request is not None:
+            with h5py.File(folder / "scan.h5", "a") as file:
+                text = request if isinstance(request, str) else json.dumps(request)
+                file["dataset"].create_dataset("configAdditional", (1,), h5py.string_dtype())[0] = text
+        self.out = folder / "out.h5"
+        command = [sys.executable, str(client), "scan.h5", "-a", "127.0.0.1", "-p", str(host), "-o", "out.h5"]
+        command += ["-G", "run", f"--config={config}"]  # written "-c NAME" the client would take the JSON's config out
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [*command, *flags],
+            capture_output=True, text=True, cwd=folder, env=environment, timeout=240, check=False,
+        )  # fmt: skip
+        self.log = done.stdout + done.stderr
+        assert done.returncode == 0, self.log
+        assert "Traceback" not in self.log
+
+    @property
+    def images(self) -> dict[int, tuple[np.ndarray, list[ismrmrd.Meta]]]:
+        return images_in(self.out, "run")
+
+
+def images_in(path: Path, group: str) -> dict[int, tuple[np.ndarray, list[ismrmrd.Meta]]]:
+    """Pixels and meta by series, in the order of slice and phase."""
+    found = {}
+    with h5py.File(path) as file:
+        for name in file[group]:
+            if name.startswith("image_"):
+                stored = file[group][name]
+                order = np.lexsort((stored["header"]["phase"], stored["header"]["slice"]))
+                metas = [ismrmrd.Meta.deserialize(text) for text in stored["attributes"].asstr()[:]]
+                found[int(name[6:])] = (stored["data"][:][order], [metas[place] for place in order])
+    return found
+
+
+def replayed(scan: Path, config: str | Path, folder: Path) -> dict[int, tuple[np.ndarray, list[ismrmrd.Meta]]]:
+    """Images of the embedded host; `config` is a name, or a file."""
+    group = f"{scan.stem} {Path(config).stem}"
+    local = config if isinstance(config, Path) else None
+    outcome = replay(scan, str(config), local, output=folder / "own.h5", group=group)
+    assert not outcome.failed, outcome.texts
+    return images_in(folder / "own.h5", group)
+
+
+def same_images(found, expected) -> None:
+    assert sorted(found) == sorted(expected)
+    for series, (pixels, metas) in expected.items():
+        assert np.array_equal(found[series][0], pixels)
+        assert found[series][0].any()
+        assert len(found[series][1]) == len(metas)
+
+
+@pytest.mark.parametrize(("scan", "config"), [("static", STATIC), ("cine", CINE)])
+def test_images_without_json_are_the_embedded_hosts(scans, client, host, tmp_path, scan, config):
+    ran = Client(client, host, scans / f"{scan}.h5", tmp_path, config, None, "-w")
+    same_images(ran.images, replayed(scans / f"{scan}.h5", config, tmp_path))
+    assert "ERROR" not in ran.log
+
+
+@pytest.mark.parametrize(("scan", "config"), [("static", STATIC), ("cine", CINE)])
+def test_json_changes_what_it_names_and_nothing_else(scans, client, host, tmp_path, scan, config):
+    """The client's own way: the JSON lies beside it, under the configuration's name."""
+    tmp_path.joinpath(f"{config}.json").write_text(json.dumps(parameters(method="zero_filled", noisemaps="none")))
+    ran = Client(client, host, scans / f"{scan}.h5", tmp_path, config)
+    by_hand = find(config).read_text().replace('"grappa"', '"zero_filled"').replace('"cg_sense"', '"zero_filled"')
+    (tmp_path / "by_hand.xml").write_text(by_hand.replace('"true"', '"false"'))
+    same_images(ran.images, replayed(scans / f"{scan}.h5", tmp_path / "by_hand.xml", tmp_path))
+    for meta in ran.images[1][1]:
+        assert meta["Onebreath_host_requested"] == "method=zero_filled, noisemaps=none"
+        assert meta["Onebreath_reconstruct_method"] == "zero_filled"
+
+
+def test_openrecons_name_and_the_configuration_that_its_json_names(scans, client, host, tmp_path, monkeypatch):
+    request = {"version": "1.1.0", "parameters": {"config": CINE, "customconfig": "", "model": "", "deadline": -1}}
+    ran = Client(client, host, scans / "cine.h5", tmp_path, "openrecon", request)
+    same_images(ran.images, replayed(scans / "cine.h5", CINE, tmp_path))
+    assert ran.images[1][1][0]["Onebreath_host_requested"] == f"config={CINE}"
+    monkeypatch.setenv("ONEBREATH_NAMES", f"openrecon={STATIC}, heart=Onebreath_Cine_ZeroFilled")
+    same_images(
+        Client(client, host, scans / "static.h5", tmp_path / "named", "openrecon").images,
+        replayed(scans / "static.h5", STATIC, tmp_path),
+    )
+
+
+@pytest.mark.parametrize("scan", ["static", "cine"])
+def test_openrecons_default_reconstructs_whatever_comes(scans, client, host, tmp_path, scan):
+    ran = Client(client, host, scans / f"{scan}.h5", tmp_path, "openrecon")
+    assert len(ran.images[1][1] if 1 in ran.images else ran.images[50][1]) == (2 if scan == "static" else 6)
+    assert "ERROR" not in ran.log
+
+
+WRONG = {
+    "no JSON": ("config: openrecon", "not the JSON of a user interface"),
+    "unknown parameter": (parameters(metod="grappa"), "'metod', which Onebreath does not have. Did you mean: method"),
+    "not this method's": (parameters(precision="bfloat16"), "What the user interface asks for, precision=bfloat16"),
+    "no parameters": ({"version": "1.1.0"}, '"parameters"'),
+    "unknown choice": (
+        parameters(noisemaps="some"),
+        "'noisemaps' (Noise maps) cannot be 'some'; it can be: configured",
+    ),
+    "unknown method": (parameters(method="grapa"), "'method' (Method) cannot be 'grapa'"),
+    "number out of range": (parameters(channels=4000), "'channels' (Channels kept) cannot be '4000'"),
+    "no number": (parameters(deadline="soon"), "'deadline' (Time limit) cannot be 'soon'"),
+    "unknown property": (
+        parameters(**{"sort.phasen": 3}),
+        "sort.phasen=3, does not fit: gadget 'sort' has no property",
+    ),
+    "absent gadget": (parameters(**{"retrieve.scan": "x"}), "has no gadget 'retrieve', which retrieve.scan=x"),
+    "unknown configuration": (parameters(customconfig="Onebreth_Cine"), "no configuration 'Onebreth_Cine'"),
+    "two say otherwise": (
+        parameters(noisemaps="none", **{"reconstruct.send_out_gfactor": True}),
+        "noisemaps=none and for reconstruct.send_out_gfactor=true at once",
+    ),
+    "newer": ({"version": "2.0.0", "parameters": {}}, "version 2.0.0"),
+    "more than is known": ({"parameters": {}, "patient": "x"}, "'patient' beside"),
+    "a list": (parameters(method=["grappa"]), "must be a text, a number"),
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG)[:3])
+def test_the_client_shows_what_does_not_fit(scans, client, host, tmp_path, name):
+    request, text = WRONG[name]
+    ran = Client(client, host, scans / "static.h5", tmp_path, STATIC, request)
+    assert "    ERROR: " in ran.log  # FIRE shows texts in red that begin with ERR
+    assert text in ran.log
+    assert ran.images == {}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_does_not_fit_is_told_in_the_words_of_the_user_interface(host, name):
+    request, text = WRONG[name]
+    said = request if isinstance(request, str) else json.dumps(request)
+    with socket.create_connection(("127.0.0.1", host), 60) as sock:
+        channel = Channel(sock)
+        for message in (ConfigName(STATIC), HeaderText(HEADER + b"\0"), Text(said + "\0"), acquisition(0)):
+            channel.send(message)
+        channel.stream.end()
+        (answer,) = list(channel)
+    assert answer.startswith("ERROR: ")
+    assert text in answer
+
+
+def test_a_request_that_leaves_all_as_configured_is_that_configuration():
+    config = parse(find(STATIC).read_bytes(), STATIC)
+    asked = {name: UNSET[parameter.kind] for name, parameter in interface.parameters().items()}
+    assert apply(config, read_request(json.dumps(parameters(config=AS_CONFIGURED, **asked)))) == config
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_can_be_asked_for_in_every_configuration(method):
+    """Parameters of the method that stood there fall away; those that the interface cannot know must be given."""
+    for name, path in available():
+        config = parse(path.read_bytes(), name)
+        if not name.startswith("Onebreath") or "Hybrid" in name or b'"reconstruct"' not in path.read_bytes():
+            continue
+        more = {"model": "mr_ipt.static"} if method == "mr_ipt" else {}
+        changed = apply(config, read_request(json.dumps(parameters(method=method, **more))))
+        assert not [problem for problem in check_config(changed) if problem.fatal], name
+        assert f'name="method" value="{method}"'.encode() in b"".join(node.configuration for node in changed.nodes)
+
+
+def test_meta_is_what_a_fire_host_reads(scans, client, host, tmp_path):
+    ran = Client(client, host, scans / "static.h5", tmp_path, STATIC)
+    pixels, metas = ran.images[1]
+    for image, meta in zip(pixels, metas, strict=True):
+        assert meta["DataRole"] == "Image"
+        assert meta["ImageProcessingHistory"] == ["GT", "Onebreath"]
+        assert meta["Keep_image_geometry"] == "1"
+        assert meta["SequenceDescriptionAdditional"]
+        assert meta["ImageComment"] == "Onebreath grappa"
+        row, column = (np.array([float(part) for part in meta[name]]) for name in ("ImageRowDir", "ImageColumnDir"))
+        assert abs(row @ column) < 1e-6
+        assert np.linalg.norm(row) == pytest.approx(1, abs=1e-6)
+        slope = float(meta["RescaleSlope"])
+        low, high = np.percentile(pixels[0], (0.5, 99.5)) * slope
+        assert abs(int(meta["WindowCenter"]) - (low + high) / 2) <= 0.5
+        assert abs(int(meta["WindowWidth"]) - (high - low)) <= 0.5
+        assert image.dtype == np.uint16
+    assert ran.images[20][1][0]["DataRole"] == ["Gfactor", "Quantitative"]
