@@ -53,10 +53,15 @@ def test_packages_add_but_do_not_replace(monkeypatch, caplog):
         registry.load("mime")
 
 
+def documented(heading):
+    """Return the blocks of code below a heading of docs/architecture.md, by language."""
+    text = (ROOT / "docs" / "architecture.md").read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL))
+
+
 def write_documented_package(folder):
     """Write the package that docs/architecture.md shows."""
-    text = (ROOT / "docs" / "architecture.md").read_text().partition("## In a package of your own")[2]
-    blocks = dict(re.findall(r"```(toml|python)\n(.*?)```", text, re.DOTALL))
+    blocks = documented("In a package of your own")
     folder.mkdir()
     (folder / "pyproject.toml").write_text(blocks["toml"])
     (folder / "site_recon.py").write_text(blocks["python"])

@@ -30,10 +30,16 @@ def network_class(architecture: str) -> type[Network]:
         known = (*ARCHITECTURES, *RESTORATION)
         raise ModelError(f"There is no architecture called '{architecture}'. {did_you_mean(architecture, known)}")
     try:
-        found: type[Network] = registry.load(architecture)
+        found = registry.load(architecture)
     except ConfigError as error:
         raise ModelError(str(error)) from error
-    return found
+    from onebreath.networks.shared.network import Network
+    from onebreath.networks.shared.plain import adapted
+
+    if not (isinstance(found, type) and issubclass(found, Network)):
+        found = adapted(found, architecture)
+    network: type[Network] = found
+    return network
 
 
 def build(architecture: str, arguments: Mapping[str, Any]) -> Network:
@@ -59,7 +65,7 @@ def build(architecture: str, arguments: Mapping[str, Any]) -> Network:
 def _checked(network: type, architecture: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Check the arguments against the signature of the class, and convert them to its types."""
     hints = get_type_hints(network.__init__)  # type: ignore[misc]
-    own = {name: hints[name] for name in inspect.signature(network).parameters}
+    own = {name: hints.get(name, Any) for name in inspect.signature(network).parameters}
     groups: dict[str, Any] = {name: hint for name, hint in own.items() if is_dataclass(hint)}
     hints = {name: hint for name, hint in own.items() if name not in groups}
     for group in groups.values():

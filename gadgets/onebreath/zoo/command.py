@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 import yaml
 
 from onebreath.errors import ModelError
-from onebreath.zoo.card import CARD_FILE, LARGEST_CARD, Card, parse_card, read_card
+from onebreath.zoo.architectures import build
+from onebreath.zoo.card import CARD_FILE, LARGEST_CARD, Card, check_name, parse_card, read_card
 from onebreath.zoo.document import document
 from onebreath.zoo.importers import RELEASES, import_checkpoint
 from onebreath.zoo.search import find, models, search_path
-from onebreath.zoo.store import assemble, check_hash, decode, read_network, write
+from onebreath.zoo.store import assemble, check_hash, decode, read_network, read_weights_file, save, write
+from onebreath.zoo.trial import try_out
 
 _TEXTS = ("summary", "version", "licence", "intended_use")
 _ARCHIVE = "zip"
@@ -26,6 +29,13 @@ _LARGEST_ARCHIVE = 4 * 2**30
 
 def add_actions(actions: Any) -> None:
     """Add the sub-commands that need models only."""
+    making = actions.add_parser("new", help="make a model with untrained weights of a network, with a card and a test")
+    making.add_argument("name", help="architecture.tag")
+    making.add_argument("--to", type=Path, help="folder of models (default: the first of the search path)")
+    making.add_argument("--test", type=Path, metavar="FILE", help="where to write a test of the model")
+    making.add_argument(
+        "--set", dest="arguments", action="append", default=[], metavar="ARGUMENT=VALUE", help="argument of the network"
+    )
     listing = actions.add_parser("list", help="list the models, one line each")
     listing.add_argument("pattern", nargs="?", default="*", help="wildcard, for example '*cine*'")
     showing = actions.add_parser("show", help="print a model's folder and card")
@@ -66,8 +76,28 @@ def run(args: argparse.Namespace) -> int:
     ModelError
         If a model or file is wrong.
     """
-    actions = {"list": _list, "show": _show, "card": _card, "check": _check, "import": _import, "export": _export}
+    actions = {
+        "new": _new,
+        "list": _list,
+        "show": _show,
+        "card": _card,
+        "check": _check,
+        "import": _import,
+        "export": _export,
+    }
     return actions[args.action](args)
+
+
+def _new(args: argparse.Namespace) -> int:
+    root = args.to or search_path()[0]
+    folder = new_model(args.name, dict(_argument(text) for text in args.arguments), root)
+    print(f"{folder}\nIts weights are not trained. Complete {folder / CARD_FILE}: summary, domain, training, licence.")
+    if args.test is not None:
+        if args.test.exists():
+            raise ModelError(f"{args.test} exists already; choose another file for the test")
+        args.test.write_text(_TEST.format(name=args.name), encoding="utf-8")
+        print(args.test)
+    return 0
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -101,8 +131,10 @@ def _check(args: argparse.Namespace) -> int:
     wrong = 0
     for name, folder in folders.items():
         try:
-            parameters = sum(p.numel() for p in read_network(folder, read_card(folder)).parameters())
-            print(f"{name}: right, {parameters:,} parameters")
+            card = read_card(folder)
+            network = read_network(folder, card)
+            try_out(network, card)
+            print(f"{name}: right, {sum(p.numel() for p in network.parameters()):,} parameters")
         except ModelError as error:
             wrong += 1
             print(f"{name}: WRONG: {error}")
@@ -142,6 +174,51 @@ def _export(args: argparse.Namespace) -> int:
         archive.write(folder / card.weights.file, card.weights.file)
     print(args.file)
     return 0
+
+
+def new_model(name: str, arguments: dict[str, Any], root: Path) -> Path:
+    """Write a model with untrained weights, after a trial run; return its folder.
+
+    Raises
+    ------
+    ModelError
+        If there is no such network, its arguments are wrong, it fails in the trial, or the model exists.
+    """
+    import torch
+
+    architecture = check_name(name).partition(".")[0]
+    torch.manual_seed(1)
+    network = build(architecture, arguments)
+    details = {
+        "name": name,
+        "version": "0",
+        "summary": "weights that are not trained",
+        "architecture": architecture,
+        "arguments": arguments,
+        "training": {"data": "none"},
+        "licence": "not stated",
+        "intended_use": "none: the weights are not trained",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        trial = save(network.state_dict(), details, Path(folder))
+        card = read_card(trial)
+        try_out(read_network(trial, card), card)
+        return write(card, read_weights_file(trial, card), root)
+
+
+_TEST = '''"""The model {name}: its card, hash and weights belong to each other, and its network runs."""
+
+from onebreath.zoo.card import read_card
+from onebreath.zoo.search import find
+from onebreath.zoo.store import read_network
+from onebreath.zoo.trial import try_out
+
+
+def test_it_runs_on_a_small_series():
+    folder = find("{name}")
+    card = read_card(folder)
+    try_out(read_network(folder, card), card)
+'''
 
 
 def unpack(file: Path, root: Path) -> Path:

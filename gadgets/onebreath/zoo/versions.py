@@ -11,6 +11,7 @@ from onebreath.zoo.card import Card, read_card
 from onebreath.zoo.last_good import LastGood
 from onebreath.zoo.search import find
 from onebreath.zoo.store import assemble, decode, read_weights_file
+from onebreath.zoo.trial import try_out
 
 if TYPE_CHECKING:
     import torch
@@ -68,10 +69,14 @@ class Version:
 
 
 def _read(folder: Path) -> Version:
+    from onebreath.networks.shared.plain import PlainSeriesNetwork
+
     card = read_card(folder)
     state = decode(read_weights_file(folder, card), str(folder / card.weights.file))
     version = Version(card, folder, _state=state)
-    version.on()  # assembling checks every parameter
+    network = version.on().network  # assembling checks every parameter
+    if isinstance(network, PlainSeriesNetwork):  # those of this package are tried by its tests
+        try_out(network, card)
     return version
 
 
