@@ -75,10 +75,14 @@ setup(
     ],
     extras_require={
         "gpu": ["cupy-cuda12x>=13"],
+        "openrecon": ["fpdf2>=2.7.6", "jsonschema>=4.18", "markdown>=3.5"],
         "report": ["matplotlib>=3.7", "pillow>=10"],
         "dev": [
+            "fpdf2>=2.7.6",
             "hypothesis>=6",
             "import-linter>=2",
+            "jsonschema>=4.18",
+            "markdown>=3.5",
             "matplotlib>=3.7",
             "mypy>=1.8",
             "pillow>=10",

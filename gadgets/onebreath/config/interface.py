@@ -146,7 +146,10 @@ def parameters() -> dict[str, Parameter]:
             "Method that stands by",
             "reconstruct",
             "fallback",
-            choices=_one_of("fallback", ("none", *classical)),
+            choices={
+                "none": ("none", {"fallback": "none", "deadline_s": "0"}),  # a deadline needs a fallback
+                **_one_of("fallback", classical),
+            },
         ),
         Parameter(
             "noisemaps",
