@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench train-demo clean
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+GPU_MINUTES ?= $(if $(REHEARSE),3,9)
+OUT ?= runs/gpu
+
+.PHONY: demo test lint bench train-demo gpu gpu-pack clean
 
 demo: $(STAMP)  ## simulate a scan, stream it through the chain, leave pictures and a table in demo/
 	$(BIN)/onebreath demo --output demo
@@ -23,6 +27,12 @@ bench: $(STAMP)  ## measure against named peers; tables go to benchmarks/results
 
 train-demo: $(STAMP)  ## train a tiny network on phantoms; fails if the loss falls too little
 	$(BIN)/python -m onebreath.training.demo runs/demo
+
+gpu-pack: $(STAMP)  ## put what a bare machine without network lacks into gpu-pack/; see docs/gpu.md
+	$(BIN)/python -m benchmarks.gpu.pack
+
+gpu:  ## all that needs a GPU, on a bare machine that has torch: tests, benchmarks, training (REHEARSE=1: tiny, on a CPU)
+	$(GPU_PYTHON) -m benchmarks.gpu --out "$(OUT)" --minutes $(GPU_MINUTES) $(if $(REHEARSE),--rehearse) $(GPU_OPTIONS)
 
 $(STAMP): requirements.txt setup.py
 	$(PYTHON) -m venv $(VENV)

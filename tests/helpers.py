@@ -67,10 +67,18 @@ def cuda_backend(x: Any) -> Any:
     return torch_backend(x).cuda()
 
 
-BACKENDS = {"numpy": numpy_backend, "torch": torch_backend, "cuda": cuda_backend}
+def cupy_backend(x: Any) -> Any:
+    """The array as a CuPy array."""
+    cupy = pytest.importorskip("cupy")
+    if not cupy.is_available():
+        pytest.skip("no CUDA device")
+    return cupy.asarray(x)
 
 
-@pytest.fixture(params=["numpy", "torch", pytest.param("cuda", marks=pytest.mark.cuda)])
+BACKENDS = {"numpy": numpy_backend, "torch": torch_backend, "cuda": cuda_backend, "cupy": cupy_backend}
+
+
+@pytest.fixture(params=["numpy", "torch", *(pytest.param(name, marks=pytest.mark.cuda) for name in ("cuda", "cupy"))])
 def backend(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
     """Turn a numpy array into an array of the backend under test; import this fixture where it is used."""
     convert = BACKENDS[request.param]

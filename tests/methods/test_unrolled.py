@@ -246,6 +246,16 @@ def test_a_gpu_that_is_not_there_is_told(monkeypatch):
         devices_to_try("cuda:2")
 
 
+def test_on_a_cpu_nothing_is_recorded_and_that_is_told(root):
+    save_model(root)
+    data = slice_data()
+    asked = Unrolled(model="crunet_mr.tiny", device="cpu", recorded=True)(data)
+    usual = Unrolled(model="crunet_mr.tiny", device="cpu")(data)
+    assert asked.facts["recorded"] is False
+    assert "recorded" not in usual.facts
+    assert np.array_equal(asked.images, usual.images)
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_gpu_gives_the_image_of_the_cpu(root):

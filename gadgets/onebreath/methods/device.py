@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace, is_numpy_array, is_torch_array
+from array_api_compat import array_namespace, is_cupy_array, is_numpy_array, is_torch_array
 from array_api_compat import device as array_device
 
 from onebreath.errors import MethodError
@@ -57,6 +57,8 @@ def back(x: Array, like: Array) -> Array:
     """`x` as an array of the library and on the device of `like`."""
     if is_torch_array(x) and is_numpy_array(like):
         return x.cpu().numpy()
+    if is_torch_array(x) and is_cupy_array(like):
+        return array_namespace(like).from_dlpack(x.to("cuda").contiguous())
     return array_namespace(like).asarray(x, device=array_device(like))
 
 

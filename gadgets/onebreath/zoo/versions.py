@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,16 @@ class LoadedModel:
     card: Card
     folder: Path
     compute_dtype: torch.dtype
+
+    @cached_property
+    def recorded(self) -> Network:
+        """The network as it replays its launches on a GPU; itself on a CPU, and where it has no cascades."""
+        from onebreath.networks.shared.recorded import Recorded
+        from onebreath.networks.shared.unrolled import UnrolledNetwork
+
+        if not isinstance(self.network, UnrolledNetwork) or next(self.network.parameters()).device.type != "cuda":
+            return self.network
+        return Recorded(self.network).eval()
 
 
 @dataclass

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from array_api_compat import is_numpy_array
+from array_api_compat import is_cupy_array, is_numpy_array
 
 from onebreath.cancellation import checkpoint
 from onebreath.errors import MethodError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from onebreath.methods.base import SliceData
     from onebreath.mri import Array
+    from onebreath.networks.shared.network import Network
     from onebreath.zoo.card import Card
     from onebreath.zoo.versions import LoadedModel
 
@@ -35,6 +36,8 @@ def to_tensor(x: Array, device: str) -> torch.Tensor:
     if is_numpy_array(x) and not x.flags.writeable:
         # torch cannot mark memory as read-only, which arrays from the wire are.
         x = x.copy()
+    if is_cupy_array(x):
+        x = torch.from_dlpack(x)  # the same memory, in the order of CuPy's stream
     tensor = torch.asarray(x, device=device)
     return tensor.to(torch.complex64) if tensor.is_complex() else tensor
 
@@ -124,3 +127,12 @@ def make_stoppable(network: torch.nn.Module) -> None:
         _stoppable.add(network)
     for module in network.modules():
         module.register_forward_pre_hook(lambda *_: checkpoint())
+
+
+def recording(loaded: LoadedModel) -> Network:
+    """The network with its launches recorded, or as it is if it cannot be: on a CPU, or without cascades.
+
+    There is one recording of a network: all scans replay it.
+    """
+    with _lock:
+        return loaded.recorded

@@ -17,7 +17,13 @@ from onebreath import zoo
 from onebreath.errors import MethodError, OutsideDomain
 from onebreath.methods.base import Fact, Method, MethodParameters, Reconstruction, SliceData, check_finite
 from onebreath.methods.device import back
-from onebreath.methods.learned.network_data import image_derivative, image_function, make_stoppable, true_float32
+from onebreath.methods.learned.network_data import (
+    image_derivative,
+    image_function,
+    make_stoppable,
+    recording,
+    true_float32,
+)
 from onebreath.methods.scan import scan_of
 from onebreath.methods.score import domain_score
 from onebreath.registry import RESTORATION
@@ -60,6 +66,11 @@ class UnrolledParameters(MethodParameters):
         gt=0,
         description="Largest difference of two tiles at their seam, relative to the maximum; above it the tiles "
         "are not used.",
+    )
+    recorded: bool = Field(
+        default=False,
+        description="On a GPU: record the network's launches for the first slice of a size and replay them for the "
+        "others (CUDA graphs), which spares the time between kernels. Images stay the same to rounding.",
     )
     outside_domain: Literal["refuse", "allow"] = Field(
         default="refuse", description="What happens to a scan that the model's card does not allow; allow states it."
@@ -246,12 +257,14 @@ class Unrolled(Method):
 
         loaded = self.model.on(plan.device, self.parameters.precision)
         make_stoppable(loaded.network)
-        pieces = None
+        pieces, way = None, loaded.network
         if plan.tiles > 1:
             assert isinstance(loaded.network, UnrolledNetwork)
-            pieces = InPieces(loaded.network, plan.tiles, self.parameters.tile_halo)
+            way = pieces = InPieces(loaded.network, plan.tiles, self.parameters.tile_halo)
+        elif self.parameters.recorded:
+            way = recording(loaded)
         with torch.inference_mode(), true_float32(loaded.compute_dtype):
-            function, kspace, scale = image_function(pieces or loaded.network, data, plan.device, loaded.card)
+            function, kspace, scale = image_function(way, data, plan.device, loaded.card)
             images = function(kspace)
         facts: dict[str, Fact] = {
             "device": _device_text(plan.device),
@@ -259,6 +272,7 @@ class Unrolled(Method):
             "scale": scale,
             "memory_needed_gb": round(plan.needed / 2**30, 3),
             "pieces": "whole image",
+            **({"recorded": way is not loaded.network} if self.parameters.recorded else {}),
             **loaded.network.facts(data.kspace.shape[0]),
         }
         if pieces is None:

@@ -1,0 +1,98 @@
+"""Training steps by size of the batch: seconds, memory, and floating-point operations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.crunet_mr import Task, make_inputs
+from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
+
+BATCH_FILE = "batch.json"
+FRAMES, LINES, COLUMNS = 12, 160, 48
+"""Size of a training example: all lines, a strip of columns."""
+_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step that was measured; `flops` are those of convolutions and matrix products, both ways."""
+
+    batch: int
+    size: tuple[int, int, int]
+    dtype: str
+    seconds: float
+    flops: float
+    memory_gib: float
+
+    @property
+    def examples_per_second(self) -> float:
+        """Examples a second."""
+        return self.batch / self.seconds
+
+    def __str__(self) -> str:
+        """What was run."""
+        return f"batch {self.batch} of {' x '.join(map(str, self.size))}, {self.dtype}"
+
+
+def training_step(task: Task, most: int) -> Iterator[Step]:
+    """Measure steps of AdamW with batches 1, 2, 4, ... until memory or `most` ends it.
+
+    Parameters
+    ----------
+    task
+        Network and device; its series size says only whether this is a rehearsal on tiny ones.
+    most
+        Largest batch.
+    """
+    gpu = task.device == "cuda"
+    size = (FRAMES, LINES, COLUMNS) if gpu else (task.size[0], *task.size[2:])
+    torch.manual_seed(0)
+    network = CRUNetMR(channels=task.channels, cascades=task.cascades).to(task.device)
+    dtype = str(network.use_precision("auto")).removeprefix("torch.")
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=gpu)
+    one = make_inputs(Task((size[0], task.size[1], *size[1:]), device=task.device))
+    flops = _flops(network, one)
+    batch = 1
+    while batch <= most:
+        try:
+            inputs = [array.expand(batch, *array.shape[1:]).contiguous() for array in one]
+            seconds, memory = _measure(network, optimiser, inputs, gpu)
+        except torch.cuda.OutOfMemoryError:
+            return
+        finally:
+            if gpu:
+                torch.cuda.empty_cache()
+        yield Step(batch, size, dtype, seconds, batch * flops, memory)
+        if gpu and 2 * memory > torch.cuda.mem_get_info()[1] / 2**30:
+            return
+        batch *= 2
+
+
+def _flops(network: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        network(*inputs).abs().mean().backward()
+    network.zero_grad(set_to_none=True)
+    return float(counter.get_total_flops())
+
+
+def _measure(
+    network: torch.nn.Module, optimiser: torch.optim.Optimizer, inputs: list[torch.Tensor], gpu: bool
+) -> tuple[float, float]:
+    """Seconds of the fastest step, and the peak of the memory in GiB (0 on a CPU)."""
+    found = []
+    if gpu:
+        torch.cuda.reset_peak_memory_stats()
+    for _ in range(_RUNS):
+        begun = time.perf_counter()
+        optimiser.zero_grad(set_to_none=True)
+        network(*inputs).abs().mean().backward()
+        optimiser.step()
+        if gpu:
+            torch.cuda.synchronize()
+        found.append(time.perf_counter() - begun)
+    return min(found), torch.cuda.max_memory_allocated() / 2**30 if gpu else 0.0
