@@ -85,6 +85,7 @@ setup(
             "markdown>=3.5",
             "matplotlib>=3.7",
             "mypy>=1.8",
+            "packaging>=23",
             "pillow>=10",
             "psutil>=5.9",
             "pytest>=8",
