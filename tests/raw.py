@@ -9,7 +9,7 @@ import numpy as np
 from gadgetron.types import ReconData
 
 from onebreath.chain.gadget import Message, gadget_class, parse_properties
-from onebreath.chain.notes import read_note
+from onebreath.chain.notes import read_note, read_warning
 from onebreath.mrd.buffers import kspace_of
 from onebreath.wire.connection import Connection
 from tests.host.wiring import fed, recorded
@@ -85,13 +85,24 @@ def line(data: Any, row: int = 0, *flags: int, centre: int | None = None, **fiel
 def run(
     name: str, header: Any, messages: Iterable[Message], **properties: Any
 ) -> tuple[list[Message], list[dict[str, Any]]]:
-    """What a gadget makes of messages, and the facts of its notes."""
-    cls = gadget_class(name)
-    parsed = parse_properties(cls, {key: str(value) for key, value in properties.items()})
-    made = list(cls(header, parsed).process(messages))
+    """What a gadget makes of messages, and the facts of its notes; its warnings are left out."""
+    made = [message for message in raw_run(name, header, messages, **properties) if read_warning(message) is None]
     notes = [read_note(message) for message in made]
     others = [message for message, found in zip(made, notes, strict=True) if not found or found[0] != name]
     return others, [found[1] for found in notes if found and found[0] == name]
+
+
+def raw_run(name: str, header: Any, messages: Iterable[Message], **properties: Any) -> list[Message]:
+    """All that a gadget makes of messages."""
+    cls = gadget_class(name)
+    parsed = parse_properties(cls, {key: str(value) for key, value in properties.items()})
+    return list(cls(header, parsed).process(messages))
+
+
+def warnings_of(name: str, header: Any, messages: Iterable[Message], **properties: Any) -> list[str]:
+    """What a gadget warns of."""
+    texts = map(read_warning, raw_run(name, header, messages, **properties))
+    return [text for text in texts if text is not None]
 
 
 ROWS, SAMPLES, COILS = 12, 16, 3

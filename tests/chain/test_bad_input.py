@@ -119,7 +119,7 @@ SCANS: dict[str, tuple[Callable[[], tuple[Any, list]], str]] = {
     ),
     "shorter lines in the header": (lambda: (header(narrow_matrix), scan_of().acquisitions), "112 samples.* the 64"),
     "no encoding": (lambda: (header(no_encoding), scan_of().acquisitions), "no <encoding> section"),
-    "all zero": (lambda: (scan_of().header, lines(everything)), "calibration lines hold no signal"),
+    "all zero": (lambda: (scan_of().header, lines(everything)), "no imaging lines.*hold only zeros"),
     "no lines": (lambda: (scan_of().header, []), "no imaging lines"),
     "noise only": (lambda: (scan_of().header, scan_of().acquisitions[:NOISE_LINES]), "no imaging lines"),
     "no ACS": (lambda: (scan_of("none").header, scan_of("none").acquisitions), r"no calibration lines.*ZeroFilled"),

@@ -34,8 +34,10 @@ class TestAverages:
         assert len(made) == 4
 
     def test_lines_that_are_repeated_without_a_counter_are_averaged_and_counted(self) -> None:
-        made, notes = sorted_by([*(marked(row) for row in range(ROWS)), line(np.zeros((COILS, SAMPLES)), 4, segment=1)])
-        assert content(made[0])[0, 4] == value(row=4) / 2
+        made, notes = sorted_by(
+            [*(marked(row) for row in range(ROWS)), line(np.full((COILS, SAMPLES), 3), 4, segment=1)]
+        )
+        assert content(made[0])[0, 4] == (value(row=4) + 3) / 2
         assert notes[0]["repeated_lines_averaged"] == 1
 
 
@@ -45,7 +47,7 @@ def beating(rr: list[int], rows: int = ROWS, step: int = 20) -> list[ismrmrd.Acq
     for beat, length in enumerate(rr):
         row = min(beat, last)
         for number, since in enumerate(range(0, length, step)):
-            data = np.full((COILS, SAMPLES), 1 + np.cos(2 * np.pi * since / length))
+            data = np.full((COILS, SAMPLES), 2 + np.cos(2 * np.pi * since / length))
             lines.append(line(data, row, trigger=since, acquisition_time_stamp=now + since, phase=number))
         now += length
     return lines
@@ -56,7 +58,7 @@ class TestPhysiology:
         rng = np.random.default_rng(0)
         lines = beating((360 + rng.integers(-20, 20, ROWS)).tolist())
         random.Random(1).shuffle(lines)
-        truth = 1 + np.cos(2 * np.pi * (np.arange(10) + 0.5) / 10)
+        truth = 2 + np.cos(2 * np.pi * (np.arange(10) + 0.5) / 10)
         for binning, tolerance in (("nearest", 2 * np.pi / 36), ("linear", 0.03)):
             (made,), notes = sorted_by(lines, phases=10, binning=binning)
             assert lines_of(made.bits[0].data).all()

@@ -155,7 +155,7 @@ class TestSideLines:
 
     def test_waveforms_and_notes_pass_on(self) -> None:
         ecg = ismrmrd.Waveform.from_array(np.zeros((1, 4), np.uint32))
-        made, _ = run("sort", HEADER, [ecg, marked(0)])
+        made, _ = run("sort", HEADER, [ecg, marked(6)])
         assert made[0] is ecg
 
     def test_nothing_but_side_lines_is_an_error(self) -> None:

@@ -49,7 +49,7 @@ class TestCalibrationLines:
         assert found.lines[0, :, 0].real.tolist() == list(self.acs)
 
     def test_a_slice_with_calibration_lines_only_is_told(self) -> None:
-        made, notes = sorted_by([marked(0), marked(5, 20, slice=1)])
+        made, notes = sorted_by([marked(6), marked(5, 20, slice=1)])
         assert len(made) == 1
         assert notes[1]["skipped"] == "no imaging lines"
 

@@ -18,7 +18,8 @@ import ismrmrd
 from gadgetron.types import AcquisitionBucket, ImageArray, ReconData
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from onebreath.errors import ConfigError
+from onebreath.chain.notes import warning
+from onebreath.errors import ConfigError, ScanError
 from onebreath.folders import permitted
 from onebreath.mrd.blocks import LineBlock
 from onebreath.mrd.header import ScanHeader
@@ -42,6 +43,10 @@ class Properties(BaseModel):
     perform_timing: bool = Field(False, description="log the time spent in this gadget when the scan ends")
     debug_folder: PermittedPath = Field(
         "", description="folder for the arrays that the gadget makes; empty: none are kept"
+    )
+    strict: bool = Field(
+        False,
+        description="an error, where the scan would go on with a warning: lines left out, filled or averaged",
     )
 
 
@@ -95,10 +100,26 @@ class Gadget(ABC):
         self.properties = properties
         self.surroundings = Surroundings()
         self.log = logging.getLogger(f"onebreath.{self.name}")
+        self._warned: set[str] = set()
 
     @abstractmethod
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Turn the incoming messages into outgoing ones; a generator, so that the chain overlaps its gadgets."""
+
+    def warn(self, text: str) -> list[Message]:
+        """Return the warning to be sent on; none if the same was said before.
+
+        Raises
+        ------
+        ScanError
+            If the property `strict` is set.
+        """
+        if text in self._warned:
+            return []
+        self._warned.add(text)
+        if self.properties.strict:
+            raise ScanError(f"{text} (Gadget '{self.name}' is strict: it goes on with no warning.)")
+        return [warning(self.name, text)]
 
 
 def gadget_class(name: str) -> type[Gadget]:

@@ -4,6 +4,8 @@ Every decision about a scan is made once, logged once, and written into the imag
 or in several, so a decision travels as one of Gadgetron's own messages: a waveform whose samples spell a JSON text. It
 passes every gadget unchanged until `reconstruct` writes it into the meta of the images. A note holds for all later
 messages, until the same gadget sends another.
+
+A warning is a note with a severity: a text for the person at the scanner. Warnings add up, and flow on to the client.
 """
 
 from __future__ import annotations
@@ -34,7 +36,18 @@ def note(gadget: str, **facts: str | int | float | bool) -> ismrmrd.Waveform:
     """
     logging.getLogger(f"onebreath.{gadget}").info("%s", ", ".join(f"{key}: {value}" for key, value in facts.items()))
     tell("note", gadget=gadget, facts=facts)
-    text = json.dumps({"gadget": gadget, "facts": facts}).encode()
+    return _waveform({"gadget": gadget, "facts": facts})
+
+
+def warning(gadget: str, text: str) -> ismrmrd.Waveform:
+    """Make a warning, and log it; `text` says what was found, what was done about it, and what to do."""
+    logging.getLogger(f"onebreath.{gadget}").warning("%s", text)
+    tell("warning", gadget=gadget, text=text)
+    return _waveform({"gadget": gadget, "severity": "warning", "text": text})
+
+
+def _waveform(content: dict[str, Any]) -> ismrmrd.Waveform:
+    text = json.dumps(content).encode()
     samples = np.frombuffer(text + b" " * (-len(text) % 4), dtype="<u4")
     header = ismrmrd.WaveformHeader()
     header.version, header.waveform_id = 1, NOTE_ID
@@ -50,10 +63,29 @@ def read_note(message: Any) -> tuple[str, dict[str, Any]] | None:
     WireError
         If the message has the id of a note but does not hold one.
     """
+    content = _content(message)
+    if content is None or "severity" in content:
+        return None
+    try:
+        return str(content["gadget"]), dict(content["facts"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable(error) from error
+
+
+def read_warning(message: Any) -> str | None:
+    """Read the text of a warning; None if the message is none. Raises as `read_note`."""
+    content = _content(message)
+    return str(content.get("text", "")) if content is not None and "severity" in content else None
+
+
+def _content(message: Any) -> dict[str, Any] | None:
     if not isinstance(message, ismrmrd.Waveform) or message.waveform_id != NOTE_ID:
         return None
     try:
-        content = json.loads(message.data.astype("<u4").tobytes())
-        return str(content["gadget"]), dict(content["facts"])
+        return dict(json.loads(message.data.astype("<u4").tobytes()))
     except (ValueError, KeyError, TypeError) as error:
-        raise WireError(f"A waveform with id {NOTE_ID} (a note of Onebreath) cannot be read: {error}") from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> WireError:
+    return WireError(f"A waveform with id {NOTE_ID} (a note of Onebreath) cannot be read: {error}")

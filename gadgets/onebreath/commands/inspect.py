@@ -16,7 +16,7 @@ from gadgetron.types import ReconData
 
 from onebreath.chain.chain import build
 from onebreath.chain.gadget import gadget_class
-from onebreath.chain.notes import read_note
+from onebreath.chain.notes import read_note, read_warning
 from onebreath.commands.configs import own_target
 from onebreath.config.properties import steps_of
 from onebreath.config.stream_config import External, find, parse
@@ -64,6 +64,9 @@ def gadget_reports(raw: RawFile, config: str) -> Iterator[str]:
     steps = [step for step in own_steps(config) if gadget_class(step[0]).prepares]
     seen = set()
     for message in build(parse_header(raw.header_xml), steps).run(raw.messages()):
+        warned = read_warning(message)
+        if warned is not None:
+            yield f"WARNING: {warned}"
         written = read_note(message)
         if written is not None and (text := _note_text(*written)) not in seen:
             seen.add(text)

@@ -17,6 +17,7 @@ from onebreath.config.properties import CHAIN_TARGET
 from onebreath.config.stream_config import OWN_MODULE, Connect, Execute, External, Native, StreamConfig
 from onebreath.diagnostics.reports import Reported
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
+from onebreath.host.told import Told
 from onebreath.registry import GADGETS
 from onebreath.wire.channel import Channel, ClientChannel
 from onebreath.wire.connection import Connection, reporting
@@ -145,6 +146,7 @@ class Pipeline:
         self.channels: list[Channel] = []
         self.workers: list[threading.Thread] = []
         self._failure: OnebreathError | None = None
+        self._told = Told()
         self._guard = threading.Lock()
 
     def start(self, targets: Sequence[Target | None], header: HeaderText) -> None:
@@ -251,6 +253,10 @@ class Pipeline:
         return message
 
     def _give(self, number: int, sink: Channel, message: Any) -> None:
+        if sink is self.client:
+            message = self._told(message)
+            if message is None:
+                return
         try:
             sink.send(message)
         except ConnectionLost as error:

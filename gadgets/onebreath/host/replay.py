@@ -23,6 +23,8 @@ from tqdm import tqdm
 
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
 from onebreath.host.server import GADGETRON_PORT, serve_client
+from onebreath.host.told import PREFIX
+from onebreath.mrd.meta import WARNINGS, read_warnings
 from onebreath.wire.channel import Channel
 from onebreath.wire.files import ImageFile, RawFile
 from onebreath.wire.messages import ConfigName, ConfigText, ErrorText, HeaderText, Text
@@ -48,6 +50,8 @@ class Outcome:
         Time from the first message to the last.
     failed
         An error was reported, or the connection broke.
+    warnings
+        What the server warned of, by texts or in the images' meta; each once.
     """
 
     images: dict[int, int] = field(default_factory=dict)
@@ -55,11 +59,18 @@ class Outcome:
     sent: int = 0
     seconds: float = 0.0
     failed: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} images in series {series}" for series, count in sorted(self.images.items()))
         rate = self.sent / self.seconds if self.seconds else 0.0
-        return f"{counts or 'no images'}; {self.sent} messages sent in {self.seconds:.2f} s ({rate:.0f} per second)"
+        said = f"{counts or 'no images'}; {self.sent} messages sent in {self.seconds:.2f} s ({rate:.0f} per second)"
+        return "\n".join([said, *(PREFIX + text for text in self.warnings)])
+
+    def warn(self, text: str) -> None:
+        """Add a warning, unless it is known."""
+        if text not in self.warnings:
+            self.warnings.append(text)
 
 
 def replay(
@@ -189,6 +200,10 @@ class _Exchange:
     def _receive(self, message: Any) -> None:
         if isinstance(message, ismrmrd.Image):
             self.images.append(message)
+            for text in _warnings_of(message):
+                self.outcome.warn(text)
+        elif isinstance(message, Text) and message.startswith(PREFIX):
+            self.outcome.warn(message.removeprefix(PREFIX))
         elif isinstance(message, (Text, ErrorText)):
             self.outcome.texts.append(message)
             print(message, file=sys.stderr)
@@ -200,6 +215,13 @@ class _Exchange:
         self.outcome.failed = True
         self.outcome.texts.append(text)
         print(text, file=sys.stderr)
+
+
+def _warnings_of(image: ismrmrd.Image) -> list[str]:
+    """Return the warnings in an image's meta; a Gadgetron server passes them on in no other way."""
+    if WARNINGS not in image.attribute_string:
+        return []
+    return read_warnings(ismrmrd.Meta.deserialize(image.attribute_string))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

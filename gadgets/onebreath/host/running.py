@@ -13,7 +13,10 @@ from onebreath.cancellation import checkpoint
 from onebreath.chain.chain import build
 from onebreath.chain.notes import note
 from onebreath.config.node_options import Steps, read_options
+from onebreath.host.told import Told
+from onebreath.wire.channel import ClientChannel
 from onebreath.wire.connection import Connection, reporting
+from onebreath.wire.messages import Text
 
 
 def run_here(connection: Connection, target: str, served_by: str, deliver: str = "") -> None:
@@ -63,11 +66,15 @@ def run_steps(
     messages: Any = connection.in_blocks() if chain.takes_blocks else connection
     if any(name == "reconstruct" for name, _ in steps):  # which writes notes into the meta; others pass them on
         messages = itertools.chain([note("host", **facts)], messages)
-    count = 0
+    count, told = 0, Told() if isinstance(connection.channel, ClientChannel) else None
     for message in chain.run(messages):
         check()
         checkpoint()
-        connection.send(message)
+        given = message if told is None else told(message)
+        if isinstance(given, Text):
+            connection.channel.send(given)
+        elif given is not None:
+            connection.send(given)
         count += images_in(message)
     return count
 

@@ -42,6 +42,8 @@ class ScanHeader:
 
     def __init__(self, xml: Any) -> None:
         self.xml: Any = xml.xml if isinstance(xml, ScanHeader) else xml
+        self.warnings: list[str] = list(getattr(self.xml, "repairs", []))
+        """What is missing or cannot be read in the header, and what was done about it."""
         if not getattr(self.xml, "encoding", None):
             raise ScanError("The header has no <encoding> section, so the matrix size and field of view are unknown.")
         self.encoding = self.xml.encoding[0]

@@ -42,6 +42,10 @@ def bit(flag: int) -> int:
 
 
 SIDE_BITS = sum(bit(flag) for flag in SIDE_LINES)
+DOUBTFUL = bit(29)
+"""Flags that image lines may carry too; see `quirks.flagged_image_lines`."""
+NO_IMAGE = SIDE_BITS & ~DOUBTFUL
+"""Flags of lines that are never part of an image."""
 
 
 def header_of(line: ismrmrd.Acquisition) -> Any:

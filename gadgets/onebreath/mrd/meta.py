@@ -24,6 +24,9 @@ STANDARD_NAMES = {
 }
 """What the MRD standard and the FIRE host call Gadgetron's entries; both are written."""
 
+WARNINGS = "Onebreath_warnings"
+"""Entry of the warnings that were given before the image was made."""
+
 COUNTERS = ("average", "repetition", "set", "phase", "contrast", "slice")
 """Counters that number an image, slowest first (Gadgetron's ``ImageArraySendMixin``)."""
 
@@ -127,6 +130,20 @@ def write_facts(meta: ismrmrd.Meta, notes: Mapping[str, Mapping[str, Any]]) -> N
     for gadget, facts in notes.items():
         for name, value in facts.items():
             meta[f"Onebreath_{gadget}_{name}"] = _text(value)
+
+
+def write_warnings(meta: ismrmrd.Meta, texts: Iterable[str]) -> None:
+    """Add warnings to those that the meta holds."""
+    held = read_warnings(meta)
+    added = held + [text for text in texts if text not in held]
+    if added:
+        meta[WARNINGS] = added
+
+
+def read_warnings(meta: ismrmrd.Meta) -> list[str]:
+    """Return the warnings in an image's meta."""
+    held = meta.get(WARNINGS, [])
+    return [held] if isinstance(held, str) else [str(text) for text in held]
 
 
 def _write_geometry(meta: ismrmrd.Meta, line: ismrmrd.AcquisitionHeader) -> None:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from onebreath.cancellation import checkpoint
 from onebreath.chain.gadget import Gadget, Message, Properties
-from onebreath.chain.notes import note, read_note
+from onebreath.chain.notes import note, read_note, read_warning
 from onebreath.errors import OnebreathError
 from onebreath.gadgets.reconstruct.chooser import Chooser
 from onebreath.gadgets.reconstruct.guard import MethodProperties
@@ -27,7 +27,15 @@ from onebreath.methods.base import Method, Reconstruction, SliceData, compute
 from onebreath.methods.guarded import Outcome
 from onebreath.mrd.acs import acs_of, calibration_mode, merge_acs, with_reference
 from onebreath.mrd.buffers import E1, RO, kspace_of, maps_of, mask_of, places
-from onebreath.mrd.meta import central_line, image_header, image_meta, write_both, write_facts, write_role
+from onebreath.mrd.meta import (
+    central_line,
+    image_header,
+    image_meta,
+    write_both,
+    write_facts,
+    write_role,
+    write_warnings,
+)
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.partial_fourier import homodyne, pocs, zero_fill
 from onebreath.mri.sampling import Sampling, describe
@@ -76,6 +84,7 @@ class Reconstruct(Gadget):
         super().__init__(header, properties)
         self.chooser = Chooser(properties, self.header)
         self._notes: dict[str, dict[str, Any]] = {}
+        self._warnings: list[str] = []
         self._derived = Derived(self.header)
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
@@ -86,9 +95,15 @@ class Reconstruct(Gadget):
                 continue
             written = read_note(message)
             if written is None:
+                self._hear(message)
                 yield message
             else:
                 self._notes[written[0]] = written[1]
+
+    def _hear(self, message: Message) -> None:
+        text = read_warning(message)
+        if text is not None and text not in self._warnings:
+            self._warnings.append(text)
 
     def _foreseen(self, messages: Iterable[Message]) -> Iterator[Message]:
         """The messages in their order; the method is told of the slices among every so many before the first comes."""
@@ -264,6 +279,7 @@ class Reconstruct(Gadget):
         if role != "Image":
             meta["Skip_processing_after_recon"] = "1"
         write_facts(meta, self._notes)
+        write_warnings(meta, self._warnings)
         meta["Onebreath_chain"] = json.dumps(self.surroundings.steps)
 
 

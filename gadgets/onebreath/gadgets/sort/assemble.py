@@ -122,13 +122,23 @@ def _entries(placed: Placement) -> Iterator[tuple[int, int, int, int]]:
     return zip(placed.frame.tolist(), placed.s.tolist(), placed.row.tolist(), placed.line.tolist(), strict=True)
 
 
-def number_phases(buffer: ReconBuffer) -> None:
-    """Let the headers count the cardiac phases into which lines were binned, not the segments in which they came."""
+def number_frames(buffer: ReconBuffer, counter: str, values: NDArray[np.int64]) -> None:
+    """Let the headers of each frame count that frame, wherever its lines were taken from.
+
+    Parameters
+    ----------
+    buffer
+        The message's k-space.
+    counter
+        Counter that numbers the frames.
+    values
+        Its value in each frame (frame,).
+    """
     for place, header in np.ndenumerate(buffer.headers):
-        if header is not NOTHING:
-            binned = ismrmrd.AcquisitionHeader.from_buffer_copy(header)
-            binned.idx.phase = place[2]
-            buffer.headers[place] = binned
+        if header is not NOTHING and getattr(header.idx, counter) != values[place[2]]:
+            own = ismrmrd.AcquisitionHeader.from_buffer_copy(header)
+            setattr(own.idx, counter, int(values[place[2]]))
+            buffer.headers[place] = own
 
 
 def rows_of(matrix: Matrix, table: NDArray[np.void], centre: int) -> NDArray[np.int64]:
@@ -204,7 +214,7 @@ def line_limits(header: ScanHeader, rows: NDArray[np.int64], offset: int) -> tup
     )
 
 
-def centre_of(header: ScanHeader, table: NDArray[np.void]) -> tuple[int, str]:
+def stated_centre(header: ScanHeader, table: NDArray[np.void]) -> tuple[int, str]:
     """Return the counter of the line through the k-space centre, and where it is known from.
 
     The header's limits come first. Siemens also writes it into every line (``idx.user[5]``); a disagreement is told.

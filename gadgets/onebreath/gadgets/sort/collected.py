@@ -101,8 +101,8 @@ class Lines:
     def __len__(self) -> int:
         return len(self.headers)
 
-    def add(self, line: ismrmrd.Acquisition) -> None:
-        """Add a line.
+    def add(self, line: ismrmrd.Acquisition) -> bool:
+        """Add a line; False if it holds only zeros, so that it is no line.
 
         Raises
         ------
@@ -118,8 +118,14 @@ class Lines:
                 f"have {self.coils}."
             )
         place = self._place(line, header)
+        samples = line.data if place is None or self._blocks is None else self._blocks.line(place)
+        if samples.size and samples[0, 0] == 0 and not samples.any():
+            if place is not None and self._blocks is not None:
+                self._blocks.taken.discard(place)
+            return False
         self.headers.append(header)
-        self._where.append(line.data if place is None else place)
+        self._where.append(samples if place is None else place)
+        return True
 
     def _place(self, line: ismrmrd.Acquisition, header: Any) -> tuple[int, int] | None:
         length = header.number_of_samples
@@ -144,6 +150,14 @@ class Lines:
         """Return the length of the longest readout."""
         lengths = {where.shape[1] for where in self._where if not isinstance(where, tuple)}
         return max(lengths | ({self._blocks.shape[2]} if self._blocks else set()))
+
+    def count_anew(self, **counters: NDArray[np.int64]) -> None:
+        """Give all lines other values (line,) of some counters."""
+        for line, header in enumerate(self.headers):
+            changed = ismrmrd.AcquisitionHeader.from_buffer_copy(header)
+            for name, values in counters.items():
+                setattr(changed.idx, name, int(values[line]))
+            self.headers[line] = changed
 
     def table(self) -> NDArray[np.void]:
         """Return the headers as a structured array (line,)."""

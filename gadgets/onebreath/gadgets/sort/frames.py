@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort.cine import Beats, find_beats, linear, nearest
-from onebreath.gadgets.sort.placement import Placement, by_counters, drop_frames, expected_lines, fill_missing
+from onebreath.gadgets.sort.complete import Placed, complete
+from onebreath.gadgets.sort.placement import Placement, by_counters
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit
 
@@ -39,6 +40,8 @@ class FrameChoice:
         Averages that are combined into one k-space.
     separate
         Whether the calibration lines belong to another time.
+    warning
+        What was decided against the counters, in words.
     """
 
     frames: str
@@ -47,6 +50,7 @@ class FrameChoice:
     phases: int
     averages: int
     separate: bool
+    warning: str = ""
 
     @classmethod
     def of(cls, header: ScanHeader, properties: Any, table: NDArray[np.void]) -> FrameChoice:
@@ -69,11 +73,20 @@ class FrameChoice:
             keys.append("average")
         phases = cls._phases(header, properties, table) if frames == "physiology" else 0
         averages = int(np.unique(table["idx"]["average"]).size) if combine else 1
-        return cls(frames, sets, tuple(keys), phases, averages, header.calibration_mode in _SEPARATE)
+        warning = ""
+        if frames == "physiology" and properties.N_dimension == "auto" and not properties.phases:
+            warning = (
+                f"The counter phase counts more phases in some heart beats than in others, so the scan was gated "
+                f"retrospectively; its lines were binned into {phases} cardiac phases by their trigger stamps. "
+                "Property phases of gadget 'sort' sets another number."
+            )
+        return cls(frames, sets, tuple(keys), phases, averages, header.calibration_mode in _SEPARATE, warning)
 
     @staticmethod
     def _auto(properties: Any, table: NDArray[np.void]) -> str:
         if properties.phases:
+            return "physiology"
+        if gated_retrospectively(table, properties.time_tick):
             return "physiology"
         counters = ["phase"] if properties.trigger_dimension == "repetition" else ["phase", "repetition"]
         return next((counter for counter in counters if np.unique(table["idx"][counter]).size > 1), "none")
@@ -95,29 +108,9 @@ class FrameChoice:
         return phases
 
 
-@dataclass
-class Placed:
-    """Where the lines of one message go.
-
-    Parameters
-    ----------
-    data, reference
-        The imaging lines, and the calibration lines.
-    frames, reference_frames, sets
-        Lengths of axis N of either, and of axis S.
-    facts
-        What was found and decided, for the note.
-    """
-
-    data: Placement
-    reference: Placement
-    frames: int
-    reference_frames: int
-    sets: int
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-def place_frames(choice: FrameChoice, properties: Any, table: NDArray[np.void], rows: Ints, imaging: Bools) -> Placed:
+def place_frames(
+    choice: FrameChoice, properties: Any, table: NDArray[np.void], rows: Ints, imaging: Bools, centre: int
+) -> Placed:
     """Place the lines of one message.
 
     Parameters
@@ -132,6 +125,8 @@ def place_frames(choice: FrameChoice, properties: Any, table: NDArray[np.void], 
         Row of each line (line,).
     imaging
         Whether each line is an imaging line (line,).
+    centre
+        Row of the k-space centre.
     """
     flagged = table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING)) != 0
     s, sets = _number([table["idx"][counter] for counter in choice.sets], len(table))
@@ -143,7 +138,7 @@ def place_frames(choice: FrameChoice, properties: Any, table: NDArray[np.void], 
         chosen = np.flatnonzero(flagged)
         placed.reference, _ = by_counters(np.zeros_like(chosen), s[chosen], rows[chosen], chosen, 1)
         placed.reference_frames = 1
-    return _complete(placed, properties.incomplete_phases, choice.frames == "physiology", _matrix_rows(rows))
+    return complete(placed, properties.incomplete_phases, choice.frames == "physiology", _matrix_rows(rows), centre)
 
 
 def _count(
@@ -161,7 +156,9 @@ def _count(
     data, repeated = by_counters(frame[lines], s[lines], rows[lines], lines, choice.averages)
     reference, _ = by_counters(frame[calibration], s[calibration], rows[calibration], calibration, choice.averages)
     facts = {"frames_from": choice.frames, "averages_combined": choice.averages, "repeated_lines_averaged": repeated}
-    return Placed(data, reference, frames, frames, sets, facts)
+    counter = "" if choice.frames == "none" else choice.frames
+    values = np.unique(counters[0][imaging]).astype(np.int64) if counters else np.zeros(1, np.int64)
+    return Placed(data, reference, frames, frames, sets, counter, values, facts)
 
 
 def _bin(
@@ -198,7 +195,15 @@ def _bin(
         **_beat_facts(beats),
         "lines_of_rejected_beats_used": int((rescued & imaging).sum()),
     }
-    return Placed(data, binned(flagged), choice.phases, choice.phases, sets, facts)
+    placed = Placed(data, binned(flagged), choice.phases, choice.phases, sets, "phase", np.arange(choice.phases), facts)
+    if not beats.accepted.all():
+        used = int((rescued & imaging).sum())
+        placed.warnings.append(
+            f"{int((~beats.accepted).sum())} of {len(beats.rr)} heart beats were left out: their RR deviates by more "
+            f"than {properties.arrhythmia_rejector_factor:.0%} from the median of {np.median(beats.rr):.0f} ms"
+            + (f"; {used} of their lines were used, as no other beat has their rows." if used else ".")
+        )
+    return placed
 
 
 def _beat_facts(beats: Beats) -> dict[str, Any]:
@@ -225,53 +230,6 @@ def _variance(placed: Placement) -> NDArray[np.float64]:
     return variance
 
 
-def _complete(placed: Placed, policy: str, cyclic: bool, rows: int) -> Placed:
-    """Apply the policy for frames that lack lines which most frames have; frames without any line are never kept."""
-    filled = placed.data.lines(placed.frames, placed.sets, rows)
-    missing = expected_lines(filled) & ~filled
-    incomplete, used = np.any(missing, axis=(1, 2)), np.any(filled, axis=(1, 2))
-    placed.facts["incomplete_frames"] = int(incomplete.sum())
-    placed.facts["missing_lines"] = int(missing.sum())
-    if not incomplete.any():
-        return placed
-    if policy == "error":
-        first = int(np.flatnonzero(incomplete)[0])
-        raise ScanError(
-            f"{int(incomplete.sum())} of {placed.frames} frames lack lines that most frames have (frame {first}: rows "
-            f"{', '.join(str(row) for row in np.unique(np.nonzero(missing[first])[1])[:8])}). Repeat the scan, ask for "
-            "fewer phases, or set incomplete_phases of gadget 'sort' to keep, fill or drop."
-        )
-    placed.facts["incomplete_frames_policy"] = policy
-    if policy == "fill":
-        placed.facts["filled_from_frames_away"] = _fill(placed, used, cyclic, rows)
-    _keep(placed, used if policy != "drop" else np.asarray(used & ~incomplete))
-    return placed
-
-
-def _fill(placed: Placed, used: Bools, cyclic: bool, rows: int) -> int:
-    """Fill what the used frames lack, in data and reference; return the largest distance in frames."""
-    furthest = 0
-    for name in ("data", "reference") if placed.reference_frames == placed.frames else ("data",):
-        table = getattr(placed, name)
-        lines = table.lines(placed.frames, placed.sets, rows)
-        repaired, distance = fill_missing(table, expected_lines(lines) & ~lines & used[:, None, None], cyclic)
-        setattr(placed, name, repaired)
-        furthest = max(furthest, distance)
-    return furthest
-
-
-def _keep(placed: Placed, kept: Bools) -> None:
-    """Drop the other frames."""
-    if not kept.any():
-        raise ScanError("Every frame lacks lines. Set incomplete_phases of gadget 'sort' to keep or fill.")
-    placed.facts["frames_dropped"] = int((~kept).sum())
-    placed.data = drop_frames(placed.data, kept)
-    if placed.reference_frames == placed.frames:
-        placed.reference = drop_frames(placed.reference, kept)
-        placed.reference_frames = int(kept.sum())
-    placed.frames = int(kept.sum())
-
-
 def _number(counters: list[NDArray[Any]], lines: int) -> tuple[Ints, int]:
     """Number the combinations of values that some counters (line,) take, in order; and how many there are."""
     if not counters:
@@ -286,7 +244,34 @@ def _typical_phases(table: NDArray[np.void]) -> int:
     row_phase = np.unique(np.stack([imaging["slice"], imaging["kspace_encode_step_1"], imaging["phase"]]), axis=1)
     _, counts = np.unique(row_phase[:2], axis=1, return_counts=True)
     typical = int(np.median(counts)) if counts.size else 0
-    return typical if typical > 1 else 0
+    return typical - typical % 2 if typical > 1 else 0
+
+
+def gated_retrospectively(table: NDArray[np.void], tick_ms: float) -> bool:
+    """Tell whether the phases start anew with each heart beat, and how many there are depends on the beat.
+
+    The first and the last beat of a slice may be cut; of the others two must differ, or one be longer than most.
+    """
+    imaging = table[table["flags"] & bit(CALIBRATION) == 0]
+    if not imaging["idx"]["phase"].any() or not imaging["physiology_time_stamp"][:, 0].any():
+        return False
+    lengths: list[int] = []
+    for number in np.unique(imaging["idx"]["slice"]):
+        lines = imaging[imaging["idx"]["slice"] == number]
+        lines = lines[np.lexsort((lines["scan_counter"], lines["acquisition_time_stamp"]))]
+        since, time = (
+            lines[name].astype(float) * tick_ms for name in ("physiology_time_stamp", "acquisition_time_stamp")
+        )
+        beats = find_beats(since[:, 0], time, 1.0).of_line
+        for beat in range(1, int(beats.max())):
+            phases = lines["idx"]["phase"][beats == beat]
+            if phases.min() > 0:
+                return False
+            lengths.append(int(phases.max()) + 1)
+    if not lengths:
+        return False
+    usual = int(np.bincount(lengths).argmax())
+    return max(lengths) > usual or sum(length != usual for length in lengths) > 1
 
 
 def _matrix_rows(rows: Ints) -> int:

@@ -7,7 +7,6 @@ they were counted, or phases binned from the trigger stamps.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -21,11 +20,13 @@ from onebreath.chain import gadget
 from onebreath.chain.gadget import Gadget, Message
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
-from onebreath.gadgets.sort.assemble import Matrix, about_centre, centre_of, line_limits, number_phases, rows_of, runs
+from onebreath.gadgets.sort.assemble import Matrix, about_centre, line_limits, number_frames, rows_of, runs
 from onebreath.gadgets.sort.collected import FRAME_COUNTERS, Lines
 from onebreath.gadgets.sort.frames import FrameChoice, place_frames
+from onebreath.gadgets.sort.intake import Intake
 from onebreath.mrd.blocks import LineBlock
-from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of, header_table, side_line
+from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of
+from onebreath.mrd.quirks import two_dimensional
 
 Dimension = Literal["auto", "none", "phase", "repetition", "average", "contrast", "set", "segment"]
 
@@ -77,13 +78,15 @@ class Sort(Gadget):
 
     def __init__(self, header: Any, properties: SortProperties) -> None:
         super().__init__(header, properties)
-        self._slices: dict[int, Lines] = {}
+        self._intake = Intake(self.header, self._expected_frames())
         self._sent: set[tuple[int, int]] = set()
-        self._dropped: Counter[str] = Counter()
         self._choice: FrameChoice | None = None
+        self._centre = 0, "", ""
+        self._made = 0
+        self._lacking: list[str] = []
         if self.header.trajectory != "cartesian":
             raise ScanError(f"The trajectory is '{self.header.trajectory}'; only Cartesian scans can be sorted.")
-        if self.header.encoded_matrix.z > 1:
+        if not two_dimensional(self.header):
             raise ScanError(
                 f"The encoded matrix {tuple(self.header.encoded_matrix)} has partitions: three-dimensional encoding is "
                 "not supported."
@@ -104,28 +107,28 @@ class Sort(Gadget):
                 yield from message.waveforms
             else:
                 yield message
-        if not self._slices and not self._sent:
-            raise ScanError(f"The scan holds no imaging lines; dropped: {self._dropped_text()}.")
-        for number in sorted(self._slices):
-            yield from self._send(number, self._slices.pop(number))
+        yield from self._said(self._intake.take_doubtful())
+        slices = self._intake.slices
+        if not slices and not self._sent:
+            raise ScanError(f"The scan holds no imaging lines; dropped: {self._intake.text()}.")
+        yield from self._said(self._intake.told())
+        if slices:
+            yield from self._decide()
+        for number in sorted(slices):
+            yield from self._send(number, slices.pop(number))
+        if self._lacking and not self._made:
+            raise ScanError(f"No slice is complete: {' '.join(self._lacking)} Repeat the scan.")
+
+    def _said(self, texts: Iterable[str]) -> Iterator[Message]:
+        for text in texts:
+            yield from self.warn(text)
 
     def _take(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
-        header = header_of(line)
-        kind = side_line(header.flags)
-        if kind is not None:
-            self._dropped[kind] += 1
+        if not self._intake.judge(line):
             return
-        if header.encoding_space_ref != 0:
-            raise ScanError(
-                f"{describe(header)} is of encoding space {header.encoding_space_ref}; only 0 is supported."
-            )
-        number = header.idx.slice
-        yield from self._send_earlier(number, header)
-        if number not in self._slices:
-            rows = int(self.header.encoded_matrix.y)
-            shift = rows // 2 - centre_of(self.header, header_table([header]))[0]
-            self._slices[number] = Lines(rows, shift, self._expected_frames())
-        self._slices[number].add(line)
+        header = header_of(line)
+        yield from self._send_earlier(header.idx.slice, header)
+        self._intake.add(line)
 
     def _expected_frames(self) -> int:
         """Frames of one k-space by the header's counters."""
@@ -143,23 +146,36 @@ class Sort(Gadget):
             raise ScanError(
                 f"{describe(header)} came after its k-space was sent. Set trigger_dimension of gadget 'sort' to none."
             )
+        slices = self._intake.slices
         if trigger == "slice":
-            done = [other for other in self._slices if other != number]
+            done = [other for other in slices if other != number]
         else:
-            lines = self._slices.get(number)
+            lines = slices.get(number)
             done = [number] if lines and lines.headers[-1].idx.repetition != repetition else []
+        if done:
+            yield from self._decide()
         for other in done:
-            lines = self._slices.pop(other)
+            lines = slices.pop(other)
             self._sent.add((other, lines.headers[-1].idx.repetition if trigger == "repetition" else 0))
             yield from self._send(other, lines)
 
+    def _decide(self) -> Iterator[Message]:
+        """Decide about the scan when the first slice is to be sent, and check the lines that are there."""
+        intake = self._intake
+        if self._choice is None:
+            yield from self._said([*self.header.warnings, *intake.settle()])
+            everything = np.concatenate([lines.table() for lines in intake.slices.values()])
+            self._choice = FrameChoice.of(self.header, self.properties, everything)
+            self._centre = intake.centre()
+            yield from self._said([text for text in (self._choice.warning, self._centre[2]) if text])
+        if self._choice.frames != "physiology":
+            yield from self._said(intake.repeated())
+
     def _send(self, number: int, lines: Lines) -> Iterator[Message]:
         """Make the messages of one slice."""
-        table = lines.table()
-        if self._choice is None:
-            everything = [table, *(other.table() for other in self._slices.values())]
-            self._choice = FrameChoice.of(self.header, self.properties, np.concatenate(everything))
         choice = self._choice
+        assert choice is not None
+        table = lines.table()
         keys, groups = runs([table["idx"][counter] for counter in choice.keys])
         for key, members in zip(keys, groups, strict=True):
             yield from self._group(lines.take(members), {"slice": number, **dict(zip(choice.keys, key, strict=True))})
@@ -172,27 +188,35 @@ class Sort(Gadget):
         if not imaging.any():
             yield note(self.name, **key, lines=0, calibration_lines=len(table), skipped="no imaging lines")
             return
-        centre, centre_from = centre_of(self.header, table)
+        centre, centre_from, _ = self._centre
         rows = rows_of(matrix, table, centre)
         moved = {}
         if self._choice.separate and not imaging.all():
             counted, rows = rows, about_centre(rows, ~imaging, matrix.rows)
             moved["calibration_rows_moved_by"] = int((rows - counted)[~imaging][0])
-        placed = place_frames(self._choice, self.properties, table, rows, imaging)
+        lacks, usable = self._intake.incomplete(table[imaging], rows[imaging], matrix.rows // 2)
+        if not usable:
+            self._lacking.append(lacks)
+            yield from self.warn(f"{lacks[:-1]}; it was left out.")
+            return
+        placed = place_frames(self._choice, self.properties, table, rows, imaging, matrix.rows // 2)
+        where = ", ".join(f"{name} {value}" for name, value in key.items() if name == "slice" or value)
+        yield from self._said([lacks] if lacks else [])
+        yield from self._said(f"{where}: {text}" for text in placed.warnings)
         limits = line_limits(self.header, rows[imaging], matrix.rows // 2 - centre)
         data = matrix.buffer(lines, placed.data, placed.frames, placed.sets, limits)
         reference = None
         if len(placed.reference):
             reference = matrix.buffer(lines, placed.reference, placed.reference_frames, placed.sets, limits)
-        if self._choice.frames == "physiology":
-            number_phases(data)
+        if placed.counter:
+            number_frames(data, placed.counter, placed.values)
         flagged = int(np.count_nonzero(table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING))))
         yield note(
             self.name,
             **key,
             lines=int(imaging.sum()),
             calibration_lines=flagged,
-            dropped_lines=self._dropped_text(),
+            dropped_lines=self._intake.text(),
             centre_line=centre,
             centre_line_from=centre_from,
             sets=placed.sets,
@@ -200,7 +224,5 @@ class Sort(Gadget):
             **moved,
             **placed.facts,
         )
+        self._made += 1
         yield ReconData([ReconBit(data, reference)])
-
-    def _dropped_text(self) -> str:
-        return ", ".join(f"{kind} {count}" for kind, count in sorted(self._dropped.items())) or "none"

@@ -1,0 +1,79 @@
+"""The line through the k-space centre: what the header says, held against where the lines are strongest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.gadgets.sort.assemble import stated_centre
+from onebreath.mrd.header import ScanHeader
+
+Energies = NDArray[np.float64]
+Counters = NDArray[np.int64]
+
+_NEAR = 2
+"""Lines by which the strongest line may miss the centre: phase across the object shifts it."""
+_WEAK = 0.01
+"""A centre with less than this part of the strongest line's energy around it is none."""
+_FALL = 10.0
+"""The strongest line tells of the centre only if the lines at both ends are weaker by this factor."""
+_FEWEST = 16
+
+
+def centre_line(
+    header: ScanHeader, table: NDArray[np.void], energy: Callable[[], tuple[Counters, Energies]]
+) -> tuple[int, str, str]:
+    """Return the counter of the line through the k-space centre, where it is known from, and a warning.
+
+    Parameters
+    ----------
+    header
+        The scan's header.
+    table
+        Headers of imaging lines (line,).
+    energy
+        Gives the counters that were acquired, and the energy of each.
+
+    Returns
+    -------
+    centre
+        The counter.
+    source
+        Words for the note.
+    warning
+        In which way lines and header differ; empty if they agree.
+    """
+    centre, source = stated_centre(header, table)
+    counters, energies = energy()
+    peak = strongest(counters, energies)
+    if peak is None or _around(counters, energies, centre) >= _WEAK * energies.max() or abs(centre - peak) <= _NEAR:
+        return centre, source, ""
+    said = np.unique(table["idx"]["user"][:, 5])
+    candidates = [int(said[0])] if said.size == 1 else []
+    candidates += [int(header.encoded_matrix.y) // 2, (int(counters.min()) + int(counters.max()) + 1) // 2]
+    found = next((one for one in candidates if abs(one - peak) <= _NEAR), peak)
+    return (
+        found,
+        f"lines (the {source} says {centre})",
+        f"The k-space centre is line {centre} by the {source}, but the lines are strongest at line {peak}: line "
+        f"{found} was taken. Correct <encodingLimits><kspace_encoding_step_1><center> in the header.",
+    )
+
+
+def strongest(counters: NDArray[np.int64], energies: Energies) -> int | None:
+    """Return the counter of the strongest line, if the others fall off on both sides of it as about a centre."""
+    if counters.size < _FEWEST:
+        return None
+    place = int(energies.argmax())
+    margin = max(1, counters.size // 16)
+    below, above = energies[:margin], energies[-margin:]
+    inside = margin <= place < counters.size - margin
+    falls = energies[place] > _FALL * max(float(below.mean()), float(above.mean()))
+    return int(counters[place]) if inside and falls else None
+
+
+def _around(counters: NDArray[np.int64], energies: Energies, centre: int) -> float:
+    near = np.abs(counters - centre) <= _NEAR
+    return float(energies[near].max()) if near.any() else 0.0

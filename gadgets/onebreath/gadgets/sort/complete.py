@@ -1,0 +1,172 @@
+"""Frames that lack lines: which are incomplete, and what the policy of the scan makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.errors import ScanError
+from onebreath.gadgets.sort.placement import Placement, drop_frames, expected_lines, fill_missing
+
+Bools = NDArray[np.bool_]
+
+SHORT = 0.75
+"""A frame with fewer than this part of the lines that frames usually have was broken off."""
+_LISTED = 8
+
+
+@dataclass
+class Placed:
+    """Where the lines of one message go.
+
+    Parameters
+    ----------
+    data, reference
+        The imaging lines, and the calibration lines.
+    frames, reference_frames, sets
+        Lengths of axis N of either, and of axis S.
+    counter, values
+        Counter that numbers the frames, and its value in each of them; no counter if there is one frame only.
+    facts
+        What was found and decided, for the note.
+    warnings
+        What was filled, averaged or left out, in words.
+    """
+
+    data: Placement
+    reference: Placement
+    frames: int
+    reference_frames: int
+    sets: int
+    counter: str = ""
+    values: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    facts: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def named(self, frames: Bools) -> str:
+        """Name some frames (frame,) by the values of their counter."""
+        numbers = [int(value) for value in self.values[: len(frames)][frames]]
+        listed = ", ".join(map(str, numbers[:_LISTED])) + (", ..." if len(numbers) > _LISTED else "")
+        return f"{self.counter or 'frame'} {listed}"
+
+
+def complete(placed: Placed, policy: str, cyclic: bool, rows: int, centre: int) -> Placed:
+    """Apply the policy for frames that lack lines which most frames have; frames without any line are never kept.
+
+    Parameters
+    ----------
+    placed
+        Where the lines go; changed in place.
+    policy
+        ``keep``, ``fill``, ``drop`` or ``error``.
+    cyclic
+        Whether the last frame is next to the first one.
+    rows
+        Rows up to the last one that was acquired.
+    centre
+        Row of the k-space centre.
+    """
+    filled = placed.data.lines(placed.frames, placed.sets, rows)
+    short = broken_off(filled)
+    expected = _expected(filled, short)
+    missing = expected & ~filled
+    used: Bools = np.asarray(filled.any(axis=(1, 2)))
+    incomplete: Bools = np.asarray(missing.any(axis=(1, 2)) | short)
+    placed.facts["incomplete_frames"] = int(incomplete.sum())
+    placed.facts["missing_lines"] = int(missing.sum())
+    if not incomplete.any():
+        return placed
+    if policy == "error":
+        first = int(np.flatnonzero(incomplete)[0])
+        lacking = np.unique(np.nonzero(missing[first])[1])
+        raise ScanError(
+            f"{int(incomplete.sum())} of {placed.frames} frames lack lines that most frames have (frame {first}: rows "
+            f"{', '.join(str(row) for row in lacking[:8])}). Repeat the scan, ask for "
+            "fewer phases, or set incomplete_phases of gadget 'sort' to keep, fill or drop."
+        )
+    placed.facts["incomplete_frames_policy"] = policy
+    kept = used.copy()
+    if policy == "drop":
+        kept = np.asarray(kept & ~incomplete)
+    elif policy == "fill":
+        kept = np.asarray(kept & (cyclic | ~_hopeless(filled, missing, short, centre)))
+        _fill(placed, missing & kept[:, None, None], cyclic, rows)
+    else:
+        _name(placed, np.asarray(incomplete & used), filled, expected, "kept as it is")
+    _name(placed, np.asarray(used & ~kept), filled, expected, "left out")
+    if not used.all():
+        placed.warnings.append(f"no line is of {placed.named(~used)}: there is no image of it.")
+    _keep(placed, kept)
+    return placed
+
+
+def broken_off(filled: Bools) -> Bools:
+    """Tell which frames (frame,) have far fewer lines than frames usually have.
+
+    Parameters
+    ----------
+    filled : (frame, s, row)
+        Places that were acquired.
+    """
+    counts = filled.sum(axis=(1, 2))
+    used = counts > 0
+    return np.asarray(used & (counts < SHORT * np.median(counts[used]))) if used.any() else used
+
+
+def _expected(filled: Bools, short: Bools) -> Bools:
+    """Tell which rows (s, row) every frame should have; those of the whole frames if these are all alike."""
+    whole = filled[~short & filled.any(axis=(1, 2))]
+    if short.any() and len(whole) and (whole == whole[0]).all():
+        return np.asarray(whole[0])
+    return expected_lines(filled)
+
+
+def _hopeless(filled: Bools, missing: Bools, short: Bools, centre: int) -> Bools:
+    """Tell which frames would be more of other frames than of themselves, or have no k-space centre."""
+    lacking, own = missing.sum(axis=(1, 2)), filled.sum(axis=(1, 2))
+    rows = np.arange(filled.shape[2])
+    around = (filled & (rows <= centre)).any(axis=(1, 2)) & (filled & (rows >= centre)).any(axis=(1, 2))
+    return np.asarray((lacking > own) | (short & ~around))
+
+
+def _fill(placed: Placed, missing: Bools, cyclic: bool, rows: int) -> None:
+    """Fill what frames lack, in data and reference, and say so."""
+    furthest, repaired = 0, np.asarray(missing.any(axis=(1, 2)))
+    if missing.any():
+        placed.data, furthest = fill_missing(placed.data, missing, cyclic)
+        placed.warnings.append(
+            f"{int(missing.sum())} lines were not acquired in {placed.named(repaired)} and were taken from the "
+            f"nearest frame that has them, up to {furthest} frames away."
+        )
+    if placed.reference_frames == placed.frames and len(placed.reference):
+        lines = placed.reference.lines(placed.frames, placed.sets, rows)
+        lacking = expected_lines(lines) & ~lines & repaired[:, None, None]
+        placed.reference, distance = fill_missing(placed.reference, lacking, cyclic)
+        furthest = max(furthest, distance)
+    placed.facts["filled_from_frames_away"] = furthest
+
+
+def _name(placed: Placed, frames: Bools, filled: Bools, expected: Bools, fate: str) -> None:
+    """Warn of incomplete frames, if there are any."""
+    if not frames.any():
+        return
+    counts = filled[frames].sum(axis=(1, 2))
+    usual = int(max(expected.sum(), np.median(filled[filled.any(axis=(1, 2))].sum(axis=(1, 2)))))
+    few = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    placed.warnings.append(f"{placed.named(frames)} is incomplete ({few} of {usual} lines) and was {fate}.")
+
+
+def _keep(placed: Placed, kept: Bools) -> None:
+    """Drop the other frames."""
+    if not kept.any():
+        raise ScanError("Every frame lacks lines. Set incomplete_phases of gadget 'sort' to keep or fill.")
+    placed.facts["frames_dropped"] = int((~kept).sum())
+    placed.data = drop_frames(placed.data, kept)
+    placed.values = placed.values[kept]
+    if placed.reference_frames == placed.frames:
+        placed.reference = drop_frames(placed.reference, kept)
+        placed.reference_frames = int(kept.sum())
+    placed.frames = int(kept.sum())

@@ -1,0 +1,225 @@
+"""Lines as they come: which belong to the images, which slice each is of, and what does not fit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import ismrmrd
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.errors import ScanError
+from onebreath.gadgets.sort import survey
+from onebreath.gadgets.sort.assemble import stated_centre
+from onebreath.gadgets.sort.centre import centre_line
+from onebreath.gadgets.sort.collected import Lines
+from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.lines import DOUBTFUL, header_of, header_table, side_line
+from onebreath.mrd.quirks import flagged_image_lines
+from onebreath.mrd.trajectory import Trajectories
+
+_WHOLE = 0.9
+"""A slice with fewer than this part of the rows that slices usually have is incomplete."""
+_PAIRS = 256
+_UNLIKE = 0.5
+"""Lines with the same counters are no repeats if more than this part of their energy is in their difference."""
+
+
+class Intake:
+    """Keeps the lines of each slice, and counts those that are none of theirs.
+
+    Parameters
+    ----------
+    header
+        The scan's header.
+    frames
+        Frames to be expected in a slice.
+    """
+
+    def __init__(self, header: ScanHeader, frames: int) -> None:
+        self.header, self.frames = header, frames
+        self.slices: dict[int, Lines] = {}
+        self.dropped: Counter[str] = Counter()
+        """Lines that are no part of an image, by kind."""
+        self.left_out: Counter[str] = Counter()
+        """Lines that do not fit the scan, by what is wrong with them."""
+        self.usual_rows = 0
+        self._doubtful: list[ismrmrd.Acquisition] = []
+        self._trajectories = Trajectories()
+        self._shift: int | None = None
+
+    def judge(self, line: ismrmrd.Acquisition) -> bool:
+        """Tell whether a line is of an image; else it is counted or put aside.
+
+        Raises
+        ------
+        ScanError
+            If its trajectory is not Cartesian.
+        """
+        header = header_of(line)
+        kind = side_line(header.flags)
+        if kind is not None and header.flags & DOUBTFUL:
+            self._doubtful.append(line)
+            return False
+        if kind is not None:
+            self.dropped[kind] += 1
+            return False
+        if not header.number_of_samples or not header.active_channels:
+            self.left_out["lines without samples"] += 1
+            return False
+        if header.encoding_space_ref != 0:
+            self.left_out[f"lines of encoding space {header.encoding_space_ref} (only 0 is reconstructed)"] += 1
+            return False
+        self._trajectories.check(line)
+        return True
+
+    def add(self, line: ismrmrd.Acquisition) -> None:
+        """Keep a line; see `Lines.add` for what it raises."""
+        header = header_of(line)
+        number = header.idx.slice
+        if number not in self.slices:
+            rows = int(self.header.encoded_matrix.y)
+            if self._shift is None:
+                self._shift = rows // 2 - stated_centre(self.header, header_table([header]))[0]
+            self.slices[number] = Lines(rows, self._shift, self.frames)
+        if not self.slices[number].add(line):
+            self.left_out["lines that hold only zeros (they count as not acquired)"] += 1
+            if not len(self.slices[number]):
+                del self.slices[number]
+
+    def take_doubtful(self) -> Iterator[str]:
+        """Settle what lines are whose flags say one thing and their places another; yields a warning."""
+        lines, self._doubtful = self._doubtful, []
+        if not lines:
+            return
+        known = [held.table() for held in self.slices.values()]
+        taken = flagged_image_lines(header_table([header_of(line) for line in lines]), known)
+        for line, is_image in zip(lines, taken.tolist(), strict=True):
+            kind = side_line(header_of(line).flags) or ""
+            if is_image:
+                self.add(line)
+            else:
+                self.dropped[kind] += 1
+        if taken.any():
+            yield (
+                f"{int(taken.sum())} lines are flagged as {side_line(header_of(lines[0]).flags)} lines, but fill "
+                "places of k-space that no other line has: they were taken for imaging lines."
+            )
+
+    def settle(self) -> Iterator[str]:
+        """Put right what counters got wrong where the header confirms it; yields warnings.
+
+        Raises
+        ------
+        ScanError
+            If lines of one image lie at different places.
+        """
+        numbers = sorted(self.slices)
+        table = np.concatenate([self.slices[number].table() for number in numbers])
+        apart = survey.slices_by_position(self.header, table)
+        if apart is not None:
+            whole = self.slices.pop(numbers[0])
+            for number in np.unique(apart[0]).tolist():
+                self.slices[number] = whole.take(np.flatnonzero(apart[0] == number).tolist())
+                self.slices[number].count_anew(slice=np.full(len(self.slices[number]), number))
+            yield apart[1]
+        for number in sorted(self.slices):
+            echoes = survey.echoes_by_order(self.header, self.slices[number].table())
+            if echoes is not None:
+                self.slices[number].count_anew(contrast=echoes[0])
+                yield echoes[1]
+        problem = survey.orientation_problem(table)
+        if problem:
+            yield f"{problem}: the images' headers do not tell how they lie in the patient."
+        said = survey.announced(self.header, np.concatenate([lines.table() for lines in self.slices.values()]))
+        if said:
+            yield said
+        rows = [self._rows(lines) for lines in self.slices.values()]
+        self.usual_rows = int(np.median(rows)) if len(rows) > 2 else max(rows)
+
+    @staticmethod
+    def _rows(lines: Lines) -> int:
+        table = lines.table()
+        return len(np.unique(table["idx"]["kspace_encode_step_1"][survey.imaging_of(table)]))
+
+    def repeated(self) -> Iterator[str]:
+        """Warn of lines beyond what the counter average counts.
+
+        Raises
+        ------
+        ScanError
+            If they hold something else than the lines whose counters they have.
+        """
+        pairs = {number: survey.repeats(lines.table()) for number, lines in sorted(self.slices.items())}
+        surplus = sum(map(len, pairs.values()))
+        if not surplus:
+            return
+        difference, energy = 0.0, 0.0
+        for number, found in pairs.items():
+            lines = self.slices[number]
+            for one, two in found[:: len(found) // _PAIRS + 1]:
+                first, second = lines.samples(one), lines.samples(two)
+                if first.shape == second.shape:
+                    difference += float(np.linalg.norm(first - second) ** 2)
+                    energy += float(np.linalg.norm(first) ** 2 + np.linalg.norm(second) ** 2)
+        places = sum(len({one for one, _ in found}) for found in pairs.values())
+        count = (
+            f"{places} places of k-space (slice {', '.join(str(n) for n in pairs if pairs[n])}) have more lines than "
+            f"the counter average says: {surplus} surplus lines"
+        )
+        if difference > _UNLIKE * energy:
+            raise ScanError(
+                f"{count}, and these are no repeats: {difference / energy:.0%} of their energy is in the difference "
+                "from the lines whose counters they share. Did lines of another kind (navigators, phase stabilisation, "
+                "another slice or echo) lose their flag or counter? Convert the raw data again."
+            )
+        yield f"{count} were averaged with the lines whose counters they share."
+
+    def centre(self) -> tuple[int, str, str]:
+        """Find the counter of the k-space centre; see `centre_line`."""
+        lines = self.slices[min(self.slices)]
+        table = lines.table()
+
+        def energy() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+            chosen = np.flatnonzero(survey.imaging_of(table))[:4096]
+            rows = table["idx"]["kspace_encode_step_1"][chosen].astype(np.int64)
+            values = [float(np.vdot(samples, samples).real) for samples in map(lines.samples, chosen.tolist())]
+            counters, place = np.unique(rows, return_inverse=True)
+            return counters, np.bincount(place.reshape(-1), values) / np.bincount(place.reshape(-1))
+
+        return centre_line(self.header, table, energy)
+
+    def incomplete(self, table: NDArray[Any], rows: NDArray[np.int64], centre: int) -> tuple[str, bool]:
+        """Say what a slice lacks, and whether it can be reconstructed.
+
+        Parameters
+        ----------
+        table
+            Headers of its imaging lines (line,).
+        rows
+            Their rows (line,).
+        centre
+            Row of the k-space centre.
+        """
+        count = len(np.unique(rows))
+        limits = self.header.limits("kspace_encoding_step_1")
+        usual = max(self.usual_rows, count)
+        holds_centre = bool(rows.min() <= centre <= rows.max())
+        if not holds_centre and usual == count and limits is not None:
+            usual = max(limits.maximum - limits.minimum + 1, count)
+        if holds_centre and count >= _WHOLE * usual:
+            return "", True
+        text = f"slice {int(table['idx']['slice'][0])} is incomplete: {count} of {usual} lines"
+        return (f"{text}.", True) if holds_centre else (f"{text}, and the k-space centre is not among them.", False)
+
+    def told(self) -> Iterator[str]:
+        """Say what was left out."""
+        for what, count in sorted(self.left_out.items()):
+            yield f"{count} {what} were left out."
+
+    def text(self) -> str:
+        """List the lines that are no part of an image, and those that do not fit."""
+        counts = sorted((self.dropped + self.left_out).items())
+        return ", ".join(f"{kind} {count}" for kind, count in counts) or "none"

@@ -1,0 +1,198 @@
+"""What the lines of a whole scan say, held against their counters and the header: arrays only, texts for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.errors import ScanError
+from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.lines import CALIBRATION, bit
+
+Ints = NDArray[np.int64]
+Table = NDArray[np.void]
+
+IMAGE_COUNTERS = ("slice", "phase", "repetition", "set", "contrast", "average")
+"""Counters that tell images apart; the segment tells only when a line came."""
+_SAME_MM = 0.1
+"""Positions nearer than this are one position."""
+_SAME_DIRECTION = 0.01
+_ANNOUNCED = ("slice", "repetition", "set", "contrast", "average")
+_UNIT = 0.02
+"""How far directions may be from unit length and from right angles."""
+
+
+def imaging_of(table: Table) -> NDArray[np.bool_]:
+    """Tell which lines (line,) are for more than calibration."""
+    return np.asarray(table["flags"] & bit(CALIBRATION) == 0)
+
+
+def numbered(columns: Iterable[NDArray[Any]]) -> Ints:
+    """Number the combinations of values that some columns (line,) take, in their order."""
+    stacked = np.stack([np.asarray(column, np.int64) for column in columns])
+    return np.unique(stacked, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def geometries(table: Table) -> tuple[Ints, NDArray[np.float64]]:
+    """Number the places in space at which lines lie, in the order in which they came.
+
+    Returns
+    -------
+    number : (line,)
+        Of the place of each line.
+    places : (place, 12)
+        Position in mm, then the three directions.
+    """
+    names = ("position", "read_dir", "phase_dir", "slice_dir")
+    each = np.nan_to_num(np.concatenate([table[name] for name in names], axis=1).astype(float))
+    unlike, of_line = np.unique(each, axis=0, return_inverse=True)
+    of_line = of_line.reshape(-1)
+    first = np.full(len(unlike), len(table))
+    np.minimum.at(first, of_line, np.arange(len(table)))
+    tolerance = np.array([_SAME_MM] * 3 + [_SAME_DIRECTION] * 9)
+    places: list[NDArray[np.float64]] = []
+    number = np.zeros(len(unlike), np.int64)
+    for index in np.argsort(first):
+        known = np.all(np.abs(np.array(places).reshape(-1, 12) - unlike[index]) < tolerance, axis=1)
+        if not known.any():
+            places.append(unlike[index])
+            known = np.arange(len(places)) == len(places) - 1
+        number[index] = int(np.argmax(known))
+    return number[of_line], np.array(places)
+
+
+def slices_by_position(header: ScanHeader, table: Table) -> tuple[Ints, str] | None:
+    """Tell slices apart by where they lie, if the slice counter does not.
+
+    Returns
+    -------
+    slice : (line,)
+        The slice of each line, counted along the slice direction.
+    warning
+        What was done. None in place of both if the counter needs no help.
+
+    Raises
+    ------
+    ScanError
+        If lines of one image lie at different places, and the header does not announce as many slices as there are
+        places.
+    """
+    where, places = geometries(table)
+    imaging = imaging_of(table)
+    if len(places) == 1 or not imaging.any():
+        return None
+    images = numbered([table["idx"][name] for name in IMAGE_COUNTERS])
+    mixed = _mixed(images[imaging], where[imaging], places, _tolerance(header))
+    lines = numbered([images, table["idx"]["kspace_encode_step_1"], table["idx"]["kspace_encode_step_2"]])
+    mixed |= _mixed(lines[imaging], where[imaging], places, (0.0, 0.0))
+    if not mixed:
+        return None
+    count = len(np.unique(where[imaging]))
+    limits = header.limits("slice")
+    apart = float(np.linalg.norm(np.ptp(places[:, :3], axis=0)))
+    found = f"Lines with the same counters lie at {count} different places (positions up to {apart:.4g} mm apart)"
+    if limits is None or limits.maximum + 1 != count or len(np.unique(table["idx"]["slice"])) > 1:
+        announced = "does not announce" if limits is None else f"announces {limits.maximum + 1}, not"
+        raise ScanError(
+            f"{found}: they are of different slices that the slice counter does not tell apart, and the header's "
+            f"encoding limits {announced} {count} slices. Convert the raw data again with a slice counter, or correct "
+            "<encodingLimits><slice> in the header."
+        )
+    order = np.argsort(np.argsort(_along(places), kind="stable"), kind="stable")
+    return order[where].astype(np.int64), f"{found}; as the header announces {count} slices, positions number them."
+
+
+def _tolerance(header: ScanHeader) -> tuple[float, float]:
+    """How far lines of one image may lie apart, in mm and in direction: motion correction moves them a little."""
+    return 0.5 * header.encoded_fov.z / max(header.encoded_matrix.z, 1), 0.1
+
+
+def _mixed(groups: Ints, where: Ints, places: NDArray[np.float64], tolerance: tuple[float, float]) -> bool:
+    """Whether a group of lines lies at several places that are further apart than the tolerance."""
+    pairs = np.unique(np.stack([groups, where]), axis=1)
+    for group in np.unique(pairs[0][1:][np.diff(pairs[0]) == 0]):
+        spread = np.ptp(places[pairs[1][pairs[0] == group]], axis=0)
+        if spread[:3].max() > tolerance[0] or spread[3:].max() > tolerance[1]:
+            return True
+    return False
+
+
+def _along(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Height of each place along the slice direction; its number where the directions differ."""
+    normals = places[:, 9:12]
+    if np.abs(normals - normals[0]).max() > _SAME_DIRECTION or not normals[0].any():
+        return np.arange(len(places), dtype=float)
+    return np.asarray(places[:, :3] @ normals[0])
+
+
+def echoes_by_order(header: ScanHeader, table: Table) -> tuple[Ints, str] | None:
+    """Tell echoes apart by their order, if the contrast counter counts none but the header announces some.
+
+    Every place of k-space must then hold as many lines as there are echoes in the header's limits and echo list.
+
+    Returns
+    -------
+    contrast : (line,)
+        The echo of each line.
+    warning
+        What was done. None in place of both if the counter needs no help.
+    """
+    limits, times = header.limits("contrast"), header.sequence("TE")
+    if limits is None or limits.maximum < 1 or table["idx"]["contrast"].any():
+        return None
+    echoes = limits.maximum + 1
+    imaging = np.flatnonzero(imaging_of(table))
+    _, place, counts = np.unique(_places(table[imaging]), return_inverse=True, return_counts=True)
+    if len(times) not in (0, echoes) or (counts != echoes).any():
+        return None
+    order = np.lexsort((table["scan_counter"][imaging], table["acquisition_time_stamp"][imaging], place.reshape(-1)))
+    contrast = np.zeros(len(table), np.int64)
+    contrast[imaging[order]] = np.tile(np.arange(echoes), len(counts))
+    listed = f" (echo times {', '.join(f'{time:g}' for time in times)} ms)" if times else ""
+    return contrast, (
+        f"All lines have the contrast counter 0, and each place of k-space holds {echoes} lines; as the header "
+        f"announces {echoes} echoes{listed}, their order numbers them."
+    )
+
+
+def _places(table: Table) -> Ints:
+    names = ("kspace_encode_step_1", "kspace_encode_step_2", *IMAGE_COUNTERS)
+    return numbered([table["idx"][name] for name in names])
+
+
+def repeats(table: Table) -> list[tuple[int, int]]:
+    """List the pairs (first line, later line) of imaging lines that have all counters in common."""
+    imaging = np.flatnonzero(imaging_of(table))
+    if not imaging.size:
+        return []
+    _, first, place = np.unique(_places(table[imaging]), return_index=True, return_inverse=True)
+    kept = first[place.reshape(-1)]
+    return [(int(imaging[one]), int(imaging[two])) for two, one in enumerate(kept) if one != two]
+
+
+def announced(header: ScanHeader, table: Table) -> str:
+    """Say of what the header announces more than there is in the lines; empty if of nothing."""
+    short = []
+    for name in _ANNOUNCED:
+        limits = header.limits(name)
+        count = len(np.unique(table["idx"][name]))
+        if limits is not None and limits.maximum - limits.minimum + 1 > count:
+            short.append(f"{limits.maximum - limits.minimum + 1} values of {name}, but lines of {count} came")
+    return f"The header announces {'; '.join(short)}." if short else ""
+
+
+def orientation_problem(table: Mapping[str, Any] | Table) -> str:
+    """Say what is wrong with the directions and positions of lines; empty if nothing is."""
+    axes = np.stack([table[name] for name in ("read_dir", "phase_dir", "slice_dir")], axis=1).astype(float)
+    unlike = np.unique(axes.reshape(len(axes), 9), axis=0).reshape(-1, 3, 3)
+    if not np.isfinite(unlike).all() or not np.isfinite(table["position"]).all():
+        return "Directions or positions of lines are not numbers"
+    if (np.abs(unlike).max(axis=2) == 0).any():
+        return "Directions of lines are (0, 0, 0)"
+    products = unlike @ unlike.transpose(0, 2, 1)
+    if np.abs(products - np.eye(3)).max() > _UNIT:
+        return "Directions of lines are not of unit length, or not at right angles"
+    return ""
