@@ -34,7 +34,7 @@ gpu-pack: $(STAMP)  ## put what a bare machine without network lacks into gpu-pa
 gpu:  ## all that needs a GPU, on a bare machine that has torch: tests, benchmarks, training (REHEARSE=1: tiny, on a CPU)
 	$(GPU_PYTHON) -m benchmarks.gpu --out "$(OUT)" --minutes $(GPU_MINUTES) $(if $(REHEARSE),--rehearse) $(GPU_OPTIONS)
 
-$(STAMP): requirements.txt setup.py
+$(STAMP): requirements.txt setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -r requirements.txt

@@ -1,11 +1,10 @@
-"""Package definition: code from gadgets/, configurations and models to where Gadgetron looks for them."""
+"""What pyproject.toml cannot say: where Gadgetron looks for configurations and models, and the commit of a wheel."""
 
 import os
-import re
 import subprocess
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
@@ -44,56 +43,4 @@ class BuildWithCommit(build_py):
             (Path(self.build_lib) / "onebreath" / "built_from.txt").write_text(commit() + "\n", encoding="ascii")
 
 
-setup(
-    name="onebreath",
-    version=re.search(r'__version__ = "(.+)"', (ROOT / "gadgets/onebreath/__init__.py").read_text()).group(1),
-    description="Deep-learning MR reconstruction for the Gadgetron chain",
-    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
-    long_description_content_type="text/markdown",
-    license="MIT",
-    package_dir={"": "gadgets"},
-    packages=find_packages("gadgets"),
-    cmdclass={"build_py": BuildWithCommit},
-    package_data={"onebreath": ["py.typed"]},
-    data_files=data_files(),
-    python_requires=">=3.10",
-    install_requires=[
-        "array-api-compat>=1.9",
-        "defusedxml>=0.7",
-        "gadgetron>=1.4.1",
-        "h5py>=3.8",
-        "ismrmrd>=1.14",
-        "numpy>=1.26",
-        "prometheus-client>=0.20",
-        "pydantic>=2.5",
-        "pyyaml>=6",
-        "safetensors>=0.4",
-        "scipy>=1.10",
-        "threadpoolctl>=3.1",
-        "torch>=2.4",
-        "tqdm>=4.60",
-    ],
-    extras_require={
-        "gpu": ["cupy-cuda12x>=13"],
-        "openrecon": ["fpdf2>=2.7.6", "jsonschema>=4.18", "markdown>=3.5"],
-        "report": ["matplotlib>=3.7", "pillow>=10"],
-        "dev": [
-            "fpdf2>=2.7.6",
-            "hypothesis>=6",
-            "import-linter>=2",
-            "jsonschema>=4.18",
-            "markdown>=3.5",
-            "matplotlib>=3.7",
-            "mypy>=1.8",
-            "packaging>=23",
-            "pillow>=10",
-            "psutil>=5.9",
-            "pytest>=8",
-            "pytest-timeout>=2.2",
-            "pytest-xdist>=3.5",
-            "ruff>=0.4",
-            "types-PyYAML",
-        ],
-    },
-    entry_points={"console_scripts": ["onebreath = onebreath.cli:main"]},
-)
+setup(cmdclass={"build_py": BuildWithCommit}, data_files=data_files())

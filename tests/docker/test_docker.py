@@ -35,7 +35,7 @@ def locked() -> dict[str, str]:
 
 
 def test_every_requirement_is_locked_at_the_version_that_make_installs() -> None:
-    needed = re.findall(r'^        "([a-z-]+)>=', (ROOT / "setup.py").read_text().partition("extras_require")[0], re.M)
+    needed = re.findall(r'^    "([a-z-]+)>=', (ROOT / "pyproject.toml").read_text().partition("optional-dep")[0], re.M)
     pinned = dict(line.split("==") for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line)
     versions = locked()
     assert len(needed) > 10
