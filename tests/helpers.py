@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from array_api_compat import array_namespace, to_device
 
+from onebreath.config.serialisation import EVERYTHING, elements_for
+
 
 def as_numpy(x: Any) -> np.ndarray:
     """Any array as numpy, from any device."""
@@ -89,3 +91,7 @@ def backend(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
 def same_library(actual: Any, reference: Any) -> bool:
     """Whether two arrays belong to the same array library."""
     return array_namespace(actual) is array_namespace(reference)
+
+
+READERS_AND_WRITERS = elements_for("reader", EVERYTHING) + elements_for("writer", EVERYTHING)
+"""Sections of a configuration that let every message in and out."""

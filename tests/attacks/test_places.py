@@ -20,6 +20,7 @@ from onebreath.wire import framing
 from onebreath.wire.connection import parse_config
 from onebreath.worker.scheduler import Ticket
 from tests.attacks import endless
+from tests.helpers import READERS_AND_WRITERS
 from tests.host import standin, tiny
 from tests.host.test_worker import beginning, client_scan, gadget_scan, hold
 from tests.host.workers import at_rest, books, wait_for, worker
@@ -225,7 +226,10 @@ def request():
 def test_a_waiting_retrieval_of_a_client_holds_no_slot(tmp_path):
     execute = '<execute name="onebreath.host.entry" target="retrieve" type="python"/>'
     node = '<configuration><property name="wait_s" value="600"/></configuration>'
-    config = f"<configuration><version>2</version><stream><external>{execute}{node}</external></stream></configuration>"
+    config = (
+        f"<configuration><version>2</version>{READERS_AND_WRITERS}<stream><external>{execute}{node}</external></stream>"
+        "</configuration>"
+    )
     with worker(tmp_path, slots=1) as running:
         running.service.late.promise(request())
         with socket.create_connection(running.listeners["client"].address) as sock:

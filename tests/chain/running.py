@@ -18,6 +18,7 @@ from onebreath.simulation.mrd_file import header_text
 from onebreath.simulation.scan import ScanOptions, SimulatedScan, simulate
 from onebreath.wire.channel import Channel
 from onebreath.wire.messages import ConfigName, ConfigText, HeaderText, Text
+from tests.helpers import READERS_AND_WRITERS
 
 Steps = list[tuple[str, dict[str, str]]]
 PATIENCE = 30.0
@@ -84,7 +85,9 @@ def xml(*nodes: Steps) -> ConfigText:
             gadgets += f"<gadget name={quoteattr(name)}>{inside}</gadget>"
         execute = '<execute name="onebreath.host.entry" target="chain" type="python"/>'
         text += f"<external>{execute}<configuration>{gadgets}</configuration></external>"
-    return ConfigText(f"<configuration><version>2</version><stream>{text}</stream></configuration>".encode())
+    return ConfigText(
+        f"<configuration><version>2</version>{READERS_AND_WRITERS}<stream>{text}</stream></configuration>".encode()
+    )
 
 
 def header_bytes(header: Any) -> HeaderText:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from onebreath.simulation.scan import ScanOptions, simulate
 from tests.conftest import REPOSITORY
 from tests.gadgetron.installation import NotHere, find_prefix
 from tests.gadgetron.real import Server, serving
@@ -53,3 +55,26 @@ def server(prefix: Path, storage: StandIn, tmp_path_factory: pytest.TempPathFact
 def siemens(shared: Path) -> Path:
     """The raw file of a genuine Siemens scan, 36 of 105 lines, with its noise."""
     return next((shared / "data/siemens_snr_r3").glob("*.h5"))
+
+
+def _written(folder: Path, **options: Any) -> Path:
+    path = folder / "scan.h5"
+    simulate(ScanOptions(**options)).write(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def cine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated cine of two slices and eight phases, four times accelerated, that every model is for."""
+    return _written(
+        tmp_path_factory.mktemp("cine"), matrix=(64, 64), slices=2, phases=8, coils=10, acceleration=4, seed=3
+    )
+
+
+@pytest.fixture(scope="session")
+def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small simulated static scan, two times accelerated."""
+    return _written(
+        tmp_path_factory.mktemp("static"), matrix=(48, 48), slices=1, phases=1, mode="static", coils=6, acceleration=2,
+        acs_lines=16, seed=4,
+    )  # fmt: skip

@@ -28,8 +28,8 @@ def serve(arguments: list[str], log: Path, variables: dict[str, str]) -> None:
     sys.exit(main())
 
 
-def start(folder: Path, *more: str):
-    """Start a worker; gives its process, once it answers."""
+def start(folder: Path, *more: str, **variables: str):
+    """Start a worker, with variables of its own; gives its process, once it answers."""
     path = folder / "worker.sock"
     arguments = [
         "--cold",
@@ -44,7 +44,7 @@ def start(folder: Path, *more: str):
         "--state",
         str(folder / "state"),
     ]
-    process = FORKS.Process(target=serve, args=([*arguments, *more], folder / "log", environment()))
+    process = FORKS.Process(target=serve, args=([*arguments, *more], folder / "log", {**environment(), **variables}))
     process.start()
     wait_for(lambda: answers(path) == process.pid, 60)
     return process
@@ -64,9 +64,9 @@ def address(folder: Path, side: str = "gadget") -> tuple[str, int]:
 
 
 @contextmanager
-def served(folder: Path, *more: str):
+def served(folder: Path, *more: str, **variables: str):
     """A worker that is killed at the end, if it lives."""
-    process = start(folder, *more)
+    process = start(folder, *more, **variables)
     try:
         yield process
     finally:

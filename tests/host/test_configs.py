@@ -7,6 +7,7 @@ import pytest
 from onebreath.chain import gadget
 from onebreath.commands.configs import add_arguments, check, run
 from onebreath.registry import GADGETS
+from tests.helpers import READERS_AND_WRITERS
 
 
 class Lines(gadget.Gadget):
@@ -50,7 +51,8 @@ def write(tmp_path, monkeypatch):
         path = tmp_path / "config.xml"
         stream = "".join(nodes)
         path.write_text(
-            f"<!-- Test chain. More. --><configuration><version>2</version><stream>{stream}</stream></configuration>"
+            f"<!-- Test chain. More. --><configuration><version>2</version>"
+            f"{READERS_AND_WRITERS}<stream>{stream}</stream></configuration>"
         )
         return path
 

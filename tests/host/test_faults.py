@@ -13,6 +13,7 @@ import pytest
 from onebreath.storage.server import ServerStore
 from onebreath.wire.channel import Channel
 from onebreath.wire.messages import ConfigText, HeaderText
+from tests.helpers import READERS_AND_WRITERS
 from tests.host import standin, tiny
 from tests.host.test_worker import gadget_scan, hold
 from tests.host.wiring import acquisition, encoded, start
@@ -82,9 +83,10 @@ def test_scan_that_falls_silent_is_given_up(tmp_path):
 
 
 PASS_THROUGH = (
-    b'<configuration><version>2</version><stream><external><execute name="tests.host.targets" target="pass_through" '
-    b'type="python"/></external></stream></configuration>'
-)
+    f"<configuration><version>2</version>{READERS_AND_WRITERS}<stream><external>"
+    '<execute name="tests.host.targets" target="pass_through" type="python"/>'
+    "</external></stream></configuration>"
+).encode()
 LARGE = encoded(*[acquisition(line, channels=32, samples=512) for line in range(300)])
 """More than sockets and the receive room hold."""
 

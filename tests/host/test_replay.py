@@ -14,10 +14,12 @@ from onebreath.errors import ConnectionLost, ScanError
 from onebreath.host import replay as module
 from onebreath.host.replay import add_arguments, replay, run
 from onebreath.host.server import start_host
+from tests.helpers import READERS_AND_WRITERS
 from tests.host.wiring import HEADER, acquisition
 
 CONFIG = (
-    '<configuration><version>2</version><stream><external><execute name="tests.host.targets" target="{}" '
+    f"<configuration><version>2</version>{READERS_AND_WRITERS}"
+    '<stream><external><execute name="tests.host.targets" target="{}" '
     'type="python"/></external></stream></configuration>'
 )
 

@@ -13,6 +13,7 @@ from onebreath.host.server import HostOptions, serve_client, start_gadget_servic
 from onebreath.wire.channel import Channel
 from onebreath.wire.connection import Connection
 from onebreath.wire.messages import ConfigName, ConfigText, ErrorText, HeaderText, Query, Response, Text
+from tests.helpers import READERS_AND_WRITERS
 from tests.host import targets
 from tests.host.wiring import CLOSE, HEADER, acquisition, encoded, image, pair, recon_data, waveform
 
@@ -21,7 +22,9 @@ NATIVE = "<gadget><name>AccTrig</name><dll>gadgetron_mricore</dll><classname>Acc
 
 
 def config(*nodes: str) -> ConfigText:
-    return ConfigText(f"<configuration><version>2</version><stream>{''.join(nodes)}</stream></configuration>".encode())
+    return ConfigText(
+        f"<configuration><version>2</version>{READERS_AND_WRITERS}<stream>{''.join(nodes)}</stream></configuration>".encode()
+    )
 
 
 def execute(target: str) -> str:

@@ -19,7 +19,7 @@ V2 = """<?xml version="1.0"?><!-- cine -->
 </stream></configuration>"""
 
 LEGACY = """<gadgetronStreamConfiguration xmlns="http://gadgetron.org/gadgetron">
-<reader><slot>1008</slot></reader>
+<reader><slot>1008</slot><dll>theirs</dll><classname>TheirReader</classname></reader>
 <gadget><name>{0}</name><dll>gadgetron_python</dll><classname>PythonGadget</classname>
 <property><name>python_module</name><value>{0}</value></property></gadget>
 </gadgetronStreamConfiguration>"""

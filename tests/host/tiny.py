@@ -5,6 +5,7 @@ from functools import lru_cache
 import ismrmrd
 import numpy as np
 
+from tests.helpers import READERS_AND_WRITERS
 from tests.host.wiring import CLOSE, encoded, start
 from tests.scans import HEADER as XML
 from tests.scans import line_header
@@ -31,7 +32,7 @@ def stream(method: str = "zero_filled", *properties: str) -> bytes:
     execute = '<execute name="onebreath.host.entry" target="chain" type="python"/>'
     node = configuration(method, *properties).decode()
     inside = f"<stream><external>{execute}{node}</external></stream>"
-    return f"<configuration><version>2</version>{inside}</configuration>".encode()
+    return f"<configuration><version>2</version>{READERS_AND_WRITERS}{inside}</configuration>".encode()
 
 
 @lru_cache

@@ -1,8 +1,9 @@
 import ismrmrd
+import numpy as np
 import pytest
 
 from onebreath.errors import ScanError
-from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.header import ScanHeader, in_single_precision
 from tests.scans import header
 
 BARE = """<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
@@ -31,7 +32,7 @@ def test_facts_of_a_full_header():
 
 def test_a_header_without_optional_sections_answers_every_question():
     scan = ScanHeader(ismrmrd.xsd.CreateFromDocument(bare()))
-    assert scan.noise_bandwidth == 0.793
+    assert scan.noise_bandwidth == float(np.float32(0.793))
     assert scan.coil_labels == []
     unknown = ("acceleration", "calibration_mode", "centre_line", "receiver_channels", "vendor", "protocol_name")
     assert all(getattr(scan, name) is None for name in (*unknown, "measurement_id", "patient_position"))
@@ -45,3 +46,21 @@ def test_a_header_without_optional_sections_answers_every_question():
 def test_what_cannot_be_missing_is_named(text, words):
     with pytest.raises(ScanError, match=words):
         ScanHeader(ismrmrd.xsd.CreateFromDocument(text))
+
+
+def test_numbers_have_the_precision_that_the_schema_gives_them():
+    """A server writes 0.793 as 0.792999983, the same number in single precision."""
+    system = "<acquisitionSystemInformation>{}</acquisitionSystemInformation><experimentalConditions>"
+    user = (
+        "<userParameters><userParameterDouble><name>x</name><value>0.1</value></userParameterDouble></userParameters>"
+    )
+    found = []
+    for digits in ("0.793", "0.792999983"):
+        bandwidth = f"<relativeReceiverNoiseBandwidth>{digits}</relativeReceiverNoiseBandwidth>"
+        text = bare(fov=100.1).replace("<experimentalConditions>", system.format(bandwidth))
+        text = text.replace("</ismrmrdHeader>", f"{user}</ismrmrdHeader>")
+        found.append(in_single_precision(ismrmrd.xsd.CreateFromDocument(text)))
+    first, second = (ScanHeader(xml) for xml in found)
+    assert first.noise_bandwidth == second.noise_bandwidth == float(np.float32(0.793))
+    assert first.recon_fov[0] == float(np.float32(100.1))
+    assert first.xml.userParameters.userParameterDouble[0].value == 0.1

@@ -15,12 +15,24 @@ from onebreath.chain.chain import check_order
 from onebreath.chain.gadget import Gadget, gadget_class, parse_properties
 from onebreath.config.node_options import read_options
 from onebreath.config.properties import CHAIN_TARGET
-from onebreath.config.stream_config import OWN_MODULE, Connect, External, Native, StreamConfig, available, find, parse
+from onebreath.config.serialisation import ACQUISITION, BY_NAME, IMAGE, WAVEFORM, element_for
+from onebreath.config.stream_config import (
+    OWN_MODULE,
+    Connect,
+    Execute,
+    External,
+    Native,
+    StreamConfig,
+    available,
+    find,
+    parse,
+)
 from onebreath.errors import ConfigError
 from onebreath.methods.base import method_class
 from onebreath.registry import GADGETS, METHODS
 from onebreath.wire.connection import parse_config
 
+KINDS = ("python", "matlab", "julia")
 MARKS = {True: "error", False: "note"}
 
 
@@ -60,7 +72,7 @@ def check(path: str | Path) -> list[Problem]:
 
 def check_config(config: StreamConfig) -> list[Problem]:
     """Check a parsed configuration; see `check`."""
-    problems: list[Problem] = []
+    problems = _check_messages(config)
     neighbours: list[type[Gadget]] = []  # own gadgets since the last node that is not ours: their order can be checked
     for number, node in enumerate(config.nodes, 1):
         where = f"node {number}, {node}"
@@ -77,6 +89,22 @@ def check_config(config: StreamConfig) -> list[Problem]:
     return problems
 
 
+def _check_messages(config: StreamConfig) -> list[Problem]:
+    """Check that lines and waveforms can be read, and images written, outside the nodes."""
+    problems = []
+    for kind, there, needed in (
+        ("reader", config.takes, {ACQUISITION: "the first line", WAVEFORM: "the first waveform, as of an ECG"}),
+        ("writer", config.gives, {IMAGE: ""}),
+    ):
+        for message, first in needed.items():
+            if message not in there:
+                loss = f"Gadgetron stops at {first} (map::at)" if first else "Gadgetron drops all images without a word"
+                add = element_for(kind, message)
+                problems.append(Problem(f"<{kind}s>", f"{loss}. Add {add}", fatal=not config.foreign))
+    problems += [Problem("readers and writers", f"{name} is not known here", fatal=False) for name in config.foreign]
+    return problems
+
+
 def _check_external(node: External, where: str, classes: list[type[Gadget]]) -> list[Problem]:
     """Check an external node; the gadgets in it are added to `classes`."""
     try:
@@ -84,6 +112,8 @@ def _check_external(node: External, where: str, classes: list[type[Gadget]]) -> 
         steps = [] if target is None else read_options(parse_config(node.configuration), target).steps
     except ConfigError as error:
         return [Problem(where, str(error))]
+    if isinstance(node.action, Execute) and node.action.kind not in KINDS:
+        return [Problem(where, f'type="{node.action.kind}" is none that Gadgetron knows (map::at): {", ".join(KINDS)}')]
     if target is None:
         return [Problem(where, "is not Onebreath's; its properties are not checked", fatal=False)]
     problems = []
@@ -94,6 +124,18 @@ def _check_external(node: External, where: str, classes: list[type[Gadget]]) -> 
             parse_properties(cls, pairs)
         except ConfigError as error:
             problems.append(Problem(where, str(error)))
+    return problems + (_check_own_messages(node, where, classes) if classes else [])
+
+
+def _check_own_messages(node: External, where: str, classes: Sequence[type[Gadget]]) -> list[Problem]:
+    """Check the readers and writers that a node of ours names for itself."""
+    problems = []
+    if not {BY_NAME[name] for name in classes[0].consumes} & node.takes:
+        wanted = " or ".join(classes[0].consumes)
+        problems.append(Problem(where, f"its own <writers> have none for {wanted}, which goes past the node"))
+    lost = [name for name in classes[-1].emits if BY_NAME[name] not in node.gives]
+    if lost:
+        problems.append(Problem(where, f"its own <readers> have none for {', '.join(lost)}, at which Gadgetron stops"))
     return problems
 
 

@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element, ParseError, tostring
 from xml.sax.saxutils import quoteattr
 
+from onebreath.config.serialisation import EVERYTHING, elements_for, foreign, messages_of
+from onebreath.config.strictness import check_grammar
 from onebreath.errors import ConfigError
 from onebreath.folders import installed_share
 from onebreath.wire.xml_guard import fromstring
@@ -26,7 +28,6 @@ ALIASES = {"default_measurement_dependencies.xml": "Onebreath_Noise.xml"}
 NAMES = "ONEBREATH_NAMES"
 """Variable with a site's own names of configurations, ``name=Configuration.xml,...``; FIRE and OpenRecon send such."""
 DEFAULT_NAMES = {"openrecon": "Onebreath_Cine.xml", "onebreath": "Onebreath_Cine.xml"}
-BRANCHING = {"parallel", "parallelprocess", "distributed", "puredistributed", "purestream", "stream", "branch", "merge"}
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,23 @@ class Connect:
 
 @dataclass(frozen=True)
 class External:
-    """An ``<external>`` node: what runs it, and its ``<configuration>`` element as XML (empty: none)."""
+    """An ``<external>`` node: what runs it, and its ``<configuration>`` element as XML (empty: none).
+
+    `takes` are the messages that the node gets, by their ids; others go past it. `gives` are those that it may send.
+    """
 
     action: Execute | Connect
     configuration: bytes
+    takes: frozenset[int] = EVERYTHING
+    gives: frozenset[int] = EVERYTHING
 
     def __str__(self) -> str:
         return f"external node {self.action}"
+
+    @property
+    def is_particular(self) -> bool:
+        """Whether it names readers or writers of its own."""
+        return (self.takes, self.gives) != (EVERYTHING, EVERYTHING)
 
 
 @dataclass(frozen=True)
@@ -80,10 +91,17 @@ Node = External | Native
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """A configuration: its nodes in the order of the data."""
+    """A configuration: its nodes in the order of the data.
+
+    `takes` are the messages that can be read from the client, by their ids, `gives` those that can be written to it;
+    `foreign` are the readers and writers of which neither is known.
+    """
 
     name: str
     nodes: tuple[Node, ...]
+    takes: frozenset[int] = frozenset()
+    gives: frozenset[int] = frozenset()
+    foreign: tuple[str, ...] = ()
 
 
 def parse(xml: bytes, name: str = "the uploaded configuration") -> StreamConfig:
@@ -107,16 +125,19 @@ def parse(xml: bytes, name: str = "the uploaded configuration") -> StreamConfig:
         raise ConfigError(f"{name} is not well-formed XML: {error}") from error
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
+    check_grammar(root, xml, name)
     if root.tag == "gadgetronStreamConfiguration":
-        return StreamConfig(name, tuple(_legacy_gadget(element, name) for element in root.findall("gadget")))
-    if root.tag != "configuration":
-        raise ConfigError(f"{name}: its root is <{root.tag}>, not <configuration>")
-    if (root.findtext("version") or "").strip() != "2":
-        raise ConfigError(f"{name}: it lacks <version>2</version>, so Gadgetron would refuse it")
-    stream = root.find("stream")
-    if stream is None or not len(stream):
-        raise ConfigError(f"{name}: it has no <stream> with nodes")
-    return StreamConfig(name, tuple(_node(element, name) for element in stream))
+        gadgets = tuple(_legacy_gadget(element, name) for element in root.findall("gadget"))
+        return _with_messages(name, gadgets, root, root)
+    nodes = tuple(_node(element, name) for element in root.iterfind("stream[1]/*"))
+    return _with_messages(name, nodes, root.find("readers"), root.find("writers"))
+
+
+def _with_messages(
+    name: str, nodes: tuple[Node, ...], readers: Element | None, writers: Element | None
+) -> StreamConfig:
+    takes, gives = messages_of(readers, "reader", name), messages_of(writers, "writer", name)
+    return StreamConfig(name, nodes, takes, gives, (*foreign(readers, "reader"), *foreign(writers, "writer")))
 
 
 def own_node(target: str, configuration: bytes) -> External:
@@ -127,7 +148,7 @@ def own_node(target: str, configuration: bytes) -> External:
 
 
 def as_xml(nodes: Sequence[External]) -> str:
-    """Write a configuration of external nodes that `parse` reads back."""
+    """Write a configuration of external nodes that `parse` reads back; every message is let in and out."""
     stream = []
     for node in nodes:
         if isinstance(node.action, Execute):
@@ -138,15 +159,15 @@ def as_xml(nodes: Sequence[External]) -> str:
             tag = "connect"
         action = " ".join(f"{key}={quoteattr(text)}" for key, text in pairs.items())
         configuration = node.configuration.decode("utf-8", "replace")
-        stream.append(f"<external><{tag} {action}/>{configuration}</external>")
-    return f"<configuration><version>2</version><stream>{''.join(stream)}</stream></configuration>"
+        own = elements_for("reader", node.gives) + elements_for("writer", node.takes) if node.is_particular else ""
+        stream.append(f"<external>{own}<{tag} {action}/>{configuration}</external>")
+    everything = elements_for("reader", EVERYTHING) + elements_for("writer", EVERYTHING)
+    return f"<configuration><version>2</version>{everything}<stream>{''.join(stream)}</stream></configuration>"
 
 
 def _node(element: Element, name: str) -> Node:
     if element.tag == "external":
         return _external(element, name)
-    if element.tag != "gadget" and element.tag not in BRANCHING:
-        raise ConfigError(f"{name}: <{element.tag}> is no node of a stream")
     label = element.findtext("name") or element.get("key") or element.findtext("classname") or "unnamed"
     inside = tuple(_external(nested, name) for nested in element.iter("external"))
     return Native(element.tag, label.strip(), inside)
@@ -155,18 +176,25 @@ def _node(element: Element, name: str) -> Node:
 def _external(element: Element, name: str) -> External:
     configuration = element.find("configuration")
     text = b"" if configuration is None else tostring(configuration).strip()
+    readers, writers = element.find("readers"), element.find("writers")
+    gives = messages_of(readers, "reader", name) if readers is not None and len(readers) else EVERYTHING
+    takes = messages_of(writers, "writer", name) if writers is not None and len(writers) else EVERYTHING
+    return External(_action(element, name), text, takes, gives)
+
+
+def _action(element: Element, name: str) -> Execute | Connect:
     execute, connect = element.find("execute"), element.find("connect")
     if execute is not None and connect is None:
         module, target = execute.get("name", "").strip(), execute.get("target", "").strip()
         if not module or not target:
             raise ConfigError(f'{name}: <execute> needs name="module" and target="function"')
-        return External(Execute(module, target, execute.get("type", "").strip().lower()), text)
+        return Execute(module, target, execute.get("type", "").strip().lower())
     if connect is not None and execute is None:
         port = connect.get("port", "").strip()
         if not port.isdecimal() or not 0 < int(port) < 65536:
             raise ConfigError(f"{name}: port '{port}' of a <connect> is not a number between 1 and 65535")
-        return External(Connect(connect.get("address", "localhost").strip(), int(port)), text)
-    raise ConfigError(f"{name}: an <external> node needs either <execute> or <connect>")
+        return Connect(connect.get("address", "localhost").strip(), int(port))
+    raise ConfigError(f"{name}: an <external> node needs either <execute> or <connect> (Unable to parse valid action)")
 
 
 def _legacy_gadget(element: Element, name: str) -> Native:

@@ -19,7 +19,7 @@ from onebreath.diagnostics.reports import Reported
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
 from onebreath.host.told import Told
 from onebreath.registry import GADGETS
-from onebreath.wire.channel import Channel, ClientChannel
+from onebreath.wire.channel import Channel, ClientChannel, identifier_of
 from onebreath.wire.connection import Connection, reporting
 from onebreath.wire.messages import ConfigText, ErrorText, HeaderText
 
@@ -46,6 +46,11 @@ def external_nodes(config: StreamConfig) -> list[External]:
             f"{config.name} needs a Gadgetron server: the embedded host cannot run its native nodes "
             f"({', '.join(native)}). Choose a configuration of external nodes only, or send the scan to Gadgetron."
         )
+    if config.foreign:
+        raise ConfigError(
+            f"{config.name} needs a Gadgetron server with libraries of others: the embedded host cannot load "
+            f"{', '.join(config.foreign)}"
+        )
     external = [node for node in config.nodes if isinstance(node, External)]
     for node in external:
         check_permitted(node)
@@ -63,7 +68,7 @@ def target_of(node: External, run_own: RunOwn) -> Target | None:
     if not isinstance(node.action, Execute):
         return None
     if node.action.kind != "python":
-        raise ConfigError(f'{node}: type "{node.action.kind}" cannot run in the embedded host, only python can')
+        raise ConfigError(f'{node}: type "{node.action.kind}" cannot run in this host, only python can (map::at)')
     if node.action.module == OWN_MODULE and node.action.target in (CHAIN_TARGET, *GADGETS):
         name = node.action.target
         return lambda connection: run_own(connection, name)
@@ -109,7 +114,7 @@ def run_nodes(
     """
     targets = [target_of(node, run_own) for node in nodes]
     client.expect_data()
-    if len(nodes) == 1 and targets[0] is not None:
+    if len(nodes) == 1 and targets[0] is not None and not nodes[0].is_particular:
         _run_target(nodes[0], targets[0], Connection.over(client, nodes[0].configuration, header))
         return
     pipeline = Pipeline(nodes, client, connect_patience)
@@ -162,6 +167,7 @@ class Pipeline:
             self.channels.append(channel)
             channel.send(ConfigText(node.configuration))
             channel.send(header)
+            channel.restrict(node.gives, node.takes)
             channel.expect_data()
         for number, sink in enumerate(self.channels):
             self._begin(f"onebreath-relay-{number}", self._relay, number, sink)
@@ -229,7 +235,7 @@ class Pipeline:
         source = self.client if number == 0 else self.channels[number - 1]
         try:
             while (message := self._take(number, source)) is not None:
-                self._give(number, sink, message)
+                self._give(*self._taker(number, sink, message), message)
             if sink is not self.client:
                 sink.stream.end()
         except OnebreathError as error:
@@ -251,6 +257,13 @@ class Pipeline:
         if isinstance(message, ErrorText):
             raise Reported(message)
         return message
+
+    def _taker(self, number: int, sink: Channel, message: Any) -> tuple[int, Channel]:
+        """Find who gets a message: nodes that do not take it are passed by, as in Gadgetron."""
+        while sink is not self.client and identifier_of(message) not in self.nodes[number].takes:
+            number += 1
+            sink = self.channels[number] if number < len(self.channels) else self.client
+        return number, sink
 
     def _give(self, number: int, sink: Channel, message: Any) -> None:
         if sink is self.client:

@@ -180,6 +180,7 @@ def _until_gone(client: ClientChannel) -> Iterator[Any]:
 def _run(config: StreamConfig, header: HeaderText, client: ClientChannel, options: HostOptions) -> None:
     """Run a scan, through the service if there is one and it should know of the scan."""
     nodes, service = external_nodes(config), options.service
+    client.restrict(config.takes, config.gives)
     if service is None:
         _run_nodes(nodes, client, header, partial(run_here, served_by="embedded host"), options)
     elif is_own_chain(nodes):
@@ -195,6 +196,7 @@ def is_own_chain(nodes: Sequence[External]) -> bool:
     action = nodes[0].action
     return (
         len(nodes) == 1
+        and not nodes[0].is_particular
         and not isinstance(action, Connect)
         and (action.module, action.target) == (OWN_MODULE, CHAIN_TARGET)
     )

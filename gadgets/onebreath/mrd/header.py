@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from onebreath.errors import ScanError
 
-DEFAULT_NOISE_BANDWIDTH = 0.793
-"""Gadgetron's default for the receiver's relative noise bandwidth."""
+DEFAULT_NOISE_BANDWIDTH = float(np.float32(0.793))
+"""Gadgetron's default for the receiver's relative noise bandwidth, in single precision as there."""
+DOUBLES = {"userParameterDoubleType"}
+"""Types of the schema whose numbers are in double precision; those of all others are in single precision."""
+
+
+def in_single_precision(xml: Any) -> Any:
+    """Round the numbers of a parsed header to the precision that the schema gives them, and return the header.
+
+    A Gadgetron server reads a header and writes it anew for its nodes: 0.793 arrives as 0.792999983, which is the same
+    number in single precision. Rounded here, a scan has the same pixels whichever way its header came.
+    """
+    if type(xml).__name__ in DOUBLES:
+        return xml
+    for field in dataclasses.fields(xml):
+        setattr(xml, field.name, _rounded(getattr(xml, field.name)))
+    return xml
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(np.float32(value))
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return in_single_precision(value) if dataclasses.is_dataclass(value) else value
 
 
 class Triple(NamedTuple):

@@ -6,15 +6,15 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
 import ismrmrd
 from gadgetron.external import constants
-from gadgetron.types import ImageArray, ReconData
+from gadgetron.types import AcquisitionBucket, ImageArray, ReconData
 
-from onebreath.errors import ConnectionLost, WireError
+from onebreath.errors import ConfigError, ConnectionLost, WireError
 from onebreath.mrd.blocks import LineBlock
 from onebreath.wire.framing import Octets, Stream, message_name
 from onebreath.wire.limits import Limits
@@ -64,6 +64,14 @@ DATA_ENCODERS: list[tuple[type, Callable[[Any], list[Octets]]]] = [
     (ReconData, encode_recon_data),
 ]
 ALONGSIDE_DATA = (constants.GADGET_MESSAGE_QUERY, constants.GADGET_MESSAGE_ERROR)
+IDENTIFIERS: list[tuple[type, int]] = [
+    (ismrmrd.Acquisition, constants.GADGET_MESSAGE_ISMRMRD_ACQUISITION),
+    (ismrmrd.Waveform, constants.GADGET_MESSAGE_ISMRMRD_WAVEFORM),
+    (ismrmrd.Image, constants.GADGET_MESSAGE_ISMRMRD_IMAGE),
+    (ImageArray, constants.GADGET_MESSAGE_IMAGE_ARRAY),
+    (ReconData, constants.GADGET_MESSAGE_RECON_DATA),
+    (AcquisitionBucket, constants.GADGET_MESSAGE_BUCKET),
+]
 UNREADABLE = (ValueError, TypeError, OverflowError, AssertionError, MemoryError, AttributeError, ParseError)
 """What the libraries underneath raise on nonsense; it becomes a WireError."""
 
@@ -85,6 +93,11 @@ def encode(message: Any) -> list[Octets]:
     return control
 
 
+def identifier_of(message: Any) -> int:
+    """Return the id that a data message has on the wire; 0 for anything else."""
+    return next((identifier for kind, identifier in IDENTIFIERS if isinstance(message, kind)), 0)
+
+
 class Channel:
     """Whole messages over one socket, in both directions; one thread reads, any may send.
 
@@ -103,6 +116,10 @@ class Channel:
         """Nothing more will be read: CLOSE came, or the rest was thrown away."""
         self.complete = False
         """CLOSE came: the peer has sent all it had."""
+        self.takes: Collection[int] = DATA_READERS
+        """Ids of the data that may be read, and `Channel.gives` of those that may be sent; see `restrict`."""
+        self.gives: Collection[int] = DATA_READERS
+        self._withheld = False
         self._reading = threading.Lock()
 
     def __iter__(self) -> Iterator[Any]:
@@ -142,6 +159,8 @@ class Channel:
     def _content(self, identifier: int) -> Any:
         reader = self.readers.get(identifier)
         if reader is None:
+            if identifier in DATA_READERS and identifier not in self.takes:
+                raise ConfigError(self._unreadable(identifier))
             if identifier in DATA_READERS or identifier in CONTROL_READERS:
                 raise WireError(f"{message_name(identifier)} (id {identifier}) does not belong at this place of a scan")
             raise WireError(f"{identifier} is not the id of any message: the stream is broken or not Gadgetron's")
@@ -149,6 +168,13 @@ class Channel:
             return reader(self.stream)
         except UNREADABLE as error:
             raise WireError(f"{message_name(identifier)} cannot be read: {error}") from error
+
+    def _unreadable(self, identifier: int) -> str:
+        """Words for data that came although there is no reader for them; the end of a node."""
+        return (
+            f"{message_name(identifier)} (id {identifier}) came from a node whose own <readers> have none for it: "
+            f"Gadgetron stops with 'Received illegal message id from external peer: {identifier}'"
+        )
 
     def send(self, message: Any) -> None:
         """Send a message; see `encode` and `Stream.send` for what it raises.
@@ -161,7 +187,32 @@ class Channel:
 
     def expect_data(self) -> None:
         """From here on take only data, queries and errors; a second configuration or header is a broken stream."""
-        self.readers = {**DATA_READERS, **{mid: CONTROL_READERS[mid] for mid in ALONGSIDE_DATA}}
+        data = {mid: reader for mid, reader in DATA_READERS.items() if mid in self.takes}
+        self.readers = {**data, **{mid: CONTROL_READERS[mid] for mid in ALONGSIDE_DATA}}
+
+    def restrict(self, takes: Collection[int], gives: Collection[int]) -> None:
+        """Take and give only data with these ids: those that the configuration has readers and writers for."""
+        self.takes, self.gives = takes, gives
+
+    def withhold(self, message: Any) -> None:
+        """Treat a message that there is no writer for: Gadgetron drops it without a word.
+
+        So are waveforms dropped here, which clients have no use for; the log says so once.
+
+        Raises
+        ------
+        ConfigError
+            If it is anything else, as what was made would be lost.
+        """
+        identifier = identifier_of(message)
+        if identifier != constants.GADGET_MESSAGE_ISMRMRD_WAVEFORM:
+            raise ConfigError(
+                f"{message_name(identifier)} (id {identifier}) was made, but the configuration has no writer for it: "
+                "Gadgetron would drop it without a word. Name one in <writers>; see: onebreath configs check"
+            )
+        if not self._withheld:
+            log.info("waveforms are not sent back: the configuration has no writer for them")
+            self._withheld = True
 
     def drain(self) -> None:
         """Read on to CLOSE and throw everything away, so that the peer never meets a closed socket while it sends."""
@@ -227,6 +278,20 @@ class ClientChannel(Channel):
             self.send(Response(self.answer(message.text), message.correlation))
             identifier, message = super().read()
         return identifier, message
+
+    def _unreadable(self, identifier: int) -> str:
+        return (
+            f"{message_name(identifier)} (id {identifier}) came, but the configuration has no reader for it: Gadgetron "
+            "stops there with 'map::at'. Name one in <readers>; see: onebreath configs check"
+        )
+
+    def send(self, message: Any) -> None:
+        """Send a message, if there is a writer for it; see `restrict`."""
+        identifier = identifier_of(message)
+        if identifier in DATA_READERS and identifier not in self.gives:
+            self.withhold(message)
+            return
+        super().send(message)
 
     def fail(self, text: str) -> None:
         """Tell the client at once, then let it finish sending."""

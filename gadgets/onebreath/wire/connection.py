@@ -23,7 +23,8 @@ from xsdata.exceptions import ConverterWarning
 from onebreath.diagnostics import logs
 from onebreath.diagnostics.reports import report
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, ScanError, WireError
-from onebreath.wire.channel import DATA_ENCODERS, Channel
+from onebreath.mrd.header import in_single_precision
+from onebreath.wire.channel import DATA_ENCODERS, IDENTIFIERS, Channel
 from onebreath.wire.framing import Octets, Stream
 from onebreath.wire.messages import CONTROL_READERS, ConfigText, HeaderText, read_acquisition
 from onebreath.wire.xml_guard import fromstring
@@ -67,6 +68,9 @@ class Connection(external.Connection):
         channel.readers[constants.GADGET_MESSAGE_ERROR] = _raise_error
         self.readers = channel.readers
         self.writers = [_writer(kind, encoder) for kind, encoder in DATA_ENCODERS]
+        self.writers[:0] = [
+            (_is(kind), lambda _, item: channel.withhold(item)) for kind, mid in IDENTIFIERS if mid not in channel.gives
+        ]
         self.filters: list[Callable[[Any], bool]] = []
         self.raw_bytes = external.Connection.Struct(config=config, header=header)
 
@@ -117,7 +121,7 @@ def adopt(connection: external.Connection) -> Connection:
     adopted = Connection.__new__(Connection)
     stream = Stream(connection.socket.socket)
     adopted._set_up(Channel(stream), connection.raw_bytes.config, connection.raw_bytes.header)
-    adopted.header = connection.header
+    adopted.header = in_single_precision(connection.header)
     logs.keep_private(connection.header)
     logs.guard_handlers()
     stock_readers = external.Connection._default_readers()
@@ -168,7 +172,7 @@ def parse_config(text: bytes) -> Element | None:
 
 
 def parse_header(text: bytes) -> Any:
-    """Parse an ISMRMRD header.
+    """Parse an ISMRMRD header; its numbers are rounded as `in_single_precision` says.
 
     Raises
     ------
@@ -179,7 +183,7 @@ def parse_header(text: bytes) -> Any:
         # The schema classes' own parser knows nothing of entity bombs, and takes any root element for a header. It only
         # sees what the guarded one made of the text.
         root = fromstring(text)
-        header = ismrmrd.xsd.CreateFromDocument(tostring(root))
+        header = in_single_precision(ismrmrd.xsd.CreateFromDocument(tostring(root)))
     except Exception as error:  # noqa: BLE001 - the schema library raises its own types, which change with its version
         # The first line says what is wrong; the others may quote the header, and with it the patient.
         raise ScanError(f"the header is not an ISMRMRD header: {str(error).partition(chr(10))[0]}") from None
@@ -203,6 +207,10 @@ def _expect(channel: Channel, kind: type) -> Any:
 def _raise_error(source: Stream) -> Any:
     text = CONTROL_READERS[constants.GADGET_MESSAGE_ERROR](source)
     raise OnebreathError(f"the server reports: {text}")
+
+
+def _is(kind: type) -> Callable[[Any], bool]:
+    return lambda item: isinstance(item, kind)
 
 
 def _writer(kind: type, encoder: Callable[[Any], list[Octets]]) -> tuple[Callable[..., bool], Callable[..., None]]:

@@ -16,6 +16,7 @@ from onebreath.mrd.acs import calibration_mode, merge_acs
 from onebreath.mrd.buffers import kspace_of, lines_of, places
 from onebreath.mrd.header import ScanHeader
 from onebreath.training.data.series import KspaceSeries
+from onebreath.wire.connection import parse_header
 from onebreath.wire.files import RawFile
 
 # Frames are kept as they were measured: a line that is missing must not be taken from a neighbour.
@@ -34,7 +35,7 @@ def mrd_file(path: Path) -> Iterator[KspaceSeries]:
     """
     number = 0
     with RawFile(path) as raw:
-        header = xsd.CreateFromDocument(raw.header_xml)
+        header = parse_header(raw.header_xml)
         patient, facts = _patient(header, path), _facts(header)
         noise_std = 0.0
         for message in build(header, _STEPS).run(raw.messages()):
