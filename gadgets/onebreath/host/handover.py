@@ -115,7 +115,8 @@ def hand_over(sock: socket.socket, target: str, config: bytes, header: bytes) ->
     """
     reasons = []
     texts = {"config": as_text(config), "header": as_text(header)}
-    offer = {"ask": "serve", "target": target, **texts, "storage": stated()}
+    # Gadgetron has a process for each scan: nodes with the same parent work on the same one.
+    offer = {"ask": "serve", "target": target, **texts, "storage": stated(), "origin": os.getppid()}
     for path in socket_paths():
         worker = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         worker.settimeout(ANSWER_TIME)

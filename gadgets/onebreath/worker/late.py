@@ -46,6 +46,10 @@ class LateWork:
     def recover(self) -> int:
         """Take up what earlier processes left behind; return how many scans that are."""
         found = list(left_behind(self.folder))
+        for useless in [spooled for spooled in found if not spooled.request.nodes]:
+            log.warning("data of a part of scan %s were left behind; they make no images", useless.request.scan)
+            useless.release(remove=True)
+            found.remove(useless)
         for spooled in found:
             log.warning("scan %s was left behind and is reconstructed", spooled.request.scan)
             self.hand_in(spooled)

@@ -8,67 +8,39 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from onebreath.cancellation import ended_by
 from onebreath.chain.chain import build
 from onebreath.chain.gadget import gadget_class
 from onebreath.config.node_options import Priority, read_options
 from onebreath.config.stream_config import OWN_MODULE, Connect, External, as_xml, own_node
-from onebreath.diagnostics.logs import SCAN
-from onebreath.diagnostics.reports import Busy, Overdue, SpoolError, report
-from onebreath.errors import ConnectionLost
+from onebreath.diagnostics.reports import Busy, SpoolError
+from onebreath.errors import ConfigError, ConnectionLost
 from onebreath.host.listener import settle
 from onebreath.host.running import run_steps
 from onebreath.registry import GADGETS
 from onebreath.storage.choice import OF_SCAN
 from onebreath.wire.channel import Channel, ClientChannel
-from onebreath.wire.connection import Connection, parse_header, reporting
+from onebreath.wire.connection import Connection, parse_config, parse_header, reporting
 from onebreath.wire.messages import HeaderText
+from onebreath.worker.joint import JointScans, is_whole, scan_key
 from onebreath.worker.late import LateWork
 from onebreath.worker.resume import RunNodes
 from onebreath.worker.scheduler import Scheduler, Ticket, needed_bytes
 from onebreath.worker.spool import Request, SpooledScan, SpoolStream, scan_id
+from onebreath.worker.watching import Watched, Watcher
 
 log = logging.getLogger("onebreath.service")
 
 POLL = 0.05  # seconds between looks at whether a scan that waits may run
-WATCH = 0.25  # seconds between looks at all scans
 
 SpoolMode = Literal["auto", "always", "off"]
-
-
-@dataclass
-class _Watched:
-    """A scan that is looked after: its connection, that of the process which handed it over, its data on disk, and who
-    tells its end.
-    """
-
-    ticket: Ticket
-    channel: Channel
-    shim: socket.socket | None
-    spooled: SpooledScan | None = None
-    teller: threading.Thread | None = None
-
-    @property
-    def stream(self) -> SpoolStream:
-        """What the channel is over."""
-        stream = self.channel.stream
-        assert isinstance(stream, SpoolStream)
-        return stream
-
-    def join_teller(self) -> None:
-        """Wait until the other side was told; a Gadgetron server listens when its data are through."""
-        if self.teller is not None:
-            self.teller.join()
 
 
 class ScanService:
@@ -89,17 +61,21 @@ class ScanService:
 
     def __init__(self, scheduler: Scheduler, state: Path, spool: SpoolMode, run_nodes: RunNodes) -> None:
         self.scheduler, self.spool = scheduler, spool
+        self.joint = JointScans(scheduler)
         self.observers: list[Callable[[Ticket], None]] = []
         """Called with the ticket of each scan that has ended, in the scan's thread."""
         self.late = LateWork(scheduler, state, run_nodes, self._ended)
-        self._watched: dict[str, _Watched] = {}
         self._light = threading.Semaphore(max(scheduler.slots + scheduler.queue, 1))
-        self._closing = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="onebreath-watch", daemon=True)
-        self._watcher.start()
+        self.watcher = Watcher()
 
     def run(
-        self, connection: Connection, target: str, side: str, scan: str = "", shim: socket.socket | None = None
+        self,
+        connection: Connection,
+        target: str,
+        side: str,
+        scan: str = "",
+        shim: socket.socket | None = None,
+        origin: Hashable = None,
     ) -> None:
         """Run one of our nodes on a connection whose CONFIG and HEADER have been read.
 
@@ -117,6 +93,8 @@ class ScanService:
             Identifier, if it was given one already.
         shim
             Connection to the process that handed the scan over.
+        origin
+            Who started the node; see `joint.scan_key`.
         """
         with reporting(connection, target):
             options = read_options(connection.config, target)
@@ -129,7 +107,8 @@ class ScanService:
                 needed_bytes(connection.header),
                 chosen.deadline_s,
             )
-            facts = {"served_by": f"worker {os.getpid()}", "scan": ticket.scan, **options.asked_for}
+            own = ticket.scan
+            facts = {"served_by": f"worker {os.getpid()}", "scan": own, **options.asked_for}
             if chosen.priority == "live" and ticket.priority != Priority.LIVE:
                 facts["priority"] = "replay; only scans that come through Gadgetron may be live"
             if all(gadget_class(name).light for name, _ in options.steps):
@@ -141,12 +120,14 @@ class ScanService:
             if later:
                 build(connection.header, steps)  # what is wrong with the later series is said before any data flow
                 steps = options.quick()
-                facts |= {"deliver": f"later: scan {ticket.scan}", "quick_method": chosen.quick_method}
-            node = own_node(target, connection.raw_bytes.config)
-            header = as_text(connection.raw_bytes.header)
-            request = Request(ticket.scan, target, as_xml([node]), header, OF_SCAN.get())
-            with self.scan(ticket, connection.channel, request, later=later, shim=shim):
-                ticket.images = run_steps(connection, steps, facts, ticket.check)
+                facts |= {"deliver": f"later: scan {own}", "quick_method": chosen.quick_method}
+            texts, makes_images = connection.raw_bytes, "Image" in gadget_class(steps[-1][0]).emits
+            nodes = as_xml([own_node(target, texts.config)]) if makes_images else ""
+            request = Request(own, target, nodes, as_text(texts.header), OF_SCAN.get())
+            key = None if side == "client" or is_whole(steps) else scan_key(side, origin, texts.header)
+            with self.scan(ticket, connection.channel, request, later=later, shim=shim, key=key) as shared:
+                images = run_steps(connection, steps, facts, shared.check)
+                shared.count(images)
                 connection.drain()
 
     @contextmanager
@@ -175,31 +156,34 @@ class ScanService:
         *,
         later: bool = False,
         shim: socket.socket | None = None,
-    ) -> Iterator[None]:
-        """Wait until a scan may run, run the body on it, and keep the books.
+        key: Hashable | None = None,
+    ) -> Iterator[Ticket]:
+        """Wait until a scan may run, run the body on it, and keep the books; gives the ticket that is in them.
 
         `request` is what shall run on its data if they are reconstructed from the disk, `later` whether that is
-        promised; the channel is over a `SpoolStream`, and the header was its last message read.
+        promised; the channel is over a `SpoolStream`, and the header was its last message read. Nodes of one `key`
+        share a ticket; see `joint`.
 
         Raises
         ------
         Busy, SpoolError, OnebreathError
             If too many scans wait; if the disk does not take what is promised for later; if the scan was cancelled.
         """
+        ticket = self._join(key, ticket)
         outcome = "failed"
-        watched = _Watched(ticket, channel, shim)
+        watched = Watched(request.scan, ticket, channel, shim)
         try:
-            with self._looked_after(watched):
+            with self.watcher.looked_after(watched):
                 self._admit(watched, request, later)
-                yield
+                yield ticket
                 ticket.check()
             outcome = "done"
             if later and watched.stream.lost is not None:
                 raise watched.stream.lost
         except BaseException as error:
-            if watched.teller is not None and ticket.cancelled is not None:
+            if (told := watched.was_told()) is not None:
                 outcome = "overdue"
-                raise ticket.cancelled from error
+                raise told from error
             outcome = "lost" if isinstance(error, ConnectionLost) else outcome
             raise
         finally:
@@ -209,7 +193,7 @@ class ScanService:
                 outcome = "failed" if outcome == "done" else outcome
                 raise
             finally:  # whatever else fails: who waits must get the place
-                self._leave(ticket, outcome)
+                self._leave(key, ticket, outcome)
                 watched.join_teller()
 
     @contextmanager
@@ -223,50 +207,57 @@ class ScanService:
         """
         if not self._light.acquire(blocking=False):
             raise Busy("as many light scans run already as may")
-        watched = _Watched(ticket, channel, shim)
+        watched = Watched(ticket.scan, ticket, channel, shim)
         try:
-            with self._looked_after(watched):
+            with self.watcher.looked_after(watched):
                 ticket.admitted.set()
                 settle()
                 yield
                 ticket.check()
         except BaseException as error:
-            if watched.teller is not None and ticket.cancelled is not None:
-                raise ticket.cancelled from error
+            if (told := watched.was_told()) is not None:
+                raise told from error
             raise
         finally:
             self._light.release()
             watched.join_teller()
 
-    @contextmanager
-    def _looked_after(self, watched: _Watched) -> Iterator[None]:
-        """Let the watcher look after a scan, and its end reach all that work on it."""
-        SCAN.set(watched.ticket.scan)
-        self._watched[watched.ticket.scan] = watched
+    def _join(self, key: Hashable | None, ticket: Ticket) -> Ticket:
+        """Enter a node in the books; gives the ticket of its scan."""
         try:
-            with ended_by(watched.ticket.check):
-                yield
-        finally:
-            settle(False)  # what is left is to read on to the end; who comes anew goes before that
-            self._watched.pop(watched.ticket.scan, None)
-
-    def _admit(self, watched: _Watched, request: Request, later: bool) -> None:
-        """Enter a scan in the books and wait until it may run; its data go to disk where they shall."""
-        ticket, stream = watched.ticket, watched.stream
-        if later or self.spool == "always":
-            watched.spooled = self._spool(stream, request, later, keep=True)
-        self.scheduler.enter(ticket)
+            ticket = self.joint.join(key, ticket)
+        except Busy:
+            self._ended(ticket)
+            raise
         settle()
-        if watched.spooled is None and self.spool == "auto" and not ticket.admitted.is_set():
+        return ticket
+
+    def _admit(self, watched: Watched, request: Request, later: bool) -> None:
+        """Wait until a scan may run; its data go to disk where they shall."""
+        ticket, stream = watched.ticket, watched.stream
+        if later or (self.spool == "always" and request.nodes):
+            watched.spooled = self._spool(stream, request, later, keep=True)
+        while not ticket.ready:
+            ticket.check()
+            if stream.arrived(POLL):
+                self.scheduler.ready(ticket)
+        if watched.spooled is None and self.spool != "off" and not ticket.admitted.is_set():
             watched.spooled = self._spool(stream, request, later, keep=False)
         while not ticket.admitted.is_set():
             ticket.check()
             stream.absorb(POLL)
 
+    def keeps(self, target: str, configuration: bytes) -> bool:
+        """Whether the data of a node are kept on disk until its images are out."""
+        try:
+            steps = read_options(parse_config(configuration), target).steps
+            return self.spool == "always" and "Image" in gadget_class(steps[-1][0]).emits
+        except ConfigError:
+            return False
+
     def close(self, patience: float) -> None:
         """End the threads; scans that still run end with their connections."""
-        self._closing.set()
-        self._watcher.join(patience)
+        self.watcher.close(patience)
         self.late.close(patience)
 
     # --- raw data on disk
@@ -291,7 +282,7 @@ class ScanService:
             log.warning("scan %s is not put on disk: %s", request.scan, error)
             return None
 
-    def _put_away(self, watched: _Watched, outcome: str, later: bool) -> None:
+    def _put_away(self, watched: Watched, outcome: str, later: bool) -> None:
         """Decide what becomes of data on disk when their scan has ended."""
         spooled = watched.spooled
         if spooled is None:
@@ -299,25 +290,25 @@ class ScanService:
         complete = watched.channel.complete and watched.stream.lost is None
         if complete:
             spooled.finish()
-        if (later and complete) or (self.spool == "always" and outcome == "lost"):
+        if (later and complete) or (self.spool == "always" and outcome == "lost" and spooled.request.nodes):
             self.late.hand_in(spooled)
             return
         spooled.release(remove=True)
         if later:
-            scan = watched.ticket.scan
+            scan = spooled.request.scan
             self.late.results.update(scan, "failed", "its data did not come, or could not be kept, to their end")
 
-    # --- looking after scans
+    # --- leaving
 
-    def _leave(self, ticket: Ticket, outcome: str) -> None:
+    def _leave(self, key: Hashable | None, ticket: Ticket, outcome: str) -> None:
         try:
             if outcome != "done":
                 _free_accelerator()
         except Exception:
             log.exception("the accelerator's memory was not given back")
         finally:
-            self.scheduler.leave(ticket, outcome)
-            self._ended(ticket)
+            if self.joint.leave(key, ticket, outcome):
+                self._ended(ticket)
 
     def _ended(self, ticket: Ticket) -> None:
         log.info("scan %s: %s", ticket.scan, ticket.outcome)
@@ -327,56 +318,12 @@ class ScanService:
             except Exception:
                 log.exception("the end of scan %s was not counted", ticket.scan)
 
-    def _watch(self) -> None:
-        while not self._closing.wait(WATCH):
-            for watched in list(self._watched.values()):
-                try:
-                    self._look_after(watched)
-                except Exception:
-                    log.exception("scan %s cannot be looked after", watched.ticket.scan)
-
-    def _look_after(self, watched: _Watched) -> None:
-        ticket = watched.ticket
-        if ticket.cancelled is not None:
-            return
-        if gone(watched.channel.stream) or (watched.shim is not None and _hung_up(watched.shim)):
-            ticket.cancel(ConnectionLost("the other side has gone"))
-            watched.channel.stream.abort()
-        elif ticket.overdue:
-            self._end_overdue(watched)
-
-    def _end_overdue(self, watched: _Watched) -> None:
-        ticket = watched.ticket
-        error = Overdue(f"scan {ticket.scan} was not ready within {ticket.deadline:g} s")
-        if not ticket.admitted.is_set():
-            ticket.cancel(error)  # its own thread tells
-            return
-        text = report(error, ticket.title)
-        watched.teller = threading.Thread(
-            target=watched.channel.fail, args=(text,), name="onebreath-overdue", daemon=True
-        )
-        watched.teller.start()
-        ticket.cancel(ConnectionLost("its time was over, and the other side was told"))
-
 
 def _is_light(node: External) -> bool:
     action = node.action
     if isinstance(action, Connect) or action.module != OWN_MODULE or action.target not in GADGETS:
         return False
     return gadget_class(action.target).light
-
-
-def gone(stream: Any) -> bool:
-    """Whether the peer of a stream has closed or reset it; one that only sends no more is still there."""
-    return not stream.closed and _hung_up(stream.socket) and not stream.closed
-
-
-def _hung_up(sock: socket.socket) -> bool:
-    if sock.fileno() < 0:
-        return False
-    poll = select.poll()
-    poll.register(sock, 0)
-    return bool(poll.poll(0))
 
 
 def as_text(header: bytes) -> str:

@@ -55,6 +55,8 @@ class Ticket:
         Bytes of memory that it is thought to need.
     deadline
         Seconds from its arrival after which nobody wants its images; 0: none.
+    ready
+        Whether it has data to work on; see `Scheduler.ready`.
     """
 
     scan: str
@@ -68,6 +70,8 @@ class Ticket:
     ended: float | None = None
     images: int = 0
     outcome: str = "waiting"
+    ready: bool = True
+    worst: str = "done"
     admitted: threading.Event = field(default_factory=threading.Event)
     clock: float = field(default_factory=time.monotonic)
     cancelled: OnebreathError | None = None
@@ -81,6 +85,10 @@ class Ticket:
         """End the scan at its next message, or its waiting."""
         if self.cancelled is None:
             self.cancelled = reason
+
+    def count(self, images: int) -> None:
+        """Add images that a node of the scan has made."""
+        self.images += images
 
     def check(self) -> None:
         """Raise the reason if the scan was cancelled."""
@@ -144,6 +152,12 @@ class Scheduler:
             self._waiting.sort(key=lambda entry: entry[:2])
             self._admit()
 
+    def ready(self, ticket: Ticket) -> None:
+        """Let a scan that waited for its first data run when it fits; others may have overtaken it."""
+        with self._guard:
+            ticket.ready = True
+            self._admit()
+
     def full(self) -> bool:
         """Whether as many scans wait as may."""
         with self._guard:
@@ -192,8 +206,9 @@ class Scheduler:
 
     def _admit(self) -> None:
         """Let in from the front of the queue; a scan that does not fit is not overtaken, or it might wait for ever."""
-        while self._waiting and self._fits(self._waiting[0][2]):
-            ticket = self._waiting.pop(0)[2]
+        while (entry := next((one for one in self._waiting if one[2].ready), None)) and self._fits(entry[2]):
+            self._waiting.remove(entry)
+            ticket = entry[2]
             ticket.started, ticket.outcome = time.time(), "running"
             self._running.append(ticket)
             log.info("scan %s runs (%s, %s)", ticket.scan, ticket.title, ticket.side)

@@ -49,7 +49,8 @@ class Request:
     title
         Configuration or target, for people.
     nodes
-        Configuration with external nodes only, as XML.
+        Configuration with external nodes only, as XML; empty if they make no images, so that what a crash leaves of
+        the data is of no use.
     header
         The ISMRMRD header, as XML.
     storage
@@ -187,6 +188,14 @@ class SpoolStream(Stream):
             raise SpoolError(f"raw data cannot be kept at {path}: {error.strerror}") from error
         self._write(self._room[self._begin : self._end])  # received with the header, and still to be read from there
         self._reread = self._reader.seek(self._written)
+
+    def arrived(self, seconds: float) -> bool:
+        """Whether anything has come, or the other side has gone, within so many seconds."""
+        if self._end > self._begin:
+            return True
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(1000 * seconds))
 
     def absorb(self, seconds: float) -> None:
         """Wait for bytes, and take them from the socket to the disk; without a file or room on it, only wait.

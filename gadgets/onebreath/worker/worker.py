@@ -37,6 +37,7 @@ from onebreath.registry import GADGETS
 from onebreath.storage.choice import OF_SCAN
 from onebreath.wire.channel import Channel
 from onebreath.wire.connection import Connection
+from onebreath.worker.joint import scan_key
 from onebreath.worker.rates import RateLimiter, Rates
 from onebreath.worker.scan_service import ScanService, SpoolMode
 from onebreath.worker.scheduler import Scheduler
@@ -166,17 +167,19 @@ class Worker:
         if not isinstance(config, str) or not isinstance(header, str) or target not in (CHAIN_TARGET, *GADGETS):
             raise WireError("an offered scan lacks its target, configuration or header")
         OF_SCAN.set(storage if isinstance(storage, str) else None)
-        if self.stopping or self.service.scheduler.full():
+        origin, octets = str(offer.get("origin")), as_bytes(header)
+        known = self.service.joint.knows(scan_key("execute", origin, octets))
+        if self.stopping or (self.service.scheduler.full() and not known):
             send(sock, {"state": "refused", "why": "it is stopping" if self.stopping else "too many scans wait"})
             return
         scan = scan_id()
-        spooled = self.service.spool == "always"
+        spooled = self.service.keeps(str(target), as_bytes(config))
         send(sock, {"state": "accepted", "worker": os.getpid(), "scan": scan, "spooled": spooled})
         _, handed = receive_socket(sock)
         stream = SpoolStream(handed)
         begun(stream, self.options.silence)
-        connection = Connection.over(Channel(stream), as_bytes(config), as_bytes(header))
-        self.service.run(connection, str(target), "execute", scan, shim=sock)
+        connection = Connection.over(Channel(stream), as_bytes(config), octets)
+        self.service.run(connection, str(target), "execute", scan, shim=sock, origin=origin)
         stream.close()
         send(sock, {"state": "done"})
 

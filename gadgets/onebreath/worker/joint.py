@@ -1,0 +1,118 @@
+"""One admission for all nodes of a scan, which come to the worker one by one.
+
+A configuration may give each gadget a node of its own, so that several connections belong to one scan. Were each
+admitted by itself, a later node could hold the slot that the one before it waits for, and both would wait for ever. So
+they share one ticket: admitted with the first of them that has data, gone with the last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections.abc import Hashable
+
+from onebreath.chain.gadget import gadget_class
+from onebreath.config.node_options import Steps
+from onebreath.diagnostics.reports import Busy
+from onebreath.worker.scheduler import Scheduler, Ticket
+
+OUTCOMES = ("done", "lost", "overdue", "failed")
+"""What a node's end may be; that of the scan is the last of these that any node had."""
+
+
+def scan_key(side: str, origin: Hashable, header: bytes) -> Hashable:
+    """Tell nodes of one scan from those of others.
+
+    Parameters
+    ----------
+    side
+        How they came.
+    origin
+        Who started them. Gadgetron has a process for each scan, which starts its ``<execute>`` nodes. Its ``<connect>``
+        nodes only tell the computer: there, scans of the same header at the same time are taken for one.
+    header
+        Text of the ISMRMRD header.
+    """
+    return side, origin, hashlib.sha256(header).digest()
+
+
+def is_whole(steps: Steps) -> bool:
+    """Whether the gadgets of a node do all the work on a scan, from its lines to its images."""
+    first, last = gadget_class(steps[0][0]), gadget_class(steps[-1][0])
+    return first.alone or ("Acquisition" in first.consumes and "Image" in last.emits)
+
+
+class JointScans:
+    """The tickets of scans with several nodes.
+
+    Parameters
+    ----------
+    scheduler
+        Where the tickets are.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self._guard = threading.Lock()
+        self._tickets: dict[Hashable, Ticket] = {}
+        self._members: dict[Hashable, int] = {}
+
+    def knows(self, key: Hashable) -> bool:
+        """Whether a node of this scan is there already."""
+        with self._guard:
+            return key in self._tickets
+
+    def join(self, key: Hashable | None, ticket: Ticket) -> Ticket:
+        """Enter a node in the books; gives the ticket of its scan, which is that of its first node.
+
+        A scan for which there is no room is in the books as failed.
+
+        Parameters
+        ----------
+        key
+            See `scan_key`; None for a node that is a whole scan.
+        ticket
+            The node's own.
+
+        Raises
+        ------
+        Busy
+            If too many scans wait.
+        """
+        if key is None:
+            self._enter(ticket)
+            return ticket
+        with self._guard:
+            scan = self._tickets.get(key)
+            if scan is None:
+                ticket.ready = False
+                self._enter(ticket)
+                scan = self._tickets[key] = ticket
+                self._members[key] = 0
+            else:
+                scan.title += f" + {ticket.title}"
+                scan.deadline = min(scan.deadline or math.inf, ticket.deadline) if ticket.deadline else scan.deadline
+            self._members[key] += 1
+            return scan
+
+    def _enter(self, ticket: Ticket) -> None:
+        try:
+            self.scheduler.enter(ticket)
+        except Busy:
+            self.scheduler.leave(ticket, "failed")
+            raise
+
+    def leave(self, key: Hashable | None, ticket: Ticket, outcome: str) -> bool:
+        """Take a node out of the books; whether its scan has ended with it."""
+        if key is None:
+            self.scheduler.leave(ticket, outcome)
+            return True
+        with self._guard:
+            ticket.worst = max(ticket.worst, outcome, key=OUTCOMES.index)
+            self._members[key] -= 1
+            if self._members[key]:
+                return False
+            del self._tickets[key], self._members[key]
+        self.scheduler.leave(ticket, ticket.worst)
+        return True

@@ -1,0 +1,151 @@
+"""Looking after scans at work: a thread sees when their clients have gone, and when their time is over."""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from onebreath.cancellation import ended_by
+from onebreath.diagnostics.logs import SCAN
+from onebreath.diagnostics.reports import Overdue, report
+from onebreath.errors import ConnectionLost
+from onebreath.host.listener import settle
+from onebreath.wire.channel import Channel
+from onebreath.worker.scheduler import Ticket
+from onebreath.worker.spool import SpooledScan, SpoolStream
+
+log = logging.getLogger("onebreath.service")
+
+WATCH = 0.25  # seconds between looks at all scans
+
+
+@dataclass
+class Watched:
+    """A node that is looked after.
+
+    Parameters
+    ----------
+    name
+        Its own identifier; that of its scan may be another node's.
+    ticket
+        Of its scan.
+    channel
+        Its connection.
+    shim
+        Connection to the process that handed it over.
+    spooled
+        Its data on disk.
+    teller
+        Who tells the other side that its time is over.
+    gone
+        Whether the other side has gone.
+    """
+
+    name: str
+    ticket: Ticket
+    channel: Channel
+    shim: socket.socket | None
+    spooled: SpooledScan | None = None
+    teller: threading.Thread | None = None
+    gone: bool = False
+
+    @property
+    def stream(self) -> SpoolStream:
+        """What the channel is over."""
+        stream = self.channel.stream
+        assert isinstance(stream, SpoolStream)
+        return stream
+
+    def join_teller(self) -> None:
+        """Wait until the other side was told; a Gadgetron server listens when its data are through."""
+        if self.teller is not None:
+            self.teller.join()
+
+    def was_told(self) -> ConnectionLost | None:
+        """Return what ends a scan whose other side was told already, so that it is not told again."""
+        if self.teller is None:
+            return None
+        return ConnectionLost("its time was over, and the other side was told")
+
+
+class Watcher:
+    """Looks after all scans, in a thread of its own, until it is closed."""
+
+    def __init__(self) -> None:
+        self._watched: dict[str, Watched] = {}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="onebreath-watch", daemon=True)
+        self._thread.start()
+
+    @property
+    def works(self) -> bool:
+        """Whether the thread is there."""
+        return self._thread.is_alive()
+
+    def close(self, patience: float) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._thread.join(patience)
+
+    @contextmanager
+    def looked_after(self, watched: Watched) -> Iterator[None]:
+        """Look after a node while the body runs; its end reaches all that work on it."""
+        SCAN.set(watched.ticket.scan)
+        self._watched[watched.name] = watched
+        try:
+            with ended_by(watched.ticket.check):
+                yield
+        finally:
+            settle(False)  # what is left is to read on to the end; who comes anew goes before that
+            self._watched.pop(watched.name, None)
+
+    def _watch(self) -> None:
+        while not self._closing.wait(WATCH):
+            for watched in list(self._watched.values()):
+                try:
+                    _look_after(watched)
+                except Exception:
+                    log.exception("scan %s cannot be looked after", watched.name)
+
+
+def _look_after(watched: Watched) -> None:
+    ticket = watched.ticket
+    if watched.gone or watched.teller is not None:
+        return
+    if _gone(watched.channel.stream) or (watched.shim is not None and _hung_up(watched.shim)):
+        watched.gone = True
+        ticket.cancel(ConnectionLost("the other side has gone"))
+        watched.channel.stream.abort()
+    elif ticket.cancelled is None and ticket.overdue:
+        _end_overdue(watched)
+
+
+def _end_overdue(watched: Watched) -> None:
+    ticket = watched.ticket
+    error = Overdue(f"scan {ticket.scan} was not ready within {ticket.deadline:g} s")
+    if ticket.admitted.is_set():  # else its own thread tells
+        text = report(error, ticket.title)
+        watched.teller = threading.Thread(
+            target=watched.channel.fail, args=(text,), name="onebreath-overdue", daemon=True
+        )
+        watched.teller.start()
+    ticket.cancel(error)
+
+
+def _gone(stream: Any) -> bool:
+    """Whether the peer of a stream has closed or reset it; one that only sends no more is still there."""
+    return not stream.closed and _hung_up(stream.socket) and not stream.closed
+
+
+def _hung_up(sock: socket.socket) -> bool:
+    if sock.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(sock, 0)
+    return bool(poll.poll(0))
