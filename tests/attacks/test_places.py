@@ -206,13 +206,13 @@ def test_retrievals_are_bounded_and_do_not_keep_the_place_that_their_images_need
         socks = [socket.create_connection(running.listeners["gadget"].address) for _ in range(2)]
         for sock in socks:
             sock.sendall(data)
-        wait_for(lambda: len(running.service._watched) == 2)
+        wait_for(lambda: len(running.service.watcher) == 2)
         assert "light scans run already" in gadget_scan(running, data).text
         assert gadget_scan(running).images
         for sock in socks:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             sock.close()
-        wait_for(lambda: not running.service._watched)
+        wait_for(lambda: not running.service.watcher)
         running.service.late.results.update("20260101-000000-000000", "failed", "no kernel")
         assert "no kernel" in gadget_scan(running, data).text
 
@@ -234,7 +234,7 @@ def test_a_waiting_retrieval_of_a_client_holds_no_slot(tmp_path):
         running.service.late.promise(request())
         with socket.create_connection(running.listeners["client"].address) as sock:
             sock.sendall(beginning(config.encode()) + framing.constants.uint16.pack(4))
-            wait_for(lambda: running.service._watched)
+            wait_for(lambda: running.service.watcher)
             assert gadget_scan(running).images
             running.service.late.results.update("20260101-000000-000000", "failed", "no kernel")
             sock.settimeout(60)

@@ -83,6 +83,9 @@ class Watcher:
         self._thread = threading.Thread(target=self._watch, name="onebreath-watch", daemon=True)
         self._thread.start()
 
+    def __len__(self) -> int:
+        return len(self._watched)
+
     @property
     def works(self) -> bool:
         """Whether the thread is there."""
