@@ -24,7 +24,8 @@ from array_api_compat import to_device
 from benchmarks.classical import cine_slice
 from benchmarks.table import table
 from onebreath.methods.base import SliceData
-from onebreath.methods.low_rank_sparse import LowRankSparse, Problem
+from onebreath.methods.low_rank_sparse import LowRankSparse
+from onebreath.methods.low_rank_sparse_problem import Problem
 from onebreath.mri import Array
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.sampling import describe
@@ -111,12 +112,13 @@ def curve_table(data: SliceData, truth: Array, options: argparse.Namespace) -> s
 
 def _curve(problem: Problem, algorithm: str, truth: Array, iterations: int) -> list[tuple[float, float]]:
     """Objective and relative error after every iteration, with the default thresholds."""
-    p = LowRankSparse().parameters
+    low_rank, sparse = LowRankSparse(algorithm=algorithm).parameters.thresholds
+    assert sparse is not None
     curve = []
-    for step in islice(problem.steps(algorithm, p.low_rank, p.sparse), iterations):
+    for step in islice(problem.steps(algorithm, low_rank, sparse), iterations):
         images = np.asarray(to_device(problem.images(step.low_rank + step.sparse)[0], "cpu")) * problem.scale
         error = float(np.linalg.norm(images - truth) / np.linalg.norm(truth))
-        curve.append((problem.objective(step, p.low_rank, p.sparse), error))
+        curve.append((problem.objective(step, problem.weight(low_rank), sparse), error))
     return curve
 
 

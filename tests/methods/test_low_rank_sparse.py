@@ -1,19 +1,20 @@
 import time
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
 
 from onebreath.commands.demo import reconstruct
 from onebreath.errors import ConfigError, MethodError
-from onebreath.methods.low_rank_sparse import LowRankSparse, Problem
+from onebreath.methods.low_rank_sparse import LowRankSparse, continuation
+from onebreath.methods.low_rank_sparse_problem import Problem
 from onebreath.methods.zero_filled import ZeroFilled
 from onebreath.simulation.scan import ScanOptions, simulate
-from tests.helpers import as_numpy, backend, nrmse, relative_error  # noqa: F401
+from tests.helpers import as_numpy, backend, complex_normal, nrmse, relative_error  # noqa: F401
 from tests.methods.slices import lines, slice_of, smooth_maps, synthetic
 
-ALGORITHMS = ("published", "accelerated")
+ALGORITHMS = ("noise", "published", "accelerated")
 
 
 def converted(data, convert):
@@ -52,7 +53,7 @@ def test_iterates_equal_the_published_ones(golden, backend, dtype, tolerance):  
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.complex128, 1e-9), (np.complex64, 1e-4)])
 def test_the_stopping_rule_is_the_published_one(golden, backend, dtype, tolerance):  # noqa: F811
-    result = LowRankSparse(device="cpu")(converted(golden_slice(golden, dtype), backend))
+    result = LowRankSparse(algorithm="published", device="cpu")(converted(golden_slice(golden, dtype), backend))
     assert result.facts["iterations"] == int(golden["out/iterations_stop"])
     assert result.facts["converged"] == "yes"
     assert relative_error(result.images, golden["out/L_stop_f64"] + golden["out/S_stop_f64"]) < tolerance
@@ -64,7 +65,7 @@ def test_the_objective_is_made_of_the_published_terms(golden):
     for number, step in enumerate(islice(problem.steps("published", 0.01, 0.0025), 5)):
         consistency, nuclear, sparse, largest, _ = golden["out/history"][number]
         expected = consistency + weight * nuclear + 0.0025 * sparse
-        assert problem.objective(step, 0.01, 0.0025) == pytest.approx(expected, rel=1e-6)
+        assert problem.objective(step, weight, 0.0025) == pytest.approx(expected, rel=1e-6)
         if number == 0:
             assert weight == pytest.approx(0.01 * largest, rel=1e-6)
 
@@ -76,7 +77,7 @@ def test_the_accelerated_form_needs_half_the_iterations(frames_differ):
     at = {}
     for algorithm, iterations in (("published", 50), ("accelerated", 25)):
         *_, last = islice(problem.steps(algorithm, 0.01, 0.0025), iterations)
-        at[algorithm] = problem.objective(last, 0.01, 0.0025)
+        at[algorithm] = problem.objective(last, problem.weight(0.01), 0.0025)
     assert at["accelerated"] < at["published"]
 
 
@@ -117,11 +118,66 @@ def test_it_beats_zero_filling_when_lines_change_and_when_they_do_not(algorithm)
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_units_are_kept(algorithm):
-    data = varying().data
+    data = replace(varying().data, whitened=False)  # whitened data have one unit only
     method = LowRankSparse(algorithm=algorithm, iterations=5)
     once, thousand = method(data), method(replace(data, kspace=1024 * data.kspace))
     assert relative_error(thousand.images, 1024 * once.images) < 1e-5
     assert thousand.facts["objective"] == pytest.approx(once.facts["objective"], rel=1e-4)
+
+
+def noise_alone(level=1.0, ny=96, nx=80, frames=12, coils=6):
+    """A slice without signal, every fourth line and those in the centre."""
+    data = synthetic(np.stack([lines(ny, 4, 8)] * frames), ny=ny, nx=nx, coils=coils).data
+    noise = level * complex_normal(np.random.default_rng(0), data.kspace.shape, np.complex64)
+    return replace(data, kspace=noise * data.mask[:, None])
+
+
+def test_the_units_of_the_weights_are_those_of_noise():
+    problem = Problem.of(noise_alone())
+    largest, deviation = problem.noise_units()
+    assert np.linalg.svd(problem.start, compute_uv=False)[0] == pytest.approx(largest, rel=0.05)
+    spectrum = np.fft.fft(problem.start, axis=0, norm="ortho")
+    assert np.sqrt(np.mean(np.abs(spectrum) ** 2)) == pytest.approx(deviation, rel=0.02)
+    cropped = noise_alone()
+    cropped.maps[..., :40] = 0
+    largest, _ = Problem.of(cropped).noise_units()
+    assert np.linalg.svd(Problem.of(cropped).start, compute_uv=False)[0] == pytest.approx(largest, rel=0.05)
+
+
+@pytest.mark.parametrize(("level", "whitened"), [(1.0, True), (1e-6, False), (300.0, False), (1e-6, True)])
+def test_noise_alone_gives_nothing_above_its_units(level, whitened):
+    """Scans without a noise scan have units of their own, and so have those that only count as whitened."""
+    data = replace(noise_alone(level), whitened=whitened)
+    result = LowRankSparse(low_rank=1.1, sparse=5, device="cpu")(data)
+    assert np.linalg.norm(result.images) < 1e-3 * np.linalg.norm(ZeroFilled()(data).images)
+    assert result.facts["noise_std"] == pytest.approx(level, rel=0.1)
+    assert ("measured" in result.facts["noise_std_from"]) == (level != 1)
+
+
+@pytest.mark.parametrize(("noise", "acceleration"), [(20.0, 4), (5.0, 8), (1.0, 4)])
+def test_the_default_weights_are_near_the_best(noise, acceleration):
+    """Whatever the noise, no pair of weights is much better, though the truth is known here."""
+    offsets = (3 * frame % acceleration for frame in range(8))
+    mask = np.stack([lines(48, acceleration, 6, o) for o in offsets])
+    case = synthetic(mask, ny=48, nx=24, coils=6, noise=noise)
+    data = replace(case.data, kspace=case.data.kspace / np.float32(noise))
+    error = {
+        (a, b): nrmse(
+            np.abs(LowRankSparse(low_rank=a, sparse=b, device="cpu")(data).images), np.abs(case.truth) / noise
+        )
+        for a in (0.25, 1, 4)
+        for b in (0.25, 0.5, 1, 2, 4)
+    }
+    plain = nrmse(np.abs(LowRankSparse(device="cpu")(data).images), np.abs(case.truth) / noise)
+    assert 20 * np.log10(plain / min(error.values())) < 0.5
+
+
+def test_the_weights_fall_to_their_ends_before_the_steps_end():
+    factors = continuation(30.0, 100)
+    assert (factors[0], factors[80], len(factors)) == (30.0, 1.0, 100)
+    assert all(a >= b for a, b in pairwise(factors))
+    assert continuation(0.2, 5) == [1.0] * 5
+    assert continuation(7.0, 1) == [1.0]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -144,7 +200,7 @@ def test_a_second_map_set_that_is_empty_changes_nothing():
 
 
 def test_facts_tell_how_it_ended():
-    facts = LowRankSparse(iterations=2, low_rank=0.02, sparse=0.005)(varying().data).facts
+    facts = LowRankSparse(algorithm="published", iterations=2, low_rank=0.02, sparse=0.005)(varying().data).facts
     assert (facts["iterations"], facts["converged"]) == (2, "no")
     assert (facts["lambda_low_rank"], facts["lambda_sparse"], facts["algorithm"]) == (0.02, 0.005, "published")
     assert facts["objective"] > 0

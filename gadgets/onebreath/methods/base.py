@@ -58,6 +58,8 @@ class SliceData:
         Coil maps, sum over coils of |map|^2 = 1.
     sampling : Sampling
         What the mask was found to be.
+    whitened
+        Whether the noise is known to have unit standard deviation; False where the scan came without noise lines.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class SliceData:
     acs_first: int
     maps: Array | None
     sampling: Sampling
+    whitened: bool = True
 
     def __post_init__(self) -> None:
         if self.kspace.ndim != 4:

@@ -97,7 +97,7 @@ class CgSense(Method):
 
     def _gfactor(self, data: SliceData) -> Array:
         first = data.mask[:1]
-        one = SliceData(data.kspace[:1], first, None, 0, data.maps, data.sampling)
+        one = SliceData(data.kspace[:1], first, None, 0, data.maps, data.sampling, data.whitened)
         return pseudo_replica(
             lambda noisy: self._solve(one, noisy)[0],
             one.kspace,

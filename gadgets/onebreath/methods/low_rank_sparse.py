@@ -3,15 +3,21 @@
 R. Otazo et al., "Low-rank plus sparse matrix decomposition for accelerated dynamic MRI with separation of background
 and dynamic components", Magn Reson Med 73:1125 (2015). The function to minimise is
 ``1/2 ||E(L + S) - d||^2 + lambda_L ||L||_* + lambda_S ||T S||_1``, T the unitary Fourier transform along time.
+
+The noise of the data is known, and both weights are in units of it. In the zero-filled series of noise, E^H n, a pixel
+has the standard deviation s = sqrt(2 / R), R the ratio of all samples to the acquired ones. The largest singular value
+of T frames and N pixels of it is near s (sqrt(N) + sqrt(T)) (K. R. Davidson and S. J. Szarek, in: Handbook of the
+Geometry of Banach Spaces, 2001, theorem II.13); its temporal spectrum has the deviation s. Such weights are small
+against a bright image, and a plain iteration with them needs hundreds of steps; so the steps begin with larger ones
+(E. T. Hale et al., "Fixed-point continuation for l1-minimization", SIAM J Optim 19:1107 (2008)).
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from array_api_compat import array_namespace
 from pydantic import Field
@@ -29,47 +35,65 @@ from onebreath.methods.base import (
     join_sets,
 )
 from onebreath.methods.device import Device, back, place
-from onebreath.mri import Array
-from onebreath.mri.fourier import fft, ifft
-from onebreath.mri.proximal import shrink_singular_values, singular_values, soft_threshold
-from onebreath.mri.sense import SenseOperator
+from onebreath.methods.low_rank_sparse_problem import Problem, norm
+from onebreath.methods.low_rank_sparse_steps import Step, accelerated_steps
+from onebreath.mri.noise_level import faintest
 
-Normal: TypeAlias = Callable[[Array], Array]
+log = logging.getLogger("onebreath.low_rank_sparse")
 
 GROWTH = 1e3
 """An iterate with this times the energy norm of the zero-filled series has diverged; no mask can cause it."""
+FAR_BELOW = 0.5
+"""Whitened data whose faintest part has less noise than this are in other units than was said."""
 
 
 class LowRankSparseParameters(MethodParameters):
     """Parameters of `LowRankSparse`."""
 
-    algorithm: Literal["published", "accelerated"] = Field(
-        default="published",
-        description="published: the paper's iteration, its threshold relative to the present largest singular value; "
-        "accelerated: proximal optimised gradient, which needs less than half the iterations",
+    algorithm: Literal["noise", "published", "accelerated"] = Field(
+        default="noise",
+        description="noise: weights in units of the noise, reached from larger ones; published: the paper's iteration, "
+        "its threshold relative to the present largest singular value; accelerated: the same thresholds by proximal "
+        "optimised gradient, which needs less than half the iterations",
     )
-    low_rank: float = Field(
-        default=0.01, gt=0, description="Threshold of the singular values, relative to the largest one."
-    )
-    sparse: float = Field(
-        default=0.0025,
+    low_rank: float | None = Field(
+        default=None,
         gt=0,
-        description="Threshold in the temporal spectrum, where the largest zero-filled pixel is 1 in magnitude.",
+        description="Threshold of the singular values; noise: over the largest that noise alone has (default 1), else "
+        "relative to the largest of the series (default 0.01).",
     )
-    iterations: int = Field(default=50, ge=1, le=MOST_ITERATIONS, description="Largest number of iterations.")
-    tolerance: float = Field(
-        default=0.0025, ge=0, description="Stop when the series changes by less than this in one iteration, relatively."
+    sparse: float | None = Field(
+        default=None,
+        gt=0,
+        description="Threshold in the temporal spectrum; noise: over the standard deviation that noise has there "
+        "(default: balanced with low_rank by the zero-filled series), else where the largest zero-filled pixel is 1 in "
+        "magnitude (default 0.0025).",
+    )
+    iterations: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_ITERATIONS,
+        description="Largest number of iterations (default: noise 100, else 50).",
+    )
+    tolerance: float | None = Field(
+        default=None,
+        ge=0,
+        description="Stop when the series changes by less than this in one iteration, relatively (default: noise "
+        "0.0005, and never before the weights are reached; else 0.0025).",
     )
     device: Device = Field(default="auto", description="Where to compute: auto (a GPU if there is one), cpu, cuda.")
 
+    @property
+    def thresholds(self) -> tuple[float, float | None]:
+        """Those of low rank and of sparsity, in the units of the algorithm; None: balanced for each series."""
+        usual = (1.0, None) if self.algorithm == "noise" else (0.01, 0.0025)
+        return self.low_rank or usual[0], self.sparse or usual[1]
 
-@dataclass(frozen=True)
-class Step:
-    """State after one iteration: L, S and the series that the stopping rule watches, each (frame, pixel)."""
-
-    low_rank: Array
-    sparse: Array
-    series: Array
+    @property
+    def limits(self) -> tuple[int, float]:
+        """Largest number of iterations, and the tolerance."""
+        usual = (100, 5e-4) if self.algorithm == "noise" else (50, 0.0025)
+        return self.iterations or usual[0], usual[1] if self.tolerance is None else self.tolerance
 
 
 class LowRankSparse(Method):
@@ -95,16 +119,18 @@ class LowRankSparse(Method):
         self._check(data)
         placed, where = place(data, self.parameters.device)
         problem = Problem.of(placed)
-        step, done, change = self._iterate(problem)
+        weights, thresholds, told = self._weights(problem, placed)
+        step, done, change = self._iterate(problem, weights)
         images = join_sets(problem.images(step.low_rank + step.sparse)) * problem.scale
         facts: dict[str, Fact] = {
             "algorithm": self.parameters.algorithm,
             "iterations": done,
-            "converged": "yes" if done == 0 or change < self.parameters.tolerance else "no",
+            "converged": "yes" if done == 0 or change < self.parameters.limits[1] else "no",
             "change": change,
-            "objective": problem.objective(step, self.parameters.low_rank, self.parameters.sparse),
-            "lambda_low_rank": self.parameters.low_rank,
-            "lambda_sparse": self.parameters.sparse,
+            "objective": problem.objective(step, *weights),
+            "lambda_low_rank": thresholds[0],
+            "lambda_sparse": thresholds[1],
+            **told,
             "map_sets": problem.operator.n_sets,
             "backend": where,
         }
@@ -126,147 +152,63 @@ class LowRankSparse(Method):
                 "steps of fixed length the iteration would diverge; normalise the maps"
             )
 
-    def _iterate(self, problem: Problem) -> tuple[Step, int, float]:
+    def _weights(
+        self, problem: Problem, data: SliceData
+    ) -> tuple[tuple[float, float], tuple[float, float], dict[str, Fact]]:
+        """lambda_L and lambda_S in the problem's units and in those of the algorithm, and what was taken for noise."""
+        low_rank, sparse = self.parameters.thresholds
+        if self.parameters.algorithm != "noise":
+            assert sparse is not None
+            return (problem.weight(low_rank), sparse), (low_rank, sparse), {}
+        level, how = noise_level(data)
+        units = problem.noise_units(level)
+        if sparse is None:
+            sparse = low_rank * problem.balance(units[0])
+        told: dict[str, Fact] = {"noise_std": level, "noise_std_from": how}
+        return (low_rank * units[0], sparse * units[1]), (low_rank, sparse), told
+
+    def _iterate(self, problem: Problem, weights: tuple[float, float]) -> tuple[Step, int, float]:
         """Run to the stopping rule; return the last step, the number of steps and the last relative change."""
         p = self.parameters
-        previous, size = problem.start, _norm(problem.start)
+        (iterations, tolerance), earliest = p.limits, 0
+        previous, size = problem.start, norm(problem.start)
         limit, change, done = GROWTH * size, 0.0, 0
         step = Step(previous, 0 * previous, previous)
         if size == 0:
             return step, done, change
-        for step in islice(problem.steps(p.algorithm, p.low_rank, p.sparse), p.iterations):
+        if p.algorithm == "noise":
+            factors = continuation(problem.excess(weights[0]), iterations)
+            earliest = factors.index(1.0) + 1
+            steps = accelerated_steps(problem.normal, problem.start, *weights, factors)
+        else:
+            assert p.thresholds[1] is not None
+            steps = problem.steps(p.algorithm, p.thresholds[0], p.thresholds[1])
+        for step in islice(steps, iterations):
             checkpoint()
-            change = _norm(step.series - previous) / size
-            previous, size, done = step.series, _norm(step.series), done + 1
+            change = norm(step.series - previous) / max(size, math.ulp(0))
+            previous, size, done = step.series, norm(step.series), done + 1
             if not size < limit:
                 raise MethodError(f"low_rank_sparse diverged in iteration {done}: check coil maps and raw data")
-            if change < p.tolerance or size == 0:
+            if done > earliest and (change < tolerance or size == 0):
                 break
         return step, done, change
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One slice as L+S sees it: series are matrices (frame, pixel), the pixels of all map sets in one row.
+def continuation(first: float, iterations: int) -> list[float]:
+    """Factors of the weights in each iteration: from `first` (not below 1) down to 1, where the last fifth stays."""
+    falling = iterations - max(1, iterations // 5)
+    return [max(1.0, first) ** (1 - k / falling) if k < falling else 1.0 for k in range(iterations)]
 
-    Parameters
-    ----------
-    operator
-        The model E.
-    kspace : (frame, coil, y, x) complex
-        Divided by `scale`.
-    start : (frame, pixel) complex
-        E^H d, its largest magnitude 1.
-    scale
-        Units of the images in one of `start`.
+
+def noise_level(data: SliceData) -> tuple[float, str]:
+    """Standard deviation of the noise in the real and in the imaginary part of a sample, and where it is known from.
+
+    1 where the data are whitened; otherwise, and where no part of k-space is as loud as that, what is measured there.
     """
-
-    operator: SenseOperator
-    kspace: Array
-    start: Array
-    scale: float
-
-    @classmethod
-    def of(cls, data: SliceData) -> Problem:
-        """Scale a slice and set up its model."""
-        xp = array_namespace(data.kspace)
-        operator = SenseOperator(data.maps, data.mask)
-        zero_filled = operator.adjoint(data.kspace)
-        scale = float(xp.max(xp.abs(zero_filled))) or 1.0
-        masked = data.kspace * xp.astype(data.mask[:, None], xp.real(data.kspace).dtype)
-        return cls(operator, masked / scale, _matrix(zero_filled / scale), scale)
-
-    def images(self, series: Array) -> Array:
-        """Series (frame, pixel) as images (set, frame, y, x)."""
-        xp = array_namespace(series)
-        sets, _, ny, nx = self.operator.maps.shape
-        return xp.permute_dims(xp.reshape(series, (series.shape[0], sets, ny, nx)), (1, 0, 2, 3))
-
-    def normal(self, series: Array) -> Array:
-        """E^H E of a series (frame, pixel)."""
-        return _matrix(self.operator.normal(self.images(series)))
-
-    def steps(self, algorithm: str, low_rank: float, sparse: float) -> Iterator[Step]:
-        """Iterate without end; `low_rank` and `sparse` as in `LowRankSparseParameters`."""
-        if algorithm == "published":
-            return published_steps(self.normal, self.start, low_rank, sparse)
-        return accelerated_steps(self.normal, self.start, self.weight(low_rank), sparse)
-
-    def weight(self, low_rank: float) -> float:
-        """lambda_L: the relative threshold times the largest singular value of the zero-filled series."""
-        return low_rank * float(singular_values(self.start)[-1])
-
-    def objective(self, step: Step, low_rank: float, sparse: float) -> float:
-        """Return the minimised function, in scaled units, with the `weight` of the low rank held fixed."""
-        xp = array_namespace(step.low_rank)
-        residual = self.operator.forward(self.images(step.low_rank + step.sparse)) - self.kspace
-        nuclear = float(xp.sum(singular_values(step.low_rank)))
-        spectrum = float(xp.sum(xp.abs(fft(step.sparse, 0))))
-        return _norm(residual) ** 2 / 2 + self.weight(low_rank) * nuclear + sparse * spectrum
-
-
-def published_steps(normal: Normal, start: Array, low_rank: float, sparse: float) -> Iterator[Step]:
-    """Iterate as published, the low-rank threshold relative to the present largest singular value as in its script.
-
-    S is found with the L of the iteration before. The temporal transform needs no shifts, because they change neither
-    magnitudes nor what the inverse transform undoes.
-    """
-    series, found, changes = start, start, 0 * start
-    while True:
-        previous, found = found, shrink_singular_values(series - changes, low_rank, relative=True)
-        changes = _shrink_spectrum(series - previous, sparse)
-        both = found + changes
-        series = both - normal(both) + start
-        yield Step(found, changes, series)
-
-
-def accelerated_steps(normal: Normal, start: Array, low_rank: float, sparse: float) -> Iterator[Step]:
-    """Iterate by the proximal optimised gradient method (POGM) with restarts, on L and S together.
-
-    A. B. Taylor et al., "Exact worst-case performance of first-order methods for composite convex optimization", SIAM J
-    Optim 27:1283 (2017); restarts by D. Kim and J. A. Fessler, "Adaptive restart of the optimized gradient method for
-    convex optimization", J Optim Theory Appl 178:240 (2018); for L+S first by C. Y. Lin and J. A. Fessler, "Efficient
-    dynamic parallel MRI reconstruction for the low-rank plus sparse model", IEEE Trans Comput Imaging 5:51 (2019).
-
-    `low_rank` is lambda_L itself. Steps have length 1/2: the gradient's Lipschitz constant is ||E||^2 <= 1 in L + S,
-    but twice that in (L, S).
-    """
-    xp = array_namespace(start)
-    length, momentum, reach = 0.5, 1.0, 1.0
-    pair = before = lifted = descended = xp.stack((start, 0 * start))
-    while True:
-        gradient = normal(pair[0] + pair[1]) - start
-        plain = pair - length * gradient
-        following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        inertia = (momentum - 1) / following
-        lifted = (
-            plain
-            + inertia * (plain - before)
-            + (momentum / following) * (plain - pair)
-            + (length * inertia / reach) * (lifted - pair)
-        )
-        reach = length * (2 * momentum + following - 1) / following
-        shrunk = xp.stack(
-            (shrink_singular_values(lifted[0], reach * low_rank), _shrink_spectrum(lifted[1], reach * sparse))
-        )
-        slope = gradient + (lifted - shrunk) / reach
-        previous, descended = descended, pair - length * slope
-        uphill = float(xp.sum(xp.real(xp.conj(slope) * (descended - previous)))) > 0
-        pair, before, momentum = shrunk, plain, 1.0 if uphill else following
-        yield Step(pair[0], pair[1], pair[0] + pair[1])
-
-
-def _shrink_spectrum(series: Array, threshold: float) -> Array:
-    return ifft(soft_threshold(fft(series, 0), threshold), 0, overwrite=True)
-
-
-def _matrix(images: Array) -> Array:
-    """Images (frame, y, x) or (set, frame, y, x) as a matrix (frame, pixel)."""
-    xp = array_namespace(images)
-    by_frame = images if images.ndim == 3 else xp.permute_dims(images, (1, 0, 2, 3))
-    return xp.reshape(by_frame, (by_frame.shape[0], -1))
-
-
-def _norm(x: Array) -> float:
-    xp = array_namespace(x)
-    return math.sqrt(float(xp.sum(xp.real(x) ** 2 + xp.imag(x) ** 2)))
+    measured = faintest(data.kspace, data.mask)
+    if not data.whitened:
+        return measured, "measured in the faintest part of k-space, as no noise scan was there"
+    if 0 < measured < FAR_BELOW:
+        log.warning("the data count as whitened, but their noise is %.3g, not 1; that is used", measured)
+        return measured, "measured in the faintest part of k-space, as it is far below that of whitened data"
+    return 1.0, "whitening"

@@ -111,7 +111,7 @@ def middle_columns(data: SliceData, width: int = WIDTH) -> SliceData:
     columns = slice((nx - width) // 2, (nx - width) // 2 + width)
     kspace = fftc(ifftc(data.kspace, -1)[..., columns], -1).astype(data.kspace.dtype)
     sampling = describe(mask, data.sampling.centre, acceleration=data.sampling.acceleration)
-    return SliceData(kspace, mask, None, 0, data.maps[..., columns], sampling)
+    return SliceData(kspace, mask, None, 0, data.maps[..., columns], sampling, data.whitened)
 
 
 def held_out(acquired: np.ndarray, centre: int) -> np.ndarray:

@@ -184,7 +184,8 @@ class Reconstruct(Gadget):
             found = self._describe(mask, buffer)
         acs = acs_of(recon_data, s, loc)
         lines, first = (None, 0) if acs is None else acs
-        return SliceData(kspace, mask, lines, first, maps_of(recon_data, s, loc), found), scale
+        whitened = bool(self._notes.get("prewhiten", {}).get("whitened", True))
+        return SliceData(kspace, mask, lines, first, maps_of(recon_data, s, loc), found, whitened), scale
 
     def _describe(self, mask: NDArray[np.bool_], buffer: ReconBuffer) -> Sampling:
         limits = buffer.sampling.sampling_limits
