@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.gpu.provision import ProvisionError, provision
@@ -108,7 +109,7 @@ def phase(name: str, args: argparse.Namespace, left: float) -> Phase:
     if name == "tests":
         # Other versions of the libraries warn of other things than those that the tests are pinned to.
         quiet = ["-W", "default", "-p", "no:cacheprovider", "-m", "cuda", f"--junitxml={out}/tests.xml"]
-        wanted = ["tests/gpu"] if args.rehearse else test_files()
+        wanted = ["tests/gpu"] if args.rehearse else [*_in_parallel(), *test_files()]
         return Phase(name, [sys.executable, "-m", "pytest", "-q", *quiet, *wanted], min(0.3 * left, 90))
     if name == "benchmarks":
         box = min(0.35 * left, 120)
@@ -120,6 +121,11 @@ def phase(name: str, args: argparse.Namespace, left: float) -> Phase:
     where = ["--out", out, "--work", work, "--pack", str(args.pack.resolve()), "--minutes", f"{left / 60:.3f}"]
     command = [sys.executable, "-m", "benchmarks.gpu.training", *where, *chosen, *start, *rehearse]
     return Phase(name, command, left)
+
+
+def _in_parallel() -> list[str]:
+    """Options that spread the tests over a few processes, where pytest can: the first use of each kernel takes long."""
+    return ["-n", "4"] if find_spec("xdist") and (os.cpu_count() or 1) >= 8 else []
 
 
 def test_files() -> list[str]:

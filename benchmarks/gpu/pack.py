@@ -3,7 +3,7 @@
     python -m benchmarks.gpu.pack --python 3.12
 
 Wheels are those that the package and its tests need, in the versions of this environment, but for what every machine
-made for work with PyTorch has (`THERE`) and what that needs.
+made for work with PyTorch has (`THERE`) and what only that needs.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchmarks.gpu.data import compress
+from benchmarks.gpu.data import QUALITY, compress
 from benchmarks.gpu.provision import REQUIREMENTS
 
 ROOT = Path(__file__).parents[2]
@@ -38,14 +38,13 @@ def main() -> int:
     parser.add_argument("--pack", type=Path, default=ROOT / "gpu-pack", help="folder to make anew")
     parser.add_argument("--python", default="3.12", help="version of the Python there (default: %(default)s)")
     parser.add_argument("--most", type=float, default=64.0, help="MiB of checkout and pack (default: %(default)s)")
+    parser.add_argument("--quality", type=float, default=QUALITY, help="of the frames, in dB (default: %(default)s)")
     args = parser.parse_args()
     shutil.rmtree(args.pack, ignore_errors=True)
     wheels, data = args.pack / "wheels", args.pack / "data"
-    there = set(closure([Requirement(name) for name in THERE], args.python))
-    wanted = closure(roots(), args.python)
-    fetch({name: version for name, version in wanted.items() if name not in there}, wheels, args.python)
+    fetch(closure(roots(), args.python, without=THERE), wheels, args.python)
     print(f"must be there: {', '.join(THERE)}")
-    print("\n".join(compress(data)))
+    print("\n".join(compress(data, quality=args.quality)))
     checkout, pack = _tracked() / MIB, sum(path.stat().st_size for path in args.pack.rglob("*") if path.is_file()) / MIB
     print(f"{args.pack}: {pack:.1f} MiB; with the checkout {checkout + pack:.1f} MiB of {args.most:.0f}")
     return int(checkout + pack > args.most)
@@ -57,15 +56,18 @@ def roots() -> list[Requirement]:
     return [one for one in own if one.marker is None] + [Requirement(name) for name in TESTS]
 
 
-def closure(wanted: Iterable[Requirement], python: str) -> dict[str, str]:
-    """Versions in this environment, by name, of `wanted` and all that they need on a Linux with that Python."""
+def closure(wanted: Iterable[Requirement], python: str, without: Sequence[str] = ()) -> dict[str, str]:
+    """Versions in this environment, by name, of `wanted` and all that they need on a Linux with that Python.
+
+    Packages that are named in `without` are left out, with what only they need.
+    """
     target = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux", "extra": ""}
     found: dict[str, str] = {}
     waiting = list(wanted)
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
-        if name in found or (requirement.marker and not requirement.marker.evaluate(target)):
+        if name in found or name in without or (requirement.marker and not requirement.marker.evaluate(target)):
             continue
         try:
             one = distribution(name)

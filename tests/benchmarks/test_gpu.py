@@ -60,7 +60,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 (site / entry).symlink_to(str(one.locate_file(entry)))
     wheels = folder / "pack" / "wheels"
     wheels.mkdir(parents=True)
-    for name in pack.closure(pack.roots(), PYTHON).keys() - there.keys():
+    for name in pack.closure(pack.roots(), PYTHON, without=pack.THERE):
         as_wheel(name, wheels)
     pack.write_requirements(wheels)
     return folder

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from onebreath.methods.base import SliceData, method_class
+from onebreath.methods.device import upload
 from onebreath.methods.learned.network_data import to_tensor
 from tests.helpers import nrmse, relative_error
 from tests.methods.slices import lines, synthetic
@@ -76,6 +77,17 @@ def test_arrays_of_cupy_are_used_where_they_are(models: None, device: str, name:
     assert isinstance(found, cupy.ndarray)
     assert nrmse(cupy.asnumpy(found), wanted) < tolerance
     assert to_tensor(there.kspace, "cuda").data_ptr() == there.kspace.data.ptr  # no copy
+
+
+def test_arrays_are_uploaded_as_they_are(device: str) -> None:
+    if device == "cpu":
+        pytest.skip("only a GPU reads page-locked memory")
+    arrays = [np.arange(24, dtype=np.complex64).reshape(4, 6) * 1j, np.arange(30).reshape(5, 6)[:, ::2] % 2 == 0]
+    arrays[0].flags.writeable = False
+    found = [upload(one) for one in arrays for _ in range(50)]
+    for index, one in enumerate(found):
+        assert one.device.type == "cuda"
+        assert np.array_equal(one.cpu().numpy(), arrays[index // 50])
 
 
 def test_tensors_on_the_gpu_stay_there(models: None, device: str) -> None:

@@ -46,7 +46,7 @@ def place(data: SliceData, device: Device) -> tuple[SliceData, str]:
     if device == "cpu" and is_torch_array(data.kspace):
         data = _moved(data, lambda x: x.to("cpu"))
     elif is_numpy_array(data.kspace) and (device == "cuda" or (device == "auto" and _cuda())):
-        data = _moved(data, _tensor_on_gpu)
+        data = _moved(data, upload)
     elif device == "cuda" and is_torch_array(data.kspace):
         data = _moved(data, lambda x: x.to("cuda"))
     library = type(data.kspace).__module__.partition(".")[0]
@@ -75,11 +75,17 @@ def _moved(data: SliceData, move: Any) -> SliceData:
     return replace(data, kspace=move(data.kspace), mask=move(data.mask), acs=acs, maps=maps)
 
 
-def _tensor_on_gpu(x: np.ndarray) -> Array:
+def upload(x: np.ndarray, device: str = "cuda") -> Array:
+    """The array as a tensor on a GPU, through page-locked memory, which torch keeps and uses again.
+
+    The transfer reads that memory directly while the caller goes on. Arrays from the wire are read-only, which torch
+    does not know: they would have to be copied anyway.
+    """
     import torch
 
-    # Arrays from the wire are read-only, which torch does not know; a writable copy avoids undefined behaviour.
-    return torch.asarray(x if x.flags.writeable else x.copy(), device="cuda")
+    held = torch.empty(x.shape, dtype=torch.from_numpy(np.empty(0, x.dtype)).dtype, pin_memory=True)
+    held.numpy()[...] = x
+    return held.to(device, non_blocking=True)
 
 
 def _cuda() -> bool:

@@ -12,7 +12,7 @@ from array_api_compat import is_cupy_array, is_numpy_array
 
 from onebreath.cancellation import checkpoint
 from onebreath.errors import MethodError
-from onebreath.methods.device import back
+from onebreath.methods.device import back, upload
 from onebreath.mri.fourier import ifft2c
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def to_tensor(x: Array, device: str) -> torch.Tensor:
     """The array as a tensor, numbers as complex64, on a device."""
     import torch
 
-    if is_numpy_array(x) and not x.flags.writeable:
+    if is_numpy_array(x) and torch.device(device).type == "cuda":
+        x = upload(x, device)
+    elif is_numpy_array(x) and not x.flags.writeable:
         # torch cannot mark memory as read-only, which arrays from the wire are.
         x = x.copy()
     if is_cupy_array(x):
