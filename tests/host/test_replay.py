@@ -12,7 +12,7 @@ import pytest
 
 from onebreath.errors import ConnectionLost, ScanError
 from onebreath.host import replay as module
-from onebreath.host.replay import add_arguments, replay, run
+from onebreath.host.replay import add_arguments, replay, run, tells_of_an_error
 from onebreath.host.server import start_host
 from tests.helpers import READERS_AND_WRITERS
 from tests.host.wiring import HEADER, acquisition
@@ -125,3 +125,16 @@ def test_large_scan_does_not_block(tmp_path):
     (tmp_path / "pass_through.xml").write_text(CONFIG.format("pass_through"))
     outcome = replay(tmp_path / "raw.h5", **local(tmp_path, "pass_through"))
     assert (outcome.sent, outcome.failed) == (40, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        ("ERROR: the data were damaged", True),
+        ("[Connection Main Thread/Stream/external] ERROR: Failed to connect to service 18000", True),
+        ("ERR of another kind", False),
+        ("No ERROR at all", False),
+    ],
+)
+def test_errors_of_a_real_server_are_known_though_they_name_their_place_first(text, failed):
+    assert tells_of_an_error(text) == failed

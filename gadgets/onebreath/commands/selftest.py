@@ -87,7 +87,7 @@ class Row:
         if self.result == OK:
             return text
         text += f"\n    {self.why}"
-        return f"{text}\n    what to do: {remedy_for(self.why, self.config)}" if self.result == FAILS else text
+        return f"{text}\n    what to do: {remedy_for(self.why)}" if self.result == FAILS else text
 
 
 class Tester:

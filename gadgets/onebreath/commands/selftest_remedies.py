@@ -12,7 +12,7 @@ REMEDIES = (
     ),
     (r"no server at", "start the server, or name its --address and --port (Gadgetron: 9002; onebreath serve: 9012)"),
     (
-        r"There is no configuration|[Cc]onfiguration file|[Uu]nable to open|[Ff]ailed to (open|find)|No such file",
+        r"There is no configuration|Error reading from file/stream",
         "onebreath install --gadgetron-home DIR, where DIR holds the server's share/gadgetron",
     ),
     (r"Failed to connect to service|cannot be reached|Connection refused", NO_WORKER),
@@ -42,8 +42,6 @@ REMEDIES = (
 GENERAL = "the server's log tells more; onebreath configs check shows what is wrong with a configuration"
 
 
-def remedy_for(text: str, config: str) -> str:
-    """Return what to do about a failure of a configuration that is described so."""
-    if "_Connect" in config and "no word of why" in text:
-        return NO_WORKER
+def remedy_for(text: str) -> str:
+    """Return what to do about a failure that is described so."""
     return next((remedy for pattern, remedy in REMEDIES if re.search(pattern, text)), GENERAL)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import socket
 import sys
 import threading
@@ -207,7 +208,7 @@ class _Exchange:
         elif isinstance(message, (Text, ErrorText)):
             self.outcome.texts.append(message)
             print(message, file=sys.stderr)
-            self.outcome.failed |= isinstance(message, ErrorText) or message.startswith("ERROR")
+            self.outcome.failed |= isinstance(message, ErrorText) or tells_of_an_error(message)
         else:
             log.info("%s received and not kept; only images are written", type(message).__name__)
 
@@ -222,6 +223,11 @@ def _warnings_of(image: ismrmrd.Image) -> list[str]:
     if WARNINGS not in image.attribute_string:
         return []
     return read_warnings(ismrmrd.Meta.deserialize(image.attribute_string))
+
+
+def tells_of_an_error(text: str) -> bool:
+    """Whether a server's TEXT is about a failure; Gadgetron's names the part that failed in brackets before."""
+    return re.match(r"\s*(\[[^\]]*\]\s*)*ERROR", text) is not None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
