@@ -67,8 +67,8 @@ def command(recipe: Path, run: Path, start: str | None, end: float, rehearse: bo
 
 
 def with_batch(recipe: Path, work: Path) -> Path:
-    """The recipe with the batch that was measured to be the fastest on this card, if that was measured."""
-    if not (work / BATCH_FILE).is_file():
+    """The recipe with the batch that was measured to be the fastest on this card, if that was measured for it."""
+    if recipe not in (RECIPE, REHEARSAL) or not (work / BATCH_FILE).is_file():
         return recipe
     batch = json.loads((work / BATCH_FILE).read_text(encoding="utf-8"))["batch"]
     changed = work / recipe.name

@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import data, measure, pack, training
 from benchmarks.gpu.provision import provision
+from onebreath.training.recipe import read_recipe
+from onebreath.zoo.architectures import build
 from onebreath.zoo.card import read_card
 from onebreath.zoo.store import read_weights_file
 from tests.conftest import REPOSITORY
@@ -212,11 +214,18 @@ def test_a_row_that_fails_does_not_cost_the_others(tmp_path: Path, monkeypatch: 
 def test_the_measured_batch_goes_into_the_recipe(tmp_path: Path) -> None:
     assert training.with_batch(training.RECIPE, tmp_path) == training.RECIPE
     (tmp_path / "batch.json").write_text('{"batch": 32}')
-    from onebreath.training.recipe import read_recipe
-
     found, usual = read_recipe(training.with_batch(training.RECIPE, tmp_path)), read_recipe(training.RECIPE)
     assert found.batch == 32
     assert found.model_copy(update={"batch": usual.batch}) == usual
+    other = training.RECIPE.with_name("mr_ipt.gpu.yaml")
+    assert training.with_batch(other, tmp_path) == other  # the batch was measured with another network
+
+
+@pytest.mark.parametrize("name", ["crunet_mr.gpu", "crunet_mr.gpu_bank", "a_liknet.gpu", "mr_ipt.gpu"])
+def test_weights_of_what_is_trained_come_back_in_one_file(name: str) -> None:
+    network = read_recipe(training.RECIPE.with_name(f"{name}.yaml")).network
+    numbers = sum(one.numel() for one in build(network.architecture, network.arguments).state_dict().values())
+    assert 2 * numbers < 16 * 2**20  # bytes in half precision; such machines give back no larger file
 
 
 def test_weights_of_a_trainer_that_is_stopped_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
