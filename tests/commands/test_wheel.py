@@ -66,3 +66,9 @@ def test_a_wheel_in_gadgetrons_own_environment_is_in_place_already(environment):
     done = run(environment, "install", "--gadgetron-home", str(environment))
     assert done.returncode == 0, done.stderr
     assert not (environment / "share/gadgetron/config/Onebreath_Cine.xml").is_symlink()
+
+
+def test_a_wheel_passes_its_selftest(environment):
+    done = run(environment, "selftest", "Onebreath_Static_GRAPPA.xml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "other code" not in done.stdout

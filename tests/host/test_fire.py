@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -23,8 +24,12 @@ from onebreath.host.server import HostOptions, start_host
 from onebreath.methods.base import METHODS
 from onebreath.simulation.scan import ScanOptions, simulate
 from onebreath.wire.channel import Channel
-from onebreath.wire.messages import ConfigName, HeaderText, Text
-from tests.host.wiring import HEADER, acquisition
+from onebreath.wire.framing import FIRST_ROOM, Stream
+from onebreath.wire.messages import ConfigName, ConfigText, HeaderText, Text
+from onebreath.worker.spool import SpoolStream
+from tests.host import tiny
+from tests.host.wiring import HEADER, acquisition, fed
+from tests.host.workers import worker
 
 SCANS = {
     "static": ScanOptions(
@@ -184,6 +189,8 @@ WRONG = {
     ),
     "newer": ({"version": "2.0.0", "parameters": {}}, "version 2.0.0"),
     "more than is known": ({"parameters": {}, "patient": "x"}, "'patient' beside"),
+    "not printable": (parameters(model="a\0b"), "characters that cannot be printed"),
+    "nested without end": ("[" * 100_000, "not the JSON of a user interface"),
     "a list": (parameters(method=["grappa"]), "must be a text, a number"),
 }
 
@@ -215,6 +222,50 @@ def test_a_request_that_leaves_all_as_configured_is_that_configuration():
     config = parse(find(STATIC).read_bytes(), STATIC)
     asked = {name: UNSET[parameter.kind] for name, parameter in interface.parameters().items()}
     assert apply(config, read_request(json.dumps(parameters(config=AS_CONFIGURED, **asked)))) == config
+
+
+def test_what_was_looked_at_is_recorded(tmp_path):
+    """The identifier that tells whether a JSON comes is looked at before the scan is admitted and its data are kept."""
+    kept, data = tmp_path / "data.bin", struct.pack("<H", 1008) + bytes(range(200))
+    kept.touch()
+    with fed(data) as sock:
+        stream = SpoolStream(sock)
+        assert stream.next_identifier() == 1008
+        stream.record(kept, keep=True)
+        assert stream.read(len(data)) == data
+        stream.stop_recording()
+    assert kept.read_bytes() == data
+
+
+def test_a_worker_that_keeps_raw_data_takes_json(tmp_path):
+    request = json.dumps(parameters(output="phase", channels=-1))
+    with worker(tmp_path, spool="always") as running:
+        address = running.listeners["client"].address
+        for text in (None, request):
+            with socket.create_connection(address, 60) as sock:
+                channel = Channel(sock)
+                channel.send(ConfigText(tiny.stream()))
+                channel.send(HeaderText(tiny.header()))
+                for message in ([] if text is None else [Text(text)]) + list(tiny.lines()):
+                    channel.send(message)
+                channel.stream.end()
+                images = list(channel)
+            assert all(isinstance(image, ismrmrd.Image) for image in images), images
+            assert {image.image_series_index for image in images} == ({1} if text is None else {1, 3001})
+            told = images[0].meta.get("Onebreath_host_requested")
+            assert told == (None if text is None else "output=phase")
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 100, FIRST_ROOM - 2, FIRST_ROOM - 1, FIRST_ROOM, 3 * FIRST_ROOM])
+def test_an_identifier_is_looked_at_and_still_read(waiting):
+    rng = np.random.default_rng(waiting)
+    data = struct.pack("<H", 1008) + rng.bytes(waiting)
+    with fed(data) as sock:
+        stream = Stream(sock)
+        assert stream.next_identifier() == 1008
+        assert stream.next_identifier() == 1008
+        assert stream.read_identifier() == 1008
+        assert stream.read(waiting) == data[2:]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -88,7 +88,7 @@ def read_request(text: str) -> Request:
 def _parameters_in(text: str) -> dict[str, Any]:
     try:
         message = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"The text after the header is not the JSON of a user interface: {error}.") from error
     if not isinstance(message, dict) or not isinstance(message.get("parameters"), dict):
         raise ConfigError('The JSON of the user interface must be an object with "parameters", which is an object too.')
@@ -103,6 +103,8 @@ def _parameters_in(text: str) -> dict[str, Any]:
 def _as_text(name: str, value: Any) -> str:
     """Return a JSON value as a property's text."""
     if isinstance(value, str):
+        if not value.isprintable():
+            raise ConfigError(f"The parameter {name!r} of the user interface has characters that cannot be printed.")
         return value.strip()
     if isinstance(value, bool):
         return str(value).lower()
