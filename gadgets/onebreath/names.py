@@ -5,9 +5,29 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 200  # characters of a name that are worth a search for similar ones
+QUOTED = 80  # characters of a peer's text that an error or a log line repeats
+
+
+def shortened(text: object) -> str:
+    """Return a peer's text as it may be quoted: not long, on one line, and with nothing that a terminal obeys."""
+    try:
+        whole = str(text)
+    except ValueError:  # a number of more digits than Python spells
+        whole = f"{type(text).__name__} of very many digits"
+    plain = harmless(whole[:QUOTED]).replace("\n", "\\n")
+    return plain if len(whole) <= QUOTED else f"{plain}... ({len(whole)} characters)"
+
+
+def harmless(text: str) -> str:
+    """Return a text with all but its line ends spelt that a terminal would obey, or that cannot be seen."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Say which known names are nearest to a wrong one; all of them if none is near."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3)
+    near = difflib.get_close_matches(name, known, n=3) if len(name) <= LONGEST else []
     return f"Did you mean: {', '.join(near)}?" if near else f"Known are: {', '.join(known)}."

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from onebreath.errors import ConfigError
-from onebreath.names import did_you_mean
+from onebreath.names import did_you_mean, shortened
 
 log = logging.getLogger("onebreath.registry")
 
@@ -67,7 +67,7 @@ class Registry(Mapping[str, str]):
             If nothing has it (the text lists the nearest names), or if a package's module cannot be imported.
         """
         if name not in self:
-            raise ConfigError(f"There is no {self.kind} called '{name}'. {did_you_mean(name, self)}")
+            raise ConfigError(f"There is no {self.kind} called '{shortened(name)}'. {did_you_mean(name, self)}")
         module, attribute = self[name].split(":")
         try:
             return getattr(importlib.import_module(module), attribute)

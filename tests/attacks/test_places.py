@@ -246,7 +246,8 @@ def test_one_scan_that_holds_the_slot_can_be_told_from_many_that_failed(tmp_path
         holding = hold(running)
         failed = [socket.create_connection(running.listeners["client"].address) for _ in range(40)]
         for sock in failed:  # told of the error, and never done with sending
-            sock.sendall(beginning(tiny.stream("zero_filled", '<property name="nosuch" value="1"/>')))
+            config = tiny.stream("zero_filled", '<property name="nosuch" value="1"/>')
+            sock.sendall(beginning(config) + tiny.pieces(b"")[1])
         for sock in failed:
             sock.settimeout(60)
             assert sock.recv(100)

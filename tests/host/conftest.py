@@ -13,6 +13,7 @@ def own_state(tmp_path, monkeypatch):
     """State in a folder of the test; no worker unless the test starts one."""
     monkeypatch.setenv("ONEBREATH_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("ONEBREATH_WORKER", "off")
+    monkeypatch.setenv("ONEBREATH_CONNECT", "127.0.0.1,localhost")  # services that tests start
     return tmp_path / "state"
 
 

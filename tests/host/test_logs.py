@@ -29,8 +29,8 @@ NEVER = [*SECRETS.values(), "Zaphod", "Beeblebrox", "4711", "0815"]
 def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
-    monkeypatch.setattr(logs, "_SECRETS", logs._Secrets())
-    yield
+    with logs.secrets_of_a_scan():
+        yield
     root.handlers[:] = before
     root.setLevel(level)
 
@@ -124,9 +124,11 @@ def test_threads_of_a_chain_know_their_scan() -> None:
     logs.SCAN.set("")
 
 
-def test_short_and_old_texts_are_not_hidden(capfd: pytest.CaptureFixture[str]) -> None:
+def test_texts_of_scans_that_have_ended_are_not_hidden(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure("INFO")
-    for number in range(logs.REMEMBERED + 1):
-        logs._SECRETS.add((f"name{number}",))
-    logging.getLogger("onebreath.x").info("name0 name1 name64 myname64")
+    with logs.secrets_of_a_scan():
+        logs._secrets.get().add({"name0"})
+    with logs.secrets_of_a_scan():
+        logs._secrets.get().add({"name1", "name64"})
+        logging.getLogger("onebreath.x").info("name0 name1 name64 myname64")
     assert "name0 [hidden] [hidden] myname64" in capfd.readouterr().err

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from onebreath.chain.gadget import Properties
+from onebreath.config import policy
 from onebreath.config.stream_config import parse
 from onebreath.errors import ConfigError
 from onebreath.gadgets.prewhiten import Prewhiten
@@ -46,8 +47,30 @@ def test_a_client_names_no_other_machine(monkeypatch: pytest.MonkeyPatch, addres
 
 
 @pytest.mark.parametrize("address", ["localhost", "127.0.0.1", "127.1.2.3", "::1"])
-def test_services_on_this_machine_are_reached(address: str) -> None:
-    assert external_nodes(parse(CONFIG % f'<connect address="{address}" port="80"/>'.encode()))
+def test_services_on_this_machine_are_reached_if_they_are_listed_or_an_administrator_names_them(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CONFIG % f'<connect address="{address}" port="80"/>'.encode()
+    assert external_nodes(parse(config, "Onebreath_Cine_Connect.xml"))
+    monkeypatch.delenv("ONEBREATH_CONNECT", raising=False)
+    for listed in ("", f"{address}:81", "10.0.0.1:80"):
+        monkeypatch.setenv("ONEBREATH_CONNECT", listed)
+        with pytest.raises(ConfigError, match="as address:port in ONEBREATH_CONNECT"):
+            external_nodes(parse(config))
+    monkeypatch.setenv("ONEBREATH_CONNECT", f"{address}:80")
+    assert external_nodes(parse(config))
+
+
+@pytest.mark.parametrize("address", ["localhost", "127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "0", "127.1"])
+def test_a_host_never_connects_to_itself(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEBREATH_CONNECT", address)
+    policy.is_own(4242)
+    try:
+        for name in ("Onebreath_Cine_Connect.xml", "the uploaded configuration"):
+            with pytest.raises(ConfigError, match="is this host itself"):
+                external_nodes(parse(CONFIG % f'<connect address="{address}" port="4242"/>'.encode(), name))
+    finally:
+        policy.is_own(4242, listens=False)
 
 
 @pytest.mark.parametrize("name", ["debug_folder", "noise_covariance", "store_noise_covariance"])

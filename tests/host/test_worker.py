@@ -82,13 +82,13 @@ def test_nodes_of_others_and_several_nodes_are_entered_once(tmp_path):
         assert np.array_equal(image.data, gadget_scan(running).images[0].data)
 
 
-def test_connect_node_in_the_same_worker_does_not_wait_for_itself(tmp_path):
+def test_connect_node_to_the_same_worker_is_refused(tmp_path):
     with worker(tmp_path, slots=1) as running:
         port = running.listeners["gadget"].address[1]
         execute = b'<execute name="onebreath.host.entry" target="chain" type="python"/>'
         config = tiny.stream().replace(execute, f'<connect address="127.0.0.1" port="{port}"/>'.encode())
-        (image,) = client_scan(running, config)
-    assert image.data.any()
+        (text,) = client_scan(running, config)
+    assert "is this host itself, which does not connect to itself" in text
 
 
 def test_errors_come_in_three_texts_after_the_data_were_drained(tmp_path):

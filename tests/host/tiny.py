@@ -17,7 +17,10 @@ STEPS = ("prewhiten", "compress", "sort", "calibrate", "reconstruct", "export")
 def header(phases: int = 1) -> bytes:
     """Header of a scan of `phases` cardiac phases."""
     values = {"ex": SAMPLES, "ey": ROWS, "rx": SAMPLES, "ry": ROWS, "efx": 24.0, "efy": 18.0, "rfx": 24.0, "rfy": 18.0}
-    return XML.format(**values, last=ROWS - 1, centre=ROWS // 2, phases=phases - 1, slices=0, parallel="").encode()
+    text = XML.format(**values, last=ROWS - 1, centre=ROWS // 2, phases=phases - 1, slices=0, parallel="")
+    named = "<subjectInformation><patientID>TINY-1</patientID></subjectInformation>"
+    begin = text.index(">", text.index("<ismrmrdHeader")) + 1
+    return (text[:begin] + named + text[begin:]).encode()
 
 
 def configuration(method: str = "zero_filled", *properties: str, steps: tuple[str, ...] = STEPS) -> bytes:

@@ -55,6 +55,20 @@ def _waveform(content: dict[str, Any]) -> ismrmrd.Waveform:
     return ismrmrd.Waveform(header, samples)
 
 
+def is_note(message: Any) -> bool:
+    """Whether a message has the id of a note."""
+    return isinstance(message, ismrmrd.Waveform) and message.waveform_id == NOTE_ID
+
+
+def note_maker(message: Any) -> str:
+    """Return the gadget that a note or a warning names; empty if it cannot be read."""
+    try:
+        content = _content(message)
+    except WireError:
+        return ""
+    return "" if content is None else str(content.get("gadget", ""))
+
+
 def read_note(message: Any) -> tuple[str, dict[str, Any]] | None:
     """Read a note: the gadget's name and its facts, or None if the message is no note.
 
@@ -79,11 +93,11 @@ def read_warning(message: Any) -> str | None:
 
 
 def _content(message: Any) -> dict[str, Any] | None:
-    if not isinstance(message, ismrmrd.Waveform) or message.waveform_id != NOTE_ID:
+    if not is_note(message):
         return None
     try:
         return dict(json.loads(message.data.astype("<u4").tobytes()))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _unreadable(error) from error
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from gadgetron.types import ImageArray, ReconData
 
 from onebreath.chain.gadget import Gadget, Message
+from onebreath.keeping import create
 
 
 def watched(gadget: Gadget, messages: Iterable[Message]) -> Iterator[Message]:
@@ -29,7 +30,10 @@ def _watched(gadget: Gadget, messages: Iterable[Message]) -> Iterator[Message]:
             gadget.log.info("made message %d: %s", number, type(message).__name__)
         if folder is not None:
             for part, array in _arrays(message):
-                np.save(folder / f"{gadget.name}_{number:05d}_{part}.npy", array)
+                path = folder / f"{gadget.name}_{number:05d}_{part}.npy"
+                path.unlink(missing_ok=True)
+                create(path)  # raw data and images are for their owner's eyes, whatever the umask
+                np.save(path, array)
         yield message
 
 

@@ -49,6 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="raw data that go to disk: those of waiting and late scans, all, or none (default: %(default)s)",
     )
     parser.add_argument("--state", type=Path, default=state_folder(), help="folder of raw data and results")
+    parser.add_argument(
+        "--quota-gb",
+        type=float,
+        default=20,
+        help="most that raw data and results may take, in GiB; 0: any (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--reserve-gb",
+        type=float,
+        default=1,
+        help="what they leave free, in GiB, or 5%% of a small disk (default: %(default)s)",
+    )
     parser.add_argument("--silence", type=float, default=600, help="seconds after which a silent peer is given up")
     parser.add_argument("--grace", type=float, default=300, help="seconds that running scans get when it is stopped")
     parser.add_argument("--model", action="append", default=[], help="model to load at the start; may be repeated")
@@ -68,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
+    os.umask(0o077)  # whatever is written here is for this user alone
     os.environ["ONEBREATH_STATE"] = str(args.state)
     sockets = inherited_sockets()
     if not args.cold:
@@ -103,6 +116,8 @@ def options_of(args: argparse.Namespace) -> WorkerOptions:
         spool=args.spool,
         state=args.state,
         silence=args.silence,
+        quota=int(args.quota_gb * 2**30),
+        reserve=int(args.reserve_gb * 2**30),
         security=secure.security_of(args),
         rates=rates.rates_of(args),
     )

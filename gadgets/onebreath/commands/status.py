@@ -18,12 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--socket", type=Path, action="append", help="worker to ask (default: those of <execute> nodes)"
     )
     parser.add_argument("--json", action="store_true", help="print all that is known, as JSON")
-    parser.add_argument("--health", action="store_true", help="print nothing; exit status 0 if all workers answer")
+    parser.add_argument("--health", action="store_true", help="print nothing; exit status 0 if all workers are well")
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds to wait (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run ``onebreath status``; 1 if a worker does not answer, or there is none."""
+    """Run ``onebreath status``; 1 if a worker does not answer, or there is none, or with ``--health`` is not well."""
     paths = args.socket or socket_paths()
     missing = not paths
     for path in paths:
@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
             if not args.health:
                 print(f"no worker answers at {path}: {error}", file=sys.stderr)
             continue
+        missing = missing or (args.health and bool(status.get("troubles")))
         if not args.health:
             print(json.dumps(status, indent=2) if args.json else "\n".join(describe(path, status)))
     return int(missing)
@@ -47,6 +48,8 @@ def describe(path: Path, status: dict[str, Any]) -> Iterator[str]:
         f"  memory {status['reserved_mb']} of {status['memory_mb']} MB, accelerator {status['accelerator_mb']} MB, "
         f"{status['slots']} slots, {status['threads']} threads, spool {status['spool']}"
     )
+    for trouble in status.get("troubles", []):
+        yield f"  TROUBLE: {trouble}"
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(status["counts"].items()))
     yield f"  scans so far: {counts or 'none'}; kept results: {len(status['results'])}"
     for part in ("running", "waiting", "ended"):

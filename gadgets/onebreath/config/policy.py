@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 
 from onebreath.config.stream_config import OWN_MODULE, Connect, External
 from onebreath.errors import ConfigError
@@ -12,11 +13,20 @@ MODULES = "ONEBREATH_MODULES"
 ADDRESSES = "ONEBREATH_CONNECT"
 
 
-def check_permitted(node: External) -> None:
-    """Check that a node runs code, or reaches an address, that this host's administrator permits.
+_own_ports: set[int] = set()
 
-    Modules are Onebreath's own and those listed in ``ONEBREATH_MODULES``; addresses are this machine's and those listed
-    in ``ONEBREATH_CONNECT`` (both separated by commas).
+
+def is_own(port: int, *, listens: bool = True) -> None:
+    """Note that this process listens on a TCP port, or does no more."""
+    (_own_ports.add if listens else _own_ports.discard)(port)
+
+
+def check_permitted(node: External, *, uploaded: bool = True) -> None:
+    """Check that a node runs code, or reaches a service, that this host's administrator permits.
+
+    Modules are Onebreath's own and those listed in ``ONEBREATH_MODULES``; services are those listed in
+    ``ONEBREATH_CONNECT`` as ``address:port`` (``address`` alone: all its ports), both separated by commas, and for
+    configurations of the administrator's any port of this machine. Ports of this process are never reached.
 
     Raises
     ------
@@ -24,16 +34,45 @@ def check_permitted(node: External) -> None:
         If not.
     """
     if isinstance(node.action, Connect):
-        if not is_loopback(node.action.address) and node.action.address not in _listed(ADDRESSES):
-            raise ConfigError(
-                f"{node}: this host does not connect to other machines; its administrator permits addresses in "
-                f"{ADDRESSES}"
-            )
+        _check_address(node, node.action, uploaded)
     elif node.action.module != OWN_MODULE and node.action.module not in _listed(MODULES):
         raise ConfigError(
             f"{node}: this host does not run the module '{node.action.module}'; its administrator permits modules in "
             f"{MODULES}"
         )
+
+
+def _check_address(node: External, action: Connect, uploaded: bool) -> None:
+    address = action.address.strip("[]")
+    if action.port in _own_ports and (is_loopback(address) or not _elsewhere(address)):
+        raise ConfigError(
+            f"{node} is this host itself, which does not connect to itself; use a configuration whose node is an "
+            "<execute>"
+        )
+    listed = _listed(ADDRESSES)
+    if action.address in listed or f"{action.address}:{action.port}" in listed:
+        return
+    if is_loopback(address) and not uploaded:
+        return
+    raise ConfigError(
+        f"{node}: this host connects only to services that its administrator permits, as address:port in {ADDRESSES}"
+    )
+
+
+def _elsewhere(address: str) -> bool:
+    """Whether a name or an address is surely another machine's: nothing of this machine can be bound to it."""
+    try:
+        found = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return True
+    for family, kind, _, _, where in found:
+        with socket.socket(family, kind) as probe:
+            try:
+                probe.bind(where)
+                return False
+            except OSError:
+                continue
+    return True
 
 
 def _listed(variable: str) -> list[str]:

@@ -12,6 +12,10 @@ from xml.etree.ElementTree import Element
 from onebreath.errors import ConfigError
 
 CHAIN_TARGET = "chain"
+MOST_GADGETS = 32
+"""Of one chain: each may be a thread, and the order needs but six."""
+MOST_PROPERTIES = 500
+"""Of one gadget."""
 
 
 def steps_of(configuration: Element | None, target: str) -> list[tuple[str, dict[str, str]]]:
@@ -42,6 +46,8 @@ def steps_of(configuration: Element | None, target: str) -> list[tuple[str, dict
         raise ConfigError(
             'The node of target "chain" names no gadgets; write <configuration><gadget name="prewhiten"/>...'
         )
+    if len(gadgets) > MOST_GADGETS:
+        raise ConfigError(f'The node of target "chain" names {len(gadgets)} gadgets; at most {MOST_GADGETS} are run.')
     return [_gadget(element) for element in gadgets]
 
 
@@ -69,6 +75,8 @@ def properties_of(elements: list[Element], gadget: str) -> dict[str, str]:
     ConfigError
         If an element is no property, has no name or no value, comes twice, or is written in both forms at once.
     """
+    if len(elements) > MOST_PROPERTIES:
+        raise ConfigError(f"gadget '{gadget}': it has {len(elements)} properties; at most {MOST_PROPERTIES} are read")
     pairs: dict[str, str] = {}
     for element in elements:
         if element.tag != "property":

@@ -21,6 +21,9 @@ log = logging.getLogger("onebreath.config")
 
 OWN_MODULE = "onebreath.host.entry"
 SHARE = Path("share/gadgetron/config")
+UPLOADED = "the uploaded configuration"
+MOST_NODES = 32
+"""Of one configuration: each is a thread or a process with sockets."""
 LONGEST = 1023  # bytes of a name: the message has room for no more
 LONGEST_PART = 255  # bytes of what stands between two slashes: file systems take no more
 ALIASES = {"default_measurement_dependencies.xml": "Onebreath_Noise.xml"}
@@ -103,8 +106,13 @@ class StreamConfig:
     gives: frozenset[int] = frozenset()
     foreign: tuple[str, ...] = ()
 
+    @property
+    def uploaded(self) -> bool:
+        """Whether a client sent it, rather than an administrator having put it into the search path."""
+        return self.name == UPLOADED
 
-def parse(xml: bytes, name: str = "the uploaded configuration") -> StreamConfig:
+
+def parse(xml: bytes, name: str = UPLOADED) -> StreamConfig:
     """Parse a configuration of either grammar.
 
     Parameters
@@ -129,7 +137,10 @@ def parse(xml: bytes, name: str = "the uploaded configuration") -> StreamConfig:
     if root.tag == "gadgetronStreamConfiguration":
         gadgets = tuple(_legacy_gadget(element, name) for element in root.findall("gadget"))
         return _with_messages(name, gadgets, root, root)
-    nodes = tuple(_node(element, name) for element in root.iterfind("stream[1]/*"))
+    elements = list(root.iterfind("stream[1]/*"))
+    if len(elements) > MOST_NODES:
+        raise ConfigError(f"{name}: it has {len(elements)} nodes; at most {MOST_NODES} are run")
+    nodes = tuple(_node(element, name) for element in elements)
     return _with_messages(name, nodes, root.find("readers"), root.find("writers"))
 
 

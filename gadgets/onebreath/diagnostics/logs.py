@@ -9,15 +9,19 @@ import re
 import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
+
+from onebreath.errors import ScanError
+from onebreath.names import harmless
 
 SCAN: contextvars.ContextVar[str] = contextvars.ContextVar("scan", default="")
 """Identifier of the scan that the running thread works on."""
 
 HIDDEN = "[hidden]"
-REMEMBERED = 64  # scans whose names are kept out of the log; those of older ones no longer come up
+MOST = 500  # names and identifiers of one scan that are kept out of the log; headers have some dozen
+LONGEST, MARGIN = 8000, 300  # characters of a text that is logged; a name at the cut is hidden before that is made
 SHORTEST = 2  # characters of a text worth hiding: hiding every "1" would make logs useless, and tells nobody's name
 
 OF_SUBJECT = ("patientName", "patientID", "patientBirthdate")
@@ -29,23 +33,24 @@ Format = Literal["text", "json"]
 
 
 class _Secrets:
-    """Texts that must not stand in a log."""
+    """Texts that must not stand in the log of one scan."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._of_scans: OrderedDict[tuple[str, ...], None] = OrderedDict()
+        self._texts: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
 
-    def add(self, texts: tuple[str, ...]) -> None:
-        if not texts:
-            return
+    def add(self, texts: set[str]) -> None:
         with self._guard:
-            self._of_scans[texts] = None
-            self._of_scans.move_to_end(texts)
-            while len(self._of_scans) > REMEMBERED:
-                self._of_scans.popitem(last=False)
-            found = {text for scan in self._of_scans for text in scan}
-            parts = "|".join(re.escape(text) for text in sorted(found, key=len, reverse=True))
+            if texts <= self._texts:
+                return
+            if len(self._texts | texts) > MOST:
+                raise ScanError(
+                    f"the header holds {len(texts)} names and identifiers that must not stand in the log; at most "
+                    f"{MOST} can be kept out of it"
+                )
+            self._texts |= texts
+            parts = "|".join(re.escape(text) for text in sorted(self._texts, key=len, reverse=True))
             self._pattern = re.compile(f"(?<![A-Za-z0-9])(?:{parts})(?![A-Za-z0-9])", re.IGNORECASE)
 
     def hide(self, text: str) -> str:
@@ -53,12 +58,47 @@ class _Secrets:
         return text if pattern is None else pattern.sub(HIDDEN, text)
 
 
-_SECRETS = _Secrets()
+_OF_PROCESS = _Secrets()
+"""Of a process that serves one scan, as Gadgetron starts it for a node."""
+_secrets: contextvars.ContextVar[_Secrets] = contextvars.ContextVar("secrets", default=_OF_PROCESS)
+_live: set[_Secrets] = set()
+
+
+@contextmanager
+def secrets_of_a_scan() -> Iterator[None]:
+    """Keep what `keep_private` is told in the body out of the log of the scan that runs there, and then forget it.
+
+    The threads that the body starts with its context belong to the scan. What no scan logs is looked at for the names
+    of all scans that run.
+    """
+    own = _Secrets()
+    token = _secrets.set(own)
+    _live.add(own)
+    try:
+        yield
+    finally:
+        _live.discard(own)
+        _secrets.reset(token)
+
+
+def _hide(text: str) -> str:
+    own = _secrets.get()
+    text = own.hide(text)
+    if own is _OF_PROCESS:
+        for other in list(_live):
+            text = other.hide(text)
+    return text
 
 
 def keep_private(header: Any) -> None:
-    """Keep the names and ids of a scan's ISMRMRD header out of the log from here on."""
-    _SECRETS.add(tuple(sorted({text for text in _private(header) if len(text) >= SHORTEST})))
+    """Keep the names and ids of a scan's ISMRMRD header out of the log from here on.
+
+    Raises
+    ------
+    ScanError
+        If there are more than a header has.
+    """
+    _secrets.get().add({text for text in _private(header) if len(text) >= SHORTEST})
 
 
 def _private(header: Any) -> Iterator[str]:
@@ -78,14 +118,26 @@ def _private(header: Any) -> Iterator[str]:
             yield from parts[1:3]
 
 
+def _clean(text: str) -> str:
+    """Return a text without names, not long, and with nothing in it that a terminal or a reader of lines obeys."""
+    whole = len(text)
+    text = _hide(text[: LONGEST + MARGIN])
+    if whole > LONGEST:
+        text = f"{text[:LONGEST]}... ({whole} characters)"
+    return harmless(text)
+
+
 class _Plain(logging.Formatter):
-    """Text for people."""
+    """Text for people; what follows on further lines is indented, so that no text can look like a line of its own."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        text = _SECRETS.hide(super().format(record))
+        text = f"{record.levelname} {record.name}: {_clean(record.getMessage())}"
+        if record.exc_info:
+            text += "\n" + _clean(self.formatException(record.exc_info))
+        text = text.replace("\n", "\n    | ")
         scan = SCAN.get()
         return f"[{scan}] {text}" if scan else text
 
@@ -100,10 +152,10 @@ class _Json(logging.Formatter):
             "logger": record.name,
             "scan": SCAN.get(),
             "thread": record.threadName,
-            "text": _SECRETS.hide(record.getMessage()),
+            "text": _clean(record.getMessage()),
         }
         if record.exc_info:
-            entry["exception"] = _SECRETS.hide(self.formatException(record.exc_info))
+            entry["exception"] = _clean(self.formatException(record.exc_info))
         return json.dumps(entry, ensure_ascii=False)
 
 
@@ -137,4 +189,4 @@ class _Guarded(logging.Formatter):
         self.inner = inner
 
     def format(self, record: logging.LogRecord) -> str:
-        return _SECRETS.hide(self.inner.format(record))
+        return _clean(self.inner.format(record))

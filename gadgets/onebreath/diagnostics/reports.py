@@ -57,6 +57,7 @@ ADVICE: list[tuple[type[BaseException], str]] = [
     (WireError, "The data were damaged on their way. Send the scan again."),
     (MemoryError, "The computer's memory is too small for this scan. Send it again when no other scan runs."),
 ]
+TOLD = 2000  # characters of an error that are repeated
 OTHERWISE = "The reconstruction failed. Send the scan again with another configuration, and call the physicist."
 
 
@@ -77,12 +78,20 @@ def report(error: BaseException, who: str) -> str:
     identifier = uuid.uuid4().hex[:8]
     tell("error", kind=type(error).__name__)
     if isinstance(error, OnebreathError):
-        what = str(error)
+        what = _told(str(error))
         log.error("[%s] %s", identifier, what)
     else:
-        what = f"internal error in {who}: {type(error).__name__}: {error}; see the log"
+        what = f"internal error in {who}: {type(error).__name__}: {_told(str(error))}; see the log"
         log.error("[%s] internal error in %s", identifier, who, exc_info=error)
     return f"{advice(error)}\nFor the physicist: {what}\nFor the developer: log id {identifier}, {type(error).__name__}"
+
+
+def _told(text: str) -> str:
+    """Return a text as it may be repeated to a host: an error may quote what a peer sent."""
+    plain = "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text[:TOLD]
+    )
+    return plain if len(text) <= TOLD else f"{plain}... ({len(text)} characters)"
 
 
 def advice(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from gadgetron.types import ReconData
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from onebreath.budget import claim
 from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.chain.notes import note, read_note
 from onebreath.errors import ScanError
@@ -39,7 +40,9 @@ class CalibrateProperties(Properties):
         description="keep the calibration lines, and the coil maps and kernels made of them, in storage for later "
         "scans; needs channels that no gadget mixes",
     )
-    calibration_size: int = Field(32, ge=8, description="lines and samples around the k-space centre used for the maps")
+    calibration_size: int = Field(
+        32, ge=8, le=1024, description="lines and samples around the k-space centre used for the maps"
+    )
     espirit_sets: int = Field(1, ge=1, le=2, description="map sets; 2 if the field of view is smaller than the object")
     espirit_kernel: int = Field(6, ge=3, le=12, description="kernel size of ESPIRiT in samples")
     espirit_threshold: float = Field(0.001, gt=0, lt=1, description="null-space threshold relative to the first value")
@@ -146,6 +149,7 @@ class Calibrate(Gadget):
 
         def estimate(lines: NDArray[np.complex64]) -> NDArray[np.complex64]:
             if algorithm == "espirit":
+                claim(8 * lines.shape[0] * rows * samples, "the coil maps")
                 return np.asarray(espirit(lines, (rows, samples), **settings)[0], np.complex64)
             return np.asarray((inati_maps if algorithm == "inati" else walsh_maps)(ifft2c(lines)), np.complex64)[None]
 
@@ -198,6 +202,7 @@ def _windowed(acs: Acs, rows: int) -> NDArray[np.complex64]:
     """Place the lines in the matrix, tapered along y so that the low-resolution images do not ring."""
     coils, lines, samples = acs.lines.shape
     window = np.hanning(lines + 2)[1:-1].astype(np.float32)
+    claim(8 * coils * rows * samples, "the coil maps")
     kspace = np.zeros((coils, rows, samples), np.complex64)
     kspace[:, acs.first : acs.first + lines] = acs.lines * window[:, None]
     taper = np.asarray(resize(np.hanning(min(samples, 2 * lines)).astype(np.float32), (samples,)))

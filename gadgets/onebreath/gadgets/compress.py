@@ -41,12 +41,16 @@ class CompressProperties(gadget.Properties):
         description="pca: principal components; gcc: geometric, one matrix per readout position (a fixed number "
         "of channels holds more signal, at a higher cost)",
     )
-    upstream_coil_compression_num_modesKept: int = Field(0, ge=0, description="channels to keep; 0: by the threshold")  # noqa: N815
+    upstream_coil_compression_num_modesKept: int = Field(  # noqa: N815
+        0, ge=0, le=1024, description="channels to keep; 0: by the threshold"
+    )
     upstream_coil_compression_thres: float = Field(
         0.002, lt=1, description="keep channels with at least this part of the first one's energy; 0 or less: all"
     )
-    calibration_lines: int = Field(24, ge=1, description="calibration rows of a slice to wait for")
-    max_buffered: int = Field(512, ge=1, description="lines of a slice to hold back at most until it is calibrated")
+    calibration_lines: int = Field(24, ge=1, le=65536, description="calibration rows of a slice to wait for")
+    max_buffered: int = Field(
+        512, ge=1, le=65536, description="lines of a slice to hold back at most until it is calibrated"
+    )
 
 
 @dataclass

@@ -15,7 +15,10 @@ from gadgetron.types import ImageArray
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
+from onebreath.budget import claim
 from onebreath.chain.gadget import Gadget, Message, Properties
+from onebreath.errors import ScanError
+from onebreath.mrd.header import LARGEST
 from onebreath.mrd.meta import write_scaling, write_window
 from onebreath.mri.fourier import fftc, ifftc, resize
 
@@ -150,15 +153,35 @@ def to_recon_space(pixels: NDArray[np.complex64], meta: ismrmrd.Meta) -> NDArray
     pixels it is interpolated (zero filling in k-space, pixel values kept).
     """
     for axis, place in ((-1, 0), (-2, 1)):
-        encoded, recon = float(meta["encoding_FOV"][place]), float(meta["recon_FOV"][place])
-        wanted = int(meta["recon_matrix"][place])
-        covered = round(pixels.shape[axis] * recon / encoded)
+        wanted, covered = _sizes(pixels.shape[axis], meta, place)
+        claim(8 * pixels.size // pixels.shape[axis] * max(wanted, covered), "an image of the recon matrix")
         if covered != pixels.shape[axis]:
             pixels = resize(pixels, _with(pixels.shape, axis, covered))
         if wanted != covered:
             spectrum = resize(fftc(pixels, axis), _with(pixels.shape, axis, wanted))
             pixels = ifftc(spectrum, axis) * np.float32(np.sqrt(wanted / covered))
     return pixels
+
+
+def _sizes(size: int, meta: ismrmrd.Meta, place: int) -> tuple[int, int]:
+    """Return how many pixels an axis of `size` shall have, and how many the field of view that is kept covers.
+
+    Raises
+    ------
+    ScanError
+        If the meta's numbers are none, or not of this world.
+    """
+    try:
+        encoded, recon = float(meta["encoding_FOV"][place]), float(meta["recon_FOV"][place])
+        wanted, covered = int(meta["recon_matrix"][place]), round(size * recon / encoded)
+    except (ValueError, TypeError, LookupError, OverflowError, ZeroDivisionError) as error:
+        raise ScanError(f"the sizes in the meta of an image cannot be used: {error}") from error
+    if not (0 < wanted <= LARGEST and 0 < covered <= LARGEST):
+        raise ScanError(
+            f"an image of {size} pixels would get {covered} for its field of view ({recon:g} of {encoded:g} mm) and "
+            f"{wanted} in the end; from 1 to {LARGEST} are possible"
+        )
+    return wanted, covered
 
 
 def _with(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:

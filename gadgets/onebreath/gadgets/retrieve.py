@@ -13,7 +13,7 @@ from pydantic import Field
 from onebreath.cancellation import checkpoint
 from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.errors import ScanError
-from onebreath.storage.results import Result, Results, exam_of
+from onebreath.storage.results import Result, Results, exam_of, same_exam
 
 log = logging.getLogger("onebreath.retrieve")
 
@@ -57,8 +57,10 @@ class Retrieve(Gadget):
         deadline = time.monotonic() + self.properties.wait_s
         while True:
             chosen = self.properties.scan
+            if not exam:
+                raise ScanError("this scan's header names no patient and no study; no images are found for it")
             result = results.latest(exam) if chosen == "latest" else results.read(chosen)
-            if result.exam != exam:
+            if not same_exam(result.exam, exam):
                 raise ScanError(f"scan {result.scan} is of another patient, study or scanner than this one")
             if result.state == "failed":
                 raise ScanError(f"scan {result.scan} could not be reconstructed: {result.text}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from onebreath.diagnostics.events import tell
+from onebreath.diagnostics.logs import secrets_of_a_scan
 from onebreath.errors import OnebreathError
 
 log = logging.getLogger("onebreath.listener")
@@ -200,7 +201,8 @@ class Listener:
         try:
             with self._guard:
                 _guest.set(self._live[threading.current_thread()])
-            self.serve(sock)
+            with secrets_of_a_scan():
+                self.serve(sock)
         except OnebreathError as error:
             log.error("connection from %s: %s", peer, error)
         except Exception:

@@ -53,7 +53,7 @@ def external_nodes(config: StreamConfig) -> list[External]:
         )
     external = [node for node in config.nodes if isinstance(node, External)]
     for node in external:
-        check_permitted(node)
+        check_permitted(node, uploaded=config.uploaded)
     return external
 
 

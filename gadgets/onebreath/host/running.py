@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ismrmrd
@@ -11,12 +12,15 @@ from gadgetron.types import ImageArray
 
 from onebreath.cancellation import checkpoint
 from onebreath.chain.chain import build
-from onebreath.chain.notes import note
+from onebreath.chain.gadget import usual_order
+from onebreath.chain.notes import is_note, note, note_maker
 from onebreath.config.node_options import Steps, read_options
 from onebreath.host.told import Told
 from onebreath.wire.channel import ClientChannel
 from onebreath.wire.connection import Connection, reporting
 from onebreath.wire.messages import Text
+
+log = logging.getLogger("onebreath.host")
 
 
 def run_here(connection: Connection, target: str, served_by: str, deliver: str = "") -> None:
@@ -64,6 +68,7 @@ def run_steps(
     """
     chain = build(connection.header, steps)
     messages: Any = connection.in_blocks() if chain.takes_blocks else connection
+    messages = believed(messages, {name for name, _ in steps})
     if any(name == "reconstruct" for name, _ in steps):  # which writes notes into the meta; others pass them on
         messages = itertools.chain([note("host", **facts)], messages)
     count, told = 0, Told() if isinstance(connection.channel, ClientChannel) else None
@@ -77,6 +82,24 @@ def run_steps(
             connection.send(given)
         count += images_in(message)
     return count
+
+
+def believed(messages: Iterable[Any], here: set[str]) -> Iterator[Any]:
+    """Give the messages without notes that nobody can rightly have sent.
+
+    What gadgets of this node, later ones and the host decide is decided here; a note of theirs that comes from outside
+    is forged, and so is any that reaches the first gadget of a chain.
+    """
+    order = usual_order()
+    first = min((order.index(name) for name in here if name in order), default=0)
+    rightly = set(order[:first]) - here
+    told = False
+    for message in messages:
+        if not is_note(message) or note_maker(message) in rightly:
+            yield message
+        elif not told:
+            told = True
+            log.warning("notes that were sent from outside are not believed, and left out")
 
 
 def images_in(message: Any) -> int:

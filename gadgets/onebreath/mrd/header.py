@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from onebreath.errors import ScanError
+from onebreath.names import shortened
 
 DEFAULT_NOISE_BANDWIDTH = float(np.float32(0.793))
 """Gadgetron's default for the receiver's relative noise bandwidth, in single precision as there."""
@@ -34,6 +36,14 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(entry) for entry in value]
     return in_single_precision(value) if dataclasses.is_dataclass(value) else value
+
+
+LARGEST = 1 << 16
+"""Pixels, lines or partitions of a matrix: the counters of lines have 16 bits."""
+
+
+FARTHEST = 1e5
+"""Millimetres that no field of view has."""
 
 
 class Triple(NamedTuple):
@@ -81,7 +91,11 @@ class ScanHeader:
     def limits(self, counter: str) -> Limits | None:
         """Limits of a counter by its short name: ``kspace_encoding_step_1``, ``slice``, ``phase``, ..."""
         limit = getattr(self.encoding.encodingLimits, counter, None) if self.encoding.encodingLimits else None
-        return None if limit is None else Limits(int(limit.minimum), int(limit.center), int(limit.maximum))
+        if limit is None:
+            return None
+        return Limits(
+            *(_whole(getattr(limit, name), f"{name} of {counter}") for name in ("minimum", "center", "maximum"))
+        )
 
     @property
     def bits_stored(self) -> int | None:
@@ -109,7 +123,7 @@ class ScanHeader:
         """Acceleration along phase encoding as the header states it."""
         parallel = self.encoding.parallelImaging
         factor = parallel.accelerationFactor if parallel else None
-        return int(factor.kspace_encoding_step_1) if factor else None
+        return _whole(factor.kspace_encoding_step_1, "acceleration factor") if factor else None
 
     @property
     def calibration_mode(self) -> str | None:
@@ -126,13 +140,15 @@ class ScanHeader:
     @property
     def noise_bandwidth(self) -> float:
         """Relative receiver noise bandwidth."""
-        return float(self._system("relativeReceiverNoiseBandwidth") or DEFAULT_NOISE_BANDWIDTH)
+        return _number(
+            self._system("relativeReceiverNoiseBandwidth") or DEFAULT_NOISE_BANDWIDTH, "relativeReceiverNoiseBandwidth"
+        )
 
     @property
     def receiver_channels(self) -> int | None:
         """Number of receiver channels as the header states it."""
         channels = self._system("receiverChannels")
-        return None if channels is None else int(channels)
+        return None if channels is None else _whole(channels, "receiverChannels")
 
     @property
     def coil_labels(self) -> list[str]:
@@ -143,7 +159,7 @@ class ScanHeader:
     def field_strength_t(self) -> float | None:
         """Field strength in tesla."""
         strength = self._system("systemFieldStrength_T")
-        return None if strength is None else float(strength)
+        return None if strength is None else _number(strength, "systemFieldStrength_T")
 
     @property
     def vendor(self) -> str | None:
@@ -198,7 +214,7 @@ class ScanHeader:
     def sequence(self, name: str) -> list[float]:
         """Values of a sequence parameter (``TR``, ``TE``, ``TI`` in ms, ``flipAngle_deg``); empty if not stated."""
         parameters = self.xml.sequenceParameters
-        return [float(value) for value in (getattr(parameters, name, None) or [])] if parameters else []
+        return [_number(value, name) for value in (getattr(parameters, name, None) or [])] if parameters else []
 
     def _system(self, name: str) -> Any:
         return getattr(self.xml.acquisitionSystemInformation, name, None)
@@ -209,15 +225,41 @@ class ScanHeader:
 
 def _matrix(space: Any, name: str) -> Triple:
     size = getattr(space, "matrixSize", None)
-    values = Triple(*(int(getattr(size, axis, 0) or 0) for axis in "xyz"))
-    if min(values) < 1:
-        raise ScanError(f"The header's {name} matrix size {tuple(values)} must be positive along x, y and z.")
+    values = Triple(*(_whole(getattr(size, axis, 0) or 0, f"{name} matrix size") for axis in "xyz"))
+    if min(values) < 1 or max(values) > LARGEST:
+        raise ScanError(
+            f"The header's {name} matrix size {tuple(values)} must be positive along x, y and z, and at most {LARGEST}."
+        )
     return values
 
 
 def _fov(space: Any, name: str) -> Triple:
     fov = getattr(space, "fieldOfView_mm", None)
-    values = Triple(*(float(getattr(fov, axis, 0) or 0) for axis in "xyz"))
+    values = Triple(*(_number(getattr(fov, axis, 0) or 0, f"{name} field of view") for axis in "xyz"))
     if min(values) <= 0:
         raise ScanError(f"The header's {name} field of view {tuple(values)} mm must be positive along x, y and z.")
+    if min(values) < 1 / FARTHEST or max(values) > FARTHEST:
+        raise ScanError(f"The header's {name} field of view {tuple(values)} mm is of no scanner's.")
     return values
+
+
+def _number(value: Any, name: str) -> float:
+    """Return a value of the header as a finite number; the schema's library leaves what is none as a text."""
+    try:
+        number = float(value)
+    except (ValueError, TypeError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ScanError(f"The header's {name} is '{shortened(value)}', which is no finite number.")
+    return number
+
+
+def _whole(value: Any, name: str) -> int:
+    """Return a value of the header as a whole number of at most 64 bits."""
+    try:
+        number = int(value)
+    except (ValueError, TypeError, OverflowError):
+        number = 1 << 64
+    if abs(number) >= 1 << 63:
+        raise ScanError(f"The header's {name} is '{shortened(value)}', which is no whole number that can be used.")
+    return number

@@ -6,6 +6,7 @@ uint64 per dimension, uint64 length of the JSON, the array in C order, the JSON.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import struct
@@ -19,13 +20,20 @@ from onebreath.storage.base import StorageError
 MAGIC = b"SFNDAM" + struct.pack("<I", 1)
 COMPLEX64 = 7
 MAX_DIMENSIONS = 8
+DIGEST = "onebreath_sha256"
 
 
 def pack(array: NDArray[np.complex64], facts: dict[str, Any]) -> bytes:
-    """Pack a complex64 array of any shape with a JSON document."""
-    text = json.dumps(facts).encode()
+    """Pack a complex64 array of any shape with a JSON document, and a digest of both in that."""
+    array = np.ascontiguousarray(array, "<c8")
+    text = json.dumps({**facts, DIGEST: _digest(array, facts)}).encode()
     head = struct.pack(f"<II{array.ndim}QQ", COMPLEX64, array.ndim, *array.shape, len(text))
-    return MAGIC + head + np.ascontiguousarray(array, "<c8").tobytes() + text
+    return MAGIC + head + array.tobytes() + text
+
+
+def _digest(array: NDArray[np.complex64], facts: dict[str, Any]) -> str:
+    described = json.dumps([array.shape, facts], sort_keys=True).encode()
+    return hashlib.sha256(array.tobytes() + described).hexdigest()
 
 
 def unpack(content: bytes) -> tuple[NDArray[np.complex64], dict[str, Any]]:
@@ -51,6 +59,9 @@ def unpack(content: bytes) -> tuple[NDArray[np.complex64], dict[str, Any]]:
         facts = json.loads(content[begin + size :])
         if not isinstance(facts, dict):
             raise ValueError("its description is no JSON object")
+        digest = facts.pop(DIGEST, None)  # Gadgetron writes none
+        if digest is not None and digest != _digest(array, facts):
+            raise ValueError("it is damaged: its digest does not fit its content")
     except (ValueError, struct.error, RecursionError) as error:
         raise StorageError(f"the stored array cannot be read: {error}") from error
     return array, facts

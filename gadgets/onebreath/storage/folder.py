@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from onebreath.keeping import DAMAGED, private_folder, set_aside
 from onebreath.storage.base import TIME_TO_LIVE, StorageError, Tags
 
 KEY = "key"
+SEAL = 32  # bytes of the digest at the end of a file
 NAME = re.compile(r"[a-z0-9_]{1,100}")
 
 
@@ -61,7 +63,11 @@ class FolderStore:
                 for entry, path in _entries(self._subject(key, tags))
                 if entry.expires > self.now() and _fits(entry, wanted, tags)
             ]
-            return max(found)[1].read_bytes() if found else None
+            for _, path in sorted(found, reverse=True):
+                content = _unsealed(path)
+                if content is not None:
+                    return content
+            return None
         except OSError as error:
             raise StorageError(f"{self.where} cannot be read: {error}") from error
 
@@ -73,12 +79,12 @@ class FolderStore:
             key = self._key(make=True)
             assert key is not None
             folder = self._subject(key, tags)
-            folder.mkdir(mode=0o700, exist_ok=True)
+            private_folder(folder)
             self._clean()
             target = folder / ".".join(map(str, self._entry(key, tags, seconds)))
             part = folder / f".{secrets.token_hex(8)}"
             try:
-                _write(part, content)
+                _write(part, content + hashlib.sha256(content).digest())
                 part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
@@ -96,7 +102,7 @@ class FolderStore:
         """Read the key of the digests; without it nobody can try patients' ids against the names."""
         path = self.root / KEY
         if make and not path.exists():
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self.root)
             part = self.root / f".{secrets.token_hex(8)}"
             _write(part, secrets.token_bytes(32))
             try:
@@ -121,10 +127,23 @@ class FolderStore:
                 for entry, path in _entries(folder):
                     if entry.expires <= self.now():
                         path.unlink(missing_ok=True)
+                for path in folder.glob(f"{DAMAGED}*"):
+                    if path.stat().st_mtime + TIME_TO_LIVE <= self.now():
+                        path.unlink(missing_ok=True)
 
 
 def _digest(key: bytes, value: str) -> str:
     return hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:32] if value else "-"
+
+
+def _unsealed(path: Path) -> bytes | None:
+    """Read a file that ends with its digest; None, and it is set aside, if that does not fit."""
+    whole = path.read_bytes()
+    content, digest = whole[:-SEAL], whole[-SEAL:]
+    if hashlib.sha256(content).digest() == digest:
+        return content
+    set_aside(path, "its digest does not fit its content")
+    return None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import logging
+import struct
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,8 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.errors import ConfigError, ScanError
+from onebreath.keeping import write
 from onebreath.storage.base import StorageError
 from onebreath.storage.blob import pack, unpack
+
+log = logging.getLogger("onebreath.noise")
+
+ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, struct.error, RuntimeError, MemoryError)
+"""What reading a damaged archive raises besides."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +58,29 @@ class StoredCovariance:
         ConfigError
             If the file cannot be written.
         """
-        target = Path(path)
-        part = target.with_name(f".{target.name}.part")
+        file = io.BytesIO()
+        np.savez(
+            file,
+            matrix=self.matrix,
+            dwell=np.float64(self.dwell_us),
+            labels=np.array(self.labels, dtype=np.str_),
+            samples=np.int64(self.samples),
+            source=np.str_(self.source),
+            digest=np.str_(self._digest()),
+        )
         try:
-            with part.open("wb") as file:
-                np.savez(
-                    file,
-                    matrix=self.matrix,
-                    dwell=np.float64(self.dwell_us),
-                    labels=np.array(self.labels, dtype=np.str_),
-                    samples=np.int64(self.samples),
-                    source=np.str_(self.source),
-                )
-            part.replace(target)
+            write(Path(path), file.getvalue())
         except OSError as error:
             raise ConfigError(f"The noise covariance cannot be written to {path}: {error.strerror}.") from error
 
+    def _digest(self) -> str:
+        facts = [self.matrix.shape, float(self.dwell_us), list(self.labels), int(self.samples), self.source]
+        content = np.ascontiguousarray(self.matrix, "<c8").tobytes() + json.dumps(facts).encode()
+        return hashlib.sha256(content).hexdigest()
+
     @classmethod
     def load(cls, path: str) -> StoredCovariance:
-        """Read what `save` wrote; `samples` and `source` may be missing.
+        """Read what `save` wrote; `samples`, `source` and `digest` may be missing from what somebody else wrote.
 
         Raises
         ------
@@ -71,20 +88,26 @@ class StoredCovariance:
             If the file cannot be read or does not hold a square matrix, a dwell time and as many labels as channels.
         """
         try:
-            with np.load(path, allow_pickle=False) as content:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as content:
                 matrix = np.asarray(content["matrix"], dtype=np.complex64)
                 dwell = float(content["dwell"])
                 labels = tuple(str(label) for label in np.atleast_1d(content["labels"]))
                 samples = int(content["samples"]) if "samples" in content else 0
                 source = str(content["source"]) if "source" in content else ""
-        except (OSError, KeyError, ValueError, TypeError) as error:
+                digest = str(content["digest"]) if "digest" in content else ""
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, EOFError, *ARCHIVE_ERRORS) as error:
             raise ConfigError(f"The noise covariance {path} cannot be read: {error}.") from error
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(labels) not in (0, matrix.shape[0]):
             raise ConfigError(
                 f"The noise covariance {path} holds a matrix of shape {matrix.shape} and {len(labels)} labels; "
                 "it must be square, with one label per channel or none."
             )
-        return cls(matrix, dwell, labels, samples, source)
+        found = cls(matrix, dwell, labels, samples, source)
+        if digest and digest != found._digest():
+            raise ConfigError(f"The noise covariance {path} is damaged: its digest does not fit. Measure noise anew.")
+        if not digest:
+            log.warning("the noise covariance %s has no digest; whether it is damaged cannot be seen", path)
+        return found
 
     def to_blob(self, bandwidth: float) -> bytes:
         """Pack as Gadgetron's NoiseAdjustGadget does; `bandwidth` is the receiver's relative noise bandwidth."""

@@ -1,8 +1,9 @@
 """Images that were made after their client had gone: kept in files, until somebody asks for them.
 
 For each scan there are ``<scan>.json`` (whose it is, and how far) and ``<scan>.h5`` (the images, in the layout of
-``gadgetron_ismrmrd_client``). No name or identifier of a patient stands in them in clear: scans of one patient and
-study are told by a hash.
+``gadgetron_ismrmrd_client``). The note names no patient: scans of one patient and study are told by a hash. The images
+carry what images carry, the patient's id among it, in clear; only their owner can read them. Both have digests, and
+damaged ones are set aside.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +24,8 @@ import ismrmrd
 
 from onebreath.errors import ScanError
 from onebreath.folders import state_folder
+from onebreath.keeping import DAMAGED, digest_of_file, private_folder, read_document, set_aside, write_document
+from onebreath.names import shortened
 
 log = logging.getLogger("onebreath.results")
 
@@ -48,6 +52,8 @@ class Result:
         How far it is.
     text
         Why it failed, or what is missing.
+    digest
+        SHA-256 of the file with the images; empty as long as there is none.
     """
 
     scan: str
@@ -56,6 +62,25 @@ class Result:
     created: float
     state: Literal["pending", "done", "failed"] = "pending"
     text: str = ""
+    digest: str = ""
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Result:
+        """Make one of what was read; raises ValueError or TypeError if a value is not of its type."""
+        found = cls(**document)
+        texts = (found.scan, found.exam, found.title, found.state, found.text, found.digest)
+        if not all(isinstance(text, str) for text in texts) or found.state not in ("pending", "done", "failed"):
+            raise ValueError("a text is none")
+        if isinstance(found.created, bool) or not isinstance(found.created, (int, float)):
+            raise TypeError("the time is no number")
+        if not math.isfinite(found.created) or not is_scan(found.scan):
+            raise ValueError("the time or the scan's identifier is none")
+        return found
+
+
+def is_scan(text: str) -> bool:
+    """Whether a text may be the identifier of a scan; letters, digits and hyphens lead out of no folder."""
+    return len(text) <= 100 and text.isascii() and text.replace("-", "").isalnum()
 
 
 class Results:
@@ -75,15 +100,20 @@ class Results:
         return self.folder / f"{scan}.h5"
 
     def write(self, result: Result) -> None:
-        """Write down how far a scan is; the note changes at once or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = self.folder / f".{result.scan}.json"
-        partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
-        partial.rename(self.folder / f"{result.scan}.json")
+        """Write down how far a scan is; the note changes at once or not at all. Raises OSError."""
+        private_folder(self.folder)
+        write_document(self.folder / f"{result.scan}.json", asdict(result))
 
     def update(self, scan: str, state: Literal["pending", "done", "failed"], text: str = "") -> None:
-        """Change how far a scan is."""
-        self.write(replace(self.read(scan), state=state, text=text))
+        """Change how far a scan is; images that are done are known by their digest from here on.
+
+        Raises
+        ------
+        ScanError, OSError
+            If nothing is known of the scan; if the disk does not take it.
+        """
+        digest = digest_of_file(self.path(scan)) if state == "done" and self.path(scan).exists() else ""
+        self.write(replace(self.read(scan), state=state, text=text, digest=digest))
 
     def read(self, scan: str) -> Result:
         """Read how far a scan is.
@@ -93,12 +123,19 @@ class Results:
         ScanError
             If nothing is known of it.
         """
-        if not scan.replace("-", "").isalnum():
-            raise ScanError(f"'{scan}' is not the identifier of a scan")
+        if not is_scan(scan):
+            raise ScanError(f"'{shortened(scan)}' is not the identifier of a scan")
+        path = self.folder / f"{scan}.json"
         try:
-            return Result(**json.loads((self.folder / f"{scan}.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            found = Result.of(read_document(path))
+            if found.scan != scan:
+                raise ValueError("it is of another scan")
+            return found
+        except OSError as error:
             raise ScanError(f"nothing is kept of scan {scan}; results are removed after two days") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            set_aside(path, error)
+            raise ScanError(f"what was noted of scan {scan} is damaged; send the scan again") from error
 
     def all(self) -> list[Result]:
         """Read all, oldest first; those that are removed meanwhile are left out."""
@@ -116,13 +153,20 @@ class Results:
         ScanError
             If there is none.
         """
-        found = [result for result in self.all() if result.exam == exam]
-        if not found:
+        found = [result for result in self.all() if same_exam(result.exam, exam)]
+        if not exam or not found:
             raise ScanError("nothing is kept of this exam: no scan of it was sent with deliver=later in two days")
         return max(found, key=lambda result: (result.created, result.scan))
 
     def images(self, scan: str) -> Iterator[ismrmrd.Image]:
-        """Read the images of a scan, series by series."""
+        """Read the images of a scan, series by series.
+
+        Raises
+        ------
+        ScanError
+            If they are not what was kept.
+        """
+        self._check(scan)
         with h5py.File(self.path(scan)) as file:
             for _, series in sorted(file[GROUP].items()):
                 for row, attributes in enumerate(series["attributes"].asstr()):
@@ -131,17 +175,40 @@ class Results:
                     image.data[:] = series["data"][row].view(image.data.dtype)
                     yield image
 
+    def _check(self, scan: str) -> None:
+        noted = self.read(scan).digest
+        try:
+            found = digest_of_file(self.path(scan))
+        except OSError as error:
+            raise ScanError(f"the images of scan {scan} cannot be read: {error.strerror}") from error
+        if found != noted:
+            set_aside(self.path(scan), "its digest is not the one that was noted")
+            self.write(replace(self.read(scan), state="failed", text="its images were damaged on the disk", digest=""))
+            raise ScanError(f"the images of scan {scan} were damaged on the disk; send the scan again")
+
     def prune(self, now: float | None = None) -> None:
         """Remove what is older than it may be."""
+        now = time.time() if now is None else now
         for result in self.all():
-            if (time.time() if now is None else now) - result.created > KEPT_SECONDS:
+            if now - result.created > KEPT_SECONDS:
                 log.info("scan %s is removed", result.scan)
                 self.path(result.scan).unlink(missing_ok=True)
                 (self.folder / f"{result.scan}.json").unlink(missing_ok=True)
+        for path in self.folder.glob(f"{DAMAGED}*"):
+            if now - path.stat().st_mtime > KEPT_SECONDS:
+                path.unlink(missing_ok=True)
+
+
+def same_exam(one: str, other: str) -> bool:
+    """Whether two hashes of `exam_of` are of one exam; scans that name nobody belong to no exam."""
+    return bool(one) and one == other
 
 
 def exam_of(header: Any) -> str:
-    """Tell exams apart without naming the patient: a hash of patient, study and scanner, as the header has them."""
+    """Tell exams apart without naming the patient: a hash of patient, study and scanner, as the header has them.
+
+    Empty if it names neither a patient nor a study by what is unique: then nobody can say whose images they are.
+    """
     parts = []
     for section, fields in (
         ("subjectInformation", ("patientID", "patientName")),
@@ -149,5 +216,9 @@ def exam_of(header: Any) -> str:
         ("acquisitionSystemInformation", ("systemVendor", "stationName", "deviceID")),
     ):
         found = getattr(header, section, None)
-        parts += [str(getattr(found, name, None) or "") for name in fields]
+        parts += [str(getattr(found, name, None) or "").strip() for name in fields]
+    measured = str(getattr(getattr(header, "measurementInformation", None), "measurementID", None) or "").split("_")
+    parts.append(measured[1].strip() if len(measured) == 4 else "")  # Siemens: device, patient, study, number
+    if not any((*parts[:3], parts[-1])):
+        return ""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -12,6 +12,7 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype, get_hdf5type, image_header_dtype, waveform_header_dtype
 
 from onebreath.errors import ScanError
+from onebreath.keeping import create
 from onebreath.wire.messages import ACQUISITION_HEADER, WAVEFORM_HEADER, ascii_meta
 
 CHUNK_BYTES = 32 << 20
@@ -161,10 +162,12 @@ class ImageFile:
         The file; created, or extended if it exists.
     group
         Group of this reconstruction.
+    private
+        Whether only the owner shall read the file, whatever the umask.
     """
 
-    def __init__(self, path: str | Path, group: str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, group: str, *, private: bool = False) -> None:
+        self.path, self.private = Path(path), private
         self.group = group
         self.series: dict[int, int] = {}
         self._file: h5py.File | None = None
@@ -207,7 +210,10 @@ class ImageFile:
     def _open(self, number: int, data: np.ndarray) -> tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset]:
         """Open or create the three datasets of a series."""
         if self._file is None:
-            self._file = h5py.File(self.path, "a")
+            fresh = self.private and not self.path.exists()
+            if fresh:
+                create(self.path)
+            self._file = h5py.File(self.path, "w" if fresh else "a")  # which keeps the mode of a file that exists
         stored = self._file.require_group(f"{self.group}/image_{number}")
         if "data" not in stored:
             more = (None, *data.shape)

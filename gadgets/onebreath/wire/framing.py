@@ -16,6 +16,7 @@ import numpy as np
 from gadgetron.external import constants
 from numpy.typing import NDArray
 
+from onebreath.budget import claim
 from onebreath.errors import ConnectionLost, WireError
 from onebreath.wire.buffer_pool import LARGEST, SMALLEST, BufferPool
 from onebreath.wire.limits import Limits
@@ -202,13 +203,15 @@ class Stream:
             block = self._pool.block(math.prod(shape) * np.dtype(dtype).itemsize)
         except MemoryError as error:
             raise WireError(f"{self.reading}: no memory for an array of shape {shape}") from error
+        if block.size > SMALL_MESSAGE:
+            claim(block.size, self.reading)
         if block.size:
             self.read_into(block.data)
         return block.view(dtype).reshape(shape, order=order)
 
-    def read_text(self, length: struct.Struct, name: str) -> bytes:
+    def read_text(self, length: struct.Struct, name: str, most: int | None = None) -> bytes:
         """Read a length and as many bytes; NULs at the end, which the C++ client adds, are dropped."""
-        count = self.limits.check(f"the length of {name}", self.unpack(length), self.limits.text)
+        count = self.limits.check(f"the length of {name}", self.unpack(length), most or self.limits.text)
         return self.read(count).rstrip(b"\0")
 
     def discard(self, quiet: float) -> None:

@@ -19,8 +19,10 @@ class Limits:
 
     Parameters
     ----------
+    config, header : int
+        Bytes of a configuration, of a header.
     text : int
-        Bytes of a configuration, header, text, query, or the meta of one image.
+        Bytes of a text, query, or the meta of one image.
     channels : int
         Channels of an acquisition; the MRD channel mask has room for 1024.
     acquisition : int
@@ -34,6 +36,8 @@ class Limits:
     """
 
     text: int = 16 << 20
+    config: int = 1 << 20
+    header: int = 4 << 20
     channels: int = 1024
     acquisition: int = 1 << 28
     array: int = 1 << 35

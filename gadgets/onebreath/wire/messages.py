@@ -90,6 +90,10 @@ def acquisition_body(source: Stream, head: ismrmrd.AcquisitionHeader) -> tuple[i
     """Return channels, samples and trajectory dimensions of an acquisition, if they are believable."""
     channels, samples, dimensions = head.active_channels, head.number_of_samples, head.trajectory_dimensions
     limits = source.limits
+    if not channels or not samples:
+        raise WireError(
+            f"an acquisition of {channels} channels and {samples} samples holds nothing: the stream is broken"
+        )
     limits.check("active_channels of an acquisition", channels, limits.channels)
     limits.check("size of an acquisition (samples x channels x 8 bytes)", samples * channels * 8, limits.acquisition)
     limits.check("size of a trajectory (samples x dimensions x 4 bytes)", samples * dimensions * 4, limits.acquisition)
@@ -227,8 +231,12 @@ def _words(encoded: bytes) -> str:
 
 CONTROL_READERS: dict[int, Any] = {
     constants.GADGET_MESSAGE_FILENAME: read_filename,
-    constants.GADGET_MESSAGE_CONFIG: lambda source: ConfigText(source.read_text(uint32, "a configuration")),
-    constants.GADGET_MESSAGE_HEADER: lambda source: HeaderText(source.read_text(uint32, "the header")),
+    constants.GADGET_MESSAGE_CONFIG: lambda source: ConfigText(
+        source.read_text(uint32, "a configuration", source.limits.config)
+    ),
+    constants.GADGET_MESSAGE_HEADER: lambda source: HeaderText(
+        source.read_text(uint32, "the header", source.limits.header)
+    ),
     constants.GADGET_MESSAGE_TEXT: lambda source: Text(_words(source.read_text(uint32, "a text"))),
     constants.GADGET_MESSAGE_ERROR: lambda source: ErrorText(_words(source.read_text(uint64, "an error"))),
     constants.GADGET_MESSAGE_QUERY: read_query,

@@ -35,6 +35,9 @@ from onebreath.wire.xml_guard import plain_meta
 MAX_DIMENSIONS = 32
 STATISTICS = 9  # counters in an AcquisitionBucketStats
 
+BITS, STATS, WAVEFORMS = 1 << 12, 64, 1 << 16  # parts of one message; each costs more than its bytes
+VALUES = 1 << 18  # of all counters in the statistics of a bucket together
+
 
 def read_count(source: Stream, name: str) -> int:
     """Read how many items follow."""
@@ -102,7 +105,7 @@ def encode_optional(value: Any, encode: Callable[..., list[Octets]], *args: Any)
 def read_recon_data(source: Stream) -> ReconData:
     """Read a ReconData: bits of data and, optionally, reference."""
     bits = []
-    for _ in range(read_count(source, "bits of a ReconData")):
+    for _ in range(source.limits.check("the number of bits", read_count(source, "bits of a ReconData"), BITS)):
         buffer = read_recon_buffer(source)
         bits.append(ReconBit(buffer, read_optional(source, read_recon_buffer)))
     return ReconData(bits)
@@ -159,7 +162,9 @@ def read_image_array(source: Stream) -> ImageArray:
 
 
 def _read_waveforms(source: Stream) -> list[ismrmrd.Waveform]:
-    return [read_waveform(source) for _ in range(read_count(source, "waveforms of an ImageArray"))]
+    count = read_count(source, "waveforms of an ImageArray")
+    source.limits.check("the number of waveforms of an ImageArray", count, WAVEFORMS)
+    return [read_waveform(source) for _ in range(count)]
 
 
 def encode_image_array(images: ImageArray) -> list[Octets]:
@@ -210,13 +215,22 @@ def _read_bundle(source: Stream, sizes: Any, name: str) -> list[ismrmrd.Acquisit
 
 
 def _read_statistics(source: Stream) -> list[AcquisitionBucketStats]:
-    return [_read_counters(source) for _ in range(read_count(source, "statistics of a bucket"))]
+    count = source.limits.check(
+        "the number of statistics of a bucket", read_count(source, "statistics of a bucket"), STATS
+    )
+    left = VALUES
+    found = []
+    for _ in range(count):
+        found.append(_read_counters(source, left))
+        left -= sum(len(values) for values in vars(found[-1]).values())
+    return found
 
 
-def _read_counters(source: Stream) -> AcquisitionBucketStats:
+def _read_counters(source: Stream, most: int) -> AcquisitionBucketStats:
     counters = []
     for _ in range(STATISTICS):
-        count = source.limits.check("the number of values of a counter", source.unpack(uint64), 1 << 16)
+        count = source.limits.check("the number of values of a counter", source.unpack(uint64), min(1 << 16, most))
+        most -= count
         counters.append(set(source.read_array((count,), np.uint16).tolist()))
     return AcquisitionBucketStats(*counters)
 

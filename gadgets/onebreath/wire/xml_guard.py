@@ -11,6 +11,7 @@ from onebreath.errors import WireError
 
 DEPTH = 100
 ELEMENTS = 100_000
+ATTRIBUTES = 100
 
 
 class _BoundedBuilder(TreeBuilder):
@@ -21,6 +22,8 @@ class _BoundedBuilder(TreeBuilder):
         self._depth = self._elements = 0
 
     def start(self, tag: Any, attrs: Any, /) -> Element:
+        if len(attrs) > ATTRIBUTES:
+            raise ValueError(f"an element has {len(attrs)} attributes, more than {ATTRIBUTES}")
         self._depth += 1
         self._elements += 1
         if self._depth > DEPTH or self._elements > ELEMENTS:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from onebreath.config.node_options import Priority
-from onebreath.diagnostics.reports import report
+from onebreath.diagnostics.logs import secrets_of_a_scan
+from onebreath.diagnostics.reports import SpoolError, report
 from onebreath.errors import OnebreathError, ScanError
+from onebreath.keeping import Space
 from onebreath.storage.results import Result, Results, exam_of
 from onebreath.wire.connection import parse_header
 from onebreath.worker.resume import RunNodes, resume
@@ -21,6 +25,10 @@ from onebreath.worker.spool import Request, SpooledScan, left_behind
 log = logging.getLogger("onebreath.late")
 
 POLL = 0.2  # seconds between looks at whether the work shall end
+LOOK = 60.0  # seconds between looks for scans that were left behind
+ATTEMPTS = 3  # at a scan whose images the disk does not take, until the next start
+PROMISED = 64  # scans that may be waiting to be made later
+NOTE = 1 << 16  # bytes that a note takes at most
 
 
 class LateWork:
@@ -32,43 +40,80 @@ class LateWork:
         See `onebreath.worker.scan_service.ScanService`.
     ended
         Called with the ticket of each scan that has ended.
+    space
+        What the state folder may take; not given: whatever there is.
     """
 
-    def __init__(self, scheduler: Scheduler, state: Path, run_nodes: RunNodes, ended: Callable[[Ticket], None]) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        state: Path,
+        run_nodes: RunNodes,
+        ended: Callable[[Ticket], None],
+        space: Space | None = None,
+    ) -> None:
         self.scheduler, self.run_nodes, self.ended = scheduler, run_nodes, ended
+        self.space = Space(state) if space is None else space
         self.folder = state / "spool"
         self.results = Results(state / "results")
         self._queue: queue.Queue[SpooledScan] = queue.Queue()
+        self._failed: dict[str, int] = {}  # attempts that the disk did not let end, by scan
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="onebreath-late", daemon=True)
         self._thread.start()
 
+    @property
+    def works(self) -> bool:
+        """Whether the thread is there that all late scans need."""
+        return self._thread.is_alive()
+
     def recover(self) -> int:
-        """Take up what earlier processes left behind; return how many scans that are."""
-        found = list(left_behind(self.folder))
-        for useless in [spooled for spooled in found if not spooled.request.nodes]:
-            log.warning("data of a part of scan %s were left behind; they make no images", useless.request.scan)
-            useless.release(remove=True)
-            found.remove(useless)
-        for spooled in found:
+        """Take up what earlier processes left behind, and what a full disk did not let be made; return how many."""
+        count = 0
+        for spooled in left_behind(self.folder):
+            if not spooled.request.nodes:
+                log.warning("data of a part of scan %s were left behind; they make no images", spooled.request.scan)
+                spooled.release(remove=True)
+                continue
+            if self._failed.get(spooled.request.scan, 0) >= ATTEMPTS:
+                spooled.release(remove=False)
+                continue
             log.warning("scan %s was left behind and is reconstructed", spooled.request.scan)
-            self.hand_in(spooled)
-        return len(found)
+            count += self.hand_in(spooled)
+        return count
 
     def promise(self, request: Request) -> None:
         """Write down that images of a scan will be kept.
 
         Raises
         ------
-        OSError
-            If the disk does not take it.
+        SpoolError, OSError
+            If as many are promised as may be; if the disk does not take it.
         """
+        if self._queue.qsize() >= PROMISED:
+            raise SpoolError(f"{PROMISED} scans are to be made later already, which is as many as may")
+        self.space.take(NOTE)
         self.results.write(Result(request.scan, self._exam(request), request.title, time.time()))
 
-    def hand_in(self, spooled: SpooledScan) -> None:
-        """Queue a scan; the folder is this object's from here on."""
-        self.promise(spooled.request)
+    def hand_in(self, spooled: SpooledScan) -> bool:
+        """Queue a scan; the folder is this object's from here on. False if the disk lets nothing be noted now."""
+        try:
+            if not self._promised(spooled.request):
+                self.results.write(
+                    Result(spooled.request.scan, self._exam(spooled.request), spooled.request.title, time.time())
+                )
+        except OSError as error:
+            log.error("scan %s stays on the disk until that takes its images: %s", spooled.request.scan, error)
+            spooled.release(remove=False)
+            return False
         self._queue.put(spooled)
+        return True
+
+    def _promised(self, request: Request) -> bool:
+        try:
+            return self.results.read(request.scan).state == "pending"
+        except ScanError:
+            return False
 
     def close(self, patience: float) -> None:
         """Begin nothing new, and wait for the scan at work; what is left stays on disk for the next start."""
@@ -81,35 +126,83 @@ class LateWork:
             self._queue.get().release(remove=False)
 
     def _work(self) -> None:
-        pruned = 0.0
+        pruned = looked = time.monotonic()
+        self._safely(self.results.prune)
         while not self._closing.is_set():
-            if time.monotonic() - pruned > 3600 or not pruned:
-                self.results.prune()
-                pruned = time.monotonic()
+            now = time.monotonic()
+            if now - pruned > 3600:
+                pruned = now
+                self._safely(self.results.prune)
+            if now - looked > LOOK:
+                looked = now
+                self._safely(self.recover)
             try:
                 spooled = self._queue.get(timeout=POLL)
             except queue.Empty:
                 continue
-            self._reconstruct(spooled)
+            with secrets_of_a_scan():
+                self._safely(lambda: self._reconstruct(spooled))  # noqa: B023 - called at once
+
+    def _safely(self, work: Callable[[], object]) -> None:
+        """Do work of which nothing may end this thread."""
+        try:
+            work()
+        except Exception:
+            log.exception("internal error in late work")
 
     def _reconstruct(self, spooled: SpooledScan) -> None:
         request = spooled.request
         ticket = Ticket(request.scan, request.title, "spool", Priority.LATE, self._needs(request))
-        self.scheduler.enter(ticket)
+        outcome, remove = "put off", False
+        try:
+            self.scheduler.enter(ticket)
+            if self._admitted(ticket):
+                outcome, remove = self._made(spooled, ticket)
+        finally:
+            try:
+                spooled.release(remove=remove)
+            finally:
+                self.scheduler.leave(ticket, outcome)
+                self.ended(ticket)
+
+    def _admitted(self, ticket: Ticket) -> bool:
         while not ticket.admitted.wait(POLL):
             if self._closing.is_set():
-                self.scheduler.leave(ticket, "put off")
-                spooled.release(remove=False)
-                return
+                return False
+        return True
+
+    def _made(self, spooled: SpooledScan, ticket: Ticket) -> tuple[str, bool]:
+        """Make the images; return the scan's outcome, and whether its data are needed no more."""
+        request = spooled.request
         outcome, text = "done", "" if spooled.complete else "the data ended before the scan did"
         try:
+            spooled.check()
             ticket.images = resume(spooled, self.results, self.run_nodes)
+        except OSError as error:
+            return self._put_off(request, error)
         except Exception as error:  # noqa: BLE001 - `report` logs it, and its text is kept for whoever asks
             outcome, text = "failed", report(error, "late work")
-        self.results.update(request.scan, "done" if outcome == "done" else "failed", text)
-        spooled.release(remove=True)
-        self.scheduler.leave(ticket, outcome)
-        self.ended(ticket)
+        try:
+            self._note(request, "done" if outcome == "done" else "failed", text)
+        except OSError as error:
+            return self._put_off(request, error)
+        self._failed.pop(request.scan, None)
+        return outcome, True
+
+    def _put_off(self, request: Request, error: OSError) -> tuple[str, bool]:
+        """Leave a scan on the disk that did not take its images; it is tried again, but not for ever."""
+        self._failed[request.scan] = tries = self._failed.get(request.scan, 0) + 1
+        log.error("the disk does not take the images of scan %s (attempt %d): %s", request.scan, tries, error)
+        with contextlib.suppress(OSError):
+            self.results.path(request.scan).unlink(missing_ok=True)
+        return "put off", False
+
+    def _note(self, request: Request, state: Literal["done", "failed"], text: str) -> None:
+        try:
+            self.results.update(request.scan, state, text)
+        except ScanError:  # somebody removed or damaged the note
+            self.results.write(Result(request.scan, self._exam(request), request.title, time.time()))
+            self.results.update(request.scan, state, text)
 
     def _exam(self, request: Request) -> str:
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import ismrmrd
 
@@ -50,13 +52,9 @@ def resume(spooled: SpooledScan, results: Results, run: RunNodes) -> int:
     path = results.path(request.scan)
     path.unlink(missing_ok=True)  # an earlier attempt may have ended in the middle
     ours, theirs = socket.socketpair()
-    worker = threading.Thread(
-        target=_serve, args=(theirs, spooled, run), name=f"onebreath-resume-{request.scan}", daemon=True
-    )
-    with closing(Channel(ours)) as channel, ImageFile(path, GROUP) as images:
-        feeder = threading.Thread(
-            target=_feed, args=(channel, spooled), name=f"onebreath-feed-{request.scan}", daemon=True
-        )
+    worker = _thread(f"onebreath-resume-{request.scan}", _serve, theirs, spooled, run)
+    with closing(Channel(ours)) as channel, ImageFile(path, GROUP, private=True) as images:
+        feeder = _thread(f"onebreath-feed-{request.scan}", _feed, channel, spooled)
         worker.start()
         feeder.start()
         try:
@@ -70,6 +68,11 @@ def resume(spooled: SpooledScan, results: Results, run: RunNodes) -> int:
     if not images.series:
         raise ScanError("no images were made")
     return sum(images.series.values())
+
+
+def _thread(name: str, work: Callable[..., None], *args: Any) -> threading.Thread:
+    """Make a thread that belongs to the scan of this one, and does not outlive the process."""
+    return threading.Thread(target=contextvars.copy_context().run, args=(work, *args), name=name, daemon=True)
 
 
 def _collect(channel: Channel, images: ImageFile) -> list[str]:

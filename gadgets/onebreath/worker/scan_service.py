@@ -6,29 +6,36 @@ of the sender), runs, and leaves. A thread watches all of them for clients that 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import re
 import socket
 import sys
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
+from xml.etree.ElementTree import tostring
 
+from onebreath.budget import Budget, counted
 from onebreath.chain.chain import build
 from onebreath.chain.gadget import gadget_class
 from onebreath.config.node_options import Priority, read_options
 from onebreath.config.stream_config import OWN_MODULE, Connect, External, as_xml, own_node
 from onebreath.diagnostics.reports import Busy, SpoolError
-from onebreath.errors import ConfigError, ConnectionLost
+from onebreath.errors import ConfigError, ConnectionLost, ScanError
 from onebreath.host.listener import settle
 from onebreath.host.running import run_steps
+from onebreath.keeping import Space
 from onebreath.registry import GADGETS
 from onebreath.storage.choice import OF_SCAN
 from onebreath.wire.channel import Channel, ClientChannel
 from onebreath.wire.connection import Connection, parse_config, parse_header, reporting
 from onebreath.wire.messages import HeaderText
+from onebreath.wire.xml_guard import fromstring
 from onebreath.worker.joint import JointScans, is_whole, scan_key
 from onebreath.worker.late import LateWork
 from onebreath.worker.resume import RunNodes
@@ -38,6 +45,8 @@ from onebreath.worker.watching import Watched, Watcher
 
 log = logging.getLogger("onebreath.service")
 
+LARGE = 64 << 20  # bytes that are worth a collection of garbage
+LIGHT_HOLDS = 512 << 20  # bytes that a scan may hold which is not admitted
 POLL = 0.05  # seconds between looks at whether a scan that waits may run
 
 SpoolMode = Literal["auto", "always", "off"]
@@ -57,14 +66,18 @@ class ScanService:
         series that are made later; ``off``: none, and nothing is delivered later.
     run_nodes
         Runs a configuration's nodes on a client's connection, for scans that lie on disk.
+    space
+        What the state folder may take; not given: whatever there is.
     """
 
-    def __init__(self, scheduler: Scheduler, state: Path, spool: SpoolMode, run_nodes: RunNodes) -> None:
+    def __init__(
+        self, scheduler: Scheduler, state: Path, spool: SpoolMode, run_nodes: RunNodes, space: Space | None = None
+    ) -> None:
         self.scheduler, self.spool = scheduler, spool
         self.joint = JointScans(scheduler)
         self.observers: list[Callable[[Ticket], None]] = []
         """Called with the ticket of each scan that has ended, in the scan's thread."""
-        self.late = LateWork(scheduler, state, run_nodes, self._ended)
+        self.late = LateWork(scheduler, state, run_nodes, self._ended, space)
         self._light = threading.Semaphore(max(scheduler.slots + scheduler.queue, 1))
         self.watcher = Watcher()
 
@@ -173,7 +186,7 @@ class ScanService:
         outcome = "failed"
         watched = Watched(request.scan, ticket, channel, shim)
         try:
-            with self.watcher.looked_after(watched):
+            with self.watcher.looked_after(watched), self._counted(ticket):
                 self._admit(watched, request, later)
                 yield ticket
                 ticket.check()
@@ -209,7 +222,7 @@ class ScanService:
             raise Busy("as many light scans run already as may")
         watched = Watched(ticket.scan, ticket, channel, shim)
         try:
-            with self.watcher.looked_after(watched):
+            with self.watcher.looked_after(watched), counted(Budget(lambda held: held <= LIGHT_HOLDS)):
                 ticket.admitted.set()
                 settle()
                 yield
@@ -222,11 +235,22 @@ class ScanService:
             self._light.release()
             watched.join_teller()
 
+    @contextmanager
+    def _counted(self, ticket: Ticket) -> Iterator[None]:
+        """Count what the body holds against the scan's place in the books."""
+        budget = Budget(partial(self.scheduler.allows, ticket))
+        try:
+            with counted(budget):
+                yield
+        finally:
+            if budget.peak > LARGE:
+                gc.collect()  # what failed holds on to its arrays by its own traceback
+
     def _join(self, key: Hashable | None, ticket: Ticket) -> Ticket:
         """Enter a node in the books; gives the ticket of its scan."""
         try:
             ticket = self.joint.join(key, ticket)
-        except Busy:
+        except (Busy, ScanError):
             self._ended(ticket)
             raise
         settle()
@@ -268,8 +292,9 @@ class ScanService:
             raise SpoolError('deliver="later" keeps raw data on disk, which is switched off here (--spool off)')
         spooled = None
         try:
+            self.late.space.take(len(request.header) + len(request.nodes))
             spooled = SpooledScan.create(self.late.folder, request)
-            stream.record(spooled.data, keep=keep)
+            stream.record(spooled.data, keep=keep, take=self.late.space.take)
             if later:
                 self.late.promise(request)
             return spooled
@@ -283,20 +308,46 @@ class ScanService:
             return None
 
     def _put_away(self, watched: Watched, outcome: str, later: bool) -> None:
-        """Decide what becomes of data on disk when their scan has ended."""
+        """Decide what becomes of data on disk when their scan has ended.
+
+        Raises
+        ------
+        SpoolError
+            If that was promised for later to a scan that is done, and the disk does not take it.
+        """
         spooled = watched.spooled
         if spooled is None:
             return
-        complete = watched.channel.complete and watched.stream.lost is None
-        if complete:
-            spooled.finish()
-        if (later and complete) or (self.spool == "always" and outcome == "lost" and spooled.request.nodes):
-            self.late.hand_in(spooled)
+        try:
+            kept = self._kept(watched, spooled, outcome, later)
+        except OSError as error:
+            spooled.release(remove=True)
+            self._say_failed(spooled.request.scan, later)
+            log.error("the data of scan %s cannot be put away: %s", spooled.request.scan, error)
+            if later and outcome == "done":
+                raise SpoolError(f"the scan cannot be kept for later: {error.strerror or error}") from error
             return
-        spooled.release(remove=True)
-        if later:
-            scan = spooled.request.scan
+        if not kept:
+            spooled.release(remove=True)
+            self._say_failed(spooled.request.scan, later)
+
+    def _kept(self, watched: Watched, spooled: SpooledScan, outcome: str, later: bool) -> bool:
+        """Hand the data on to those who make images later, if they shall; whether they did."""
+        complete = watched.channel.complete and watched.stream.lost is None
+        wanted = (later and complete) or (self.spool == "always" and outcome == "lost" and bool(spooled.request.nodes))
+        if wanted and complete:
+            spooled.finish(watched.stream.digest)
+        if wanted:
+            self.late.hand_in(spooled)
+        return wanted
+
+    def _say_failed(self, scan: str, later: bool) -> None:
+        if not later:
+            return
+        try:
             self.late.results.update(scan, "failed", "its data did not come, or could not be kept, to their end")
+        except (ScanError, OSError) as error:
+            log.error("that scan %s failed cannot be noted: %s", scan, error)
 
     # --- leaving
 
@@ -327,8 +378,15 @@ def _is_light(node: External) -> bool:
 
 
 def as_text(header: bytes) -> str:
-    """Return a header as text for a `Request`."""
-    return header.rstrip(b"\0").decode("utf-8", "replace")
+    """Return a header as text for a `Request`, whatever its encoding: the text names none, and is read as UTF-8."""
+    octets = header.rstrip(b"\0")
+    declared = octets.lstrip().partition(b"?>")[0] if octets.lstrip().startswith(b"<?xml") else b""
+    other = b"encoding" in declared and not re.search(rb"encoding\s*=\s*[\"']utf-?8[\"']", declared, re.IGNORECASE)
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        other = True
+    return tostring(fromstring(header), encoding="unicode") if other else text
 
 
 def _free_accelerator() -> None:

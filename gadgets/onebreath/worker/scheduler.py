@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -14,12 +15,17 @@ from onebreath.config.node_options import Priority
 from onebreath.diagnostics.reports import Busy
 from onebreath.errors import OnebreathError, ScanError
 from onebreath.mrd.header import ScanHeader
+from onebreath.wire.limits import half_of_memory
 
 log = logging.getLogger("onebreath.scheduler")
 
 COPIES = 4  # of a scan's raw data that a chain holds at its peak: lines, sorted, being solved, and images
 BASE = 128 << 20  # bytes that any scan needs
 CHANNELS = 32  # where the header does not say
+MOST_CHANNELS = 1024
+HELD = 2  # times as much as a scan is known to hold is what it needs: its work takes the rest
+GIVEN_UP = 60.0  # seconds in which a scan that was given up must have ended
+OLD = 6 * 3600.0  # seconds after which a scan has been there for too long
 REMEMBERED = 50  # scans that have ended, for the status
 
 
@@ -32,11 +38,15 @@ def needed_bytes(header: Any) -> int:
         scan = ScanHeader(header)
     except ScanError:
         return BASE
-    samples = scan.encoded_matrix.x * scan.encoded_matrix.y * scan.encoded_matrix.z
-    for counter in ("slice", "phase", "set", "repetition", "contrast"):
-        limits = scan.limits(counter)
-        samples *= 1 if limits is None else max(1, limits.maximum - limits.minimum + 1)
-    return BASE + COPIES * 8 * samples * (scan.receiver_channels or CHANNELS)
+    images = 1
+    try:
+        for counter in ("slice", "phase", "set", "repetition", "contrast"):
+            limits = scan.limits(counter)
+            images *= 1 if limits is None else max(1, limits.maximum - limits.minimum + 1)
+        channels = min(max(scan.receiver_channels or CHANNELS, 1), MOST_CHANNELS)
+    except ScanError:
+        return BASE
+    return BASE + COPIES * 8 * images * math.prod(scan.encoded_matrix) * channels
 
 
 @dataclass
@@ -75,6 +85,7 @@ class Ticket:
     admitted: threading.Event = field(default_factory=threading.Event)
     clock: float = field(default_factory=time.monotonic)
     cancelled: OnebreathError | None = None
+    cancelled_at: float = 0.0
 
     @property
     def overdue(self) -> bool:
@@ -84,6 +95,7 @@ class Ticket:
     def cancel(self, reason: OnebreathError) -> None:
         """End the scan at its next message, or its waiting."""
         if self.cancelled is None:
+            self.cancelled_at = time.monotonic()
             self.cancelled = reason
 
     def count(self, images: int) -> None:
@@ -129,6 +141,7 @@ class Scheduler:
 
     def __init__(self, slots: int, memory: int, queue: int) -> None:
         self.slots, self.memory, self.queue = slots, memory, queue
+        self.machine = 2 * half_of_memory()
         self._guard = threading.Lock()
         self._order = itertools.count()
         self._waiting: list[tuple[Priority, int, Ticket]] = []
@@ -141,9 +154,16 @@ class Scheduler:
 
         Raises
         ------
+        ScanError
+            If it announces more than this computer has.
         Busy
             If too many wait already. Late ones always find room: they wait on disk.
         """
+        if ticket.needs > self.machine:
+            raise ScanError(
+                f"the header announces a scan of {ticket.needs / 1e9:.0f} GB by matrix, counters and channels; this "
+                f"computer has {self.machine / 1e9:.0f} GB"
+            )
         with self._guard:
             queued = self._queued()
             if ticket.priority != Priority.LATE and queued >= self.queue and not self._fits(ticket):
@@ -157,6 +177,18 @@ class Scheduler:
         with self._guard:
             ticket.ready = True
             self._admit()
+
+    def allows(self, ticket: Ticket, held: int) -> bool:
+        """Whether a running scan may hold so many bytes; what it needs above its estimate comes from what is free."""
+        needs = BASE + HELD * held
+        if needs <= ticket.needs:
+            return True
+        with self._guard:
+            others = sum(other.needs for other in self._running if other is not ticket)
+            if needs > self.memory - others:
+                return False
+            ticket.needs = needs
+            return True
 
     def full(self) -> bool:
         """Whether as many scans wait as may."""
@@ -187,6 +219,17 @@ class Scheduler:
                 "waiting": [ticket.facts() for _, _, ticket in self._waiting],
                 "ended": [ticket.facts() for ticket in self._ended],
             }
+
+    def stuck(self) -> list[str]:
+        """Return which scans keep their places although they were given up, or for so long that it cannot be right."""
+        now = time.monotonic()
+        with self._guard:
+            running = list(self._running)
+        given_up = [t for t in running if t.cancelled is not None and now - t.cancelled_at > GIVEN_UP]
+        old = [t for t in running if now - t.clock > OLD and t not in given_up]
+        return [f"scan {t.scan} was given up {now - t.cancelled_at:.0f} s ago and still runs" for t in given_up] + [
+            f"scan {t.scan} has run and waited for {(now - t.clock) / 3600:.1f} h" for t in old
+        ]
 
     def _queued(self) -> int:
         return sum(priority != Priority.LATE for priority, _, _ in self._waiting)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import io
-import json
 import logging
 import os
 import select
@@ -18,12 +18,15 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from onebreath.diagnostics.reports import SpoolError
 from onebreath.errors import ConnectionLost
+from onebreath.keeping import digest_of_file, private_folder, read_document, set_aside, write, write_document
+from onebreath.storage.results import is_scan
 from onebreath.wire.framing import Stream
 from onebreath.wire.limits import Limits
 
@@ -63,6 +66,19 @@ class Request:
     header: str
     storage: str | None = None
 
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Request:
+        """Make one of what was read; raises ValueError or TypeError if a value is not of its type."""
+        found = cls(**document)
+        texts = (found.scan, found.title, found.nodes, found.header, found.storage or "")
+        if not all(isinstance(text, str) for text in texts) or not is_scan(found.scan):
+            raise ValueError("a text is none, or the scan's identifier")
+        return found
+
+
+class InUse(SpoolError):
+    """Another scan or process works on a folder."""
+
 
 class SpooledScan:
     """A folder with a scan's raw data, locked by this process.
@@ -87,10 +103,16 @@ class SpooledScan:
             raise SpoolError(f"{folder} cannot be read: {error.strerror}") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.request = Request(**json.loads((folder / REQUEST).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+        except OSError as error:
             os.close(self._lock)
-            raise SpoolError(f"{folder} is in use or damaged: {error}") from error
+            raise InUse(f"{folder} is in use: {error}") from error
+        try:
+            self.request = Request.of(read_document(folder / REQUEST))
+            if not folder.name.endswith(self.request.scan) or not self.data.exists():
+                raise ValueError("it has no data, or another scan's request")
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            os.close(self._lock)
+            raise SpoolError(f"{folder} is damaged: {error}") from error
 
     @classmethod
     def create(cls, root: Path, request: Request) -> SpooledScan:
@@ -104,28 +126,44 @@ class SpooledScan:
         folder = root / request.scan
         partial = root / f".{request.scan}"
         try:
-            partial.mkdir(parents=True, mode=0o700)
-            (partial / REQUEST).write_text(json.dumps(asdict(request)), encoding="utf-8")
-            (partial / DATA).touch()
+            private_folder(root)
+            partial.mkdir(mode=0o700)
+            write_document(partial / REQUEST, asdict(request))
+            (partial / DATA).touch(mode=0o600)
+            made = cls(partial)  # locked before others can see it
             partial.rename(folder)
         except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
             raise SpoolError(f"raw data cannot be kept at {folder}: {error.strerror}") from error
-        return cls(folder)
+        made.folder, made.data = folder, folder / DATA
+        return made
 
     @property
     def complete(self) -> bool:
         """Whether all data of the scan came."""
         return (self.folder / COMPLETE).exists()
 
-    def finish(self) -> None:
-        """Mark the data as complete."""
-        (self.folder / COMPLETE).touch()
+    def finish(self, digest: str = "") -> None:
+        """Mark the data as complete, with their SHA-256 (empty: of what lies there); raises OSError."""
+        write(self.folder / COMPLETE, (digest or digest_of_file(self.data)).encode())
+
+    def check(self) -> None:
+        """Raise SpoolError if complete data are not what came."""
+        try:
+            if self.complete and digest_of_file(self.data) != (self.folder / COMPLETE).read_text():
+                raise SpoolError(f"the raw data of scan {self.request.scan} were damaged on the disk")
+        except (OSError, ValueError) as error:
+            raise SpoolError(f"the raw data of scan {self.request.scan} cannot be read: {error}") from error
 
     def release(self, *, remove: bool) -> None:
         """Let go of the folder, and remove it if nobody needs it any more."""
-        if remove:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._lock)
+        try:
+            if remove:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                if self.folder.exists():
+                    log.warning("%s cannot be removed; it may be made again at the next start", self.folder)
+        finally:
+            os.close(self._lock)
 
 
 def left_behind(root: Path) -> Iterator[SpooledScan]:
@@ -133,8 +171,10 @@ def left_behind(root: Path) -> Iterator[SpooledScan]:
     for folder in sorted(root.glob("[!.]*/")):
         try:
             yield SpooledScan(folder)
+        except InUse as error:
+            log.debug("%s", error)
         except SpoolError as error:
-            log.info("%s", error)
+            set_aside(folder, error)
 
 
 class SpoolStream(Stream):
@@ -155,6 +195,8 @@ class SpoolStream(Stream):
         self._written = self._reread = 0
         self._keep = False
         self._unwritten = b""
+        self._take: Callable[[int], None] = lambda count: None
+        self._digest = hashlib.sha256()
 
     @classmethod
     def over(cls, path: Path) -> SpoolStream:
@@ -166,7 +208,12 @@ class SpoolStream(Stream):
         stream._written = path.stat().st_size
         return stream
 
-    def record(self, path: Path, *, keep: bool) -> None:
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what was recorded."""
+        return self._digest.hexdigest()
+
+    def record(self, path: Path, *, keep: bool, take: Callable[[int], None] = lambda count: None) -> None:
         """Write what arrives from here on to a file, which exists.
 
         Parameters
@@ -175,13 +222,15 @@ class SpoolStream(Stream):
             The file.
         keep
             Go on once everything that was taken in by `absorb` has been read.
+        take
+            Asked before bytes are written; raises OSError if there is no room for so many.
 
         Raises
         ------
         SpoolError
             If it cannot be opened.
         """
-        self._keep = keep
+        self._keep, self._take = keep, take
         try:
             self._writer, self._reader = io.FileIO(path, "ab"), io.FileIO(path, "rb")
         except OSError as error:
@@ -254,15 +303,17 @@ class SpoolStream(Stream):
             return False
         done = 0
         try:
+            self._take(len(data))
             while done < len(data):
                 done += self._writer.write(data[done:]) or 0
         except OSError as error:
             with contextlib.suppress(OSError):  # what is behind the good part is never read
                 self._writer.truncate(self._written)
-            self.lost = SpoolError(f"raw data could not be kept on disk: {error.strerror}")
+            self.lost = SpoolError(f"raw data could not be kept on disk: {error.strerror or error}")
             log.warning("%s", self.lost)
             return False
         self._written += done
+        self._digest.update(data)
         return True
 
     def stop_recording(self) -> None:

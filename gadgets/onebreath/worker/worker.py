@@ -20,6 +20,7 @@ from typing import Any
 
 from onebreath import __version__
 from onebreath.chain.gadget import gadget_class
+from onebreath.config.policy import is_own
 from onebreath.config.properties import CHAIN_TARGET
 from onebreath.errors import OnebreathError, WireError
 from onebreath.folders import state_folder
@@ -33,6 +34,7 @@ from onebreath.host.server import (
     serve_client,
     serve_gadget,
 )
+from onebreath.keeping import Space
 from onebreath.registry import GADGETS
 from onebreath.storage.choice import OF_SCAN
 from onebreath.wire.channel import Channel
@@ -75,6 +77,8 @@ class WorkerOptions:
         See `HostOptions`.
     security
         What TCP connections must show.
+    quota, reserve
+        See `Space`; of the state folder.
     rates
         How many of them are served a minute; scans that processes of this user hand over are not counted.
     """
@@ -91,6 +95,8 @@ class WorkerOptions:
     silence: float = 600.0
     config_paths: Sequence[Path] | None = None
     security: Security = field(default_factory=Security)
+    quota: int = 0
+    reserve: int = 0
     rates: Rates = field(default_factory=Rates)
 
 
@@ -116,7 +122,8 @@ class Worker:
         self.stopping = False
         host = HostOptions(options.config_paths, silence=options.silence)
         scheduler = Scheduler(options.slots, options.memory, options.queue)
-        self.service = ScanService(scheduler, options.state, options.spool, partial(run_spooled, options=host))
+        space = Space(options.state, options.quota, options.reserve)
+        self.service = ScanService(scheduler, options.state, options.spool, partial(run_spooled, options=host), space)
         host = HostOptions(options.config_paths, silence=options.silence, service=self.service, make_stream=SpoolStream)
         self.listeners: dict[str, Listener] = {}
         try:
@@ -138,6 +145,7 @@ class Worker:
                 limited = replace(host, admits=RateLimiter(options.rates).admits)  # each port has its own
                 gated = options.security.gate(partial(serve, options=limited))
                 self.listeners[name] = Listener(gated, sock=sock, most=STRANGERS, yielding=True)
+                is_own(self.listeners[name].address[1])
         if options.path is not None:  # last: who gets an answer here finds all sides open
             sock = sockets.get("worker") or open_path(options.path)
             self.listeners["worker"] = Listener(self.serve_offer, sock=sock)
@@ -190,6 +198,7 @@ class Worker:
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - self.begun, 1),
             "stopping": self.stopping,
+            "troubles": self.troubles(),
             "listens": {name: str(listener.socket.getsockname()) for name, listener in self.listeners.items()},
             "threads": threading.active_count(),
             "accelerator_mb": _accelerator_mb(),
@@ -197,6 +206,19 @@ class Worker:
             **self.service.scheduler.snapshot(),
             "results": [result.state for result in self.service.late.results.all()],
         }
+
+    def troubles(self) -> list[str]:
+        """Return what is wrong with the worker, in words; nothing if it can serve."""
+        found = [
+            f"the {name} side accepts no connections"
+            for name, listener in self.listeners.items()
+            if not listener.accepts and not self.stopping
+        ]
+        if not self.service.late.works:
+            found.append("the thread of late scans has ended")
+        if not self.service.watcher.works:
+            found.append("the thread that looks after scans has ended")
+        return found + self.service.scheduler.stuck()
 
     def pause(self, grace: float) -> bool:
         """Accept no more scans, and wait for those that were accepted; False if some are not done in `grace` seconds.
@@ -215,8 +237,10 @@ class Worker:
         self.stopping = True
         if self.options.path is not None and "worker" in self.listeners:
             self.options.path.unlink(missing_ok=True)
-        for listener in self.listeners.values():
+        for name, listener in self.listeners.items():
             listener.close(patience)
+            if name != "worker":
+                is_own(listener.address[1], listens=False)
         self.service.close(patience)
 
 

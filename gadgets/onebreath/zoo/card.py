@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from onebreath.errors import ModelError
 from onebreath.zoo.domain import Domain
+from onebreath.zoo.yaml_guard import read_yaml
 
 CARD_FILE = "card.yaml"
 WEIGHTS_FILE = "weights.safetensors"
@@ -155,10 +156,10 @@ def read_card(folder: Path) -> Card:
     try:
         if path.stat().st_size > LARGEST_CARD:
             raise ModelError(f"{path} has {path.stat().st_size} bytes, a card has at most {LARGEST_CARD}")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"the card of model '{folder.name}' cannot be read: {error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ModelError(f"{path} is not YAML: {error}") from error
     card = parse_card(content, str(path))
     if card.name != folder.name:

@@ -10,8 +10,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from onebreath.errors import ModelError
 from onebreath.zoo.architectures import build
 from onebreath.zoo.card import CARD_FILE, LARGEST_CARD, Card, check_name, parse_card, read_card
@@ -20,6 +18,7 @@ from onebreath.zoo.importers import RELEASES, import_checkpoint
 from onebreath.zoo.search import find, models, search_path
 from onebreath.zoo.store import assemble, check_hash, decode, read_network, read_weights_file, save, write
 from onebreath.zoo.trial import try_out
+from onebreath.zoo.yaml_guard import read_yaml
 
 _TEXTS = ("summary", "version", "licence", "intended_use")
 _ARCHIVE = "zip"
@@ -160,8 +159,8 @@ def _argument(text: str) -> tuple[str, Any]:
     if not equals:
         raise ModelError(f"--set {text}: expected ARGUMENT=VALUE")
     try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return name, read_yaml(value)
+    except ValueError as error:
         raise ModelError(f"--set {text}: the value is not YAML: {error}") from error
 
 
@@ -238,11 +237,11 @@ def unpack(file: Path, root: Path) -> Path:
                 raise ModelError(
                     f"{file} would unpack to {sum(members.values())} bytes, its card to {members[CARD_FILE]}"
                 )
-            card = parse_card(yaml.safe_load(archive.read(CARD_FILE)), f"{CARD_FILE} in {file}")
+            card = parse_card(read_yaml(archive.read(CARD_FILE)), f"{CARD_FILE} in {file}")
             if set(members) != {CARD_FILE, card.weights.file}:
                 raise ModelError(f"{file} holds {', '.join(members)}; expected {CARD_FILE} and {card.weights.file}")
             weights = archive.read(card.weights.file)
-    except (zipfile.BadZipFile, zlib.error, yaml.YAMLError, UnicodeDecodeError, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
         raise ModelError(f"{file} is no exported model: {error}") from error  # RuntimeError: it needs a password
     check_hash(weights, card, str(file))
     assemble(card.architecture, card.arguments, decode(weights, str(file)), card.name)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from onebreath.errors import OnebreathError
+from onebreath.errors import ConfigError, OnebreathError
+from onebreath.names import shortened
 
 log = logging.getLogger("onebreath.zoo")
 
@@ -75,6 +76,16 @@ class LastGood(Generic[T]):
             self._last[folder] = seen, kept
             return kept
 
+    def _converted(self, folder: Path) -> T:
+        """Read a folder; what nobody foresaw is an error like others, so that the last good content stays in force."""
+        try:
+            return self._read(folder)
+        except OnebreathError:
+            raise
+        except Exception as error:
+            log.exception("%s cannot be read", folder)
+            raise ConfigError(f"{folder} cannot be read: {type(error).__name__}: {shortened(error)}") from error
+
     def known(self, folder: Path) -> bool:
         """Whether a good version of the folder was seen in this process."""
         return folder in self._good
@@ -84,7 +95,7 @@ class LastGood(Generic[T]):
         for attempt in range(1, _ATTEMPTS + 1):
             before = signature(folder, self._pattern)
             try:
-                value = self._read(folder)
+                value = self._converted(folder)
             except OnebreathError:
                 if attempt == _ATTEMPTS or (before and signature(folder, self._pattern) == before):
                     raise

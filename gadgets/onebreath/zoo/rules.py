@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from onebreath.errors import ConfigError
+from onebreath.names import shortened
 from onebreath.zoo.card import ModelName
 from onebreath.zoo.domain import Domain, Scan, Verdict
 from onebreath.zoo.last_good import LastGood
 from onebreath.zoo.search import search_path
+from onebreath.zoo.yaml_guard import read_yaml
 
 RULES_FILE, SITE_FILE = "protocols.yaml", "protocols.site.yaml"
 _LARGEST_FILE = 1_000_000
@@ -152,21 +153,25 @@ def _parse(path: Path) -> _RuleFile:
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise ConfigError(f"{path} has {path.stat().st_size} bytes, a file of rules has at most {_LARGEST_FILE}")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
         return _RuleFile.model_validate({} if content is None else content)
     except OSError as error:
         raise ConfigError(f"the rules cannot be read: {error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    except ValidationError as error:
+    except ValidationError as error:  # which is a ValueError, too
         raise ConfigError(f"{path}: " + "; ".join(_explain(problem) for problem in error.errors())) from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise ConfigError(f"{path} is not YAML that can be used: {shortened(error)}") from error
 
 
 def _explain(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "the file"
     if problem["type"] == "extra_forbidden":
         return f"there is no field '{where}'"
-    return f"{where}: {problem['input']!r} does not fit ({problem['msg']})"
+    return f"{where}: {_quoted(problem['input'])} does not fit ({problem['msg']})"
+
+
+def _quoted(value: object) -> str:
+    return shortened(repr(value)) if isinstance(value, str) else shortened(value)
 
 
 _shipped = LastGood(lambda folder: read_rules(folder / RULES_FILE), "*.yaml")

@@ -11,6 +11,7 @@ import numpy as np
 from gadgetron.types.recon_data import ReconBuffer, SamplingDescription
 from numpy.typing import NDArray
 
+from onebreath.budget import claim
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.placement import Placement
@@ -63,6 +64,7 @@ class Matrix:
         limits
             First and last acquired row.
         """
+        claim(8 * self.rows * frames * sets, "the headers of all frames")
         headers = np.empty((self.rows, 1, frames, sets, 1), dtype=object)
         headers.fill(NOTHING)  # numpy.full would take the structure for an array
         for frame, s, row, line in _entries(placed):
@@ -76,6 +78,7 @@ class Matrix:
 
     def _laid_out(self, lines: Lines, placed: Placement, frames: int, sets: int) -> NDArray[np.complex64]:
         """Add the weighted lines up in k-space (set, frame, coil, y, x)."""
+        claim(8 * sets * frames * lines.coils * self.rows * self.samples, "the k-space of all frames")
         kspace = np.zeros((sets, frames, lines.coils, self.rows, self.samples), np.complex64)
         filled = np.zeros((sets, frames, self.rows), bool)
         for (frame, s, row, line), weight in zip(_entries(placed), placed.weight.tolist(), strict=True):

@@ -12,6 +12,7 @@ import ismrmrd
 import numpy as np
 from numpy.typing import NDArray
 
+from onebreath.budget import claim
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort.placement import Placement
 from onebreath.mrd.lines import CALIBRATION, bit, describe, header_of, header_table, lay_down
@@ -20,6 +21,7 @@ Samples: TypeAlias = NDArray[np.complex64]
 FRAME_COUNTERS = ("phase", "repetition", "contrast", "set")
 """Counters that usually number frames."""
 _frame = operator.attrgetter(*FRAME_COUNTERS)
+PER_CLAIM, HEADER = 64, 1000  # headers that are counted at once, and bytes of one
 GROWTH = 4
 """Blocks by which a store grows that turns out to be too small; their memory moves without being copied."""
 RESERVED = 1 << 28
@@ -37,6 +39,7 @@ class _Blocks:
         self._numbers: dict[tuple[int, ...], int] = {}
         self._expected = min(expected, RESERVED // max(1, 8 * math.prod(shape)))
         self._ahead: threading.Thread | None = None
+        self._block = 8 * math.prod(shape)
         # One array from the start: numpy has large ones put on huge pages, which is most of what a page costs.
         self._kspace = np.zeros((max(self._expected, GROWTH), *shape), np.complex64)
 
@@ -50,6 +53,7 @@ class _Blocks:
         if place in self.taken or not 0 <= row < self.shape[1]:
             return None
         if block == len(self._numbers):
+            claim(self._block, "the k-space of one more frame", self)
             self._numbers[counters] = block
             self._touch_next(block + 1)
         if block == len(self._kspace):
@@ -123,6 +127,10 @@ class Lines:
             if place is not None and self._blocks is not None:
                 self._blocks.taken.discard(place)
             return False
+        if place is None:
+            claim(line.data.nbytes, "a line that has no place of its own", self)
+        if len(self.headers) % PER_CLAIM == 0:
+            claim(PER_CLAIM * HEADER, "the headers of more lines", self)
         self.headers.append(header)
         self._where.append(samples if place is None else place)
         return True

@@ -46,14 +46,19 @@ class SortProperties(gadget.Properties):
     trigger_dimension: Literal["none", "slice", "repetition"] = Field(
         "none", description="send a k-space as soon as this counter moves on; none: at the end of the scan"
     )
-    phases: int = Field(0, ge=0, description="cardiac phases to bin into; 0: as many as were counted for most rows")
+    phases: int = Field(
+        0, ge=0, le=1000, description="cardiac phases to bin into; 0: as many as were counted for most rows"
+    )
     binning: Literal["nearest", "linear"] = Field(
         "nearest", description="take the line nearest in cardiac phase, or interpolate between two"
     )
     arrhythmia_rejector_factor: float = Field(
-        0.25, gt=0, description="reject heart beats whose RR deviates from the median RR by more than this part of it"
+        0.25,
+        gt=0,
+        le=1e6,
+        description="reject heart beats whose RR deviates from the median RR by more than this part of it",
     )
-    time_tick: float = Field(2.5, gt=0, description="unit of the time stamps in ms")
+    time_tick: float = Field(2.5, gt=0, le=1e6, description="unit of the time stamps in ms")
     incomplete_phases: Literal["keep", "fill", "drop", "error"] = Field(
         "fill",
         description="frames that lack lines which most frames have: fill from the nearest frame, keep them so (the "

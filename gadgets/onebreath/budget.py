@@ -1,0 +1,78 @@
+"""Memory that a scan holds, counted as it grows: what a header announces is a guess, and counters may say anything.
+
+The large arrays of a scan are entered here, by the context that its threads inherit, before they are made; they leave
+when Python lets go of them.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from onebreath.errors import ScanError
+
+
+class Budget:
+    """What one scan holds.
+
+    Parameters
+    ----------
+    allows
+        Says whether a scan may hold so many bytes, and makes room for them.
+    """
+
+    def __init__(self, allows: Callable[[int], bool]) -> None:
+        self.allows = allows
+        self.held = self.peak = 0
+        self._guard = threading.RLock()  # a finaliser may run in the middle of anything
+
+    def enter(self, count: int, what: str) -> None:
+        """Count bytes; raises ScanError if they may not be held."""
+        with self._guard:
+            if not self.allows(self.held + count):
+                raise ScanError(
+                    f"{what} would take {count / 1e6:.0f} MB beside the {self.held / 1e6:.0f} MB that this scan holds "
+                    "already: more memory than its header announces, or than is free here. Check the matrix and the "
+                    "counters of its lines."
+                )
+            self.held += count
+            self.peak = max(self.peak, self.held)
+
+    def leave(self, count: int) -> None:
+        """Bytes are held no more."""
+        with self._guard:
+            self.held -= count
+
+
+_budget: contextvars.ContextVar[Budget | None] = contextvars.ContextVar("budget", default=None)
+
+
+@contextmanager
+def counted(budget: Budget) -> Iterator[None]:
+    """Count what the body, and the threads that it starts, hold."""
+    token = _budget.set(budget)
+    try:
+        yield
+    finally:
+        _budget.reset(token)
+
+
+def claim(count: int, what: str, owner: object | None = None) -> None:
+    """Enter bytes that are about to be taken, as long as `owner` lives; without one, only ask whether they may be.
+
+    Raises
+    ------
+    ScanError
+        If the scan may not hold them.
+    """
+    budget = _budget.get()
+    if budget is None:
+        return
+    budget.enter(int(count), what)
+    if owner is None:
+        budget.leave(int(count))
+    else:
+        weakref.finalize(owner, budget.leave, int(count)).atexit = False

@@ -1,0 +1,157 @@
+"""Files that outlive a scan: only their owner reads them, their damage is seen, and they leave room on the disk."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("onebreath.keeping")
+
+DAMAGED = ".damaged-"
+"""What the name of a file begins with that was set aside."""
+DIGEST = "sha256"
+LOOK = 1.0  # seconds for which a measurement of the folder's size is believed
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder, and those above it that are missing, for this user alone whatever the umask; return it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made, or belongs to somebody else who lets others in.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+def create(path: Path) -> None:
+    """Create an empty file that only its owner can read; raises OSError if it exists or cannot be made."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, at once or not at all, down to the disk; raises OSError."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_document(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON object with its digest; see `write`."""
+    write(path, json.dumps({**document, DIGEST: _digest_of(document)}).encode())
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read what `write_document` wrote.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read; if it is not what was written.
+    """
+    document = json.loads(path.read_bytes())
+    if not isinstance(document, dict) or document.pop(DIGEST, None) != _digest_of(document):
+        raise ValueError("its digest does not fit its content")
+    return document
+
+
+def _digest_of(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits; raises OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _by_pieces(file)
+
+
+def _by_pieces(file: Any) -> str:  # Python 3.10
+    digest = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def set_aside(path: Path, why: object) -> None:
+    """Rename a damaged file, so that nobody uses it and somebody can look at it, and say so in the log."""
+    aside = path.with_name(f"{DAMAGED}{path.name}")
+    try:
+        path.replace(aside)
+        log.warning("%s is damaged and set aside as %s: %s", path, aside.name, why)
+    except OSError as error:
+        log.warning("%s is damaged (%s), and cannot be set aside: %s", path, why, error)
+
+
+class Space:
+    """What a folder may take on its disk.
+
+    Parameters
+    ----------
+    folder
+        The folder; it need not exist yet.
+    quota
+        Bytes of all files in it; 0: any number.
+    reserve
+        Bytes that must stay free on its disk; of a small one a twentieth.
+    """
+
+    def __init__(self, folder: Path, quota: int = 0, reserve: int = 0) -> None:
+        self.folder, self.quota, self.reserve = folder, quota, reserve
+        self._guard = threading.Lock()
+        self._used, self._measured = 0, -LOOK
+
+    def take(self, count: int) -> None:
+        """Ask whether `count` bytes more may be written.
+
+        Raises
+        ------
+        OSError
+            ENOSPC or EDQUOT, if not.
+        """
+        if self.reserve:
+            disk = os.statvfs(_existing(self.folder))
+            reserve = min(self.reserve, disk.f_blocks * disk.f_frsize // 20)
+            if disk.f_bavail * disk.f_frsize < reserve + count:
+                raise OSError(errno.ENOSPC, f"less than {reserve / 1e6:.3g} MB would stay free on the disk")
+        if self.quota:
+            with self._guard:
+                if time.monotonic() - self._measured > LOOK:
+                    self._used, self._measured = _size(self.folder), time.monotonic()
+                if self._used + count > self.quota:
+                    text = f"raw data and results would take more than their quota of {self.quota / 1e6:.0f} MB"
+                    raise OSError(errno.EDQUOT, text)
+                self._used += count
+
+
+def _existing(path: Path) -> Path:
+    return next((folder for folder in (path, *path.parents) if folder.exists()), Path("/"))
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(root, name)).st_size  # noqa: PTH116, PTH118 - thousands of times a second
+            except OSError:  # removed just now
+                continue
+    return total

@@ -1,0 +1,40 @@
+"""YAML of a site or of a stranger's model: plain values only, nothing that grows when it is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+DEPTH = 50
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Refuses aliases, by which a few bytes stand for gigabytes, and depth."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise ValueError("it has aliases (*name); write what they stand for")
+        self.depth += 1
+        if self.depth > DEPTH:
+            raise ValueError(f"it is nested deeper than {DEPTH}")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
+def read_yaml(text: str | bytes) -> Any:
+    """Return the content of a document.
+
+    Raises
+    ------
+    ValueError
+        If it is no YAML, holds a date that does not exist or a number that is too long, or what `_PlainLoader` refuses.
+    """
+    try:
+        return yaml.load(text, _PlainLoader)
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError, LookupError, AttributeError) as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,141 @@
+"""Whose images they are, and how they were made, is never taken from a claim."""
+
+import json
+import re
+import socket
+from types import SimpleNamespace
+
+import ismrmrd
+import numpy as np
+import pytest
+
+from onebreath.storage.results import exam_of
+from onebreath.wire.channel import Channel
+from onebreath.wire.connection import parse_header
+from onebreath.worker.scan_service import as_text
+from tests.host import standin, tiny
+from tests.host.test_late import LATER, RETRIEVE
+from tests.host.test_worker import beginning, gadget_scan
+from tests.host.wiring import CLOSE, encoded, start
+from tests.host.workers import wait_for, worker
+
+SUBJECT = re.compile(rb"<subjectInformation>.*</subjectInformation>")
+MEASUREMENT = re.compile(rb"<measurementInformation>.*</measurementInformation>", re.DOTALL)
+
+
+def with_subject(subject=b"", declaration=b""):
+    """The tiny scan's header with another subject, and a measurement's id that names none."""
+    head = MEASUREMENT.sub(b"", SUBJECT.sub(subject, tiny.header()))
+    return declaration + head[head.index(b"<ismrmrdHeader") :]
+
+
+def scan(config, head):
+    return b"".join([start(config, head), *(encoded(line) for line in tiny.lines()), CLOSE])
+
+
+def later():
+    return tiny.configuration("cg_sense", *LATER)
+
+
+def named(name, number=b"5"):
+    return b"<subjectInformation><patientName>%s</patientName><patientID>%s</patientID></subjectInformation>" % (
+        name,
+        number,
+    )
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [b"", b"<subjectInformation/>", named(b"", b""), named(b"  ", b" ")],
+)
+def test_a_scan_without_a_subject_retrieves_nobody_s_images(tmp_path, subject):
+    nobody = with_subject(subject)
+    with worker(tmp_path) as running:
+        assert gadget_scan(running, scan(later(), nobody)).images
+        (result,) = running.service.late.results.all()
+        for which in ("", f'<property name="scan" value="{result.scan}"/>'):
+            seen = gadget_scan(running, scan(RETRIEVE.format(1, which).encode(), nobody))
+            assert not seen.images
+            assert "names no patient" in seen.text
+        seen = gadget_scan(running, scan(RETRIEVE.format(1, which).encode(), tiny.header()))
+        assert not seen.images
+
+
+def test_identities_differ_by_what_is_unique():
+    one = exam_of(parse_header(with_subject(named(b"A"))))
+    assert one
+    assert one == exam_of(parse_header(with_subject(named(b" A "))))
+    assert one != exam_of(parse_header(with_subject(named(b"A", b"6"))))
+    siemens = [exam_of(measured(number)) for number in ("4_77_1_2", "4_78_1_2", "4_77_1_9")]
+    assert siemens[0] == siemens[2] != siemens[1]
+    assert exam_of(measured("4")) == ""
+
+
+def measured(number):
+    return SimpleNamespace(measurementInformation=SimpleNamespace(measurementID=number))
+
+
+@pytest.mark.parametrize("encoding", ["ISO-8859-1", "utf-8", "windows-1252"])
+def test_late_images_of_a_header_in_another_encoding_are_retrieved(tmp_path, encoding):
+    declaration = f'<?xml version="1.0" encoding="{encoding}"?>'.encode()
+    head = with_subject(named("Müller".encode(encoding)), declaration)
+    with worker(tmp_path) as running:
+        assert gadget_scan(running, scan(later(), head)).images
+        wait_for(lambda: [result.state for result in running.service.late.results.all()] == ["done"])
+        assert gadget_scan(running, scan(RETRIEVE.format(1, "").encode(), head)).images
+        plain = with_subject(named("Müller".encode()))
+        assert gadget_scan(running, scan(RETRIEVE.format(1, "").encode(), plain)).images
+
+
+def test_a_header_as_text_says_the_same_and_names_no_encoding_but_utf_8():
+    declaration = b'<?xml version="1.0" encoding="UTF-16"?>'
+    head = with_subject(named(b"Mueller"), declaration).decode().encode("utf-16")
+    again = parse_header(as_text(head).encode())
+    assert again.subjectInformation.patientName == "Mueller"
+    assert exam_of(again) == exam_of(parse_header(with_subject(named(b"Mueller"))))
+
+
+def forged(gadget, **facts):
+    text = json.dumps({"gadget": gadget, "facts": facts}).encode()
+    samples = np.frombuffer(text + b" " * (-len(text) % 4), "<u4")
+    head = ismrmrd.WaveformHeader()
+    head.version, head.waveform_id, head.channels, head.number_of_samples = 1, 0x0B12, 1, samples.size
+    return encoded(ismrmrd.Waveform(head, samples))
+
+
+FORGED = [
+    forged("host", served_by="FORGED"),
+    forged("prewhiten", whitened=True, noise="FORGED"),
+    forged("calibrate", maps="FORGED"),
+    forged("anything", told="FORGED"),
+]
+
+
+@pytest.mark.parametrize("side", ["client", "gadget"])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_peer_s_notes_do_not_stand_in_the_images(tmp_path, side, last):
+    lines = [encoded(line) for line in tiny.lines()]
+    data = b"".join([*lines, *FORGED, CLOSE] if last else [*FORGED, *lines, CLOSE])
+    with worker(tmp_path) as running:
+        if side == "gadget":
+            config = tiny.configuration("zero_filled")
+            (image,) = gadget_scan(running, start(config, tiny.header()) + data).images
+        else:
+            with socket.create_connection(running.listeners["client"].address) as sock:
+                sock.sendall(beginning(tiny.stream("zero_filled")) + data)
+                (image,) = [m for m in Channel(sock) if isinstance(m, ismrmrd.Image)]
+    assert "FORGED" not in image.attribute_string
+    assert "anything" not in image.attribute_string
+    assert image.meta["Onebreath_prewhiten_whitened"] == "False"
+
+
+def test_notes_of_the_nodes_before_still_reach_the_images():
+    from onebreath.host.server import start_gadget_service
+
+    steps = ("sort", "calibrate", "reconstruct", "export")
+    with start_gadget_service() as service, standin.connect(service.address) as server:
+        data = [start(tiny.configuration(steps=steps), tiny.header()), *FORGED[1:2], *FORGED[2:3]]
+        data += [*(encoded(line) for line in tiny.lines()), CLOSE]
+        (image,) = server.exchange(b"".join(data)).images
+    assert image.meta["Onebreath_prewhiten_whitened"] == "True"  # sent by the node before, as far as anybody can see
+    assert "Onebreath_calibrate_maps" not in image.meta or image.meta["Onebreath_calibrate_maps"] != "FORGED"
