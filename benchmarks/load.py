@@ -3,7 +3,7 @@
 Each answer is compared with that of a worker that had nothing else to do, pixel by pixel; meanwhile the worker's
 memory, descriptors and threads are watched. By default a short run; the long one is
 
-    python -m benchmarks.load --clients 8 --scans 500 --seconds 600
+    python -m benchmarks.load --clients 8 --scans 500 --seconds 600 --hostile
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.hostile import Hostile
 from benchmarks.table import table
 from benchmarks.worker import SIZES, Answer, Scan, address, dialled, make_scan, worker
 from onebreath.errors import OnebreathError
@@ -70,6 +72,8 @@ class Load:
     begun: float = field(default_factory=time.perf_counter)
     wrong: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    live: list[float] = field(default_factory=list)
+    attempts: dict[str, int] = field(default_factory=dict)
     numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def client(self) -> None:
@@ -84,6 +88,8 @@ class Load:
                 self.wrong.append(f"scan {number}: {error}")
                 continue
             self.times.append(answer.whole)
+            if side == "gadget":
+                self.live.append(answer.whole)
             if not np.array_equal(pixels(answer), self.expected[kind]):
                 self.wrong.append(f"scan {number} ({kind}, {side}): other images than alone")
 
@@ -99,7 +105,9 @@ def pixels(answer: Answer) -> NDArray[np.generic]:
     return np.stack([image.data for image in found])
 
 
-def run(clients: int, count: int, seconds: float, matrix: int, more: list[str]) -> tuple[Load, Watch]:
+def run(
+    clients: int, count: int, seconds: float, matrix: int, more: list[str], *, hostile: bool = False
+) -> tuple[Load, Watch]:
     """Run the load; what came of it, and what was seen of the worker."""
     scans = {kind: make_scan(kind, "cg_sense", matrix, 8) for kind in SIZES}
     with tempfile.TemporaryDirectory() as name:
@@ -109,11 +117,14 @@ def run(clients: int, count: int, seconds: float, matrix: int, more: list[str]) 
             expected = {kind: pixels(send(scan, "gadget", gadget)) for kind, scan in scans.items()}
             load, watch = Load(folder, scans, expected, count, seconds), Watch()
             threads = [threading.Thread(target=load.client) for _ in range(clients)]
-            for thread in threads:
-                thread.start()
-            while any(thread.is_alive() for thread in threads):
-                watch.look(process.pid, load.begun)
-                time.sleep(SAMPLE)
+            attack = Hostile(scans["static"], {side: address(folder, side) for side in SIDES})
+            with attack.at_work() if hostile else nullcontext():
+                for thread in threads:
+                    thread.start()
+                while any(thread.is_alive() for thread in threads):
+                    watch.look(process.pid, load.begun)
+                    time.sleep(SAMPLE)
+            load.attempts = dict(attack.attempts)
             time.sleep(1.0)  # connections that have ended are put away
             watch.look(process.pid, load.begun)
     return load, watch
@@ -127,11 +138,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=20, help="over which they begin (default: %(default)s)")
     parser.add_argument("--matrix", type=int, default=64, help="(default: %(default)s)")
     parser.add_argument("--cold", action="store_true", help="the worker loads nothing before the first scan")
+    parser.add_argument("--hostile", action="store_true", help="five hostile clients beside, and a run without before")
     args = parser.parse_args(arguments)
-    load, watch = run(args.clients, args.scans, args.seconds, args.matrix, ["--cold"] if args.cold else [])
+    more = ["--cold"] if args.cold else []
+    rows = []
+    if args.hostile:
+        alone, _ = run(args.clients, args.scans, args.seconds, args.matrix, more)
+    load, watch = run(args.clients, args.scans, args.seconds, args.matrix, more, hostile=args.hostile)
+    if args.hostile:
+        quiet, beside = float(np.median(alone.live)), float(np.median(load.live))
+        texts = ", ".join(f"{name} {count}" for name, count in sorted(load.attempts.items()))
+        rows = [
+            ("attempts of hostile clients", texts, ""),
+            ("live scan, s: median without them, with them", f"{quiet:.2f}, {beside:.2f}", "at most doubled"),
+        ]
     slope, error = watch.slope()
     first, last = watch.rows[0], watch.rows[-1]
-    rows = [
+    rows += [
         ("scans answered as alone", f"{len(load.times)} of {args.scans}", "all"),
         ("wrong or missing", str(len(load.wrong)), "0"),
         ("time of a scan, s: median, longest", f"{np.median(load.times):.2f}, {max(load.times):.2f}", ""),

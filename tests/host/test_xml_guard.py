@@ -66,4 +66,4 @@ def test_no_other_parser_of_xml_is_used() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in parsers:
                 found.add((path.relative_to(root).as_posix(), node.attr))
-    assert found == {("wire/connection.py", "CreateFromDocument"), ("training/readers/mrd.py", "CreateFromDocument")}
+    assert found == {("wire/connection.py", "CreateFromDocument")}
