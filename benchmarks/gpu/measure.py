@@ -23,8 +23,9 @@ from typing import Any
 import torch
 
 from benchmarks import classical, crunet_mr, mr_ipt
+from benchmarks.gpu.busy import busy
 from benchmarks.gpu.chain import Chain
-from benchmarks.gpu.steps import BATCH_FILE, training_step
+from benchmarks.gpu.steps import BATCH_FILE, example, gradient, training_step
 from benchmarks.table import table
 from onebreath.methods.base import SliceData, method_class
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
@@ -98,6 +99,7 @@ def parts(sizes: Sizes, work: Path) -> dict[str, Callable[[], Iterator[Row]]]:
         "training step": partial(training_rows, sizes, work),
         "MR-IPT": partial(restoration_rows, sizes),
         "a slice handed over": partial(slice_rows, sizes),
+        "kernels": partial(kernel_rows, sizes),
     }
 
 
@@ -193,6 +195,18 @@ def slice_rows(sizes: Sizes) -> Iterator[Row]:
 def _in_flight(method: Callable[[SliceData], Any], data: SliceData) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(method, [replace(data, kspace=data.kspace * 1) for _ in range(4)]))
+
+
+def kernel_rows(sizes: Sizes) -> Iterator[Row]:
+    """How busy the device is in the published CRUNet-MR; the log says with what."""
+    task = sizes.crunet
+    inputs = crunet_mr.make_inputs(task)
+    network = CRUNetMR(channels=task.channels, cascades=task.cascades).to(task.device).eval()
+    network.use_precision("auto")
+    with torch.inference_mode():
+        yield "CRUNet-MR, one reconstruction", str(busy(lambda: network(*inputs), task.device)), ""
+    step = example(task)
+    yield "CRUNet-MR, one gradient of one example", str(busy(lambda: gradient(network, step), task.device)), ""
 
 
 def chain_rows(sizes: Sizes, work: Path) -> Iterator[Row]:

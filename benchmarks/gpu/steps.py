@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,12 +50,12 @@ def training_step(task: Task, most: int) -> Iterator[Step]:
         Largest batch.
     """
     gpu = task.device == "cuda"
-    size = (FRAMES, LINES, COLUMNS) if gpu else (task.size[0], *task.size[2:])
     torch.manual_seed(0)
     network = CRUNetMR(channels=task.channels, cascades=task.cascades).to(task.device)
     dtype = str(network.use_precision("auto")).removeprefix("torch.")
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=gpu)
-    one = make_inputs(Task((size[0], task.size[1], *size[1:]), device=task.device))
+    one = example(task)
+    size = (one[0].shape[1], *one[0].shape[3:])
     flops = _flops(network, one)
     batch = 1
     while batch <= most:
@@ -73,15 +73,27 @@ def training_step(task: Task, most: int) -> Iterator[Step]:
         batch *= 2
 
 
-def _flops(network: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> float:
+def example(task: Task) -> tuple[torch.Tensor, ...]:
+    """K-space, mask and maps of one training example; on a CPU as small as the series of the task."""
+    frames, coils, ny, nx = task.size
+    size = (FRAMES, coils, LINES, COLUMNS) if task.device == "cuda" else (frames, coils, ny, nx)
+    return make_inputs(Task(size, device=task.device))
+
+
+def gradient(network: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> None:
+    """Compute the gradient of a loss of the network's images."""
+    network(*inputs).abs().mean().backward()
+
+
+def _flops(network: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> float:
     with FlopCounterMode(display=False) as counter:
-        network(*inputs).abs().mean().backward()
+        gradient(network, inputs)
     network.zero_grad(set_to_none=True)
     return float(counter.get_total_flops())
 
 
 def _measure(
-    network: torch.nn.Module, optimiser: torch.optim.Optimizer, inputs: list[torch.Tensor], gpu: bool
+    network: torch.nn.Module, optimiser: torch.optim.Optimizer, inputs: Sequence[torch.Tensor], gpu: bool
 ) -> tuple[float, float]:
     """Seconds of the fastest step, and the peak of the memory in GiB (0 on a CPU)."""
     found = []
@@ -90,7 +102,7 @@ def _measure(
     for _ in range(_RUNS):
         begun = time.perf_counter()
         optimiser.zero_grad(set_to_none=True)
-        network(*inputs).abs().mean().backward()
+        gradient(network, inputs)
         optimiser.step()
         if gpu:
             torch.cuda.synchronize()
