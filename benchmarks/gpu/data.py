@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-QUALITY = 42.0
+QUALITY = 40.0
 """Peak signal-to-noise ratio of the compressed frames in dB; 2 dB less save a sixth."""
 BRIGHTEST = 99.99
 """Percentile that becomes the largest code; what is brighter is clipped to it."""
@@ -26,15 +26,20 @@ STACKS = {
     "cine_sunnybrook/SCD0000101.npz": "CC0, Sunnybrook Cardiac Data (P. Radau et al., 2009)",
     "cine_sunnybrook/SCD0000201.npz": "CC0, Sunnybrook Cardiac Data (P. Radau et al., 2009)",
     "cine_sunnybrook/SCD0000301.npz": "CC0, Sunnybrook Cardiac Data (P. Radau et al., 2009)",
+    "cine_xueh2.npz": "MIT, xueh2/matlab_mrrecon",
     "static_sunnybrook/images_crop160.npz": "CC0, Sunnybrook Cardiac Data (P. Radau et al., 2009)",
 }
 """Image files and their licences. Patients that are kept for reports are never among them."""
-KSPACE = {"cardiac34ch/kspace.npy": "MIT, xueh2/matlab_mrrecon"}
+KSPACE = {
+    "cardiac34ch/kspace.npy": "MIT, xueh2/matlab_mrrecon",
+    "brain16ch/kspace.npy": "MIT, pdawood/iterativeRaki",
+}
 """Measured k-space that coil maps are estimated from."""
 CENTRE = 64
 """Rows and columns of that k-space that are kept; the maps are estimated from fewer."""
 COPIES = {"cine_sunnybrook/meta.json": "CC0, Sunnybrook Cardiac Data (P. Radau et al., 2009)"}
 LICENCES = "LICENCES.md"
+_HEADS = "how_the_frames_were_compressed"
 
 
 def compress(target: Path, shared: Path | None = None, quality: float = QUALITY) -> list[str]:
@@ -97,26 +102,31 @@ def decode(coded: list[bytes], top: float) -> np.ndarray:
 
 
 def _pack_stack(source: Path, made: Path, quality: float) -> None:
+    """Compress all arrays of frames (..., row, column) of a file; other arrays stay as they are."""
+    content: dict[str, np.ndarray] = {}
+    heads: dict[str, dict[str, object]] = {}
     with np.load(source) as file:
-        images, others = file["images"], {name: file[name] for name in file.files if name != "images"}
-    top = float(np.percentile(images, BRIGHTEST))
-    coded = encode(images.reshape(-1, *images.shape[-2:]), top, quality)
-    head = {"shape": images.shape, "dtype": str(images.dtype), "top": top}
-    blob = np.frombuffer(b"".join(coded), np.uint8)
-    lengths = np.array([len(one) for one in coded])
-    with made.open("wb") as file:
-        np.savez(file, frames=blob, lengths=lengths, head=np.array(json.dumps(head)), **others)
+        for name in file.files:
+            array = file[name]
+            if array.ndim < 3:
+                content[name] = array
+                continue
+            top = float(max(np.percentile(array, BRIGHTEST), 1))
+            coded = encode(array.reshape(-1, *array.shape[-2:]), top, quality)
+            heads[name] = {"shape": array.shape, "dtype": str(array.dtype), "top": top, "sizes": [*map(len, coded)]}
+            content[name] = np.frombuffer(b"".join(coded), np.uint8)
+    with made.open("wb") as target:
+        np.savez(target, **content, **{_HEADS: np.array(json.dumps(heads))})
 
 
 def _unpack_stack(packed: Path, made: Path) -> None:
     with np.load(packed) as file:
         content = {name: file[name] for name in file.files}
-    head = json.loads(str(content.pop("head")))
-    blob, lengths = content.pop("frames").tobytes(), content.pop("lengths")
-    ends = np.cumsum(lengths)
-    coded = [blob[end - length : end] for end, length in zip(ends, lengths, strict=True)]
-    images = np.round(decode(coded, head["top"])).astype(head["dtype"]).reshape(head["shape"])
-    np.savez(made, images=images, **content)
+    for name, head in json.loads(str(content.pop(_HEADS))).items():
+        blob, ends = content[name].tobytes(), np.cumsum(head["sizes"])
+        coded = [blob[end - size : end] for end, size in zip(ends, head["sizes"], strict=True)]
+        content[name] = np.round(decode(coded, head["top"])).astype(head["dtype"]).reshape(head["shape"])
+    np.savez(made, **content)
 
 
 def _halved(kspace: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from benchmarks.gpu.data import expand
 from benchmarks.gpu.steps import BATCH_FILE
 from onebreath.errors import OnebreathError
 from onebreath.training.checkpoint import LATEST
+from onebreath.training.command import add_arguments
 from onebreath.training.export import export_run
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +64,16 @@ def command(recipe: Path, run: Path, start: str | None, end: float, rehearse: bo
     """The trainer's command line: it is to be done by `end`."""
     words = [sys.executable, "-m", "onebreath.cli", "train", str(recipe), "--run", str(run)]
     words += ["--device", "cpu" if rehearse else "cuda"]
+    words += time_box(end)
     return [*words, "--start", start] if start else words
+
+
+def time_box(end: float) -> list[str]:
+    """The trainer's own limit of time, if it has one: its schedule then fits; without it `watch` ends the run."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    minutes = f"{max(end - time.monotonic(), 1) / 60:.3f}"
+    return ["--minutes", minutes] if "--minutes " in parser.format_help() else []
 
 
 def with_batch(recipe: Path, work: Path) -> Path:
@@ -129,7 +139,8 @@ def draw(entries: Sequence[dict[str, float]], target: Path) -> None:
         points = [(one["step"], one[key]) for one in entries if key in one]
         if points:
             axes.plot(*zip(*points, strict=True), label=key.replace("_", " "))
-    axes.set(xlabel="step", ylabel="loss", yscale="log")
+    positive = all(value > 0 for line in axes.lines for value in line.get_ydata())
+    axes.set(xlabel="step", ylabel="loss", yscale="log" if positive else "linear")
     axes.legend()
     figure.savefig(target, dpi=100)
 
