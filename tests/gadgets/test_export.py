@@ -4,8 +4,9 @@ import pytest
 from gadgetron.types import ImageArray
 
 from onebreath.chain.gadget import parse_properties
-from onebreath.errors import ConfigError
+from onebreath.errors import ConfigError, MethodError, ScanError
 from onebreath.gadgets.export import Export, to_recon_space
+from onebreath.mrd.meta import read_warnings
 from onebreath.mri.fourier import fft2c, ifft2c
 from tests.scans import header
 
@@ -31,7 +32,8 @@ def export(values: np.ndarray, entries: ismrmrd.Meta | None = None, scan=None, *
         headers[n, 0, 0] = head
     text = (entries or meta()).serialize()
     gadget = Export(scan or header(36, 32), parse_properties(Export, properties))
-    return list(gadget.process([ImageArray(array, headers, [text] * len(values))]))
+    made = list(gadget.process([ImageArray(array, headers, [text] * len(values))]))
+    return [message for message in made if isinstance(message, ismrmrd.Image)]
 
 
 def pixels(image: ismrmrd.Image) -> np.ndarray:
@@ -102,7 +104,7 @@ def test_pixels_keep_to_the_bits_that_the_header_says_are_stored(values):
     scan.userParameters = ismrmrd.xsd.userParametersType(
         userParameterLong=[ismrmrd.xsd.userParameterLongType(name="BitsStored", value=12)]
     )
-    strong = 4000 * values[:1]
+    strong = 5 * values[:1]
     (image,) = export(strong, scan=scan, data_type="uint16")
     assert image.data.max() == 4095
     assert image.meta["Onebreath_export_clipped_pixels"] == str(int((np.abs(strong) * 10 > 4095.5).sum()))
@@ -154,3 +156,27 @@ def test_wrong_properties(properties, words):
 
 def test_other_messages_pass():
     assert list(Export(header(8, 8), parse_properties(Export, {})).process(["x"])) == ["x"]
+
+
+NOT_WHITENED = {"Onebreath_prewhiten_whitened": "False"}
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1.0, 1e9])
+def test_without_noise_the_series_is_scaled_to_its_own_brightest_pixel_and_says_so(values, scale):
+    first, second = export(scale * np.stack([values[0], 3 * values[1]]), meta(**NOT_WHITENED), data_type="uint16")
+    assert (second.data.max(), first.meta["RescaleSlope"]) == (65535, second.meta["RescaleSlope"])
+    restored = pixels(first) * float(first.meta["RescaleSlope"])
+    assert np.abs(restored - scale * np.abs(values[0])).max() <= float(first.meta["RescaleSlope"])
+    assert "own brightest pixel" in read_warnings(first.meta)[0]
+
+
+@pytest.mark.parametrize("data_type", ["uint16", "float32"])
+def test_a_series_without_any_signal_is_an_error(values, data_type):
+    with pytest.raises(ScanError, match="All pixels of series 1 are 0"):
+        export(0 * values, data_type=data_type)
+
+
+@pytest.mark.parametrize(("factor", "words"), [(np.nan, "NaN or infinite"), (1e7, "beyond the range")])
+def test_broken_images_do_not_leave(values, factor, words):
+    with pytest.raises(MethodError, match=words):
+        export(factor * values[:1], data_type="uint16")

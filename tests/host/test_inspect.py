@@ -15,7 +15,7 @@ def scan(tmp_path_factory):
 def test_the_report_tells_what_is_there_and_what_will_be_done(scan, capsys):
     assert main(["inspect", str(scan), "-c", "Onebreath_Cine_CGSENSE.xml"]) == 0
     report = capsys.readouterr().out
-    assert "acceleration 2, calibration embedded" in report
+    assert "acceleration 2.0, calibration embedded" in report
     assert "32 noise" in report
     assert "2 values of slice, 3 values of phase" in report
     assert "prewhiten: noise scan" in report

@@ -100,7 +100,9 @@ def _header_facts(header: ScanHeader) -> list[str]:
         f"image {header.recon_matrix.x} x {header.recon_matrix.y} x {header.recon_matrix.z} pixels, "
         f"{header.recon_fov.x:g} x {header.recon_fov.y:g} x {header.recon_fov.z:g} mm",
         f"lines {f'{centre.minimum} to {centre.maximum}, centre {centre.centre}' if centre else 'without limits'}",
-        f"acceleration {header.acceleration or 'not stated'}, calibration {header.calibration_mode or 'not stated'}",
+        f"acceleration {header.stated_acceleration or 'not stated'}, calibration "
+        f"{header.calibration_mode or 'not stated'}"
+        + (f", {header.simultaneous_slices} slices at a time" if header.simultaneous_slices > 1 else ""),
     ]
 
 
@@ -138,7 +140,7 @@ def _missing(header: ScanHeader) -> list[str]:
         "encodingLimits of kspace_encoding_step_1: the centre is taken to be in the middle of the matrix": (
             header.limits("kspace_encoding_step_1")
         ),
-        "parallelImaging: acceleration and calibration mode are taken from the lines alone": header.acceleration,
+        "parallelImaging: acceleration and calibration mode are taken from the lines alone": header.stated_acceleration,
         "coilLabel: a stored noise covariance cannot be matched to the channels": header.coil_labels,
         "sequenceParameters: images carry no echo and repetition time": header.sequence("TR"),
         "protocolName: rules that choose a model by protocol cannot apply": header.protocol_name,

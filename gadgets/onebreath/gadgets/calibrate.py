@@ -129,7 +129,7 @@ class Calibrate(Gadget):
 
     def _agreement(self, mode: str) -> str:
         claim = self.header.calibration_mode
-        accelerated = (self.header.acceleration or 1) > 1
+        accelerated = (self.header.stated_acceleration or 1) > 1
         if claim is None or claim == mode or (mode == "centre" and claim == "embedded"):
             return "yes"
         if mode == "full" and not accelerated:

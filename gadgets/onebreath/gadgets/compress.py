@@ -25,6 +25,7 @@ from onebreath.mrd.lines import (
     changed,
     describe,
     header_of,
+    is_no_image,
     mixed,
 )
 from onebreath.mrd.readout import Line
@@ -103,7 +104,7 @@ class Compress(Gadget):
 
     def _take(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
         header = header_of(line)
-        if header.flags & SIDE_BITS:
+        if is_no_image(header, self._channels):
             yield line
             return
         if not self._channels:

@@ -17,9 +17,9 @@ from pydantic import Field, field_validator, model_validator
 
 from onebreath.budget import claim
 from onebreath.chain.gadget import Gadget, Message, Properties
-from onebreath.errors import ScanError
+from onebreath.errors import MethodError, ScanError
 from onebreath.mrd.header import LARGEST
-from onebreath.mrd.meta import write_scaling, write_window
+from onebreath.mrd.meta import write_scaling, write_warnings, write_window
 from onebreath.mri.fourier import fftc, ifftc, resize
 
 
@@ -41,12 +41,32 @@ ROLE_SCALES = {"Image": 10.0, "Gfactor": 100.0, "Normality": 100.0, "SNR_MAP": 1
 """Integer pixels per unit of value, as Gadgetron scales images in SNR units and their maps."""
 
 
+UNITLESS = ("Gfactor", "Normality")
+"""Roles of images whose values need no noise to have a meaning."""
+WHITENED = "Onebreath_prewhiten_whitened"
+_MOST_CLIPPED = 0.9
+
+
+class _Held(NamedTuple):
+    """An image on its way: values (channel, z, y, x), the part to send, header and meta."""
+
+    values: NDArray[np.complex64]
+    part: str
+    header: ismrmrd.ImageHeader
+    meta: ismrmrd.Meta
+
+
 class ExportProperties(Properties):
     """Properties of `export`."""
 
     output: str = Field("magnitude", description=f"parts to send, comma-separated: {', '.join(PARTS)}")
     data_type: Literal["float32", "uint16"] = Field("float32", description="type of the pixels; complex is complex64")
-    scaling_factor: float = Field(0, ge=0, description="uint16 pixels per unit of image value; 0: Gadgetron's, by role")
+    scaling_factor: float = Field(
+        0,
+        ge=0,
+        description="uint16 pixels per unit of image value; 0: Gadgetron's, by role, where the noise is known, else so "
+        "that the brightest pixel of the series is the largest",
+    )
     max_intensity: int = Field(
         65535,
         ge=1,
@@ -88,6 +108,9 @@ class Export(Gadget):
     def __init__(self, header: Any, properties: ExportProperties) -> None:
         super().__init__(header, properties)
         self._windows: dict[int, tuple[float, float]] = {}
+        self._held: list[_Held] = []
+        self._brightest: dict[int, float] = {}
+        self._clipped: dict[int, int] = {}
         bits = self.header.bits_stored
         self._largest = properties.max_intensity if bits is None else min(properties.max_intensity, 2**bits - 1)
 
@@ -98,6 +121,37 @@ class Export(Gadget):
                 yield from self._images(message)
             else:
                 yield message
+        yield from self._unwhitened()
+        for series, count in sorted(self._clipped.items()):
+            yield from self.warn(
+                f"{count} pixels of series {series} were brighter than {self._largest} and were clipped. Set a smaller "
+                "scaling_factor of gadget 'export', or data_type float32."
+            )
+        for series, largest in sorted(self._brightest.items()):
+            if largest == 0:
+                raise ScanError(
+                    f"All pixels of series {series} are 0. The raw data hold no signal, or scaling_factor of gadget "
+                    "'export' is too small for it."
+                )
+
+    def _unwhitened(self) -> Iterator[Message]:
+        """Send the images whose scale nothing tells but their own maximum."""
+        peaks: dict[int, float] = {}
+        for held in self._held:
+            series = held.header.image_series_index
+            peaks[series] = max(peaks.get(series, 0.0), float(np.abs(held.values).max()))
+        texts = {
+            series: f"Series {series} is scaled to its own brightest pixel ({peak:.4g} is {self._largest}), as its "
+            "noise is not known: compare no pixel values between scans."
+            for series, peak in peaks.items()
+        }
+        for text in texts.values():
+            yield from self.warn(text)
+        for held in self._held:
+            series = held.header.image_series_index
+            write_warnings(held.meta, [texts[series]])
+            yield self._image(*held, self._largest / peaks[series] if peaks[series] > 0 else 1.0)
+        self._held.clear()
 
     def _images(self, array: ImageArray) -> Iterator[ismrmrd.Image]:
         frames, sets, slices = array.data.shape[4:]
@@ -106,21 +160,49 @@ class Export(Gadget):
             pixels = array.data[:, :, :, :, n, s, loc].transpose(3, 2, 1, 0)
             pixels = to_recon_space(pixels, meta)
             for part in self.properties.parts if meta.get("GADGETRON_DataRole") == "Image" else ["magnitude"]:
-                yield self._image(pixels, part, array.headers[n, s, loc], ismrmrd.Meta(meta))
+                held = _Held(pixels, part, array.headers[n, s, loc], ismrmrd.Meta(meta))
+                if self._without_scale(held.meta):
+                    self._held.append(held)
+                else:
+                    yield self._image(*held)
+
+    def _without_scale(self, meta: ismrmrd.Meta) -> bool:
+        """Whether image values are in no known unit, so that integers need the scale of the whole series."""
+        chosen = self.properties
+        known = meta.get(WHITENED) != "False" or str(meta.get("GADGETRON_DataRole")) in UNITLESS
+        return chosen.data_type == "uint16" and not chosen.scaling_factor and not known
 
     def _image(
-        self, values: NDArray[np.complex64], part: str, header: ismrmrd.ImageHeader, meta: ismrmrd.Meta
+        self,
+        values: NDArray[np.complex64],
+        part: str,
+        header: ismrmrd.ImageHeader,
+        meta: ismrmrd.Meta,
+        own_ratio: float = 0.0,
     ) -> ismrmrd.Image:
         head = ismrmrd.ImageHeader.from_buffer_copy(header)
         head.image_type = PARTS[part].image_type
         head.image_series_index = header.image_series_index + PARTS[part].series_offset
+        name = f"image {head.image_index} of series {head.image_series_index}"
+        broken = int(np.count_nonzero(~np.isfinite(values)))
+        if broken:
+            raise MethodError(f"{broken} pixels of {name} are NaN or infinite; it was not sent.")
         pixels = take_part(values, part)
         ratio, offset, clipped = 1.0, 0.0, 0
         if self.properties.data_type == "uint16":
-            ratio, offset = self._scaling(part, str(meta.get("GADGETRON_DataRole")))
+            ratio, offset = self._scaling(part, str(meta.get("GADGETRON_DataRole")), own_ratio)
             pixels, clipped = to_uint16(pixels, ratio, offset, self._largest)
+            if clipped > _MOST_CLIPPED * pixels.size:
+                raise MethodError(
+                    f"{clipped} of the {pixels.size} pixels of {name} are beyond the range of the integers: its values "
+                    f"(up to {np.abs(values).max():.4g}) make no sense in SNR units. Check the noise scan."
+                )
             if clipped:
-                self.log.warning("%d pixels of image %d were clipped", clipped, head.image_index)
+                count = self._clipped[head.image_series_index] = self._clipped.get(head.image_series_index, 0) + clipped
+                self.log.warning("%d pixels of %s were clipped, %d of its series", clipped, name, count)
+        if str(meta.get("GADGETRON_DataRole")) == "Image" and part == "magnitude":
+            known = self._brightest.get(head.image_series_index, 0.0)
+            self._brightest[head.image_series_index] = max(known, float(pixels.max()))
         meta["Onebreath_export_clipped_pixels"] = str(clipped)
         write_scaling(meta, ratio, offset)
         if part != "complex":
@@ -130,13 +212,13 @@ class Export(Gadget):
         head.matrix_size = pixels.shape[:0:-1]
         return ismrmrd.Image(head, meta=meta, data=image.data)
 
-    def _scaling(self, part: str, role: str) -> tuple[float, float]:
+    def _scaling(self, part: str, role: str, own_ratio: float) -> tuple[float, float]:
         """Return ratio and offset from value to pixel; signed parts lie around the middle of the range."""
         middle = (self._largest + 1) / 2
         if part == "phase":
             return middle / np.pi, middle
-        ratio = self.properties.scaling_factor or ROLE_SCALES.get(role, 1.0)
-        return (ratio, 0.0) if part == "magnitude" else (ratio, middle)
+        ratio = own_ratio or self.properties.scaling_factor or ROLE_SCALES.get(role, 1.0)
+        return (ratio, 0.0) if part == "magnitude" else (ratio / 2 if own_ratio else ratio, middle)
 
     def _window(self, series: int, pixels: NDArray[Any]) -> tuple[float, float]:
         """Return window centre and width: those of the first image, so that a series is shown alike throughout."""

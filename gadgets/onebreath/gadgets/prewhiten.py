@@ -6,6 +6,7 @@ sample ``n // 2``, and the line covers the recon field of view along the readout
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,11 +21,32 @@ from onebreath.chain.notes import note
 from onebreath.errors import ScanError
 from onebreath.mrd.blocks import LineBlock, together_or_singly
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import NOISE, REVERSE, SIDE_BITS, bad_samples, bit, changed, describe, finite, header_of, mixed
+from onebreath.mrd.lines import (
+    NOISE,
+    REVERSE,
+    SIDE_BITS,
+    bad_samples,
+    bit,
+    changed,
+    describe,
+    finite,
+    header_of,
+    is_no_image,
+    mixed,
+)
+from onebreath.mrd.opening import Directions, Echoes, Opening
 from onebreath.mrd.readout import Extent, ImageCrop, Line, oversampled_to, place_echo
-from onebreath.mri.noise import covariance, gadgetron_scale, whitening_matrix
+from onebreath.mrd.trajectory import Trajectories
+from onebreath.mri.noise import covariance, edge_noise, gadgetron_scale, whitening_matrix
 from onebreath.storage.noise import StoredCovariance
 from onebreath.storage.noise_storage import find_noise, keep_noise
+
+CHECKED = 32
+"""Lines by which a stored covariance is checked."""
+STORED_NOISE = 0.5, 5.0
+"""Noise of whitened lines that speaks for a covariance from another scan; 1 if all is right."""
+POSSIBLE_NOISE = 1e-4, 1e4
+"""Noise of whitened lines beyond which the scan's own noise lines are of something else."""
 
 
 class PrewhitenProperties(gadget.Properties):
@@ -72,6 +94,12 @@ class Prewhiten(Gadget):
         self._late_noise = 0
         self._readout = _Readout(self.header)
         self._facts: dict[str, Any] = {}
+        self._opening = Opening(self.header, self._readout.kept, self._readout.encoded)
+        self._echoes = Echoes()
+        self._trajectories = Trajectories()
+        self._directions = Directions()
+        self._found: tuple[StoredCovariance | None, dict[str, str]] | None = None
+        self._left_out: Counter[int] = Counter()
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Consume noise lines, whiten imaging and calibration lines, pass everything else on."""
@@ -94,14 +122,47 @@ class Prewhiten(Gadget):
 
     def _take(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
         header = header_of(line)
+        self._directions.see(header)
         if header.flags & bit(NOISE):
             self._take_noise(line)
-        elif header.flags & SIDE_BITS:
+        elif is_no_image(header, self._channels):
             yield line
         else:
-            if not self._channels:
-                self._start(line)
-            whitened, news = self._line(line, header)
+            self._trajectories.check(line)
+            if self._channels:
+                yield from self._give(line)
+                return
+            self._opening.hold(line)
+            if self._opening.ready(self._lines_to_see()):
+                yield from self._open()
+
+    def _lines_to_see(self) -> int:
+        """Return how many lines must have come before the scan is opened: some check a stored covariance."""
+        if self._noise or self._stored is not None or not self.properties.use_storage:
+            return 1
+        if self._found is None and (channels := self._opening.channels()):
+            self._found = find_noise(self.header, channels)
+        return CHECKED if self._found is not None and self._found[0] is not None else 1
+
+    def _open(self) -> Iterator[Message]:
+        """Decide about the scan by the first lines, and let them go."""
+        first, held = self._opening.release()
+        self._readout.cropped = self._opening.cropped
+        yield from self._start(first, held)
+        for line in held:
+            if is_no_image(header_of(line), self._channels):
+                yield line
+            else:
+                yield from self._give(line)
+
+    def _give(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
+        """Whiten a line; a reversed one as soon as it is known where its echo is."""
+        if header_of(line).active_channels != self._channels and self._opening.expected == self._channels:
+            self._left_out[header_of(line).active_channels] += 1
+            return
+        for ready in self._echoes.settle(line):
+            header = header_of(ready)
+            whitened, news = self._line(ready, header)
             if news:
                 yield self._note(**news)
             yield whitened
@@ -111,6 +172,13 @@ class Prewhiten(Gadget):
             self._late_noise += 1
             return
         header = header_of(line)
+        expected = self._opening.expected
+        if self._noise and len(line.data) != len(self._noise[0]) and expected in (len(line.data), len(self._noise[0])):
+            other = self._noise if len(line.data) == expected else [line.data]
+            self._left_out[len(other[0])] += len(other)
+            if other is not self._noise:
+                return
+            self._noise = []
         if self._noise and (len(line.data) != len(self._noise[0]) or header.sample_time_us != self._noise_dwell):
             raise ScanError(
                 f"Noise {describe(header)} has {len(line.data)} channels and a dwell time of {header.sample_time_us} "
@@ -124,8 +192,8 @@ class Prewhiten(Gadget):
         self._facts |= facts
         return note(self.name, **self._facts)
 
-    def _start(self, first: ismrmrd.Acquisition) -> None:
-        """Choose the covariance when the first line arrives."""
+    def _start(self, first: ismrmrd.Acquisition, held: list[ismrmrd.Acquisition]) -> Iterator[Message]:
+        """Choose the covariance when the first lines are there."""
         self._channels = len(first.data)
         facts = self._facts
         facts |= {"noise": "none", "channels": self._channels}
@@ -139,10 +207,15 @@ class Prewhiten(Gadget):
             self._used, matched = self._stored.ordered_for(labels, self._channels)
             facts["noise"], facts["channel_order"] = "stored", matched
         elif self.properties.use_storage:
-            self._used, looked = find_noise(self.header, self._channels)
+            self._used, looked = self._found or find_noise(self.header, self._channels)
             facts |= looked
             if self._used is not None:
                 facts["noise"] = "storage"
+                unfit = self._unfit(held, STORED_NOISE)
+                if unfit:
+                    self._used, facts["noise"], facts["noise_storage"] = None, "none", f"not used: {unfit}"
+                    self._matrices.clear()
+                    yield from self.warn(f"The stored noise covariance was not used: {unfit}.")
         facts["whitened"] = self._used is not None
         if self._used is None:
             return
@@ -153,10 +226,23 @@ class Prewhiten(Gadget):
             )
         dwell = header_of(first).sample_time_us
         self._matrix(dwell)
+        unfit = self._unfit(held, POSSIBLE_NOISE)
+        if unfit:
+            raise ScanError(
+                f"The noise scan does not belong to these lines: {unfit}. Repeat the scan with its noise scan."
+            )
         facts |= {"noise_source": self._used.source, "noise_samples": self._used.samples}
         facts |= {"noise_dwell_us": round(self._used.dwell_us, 4), "dwell_us": round(dwell, 4)}
         facts |= {"noise_bandwidth": round(self.header.noise_bandwidth, 6)}
         facts |= {"noise_scale": round(self._scale(dwell), 6), "dwell_known": min(dwell, self._used.dwell_us) > 0}
+
+    def _unfit(self, lines: list[ismrmrd.Acquisition], limits: tuple[float, float]) -> str:
+        """Say why the covariance cannot be that of these lines; empty if it can be."""
+        fitting = [line for line in lines if header_of(line).active_channels == self._channels]
+        level = edge_noise(self._matrix(header_of(line).sample_time_us) @ line.data for line in fitting)
+        if level is None or limits[0] <= level <= limits[1]:
+            return ""
+        return f"whitened by it, the quietest samples of the lines have a noise of {level:.3g} instead of 1"
 
     def _from_noise_lines(self) -> StoredCovariance:
         samples = np.concatenate(self._noise, axis=1)
@@ -189,9 +275,10 @@ class Prewhiten(Gadget):
         if len(data) != self._channels:
             raise ScanError(
                 f"The number of channels changes within the scan: {describe(header)} has {len(data)}, the lines "
-                f"before it have {self._channels}."
+                f"before it have {self._channels}. If the header's receiverChannels said which belong to the image, "
+                "the others would be left out."
             )
-        data, extent, news = self._readout(data, header)
+        data, extent, news = self._readout(data, header, self._echoes.as_acquired(header))
         fields = {**extent.fields, "flags": header.flags & ~bit(REVERSE)}
         if self._used is None:
             if not finite(data):
@@ -213,6 +300,17 @@ class Prewhiten(Gadget):
         return block.mixed([self._matrix(header.sample_time_us)] * len(block), samples, **extent.fields)
 
     def _finish(self) -> Iterator[Message]:
+        if not self._channels and self._opening.held:
+            yield from self._open()
+        for line in self._echoes.rest():
+            yield self._line(line, header_of(line))[0]
+        for channels, count in self._left_out.items():
+            yield from self.warn(
+                f"{count} lines of {channels} channels were left out: the header says that the scan has "
+                f"{self._channels} (body coil lines among those of the array?)."
+            )
+        for text in self._directions.told():
+            yield from self.warn(text)
         if self._noise and (self.properties.store_noise_covariance or self.properties.use_storage):
             self._to_keep = found = self._from_noise_lines()
             said = "stored for later scans" if self.properties.store_noise_covariance else "measured for later scans"
@@ -231,10 +329,14 @@ class _Readout:
         self.kept = oversampled_to(self.encoded, header.encoded_fov.x, header.recon_fov.x)
         self.crop = ImageCrop(self.encoded, self.kept) if self.kept < self.encoded else None
         self.forms: set[Extent] = set()
+        self.cropped: bool | None = None
+        """Whether a gadget before this one removed the oversampling; None if nothing tells."""
 
-    def __call__(self, data: Line, header: Any) -> tuple[Line, Extent, dict[str, Any] | None]:
+    def __call__(
+        self, data: Line, header: Any, as_acquired: bool = False
+    ) -> tuple[Line, Extent, dict[str, Any] | None]:
         """Bring a line (..., coil, x) into form; of a kind not met before, also return the facts about it."""
-        extent = placed = final = Extent.of(header)
+        extent = placed = final = Extent.of(header, as_acquired)
         if header.flags & bit(REVERSE):
             data = data[:, ::-1]
         if extent.measured > self.encoded:
@@ -243,7 +345,8 @@ class _Readout:
                 "in the header. Correct the matrix (and with it the field of view), or convert the raw data again."
             )
         # A gadget before this one may have removed the oversampling: the header of the scan does not tell.
-        cropped_before = extent.samples == self.kept < self.encoded and extent.centre == self.kept // 2
+        like_cropped = extent.samples == self.kept < self.encoded and extent.centre == self.kept // 2
+        cropped_before = like_cropped and self.cropped is not False
         if not cropped_before:
             if extent.samples != self.encoded or not extent.in_place:
                 data, placed = place_echo(data, extent, self.encoded), extent.placed(self.encoded)

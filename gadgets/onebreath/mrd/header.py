@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,9 @@ FARTHEST = 1e5
 """Millimetres that no field of view has."""
 
 
+_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set", "segment")
+
+
 class Triple(NamedTuple):
     """Values along readout (x), phase encoding (y) and partition encoding (z)."""
 
@@ -81,21 +85,32 @@ class ScanHeader:
         self.warnings: list[str] = list(getattr(self.xml, "repairs", []))
         """What is missing or cannot be read in the header, and what was done about it."""
         if not getattr(self.xml, "encoding", None):
-            raise ScanError("The header has no <encoding> section, so the matrix size and field of view are unknown.")
+            raise ScanError(
+                " ".join(
+                    [
+                        "The header has no <encoding> section, so the matrix size and field of view are unknown.",
+                        *self.warnings,
+                    ]
+                )
+            )
         self.encoding = self.xml.encoding[0]
         self.encoded_matrix = _matrix(self.encoding.encodedSpace, "encodedSpace")
         self.recon_matrix = _matrix(self.encoding.reconSpace, "reconSpace")
         self.encoded_fov = _fov(self.encoding.encodedSpace, "encodedSpace")
         self.recon_fov = _fov(self.encoding.reconSpace, "reconSpace")
+        for name in ("kspace_encoding_step_1", "kspace_encoding_step_2", *_COUNTERS):
+            self.limits(name)
+        for name in ("TR", "TE", "TI", "flipAngle_deg"):
+            self.sequence(name)
+        _ = self.stated_acceleration, self.noise_bandwidth, self.receiver_channels, self.field_strength_t
 
     def limits(self, counter: str) -> Limits | None:
         """Limits of a counter by its short name: ``kspace_encoding_step_1``, ``slice``, ``phase``, ..."""
         limit = getattr(self.encoding.encodingLimits, counter, None) if self.encoding.encodingLimits else None
         if limit is None:
             return None
-        return Limits(
-            *(_whole(getattr(limit, name), f"{name} of {counter}") for name in ("minimum", "center", "maximum"))
-        )
+        stated = zip(("minimum", "center", "maximum"), (limit.minimum, limit.center, limit.maximum), strict=True)
+        return Limits(*(_whole(value, f"encodingLimits {counter} {name}") for name, value in stated))
 
     @property
     def bits_stored(self) -> int | None:
@@ -120,10 +135,27 @@ class ScanHeader:
 
     @property
     def acceleration(self) -> int | None:
-        """Acceleration along phase encoding as the header states it."""
+        """Acceleration along phase encoding as the header states it; None if that is no whole number."""
+        factor = self.stated_acceleration
+        return int(factor) if factor is not None and factor >= 1 and factor == int(factor) else None
+
+    @property
+    def stated_acceleration(self) -> float | None:
+        """Acceleration along phase encoding, which need not be a whole number (SENSE factor 2.3 on Philips)."""
         parallel = self.encoding.parallelImaging
         factor = parallel.accelerationFactor if parallel else None
-        return _whole(factor.kspace_encoding_step_1, "acceleration factor") if factor else None
+        return self._optional(factor.kspace_encoding_step_1, "accelerationFactor") if factor else None
+
+    @property
+    def simultaneous_slices(self) -> int:
+        """Slices that were excited together (multiband factor); 1 if the header states none."""
+        multiband = getattr(self.encoding.parallelImaging, "multiband", None)
+        stated = [] if multiband is None else [multiband.multiband_factor]
+        user = self.xml.userParameters
+        for kind in ("userParameterLong", "userParameterDouble", "userParameterString"):
+            entries = getattr(user, kind, None) or []
+            stated += [entry.value for entry in entries if _MULTIBAND.search(str(entry.name))]
+        return max([1, *(int(self._optional(value, "multiband factor") or 1) for value in stated)])
 
     @property
     def calibration_mode(self) -> str | None:
@@ -140,15 +172,14 @@ class ScanHeader:
     @property
     def noise_bandwidth(self) -> float:
         """Relative receiver noise bandwidth."""
-        return _number(
-            self._system("relativeReceiverNoiseBandwidth") or DEFAULT_NOISE_BANDWIDTH, "relativeReceiverNoiseBandwidth"
-        )
+        stated = self._optional(self._system("relativeReceiverNoiseBandwidth"), "relativeReceiverNoiseBandwidth")
+        return stated or DEFAULT_NOISE_BANDWIDTH
 
     @property
     def receiver_channels(self) -> int | None:
         """Number of receiver channels as the header states it."""
-        channels = self._system("receiverChannels")
-        return None if channels is None else _whole(channels, "receiverChannels")
+        channels = self._optional(self._system("receiverChannels"), "receiverChannels")
+        return None if channels is None else int(channels)
 
     @property
     def coil_labels(self) -> list[str]:
@@ -158,8 +189,7 @@ class ScanHeader:
     @property
     def field_strength_t(self) -> float | None:
         """Field strength in tesla."""
-        strength = self._system("systemFieldStrength_T")
-        return None if strength is None else _number(strength, "systemFieldStrength_T")
+        return self._optional(self._system("systemFieldStrength_T"), "systemFieldStrength_T")
 
     @property
     def vendor(self) -> str | None:
@@ -214,13 +244,30 @@ class ScanHeader:
     def sequence(self, name: str) -> list[float]:
         """Values of a sequence parameter (``TR``, ``TE``, ``TI`` in ms, ``flipAngle_deg``); empty if not stated."""
         parameters = self.xml.sequenceParameters
-        return [_number(value, name) for value in (getattr(parameters, name, None) or [])] if parameters else []
+        values = (getattr(parameters, name, None) or []) if parameters else []
+        read = [self._optional(value, name) for value in values]
+        return [] if None in read else [value for value in read if value is not None]
+
+    def _optional(self, value: Any, name: str) -> float | None:
+        """Read a number that the chain can do without; one that is none is told."""
+        if value is None:
+            return None
+        try:
+            return _number(value, name)
+        except ScanError as error:
+            text = f"{error} It was not used."
+            if text not in self.warnings:
+                self.warnings.append(text)
+            return None
 
     def _system(self, name: str) -> Any:
         return getattr(self.xml.acquisitionSystemInformation, name, None)
 
     def _measurement(self, name: str) -> Any:
         return getattr(self.xml.measurementInformation, name, None)
+
+
+_MULTIBAND = re.compile(r"multi.?band.?(factor)?$|^mb.?factor$|^sms.?factor$", re.IGNORECASE)
 
 
 def _matrix(space: Any, name: str) -> Triple:
@@ -246,8 +293,8 @@ def _fov(space: Any, name: str) -> Triple:
 def _number(value: Any, name: str) -> float:
     """Return a value of the header as a finite number; the schema's library leaves what is none as a text."""
     try:
-        number = float(value)
-    except (ValueError, TypeError, OverflowError):
+        number = float(str(value).strip().replace(",", "."))  # some write a decimal comma
+    except ValueError:
         number = math.nan
     if not math.isfinite(number):
         raise ScanError(f"The header's {name} is '{shortened(value)}', which is no finite number.")
@@ -258,8 +305,11 @@ def _whole(value: Any, name: str) -> int:
     """Return a value of the header as a whole number of at most 64 bits."""
     try:
         number = int(value)
+        if not isinstance(value, int | str) and number != value:
+            raise ValueError(value)
     except (ValueError, TypeError, OverflowError):
-        number = 1 << 64
+        real = _number(value, name) if isinstance(value, str) else math.nan
+        number = int(real) if real.is_integer() and abs(real) < 1 << 53 else 1 << 64
     if abs(number) >= 1 << 63:
         raise ScanError(f"The header's {name} is '{shortened(value)}', which is no whole number that can be used.")
     return number

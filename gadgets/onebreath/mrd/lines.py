@@ -153,6 +153,26 @@ def side_line(flags: int) -> str | None:
     return next(kind for flag, kind in SIDE_LINES.items() if flags & bit(flag))
 
 
+def is_no_image(header: Any, channels: int) -> bool:
+    """Whether a line passes the gadgets before `sort` untouched: it is of no image, empty, or does not fit the scan.
+
+    Parameters
+    ----------
+    header
+        The line's header.
+    channels
+        Channels of the scan; 0 if not known yet.
+    """
+    odd = header.active_channels != channels > 0
+    return bool(
+        header.flags & NO_IMAGE
+        or (header.flags & DOUBTFUL and odd)
+        or not header.number_of_samples
+        or not header.active_channels
+        or header.encoding_space_ref
+    )
+
+
 def header_table(headers: Sequence[Any]) -> NDArray[np.void]:
     """Return the headers of some lines as one structured array (line,), for whole-scan arithmetic."""
     return np.frombuffer(b"".join(bytes(header) for header in headers), dtype=HEADER)

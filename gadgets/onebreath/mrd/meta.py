@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onebreath import __version__
 from onebreath.diagnostics.software import code_sha256, commit
+from onebreath.errors import ScanError
 from onebreath.mrd.buffers import E1, RO
 from onebreath.mrd.header import ScanHeader
 
@@ -24,6 +25,8 @@ STANDARD_NAMES = {
 }
 """What the MRD standard and the FIRE host call Gadgetron's entries; both are written."""
 
+LAST_NUMBER = 65535
+"""Largest image_index: the header has 16 bits for it."""
 WARNINGS = "Onebreath_warnings"
 """Entry of the warnings that were given before the image was made."""
 
@@ -67,13 +70,11 @@ def central_line(headers: NDArray[np.object_], centre: int) -> ismrmrd.Acquisiti
     return headers[min(acquired, key=lambda row: abs(row - centre))] if acquired else headers[0]
 
 
-def image_header(
-    line: ismrmrd.AcquisitionHeader, scan: ScanHeader, sampling: Any, series: int, phases: int = 1
-) -> ismrmrd.ImageHeader:
+def image_header(line: ismrmrd.AcquisitionHeader, sampling: Any, series: int, number: int) -> ismrmrd.ImageHeader:
     """Make the header of an image from the line nearest to its k-space centre.
 
-    `sampling` is Gadgetron's sampling description; the field of view is the recon space's, in mm. For `phases` see
-    `image_index`.
+    `sampling` is Gadgetron's sampling description; the field of view is the recon space's, in mm; `number` becomes the
+    image_index.
     """
     header = ismrmrd.ImageHeader.from_acquisition(line)
     header.data_type = ismrmrd.DATATYPE_CXFLOAT
@@ -82,21 +83,64 @@ def image_header(
     header.channels = 1
     header.image_type = ismrmrd.IMTYPE_MAGNITUDE
     header.image_series_index = series
-    header.image_index = image_index(line.idx, scan, phases)
+    header.image_index = number
     return header
 
 
-def image_index(idx: ismrmrd.EncodingCounters, scan: ScanHeader, phases: int = 1) -> int:
-    """Number an image from 1, uniquely within its series; it wraps at 65536 like Gadgetron's.
+class ImageNumbers:
+    """Numbers the images of each series from 1, by their counters as Gadgetron does, and never twice alike.
 
-    `phases` is the number of cardiac phases where more were binned than the scan's header says.
+    Where counters alone would give a number twice, or one beyond 65535, the next free number is taken.
+
+    Parameters
+    ----------
+    scan
+        The scan's header.
     """
+
+    def __init__(self, scan: ScanHeader) -> None:
+        self._scan = scan
+        self._used: dict[int, set[int]] = {}
+
+    def __call__(self, series: int, idx: ismrmrd.EncodingCounters, values: Mapping[str, int]) -> int:
+        """Return the number of an image.
+
+        Parameters
+        ----------
+        series
+            Its series.
+        idx
+            Its counters.
+        values
+            How many values some counters take, as far as the lines tell; the header may announce more.
+
+        Raises
+        ------
+        ScanError
+            If the series holds 65535 images already.
+        """
+        used = self._used.setdefault(series, set())
+        number = image_index(idx, {name: self._most(name, idx, values) for name in COUNTERS})
+        if not 0 < number <= LAST_NUMBER or number in used:
+            number = max(used, default=0) + 1
+        if number > LAST_NUMBER:
+            number = next((free for free in range(1, LAST_NUMBER + 1) if free not in used), 0)
+        if not number:
+            raise ScanError(f"Series {series} has more than {LAST_NUMBER} images, which is as far as numbers go.")
+        used.add(number)
+        return number
+
+    def _most(self, name: str, idx: ismrmrd.EncodingCounters, values: Mapping[str, int]) -> int:
+        limits = self._scan.limits(name)
+        return max((limits.maximum if limits else 0) + 1, int(values.get(name, 1)), getattr(idx, name) + 1)
+
+
+def image_index(idx: ismrmrd.EncodingCounters, values: Mapping[str, int]) -> int:
+    """Number an image from 1 by its counters, each of which takes so many values."""
     index = 0
     for name in COUNTERS:
-        limits = scan.limits(name)
-        values = (limits.maximum if limits else 0) + 1
-        index = index * (max(values, phases) if name == "phase" else values) + getattr(idx, name)
-    return (index + 1) % 65536
+        index = index * values[name] + getattr(idx, name)
+    return index + 1
 
 
 def image_meta(
@@ -119,7 +163,7 @@ def image_meta(
         meta[f"sampling_limits_{name}"] = _texts(sampling.sampling_limits[axis])
     _write_geometry(meta, line)
     _write_times(meta, line, acquired)
-    _write_scan(meta, scan)
+    _write_scan(meta, scan, line.idx.contrast)
     meta["OnebreathVersion"] = __version__
     meta["OnebreathCommit"], meta["OnebreathCode"] = commit(), code_sha256()
     return meta
@@ -171,7 +215,13 @@ def _write_times(
     meta["physiology_time_range"] = _texts(np.stack([physiology.min(0), physiology.max(0)], axis=1).ravel())
 
 
-def _write_scan(meta: ismrmrd.Meta, scan: ScanHeader) -> None:
+def own_times(scan: ScanHeader, name: str, contrast: int) -> list[float]:
+    """Return the one of the header's times (ms) that belongs to an echo; all of them if they are not listed by echo."""
+    times = scan.sequence(name)
+    return [times[contrast]] if contrast < len(times) else times
+
+
+def _write_scan(meta: ismrmrd.Meta, scan: ScanHeader, contrast: int) -> None:
     if scan.protocol_name:
         meta["protocolName"] = scan.protocol_name
     if scan.patient_position:
@@ -181,9 +231,9 @@ def _write_scan(meta: ismrmrd.Meta, scan: ScanHeader) -> None:
         parts = scan.measurement_id.split("_")
         if len(parts) == 4:
             meta.update(zip(("deviceID", "patientID", "studyID", "measurementNumber"), parts, strict=True))
-    for name, values in (("GADGETRON_TE", scan.sequence("TE")), ("GADGETRON_TI", scan.sequence("TI"))):
-        if values:
-            write_both(meta, name, _texts(values))
+    for name, times in (("GADGETRON_TE", own_times(scan, "TE", contrast)), ("GADGETRON_TI", scan.sequence("TI"))):
+        if times:
+            write_both(meta, name, _texts(times))
     if scan.sequence("TR"):
         meta["RepetitionTime"] = _texts(scan.sequence("TR"))
 

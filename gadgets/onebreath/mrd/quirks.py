@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from onebreath.mrd.header import ScanHeader
 
+_STANDS_OUT = 20.0
+"""How much stronger than most samples an echo is."""
+
 COUNTERS = (
     "kspace_encode_step_1",
     "kspace_encode_step_2",
@@ -62,3 +65,27 @@ def two_dimensional(header: ScanHeader) -> bool:
     if limits is not None and limits.maximum > limits.minimum:
         return False
     return header.encoded_matrix.z == 1 or header.recon_matrix.z == 1
+
+
+def echo_as_acquired(profile: NDArray[np.float64], centre: int) -> bool | None:
+    """Tell how a header counts the echo's sample of reversed lines: in the line as acquired, or once it is turned.
+
+    ISMRMRD's text says as acquired; Siemens' converter counts in the turned line. Where the echo is asymmetric the two
+    differ by many samples (mrpro issue 832, gadgetron issue 1199).
+
+    Parameters
+    ----------
+    profile : (x,)
+        Energy of each sample of such lines as acquired.
+    centre
+        The sample that the header states.
+
+    Returns
+    -------
+    bool or None
+        None as long as the echo does not stand out of the profile where either would have it.
+    """
+    peak, turned = int(profile.argmax()), len(profile) - 1 - centre
+    if profile[peak] < _STANDS_OUT * np.median(profile) or min(abs(peak - centre), abs(peak - turned)) > 1:
+        return None
+    return abs(peak - centre) <= abs(peak - turned)

@@ -36,10 +36,11 @@ class Extent:
     after: int = 0
 
     @classmethod
-    def of(cls, header: Any) -> Extent:
+    def of(cls, header: Any, as_acquired: bool = False) -> Extent:
         """Read the extent of a line; an echo that the header does not state (0) is in the middle.
 
-        A reversed line is described as it is once turned: the echo's sample stays, the ends change places.
+        A reversed line is described as it is once turned: the ends change places; the echo's sample does so
+        only if the header counts it in the line as acquired (see `quirks.echo_as_acquired`).
 
         Raises
         ------
@@ -55,6 +56,7 @@ class Extent:
             )
         if header.flags & _REVERSE_BIT:
             before, after = after, before
+            centre = samples - 1 - centre if as_acquired else centre
         return _extent(samples, centre, before, after)
 
     @property

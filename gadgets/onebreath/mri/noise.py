@@ -5,12 +5,16 @@ P. Kellman and E. R. McVeigh, "Image reconstruction in SNR units", Magn Reson Me
 """
 
 import math
+from collections.abc import Iterable
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
 from onebreath.errors import ScanError
 from onebreath.mri import Array
 
+# Part of the readout at either end in which noise is looked for.
+_EDGE = 16
 # A channel whose noise variance is this far below the median channel carries no signal path.
 _DEAD = 1e-8
 # Smallest eigenvalue of the noise correlation matrix; coupled array elements stay above 1e-3, rounding below 1e-7.
@@ -105,6 +109,30 @@ def gadgetron_scale(dwell_us: float, noise_dwell_us: float, bandwidth: float = 0
         if not (math.isfinite(value) and value > 0):
             raise ScanError(f"The {name} is {value} but must be positive to scale the noise. Correct the raw data.")
     return math.sqrt(2 * dwell_us / noise_dwell_us * bandwidth)
+
+
+def edge_noise(lines: Iterable[np.ndarray]) -> float | None:
+    """Estimate the noise of k-space lines from the samples at both ends of the readout, where there is least signal.
+
+    Parameters
+    ----------
+    lines
+        Lines (coil, x), complex.
+
+    Returns
+    -------
+    float or None
+        Standard deviation of real and imaginary part in the quietest fifth of the lines; None without such samples.
+    """
+    found = []
+    for line in lines:
+        width = max(1, line.shape[1] // _EDGE)
+        power = np.abs(np.concatenate([line[:, :width], line[:, -width:]], axis=1)) ** 2
+        power = power[power > 0]
+        if power.size:
+            # The power of complex noise is exponentially distributed; signal in some samples leaves its median alone.
+            found.append(math.sqrt(float(np.median(power)) / (2 * math.log(2))))
+    return float(np.quantile(found, 0.2)) if found else None
 
 
 def _require_regular(cov: Array) -> None:

@@ -24,6 +24,7 @@ from onebreath.diagnostics import logs
 from onebreath.diagnostics.reports import report
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, ScanError, WireError
 from onebreath.mrd.header import in_single_precision
+from onebreath.mrd.repair import repair
 from onebreath.wire.channel import DATA_ENCODERS, IDENTIFIERS, Channel
 from onebreath.wire.framing import Octets, Stream
 from onebreath.wire.messages import CONTROL_READERS, ConfigText, HeaderText, read_acquisition
@@ -32,6 +33,9 @@ from onebreath.wire.xml_guard import fromstring
 # What does not fit the header's schema stays a text, and the gadgets judge it. The warning would quote it on standard
 # error, past the logs' filter: a patient's birthdate in another form, for one.
 warnings.filterwarnings("ignore", category=ConverterWarning)
+
+
+ROOT = "ismrmrdHeader"
 
 
 class Connection(external.Connection):
@@ -183,11 +187,13 @@ def parse_header(text: bytes) -> Any:
         # The schema classes' own parser knows nothing of entity bombs, and takes any root element for a header. It only
         # sees what the guarded one made of the text.
         root = fromstring(text)
+        repairs = repair(root) if root.tag.rpartition("}")[2] == ROOT else []
         header = in_single_precision(ismrmrd.xsd.CreateFromDocument(tostring(root)))
+        header.repairs = repairs
     except Exception as error:  # noqa: BLE001 - the schema library raises its own types, which change with its version
         # The first line says what is wrong; the others may quote the header, and with it the patient.
         raise ScanError(f"the header is not an ISMRMRD header: {str(error).partition(chr(10))[0]}") from None
-    if root.tag.rpartition("}")[2] != "ismrmrdHeader":
+    if root.tag.rpartition("}")[2] != ROOT:
         raise ScanError(f"the header is not an ISMRMRD header: its root is <{root.tag}>")
     logs.keep_private(header)
     return header

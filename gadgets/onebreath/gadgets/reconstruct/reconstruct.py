@@ -28,6 +28,8 @@ from onebreath.methods.guarded import Outcome
 from onebreath.mrd.acs import acs_of, calibration_mode, merge_acs, with_reference
 from onebreath.mrd.buffers import E1, RO, kspace_of, maps_of, mask_of, places
 from onebreath.mrd.meta import (
+    COUNTERS,
+    ImageNumbers,
     central_line,
     image_header,
     image_meta,
@@ -85,6 +87,7 @@ class Reconstruct(Gadget):
         self.chooser = Chooser(properties, self.header)
         self._notes: dict[str, dict[str, Any]] = {}
         self._warnings: list[str] = []
+        self._numbers = ImageNumbers(self.header)
         self._derived = Derived(self.header)
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
@@ -257,11 +260,13 @@ class Reconstruct(Gadget):
         stacked = np.stack(images).astype(np.complex64).reshape(slices, sets, frames, 1, 1, rows, samples)
         headers = np.empty((frames, sets, slices), dtype=object)
         metas = []
-        phases = 1 + max(header.idx.phase for header in buffer.headers.flat)
+        told = self._notes.get("sort", {})
+        values = {name: int(told.get(f"values_{name}", 1)) for name in COUNTERS}
+        values["phase"] = max(values["phase"], *(header.idx.phase + 1 for header in buffer.headers.flat))
         for loc, s, n in np.ndindex(slices, sets, frames):
             lines = buffer.headers[:, 0, n, s, loc]
             line = central_line(lines, buffer.sampling.sampling_limits[E1].center)
-            headers[n, s, loc] = image_header(line, self.header, buffer.sampling, series, phases)
+            headers[n, s, loc] = image_header(line, buffer.sampling, series, self._numbers(series, line.idx, values))
             acquired = [header for header in lines if header.number_of_samples > 0]
             meta = image_meta(line, self.header, buffer.sampling, headers[n, s, loc], acquired)
             self._describe_role(meta, role, made)

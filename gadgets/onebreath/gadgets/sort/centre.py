@@ -57,7 +57,7 @@ def centre_line(
     return (
         found,
         f"lines (the {source} says {centre})",
-        f"The k-space centre is line {centre} by the {source}, but the lines are strongest at line {peak}: line "
+        f"The k-space centre is line {centre} ({source}), but the lines are strongest at line {peak}: line "
         f"{found} was taken. Correct <encodingLimits><kspace_encoding_step_1><center> in the header.",
     )
 

@@ -64,7 +64,7 @@ class FrameChoice:
         frames = properties.N_dimension if properties.N_dimension != "auto" else cls._auto(properties, table)
         sets: tuple[str, ...] = () if properties.S_dimension == "none" else (properties.S_dimension,)
         if properties.S_dimension == "auto":
-            sets = tuple(counter for counter in ("set", "contrast") if counter != frames)
+            sets = tuple(one for one in ("set", "contrast") if one != frames and not _readouts_differ(table, one))
         keys = [counter for counter in ("repetition", "set", "contrast") if counter not in (frames, *sets)]
         if frames not in ("phase", "physiology") and "phase" not in sets:
             keys.append("phase")
@@ -245,6 +245,15 @@ def _typical_phases(table: NDArray[np.void]) -> int:
     _, counts = np.unique(row_phase[:2], axis=1, return_counts=True)
     typical = int(np.median(counts)) if counts.size else 0
     return typical - typical % 2 if typical > 1 else 0
+
+
+def _readouts_differ(table: NDArray[np.void], counter: str) -> bool:
+    """Whether lines with other values of a counter measured another part of the readout (bipolar echoes)."""
+    imaging = table[table["flags"] & bit(CALIBRATION) == 0]
+    names = ("number_of_samples", "center_sample", "discard_pre", "discard_post")
+    forms = np.unique(np.stack([imaging["idx"][counter], *(imaging[name] for name in names)]), axis=1)
+    per_value = [forms[1:, forms[0] == value] for value in np.unique(forms[0])]
+    return any(not np.array_equal(per_value[0], other) for other in per_value[1:])
 
 
 def gated_retrospectively(table: NDArray[np.void], tick_ms: float) -> bool:

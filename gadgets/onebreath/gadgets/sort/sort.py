@@ -26,6 +26,7 @@ from onebreath.gadgets.sort.frames import FrameChoice, place_frames
 from onebreath.gadgets.sort.intake import Intake
 from onebreath.mrd.blocks import LineBlock
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of
+from onebreath.mrd.meta import COUNTERS
 from onebreath.mrd.quirks import two_dimensional
 
 Dimension = Literal["auto", "none", "phase", "repetition", "average", "contrast", "set", "segment"]
@@ -88,9 +89,15 @@ class Sort(Gadget):
         self._choice: FrameChoice | None = None
         self._centre = 0, "", ""
         self._made = 0
+        self._values: dict[str, int] = {}
         self._lacking: list[str] = []
         if self.header.trajectory != "cartesian":
             raise ScanError(f"The trajectory is '{self.header.trajectory}'; only Cartesian scans can be sorted.")
+        if self.header.simultaneous_slices > 1:
+            raise ScanError(
+                f"{self.header.simultaneous_slices} slices were excited together (multiband factor in the header), so "
+                "they lie on top of each other; simultaneous slices are not supported."
+            )
         if not two_dimensional(self.header):
             raise ScanError(
                 f"The encoded matrix {tuple(self.header.encoded_matrix)} has partitions: three-dimensional encoding is "
@@ -172,6 +179,8 @@ class Sort(Gadget):
             everything = np.concatenate([lines.table() for lines in intake.slices.values()])
             self._choice = FrameChoice.of(self.header, self.properties, everything)
             self._centre = intake.centre()
+            self._values = {f"values_{name}": int(everything["idx"][name].max()) + 1 for name in COUNTERS}
+            self._values["values_phase"] = max(self._values["values_phase"], self._choice.phases)
             yield from self._said([text for text in (self._choice.warning, self._centre[2]) if text])
         if self._choice.frames != "physiology":
             yield from self._said(intake.repeated())
@@ -227,6 +236,7 @@ class Sort(Gadget):
             sets=placed.sets,
             frames=placed.frames,
             **moved,
+            **self._values,
             **placed.facts,
         )
         self._made += 1

@@ -1,0 +1,153 @@
+"""The first lines of a scan, held until they tell what the header does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import ismrmrd
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.errors import ScanError
+from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.lines import CALIBRATION, DOUBTFUL, REVERSE, bit, header_of
+from onebreath.mrd.quirks import echo_as_acquired
+
+_MOST = 512
+_MOST_REVERSED = 256
+_PHASE_CORRECTION = 24
+
+
+class Opening:
+    """Holds lines until one has come that is certainly of the image.
+
+    Parameters
+    ----------
+    header
+        The scan's header.
+    kept, encoded
+        Samples of a line without and with oversampling.
+    """
+
+    def __init__(self, header: ScanHeader, kept: int, encoded: int) -> None:
+        self.expected = header.receiver_channels or 0
+        """Channels that the header states; 0 if it does not."""
+        self.held: list[ismrmrd.Acquisition] = []
+        self.cropped: bool | None = None
+        """Whether the lines of the image came without oversampling; None if they do not tell."""
+        self._kept, self._encoded = kept, encoded
+        self._first: ismrmrd.Acquisition | None = None
+
+    def hold(self, line: ismrmrd.Acquisition) -> None:
+        """Take a line."""
+        self.held.append(line)
+        if self._first is None and self._certain(header_of(line)):
+            self._first = line
+
+    def _certain(self, header: Any) -> bool:
+        """Whether a line tells what the lines of the image are like."""
+        ambiguous = header.flags & bit(CALIBRATION) and header.number_of_samples < self._encoded
+        unlike = self.expected and header.active_channels != self.expected
+        return not (ambiguous or unlike or header.flags & DOUBTFUL)
+
+    def ready(self, lines: int) -> bool:
+        """Whether the lines can be judged, if so many are to be seen."""
+        return len(self.held) >= _MOST or (self._first is not None and len(self.held) >= lines)
+
+    def channels(self) -> int:
+        """Channels of the image's lines; 0 if not known yet."""
+        return header_of(self._first).active_channels if self._first is not None else 0
+
+    def release(self) -> tuple[ismrmrd.Acquisition, list[ismrmrd.Acquisition]]:
+        """Return the line that stands for those of the image, and all that were held."""
+        plain = [line for line in self.held if not header_of(line).flags & DOUBTFUL]
+        first = self._first or (plain or self.held)[0]
+        header = header_of(first)
+        if not header.flags & bit(CALIBRATION) and self._kept < self._encoded:
+            self.cropped = header.number_of_samples <= self._kept
+        held, self.held = self.held, []
+        return first, held
+
+
+class Echoes:
+    """Finds out how the header counts the echo of reversed lines; holds them until they tell."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], bool] = {}
+        self._profiles: dict[tuple[int, int], NDArray[np.float64]] = {}
+        self._held: list[ismrmrd.Acquisition] = []
+
+    @staticmethod
+    def _kind(header: Any) -> tuple[int, int]:
+        samples = header.number_of_samples
+        return samples, header.center_sample or samples // 2
+
+    def as_acquired(self, header: Any) -> bool:
+        """Whether the echo of a reversed line is counted as acquired; as the standard says, unless lines tell."""
+        samples, centre = kind = self._kind(header)
+        return self._known.get(kind, abs(samples - 1 - 2 * centre) > 1)
+
+    def settle(self, line: ismrmrd.Acquisition) -> Iterator[ismrmrd.Acquisition]:
+        """Give the lines whose echo is known where to look for, this one among them."""
+        header = header_of(line)
+        kind = self._kind(header)
+        if not header.flags & bit(REVERSE) or kind in self._known or kind[1] >= kind[0]:
+            yield line
+            return
+        self._held.append(line)
+        energy = np.sum(np.abs(line.data) ** 2, axis=0, dtype=np.float64)
+        profile = self._profiles.setdefault(kind, np.zeros(kind[0]))
+        profile += energy
+        told = echo_as_acquired(profile, kind[1])
+        if told is not None:
+            self._known[kind] = told
+            yield from self.rest()
+        elif len(self._held) >= _MOST_REVERSED:
+            self._known[kind] = self.as_acquired(header)
+            yield from self.rest()
+
+    def rest(self) -> Iterator[ismrmrd.Acquisition]:
+        """Give the lines that are still held."""
+        held, self._held = self._held, []
+        yield from held
+
+
+class Directions:
+    """Watches for lines read in both directions within one image (EPI), which need a phase correction."""
+
+    def __init__(self) -> None:
+        self._forward: set[tuple[int, ...]] = set()
+        self._reversed: set[tuple[int, ...]] = set()
+        self._corrections = 0
+
+    def see(self, header: Any) -> None:
+        """Take note of a line.
+
+        Raises
+        ------
+        ScanError
+            If lines for a phase correction came, and lines of one image that need it.
+        """
+        if header.flags & bit(_PHASE_CORRECTION):
+            self._corrections += 1
+            return
+        if not self._reversed and not header.flags & bit(REVERSE) and len(self._forward) > 64:
+            return
+        idx = header.idx
+        image = (idx.slice, idx.phase, idx.repetition, idx.set, idx.contrast, idx.average)
+        (self._reversed if header.flags & bit(REVERSE) else self._forward).add(image)
+        if self._corrections and self._forward & self._reversed:
+            raise ScanError(
+                f"Lines of one image are read in both directions, and {self._corrections} lines came for the phase "
+                "correction that they need (EPI); it is not supported. Use a reconstruction for EPI."
+            )
+
+    def told(self) -> Iterator[str]:
+        """Warn of what was seen; raises as `see`."""
+        both = self._forward & self._reversed
+        if both:
+            yield (
+                f"Lines of one image are read in both directions ({len(both)} images); they are not phase-corrected, "
+                "so expect ghosts."
+            )
