@@ -91,6 +91,10 @@ def no_encoding(head: Any) -> None:
     head.encoding = []
 
 
+def no_channels(head: Any) -> None:
+    head.acquisitionSystemInformation.receiverChannels = None
+
+
 def everything(line: ismrmrd.Acquisition) -> None:
     line.data[:] = 0
 
@@ -106,7 +110,10 @@ def twin_channels(line: ismrmrd.Acquisition) -> None:
 SCANS: dict[str, tuple[Callable[[], tuple[Any, list]], str]] = {
     "NaN": (lambda: (scan_of().header, lines(sample(np.nan), PLACE)), r"line 76 .* has NaN.*channels 2.*repeat"),
     "Inf": (lambda: (scan_of().header, lines(sample(np.inf), PLACE)), r"line 76 .*infinite.*channels 2"),
-    "channels change": (lambda: (scan_of().header, lines(fewer_channels, PLACE)), "number of channels changes.* has 5"),
+    "channels change": (
+        lambda: (header(no_channels), lines(fewer_channels, PLACE)),
+        "number of channels changes.* has 5.*receiverChannels",
+    ),
     "dead channel": (
         lambda: (scan_of().header, lines(dead_channel, noise=True)),
         "Channel 3 .*singular.*Check the coil",

@@ -1,5 +1,7 @@
 """Raw files in, image files out, as other ISMRMRD programs write and read them."""
 
+import errno
+import os
 import shutil
 from contextlib import closing
 
@@ -8,7 +10,7 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from onebreath.errors import ScanError
+from onebreath.errors import ConfigError, ScanError
 from onebreath.wire import files
 from onebreath.wire.files import ImageFile, RawFile
 from tests.host.wiring import HEADER, acquisition, encoded, image, waveform
@@ -71,12 +73,36 @@ def test_images_are_added_to_an_existing_group_and_survive_an_interruption(tmp_p
         out.append(image())
     interrupted = ImageFile(tmp_path / "out.h5", "g")
     interrupted.append(image())
-    copy = tmp_path / "copy.h5"
-    copy.write_bytes((tmp_path / "out.h5").read_bytes())  # what a killed process leaves behind
+    whole, part = tmp_path / "whole.h5", tmp_path / "part.h5"
+    whole.write_bytes((tmp_path / "out.h5").read_bytes())  # what a killed process leaves behind
+    part.write_bytes((tmp_path / ".out.h5.part").read_bytes())
     interrupted.__exit__()
-    with closing(ismrmrd.Dataset(str(copy), "g")) as dataset:
-        assert dataset.number_of_images("image_1") == 2
-        np.testing.assert_array_equal(dataset.read_image("image_1", 1).data, image().data)
+    for left, images in ((whole, 1), (part, 2), (tmp_path / "out.h5", 2)):
+        with closing(ismrmrd.Dataset(str(left), "g")) as dataset:
+            assert dataset.number_of_images("image_1") == images
+            np.testing.assert_array_equal(dataset.read_image("image_1", images - 1).data, image().data)
+    assert not (tmp_path / ".out.h5.part").exists()
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_full_disk_is_told_in_one_line_and_leaves_the_file_as_it_was(tmp_path, monkeypatch, before):
+    target = tmp_path / "out.h5"
+    for _ in range(before):
+        with ImageFile(target, "g") as out:
+            out.append(image())
+    kept = target.read_bytes() if before else b""
+
+    def full(self):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with ImageFile(target, "g") as out:
+        out.append(image())
+        monkeypatch.setattr(h5py.File, "flush", full)
+        with pytest.raises(ConfigError, match=r"cannot be written to .*out.h5 \(No space left on device\)"):
+            out.append(image())
+        monkeypatch.undo()
+    assert (target.read_bytes() if target.exists() else b"") == kept
+    assert not (tmp_path / ".out.h5.part").exists()
 
 
 def test_image_of_another_size_is_refused(tmp_path):

@@ -170,7 +170,8 @@ class _Exchange:
             for message in self.channel:
                 self._receive(message)
         except ConnectionLost as error:
-            self._complain(str(self._sending_failed or error))
+            if not self._tell_first_cause():
+                self._complain(str(error))
         except BaseException:
             self.channel.stream.abort()
             raise
@@ -178,8 +179,7 @@ class _Exchange:
         if sender.is_alive():  # the server closed without reading on
             self.channel.stream.abort()
             sender.join()
-        if self._sending_failed is not None and not self.outcome.failed:
-            self._complain(str(self._sending_failed))
+        self._tell_first_cause()
         return self.outcome
 
     def _send(self) -> None:
@@ -196,6 +196,7 @@ class _Exchange:
             log.exception("internal error while sending")
             self._sending_failed = OnebreathError(f"internal error while sending: {type(error).__name__}: {error}")
         finally:
+            self._tell_first_cause()  # before the server can complain of the end
             self.channel.stream.end()
 
     def _receive(self, message: Any) -> None:
@@ -206,11 +207,20 @@ class _Exchange:
         elif isinstance(message, Text) and message.startswith(PREFIX):
             self.outcome.warn(message.removeprefix(PREFIX))
         elif isinstance(message, (Text, ErrorText)):
+            self._tell_first_cause()
             self.outcome.texts.append(message)
             print(message, file=sys.stderr)
             self.outcome.failed |= isinstance(message, ErrorText) or tells_of_an_error(message)
         else:
             log.info("%s received and not kept; only images are written", type(message).__name__)
+
+    def _tell_first_cause(self) -> bool:
+        """Say what is wrong with the raw file, once: what the server says of its end is a consequence."""
+        if self._sending_failed is None:
+            return False
+        if str(self._sending_failed) not in self.outcome.texts:
+            self._complain(str(self._sending_failed))
+        return True
 
     def _complain(self, text: str) -> None:
         self.outcome.failed = True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import ismrmrd
 import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype, get_hdf5type, image_header_dtype, waveform_header_dtype
 
-from onebreath.errors import ScanError
+from onebreath.errors import ConfigError, ScanError
 from onebreath.keeping import create
 from onebreath.wire.messages import ACQUISITION_HEADER, WAVEFORM_HEADER, ascii_meta
 
@@ -57,15 +59,26 @@ class RawFile:
 
     def _scan(self, group: str) -> h5py.Group:
         found = self._file.get(group)
+        if isinstance(found, h5py.Group) and "xml" in found and not self._lines(found):
+            raise ScanError(f"{self.path}: group '{group}' holds a header but no data")
         if not isinstance(found, h5py.Group) or "data" not in found:
-            scans = [name for name, item in self._file.items() if isinstance(item, h5py.Group) and "xml" in item]
+            scans = [
+                name
+                for name, item in self._file.items()
+                if isinstance(item, h5py.Group) and {"xml", "data"} <= set(item)
+            ]
             known = f"it has {', '.join(scans)}" if scans else "it holds no raw data at all"
             raise ScanError(f"{self.path} has no raw data in group '{group}'; {known}")
         return found
 
+    @staticmethod
+    def _lines(group: h5py.Group) -> int:
+        data = group.get("data")
+        return int(data.shape[0]) if isinstance(data, h5py.Dataset) and data.shape else 0
+
     def _xml(self) -> bytes:
         if "xml" not in self._group:
-            raise ScanError(f"{self.path} has no ISMRMRD header (xml)")
+            raise ScanError(f"{self.path}: group '{self._group.name[1:]}' holds data but no ISMRMRD header (xml)")
         text = np.asarray(self._group["xml"][()], dtype=object).ravel()[0]
         return text.encode("utf-8") if isinstance(text, str) else bytes(text)
 
@@ -153,8 +166,9 @@ def _headers(heads: np.ndarray, dtype: np.dtype) -> bytes:
 class ImageFile:
     """Images of a reconstruction, written as ``/<group>/image_<series>/{data,header,attributes}``.
 
-    The layout is that of ``gadgetron_ismrmrd_client``: data (image, channel, z, y, x). The file is flushed after each
-    image, so an interruption keeps those that came before. It is created with the first image.
+    The layout is that of ``gadgetron_ismrmrd_client``: data (image, channel, z, y, x). The images go to a file beside
+    it, ``.<name>.part``, which takes its place at the end: the file is never seen half written. An error keeps the
+    images that came before it, unless it was the disk that failed.
 
     Parameters
     ----------
@@ -170,6 +184,8 @@ class ImageFile:
         self.path, self.private = Path(path), private
         self.group = group
         self.series: dict[int, int] = {}
+        self._part = self.path.with_name(f".{self.path.name}.part")
+        self._disk_failed = False
         self._file: h5py.File | None = None
         self._stored: dict[int, tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset]] = {}
 
@@ -177,8 +193,27 @@ class ImageFile:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._file is None:
+            return
+        try:
+            with self._writing():
+                self._file.close()
+                if not self._disk_failed:
+                    self._part.replace(self.path)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say in words that the file cannot be written; h5py raises several types."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            self._disk_failed = True
+            reason = getattr(error, "strerror", None) or str(error).partition("(")[0].strip()
+            raise ConfigError(
+                f"The images cannot be written to {self.path} ({reason}). Is the disk full? It is as it was before."
+            ) from error
 
     def append(self, image: ismrmrd.Image) -> None:
         """Write one image.
@@ -187,7 +222,13 @@ class ImageFile:
         ------
         ScanError
             If its size or type differs from the earlier ones of its series.
+        ConfigError
+            If the file cannot be written.
         """
+        with self._writing():
+            self._append(image)
+
+    def _append(self, image: ismrmrd.Image) -> None:
         number = int(image.image_series_index)
         data = np.ascontiguousarray(image.data).view(get_hdf5type(image.data_type))
         if number not in self._stored:
@@ -210,10 +251,12 @@ class ImageFile:
     def _open(self, number: int, data: np.ndarray) -> tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset]:
         """Open or create the three datasets of a series."""
         if self._file is None:
-            fresh = self.private and not self.path.exists()
-            if fresh:
-                create(self.path)
-            self._file = h5py.File(self.path, "w" if fresh else "a")  # which keeps the mode of a file that exists
+            self._part.unlink(missing_ok=True)
+            if self.path.exists():
+                shutil.copy(self.path, self._part)  # with its mode
+            elif self.private:
+                create(self._part)
+            self._file = h5py.File(self._part, "a" if self.path.exists() else "w")  # keeps the mode of a file
         stored = self._file.require_group(f"{self.group}/image_{number}")
         if "data" not in stored:
             more = (None, *data.shape)
