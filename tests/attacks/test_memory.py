@@ -192,6 +192,6 @@ def test_lines_without_channels_or_samples_are_no_lines(tmp_path):
         for coils, samples in ((0, 16), (3, 0), (0, 0)):
             head = line_header(0, samples, coils)
             empty = struct.pack("<H", 1008) + bytes(head)
-            assert "holds nothing" in gadget_scan(running, scan([empty])).text
+            assert "dropped: lines without samples 1" in gadget_scan(running, scan([empty])).text
         assert isinstance(head, ismrmrd.AcquisitionHeader)
         assert gadget_scan(running).images

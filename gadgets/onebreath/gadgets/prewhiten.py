@@ -292,6 +292,8 @@ class Prewhiten(Gadget):
         flags, header = block.headers["flags"], block.header(0)
         if self._used is None or header.active_channels != self._channels or (flags & (SIDE_BITS | bit(REVERSE))).any():
             return None
+        if not header.number_of_samples or block.headers["encoding_space_ref"].any():
+            return None
         if not block.agree("center_sample", "discard_pre", "discard_post", "sample_time_us"):
             return None
         if Extent.of(header) not in self._readout.forms:

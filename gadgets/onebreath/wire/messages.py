@@ -90,10 +90,6 @@ def acquisition_body(source: Stream, head: ismrmrd.AcquisitionHeader) -> tuple[i
     """Return channels, samples and trajectory dimensions of an acquisition, if they are believable."""
     channels, samples, dimensions = head.active_channels, head.number_of_samples, head.trajectory_dimensions
     limits = source.limits
-    if not channels or not samples:
-        raise WireError(
-            f"an acquisition of {channels} channels and {samples} samples holds nothing: the stream is broken"
-        )
     limits.check("active_channels of an acquisition", channels, limits.channels)
     limits.check("size of an acquisition (samples x channels x 8 bytes)", samples * channels * 8, limits.acquisition)
     limits.check("size of a trajectory (samples x dimensions x 4 bytes)", samples * dimensions * 4, limits.acquisition)
