@@ -3,11 +3,15 @@
 import json
 import shutil
 import time
+from pathlib import Path
+from xml.etree.ElementTree import fromstring
 
 import numpy as np
 import pytest
 
-from onebreath.config.stream_config import as_xml, own_node
+from onebreath.chain.chain import build
+from onebreath.config.node_options import read_options
+from onebreath.config.stream_config import External, as_xml, own_node, parse
 from onebreath.errors import ScanError
 from onebreath.host.server import start_gadget_service
 from onebreath.storage.results import KEPT_SECONDS, Result, Results, exam_of
@@ -18,6 +22,7 @@ from tests.host.workers import at_rest, books, wait_for, worker
 from tests.scans import header
 
 LATER = ('<property name="deliver" value="later"/>', '<property name="quick_method" value="zero_filled"/>')
+CONFIGS = Path(__file__).parents[2] / "configs"
 RETRIEVE = '<configuration><gadget name="retrieve"><property name="wait_s" value="{}"/>{}</gadget></configuration>'
 
 
@@ -60,6 +65,16 @@ def test_retrieval_by_name_and_of_nothing(tmp_path):
         assert "still being reconstructed" in retrieve(running, 0).text
         other.update("2-2-2", "failed", "no kernel")
         assert "could not be reconstructed: no kernel" in retrieve(running, 0).text
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.xml")), ids=lambda path: path.stem)
+def test_every_configuration_can_deliver_later(path):
+    for node in parse(path.read_bytes()).nodes:
+        if not isinstance(node, External) or str(node.action).partition(":")[2] != "chain":
+            continue
+        options = read_options(fromstring(node.configuration), "chain")
+        if any(name == "reconstruct" for name, _ in options.steps):
+            assert build(parsed(), options.quick()).gadgets
 
 
 def parsed():

@@ -65,22 +65,33 @@ class NodeOptions:
     def quick(self) -> Steps:
         """Return the gadgets with the quick method in place of the one that is named.
 
-        Properties of `reconstruct` that do not depend on the method stay.
+        Properties of `reconstruct` that describe the images stay. Those that guard the named method, or ask for maps of
+        its noise, go with it: the quick series would fail for want of a fallback, or take longer than the one it is
+        quick for.
 
         Raises
         ------
         ConfigError
             If there is no `reconstruct` among them.
         """
+        from onebreath.chain.gadget import Properties
+        from onebreath.gadgets.reconstruct.guard import MethodProperties
+        from onebreath.gadgets.reconstruct.noise_maps import NoiseMapProperties
         from onebreath.gadgets.reconstruct.reconstruct import ReconstructProperties
 
+        of_method = (MethodProperties.model_fields.keys() | NoiseMapProperties.model_fields.keys()) - {
+            *Properties.model_fields
+        }
+        general = ReconstructProperties.model_fields.keys() - of_method
         if not any(name == "reconstruct" for name, _ in self.steps):
             raise ConfigError('deliver="later" needs the gadget "reconstruct" in the same node')
         quick = []
         for name, pairs in self.steps:
             if name == "reconstruct":
-                general = {key: text for key, text in pairs.items() if key in ReconstructProperties.model_fields}
-                pairs = {**general, "method": self.properties.quick_method}
+                kept = {key: text for key, text in pairs.items() if key in general}
+                if kept.get("partial_fourier") == "method":  # said of the named one; others amplify noise there
+                    kept["partial_fourier"] = "pocs"
+                pairs = {**kept, "method": self.properties.quick_method}
             quick.append((name, pairs))
         return quick
 
