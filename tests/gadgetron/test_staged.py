@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -81,3 +83,29 @@ def test_a_client_that_goes_away_leaves_no_node_behind(
         client.communicate()
         wait_for(lambda: not handing.children() and at_rest(narrow), 30)
     pixels(handing.run(siemens, STAGED, tmp_path / "next.h5"))
+
+
+@pytest.fixture(scope="module")
+def damaged(siemens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scan with NaN in its last line."""
+    path = tmp_path_factory.mktemp("damaged") / "nan.h5"
+    shutil.copyfile(siemens, path)
+    path.chmod(0o600)
+    with h5py.File(path, "r+") as file:
+        table = file["dataset/data"]
+        row = table[len(table) - 1]
+        row["data"][:] = np.nan
+        table[len(table) - 1] = row
+    return path
+
+
+def test_no_image_is_made_of_what_came_before_a_damaged_line(
+    handing: Server, server: Server, damaged: Path, siemens: Path, tmp_path: Path
+) -> None:
+    for number, served in enumerate((handing, server)):
+        ran = served.run(damaged, STAGED, tmp_path / f"damaged {number}.h5")
+        assert ran.images == {}
+        assert "For the physicist" in ran.text
+        assert "node of gadget 'prewhiten' broke off" in ran.text
+        pixels(served.run(siemens, STAGED, tmp_path / f"next {number}.h5"))
+        assert served.children() == []

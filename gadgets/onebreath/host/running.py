@@ -13,6 +13,7 @@ from gadgetron.types import ImageArray
 from onebreath.cancellation import checkpoint
 from onebreath.chain.chain import build
 from onebreath.chain.gadget import usual_order
+from onebreath.chain.marks import checked, marked, node_name
 from onebreath.chain.notes import is_note, note, note_maker
 from onebreath.config.node_options import Steps, read_options
 from onebreath.host.told import Told
@@ -67,12 +68,14 @@ def run_steps(
         Number of images sent, whichever messages they came in.
     """
     chain = build(connection.header, steps)
-    messages: Any = connection.in_blocks() if chain.takes_blocks else connection
+    told = Told() if isinstance(connection.channel, ClientChannel) else None
+    sends_lines = told is None and "Acquisition" in chain.gadgets[-1].emits
+    messages: Any = checked(connection.in_blocks() if chain.takes_blocks else connection, keep=sends_lines)
     messages = believed(messages, {name for name, _ in steps})
     if any(name == "reconstruct" for name, _ in steps):  # which writes notes into the meta; others pass them on
         messages = itertools.chain([note("host", **facts)], messages)
-    count, told = 0, Told() if isinstance(connection.channel, ClientChannel) else None
-    for message in chain.run(messages):
+    made, count = chain.run(messages), 0
+    for message in marked(made, node_name(chain.gadgets)) if sends_lines else made:
         check()
         checkpoint()
         given = message if told is None else told(message)

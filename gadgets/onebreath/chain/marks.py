@@ -1,0 +1,92 @@
+"""Marks: how a node tells those after it that its lines are complete.
+
+When a node of Gadgetron's fails, the nodes after it only see their input end, as it does when all is well; they would
+make images of half a scan. So each node that sends lines says when it begins and when it is done, in waveforms that
+pass all other gadgets. Who has seen a node begin and not end knows that lines are missing, whatever became of it: an
+error, a crash, or a process that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import ismrmrd
+import numpy as np
+
+from onebreath.errors import OnebreathError, WireError
+
+MARK_ID = 0x0B13
+"""Waveform id of marks; see `notes.NOTE_ID`."""
+
+
+class BrokenOff(OnebreathError):
+    """A node before this one did not send all that it should have."""
+
+
+def marked(messages: Iterator[Any], node: str) -> Iterator[Any]:
+    """Pass a node's messages on, with a mark before them and, unless an error ends them, one behind them."""
+    identifier = uuid.uuid4().hex
+    yield _mark(node, identifier, "begins")
+    yield from messages
+    yield _mark(node, identifier, "has ended")
+
+
+def checked(messages: Iterable[Any], keep: bool) -> Iterator[Any]:
+    """Pass messages on to a node, and hold them against their marks.
+
+    Parameters
+    ----------
+    messages
+        What the nodes before it send.
+    keep
+        Whether nodes after it shall see the marks, too.
+
+    Raises
+    ------
+    BrokenOff
+        At their end, if a node before this one began and did not end.
+    """
+    at_work: dict[str, str] = {}
+    for message in messages:
+        mark = _read(message)
+        if mark is None:
+            yield message
+            continue
+        if mark["state"] == "begins":
+            at_work[mark["id"]] = mark["node"]
+        else:
+            at_work.pop(mark["id"], None)
+        if keep:
+            yield message
+    if at_work:
+        raise BrokenOff(
+            f"the node of {', '.join(at_work.values())} broke off before it had sent all lines, so no images are made "
+            "of the others; the message of that node, or the log of the server, says why"
+        )
+
+
+def node_name(gadgets: Sequence[Any]) -> str:
+    """Return what marks call a node of these gadgets."""
+    return "gadget " + " and ".join(f"'{gadget.name}'" for gadget in gadgets)
+
+
+def _mark(node: str, identifier: str, state: str) -> ismrmrd.Waveform:
+    text = json.dumps({"node": node, "id": identifier, "state": state}).encode()
+    samples = np.frombuffer(text + b" " * (-len(text) % 4), dtype="<u4")
+    header = ismrmrd.WaveformHeader()
+    header.version, header.waveform_id = 1, MARK_ID
+    header.channels, header.number_of_samples = 1, samples.size
+    return ismrmrd.Waveform(header, samples)
+
+
+def _read(message: Any) -> dict[str, str] | None:
+    if not isinstance(message, ismrmrd.Waveform) or message.waveform_id != MARK_ID:
+        return None
+    try:
+        content = json.loads(message.data.astype("<u4").tobytes())
+        return {name: str(content[name]) for name in ("node", "id", "state")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise WireError(f"A waveform with id {MARK_ID} (a mark of Onebreath) cannot be read: {error}") from error
