@@ -72,6 +72,15 @@ def cine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def brief(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cine of two slices and two phases, for methods that learn from each frame."""
+    return _written(
+        tmp_path_factory.mktemp("brief"), matrix=(40, 40), slices=2, phases=2, coils=4, acceleration=2, acs_lines=20,
+        seed=5,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
 def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small simulated static scan, two times accelerated."""
     return _written(
