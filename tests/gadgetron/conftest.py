@@ -65,9 +65,17 @@ def _written(folder: Path, **options: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def cine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated cine of two slices and eight phases, four times accelerated, that every model is for."""
+    """A simulated cine of two slices and five phases, four times accelerated; the least that most models are for."""
     return _written(
-        tmp_path_factory.mktemp("cine"), matrix=(64, 64), slices=2, phases=8, coils=10, acceleration=4, seed=3
+        tmp_path_factory.mktemp("cine"), matrix=(64, 64), slices=2, phases=5, coils=5, acceleration=4, seed=3
+    )
+
+
+@pytest.fixture(scope="session")
+def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with eight phases and ten channels, for a model that is for no fewer."""
+    return _written(
+        tmp_path_factory.mktemp("eight"), matrix=(64, 64), slices=2, phases=8, coils=10, acceleration=4, seed=3
     )
 
 
@@ -84,6 +92,6 @@ def brief(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small simulated static scan, two times accelerated."""
     return _written(
-        tmp_path_factory.mktemp("static"), matrix=(48, 48), slices=1, phases=1, mode="static", coils=6, acceleration=2,
+        tmp_path_factory.mktemp("static"), matrix=(32, 32), slices=1, phases=1, mode="static", coils=4, acceleration=2,
         acs_lines=16, seed=4,
     )  # fmt: skip

@@ -19,8 +19,9 @@ from tests.storage.standin import StandIn
 
 PREFIX = "Onebreath_"
 WITHOUT_IMAGES = {"Noise", "Retrieve"}
-SLOW = {"Static_iRAKI": "static", "Cine_RAKI": "brief"}
-"""Networks that are trained on each scan: minutes on the scans of the others, so these stand in for them."""
+OTHER_SCANS = {"Static_iRAKI": "static", "Cine_RAKI": "brief", "Cine_ALIKNet": "eight"}
+"""Those that learn from each scan take minutes on the scans of the others; one model is for ten channels."""
+IMAGES = {"siemens": 1, "static": 1, "brief": 4, "cine": 10, "eight": 16}
 NAMES = {path.stem.removeprefix(PREFIX) for path in CONFIGS.glob("*.xml")} - WITHOUT_IMAGES
 HYBRID = sorted(name for name in NAMES if name.endswith("_Hybrid"))
 PLAIN = sorted(NAMES - set(HYBRID))
@@ -33,11 +34,10 @@ def hosts(prefix: Path, storage: StandIn, tmp_path_factory: pytest.TempPathFacto
         yield running
 
 
-def scan_of(name: str, request: pytest.FixtureRequest) -> Path:
-    """The scan that a configuration is tried on."""
-    fixture = SLOW.get(name, "cine" if name.startswith("Cine") else "siemens")
-    scan: Path = request.getfixturevalue(fixture)
-    return scan
+def scan_of(name: str, request: pytest.FixtureRequest) -> tuple[Path, int]:
+    """The scan that a configuration is tried on, and the number of its images."""
+    fixture = OTHER_SCANS.get(name, "cine" if name.startswith("Cine") else "siemens")
+    return request.getfixturevalue(fixture), IMAGES[fixture]
 
 
 def pixels(images: list[ismrmrd.Image]) -> np.ndarray:
@@ -49,7 +49,7 @@ def pixels(images: list[ismrmrd.Image]) -> np.ndarray:
 def test_the_server_gives_the_embedded_hosts_images(
     hosts: Both, request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
-    scan, config = scan_of(name, request), f"{PREFIX}{name}.xml"
+    (scan, count), config = scan_of(name, request), f"{PREFIX}{name}.xml"
     real = hosts.server.run(scan, config, tmp_path / "real.h5")
     assert (real.status, real.errors) == (0, [])
     if name.endswith("_Connect"):  # the embedded host has the port of the file, where nobody listens here
@@ -60,7 +60,7 @@ def test_the_server_gives_the_embedded_hosts_images(
     assert {number: len(images) for number, images in real.images.items()} == {
         number: len(images) for number, images in own.images.items()
     }
-    assert len(real.images[1]) == (1 if name.startswith("Static") else 4 if name in SLOW else 16)
+    assert len(real.images[1]) == count
     for number, images in real.images.items():
         ours = pixels(own.images[number])
         assert np.ptp(ours) > 0
@@ -72,7 +72,7 @@ def test_stock_gadgets_around_ours_give_the_same_picture(
     hosts: Both, request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
     """Partial Fourier, compression and scaling are Gadgetron's there, so the pixels are near, not equal."""
-    scan = scan_of(name, request)
+    scan, _ = scan_of(name, request)
     hybrid = hosts.server.run(scan, f"{PREFIX}{name}.xml", tmp_path / "hybrid.h5")
     plain = hosts.server.run(scan, f"{PREFIX}{name.replace('Hybrid', 'GRAPPA')}.xml", tmp_path / "plain.h5")
     assert (hybrid.status, hybrid.errors, plain.errors) == (0, [], [])
