@@ -1,0 +1,114 @@
+"""Every configuration in a real Gadgetron against the embedded host, and what a whole scan takes there.
+
+The first table: each configuration by its name, on a genuine Siemens scan (static) and on a simulated cine of two
+slices, through the real server and through the embedded host; both have their nodes in one resident worker. The second:
+the genuine scan through a node's own process, a node handed over to the worker, one that the server connects to, and
+Gadgetron's own GRAPPA chain, in turn. Needs the server; see the tests of `tests/gadgetron`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.table import table
+from onebreath.simulation.scan import ScanOptions, simulate
+from tests.gadgetron.installation import NotHere, find_prefix
+from tests.gadgetron.real import CONFIGS, Ran, Server, serving
+from tests.gadgetron.resident import Both, both
+from tests.storage.standin import storage_server
+
+SHARED = Path(os.environ.get("ONEBREATH_SHARED", CONFIGS.parent.parent / "shared"))
+WITHOUT_IMAGES = ("Onebreath_Noise.xml", "Onebreath_Retrieve.xml")
+CONNECT = "_Connect.xml"
+PATIENCE = 900.0  # seconds for one scan
+WAYS = {
+    "`<execute>`, a process of its own (cold)": "Onebreath_Static_GRAPPA.xml",
+    "`<execute>`, handed over to a worker": "Onebreath_Static_GRAPPA.xml",
+    "`<connect>` to a worker, CG-SENSE": "Onebreath_Static_Connect.xml",
+    "`<execute>`, handed over, CG-SENSE": "Onebreath_Static.xml",
+    "Gadgetron's own `Generic_Cartesian_Grappa`": "Generic_Cartesian_Grappa.xml",
+}
+
+
+def difference(real: Ran, own: Ran) -> str:
+    """Largest difference of all images of two runs, in grey levels; in words if they cannot be compared."""
+    if real.errors or own.errors or not real.images or real.images.keys() != own.images.keys():
+        return "no images" if not real.images else "other series"
+    largest = 0.0
+    for series, images in real.images.items():
+        pair = (np.stack([image.data for image in one]).astype(float) for one in (images, own.images[series]))
+        largest = max(largest, float(np.abs(np.subtract(*pair)).max()))
+    return f"{largest:g}"
+
+
+def configurations(hosts: Both, static: Path, cine: Path, folder: Path, names: Sequence[str]) -> Iterator[list[object]]:
+    """Rows of the first table."""
+    for name in names:
+        scan = cine if "_Cine" in name else static
+        real = hosts.server.run(scan, name, folder / f"{name}.real.h5", timeout=PATIENCE)
+        count = sum(map(len, real.images.values()))
+        row: list[object] = [name.removesuffix(".xml"), count, f"{real.seconds:.2f}"]
+        if "_Hybrid" in name:
+            yield [*row, "-", "needs Gadgetron's own gadgets"]
+            continue
+        other = name.replace(CONNECT, ".xml")  # the embedded host would dial the port of the file
+        own = hosts.embedded(scan, other, folder / f"{name}.own.h5")
+        yield [*row, f"{own.seconds:.2f}", difference(real, own)]
+
+
+def whole_scans(hosts: Both, cold: Server, scan: Path, folder: Path, runs: int) -> Iterator[list[object]]:
+    """Rows of the second table; the ways take turns, so that all meet the same load."""
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    for number in range(runs + 1):
+        for index, (way, config) in enumerate(WAYS.items()):
+            server = cold if "(cold)" in way else hosts.server
+            ran = server.run(scan, config, folder / f"way{index}_{number}.h5", timeout=PATIENCE)
+            assert ran.images, ran.text
+            if number:  # the first of each warms caches and models
+                seconds[way].append(ran.seconds)
+    for way, taken in seconds.items():
+        yield [way, f"{statistics.median(taken):.2f}", f"{min(taken):.2f}", f"{max(taken):.2f}"]
+
+
+def main() -> int:
+    """Measure and print both tables; 1 if there is no Gadgetron."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="configurations whose name holds this")
+    parser.add_argument("--skip", action="append", default=[], help="leave out configurations whose name holds this")
+    parser.add_argument("--runs", type=int, default=5, help="whole scans of each way (default: %(default)s)")
+    args = parser.parse_args()
+    names = [path.name for path in sorted(CONFIGS.glob("*.xml")) if path.name not in WITHOUT_IMAGES]
+    names = [name for name in names if args.only in name and not any(part in name for part in args.skip)]
+    with tempfile.TemporaryDirectory() as temporary, storage_server() as storage:
+        folder = Path(temporary)
+        try:
+            prefix = find_prefix(SHARED, folder)
+        except NotHere as error:
+            print(error, file=sys.stderr)
+            return 1
+        static = next((SHARED / "data/siemens_snr_r3").glob("*.h5"))
+        cine = folder / "cine.h5"
+        simulate(ScanOptions(matrix=(64, 64), slices=2, phases=8, coils=10, acceleration=4, seed=3)).write(cine)
+        with both(prefix, folder, storage) as hosts, serving(prefix, folder / "cold", storage.url) as cold:
+            first = list(configurations(hosts, static, cine, folder, names))
+            second = list(whole_scans(hosts, cold, static, folder, args.runs))
+    packages = ("onebreath", "gadgetron", "ismrmrd", "numpy", "torch")
+    title = "Configurations by name: real Gadgetron 4.7.2 against the embedded host; difference in grey levels."
+    columns = ("configuration", "images", "real server, s", "embedded host, s", "largest difference")
+    print(table(title, columns, first, packages))
+    print()
+    title = f"A whole scan (Siemens, 14 channels), client's start to end; {args.runs} runs each, in turn."
+    print(table(title, ("way", "median, s", "least, s", "most, s"), second, packages))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
