@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
-GPU_MINUTES ?= $(if $(REHEARSE),3,9)
+GPU_MINUTES ?= $(if $(REHEARSE),6,9)
 OUT ?= runs/gpu
 
 .PHONY: demo test lint bench train-demo gpu gpu-pack clean
