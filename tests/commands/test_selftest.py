@@ -71,9 +71,9 @@ def test_a_scan_that_does_not_end_is_given_up(monkeypatch, capsys):
 
 def test_a_worker_that_delivers_later_is_tested_for_it(tmp_path, capsys):
     with worker(tmp_path) as running:
-        port = running.listeners["client"].address[1]
-        assert main(["selftest", "Onebreath_Retrieve.xml", "--address", "127.0.0.1", "--port", str(port)]) == 0
-    assert lines(capsys)[0] == {"Onebreath_Retrieve.xml": "ok"}
+        where = ["--address", "127.0.0.1", "--port", str(running.listeners["client"].address[1])]
+        assert main(["selftest", "Onebreath_Retrieve.xml", "Onebreath_Cine_Hybrid.xml", *where]) == 0
+    assert lines(capsys)[0] == {"Onebreath_Retrieve.xml": "ok", "Onebreath_Cine_Hybrid.xml": "not tested"}
 
 
 @pytest.fixture(scope="module")

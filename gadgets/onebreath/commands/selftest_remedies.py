@@ -21,7 +21,6 @@ REMEDIES = (
         "the node did not start, or is another version: the first `python` on the server's PATH must be one in which "
         "`python -c 'import onebreath.host.entry'` works; the server's log has the reason. Then: onebreath install",
     ),
-    (r"native nodes", "this configuration needs a Gadgetron server; onebreath serve cannot run it"),
     (
         r"[Nn]oise.*storage|storage server",
         "give the server a storage server (gadgetron -E URL), or set ONEBREATH_STORAGE to a folder for its nodes",
