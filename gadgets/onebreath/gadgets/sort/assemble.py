@@ -142,6 +142,15 @@ def number_frames(buffer: ReconBuffer, counter: str, values: NDArray[np.int64]) 
             own = ismrmrd.AcquisitionHeader.from_buffer_copy(header)
             setattr(own.idx, counter, int(values[place[2]]))
             buffer.headers[place] = own
+    _, _, frames, sets, _ = buffer.headers.shape
+    for frame, s in np.ndindex(frames, sets):  # a place without any line counts what it would have been
+        lines = buffer.headers[:, 0, frame, s, 0]
+        others = [header for header in buffer.headers[:, 0, :, s, 0].flat if header is not NOTHING]
+        if others and all(header is NOTHING for header in lines):
+            empty = ismrmrd.AcquisitionHeader.from_buffer_copy(others[0])
+            empty.number_of_samples = empty.flags = 0
+            setattr(empty.idx, counter, int(values[frame]))
+            lines[0] = empty
 
 
 def rows_of(matrix: Matrix, table: NDArray[np.void], centre: int) -> NDArray[np.int64]:
