@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -150,7 +151,12 @@ def serving(prefix: Path, folder: Path, storage: str, **variables: str) -> Itera
     with log.open("wb") as out:
         # A session of its own, so that no node can outlive the server.
         process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env=environment(**variables), start_new_session=True
+            command,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=environment(**variables),
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
         )
     try:
         wait_for(lambda: _listens(port) or process.poll() is not None, 60)
@@ -177,6 +183,11 @@ def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.create_server((ADDRESS, 0)) as sock:
         return int(sock.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this process with the tests, however those end; runs in the new process."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _listens(port: int) -> bool:
