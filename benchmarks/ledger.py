@@ -113,7 +113,9 @@ def _pixels(images: list[ismrmrd.Image]) -> NDArray[np.generic]:
 
 def run(count: int, ledger: Path, seconds: float) -> None:
     """Append lines to the ledger until it has `count` of them, or the time is over."""
-    done = sum(1 for _ in entries(ledger))
+    whole = list(entries(ledger))
+    done = len(whole)
+    ledger.write_text("".join(json.dumps(entry) + "\n" for entry in whole))  # without a line that was cut off
     scan, ends = make_scan("static", "cg_sense", 32, 4), time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as name, ExitStack() as workers, ledger.open("a") as file:
         folder, places, expected = Path(name), {}, None
