@@ -195,3 +195,28 @@ def test_lines_without_channels_or_samples_are_no_lines(tmp_path):
             assert "dropped: lines without samples 1" in gadget_scan(running, scan([empty])).text
         assert isinstance(head, ismrmrd.AcquisitionHeader)
         assert gadget_scan(running).images
+
+
+def test_what_a_failed_scan_held_is_given_back_while_its_client_still_listens():
+    from onebreath.diagnostics.reports import report
+
+    gone = []
+
+    class Large:
+        def __del__(self):
+            gone.append(True)
+
+    def fail():
+        held = Large()
+        try:
+            raise ScanError("inner")
+        except ScanError as error:
+            raise OSError("outer") from error
+        finally:
+            assert held
+
+    try:
+        fail()
+    except OSError as error:
+        report(error, "a test")
+        assert gone == [True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 import uuid
 
 from onebreath.diagnostics.events import tell
@@ -83,7 +84,17 @@ def report(error: BaseException, who: str) -> str:
     else:
         what = f"internal error in {who}: {type(error).__name__}: {_told(str(error))}; see the log"
         log.error("[%s] internal error in %s", identifier, who, exc_info=error)
+    _let_go(error)
     return f"{advice(error)}\nFor the physicist: {what}\nFor the developer: log id {identifier}, {type(error).__name__}"
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Forget what the frames of an error hold: the arrays of a failed scan would last as long as its client listens."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _told(text: str) -> str:

@@ -6,7 +6,6 @@ of the sender), runs, and leaves. A thread watches all of them for clients that 
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import re
@@ -244,7 +243,7 @@ class ScanService:
                 yield
         finally:
             if budget.peak > LARGE:
-                gc.collect()  # what failed holds on to its arrays by its own traceback
+                self.watcher.tidy_soon()
 
     def _join(self, key: Hashable | None, ticket: Ticket) -> Ticket:
         """Enter a node in the books; gives the ticket of its scan."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import logging
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +26,7 @@ from onebreath.worker.spool import SpooledScan, SpoolStream
 
 log = logging.getLogger("onebreath.service")
 
+FORGOTTEN = 0.5  # seconds after a scan in which its threads end
 WATCH = 0.25  # seconds between looks at all scans
 
 
@@ -79,6 +84,7 @@ class Watcher:
 
     def __init__(self) -> None:
         self._watched: dict[str, Watched] = {}
+        self._tidy_at = 0.0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="onebreath-watch", daemon=True)
         self._thread.start()
@@ -90,6 +96,10 @@ class Watcher:
     def works(self) -> bool:
         """Whether the thread is there."""
         return self._thread.is_alive()
+
+    def tidy_soon(self) -> None:
+        """Give memory back to the system when a large scan that ended just now has been forgotten."""
+        self._tidy_at = time.monotonic() + FORGOTTEN
 
     def close(self, patience: float) -> None:
         """End the thread."""
@@ -110,11 +120,21 @@ class Watcher:
 
     def _watch(self) -> None:
         while not self._closing.wait(WATCH):
+            if self._tidy_at and time.monotonic() > self._tidy_at:
+                self._tidy_at = 0.0
+                _give_back()
             for watched in list(self._watched.values()):
                 try:
                     _look_after(watched)
                 except Exception:
                     log.exception("scan %s cannot be looked after", watched.name)
+
+
+def _give_back() -> None:
+    """Collect what refers to itself, and have the C library let go of what is free, as it keeps blocks of some MB."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _look_after(watched: Watched) -> None:
