@@ -1,11 +1,14 @@
 """The choice of a scan's method: by the configuration, or by the protocol rules."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from onebreath.errors import OutsideDomain
+from onebreath.gadgets.reconstruct import chooser
+from onebreath.methods import choice
 from tests.gadgets.test_guard import meta_of, run
 from tests.models import save_model
 
@@ -95,3 +98,33 @@ def test_properties_of_the_configuration_are_defaults_for_the_rules(root):
     rules(root, {**TINY, "properties": {"tiles": 2}})
     meta = automatic(tiles=1, tile_halo=16, tile_tolerance=10)[1]
     assert meta["Onebreath_reconstruct_pieces"] == "2 tiles along the readout, halo 16"
+
+
+@pytest.mark.parametrize(("winner", "method"), [(0, "unrolled"), (1, "cg_sense")])
+def test_lines_kept_back_decide_among_candidates(root, monkeypatch, winner, method):
+    """The winner's images are the series, no fallback's; what lacks something is left out and named."""
+    made = []
+
+    def choose(candidates, data, within, slices):
+        made.append(choice.choose(candidates, data, within, slices))
+        return replace(made[0], winner=winner)
+
+    monkeypatch.setattr(chooser, "choose", choose)
+    rules(root, {**TINY, "candidates": ["cg_sense", "crunet_mr.missing"]})
+    images = automatic()
+    assert list(images) == [1]
+    meta = images[1]
+    assert meta["Onebreath_reconstruct_method"] == method
+    assert meta["Onebreath_reconstruct_rule"] == "tiny"
+    assert "Onebreath_reconstruct_fallback" not in meta
+    assert meta["Onebreath_reconstruct_choice"] == made[0].reason
+    told = meta["Onebreath_reconstruct_choice_errors"]
+    assert re.fullmatch(r"crunet_mr.tiny \d.\d+ \+- \d.\d+; cg_sense \d.\d+ \+- \d.\d+", told)
+    assert "no model" in meta["Onebreath_reconstruct_choice_without_crunet_mr.missing"]
+
+
+def test_without_time_for_a_choice_the_rule_itself_decides(root):
+    rules(root, {**TINY, "candidates": ["cg_sense"]})
+    meta = automatic(choose_within=0)[1]
+    assert meta["Onebreath_reconstruct_model"] == "crunet_mr.tiny"
+    assert "Onebreath_reconstruct_choice" not in meta

@@ -186,6 +186,20 @@ class Method(ABC):
         plain.parameters = self.parameters.model_copy(update=dict(self.without_gfactor))
         return plain
 
+    def check(self, data: SliceData) -> None:
+        """Compare what the method is for with a slice; most methods are for all.
+
+        Raises
+        ------
+        OutsideDomain
+            If it is not for such scans.
+        """
+        return
+
+    def trial(self, part: SliceData) -> Reconstruction:
+        """Reconstruct a part of a slice that passed `check`, to see how well that goes."""
+        return self(part)
+
     @abstractmethod
     def __call__(self, data: SliceData) -> Reconstruction:
         """Reconstruct one slice; raises MethodError if this method cannot do it."""

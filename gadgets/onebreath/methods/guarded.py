@@ -137,6 +137,10 @@ class Guarded:
         self.wanted.foresee(slices(self.wanted))
         self._spent += time.perf_counter() - begun
 
+    def spend(self, seconds: float) -> None:
+        """Take seconds that were spent before the first message off the deadline."""
+        self._spent += seconds
+
     def __call__(self, work: Work) -> list[Outcome]:
         """Reconstruct a message: images of the wanted method, the fallback's, or both.
 

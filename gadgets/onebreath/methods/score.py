@@ -33,7 +33,7 @@ WIDTH = 64
 """Columns about the middle of the readout that are reconstructed for the score, to save time."""
 _FEWEST_LINES = 6
 _GOLDEN = 0.6180339887
-_BANDS = 7
+BANDS = 7
 _NOISE = 2.0
 """Energy of the noise of a complex sample: unit standard deviation in its real and in its imaginary part."""
 
@@ -82,7 +82,7 @@ def domain_score(method: Callable[[SliceData], Reconstruction], data: SliceData)
     sampled = np.broadcast_to(data.mask, (frames, ny, nx))
     acquired: np.ndarray = np.any(sampled, axis=2)
     held = held_out(acquired, data.sampling.centre)
-    images = np.asarray(method(_without(data, held)).images)
+    images = np.asarray(method(without(data, held)).images)
     predicted = fft2c(images[:, None] * maps)
     error = (np.abs(np.where(sampled[:, None], predicted - kspace, 0)) ** 2).sum(axis=(1, 3))
     noise = _NOISE * coils * sampled.sum(axis=2)
@@ -138,7 +138,8 @@ def held_out(acquired: np.ndarray, centre: int) -> np.ndarray:
     return chosen
 
 
-def _without(data: SliceData, held: np.ndarray) -> SliceData:
+def without(data: SliceData, held: np.ndarray) -> SliceData:
+    """The slice without the lines kept back, (frame, y) bool."""
     frames, ny = held.shape
     mask = np.broadcast_to(data.mask, (frames, ny, data.mask.shape[2])) & ~held[:, :, None]
     kspace = np.where(mask[:, None], data.kspace, np.complex64(0))
@@ -149,7 +150,7 @@ def _missing(
     excess: np.ndarray, energy: np.ndarray, distance: np.ndarray, held: np.ndarray, missing: np.ndarray
 ) -> float:
     """Error of the missing lines: their predicted energy times the relative error at lines kept back as far out."""
-    edges = np.unique(np.geomspace(1, distance.max() + 1, _BANDS).round().astype(int))
+    edges = np.unique(np.geomspace(1, distance.max() + 1, BANDS).round().astype(int))
     band = np.digitize(distance, edges)
     bands = np.unique(band)
     tested = [b for b in bands if (held & (band == b)).any()]

@@ -78,6 +78,11 @@ class Rule(BaseModel):
         description="for scans outside the model's domain: the fallback's images, the model's images with a warning, "
         "or an error",
     )
+    candidates: tuple[str, ...] = Field(
+        default=(),
+        description="further models and classical methods, in the order of preference; lines kept back decide between "
+        "them and the rule's own model or method",
+    )
     fallback: str = Field(default="cg_sense", description="classical method that stands by")
 
     @model_validator(mode="after")
@@ -89,7 +94,14 @@ class Rule(BaseModel):
     @property
     def outcome(self) -> tuple[Any, ...]:
         """What makes the images; rules of equal outcome cannot contradict each other."""
-        return self.model, self.method, tuple(sorted(self.properties.items())), self.policy, self.fallback
+        return (
+            self.model,
+            self.method,
+            tuple(sorted(self.properties.items())),
+            self.policy,
+            self.candidates,
+            self.fallback,
+        )
 
 
 class _RuleFile(BaseModel):

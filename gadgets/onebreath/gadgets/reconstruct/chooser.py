@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from onebreath.errors import ConfigError, OnebreathError
+from onebreath.errors import ConfigError, MethodError, OnebreathError
 from onebreath.gadgets.reconstruct.guard import AUTO, DEFAULT_FALLBACK, MethodProperties, messages_of
 from onebreath.methods.base import Method, SliceData, method_class
+from onebreath.methods.choice import choose
 from onebreath.methods.guarded import Guarded, Safety
 from onebreath.methods.scan import scan_of, scan_of_header
 from onebreath.mrd.header import ScanHeader
@@ -17,6 +19,9 @@ from onebreath.zoo.domain import Scan
 from onebreath.zoo.rules import Rule, RuleBook, current_rules
 
 log = logging.getLogger("onebreath.reconstruct")
+
+LEAST_TRUSTED = 0.5
+"""Estimated error, relative to the image, above which no candidate is trusted."""
 
 
 class Chooser:
@@ -76,10 +81,11 @@ class Chooser:
             If the rule that fires refuses the scan.
         """
         if self._chosen is None:
-            self._chosen = self._fire(scan_of(first_slice(), self.scan))
+            data = first_slice()
+            self._chosen = self._fire(scan_of(data, self.scan), data)
         return self._chosen
 
-    def _fire(self, scan: Scan) -> Guarded:
+    def _fire(self, scan: Scan, data: SliceData) -> Guarded:
         rule = self.book.match(scan)
         if rule is None:
             return self._without_model("no protocol rule is for this scan; see onebreath models match")
@@ -87,10 +93,55 @@ class Chooser:
         if isinstance(guard, OnebreathError):
             raise type(guard)(f"rule {rule.name}: {guard}") from guard
         log.info("rule %s fires: %s", rule.name, rule.model or rule.method)
+        guard = self._among_candidates(rule, guard, data)
         guard.facts |= {"rule": rule.name, "policy": rule.policy}
         if self.book.warning:
             guard.facts["rules_not_newest"] = self.book.warning
         return guard
+
+    def _among_candidates(self, rule: Rule, guard: Guarded, data: SliceData) -> Guarded:
+        """Let lines kept back decide who reconstructs; the rule's own method where they can tell nothing."""
+        if not rule.candidates or self.properties.choose_within == 0:
+            return guard
+        begun = time.perf_counter()
+        guards = self._able(rule, guard)
+        methods = [(name, one.wanted) for name, one in guards.items() if one.wanted is not None]
+        try:
+            found = choose(methods, data, self.properties.choose_within, messages_of(self.header))
+        except MethodError as error:
+            log.warning("nothing can be told by lines kept back: %s", error)
+            guard.facts["choice"] = f"nothing can be told by lines kept back: {error}; the rule's order decides"
+            return guard
+        chosen = guards[methods[found.winner][0]]
+        chosen.facts |= guard.facts | found.facts
+        wrong = found.estimates[found.winner].error
+        if wrong > LEAST_TRUSTED:
+            log.warning("no candidate is trustworthy: the best one's error is %.2g of the image", wrong)
+            chosen.facts["choice_verdict"] = f"no candidate is trustworthy: the error is {wrong:.2g} of the image"
+        chosen.spend(time.perf_counter() - begun)
+        return chosen
+
+    def _able(self, rule: Rule, guard: Guarded) -> dict[str, Guarded]:
+        """The rule's own method and the other candidates, without those that lack something or are not for the scan."""
+        guards = {guard.name: guard} if guard.wanted is not None and not guard.refused else {}
+        for name in rule.candidates:
+            model = "." in name
+            made: dict[str, Any] = {
+                "model": name if model else None,
+                "method": "unrolled" if model else name,
+                "properties": {},
+            }
+            other = self._guard(rule.model_copy(update=made))
+            try:
+                other.prepare(replace(self.scan, contrast=rule.contrast))
+            except OnebreathError as error:
+                other.refused = str(error)
+            if other.refused:
+                log.warning("candidate %s is left out: %s", name, other.refused)
+                guard.facts[f"choice_without_{name}"] = other.refused
+            else:
+                guards.setdefault(other.name, other)
+        return guards
 
     def _guard(self, rule: Rule) -> Guarded:
         """Make what a rule says; what is wrong with its method leaves the images to the fallback."""

@@ -37,6 +37,13 @@ class MethodProperties(Properties):
         description="seconds that the reconstruction of a scan may take, waiting for lines not counted; the fallback "
         "begins after half of a slice's share of them, and its images are sent if the method is late; 0: no deadline",
     )
+    choose_within: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="share of the reconstruction's time that may be spent on choosing among a rule's candidates by "
+        "lines kept back; 0: the rule's own model or method is taken",
+    )
     send_out_classical: bool = Field(
         False, description="always send the fallback's images too, as a series of their own"
     )

@@ -152,6 +152,14 @@ class Unrolled(Method):
             how |= self._score(data)
         return Reconstruction(back(images, data.kspace), facts=facts | how)
 
+    def check(self, data: SliceData) -> None:
+        """Compare the card's domain with a slice; raises OutsideDomain unless the parameters allow it all."""
+        self._judge(scan_of(data, self.scan))
+
+    def trial(self, part: SliceData) -> Reconstruction:
+        """Reconstruct a part of a slice, whose size and lines are not those that the card is about."""
+        return Reconstruction(back(self._first_that_works(part)[0], part.kspace))
+
     def _judge(self, scan: Scan) -> str:
         """Compare a scan with the card; words for the facts."""
         verdict = self.card.domain.judge(scan)
@@ -169,12 +177,8 @@ class Unrolled(Method):
 
     def _score(self, data: SliceData) -> dict[str, Fact]:
         """Measure the out-of-domain score, and judge it; facts."""
-
-        def reconstruct(part: SliceData) -> Reconstruction:
-            return Reconstruction(back(self._first_that_works(part)[0], part.kspace))
-
         try:
-            score = domain_score(reconstruct, data)
+            score = domain_score(self.trial, data)
         except MethodError as error:
             log.warning("%s", error)
             return {"domain_score": f"not measured: {error}"}
