@@ -44,3 +44,9 @@ def test_a_scan_that_cannot_be_reconstructed_says_why(tmp_path, capsys):
 def test_no_such_file(capsys):
     assert main(["inspect", "missing.h5"]) == 1
     assert "there is no such file" in capsys.readouterr().err
+
+
+def test_nothing_is_written_to_storage(scan, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ONEBREATH_STORAGE", str(tmp_path / "storage"))
+    assert main(["inspect", str(scan), "-c", "Onebreath_Cine_CGSENSE.xml"]) == 0
+    assert not list(tmp_path.rglob("*"))

@@ -138,3 +138,8 @@ def test_large_scan_does_not_block(tmp_path):
 )
 def test_errors_of_a_real_server_are_known_though_they_name_their_place_first(text, failed):
     assert tells_of_an_error(text) == failed
+
+
+def test_a_port_that_does_not_exist_is_told(scan):
+    with pytest.raises(ConnectionLost, match=r"no server at 127\.0\.0\.1:99999"):
+        replay(scan / "raw.h5", address="127.0.0.1", port=99999, output=scan / "out.h5")

@@ -26,6 +26,12 @@ from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, bit
 from onebreath.wire.connection import parse_config, parse_header
 from onebreath.wire.files import RawFile
 
+_READING = {
+    "prewhiten": {"keep_noise": "false", "store_noise_covariance": ""},
+    "calibrate": {"keep_calibration": "false"},
+}
+"""Properties that keep the gadgets from writing anything."""
+
 COUNTERS = ("slice", "phase", "repetition", "set", "contrast", "average", "segment")
 
 
@@ -62,6 +68,7 @@ def gadget_reports(raw: RawFile, config: str) -> Iterator[str]:
         What the scan would raise in the chain.
     """
     steps = [step for step in own_steps(config) if gadget_class(step[0]).prepares]
+    steps = [(name, {**properties, **_READING.get(name, {})}) for name, properties in steps]
     seen = set()
     for message in build(parse_header(raw.header_xml), steps).run(raw.messages()):
         warned = read_warning(message)

@@ -61,6 +61,7 @@ class PrewhitenProperties(gadget.Properties):
         description="keep the noise covariance for later scans of the session, and look for one where a scan has no "
         "noise lines",
     )
+    keep_noise: bool = Field(True, description="keep the covariance in storage; no: storage is only read")
     only_noise: bool = Field(False, description="send nothing on: the scan is only measured for its noise")
 
 
@@ -317,7 +318,7 @@ class Prewhiten(Gadget):
             self._to_keep = found = self._from_noise_lines()
             said = "stored for later scans" if self.properties.store_noise_covariance else "measured for later scans"
             yield self._note(noise=said, noise_lines=len(self._noise), noise_samples=found.samples)
-        if self._to_keep is not None and self.properties.use_storage:
+        if self._to_keep is not None and self.properties.use_storage and self.properties.keep_noise:
             yield self._note(**keep_noise(self.header, self._to_keep))
         if self._late_noise:
             yield self._note(noise_lines_after_imaging_not_used=self._late_noise)

@@ -136,7 +136,7 @@ def _server(address: str | None, port: int, timeout: float) -> Iterator[Channel]
     if address is not None:
         try:
             sock = socket.create_connection((address, port), timeout)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise ConnectionLost(f"no server at {address}:{port}: {error}") from error
         channel = Channel(sock)
         try:
