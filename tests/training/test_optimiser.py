@@ -18,12 +18,18 @@ SETTINGS = Optimiser(learning_rate=1e-3, smallest_rate=1e-4, warm_up=10, scalar_
 
 
 def test_warm_up_starts_above_zero_and_the_cosine_ends_at_the_smallest_rate():
-    rates = [learning_rate(step, 100, SETTINGS) for step in range(100)]
+    rates = [learning_rate(step, step / 100, SETTINGS, 0.1) for step in range(100)]
     assert rates[0] == pytest.approx(1e-4)
     assert max(rates) == pytest.approx(1e-3)
     assert rates[9] == pytest.approx(1e-3)
     assert rates[-1] == pytest.approx(1e-4, rel=0.02)
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+
+
+def test_a_short_training_has_warmed_up_after_a_tenth_of_its_time():
+    assert learning_rate(1, 0.05, SETTINGS, 0.1) == pytest.approx(5e-4)
+    assert learning_rate(2, 0.1, SETTINGS, 0.1) == pytest.approx(1e-3)
+    assert learning_rate(2, 0.99, SETTINGS, 0.1) == pytest.approx(1e-4, rel=0.02)
 
 
 class Small(nn.Module):

@@ -38,6 +38,8 @@ class Checkpoint:
         Lowest validation loss so far.
     facts
         What else is to be known of the weights.
+    seconds
+        Time that was trained so far.
     """
 
     step: int
@@ -47,6 +49,7 @@ class Checkpoint:
     recipe: str
     best: float = float("inf")
     facts: dict[str, str | float] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
@@ -63,6 +66,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "recipe": checkpoint.recipe,
         "best": repr(checkpoint.best),
         "facts": json.dumps(checkpoint.facts),
+        "seconds": repr(checkpoint.seconds),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -96,5 +100,5 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
         raise ModelError(f"checkpoint {path} cannot be read: {error}") from error
     return Checkpoint(
         int(header["step"]), groups["weights"], groups["average"], groups["moments"], header["recipe"],
-        float(header["best"]), json.loads(header["facts"]),
+        float(header["best"]), json.loads(header["facts"]), float(header.get("seconds", 0)),
     )  # fmt: skip

@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from onebreath.errors import ConfigError
 from onebreath.training import checkpoint as checkpoints
 from onebreath.training.data.image_preparation import prepare_images
-from onebreath.training.data.preparation import prepare
+from onebreath.training.data.preparation import prepare, prepare_sequences
 from onebreath.training.distributed import Group, join
 from onebreath.training.export import export_run
 from onebreath.training.recipe import Recipe, read_recipe, write_recipe
+from onebreath.training.schedule import seconds_until
 from onebreath.training.split import Purpose
+from onebreath.training.stopping import StopRequest, stop_on_signals
 from onebreath.training.trainer import Trainer
 
 
@@ -32,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser, start_required: bool = False)
         help="model (architecture.tag) or checkpoint whose weights to start from",
     )
     parser.add_argument("--steps", type=int, help="steps, in place of the recipe's")
+    parser.add_argument("--minutes", type=float, help="time for everything, in place of the recipe's steps")
+    parser.add_argument("--until", metavar="HH:MM", help="time of day at which everything is done, likewise")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU where there is one)")
     parser.add_argument("--threads", type=int, help="threads of the arithmetic")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard files as well")
@@ -45,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     logging.getLogger("onebreath.training").setLevel(logging.INFO)
     if args.threads:
         torch.set_num_threads(args.threads)
+    begun = time.monotonic()
     recipe = read_recipe(args.recipe)
     if args.steps:
         recipe = recipe.model_copy(update={"steps": args.steps})
@@ -53,14 +61,47 @@ def run(args: argparse.Namespace) -> int:
     facts = {"start": args.start} if args.start else {}
     with join(args.device) as group:
         cache = args.cache or folder / "prepared"
-        trainer = train(recipe, folder, cache, group, start=start, tensorboard=args.tensorboard, facts=facts)
+        with stop_on_signals() as stop:
+            time_given = _time_given(args, begun)
+            trainer = train(
+                recipe, folder, cache, group, stop, time_given, start=start, tensorboard=args.tensorboard, facts=facts
+            )
         if args.export and group.first:
             summary = f"{recipe.name}, {trainer.step} steps"
             print(export_run(folder, args.export, args.models, summary, half=args.half))
     return 0
 
 
-def train(recipe: Recipe, folder: Path, cache: Path, group: Group, **options: Any) -> Trainer:
+def _time_given(args: argparse.Namespace, begun: float) -> Callable[[], dict[str, Any]]:
+    """Time for the training itself, asked for when the data are prepared, as options of `Trainer`.
+
+    Raises
+    ------
+    ConfigError
+        If the arguments contradict each other, or give no time.
+    """
+    given = [name for name in ("steps", "minutes", "until") if getattr(args, name) is not None]
+    if len(given) > 1:
+        raise ConfigError(f"--{given[0]} and --{given[1]} contradict each other; give one of them")
+    if args.minutes is not None and not args.minutes > 0:
+        raise ConfigError(f"--minutes is {args.minutes:g}, expected more than 0")
+    if args.until is not None:
+        end = begun + seconds_until(args.until)
+        return lambda: {"left": max(end - time.monotonic(), 0.0)}
+    if args.minutes is not None:
+        return lambda: {"seconds": max(60 * args.minutes - (time.monotonic() - begun), 0.0)}
+    return dict
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    cache: Path,
+    group: Group,
+    stop: StopRequest | None = None,
+    time_given: Callable[[], dict[str, Any]] = dict,
+    **options: Any,
+) -> Trainer:
     """Prepare what a recipe trains on in `cache`, and run it in `folder`; `options` are those of `Trainer`."""
     if group.first:
         prepare_any(recipe, cache, recipe.workers)
@@ -68,8 +109,8 @@ def train(recipe: Recipe, folder: Path, cache: Path, group: Group, **options: An
     slices = prepare_any(recipe, cache)
     if group.first:
         describe_run(recipe, slices, folder)
-    trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, **options)
-    trainer.run()
+    trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, **time_given(), **options)
+    trainer.run(stop=stop)
     return trainer
 
 
@@ -77,6 +118,8 @@ def prepare_any(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, 
     """Prepare what the recipe trains on: slices, or magnitude images."""
     if recipe.restoration is not None:
         return {**prepare_images(recipe, cache)}
+    if recipe.synthesis is not None:
+        return {**prepare_sequences(recipe)}
     return {**prepare(recipe, cache, workers)}
 
 

@@ -60,6 +60,14 @@ class Group:
         # Weights that only later cascades use have no gradient in the first one.
         return nn.parallel.DistributedDataParallel(network, device_ids=ids, find_unused_parameters=True)
 
+    def agree(self, decision: bool) -> bool:
+        """What the first process decided, so that all do the same."""
+        if self.size == 1:
+            return decision
+        told = torch.tensor(int(decision), device=self.device)
+        dist.broadcast(told, 0)
+        return bool(told.item())
+
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.size > 1:

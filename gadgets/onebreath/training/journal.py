@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from onebreath.training.pictures import PICTURE, Shown, draw_progress
 
 LOG = logging.getLogger("onebreath.training")
 
@@ -23,7 +26,7 @@ class Journal:
 
     def __init__(self, folder: Path, tensorboard: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.file = folder / "log.jsonl"
+        self.folder, self.file = folder, folder / "log.jsonl"
         self.start = time.perf_counter()
         self.writer = _tensorboard(folder) if tensorboard else None
 
@@ -36,6 +39,13 @@ class Journal:
         if self.writer is not None:
             for name, value in values.items():
                 self.writer.add_scalar(name, value, step)
+
+    def draw(self, shown: Sequence[Shown]) -> None:
+        """Draw ``progress.png``: the losses so far, and examples."""
+        try:
+            draw_progress(self.file, shown, self.folder / PICTURE)
+        except ImportError as error:
+            LOG.warning("no picture of the run: %s; log.jsonl has all values", error)
 
     def close(self) -> None:
         """Write what is left."""

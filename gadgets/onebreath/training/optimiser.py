@@ -7,9 +7,12 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from onebreath.errors import ModelError
 from onebreath.training.recipe import Optimiser
+
+_TINY = 1e-9
 
 
 def make_optimiser(network: nn.Module, settings: Optimiser) -> torch.optim.AdamW:
@@ -25,11 +28,23 @@ def make_optimiser(network: nn.Module, settings: Optimiser) -> torch.optim.AdamW
     return torch.optim.AdamW(groups, lr=settings.learning_rate)
 
 
-def learning_rate(step: int, steps: int, settings: Optimiser) -> float:
-    """Rate of a step, counted from 0: linear warm-up that never is 0, then a cosine to the smallest rate."""
-    if step < settings.warm_up:
-        return settings.learning_rate * (step + 1) / settings.warm_up
-    done = (step - settings.warm_up) / max(steps - settings.warm_up, 1)
+def learning_rate(step: int, progress: float, settings: Optimiser, warm: float) -> float:
+    """Rate of a step, counted from 0: linear warm-up that never is 0, then a cosine to the smallest rate.
+
+    Parameters
+    ----------
+    step
+        Number of the step, for the warm-up.
+    progress
+        Share of the training that is done before it, 0 to 1.
+    settings
+        The rates.
+    warm
+        Share of the training after which it has warmed up at the latest, and the cosine begins.
+    """
+    if step < settings.warm_up and progress < warm:
+        return settings.learning_rate * max((step + 1) / settings.warm_up, progress / warm)
+    done = max(progress - warm, 0.0) / max(1 - warm, _TINY)
     high, low = settings.learning_rate, min(settings.smallest_rate, settings.learning_rate)
     return low + (high - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
@@ -83,7 +98,6 @@ class MovingAverage:
 
     def update(self, network: nn.Module, step: int) -> None:
         """Take in the weights after `step` steps."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for name, value in network.state_dict().items():
-                self.weights[name].lerp_(value, 1 - decay)
+        update = get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))
+        state = network.state_dict()
+        update([self.weights[name] for name in state], list(state.values()), step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,9 +16,20 @@ from onebreath.training.data.scanning import ScanSettings
 from onebreath.training.data.ssdu import SplitSettings
 from onebreath.training.losses import LossWeights
 from onebreath.training.restoration import RestorationSettings
+from onebreath.training.synthesis.settings import SynthesisSettings
 
 SourceKind = Literal[
-    "cine_npz", "static_npz", "images", "dicom", "mrd", "cmrxrecon", "fastmri", "kspace_npy", "simulator"
+    "cine_npz",
+    "static_npz",
+    "clips_npz",
+    "views_npz",
+    "images",
+    "dicom",
+    "mrd",
+    "cmrxrecon",
+    "fastmri",
+    "kspace_npy",
+    "simulator",
 ]
 
 
@@ -38,6 +49,7 @@ class Source(_Part):
 
     kind: SourceKind = Field(
         description="cine_npz: magnitude stacks (slice, phase, row, column); static_npz: single magnitude images; "
+        "clips_npz: an array (frame, row, column) for each clip; views_npz: one of single images for each patient; "
         "images: a folder of pictures, NIfTI, npz or DICOM files; "
         "dicom: a folder of DICOM files; mrd: ISMRMRD files; cmrxrecon: FullSample .mat files of CMRxRecon 2023; "
         "fastmri: multi-coil .h5 files; kspace_npy: full k-space in .npy files; simulator: phantoms"
@@ -69,10 +81,15 @@ class Recipe(_Part):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="name of the run, for example crunet_mr.robust")
     seed: int = Field(0, ge=0, description="seed of weights, scans, examples and masks")
     network: NetworkSettings = Field(description="the network")
-    train: Annotated[tuple[Source, ...], Field(min_length=1)] = Field(description="what is trained on")
+    train: tuple[Source, ...] = Field((), description="what is trained on; may be empty where synthesis needs no files")
     validate_on: tuple[Source, ...] = Field((), description="what the best weights are chosen on; other patients")
     report_only: tuple[str, ...] = Field((), description="patterns of patients that must never be trained or chosen on")
     scan: ScanSettings = Field(ScanSettings(), description="how scans are simulated from images")
+    synthesis: SynthesisSettings | None = Field(
+        None,
+        description="make examples on the training device, new ones in every step, from the images of the sources, "
+        "phantoms and procedural clips; `scan` and `examples` are then not used",
+    )
     examples: ExampleSettings = Field(ExampleSettings(), description="how examples are drawn from scans")
     masks: tuple[MaskFamily, ...] = Field((), description="mask families and their weights; for multi-coil series")
     restoration: RestorationSettings | None = Field(
@@ -97,6 +114,10 @@ class Recipe(_Part):
     def _masks_where_needed(self) -> Recipe:
         if not self.masks and self.restoration is None:
             raise ValueError("masks is missing; give at least one family")
+        if not self.train and (self.synthesis is None or self.synthesis.hearts):
+            raise ValueError("train is missing; give at least one source")
+        if self.synthesis is not None and self.self_supervised is not None:
+            raise ValueError("synthesis makes complete examples; leave self_supervised out")
         return self
 
 

@@ -15,6 +15,8 @@ from onebreath.training.split import matches
 _READERS: dict[str, tuple[str, str]] = {
     "cine_npz": ("magnitude:cine_npz", "*.npz"),
     "static_npz": ("magnitude:static_npz", "*.npz"),
+    "clips_npz": ("magnitude:clips_npz", "*.npz"),
+    "views_npz": ("magnitude:views_npz", "*.npz"),
     "images": ("images:image_folder", ""),
     "dicom": ("magnitude:dicom_folder", ""),
     "mrd": ("mrd:mrd_file", "*.h5 *.mrd"),

@@ -11,25 +11,34 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from onebreath.errors import ConfigError
+from onebreath.mri.coils import combine
+from onebreath.mri.fourier import ifft2c
 from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.training.data.examples import Example, Examples
 from onebreath.training.data.ssdu import divide, hidden_loss
 from onebreath.training.losses import ssim_loss, total_loss
+from onebreath.training.pictures import Shown
 from onebreath.training.recipe import Recipe
 from onebreath.training.restoration import RestorationExamples
+from onebreath.training.synthesis.scans import DeviceExamples
 
 
 class Task(Protocol):
     """Examples, and the loss of a network on them."""
 
-    def examples(self, prepared: Sequence[Any], seed: int, validating: bool = False) -> Dataset[Example]:
-        """Make the examples of prepared slices or images."""
+    def examples(
+        self, prepared: Sequence[Any], seed: int, device: torch.device, validating: bool = False
+    ) -> Dataset[Example]:
+        """Make the examples of prepared slices or images; those that are made on a device on `device`."""
 
     def loss(self, network: nn.Module, batch: Example, position: tuple[int, int]) -> Tensor:
         """Loss of a batch, with gradients; `position` is the step and the rank of the process."""
 
     def validation_loss(self, network: nn.Module, example: Example) -> Tensor:
         """Loss that the best weights are chosen by."""
+
+    def shown(self, network: nn.Module, example: Example) -> Shown | None:
+        """What the picture of a run shows of an example; None: nothing."""
 
 
 def task_of(recipe: Recipe, network: nn.Module) -> Task:
@@ -44,7 +53,9 @@ def task_of(recipe: Recipe, network: nn.Module) -> Task:
     if images != (recipe.restoration is not None):
         kind, needs = ("magnitude images", "the field") if images else ("multi-coil series", "no field")
         raise ConfigError(f"{recipe.network.architecture} is a network for {kind}: its recipe has {needs} restoration")
-    return RestorationTask(recipe, network) if isinstance(network, RestorationNetwork) else SeriesTask(recipe)
+    if isinstance(network, RestorationNetwork):
+        return RestorationTask(recipe, network)
+    return SynthesisTask(recipe) if recipe.synthesis is not None else SeriesTask(recipe)
 
 
 class SeriesTask:
@@ -53,7 +64,9 @@ class SeriesTask:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
 
-    def examples(self, prepared: Sequence[Any], seed: int, validating: bool = False) -> Examples:
+    def examples(
+        self, prepared: Sequence[Any], seed: int, device: torch.device, validating: bool = False
+    ) -> Dataset[Example]:
         """Make examples; see `Task`."""
         recipe = self.recipe
         if validating:
@@ -79,6 +92,26 @@ class SeriesTask:
         image = network(example["kspace"], example["mask"], example["maps"], example["noise_std"])
         return total_loss(image, example["target"], self.recipe.loss)
 
+    def shown(self, network: nn.Module, example: Example) -> Shown | None:
+        """Magnitudes of one example; see `Task`."""
+        image = network(example["kspace"], example["mask"], example["maps"], example["noise_std"])[0]
+        start = combine(ifft2c(example["kspace"]), example["maps"])[0]
+        return Shown(*(one.abs().float().cpu().numpy() for one in (start, image, example["target"][0])))
+
+
+class SynthesisTask(SeriesTask):
+    """Multi-coil series made on the device of the training."""
+
+    def examples(
+        self, prepared: Sequence[Any], seed: int, device: torch.device, validating: bool = False
+    ) -> Dataset[Example]:
+        """Make examples; see `Task`. Validation keeps to what the recipe validates on, where that is sequences."""
+        recipe, settings = self.recipe, self.recipe.synthesis
+        assert settings is not None
+        if validating and prepared:
+            settings = settings.model_copy(update={"hearts": 1.0, "phantoms": 0.0, "clips": 0.0})
+        return DeviceExamples(prepared, recipe.masks, settings, seed, device, 1 if validating else recipe.batch)
+
 
 class RestorationTask:
     """Magnitude images; the loss is the mean absolute error, and 1 - SSIM if the recipe weighs it.
@@ -102,7 +135,9 @@ class RestorationTask:
         self.levels = _indices("accelerations", self.settings.accelerations, network.levels)
         self.types = _indices("types", self.settings.types, network.types)
 
-    def examples(self, prepared: Sequence[Any], seed: int, validating: bool = False) -> RestorationExamples:
+    def examples(
+        self, prepared: Sequence[Any], seed: int, device: torch.device, validating: bool = False
+    ) -> RestorationExamples:
         """Make examples; see `Task`."""
         return RestorationExamples(prepared, self.settings, seed, validating)
 
@@ -117,6 +152,10 @@ class RestorationTask:
     def validation_loss(self, network: nn.Module, example: Example) -> Tensor:
         """The same loss; see `Task`."""
         return self.loss(network, example, (0, 0))
+
+    def shown(self, network: nn.Module, example: Example) -> Shown | None:
+        """Nothing: these images are no series; see `Task`."""
+        return None
 
 
 def _indices(name: str, wanted: Sequence[Any], known: Sequence[Any]) -> list[int]:

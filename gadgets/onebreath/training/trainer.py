@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ from onebreath.training.optimiser import (
     set_learning_rate,
 )
 from onebreath.training.recipe import Recipe, parse_recipe
+from onebreath.training.schedule import Schedule
+from onebreath.training.stopping import StopRequest
 from onebreath.training.tasks import task_of
 from onebreath.zoo.architectures import build
 
@@ -36,6 +40,8 @@ LOG = logging.getLogger("onebreath.training")
 _FREE = {"steps", "workers", "checkpoint_every", "validate_every", "validation_examples"}
 # Distance of the seeds of training and validation examples.
 _VALIDATION_SEED = 1_000_003
+# Examples in the picture of a run.
+_SHOWN = 3
 
 
 class TrainingError(OnebreathError):
@@ -61,6 +67,12 @@ class Trainer:
         See `Journal`.
     facts
         What is to be kept with the weights, for instance where they started from.
+    seconds
+        Time for everything, earlier runs in the folder included, in place of the recipe's steps.
+    left
+        Time from here on, in place of `seconds`.
+    clock
+        What measures it.
 
     Raises
     ------
@@ -80,8 +92,12 @@ class Trainer:
         start: dict[str, Tensor] | None = None,
         tensorboard: bool = False,
         facts: dict[str, str | float] | None = None,
+        seconds: float | None = None,
+        left: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.recipe, self.folder, self.group = recipe, folder, group
+        self.schedule = Schedule(recipe.steps, seconds, clock=clock)
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.network.architecture, recipe.network.arguments).to(group.device)
         if start is not None:
@@ -91,37 +107,59 @@ class Trainer:
         self.average = MovingAverage(self.network, recipe.optimiser.ema)
         self.step, self.best, self.facts = 0, float("inf"), dict(facts or {})
         self.task = task_of(recipe, self.network)
-        self.examples = self.task.examples(train, recipe.seed)
+        self.examples = self.task.examples(train, recipe.seed, group.device)
         self.validation = None
-        if validate:
-            self.validation = self.task.examples(validate, recipe.seed + _VALIDATION_SEED, validating=True)
+        if validate or recipe.synthesis is not None:
+            seed = recipe.seed + _VALIDATION_SEED
+            self.validation = self.task.examples(validate, seed, group.device, validating=True)
         self._resume()
+        if left is not None:
+            self.schedule.seconds = self.schedule.used + left
         self.parallel = group.wrap(self.network)
         self.journal = Journal(folder, tensorboard) if group.first else None
 
-    def run(self, until: int | None = None) -> None:
-        """Train until the recipe's last step, or an earlier one.
+    def run(self, until: int | None = None, stop: StopRequest | None = None) -> None:
+        """Train until the end of the schedule, an earlier step, or a request to stop; the weights are kept then.
 
         Raises
         ------
         TrainingError
             If the loss is not finite; the last checkpoint stays as it was.
         """
-        last = self.recipe.steps if until is None else min(until, self.recipe.steps)
-        begun, losses = time.perf_counter(), []
-        for batch in self._batches(self.step, last):
-            losses.append(self.train_step(batch))
-            keep = self.step % self.recipe.checkpoint_every == 0 or self.step == last
-            if keep:
-                seconds = (time.perf_counter() - begun) / len(losses)
+        stop = StopRequest() if stop is None else stop
+        losses: list[float] = []
+        begun, validated = self.schedule.used, self.step
+        batches = iter(self._batches(self.step, self._last_step(until)))
+        self.schedule.tick()
+        while not self._ends(until) and not stop:
+            losses.append(self.train_step(next(batches)))
+            self.schedule.stepped()
+            last = bool(stop) or self._ends(until)
+            if self.step % self.recipe.checkpoint_every == 0 or last:
+                seconds = (self.schedule.used - begun) / len(losses)
                 self._write(loss=sum(losses) / len(losses), rate=self._rate(self.step - 1), seconds_per_step=seconds)
-            if self.step % self.recipe.validate_every == 0 or self.step == self.recipe.steps:
-                self._validate()
-            if keep:
+                begun, losses = self.schedule.used, []
                 self._save(LATEST)
-                begun, losses = time.perf_counter(), []
+            if self.step % self.recipe.validate_every == 0 and not stop:
+                self._validate()
+                validated = self.step
+        if self.step > validated and (stop or self.schedule.over(self.step)):
+            self._validate()
+        if stop:
+            LOG.warning("%s: stopped after step %d; the same command goes on from there", stop.by, self.step)
         if self.journal is not None:
             self.journal.close()
+
+    def _last_step(self, until: int | None) -> int | None:
+        """The last step, where it is known."""
+        known = [until, self.recipe.steps if self.schedule.seconds is None else None]
+        return min((step for step in known if step is not None), default=None)
+
+    def _ends(self, until: int | None) -> bool:
+        """Whether no step is left; all processes go by the clock of the first."""
+        if until is not None and self.step >= until:
+            return True
+        return self.group.agree(self.schedule.over(self.step))
 
     def loss(self, batch: Example) -> Tensor:
         """Loss of a batch, with gradients."""
@@ -155,24 +193,38 @@ class Trainer:
         return value
 
     def _rate(self, step: int) -> float:
-        return learning_rate(step, self.recipe.steps, self.recipe.optimiser)
+        settings, schedule = self.recipe.optimiser, self.schedule
+        return learning_rate(step, schedule.progress(step), settings, schedule.warm(settings.warm_up))
 
-    def _batches(self, first: int, last: int) -> DataLoader[Example]:
+    def _batches(self, first: int, last: int | None = None) -> DataLoader[Example]:
         batch, share = self.recipe.batch, self.group.share(self.recipe.batch)
-        indices = [[step * batch + position for position in share] for step in range(first, last)]
-        workers = self.recipe.workers
+        steps = itertools.count(first) if last is None else range(first, last)
+        indices = ([step * batch + position for position in share] for step in steps)
+        # What is made on the device of the training is made in its process.
+        workers = 0 if self.recipe.synthesis is not None else self.recipe.workers
         context = "spawn" if workers else None
         return DataLoader(self.examples, batch_sampler=indices, num_workers=workers, multiprocessing_context=context)
 
     def _validate(self) -> None:
         """Measure the averaged weights on the same examples every time, and keep the best."""
         if self.validation is not None and self.group.first:
+            self.schedule.tick()
             value = self.validation_loss()
             self._write(validation_loss=value)
             if value < self.best:
                 self.best = value
                 self._save(BEST)
+            self._draw()
+            self._save(LATEST)
+            self.schedule.ended()
         self.group.wait()
+
+    def _draw(self) -> None:
+        """Draw the picture of the run; without matplotlib there is none."""
+        if self.journal is not None and self.validation is not None:
+            with self._averaged() as network, torch.no_grad():
+                shown = [self.task.shown(network, example) for example in self._validation_batches(_SHOWN)]
+            self.journal.draw([one for one in shown if one is not None])
 
     def validation_loss(self) -> float:
         """Mean loss of the averaged weights on the validation examples.
@@ -184,15 +236,26 @@ class Trainer:
         """
         if self.validation is None:
             raise ConfigError("the recipe has no validate_on, there is nothing to validate on")
+        batches = self._validation_batches(self.recipe.validation_examples)
+        with self._averaged() as network, torch.no_grad():
+            losses = [float(self.task.validation_loss(network, example)) for example in batches]
+        return sum(losses) / len(losses)
+
+    def _validation_batches(self, count: int) -> Iterator[Example]:
+        """The first validation examples, each as a batch of one."""
+        assert self.validation is not None
+        for index in range(count):
+            yield {name: value[None].to(self.group.device) for name, value in self.validation[index].items()}
+
+    @contextmanager
+    def _averaged(self) -> Iterator[nn.Module]:
+        """The network with the averaged weights, for a while."""
         current = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.average.weights)
-        losses = []
-        with torch.no_grad():
-            for index in range(self.recipe.validation_examples):
-                example = {name: value[None].to(self.group.device) for name, value in self.validation[index].items()}
-                losses.append(float(self.task.validation_loss(self.network, example)))
-        self.network.load_state_dict(current)
-        return sum(losses) / len(losses)
+        try:
+            yield self.network
+        finally:
+            self.network.load_state_dict(current)
 
     def _write(self, **values: float) -> None:
         if self.journal is not None:
@@ -202,7 +265,7 @@ class Trainer:
         if self.group.first:
             state = Checkpoint(
                 self.step, self.network.state_dict(), self.average.weights, moments_of(self.optimiser, self.network),
-                self.recipe.model_dump_json(), self.best, self.facts,
+                self.recipe.model_dump_json(), self.best, self.facts, self.schedule.used,
             )  # fmt: skip
             checkpoints.save(state, self.folder / name)
 
@@ -216,6 +279,7 @@ class Trainer:
         self.average.weights = state.average
         restore_moments(self.optimiser, self.network, state.moments)
         self.step, self.best, self.facts = state.step, state.best, state.facts
+        self.schedule.used = state.seconds
         LOG.info("going on after step %d of %s", self.step, path)
 
 

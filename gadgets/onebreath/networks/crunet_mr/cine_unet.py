@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from onebreath.errors import ModelError
@@ -39,6 +40,13 @@ class CineUNet(Refinement):
         Whether encoder and decoder of level 2 are joined by a convolution or added.
     pad_multiple
         Matrix sizes are padded to a multiple of this, at least 2.
+    further_channels
+        Channels of the input beside the two of the image.
+    patch
+        Squares of so many pixels become the channels of one (K. Zhang et al., FFDNet, IEEE Trans Image Process 27:4608,
+        2018): the levels have the matrix, and half of it, divided by this.
+    starts_at_zero
+        Whether new weights change nothing.
     """
 
     def __init__(
@@ -49,15 +57,20 @@ class CineUNet(Refinement):
         circular_time: bool = True,
         merge_level2: bool = True,
         pad_multiple: int = 8,
+        further_channels: int = 0,
+        patch: int = 1,
+        starts_at_zero: bool = False,
     ) -> None:
         super().__init__()
         if len(dilations) != 3:
             raise ModelError(f"dilations is {dilations}, expected 3 values: level 1, level 2, bottleneck")
         if pad_multiple < 2 or pad_multiple % 2:
             raise ModelError(f"pad_multiple is {pad_multiple}, expected an even number: level 2 has half the matrix")
+        if patch < 1 or pad_multiple % (2 * patch):
+            raise ModelError(f"patch is {patch}, expected half of a divisor of pad_multiple = {pad_multiple}")
         d1, d2, d3 = dilations
-        self.pad_multiple = pad_multiple
-        self.head = nn.Conv2d(2, channels, 3, padding=1)
+        self.pad_multiple, self.patch = pad_multiple, patch
+        self.head = nn.Conv2d((2 + further_channels) * patch**2, channels, 3, padding=1)
         self.encoder1 = make_unit("forward", d1)
         self.down = Halve(channels, circular_time)
         self.encoder2 = make_unit("forward", d2)
@@ -69,7 +82,10 @@ class CineUNet(Refinement):
         self.up = Double(channels, circular_time)
         self.decoder1 = make_unit("backward", d1)
         self.merge1 = SpaceTimeConv(2 * channels, channels, 1, circular_time)
-        self.tail = nn.Conv2d(channels, 2, 5, padding=2)
+        self.tail = nn.Conv2d(channels, 2 * patch**2, 5 if patch == 1 else 3, padding=2 if patch == 1 else 1)
+        if starts_at_zero:
+            nn.init.zeros_(self.tail.weight)
+            nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]  # the layer has one
 
     def normalise(self, planes: Tensor) -> Normalised:
         """One mean and one standard deviation for the series, see `zscore`."""
@@ -78,6 +94,8 @@ class CineUNet(Refinement):
     def correction(self, planes: Tensor, features: LevelFeatures | None) -> tuple[Tensor, LevelFeatures]:
         """Run the convolutions; None stands for features of zeros."""
         level1, level2, bottleneck = features if features is not None else (None, None, None)
+        if self.patch > 1:
+            planes = F.pixel_unshuffle(planes, self.patch)
         skip1 = self.encoder1(per_frame(self.head, planes.to(self.head.weight.dtype)), level1)
         skip2 = self.refine2(self.encoder2(self.down(skip1), level2))
         bottom = self.refine3(self.bottleneck(skip2, bottleneck))
@@ -85,4 +103,7 @@ class CineUNet(Refinement):
         merged2 = skip2 + decoded2 if self.merge2 is None else self.merge2(join_channels([skip2, decoded2]))
         decoded1 = self.decoder1(self.up(merged2), level1)
         merged1 = self.merge1(join_channels([skip1, decoded1]))
-        return per_frame(self.tail, merged1), LevelFeatures(merged1, merged2, bottom)
+        correction = per_frame(self.tail, merged1)
+        if self.patch > 1:
+            correction = F.pixel_shuffle(correction, self.patch)
+        return correction, LevelFeatures(merged1, merged2, bottom)

@@ -1,6 +1,7 @@
 """CRUNet-MR: unrolled convolutional recurrent U-Net for cine, with or without a feature bank (dong845/CRUNet-MR)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -9,7 +10,8 @@ from onebreath.networks.crunet_mr.cine_unet import CineUNet, LevelFeatures
 from onebreath.networks.crunet_mr.feature_bank import AttentionStyle, FeatureBank, Fusion
 from onebreath.networks.shared.data_consistency import Kind
 from onebreath.networks.shared.recurrent import Direction, RecurrentUnit
-from onebreath.networks.shared.unrolled import Features, UnrolledNetwork
+from onebreath.networks.shared.start import LowRankSparseStart, Start
+from onebreath.networks.shared.unrolled import CHANNELS, Features, Input, UnrolledNetwork
 
 
 class CRUNetMR(UnrolledNetwork):
@@ -35,8 +37,14 @@ class CRUNetMR(UnrolledNetwork):
         See `DataConsistency`.
     pad_multiple
         See `CineUNet`.
-    checkpointing
+    checkpointing, follows_noise, inputs
         See `UnrolledNetwork`.
+    start, start_iterations, start_low_rank, start_sparse
+        Where the cascades begin; the numbers are those of `LowRankSparseStart`. New weights keep a regularised start.
+    patch
+        See `CineUNet`.
+    blocks
+        Number of learned blocks, which take turns over the cascades; None: one per cascade.
 
     Raises
     ------
@@ -62,7 +70,20 @@ class CRUNetMR(UnrolledNetwork):
         noise_level: float | None = None,
         pad_multiple: int = 8,
         checkpointing: bool = False,
+        follows_noise: bool = False,
+        inputs: tuple[Input, ...] = (),
+        start: Start = "zero_filled",
+        start_iterations: int = 10,
+        start_low_rank: float = 0.5,
+        start_sparse: float = 0.5,
+        patch: int = 1,
+        blocks: int | None = None,
     ) -> None:
+        if blocks is not None and not 1 <= blocks <= cascades:
+            raise ModelError(f"blocks is {blocks}, expected 1 to {cascades}, the number of cascades")
+        regularised = None
+        if start == "low_rank_sparse":
+            regularised = LowRankSparseStart(start_iterations, start_low_rank, start_sparse)
         bank = None
         if fusion != "none":
             bank = FeatureBank(
@@ -71,14 +92,22 @@ class CRUNetMR(UnrolledNetwork):
             if not cross_cascade:
                 raise ModelError(f"fusion is {fusion!r} and cross_cascade is False: without the flow nothing is fused")
         remembered = bank.window if bank is not None else int(cross_cascade)
-        super().__init__(cascades, data_consistency, noise_level, checkpointing, remembered)
+        super().__init__(
+            cascades, data_consistency, noise_level, checkpointing, remembered, regularised, inputs, follows_noise
+        )
 
         def unit(direction: Direction, dilation: int) -> nn.Module:
             side = side_kernel if side_branches else None
             return RecurrentUnit(channels, channels, dilation, direction, cross_cascade, side)
 
+        options: dict[str, Any] = {
+            "pad_multiple": pad_multiple,
+            "further_channels": sum(CHANNELS[name] for name in inputs),
+            "patch": patch,
+            "starts_at_zero": start != "zero_filled",
+        }
         self.blocks = nn.ModuleList(
-            CineUNet(unit, channels, dilations, circular_time, pad_multiple=pad_multiple) for _ in range(cascades)
+            CineUNet(unit, channels, dilations, circular_time, **options) for _ in range(blocks or cascades)
         )
         self.bank = bank
 

@@ -15,6 +15,8 @@ from onebreath.errors import MethodError, ModelError
 from onebreath.networks.shared.inputs import check_inputs
 
 Kind = Literal["hard", "soft", "cg"]
+# Logarithm of a usual noise level where the largest zero-filled coil image is 1.
+_TYPICAL_LOG_NOISE = -4.0
 
 
 class SampledSeries:
@@ -29,11 +31,16 @@ class SampledSeries:
     kspace, mask, maps
         As in `onebreath.networks.shared.inputs.check_inputs`, which is called first. Samples outside the mask are
         set to zero.
+    by_matrices
+        Whether ``A^H A`` may be a matrix for each column of pixels, which saves the coils and the transforms: much
+        faster where the mask is the same in all frames, and equal but for rounding. Otherwise it has no effect.
     """
 
-    def __init__(self, kspace: Tensor, mask: Tensor, maps: Tensor) -> None:
+    def __init__(self, kspace: Tensor, mask: Tensor, maps: Tensor, by_matrices: bool = False) -> None:
         check_inputs(kspace, mask, maps)
         mask = mask != 0
+        self._matrices = _normal_matrices(mask, maps) if by_matrices and _small(kspace) else None
+        self._inverse: Tensor | None = None
         self.axes = _transformed_axes(mask)
         kspace = torch.where(mask, kspace, torch.zeros((), dtype=kspace.dtype, device=kspace.device))
         for axis in {-2, -1} - set(self.axes):
@@ -54,6 +61,8 @@ class SampledSeries:
 
     def normal(self, image: Tensor) -> Tensor:
         """``A^H A x`` of an image ``(batch, frame, y, x)``."""
+        if self._matrices is not None:
+            return _apply(self._matrices, image)
         return torch.fft.fftshift(self._normal(torch.fft.ifftshift(image, dim=self.axes)), dim=self.axes)
 
     def filled(self, image: Tensor) -> Tensor:
@@ -126,8 +135,40 @@ class SampledSeries:
             _check_converged(energy, torch.maximum(first, _energy(weight * self._adjoint, axes)), iterations)
         return torch.fft.fftshift(solution, dim=self.axes)
 
+    def ridge(self, image: Tensor, weight: float, start: Tensor, iterations: int) -> Tensor:
+        """Minimise ``||A x - y||^2 + weight ||x - image||^2``: exactly by matrices, else by conjugate gradients.
+
+        Parameters
+        ----------
+        image, start
+            ``(batch, frame, y, x)``; the gradients go on from `start`.
+        weight
+            Of the distance from `image`; always the same for a series, whose inverse matrices are kept.
+        iterations
+            Conjugate-gradient steps, where there are no matrices.
+        """
+        right = self.zero_filled() + weight * image
+        if self._matrices is not None:
+            if self._inverse is None:
+                eye = torch.eye(self._matrices.shape[-1], dtype=right.dtype, device=right.device)
+                self._inverse = torch.linalg.inv(self._matrices + weight * eye)
+            return _apply(self._inverse, right)
+        solution = start
+        residual = right - self.normal(start) - weight * start
+        direction, energy = residual, _energy(residual, (-2, -1))
+        tiny = torch.finfo(energy.dtype).tiny
+        for _ in range(iterations):
+            of_direction = self.normal(direction) + weight * direction
+            step = energy / (direction.conj() * of_direction).real.sum((-2, -1), keepdim=True).clamp_min(tiny)
+            solution, residual = solution + step * direction, residual - step * of_direction
+            previous, energy = energy, _energy(residual, (-2, -1))
+            direction = residual + (energy / previous.clamp_min(tiny)) * direction
+        return solution
+
     def gradient(self, image: Tensor) -> Tensor:
         """``A^H (A x - y)``, half the gradient of ``||A x - y||^2``, of an image ``(batch, frame, y, x)``."""
+        if self._matrices is not None:
+            return self.normal(image) - self.zero_filled()
         residual = self._coil_kspace(torch.fft.ifftshift(image, dim=self.axes)) * self._mask - self._kspace
         return torch.fft.fftshift(self._combine(residual), dim=self.axes)
 
@@ -138,6 +179,10 @@ class SampledSeries:
         return (torch.fft.ifftn(kspace, dim=self.axes, norm="ortho") * self._maps.conj()).sum(dim=2)
 
     def _normal(self, image: Tensor) -> Tensor:
+        """``A^H A`` of an image whose axes are shifted; the matrices know no shifts."""
+        if self._matrices is not None:
+            unshifted = _apply(self._matrices, torch.fft.fftshift(image, dim=self.axes))
+            return torch.fft.ifftshift(unshifted, dim=self.axes)
         return self._combine(self._coil_kspace(image) * self._mask)
 
 
@@ -155,6 +200,9 @@ class DataConsistency(nn.Module):
         then has the least variance whatever the noise of the scan.
     iterations
         Conjugate-gradient steps.
+    follows_noise
+        v is ``exp(2 (a + b log noise_std))`` with a and b learned, b = 0 at the start: how large the network's error is
+        beside the noise may depend on the noise.
 
     Raises
     ------
@@ -162,14 +210,26 @@ class DataConsistency(nn.Module):
         On an unknown kind or a noise level that is not positive.
     """
 
-    def __init__(self, kind: Kind = "hard", noise_level: float | None = None, iterations: int = 8) -> None:
+    def __init__(
+        self,
+        kind: Kind = "hard",
+        noise_level: float | None = None,
+        iterations: int = 8,
+        follows_noise: bool = False,
+    ) -> None:
         super().__init__()
         if kind not in get_args(Kind):
             raise ModelError(f"data_consistency is {kind!r}, expected one of {', '.join(get_args(Kind))}")
         if noise_level is not None and noise_level <= 0:
             raise ModelError(f"noise_level is {noise_level}, expected a value above 0")
         self.kind, self.noise_level, self.iterations = kind, noise_level, iterations
-        if self.noise_aware:
+        self.follows_noise = follows_noise
+        if follows_noise and not self.noise_aware:
+            raise ModelError("follows_noise needs data_consistency soft or cg, without a noise_level")
+        if follows_noise:
+            self.log_ratio = nn.Parameter(torch.tensor(-1.0))
+            self.log_ratio_slope = nn.Parameter(torch.tensor(0.0))
+        elif self.noise_aware:
             self.log_network_std = nn.Parameter(torch.tensor(-3.0))
 
     @property
@@ -209,8 +269,38 @@ class DataConsistency(nn.Module):
         if noise_std is None or noise_std.shape != (batch,):
             found = None if noise_std is None else tuple(noise_std.shape)
             raise MethodError(f"noise_std is {found}, expected shape ({batch},): the data are weighed by their noise")
-        ratio = self.log_network_std.exp() / noise_std.to(self.log_network_std)
+        if self.follows_noise:
+            log_noise = noise_std.to(self.log_ratio).log() - _TYPICAL_LOG_NOISE
+            ratio = torch.exp(self.log_ratio + self.log_ratio_slope * log_noise)
+        else:
+            ratio = self.log_network_std.exp() / noise_std.to(self.log_network_std)
         return (ratio**2).to(image.real.dtype).reshape(batch, 1, 1, 1, 1)
+
+
+def _small(kspace: Tensor) -> bool:
+    """Whether a matrix for each column takes no more memory than four copies of the k-space."""
+    frames, coils, lines = kspace.shape[1:4]
+    return lines <= 4 * frames * coils
+
+
+def _normal_matrices(mask: Tensor, maps: Tensor) -> Tensor | None:
+    """``A^H A`` as matrices ``(batch, x, y, y)`` of pixels and lines; None where mask or maps change with the frames.
+
+    Along y the projection onto the samples is a convolution: ``p[y - y'] sum_c conj(S_c[y]) S_c[y']``, p being the
+    point-spread function of the mask.
+    """
+    if maps.shape[1] > 1 or mask.shape[-1] > 1 or bool((mask != mask[:, :1]).any()):
+        return None
+    lines = torch.fft.ifftshift(mask[:, 0, 0, :, 0], dim=-1).to(maps.real.dtype)
+    spread = torch.fft.ifft(lines, dim=-1)
+    place = torch.arange(lines.shape[-1], device=maps.device)
+    columns = maps[:, 0].permute(0, 3, 2, 1)
+    return (columns.conj() @ columns.mT) * spread[:, (place[:, None] - place) % len(place)][:, None]
+
+
+def _apply(matrices: Tensor, image: Tensor) -> Tensor:
+    """Apply matrices ``(batch, x, y, y)`` to an image ``(batch, frame, y, x)``."""
+    return (matrices @ image.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
 
 
 def _transformed_axes(mask: Tensor) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from onebreath.errors import ModelError
-from onebreath.networks.shared.refinement import Refinement
+from onebreath.networks.shared.refinement import Beside, Refinement
 from onebreath.networks.shared.unrolled import Features, UnrolledNetwork
 
 Store = Callable[[Sequence[int], torch.dtype], Tensor]
@@ -77,6 +77,7 @@ class InPieces(UnrolledNetwork):
 
     def __init__(self, network: UnrolledNetwork, tiles: int, halo: int, store: Store = in_host_memory) -> None:
         super().__init__(len(network.consistency), remembered=network.remembered)
+        self.start, self.inputs = network.start, network.inputs
         self.network, self.tiles, self.halo, self.store = network, tiles, halo, store
         self.consistency = network.consistency
         self._compute_dtype = network._compute_dtype
@@ -108,14 +109,16 @@ class InPieces(UnrolledNetwork):
                 whole[:, one].copy_(part)
         return tuple(joined)
 
-    def refine(self, index: int, image: Tensor, features: Features | None) -> tuple[Tensor, Features]:
+    def refine(
+        self, index: int, image: Tensor, features: Features | None, beside: Beside | None = None
+    ) -> tuple[Tensor, Features]:
         """Run the block of cascade `index` tile by tile."""
         block = self.network.block(index)
-        return block(image, features, correct=partial(self._in_tiles, block))
+        return block(image, features, correct=partial(self._in_tiles, block), beside=beside)
 
     def _in_tiles(self, block: Refinement, planes: Tensor, features: Features | None) -> tuple[Tensor, Features]:
         width, largest = planes.shape[-1], planes.abs().max()
-        corrections = torch.empty_like(planes)
+        corrections = torch.empty_like(planes[:, :, :2])
         kept: list[Tensor] = []
         seam = None
         for tile in cut(width, self.tiles, self.halo, block.pad_multiple):

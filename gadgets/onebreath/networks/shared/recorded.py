@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 from torch import Tensor
 
+from onebreath.networks.shared.refinement import Beside
 from onebreath.networks.shared.unrolled import Features, UnrolledNetwork
 
 Step = Callable[..., Sequence[Tensor]]
@@ -75,6 +76,7 @@ class Recorded(UnrolledNetwork):
 
     def __init__(self, network: UnrolledNetwork, record: Record = record_on_gpu) -> None:
         super().__init__(len(network.consistency), remembered=network.remembered)
+        self.start, self.inputs = network.start, network.inputs
         self.network, self._record = network, record
         self.consistency = network.consistency
         self._compute_dtype = network._compute_dtype
@@ -86,21 +88,27 @@ class Recorded(UnrolledNetwork):
         """Let the network choose."""
         return self.network.recall(index, history)
 
-    def refine(self, index: int, image: Tensor, features: Features | None) -> tuple[Tensor, Features]:
+    def refine(
+        self, index: int, image: Tensor, features: Features | None, beside: Beside | None = None
+    ) -> tuple[Tensor, Features]:
         """Replay the block of cascade `index`; the first time for a size, record it."""
-        inputs = [image, *(features or ())]
+        inputs = [image, *(beside.tensors() if beside is not None else ()), *(features or ())]
         size = (image.shape, image.dtype, image.device)
         key = (index, *((one.shape, one.stride(), one.dtype) for one in inputs))
         with self._turn:
             if size != self._size:
                 self._size, self._replays = size, {}
             if key not in self._replays:
-                self._replays[key] = self._record(self._step(index), inputs)
+                self._replays[key] = self._record(self._step(index, beside), inputs)
             refined, *handed = self._replays[key](inputs)
         return refined, tuple(handed)
 
-    def _step(self, index: int) -> Step:
-        def step(image: Tensor, *features: Tensor) -> list[Tensor]:
+    def _step(self, index: int, like: Beside | None) -> Step:
+        count = len(like.tensors()) if like is not None else 0
+
+        def step(image: Tensor, *others: Tensor) -> list[Tensor]:
+            beside = like.filled(others[:count]) if like is not None else None
+            features = others[count:]
             # Weights in reduced precision must be made inside the recording: those kept from outside vanish with it.
             with torch.autocast(
                 image.device.type,
@@ -108,7 +116,7 @@ class Recorded(UnrolledNetwork):
                 enabled=self._compute_dtype == torch.bfloat16,
                 cache_enabled=False,
             ):
-                refined, handed = self.network.refine(index, image, features or None)
+                refined, handed = self.network.refine(index, image, features or None, beside)
             return [refined, *handed]
 
         return step

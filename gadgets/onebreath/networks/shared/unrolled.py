@@ -1,17 +1,22 @@
 """What all unrolled networks share: cascades of a learned refinement and a data-consistency step."""
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from onebreath.errors import ModelError
+from onebreath.errors import MethodError, ModelError
 from onebreath.networks.shared.checkpointing import run_step
 from onebreath.networks.shared.data_consistency import DataConsistency, Kind, SampledSeries
-from onebreath.networks.shared.refinement import Refinement
+from onebreath.networks.shared.refinement import Beside, Refinement
 from onebreath.networks.shared.series_network import SeriesNetwork
+from onebreath.networks.shared.start import LowRankSparseStart
 
 Features = tuple[Tensor, ...]
+Input = Literal["noise", "mean", "residual"]
+CHANNELS: dict[str, int] = {"noise": 1, "mean": 2, "residual": 2}
+"""Channels that each further input adds to those of the image."""
 
 
 class UnrolledNetwork(SeriesNetwork):
@@ -32,6 +37,13 @@ class UnrolledNetwork(SeriesNetwork):
         memory for about a third more time.
     remembered
         How many earlier cascades' features a cascade may see.
+    start
+        None: the zero-filled image, as published; otherwise what to begin with.
+    inputs
+        What the refinements see beside the image: the level of the ``noise``, the ``mean`` over the frames, and the
+        ``residual`` of the data, ``A^H (y - A x)`` in units of the noise. None of it in the published networks.
+    follows_noise
+        See `DataConsistency`.
     """
 
     runs_in_pieces = True
@@ -44,14 +56,22 @@ class UnrolledNetwork(SeriesNetwork):
         noise_level: float | None = None,
         checkpointing: bool = False,
         remembered: int = 0,
+        start: LowRankSparseStart | None = None,
+        inputs: Sequence[Input] = (),
+        follows_noise: bool = False,
     ) -> None:
         super().__init__()
         if cascades < 1:
             raise ModelError(f"cascades is {cascades}, expected at least 1")
         self.checkpointing, self.remembered = checkpointing, remembered
-        self.consistency = nn.ModuleList(DataConsistency(data_consistency, noise_level) for _ in range(cascades))
+        self.start, self.inputs = start, tuple(inputs)
+        self.consistency = nn.ModuleList(
+            DataConsistency(data_consistency, noise_level, follows_noise=follows_noise) for _ in range(cascades)
+        )
 
-    def refine(self, index: int, image: Tensor, features: Features | None) -> tuple[Tensor, Features]:
+    def refine(
+        self, index: int, image: Tensor, features: Features | None, beside: Beside | None = None
+    ) -> tuple[Tensor, Features]:
         """Refine the image of cascade `index`; return it with the features that later cascades may see.
 
         Parameters
@@ -62,8 +82,10 @@ class UnrolledNetwork(SeriesNetwork):
             ``(batch, frame, y, x)`` complex.
         features
             What `recall` gave.
+        beside
+            What `inputs` ask for.
         """
-        return self.block(index)(image, features)
+        return self.block(index)(image, features, beside=beside)
 
     def block(self, index: int) -> Refinement:
         """Return the learned part of cascade `index`."""
@@ -86,8 +108,9 @@ class UnrolledNetwork(SeriesNetwork):
         """Run the refinements alone."""
         image = torch.empty(1, frames, y, x, dtype=torch.complex64, device=next(self.parameters()).device)
         history: list[Features] = []
+        beside = self._beside(image, None, torch.empty(1, device=image.device))
         for index in range(len(self.consistency)):
-            image, features = self.refine(index, image, self.recall(index, history))
+            image, features = self.refine(index, image, self.recall(index, history), beside)
             history = self.remember(history, features)
 
     def forward(self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None) -> Tensor:
@@ -104,13 +127,29 @@ class UnrolledNetwork(SeriesNetwork):
         self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Features]]:
         """Yield the image after each cascade and the features it hands over; arguments as in `forward`."""
-        series = SampledSeries(kspace, mask, maps)
-        image = series.zero_filled()
+        series = SampledSeries(kspace, mask, maps, by_matrices=self.start is not None)
+        image = series.zero_filled() if self.start is None else self.start(series, noise_std)
         history: list[Features] = []
         for index, consistency in enumerate(self.consistency):
             with self.reduced_precision(kspace.device):
                 recalled = self.recall(index, history)
-                image, features = run_step(self.refine, index, image, recalled, checkpointing=self.checkpointing)
+                beside = self._beside(image, series, noise_std)
+                image, features = run_step(
+                    self.refine, index, image, recalled, beside, checkpointing=self.checkpointing
+                )
             image = consistency(image, series, noise_std)
             history = self.remember(history, features)
             yield image, features
+
+    def _beside(self, image: Tensor, series: SampledSeries | None, noise_std: Tensor | None) -> Beside | None:
+        """What the refinements see beside an image; without a series, something of the same size."""
+        if not self.inputs:
+            return None
+        if noise_std is None and {"noise", "residual"} & set(self.inputs):
+            raise MethodError(f"noise_std is missing, but the network sees {' and '.join(self.inputs)}")
+        images = (image.mean(dim=1, keepdim=True),) if "mean" in self.inputs else ()
+        residuals: tuple[Tensor, ...] = ()
+        if "residual" in self.inputs and noise_std is not None:
+            residual = image if series is None else -series.gradient(image)
+            residuals = (residual / noise_std.to(image.real)[:, None, None, None],)
+        return Beside(images, residuals, noise_std if "noise" in self.inputs else None)

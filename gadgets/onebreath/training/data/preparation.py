@@ -57,6 +57,18 @@ def prepare(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, list
     )
 
 
+def prepare_sequences(recipe: Recipe) -> dict[Purpose, list[ImageSeries]]:
+    """Read the images of a recipe's sources, for examples that are made of them on the device; errors as `prepare`."""
+
+    def images(chosen: list[Series], source: Source, _: int) -> list[ImageSeries]:
+        for one in chosen:
+            if not isinstance(one, ImageSeries):
+                raise ScanError(f"{source.kind} {source.path} holds k-space; synthesis needs images without coils")
+        return [one for one in chosen if isinstance(one, ImageSeries)]
+
+    return prepare_sides(recipe, images)
+
+
 class OfPatient(Protocol):
     """Something that was made of a patient's series."""
 
@@ -92,7 +104,7 @@ def prepare_sides(
             chosen = choose(source, read_source(source), purpose, recipe.report_only)
             prepared[purpose] += prepare_source(chosen, source, number)
     check_disjoint({side: {one.patient for one in found} for side, found in prepared.items()})
-    if not prepared["train"]:
+    if not prepared["train"] and recipe.train:
         raise ScanError("nothing to train on: the sources are empty, or their patterns match no patient")
     return prepared
 

@@ -10,6 +10,8 @@ import numpy as np
 from onebreath.errors import ScanError
 
 Facts = Mapping[str, str | int | float]
+NOT_CYCLIC = "not_cyclic"
+"""Fact of a series that is no heartbeat: its last frame does not lead to its first."""
 
 
 @dataclass(frozen=True)

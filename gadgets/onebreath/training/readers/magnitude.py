@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from onebreath.errors import ScanError
-from onebreath.training.data.series import ImageSeries
+from onebreath.training.data.series import NOT_CYCLIC, ImageSeries
 
 # Pixel size of an image whose file does not say it, a usual one for cardiac cine.
 _PIXEL_MM = 1.37
@@ -56,6 +56,34 @@ def static_npz(path: Path) -> Iterator[ImageSeries]:
         patient, _, rest = str(name).partition("-IM-")
         if image.any():
             yield ImageSeries(patient, rest or str(name), image[None].astype(np.float32), (_PIXEL_MM, _PIXEL_MM))
+
+
+def clips_npz(path: Path) -> Iterator[ImageSeries]:
+    """Read clips that are no heartbeats: an array (frame, row, column) each, named after itself."""
+    for name, frames in _arrays(path):
+        yield ImageSeries(name, "clip", frames.astype(np.float32), (_PIXEL_MM, _PIXEL_MM), {NOT_CYCLIC: 1})
+
+
+def views_npz(path: Path) -> Iterator[ImageSeries]:
+    """Read single images of patients: an array (image, row, column) each, named after the patient."""
+    for name, images in _arrays(path):
+        for index, image in enumerate(images):
+            if image.any():
+                yield ImageSeries(name, f"view{index}", image[None].astype(np.float32), (_PIXEL_MM, _PIXEL_MM))
+
+
+def _arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    with zipfile.ZipFile(path) if zipfile.is_zipfile(path) else _no_archive(path) as archive:
+        names = sorted(name.removesuffix(".npy") for name in archive.namelist())
+    for name in names:
+        array = read_array(path, name)
+        if array.ndim != 3:
+            raise ScanError(f"{path}: {name} has the shape {array.shape}, expected (frame or image, row, column)")
+        yield name, array
+
+
+def _no_archive(path: Path) -> zipfile.ZipFile:
+    raise ScanError(f"{path} cannot be read, it is damaged or no .npz file")
 
 
 def dicom_folder(path: Path) -> Iterator[ImageSeries]:

@@ -1,0 +1,93 @@
+"""A picture of a run while it goes: its losses and learning rate, and examples beside their truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+PICTURE = "progress.png"
+_ERROR_GAIN = 5.0
+
+
+class Shown(NamedTuple):
+    """One example: magnitudes ``(frame, y, x)`` of the zero-filled start, the network's image, and the truth."""
+
+    start: np.ndarray
+    image: np.ndarray
+    target: np.ndarray
+
+
+def draw_progress(log: Path, shown: Sequence[Shown], file: Path) -> None:
+    """Draw the losses of a run and example images; the file appears complete or not at all.
+
+    Parameters
+    ----------
+    log
+        ``log.jsonl`` of the run.
+    shown
+        Examples, one row each: zero-filled, network, truth, error times five, and a line over time.
+    file
+        PNG to write.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    # Fixed places: finding them by the sizes of all labels takes longer than drawing them.
+    figure = Figure(figsize=(12, 3 + 2.4 * len(shown)), dpi=80)
+    grid = figure.add_gridspec(
+        1 + len(shown),
+        6,
+        height_ratios=[3] + [2.4] * len(shown),
+        hspace=0.25,
+        left=0.06,
+        right=0.99,
+        top=0.97,
+        bottom=0.04,
+    )
+    _draw_losses([figure.add_subplot(grid[0, :3]), figure.add_subplot(grid[0, 3:])], entries)
+    for row, one in enumerate(shown, 1):
+        _draw_example([figure.add_subplot(grid[row, column]) for column in range(6)], one)
+    partial = file.with_name(f".{file.name}")
+    FigureCanvasAgg(figure).print_png(str(partial))
+    partial.replace(file)
+
+
+def _draw_losses(axes: Any, entries: list[dict[str, float]]) -> None:
+    for name, style in (("loss", "-"), ("validation_loss", "o-")):
+        found = [(one["step"], one[name]) for one in entries if name in one]
+        if found:
+            axes[0].plot(*zip(*found, strict=True), style, label=name.replace("_", " "), linewidth=1, markersize=3)
+    axes[0].set_title("loss over steps", fontsize=8)
+    axes[0].legend(loc="upper right")
+    rates = [(one["step"], one["rate"]) for one in entries if "rate" in one]
+    if rates:
+        axes[1].plot(*zip(*rates, strict=True), linewidth=1)
+    axes[1].set(yscale="log")
+    axes[1].set_title("learning rate over steps", fontsize=8)
+
+
+def _draw_example(axes: Any, one: Shown) -> None:
+    frame, bright = len(one.target) // 2, float(np.percentile(one.target, 99.7)) or 1.0
+    middle = one.target.shape[2] // 2
+    pictures = {
+        "zero-filled": one.start[frame],
+        "network": one.image[frame],
+        "truth": one.target[frame],
+        f"error x {_ERROR_GAIN:g}": _ERROR_GAIN * np.abs(one.image[frame] - one.target[frame]),
+        "network over time": one.image[:, :, middle].T,
+        "truth over time": one.target[:, :, middle].T,
+    }
+    for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=bright, aspect="auto", interpolation="nearest")
+        axis.set_title(title, fontsize=8)
+        axis.set_axis_off()
