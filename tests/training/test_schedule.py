@@ -29,7 +29,7 @@ class Clock:
 
 
 def trainer(folder, **options):
-    recipe = tiny_recipe(steps=10**6, checkpoint_every=4, validate_every=10)
+    recipe = tiny_recipe(steps=10**6, checkpoint_every=8, validate_every=16)
     return Trainer(recipe, [tiny_slice(0)], [tiny_slice(9, "two")], folder, ALONE, **options)
 
 

@@ -1,8 +1,8 @@
 """Coil maps from calibration lines by ESPIRiT, as fixed work on the device.
 
 As `onebreath.mri.espirit`, but for two things that keep it from waiting for the device: directions of the signal space
-are weighed by ``s / (s + t)`` of their energy s, where those are cut at ten times the threshold t, and the maps, which are smooth,
-are computed on a coarse grid and interpolated.
+are weighed by ``s / (s + t)`` of their energy s, where those are cut at ten times the threshold t; and the maps, which
+are smooth, are computed on a coarse grid and interpolated.
 """
 
 from __future__ import annotations
