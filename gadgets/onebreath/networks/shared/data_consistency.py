@@ -151,7 +151,8 @@ class SampledSeries:
         if self._matrices is not None:
             if self._inverse is None:
                 eye = torch.eye(self._matrices.shape[-1], dtype=right.dtype, device=right.device)
-                self._inverse = torch.linalg.inv(self._matrices + weight * eye)
+                # Hermitian and positive; `inv` fails in threaded builds of MKL on batches of such matrices.
+                self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(self._matrices + weight * eye))
             return _apply(self._inverse, right)
         solution = start
         residual = right - self.normal(start) - weight * start
