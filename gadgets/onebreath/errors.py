@@ -35,3 +35,7 @@ class DeadlineMissed(MethodError):
 
 class ModelError(OnebreathError):
     """A model's weights or its card are wrong."""
+
+
+class UnknownModel(ModelError, ConfigError):
+    """No installed model has a name; where the configuration itself names it, the configuration is wrong."""

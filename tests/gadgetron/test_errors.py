@@ -15,17 +15,19 @@ from tests.host.workers import wait_for
 GRAPPA = (CONFIGS / "Onebreath_Static_GRAPPA.xml").read_text(encoding="utf-8")
 RUNS = 3
 METHOD = 'name="method" value="grappa"'
-NO_MODEL = '<property name="model" value="no-such-model"/><property name="fallback" value="none"'
+MODEL = '<property name="model" value="{}"'
 WRONG = {
     "unknown property": ('<gadget name="sort"/>', '<gadget name="sort"><property name="phasez" value="9"/></gadget>'),
     "unknown method": (METHOD, 'name="method" value="grapa"'),
-    "unknown model": (METHOD, f'name="method" value="unrolled"/>{NO_MODEL}'),
+    "no model's name": (METHOD, f'name="method" value="unrolled"/>{MODEL.format("no-such-model")}'),
+    "misspelt model": (METHOD, f'name="method" value="unrolled"/>{MODEL.format("crunet_mr.cinee")}'),
     "unknown gadget": ('<gadget name="compress"/>', '<gadget name="compres"/>'),
 }
 SAID = {
     "unknown property": "gadget 'sort' has no property 'phasez'",
     "unknown method": "no reconstruction method called 'grapa'",
-    "unknown model": "no-such-model",
+    "no model's name": "'no-such-model' is not of the form architecture.tag",
+    "misspelt model": "there is no model 'crunet_mr.cinee'. Did you mean: crunet_mr.cine, ",
     "unknown gadget": "compres",
     "NaN": "has NaN, infinite or out-of-range samples",
     "no ACS": "calibration lines",

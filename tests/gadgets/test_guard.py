@@ -11,7 +11,7 @@ import torch
 import onebreath.methods.learned.unrolled as unrolled
 from onebreath import zoo
 from onebreath.chain.gadget import parse_properties
-from onebreath.errors import ConfigError, MethodError, ModelError, OutsideDomain
+from onebreath.errors import ConfigError, MethodError, OutsideDomain
 from onebreath.gadgets.reconstruct.reconstruct import Reconstruct
 from onebreath.methods import cg_sense, guarded
 from onebreath.methods.learned import memory, network_data
@@ -307,12 +307,18 @@ def test_a_score_above_the_limit_of_the_card_counts_as_outside(root):
     assert float(meta_of(arrays[1])["Onebreath_reconstruct_domain_score"]) > 0
 
 
-def test_a_missing_model_brings_the_fallback_or_the_error_before_data_flow(root):
-    arrays, _ = run(model="crunet_mr.absent")
-    assert "there is no model 'crunet_mr.absent'" in meta_of(arrays[50])["Onebreath_reconstruct_fallback"]
-    with pytest.raises(ModelError, match="there is no model"):
-        properties = {"method": "unrolled", "model": "crunet_mr.absent", "fallback": "none"}
-        Reconstruct(scan()[1], parse_properties(Reconstruct, properties))
+@pytest.mark.parametrize("more", [{}, {"fallback": "grappa"}, {"fallback": "none"}, {"deadline_s": "60"}], ids=str)
+@pytest.mark.parametrize("name", ["crunet_mr.tinny", "crunet_mr.Tiny", "crunet_mr_tiny"])
+def test_a_misspelt_model_is_an_error_of_the_configuration_before_data_flow(root, name, more):
+    properties = parse_properties(Reconstruct, {"method": "unrolled", "model": name, **more})
+    with pytest.raises(ConfigError, match=rf"'{name}'.*Did you mean: .*crunet_mr\.tiny"):
+        Reconstruct(scan()[1], properties)
+
+
+def test_a_model_that_is_there_but_damaged_brings_the_fallback(root):
+    (root / "crunet_mr.tiny" / "weights.safetensors").write_bytes(b"damaged")
+    arrays, _ = run()
+    assert "crunet_mr.tiny" in meta_of(arrays[50])["Onebreath_reconstruct_fallback"]
 
 
 def test_when_neither_can_the_error_tells_of_both(root, monkeypatch):

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from onebreath.cancellation import checkpoint
-from onebreath.errors import DeadlineMissed, MethodError, OnebreathError, OutsideDomain
+from onebreath.errors import DeadlineMissed, MethodError, OnebreathError, OutsideDomain, UnknownModel
 from onebreath.methods.base import Derive, Fact, Method, Reconstruction, SliceData
 from onebreath.methods.deadline import Begun, within
 from onebreath.zoo.domain import Scan
@@ -43,12 +43,16 @@ class Safety:
         Whether the fallback's images always go along.
     policy
         For scans outside the model's domain. `warn` is the method's own affair: it does not raise then.
+    by_name
+        Whether the configuration itself names the method and its model: a name that no model has is a mistake in it
+        then, which the fallback's images would hide.
     """
 
     fallback: Method | None = None
     deadline_s: float = 0.0
     send_classical: bool = False
     policy: Policy = "fallback"
+    by_name: bool = False
 
 
 class Outcome(NamedTuple):
@@ -110,7 +114,8 @@ class Guarded:
         Raises
         ------
         OnebreathError
-            If a method lacks something and nothing stands by for it, or the policy is to refuse.
+            If a method lacks something and nothing stands by for it, if the policy is to refuse, or if no model has the
+            name that the configuration says.
         """
         if self.safety.fallback is not None:
             self.safety.fallback.prepare(scan)
@@ -213,9 +218,10 @@ class Guarded:
         return self.safety.fallback
 
     def _stand_by_or_raise(self, error: Exception) -> None:
-        """Raise the error if there is no fallback, or the policy forbids it for this one."""
+        """Raise the error if there is no fallback, or none may stand in for this one."""
         refused = self.safety.policy == "refuse" and isinstance(error, OutsideDomain)
-        if self.safety.fallback is None or refused:
+        misspelt = self.safety.by_name and isinstance(error, UnknownModel)
+        if self.safety.fallback is None or refused or misspelt:
             raise error
 
 

@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from onebreath.errors import ModelError
+from onebreath.errors import ModelError, UnknownModel
 from onebreath.folders import installed_share
 from onebreath.names import did_you_mean
 from onebreath.zoo.card import CARD_FILE, check_name, read_card
@@ -55,10 +55,13 @@ def find(name: str) -> Path:
 
     Raises
     ------
-    ModelError
+    UnknownModel
         If the name is none, or no model has it; the text says which models there are and how to get one.
     """
-    check_name(name)
+    try:
+        check_name(name)
+    except ModelError as error:
+        raise UnknownModel(f"{error}. {_nearest(name, models())}") from error
     found = _present(name)
     if name in found:
         return found[name]
@@ -66,12 +69,16 @@ def find(name: str) -> Path:
         if name in _former_names(folder):
             log.warning("model '%s' is now called '%s'; use the new name", name, present)
             return folder
-    there = did_you_mean(name, found) if found else "There are no models yet."
     places = ", ".join(str(path) for path in search_path())
-    raise ModelError(
-        f"there is no model '{name}'. {there} Looked in: {places}. Put the model's folder there, name its place in "
-        f"{VARIABLE}, or import weights with: onebreath models import --from crunet_mr FILE --name {name}"
+    raise UnknownModel(
+        f"there is no model '{name}'. {_nearest(name, found)} Looked in: {places}. Put the model's folder there, "
+        f"name its place in {VARIABLE}, or import weights with: "
+        f"onebreath models import --from crunet_mr FILE --name {name}"
     )
+
+
+def _nearest(name: str, there: dict[str, Path]) -> str:
+    return did_you_mean(name, there) if there else "There are no models yet."
 
 
 def _present(name: str) -> dict[str, Path]:

@@ -37,7 +37,8 @@ class Chooser:
     Raises
     ------
     OnebreathError
-        If a method named by the configuration lacks something, and nothing stands by for it.
+        If a method named by the configuration lacks something, and nothing stands by for it; `UnknownModel`, whatever
+        stands by, if it names a model that there is not.
     """
 
     def __init__(self, properties: MethodProperties, header: ScanHeader) -> None:
@@ -49,7 +50,8 @@ class Chooser:
         if properties.automatic:
             self._read_rules()
         else:
-            self._chosen = Guarded(properties.make_method(), properties.safety(), messages_of(header))
+            safety = replace(properties.safety(), by_name=True)
+            self._chosen = Guarded(properties.make_method(), safety, messages_of(header))
             self._chosen.prepare(self.scan)
 
     def _read_rules(self) -> None:
