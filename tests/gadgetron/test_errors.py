@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from tests.gadgetron.real import CONFIGS, Server
 from tests.host.workers import wait_for
 
 GRAPPA = (CONFIGS / "Onebreath_Static_GRAPPA.xml").read_text(encoding="utf-8")
-RUNS = 3
+RUNS = int(os.environ.get("ONEBREATH_FAULT_RUNS", "3"))
+"""How often each failure is made."""
 METHOD = 'name="method" value="grappa"'
 MODEL = '<property name="model" value="{}"'
 WRONG = {
