@@ -19,8 +19,8 @@ from onebreath.chain import gadget
 from onebreath.chain.gadget import Gadget, Message, PermittedPath
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
+from onebreath.gadgets.whitening import POSSIBLE_NOISE, STORED_NOISE, Whitening
 from onebreath.mrd.blocks import LineBlock, together_or_singly
-from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import (
     NOISE,
     REVERSE,
@@ -35,18 +35,15 @@ from onebreath.mrd.lines import (
     mixed,
 )
 from onebreath.mrd.opening import Directions, Echoes, Opening
-from onebreath.mrd.readout import Extent, ImageCrop, Line, oversampled_to, place_echo
+from onebreath.mrd.readout import Extent
+from onebreath.mrd.readout_form import ReadoutForm
 from onebreath.mrd.trajectory import Trajectories
-from onebreath.mri.noise import covariance, edge_noise, gadgetron_scale, whitening_matrix
+from onebreath.mri.noise import covariance
 from onebreath.storage.noise import StoredCovariance
 from onebreath.storage.noise_storage import find_noise, keep_noise
 
 CHECKED = 32
 """Lines by which a stored covariance is checked."""
-STORED_NOISE = 0.5, 5.0
-"""Noise of whitened lines that speaks for a covariance from another scan; 1 if all is right."""
-POSSIBLE_NOISE = 1e-4, 1e4
-"""Noise of whitened lines beyond which the scan's own noise lines are of something else."""
 
 
 class PrewhitenProperties(gadget.Properties):
@@ -88,12 +85,11 @@ class Prewhiten(Gadget):
         self._stored = StoredCovariance.load(path) if path else None
         self._noise: list[NDArray[np.complex64]] = []
         self._noise_dwell = 0.0
-        self._used: StoredCovariance | None = None
+        self._used: Whitening | None = None
         self._to_keep: StoredCovariance | None = None
-        self._matrices: dict[float, NDArray[np.complex64]] = {}
         self._channels = 0
         self._late_noise = 0
-        self._readout = _Readout(self.header)
+        self._readout = ReadoutForm(self.header)
         self._facts: dict[str, Any] = {}
         self._opening = Opening(self.header, self._readout.kept, self._readout.encoded)
         self._echoes = Echoes()
@@ -199,51 +195,43 @@ class Prewhiten(Gadget):
         facts = self._facts
         facts |= {"noise": "none", "channels": self._channels}
         labels = self.header.coil_labels
+        used: StoredCovariance | None = None
         if self._noise:
-            self._used = self._from_noise_lines()
+            self._to_keep = used = self._from_noise_lines()
             facts["noise"], facts["noise_lines"] = "scan", len(self._noise)
             self._noise.clear()
-            self._to_keep = self._used
         elif self._stored is not None:
-            self._used, matched = self._stored.ordered_for(labels, self._channels)
+            used, matched = self._stored.ordered_for(labels, self._channels)
             facts["noise"], facts["channel_order"] = "stored", matched
         elif self.properties.use_storage:
-            self._used, looked = self._found or find_noise(self.header, self._channels)
+            used, looked = self._found or find_noise(self.header, self._channels)
             facts |= looked
-            if self._used is not None:
+            if used is not None:
                 facts["noise"] = "storage"
-                unfit = self._unfit(held, STORED_NOISE)
+                unfit = Whitening(used, self.header.noise_bandwidth).unfit(held, STORED_NOISE)
                 if unfit:
-                    self._used, facts["noise"], facts["noise_storage"] = None, "none", f"not used: {unfit}"
-                    self._matrices.clear()
+                    used, facts["noise"], facts["noise_storage"] = None, "none", f"not used: {unfit}"
                     yield from self.warn(f"The stored noise covariance was not used: {unfit}.")
-        facts["whitened"] = self._used is not None
-        if self._used is None:
+        facts["whitened"] = used is not None
+        if used is None:
             return
-        if len(self._used.matrix) != self._channels:
+        if len(used.matrix) != self._channels:
             raise ScanError(
-                f"The noise lines have {len(self._used.matrix)} channels, but {describe(header_of(first))} has "
+                f"The noise lines have {len(used.matrix)} channels, but {describe(header_of(first))} has "
                 f"{self._channels}. Take a noise scan with the coils of this scan."
             )
         dwell = header_of(first).sample_time_us
-        self._matrix(dwell)
-        unfit = self._unfit(held, POSSIBLE_NOISE)
+        self._used = Whitening(used, self.header.noise_bandwidth)
+        self._used.matrix(dwell)
+        unfit = self._used.unfit(held, POSSIBLE_NOISE)
         if unfit:
             raise ScanError(
                 f"The noise scan does not belong to these lines: {unfit}. Repeat the scan with its noise scan."
             )
-        facts |= {"noise_source": self._used.source, "noise_samples": self._used.samples}
-        facts |= {"noise_dwell_us": round(self._used.dwell_us, 4), "dwell_us": round(dwell, 4)}
+        facts |= {"noise_source": used.source, "noise_samples": used.samples}
+        facts |= {"noise_dwell_us": round(used.dwell_us, 4), "dwell_us": round(dwell, 4)}
         facts |= {"noise_bandwidth": round(self.header.noise_bandwidth, 6)}
-        facts |= {"noise_scale": round(self._scale(dwell), 6), "dwell_known": min(dwell, self._used.dwell_us) > 0}
-
-    def _unfit(self, lines: list[ismrmrd.Acquisition], limits: tuple[float, float]) -> str:
-        """Say why the covariance cannot be that of these lines; empty if it can be."""
-        fitting = [line for line in lines if header_of(line).active_channels == self._channels]
-        level = edge_noise(self._matrix(header_of(line).sample_time_us) @ line.data for line in fitting)
-        if level is None or limits[0] <= level <= limits[1]:
-            return ""
-        return f"whitened by it, the quietest samples of the lines have a noise of {level:.3g} instead of 1"
+        facts |= {"noise_scale": round(self._used.scale(dwell), 6), "dwell_known": min(dwell, used.dwell_us) > 0}
 
     def _from_noise_lines(self) -> StoredCovariance:
         samples = np.concatenate(self._noise, axis=1)
@@ -255,21 +243,6 @@ class Prewhiten(Gadget):
         if self.properties.store_noise_covariance:
             found.save(self.properties.store_noise_covariance)
         return found
-
-    def _scale(self, dwell: float) -> float:
-        assert self._used is not None
-        noise_dwell, bandwidth = self._used.dwell_us, self.header.noise_bandwidth
-        if min(dwell, noise_dwell) <= 0:
-            # Not stated: the noise was then measured like the lines; the note says "dwell_known: false".
-            return gadgetron_scale(1.0, 1.0, bandwidth)
-        return gadgetron_scale(dwell, noise_dwell, bandwidth)
-
-    def _matrix(self, dwell: float) -> NDArray[np.complex64]:
-        """Whitening matrix (coil, coil) for lines of this dwell time."""
-        assert self._used is not None
-        if dwell not in self._matrices:
-            self._matrices[dwell] = np.ascontiguousarray(whitening_matrix(self._used.matrix, self._scale(dwell)))
-        return self._matrices[dwell]
 
     def _line(self, line: ismrmrd.Acquisition, header: Any) -> tuple[ismrmrd.Acquisition, dict[str, Any] | None]:
         data = line.data
@@ -286,7 +259,7 @@ class Prewhiten(Gadget):
                 raise ScanError(bad_samples(data, header))
             return changed(line, data, **fields), news
         # Whitening acts along channels only, so it may follow the readout, when the line is shorter.
-        return mixed(line, self._matrix(header.sample_time_us), data, **fields), news
+        return mixed(line, self._used.matrix(header.sample_time_us), data, **fields), news
 
     def _block(self, block: LineBlock) -> LineBlock | None:
         """Whiten lines that are like those before them, all at once; None if each must be looked at."""
@@ -300,7 +273,7 @@ class Prewhiten(Gadget):
         if Extent.of(header) not in self._readout.forms:
             return None
         samples, extent, _ = self._readout(block.samples, header)
-        return block.mixed([self._matrix(header.sample_time_us)] * len(block), samples, **extent.fields)
+        return block.mixed([self._used.matrix(header.sample_time_us)] * len(block), samples, **extent.fields)
 
     def _finish(self) -> Iterator[Message]:
         if not self._channels and self._opening.held:
@@ -322,56 +295,3 @@ class Prewhiten(Gadget):
             yield self._note(**keep_noise(self.header, self._to_keep))
         if self._late_noise:
             yield self._note(noise_lines_after_imaging_not_used=self._late_noise)
-
-
-class _Readout:
-    """The readout's form for one scan."""
-
-    def __init__(self, header: ScanHeader) -> None:
-        self.encoded = header.encoded_matrix.x
-        self.kept = oversampled_to(self.encoded, header.encoded_fov.x, header.recon_fov.x)
-        self.crop = ImageCrop(self.encoded, self.kept) if self.kept < self.encoded else None
-        self.forms: set[Extent] = set()
-        self.cropped: bool | None = None
-        """Whether a gadget before this one removed the oversampling; None if nothing tells."""
-
-    def __call__(
-        self, data: Line, header: Any, as_acquired: bool = False
-    ) -> tuple[Line, Extent, dict[str, Any] | None]:
-        """Bring a line (..., coil, x) into form; of a kind not met before, also return the facts about it."""
-        extent = placed = final = Extent.of(header, as_acquired)
-        if header.flags & bit(REVERSE):
-            data = data[:, ::-1]
-        if extent.measured > self.encoded:
-            raise ScanError(
-                f"{describe(header)} has {extent.measured} samples, more than the {self.encoded} of the encoded matrix "
-                "in the header. Correct the matrix (and with it the field of view), or convert the raw data again."
-            )
-        # A gadget before this one may have removed the oversampling: the header of the scan does not tell.
-        like_cropped = extent.samples == self.kept < self.encoded and extent.centre == self.kept // 2
-        cropped_before = like_cropped and self.cropped is not False
-        if not cropped_before:
-            if extent.samples != self.encoded or not extent.in_place:
-                data, placed = place_echo(data, extent, self.encoded), extent.placed(self.encoded)
-            final = placed
-            if self.crop:
-                data, final = self.crop(data), placed.resampled(self.kept)
-        facts = None
-        if extent not in self.forms:
-            self.forms.add(extent)
-            facts = self._facts(extent, placed, final, cropped_before)
-            facts["readout_echo_stated"] = header.center_sample > 0
-        return data, final, facts
-
-    def _facts(self, extent: Extent, placed: Extent, final: Extent, cropped_before: bool) -> dict[str, Any]:
-        removed = "before" if cropped_before else "here" if self.crop else "none"
-        return {
-            "readout_samples": extent.samples,
-            "readout_samples_out": final.samples,
-            "readout_echo": extent.centre,
-            "readout_measured": f"{final.before}..{final.samples - final.after - 1}",
-            "readout_samples_cut": extent.measured - placed.measured,
-            "readout_oversampling": round(self.encoded / self.kept, 4),
-            "readout_oversampling_removed": removed,
-            "readout_kinds": len(self.forms),
-        }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from ismrmrd import xsd
 
 from onebreath.simulation.coils import coil_names
@@ -26,10 +28,11 @@ def make_header(options: ScanOptions, plan: Lines, frames: int, segments: int) -
     frames, segments
         Number of values of the phase and of the segment counter.
     """
+    identity = _identity(options)
     return xsd.ismrmrdHeader(
-        subjectInformation=xsd.subjectInformationType(patientName="Phantom", patientID="onebreath_phantom"),
+        subjectInformation=xsd.subjectInformationType(patientName="Phantom", patientID=f"phantom-{identity}"),
         measurementInformation=xsd.measurementInformationType(
-            measurementID="onebreath_1_1_1",
+            measurementID=f"onebreath_{identity}_1_1",
             patientPosition=xsd.patientPositionType.HFS,
             protocolName=options.protocol_name,
         ),
@@ -56,6 +59,11 @@ def make_header(options: ScanOptions, plan: Lines, frames: int, segments: int) -
         userParameters=_user_parameters(options, plan),
         waveformInformation=_waveforms(options),
     )
+
+
+def _identity(options: ScanOptions) -> str:
+    """Return an id of the scan: equal options and seed, equal id; so scans never share what one left in storage."""
+    return hashlib.sha256(repr(options).encode()).hexdigest()[:16]
 
 
 def _system(options: ScanOptions) -> xsd.acquisitionSystemInformationType:

@@ -1,0 +1,65 @@
+"""Whitening matrices of one noise covariance, and the check that it can be that of the scan's lines."""
+
+from __future__ import annotations
+
+import ismrmrd
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.mrd.lines import header_of
+from onebreath.mri.noise import edge_noise, gadgetron_scale, whitening_matrix
+from onebreath.storage.noise import StoredCovariance
+
+STORED_NOISE = 0.5, 5.0
+"""Noise of whitened lines that speaks for a covariance from another scan; 1 if all is right."""
+POSSIBLE_NOISE = 1e-4, 1e4
+"""Noise of whitened lines beyond which the scan's own noise lines are of something else."""
+
+
+class Whitening:
+    """What whitens the lines of a scan.
+
+    Parameters
+    ----------
+    covariance
+        Of the noise lines, in the scan's channel order.
+    bandwidth
+        The receiver's relative noise bandwidth.
+    """
+
+    def __init__(self, covariance: StoredCovariance, bandwidth: float) -> None:
+        self.covariance = covariance
+        self._bandwidth = bandwidth
+        self._matrices: dict[float, NDArray[np.complex64]] = {}
+
+    def scale(self, dwell: float) -> float:
+        """Return the factor between the noise lines and lines of this dwell time (us)."""
+        noise_dwell = self.covariance.dwell_us
+        if min(dwell, noise_dwell) <= 0:
+            # Not stated: the noise was then measured like the lines; the note says "dwell_known: false".
+            return gadgetron_scale(1.0, 1.0, self._bandwidth)
+        return gadgetron_scale(dwell, noise_dwell, self._bandwidth)
+
+    def matrix(self, dwell: float) -> NDArray[np.complex64]:
+        """Return the whitening matrix (coil, coil) for lines of this dwell time (us)."""
+        if dwell not in self._matrices:
+            made = whitening_matrix(self.covariance.matrix, self.scale(dwell))
+            self._matrices[dwell] = np.ascontiguousarray(made)
+        return self._matrices[dwell]
+
+    def unfit(self, lines: list[ismrmrd.Acquisition], limits: tuple[float, float]) -> str:
+        """Say why the covariance cannot be that of these lines; empty if it can be.
+
+        Parameters
+        ----------
+        lines
+            The first lines of the scan; those with other channels are not looked at.
+        limits
+            Least and greatest noise that the whitened lines may have.
+        """
+        channels = len(self.covariance.matrix)
+        fitting = [line for line in lines if header_of(line).active_channels == channels]
+        level = edge_noise(self.matrix(header_of(line).sample_time_us) @ line.data for line in fitting)
+        if level is None or limits[0] <= level <= limits[1]:
+            return ""
+        return f"whitened by it, the quietest samples of the lines have a noise of {level:.3g} instead of 1"
