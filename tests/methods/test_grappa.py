@@ -33,7 +33,7 @@ def test_equals_gadgetron(shared):
     mask = np.any(kspace, axis=(1, 3))[:, :, None]
     theirs = np.load(shared / "gadgetron" / "siemens_grappa_gadget.npz")
     image, gfactor = np.abs(theirs["Image"].T), theirs["Gfactor"].T.real
-    result = Grappa()(SliceData(kspace, mask, acs, 48, None, describe(mask)))
+    result = Grappa(grappa_validation=False)(SliceData(kspace, mask, acs, 48, None, describe(mask)))
     assert (result.facts["kernel"], result.facts["kernel_size"]) == ("uniform", "4 lines x 5 samples")
     inside = object_of(image)
     ours = np.abs(result.images[0]) * np.sqrt(144 / 36) / 3
@@ -129,9 +129,29 @@ def test_masks_of_samples_have_no_closed_form():
 
 
 def test_fewer_source_lines_are_said():
-    result = Grappa(kernel="uniform")(synthetic(lines(64, 4, 24)).data)
+    result = Grappa(kernel="uniform", grappa_validation=False)(synthetic(lines(64, 4, 24)).data)
     assert result.facts["kernel_size"] == "2 lines x 5 samples"
     assert "2 source lines instead of 4, for 24 calibration lines" in result.facts["kernel_reason"]
+
+
+def _decibels(result, case):
+    return 20 * np.log10(nrmse(np.abs(result.images), np.abs(case.truth)))
+
+
+@pytest.mark.parametrize(("acceleration", "noise", "gain"), [(3, 1.0, 2.5), (4, 0.5, 1.0)])
+def test_validated_kernel_of_many_channels(acceleration, noise, gain):
+    """Four source lines where they are better, fewer where they are not: by `gain` dB over the cautious choice."""
+    case = synthetic(lines(128, acceleration, 20), 128, 128, coils=16, acs=20, noise=noise)
+    validated, cautious = (Grappa(gfactor=False, grappa_validation=one)(case.data) for one in (True, False))
+    assert _decibels(validated, case) < _decibels(cautious, case) - gain
+    assert "validated on 20 calibration lines" in validated.facts["kernel_reason"]
+
+
+def test_validation_keeps_the_small_kernel_of_a_heart(shared):
+    case = real(shared, "cardiac34ch", 3, 20, 12)
+    validated, cautious = (Grappa(gfactor=False, grappa_validation=one)(case.data) for one in (True, False))
+    assert validated.facts["kernel_size"] == "2 lines x 5 samples"
+    assert _decibels(validated, case) < _decibels(cautious, case)
 
 
 def test_fully_sampled_slices_only_need_combining():

@@ -213,6 +213,33 @@ def _solve(
     acs: np.ndarray, acceleration: int, lines: int, width: int, samples: int, regularisation: float
 ) -> np.ndarray:
     """Weights (source coil, source line, sample, missing line, target coil) complex64 from the middle samples."""
+    coils, unknowns = acs.shape[0], acs.shape[0] * lines * width
+    matrix, right = equations_of(acs, acceleration, lines, width, samples)
+    normal = np.conj(matrix.T) @ matrix
+    normal += np.eye(unknowns) * (regularisation * np.trace(normal).real / unknowns)
+    solution = np.linalg.solve(normal, np.conj(matrix.T) @ right)
+    return solution.reshape(coils, lines, width, acceleration - 1, coils).astype(np.complex64)
+
+
+def equations_of(
+    acs: np.ndarray, acceleration: int, lines: int, width: int, samples: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Equations that the weights are to fulfil, from the middle samples of the readout.
+
+    Parameters
+    ----------
+    acs, acceleration, lines, width
+        As for `calibrate`.
+    samples
+        Places along the readout.
+
+    Returns
+    -------
+    matrix : (row and sample, source coil, line and sample) complex128
+        Sources; the row along y is the slow part of the first axis.
+    right : (row and sample, missing line and target coil) complex128
+        Targets.
+    """
     coils, present, nx = acs.shape
     before, rows, unknowns = (lines - 1) // 2, present - (lines - 1) * acceleration, coils * lines * width
     first = (nx - width + 1 - samples) // 2
@@ -221,12 +248,7 @@ def _solve(
     matrix = sources.transpose(2, 3, 1, 0, 4).reshape(rows * samples, unknowns)
     start = before * acceleration
     targets = np.stack([windows[:, start + m : start + m + rows, :, width // 2] for m in range(1, acceleration)])
-    right = targets.transpose(2, 3, 0, 1).reshape(rows * samples, (acceleration - 1) * coils)
-
-    normal = np.conj(matrix.T) @ matrix
-    normal += np.eye(unknowns) * (regularisation * np.trace(normal).real / unknowns)
-    solution = np.linalg.solve(normal, np.conj(matrix.T) @ right)
-    return solution.reshape(coils, lines, width, acceleration - 1, coils).astype(np.complex64)
+    return matrix, targets.transpose(2, 3, 0, 1).reshape(rows * samples, (acceleration - 1) * coils)
 
 
 def readout_phases(nx: int, width: int) -> np.ndarray:
