@@ -13,7 +13,7 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -208,17 +208,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``onebreath selftest``; 1 if a line fails."""
     names = args.names or [name for name, _ in available() if name.startswith("Onebreath_")]
-    if not args.address:
-        logging.getLogger("onebreath").setLevel(logging.CRITICAL)  # the table tells
     server = Server(args.address, args.port, args.patience)
     print(f"onebreath {__version__} sends simulated scans to {server}\n{HEAD}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="onebreath-selftest-", ignore_cleanup_errors=True) as folder:
+    with (
+        contextlib.nullcontext() if args.address else _quiet(),
+        tempfile.TemporaryDirectory(prefix="onebreath-selftest-", ignore_cleanup_errors=True) as folder,
+    ):
         tester = Tester(server, Path(folder))
         rows = []
         for name in names:
             rows.append(tester.test(name))
             print(rows[-1], flush=True)
     return _conclude(rows)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the log silent in the body: the table tells what scans in this process would log."""
+    logger = logging.getLogger("onebreath")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _conclude(rows: Sequence[Row]) -> int:

@@ -59,7 +59,8 @@ class Whitening:
         """
         channels = len(self.covariance.matrix)
         fitting = [line for line in lines if header_of(line).active_channels == channels]
-        level = edge_noise(self.matrix(header_of(line).sample_time_us) @ line.data for line in fitting)
+        with np.errstate(over="ignore", invalid="ignore"):  # samples that no receiver makes: they fit no noise
+            level = edge_noise(self.matrix(header_of(line).sample_time_us) @ line.data for line in fitting)
         if level is None or limits[0] <= level <= limits[1]:
             return ""
         return f"whitened by it, the quietest samples of the lines have a noise of {level:.3g} instead of 1"
