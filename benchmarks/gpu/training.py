@@ -31,6 +31,8 @@ RECIPE = ROOT / "models" / "recipes" / "crunet_mr.gpu.yaml"
 REHEARSAL = ROOT / "models" / "recipes" / "crunet_mr.gpu_rehearsal.yaml"
 KEEP_EVERY = 30.0
 """Seconds between two looks at the run."""
+REHEARSED = 10.0
+"""Seconds of training in a rehearsal."""
 STOP = 20.0
 """Seconds that the trainer gets to end and the last weights to be written."""
 
@@ -64,7 +66,7 @@ def command(recipe: Path, run: Path, start: str | None, end: float, rehearse: bo
     """The trainer's command line: it is to be done by `end`."""
     words = [sys.executable, "-m", "onebreath.cli", "train", str(recipe), "--run", str(run)]
     words += ["--device", "cpu" if rehearse else "cuda"]
-    words += time_box(end)
+    words += time_box(min(end, time.monotonic() + REHEARSED) if rehearse else end)
     return [*words, "--start", start] if start else words
 
 
