@@ -2,42 +2,110 @@
 
 import json
 import random
+import time
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from benchmarks import ledger
+from benchmarks.ledger import __main__ as ledger
+from benchmarks.ledger import faults
+from benchmarks.ledger.clocked import jumping
+from benchmarks.ledger.site import lines_of, without_noise
+from benchmarks.ledger.talk import Seen
 from benchmarks.worker import make_scan
+from onebreath.errors import OnebreathError
+from onebreath.wire.messages import Text
+
+DOCUMENT = f"before\n{ledger.BEGIN}\nold\n{ledger.END}\nafter\n"
 
 
-def test_a_short_ledger_has_no_silent_failure_and_resumes(tmp_path, capsys):
-    path = tmp_path / "ledger.jsonl"
-    assert ledger.main(["--scans", "3", "--ledger", str(path)]) == 0
+@pytest.fixture
+def scan():
+    return make_scan("static", "cg_sense", 32, 4)
+
+
+def test_a_short_ledger_has_no_silent_failure_resumes_and_is_written_down(tmp_path, capsys, monkeypatch):
+    order = ["none", "client cut off", "noise missing", "other channels", "late images harmed", "no memory"]
+    monkeypatch.setattr(ledger, "of_scan", order.__getitem__)
+    path, document = tmp_path / "ledger.jsonl", tmp_path / "document.md"
+    assert ledger.main(["--scans", "2", "--ledger", str(path)]) == 0
     path.write_text(path.read_text() + '{"scan": 3, "fa')  # broken off
-    with path.open("a"):
-        assert ledger.main(["--scans", "3", "--ledger", str(path)]) == 0
+    assert ledger.main(["--scans", str(len(order)), "--ledger", str(path)]) == 0
     found = list(ledger.entries(path))
-    assert [entry["fault"] for entry in found] == ["none", "cut", "reset"]
-    assert [entry["outcome"] for entry in found] == ["images", "left", "left"]
-    assert "| silent failure | 0 | 0.00 to 70.76 % | 0 |" in capsys.readouterr().out
+    assert [entry["fault"] for entry in found] == order
+    assert [entry["outcome"] for entry in found[:4]] == ["images", "left", "images", "images"]
+    assert "| silent failure | 0 | 0.000 to 45.926 % | 0 |" in capsys.readouterr().out
+    document.write_text(DOCUMENT)
+    ledger.main(["--ledger", str(path), "--into", str(document)])
+    written = document.read_text()
+    assert "6 replayed scans with injected faults" in written
+    assert "old" not in written
+    assert written.startswith("before\n")
+    assert written.endswith("\nafter\n")
+    document.write_text("no place")
+    with pytest.raises(OnebreathError, match="has no place for the ledger"):
+        ledger.main(["--ledger", str(path), "--into", str(document)])
 
 
-def test_another_image_or_none_is_a_silent_failure():
-    expected = np.ones((1, 2, 2))
-    assert ledger.judge("none", 1.0, [], "", expected) == "silent failure"
-    assert ledger.judge("none", 1.0, [], "an error", expected) == "clear error"
-    assert ledger.judge("cut", 0.5, [], "", expected) == "left"
-    image = type("Image", (), {"slice": 0, "phase": 0, "image_index": 0, "data": np.ones((2, 2))})()
-    assert ledger.judge("none", 1.0, [image], "", expected) == "images"
-    image.data = image.data * 1.001
-    assert ledger.judge("none", 1.0, [image], "", expected) == "silent failure"
+def image(value=1.0):
+    return type("Image", (), {"slice": 0, "phase": 0, "image_index": 0, "data": np.full((2, 2), value)})()
 
 
-@pytest.mark.parametrize("fault", ledger.FAULTS)
-def test_a_fault_changes_the_scan_or_how_much_is_sent(fault):
-    scan = make_scan("static", "cg_sense", 32, 4)
-    changed, part = ledger.with_fault(scan, fault, random.Random(1))
-    assert (changed == scan and part == 1.0) == (fault in ("none", "pause"))
+@pytest.mark.parametrize(
+    ("seen", "outcome"),
+    [
+        (Seen([image()]), "images"),
+        (Seen([image(1.001)]), "silent failure"),
+        (Seen([image(), image()]), "silent failure"),
+        (Seen(), "silent failure"),
+        (Seen(text="an error"), "clear error"),
+        (Seen(broken="ConnectionResetError: reset"), "broken connection"),
+        (Seen(broken="TimeoutError: no answer"), "silent failure"),
+        (Seen(left=True), "left"),
+    ],
+)
+def test_another_image_or_none_is_a_silent_failure(seen, outcome):
+    assert seen.outcome(np.ones((1, 2, 2))) == outcome
+
+
+def test_an_image_where_there_must_be_none_is_a_silent_failure():
+    assert Seen([image()]).outcome(None) == "silent failure"
+
+
+def test_a_warning_is_no_error():
+    seen = Seen()
+    seen.take(Text("WARNING: 1 line was left out"))
+    assert (seen.warned, seen.text) == (True, "")
+    seen.take(Text("ERROR: no"))
+    assert seen.text == "ERROR: no"
+
+
+@pytest.mark.parametrize("fault", [faults.garbage, faults.sample, faults.header, faults.configuration, faults.model])
+def test_a_fault_changes_the_scan_each_time_in_its_own_way(fault, scan):
+    changed = [fault(scan, random.Random(seed)) for seed in range(20)]
+    assert scan not in changed
+    assert len(set(changed)) > 1
+    assert fault(scan, random.Random(3)) == changed[3]
+
+
+def test_each_200_scans_meet_all_faults_in_an_order_of_their_own():
+    one, other = ([faults.of_scan(number) for number in range(start, start + 200)] for start in (0, 200))
+    assert Counter(one) == Counter(other) == {name: share for name, (share, _) in faults.FAULTS.items()}
+    assert one != other
+
+
+def test_lines_are_told_apart_and_noise_is_left_out(scan):
+    assert b"".join(lines_of(scan.lines)) == scan.lines
+    count = len(list(lines_of(scan.lines)))
+    assert len(list(lines_of(without_noise(scan.lines)))) == count - 32
+
+
+def test_the_clock_is_ahead_by_what_the_file_says(tmp_path):
+    clock = jumping(time.time, tmp_path / "clock")
+    assert clock() == pytest.approx(time.time(), abs=60)
+    (tmp_path / "clock").write_text("86400")
+    assert clock() == pytest.approx(time.time() + 86400, abs=60)
 
 
 def test_intervals_are_those_of_clopper_and_pearson():

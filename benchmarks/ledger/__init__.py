@@ -1,0 +1,1 @@
+"""A public ledger of replayed scans with injected faults; see `benchmarks.ledger.__main__`."""
