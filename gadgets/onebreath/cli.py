@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import select
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from typing import TextIO, get_args
 
 from onebreath import __version__
 from onebreath.diagnostics import logs
 from onebreath.errors import OnebreathError
+from onebreath.settings import LogFormat, LogLevel, Settings, misspelt, settings
+
+log = logging.getLogger("onebreath.cli")
 
 COMMANDS = {
     "replay": ("onebreath.host.replay", "send a raw data file through a configuration and keep the images"),
@@ -60,15 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser(arguments[0] if arguments else None)
-    args = parser.parse_args(arguments)
-    logs.configure(args.log_level, args.log_format)
+    command = arguments[0] if arguments else ""
     try:
+        args = _parser(command, settings()).parse_args(arguments)
+        logs.configure(args.log_level, args.log_format)
+        for problem in misspelt():
+            log.warning("%s", problem)
         return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
     except (OnebreathError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads(sys.stdout):
             raise
-        print(f"onebreath {args.command}: {error}", file=sys.stderr)
+        print(f"onebreath {command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -85,7 +91,7 @@ def _nobody_reads(output: TextIO) -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _parser(command: str | None) -> argparse.ArgumentParser:
+def _parser(command: str, chosen: Settings) -> argparse.ArgumentParser:
     """Make the parser; only the command that is asked for is imported to add its arguments."""
     parser = argparse.ArgumentParser(prog="onebreath", description="Deep-learning MR reconstruction for Gadgetron.")
     parser.add_argument("--version", action="version", version=f"onebreath {__version__}")
@@ -94,14 +100,14 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
         sub = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         sub.add_argument(
             "--log-level",
-            default=os.environ.get("ONEBREATH_LOG_LEVEL", "WARNING"),
-            choices=["DEBUG", "INFO", "WARNING", "ERROR"],
+            default=chosen.log_level,
+            choices=get_args(LogLevel),
             help="how much is logged to standard error (default: %(default)s)",
         )
         sub.add_argument(
             "--log-format",
-            default=os.environ.get("ONEBREATH_LOG_FORMAT", "text"),
-            choices=["text", "json"],
+            default=chosen.log_format,
+            choices=get_args(LogFormat),
             help="text for people, or a JSON object per line (default: %(default)s)",
         )
         if name == command:

@@ -1,21 +1,12 @@
-"""Folders: where state is kept, where pip put configurations and models, and which ones a client may name."""
+"""Folders: where pip put configurations and models, and which ones a client may name."""
 
 from __future__ import annotations
 
-import os
 import site
 import sys
 from pathlib import Path
 
-VARIABLE = "ONEBREATH_FOLDERS"
-
-
-def state_folder() -> Path:
-    """Return the folder of what outlives a process: ``ONEBREATH_STATE``, or one below the user's state folder."""
-    chosen = os.environ.get("ONEBREATH_STATE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "onebreath"
+from onebreath.settings import settings, variable
 
 
 def installed_share() -> Path:
@@ -34,11 +25,11 @@ def permitted(path: str) -> str:
     """
     if not path:
         return path
-    folders = [Path(part).resolve() for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    folders = [folder.resolve() for folder in settings().folders]
     target = Path(path).resolve()
     if not any(target.is_relative_to(folder) for folder in folders):
         listed = ", ".join(map(str, folders)) or "none"
         raise ValueError(
-            f"configurations may use files in permitted folders only ({listed}); set {VARIABLE} to permit it"
+            f"configurations may use files in permitted folders only ({listed}); set {variable('folders')} to permit it"
         )
     return path

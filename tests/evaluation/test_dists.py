@@ -14,8 +14,9 @@ from onebreath.errors import ModelError
 from onebreath.evaluation import dists_fetch
 from onebreath.evaluation.compare import Evaluation
 from onebreath.evaluation.dists import CHANNELS, CONVOLUTIONS, Dists
-from onebreath.evaluation.dists_file import VARIABLE, default_file, load_dists, prepare_dists
+from onebreath.evaluation.dists_file import load_dists, prepare_dists
 from onebreath.evaluation.metrics import prepare
+from onebreath.settings import settings
 
 torch = pytest.importorskip("torch")
 
@@ -37,9 +38,9 @@ def dists():
 
 @pytest.fixture(scope="module")
 def published():
-    if not default_file().is_file():
-        pytest.skip(f"no weights of DISTS at {default_file()}; get them by onebreath evaluate --fetch-dists")
-    return load_dists(default_file())
+    if not settings().dists.is_file():
+        pytest.skip(f"no weights of DISTS at {settings().dists}; get them by onebreath evaluate --fetch-dists")
+    return load_dists(settings().dists)
 
 
 @pytest.mark.parametrize("pair", range(6))
@@ -116,11 +117,11 @@ def test_wrong_files_of_weights(tmp_path):
 
 
 def test_where_the_file_lies(monkeypatch):
-    monkeypatch.setenv(VARIABLE, "/somewhere/dists.safetensors")
-    assert default_file() == Path("/somewhere/dists.safetensors")
-    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setenv("ONEBREATH_DISTS", "/somewhere/dists.safetensors")
+    assert settings().dists == Path("/somewhere/dists.safetensors")
+    monkeypatch.delenv("ONEBREATH_DISTS")
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert default_file() == Path("/cache/onebreath/dists.safetensors")
+    assert settings().dists == Path("/cache/onebreath/dists.safetensors")
 
 
 def fake_pip(monkeypatch, contents):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from onebreath.host import entry, handover
-from onebreath.host.handover import HandoverFailed, as_bytes, as_text, hand_over, socket_paths
+from onebreath.host.handover import HandoverFailed, as_bytes, as_text, hand_over, worker_sockets
 from tests.host import standin, tiny
 from tests.host.wiring import CLOSE, encoded, pair, start
 from tests.host.workers import at_rest, books, repeated, wait_for, worker
@@ -37,7 +37,16 @@ def test_shim_imports_nothing_heavy():
     done = subprocess.run(
         [sys.executable, "-c", code], env=standin.environment(), capture_output=True, text=True, check=True
     )
-    assert set(done.stdout.split()) <= {"onebreath", "json", "_json", "pathlib", "fnmatch", "urllib", "ipaddress"}
+    assert set(done.stdout.split()) <= {
+        "onebreath",
+        "json",
+        "_json",
+        "pathlib",
+        "fnmatch",
+        "urllib",
+        "ipaddress",
+        "platformdirs",
+    }
 
 
 def test_scan_is_handed_over_and_equals_that_of_the_process_itself(tmp_path):
@@ -187,11 +196,11 @@ def test_any_bytes_travel_as_text():
 
 
 def test_where_workers_are_looked_for(monkeypatch, tmp_path):
-    assert socket_paths() == []
+    assert worker_sockets() == []
     monkeypatch.setenv("ONEBREATH_WORKER", f"/a{os.pathsep}/b")
-    assert [str(path) for path in socket_paths()] == ["/a", "/b"]
+    assert [str(path) for path in worker_sockets()] == ["/a", "/b"]
     monkeypatch.delenv("ONEBREATH_WORKER")
-    assert socket_paths() == [tmp_path / "state" / "worker.sock"]
+    assert worker_sockets() == [tmp_path / "state" / "worker.sock"]
     monkeypatch.delenv("ONEBREATH_STATE")
     monkeypatch.setenv("XDG_STATE_HOME", "/s")
-    assert [str(path) for path in socket_paths()] == ["/s/onebreath/worker.sock"]
+    assert [str(path) for path in worker_sockets()] == ["/s/onebreath/worker.sock"]

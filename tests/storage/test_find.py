@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from onebreath.mrd.header import ScanHeader
+from onebreath.shim_settings import STORAGE_OF_SCAN
 from onebreath.storage.base import StorageError, Tags, tags_of
-from onebreath.storage.choice import OF_SCAN
 from onebreath.storage.find import open_store
 from tests.raw import scan_header
 
@@ -41,9 +41,9 @@ def test_what_the_scan_brings_goes_before_the_process(
     monkeypatch: pytest.MonkeyPatch, said: str, where: str | None
 ) -> None:
     monkeypatch.setenv("ONEBREATH_STORAGE", "/var/x")
-    token = OF_SCAN.set(said)
+    token = STORAGE_OF_SCAN.set(said)
     store = open_store()
-    OF_SCAN.reset(token)
+    STORAGE_OF_SCAN.reset(token)
     assert (store and store.where) == where
 
 

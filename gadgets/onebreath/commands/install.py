@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import compileall
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from onebreath.errors import ConfigError
 from onebreath.folders import installed_share
+from onebreath.settings import settings
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gadgetron-home",
         type=Path,
-        default=os.environ.get("GADGETRON_HOME"),
+        default=settings().gadgetron_home,
         help="folder that holds share/gadgetron (default: the environment variable GADGETRON_HOME)",
     )
 

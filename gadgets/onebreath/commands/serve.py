@@ -14,9 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from onebreath.folders import state_folder
-from onebreath.host.handover import socket_paths
 from onebreath.host.server import CLIENT_PORT
+from onebreath.shim_settings import state_folder, worker_sockets
 from onebreath.worker import rates, secure
 from onebreath.worker.worker import MEMORY_SHARE, Worker, WorkerOptions, warm_up
 
@@ -36,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gadget-port", type=int, help="also serve <connect> nodes of Gadgetron servers on this port")
     parser.add_argument(
         "--socket",
-        default="".join(map(str, socket_paths()[:1])),
+        default="".join(map(str, worker_sockets()[:1])),
         help="unix socket on which <execute> nodes hand scans over; '' for none (default: %(default)s)",
     )
     parser.add_argument("--slots", type=int, default=os.cpu_count() or 1, help="scans at once (default: %(default)s)")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from onebreath.host.handover import ask, socket_paths
+from onebreath.host.handover import ask, worker_sockets
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``onebreath status``; 1 if a worker does not answer, or there is none, or with ``--health`` is not well."""
-    paths = args.socket or socket_paths()
+    paths = args.socket or worker_sockets()
     missing = not paths
     for path in paths:
         try:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 
 from onebreath.config.stream_config import OWN_MODULE, Connect, External
 from onebreath.errors import ConfigError
-
-MODULES = "ONEBREATH_MODULES"
-ADDRESSES = "ONEBREATH_CONNECT"
-
+from onebreath.settings import settings, variable
 
 _own_ports: set[int] = set()
 
@@ -35,10 +31,10 @@ def check_permitted(node: External, *, uploaded: bool = True) -> None:
     """
     if isinstance(node.action, Connect):
         _check_address(node, node.action, uploaded)
-    elif node.action.module != OWN_MODULE and node.action.module not in _listed(MODULES):
+    elif node.action.module != OWN_MODULE and node.action.module not in settings().modules:
         raise ConfigError(
             f"{node}: this host does not run the module '{node.action.module}'; its administrator permits modules in "
-            f"{MODULES}"
+            f"{variable('modules')}"
         )
 
 
@@ -49,13 +45,14 @@ def _check_address(node: External, action: Connect, uploaded: bool) -> None:
             f"{node} is this host itself, which does not connect to itself; use a configuration whose node is an "
             "<execute>"
         )
-    listed = _listed(ADDRESSES)
+    listed = settings().connect
     if action.address in listed or f"{action.address}:{action.port}" in listed:
         return
     if is_loopback(address) and not uploaded:
         return
     raise ConfigError(
-        f"{node}: this host connects only to services that its administrator permits, as address:port in {ADDRESSES}"
+        f"{node}: this host connects only to services that its administrator permits, as address:port in "
+        f"{variable('connect')}"
     )
 
 
@@ -73,10 +70,6 @@ def _elsewhere(address: str) -> bool:
             except OSError:
                 continue
     return True
-
-
-def _listed(variable: str) -> list[str]:
-    return [part.strip() for part in os.environ.get(variable, "").split(",") if part.strip()]
 
 
 def is_loopback(address: str) -> bool:

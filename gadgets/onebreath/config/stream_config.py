@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from onebreath.config.serialisation import EVERYTHING, elements_for, foreign, me
 from onebreath.config.strictness import check_grammar
 from onebreath.errors import ConfigError
 from onebreath.folders import installed_share
+from onebreath.settings import settings
 from onebreath.wire.xml_guard import fromstring
 
 log = logging.getLogger("onebreath.config")
@@ -28,8 +28,6 @@ LONGEST = 1023  # bytes of a name: the message has room for no more
 LONGEST_PART = 255  # bytes of what stands between two slashes: file systems take no more
 ALIASES = {"default_measurement_dependencies.xml": "Onebreath_Noise.xml"}
 """What runs instead of a stock configuration of Gadgetron's, where that is not found."""
-NAMES = "ONEBREATH_NAMES"
-"""Variable with a site's own names of configurations, ``name=Configuration.xml,...``; FIRE and OpenRecon send such."""
 DEFAULT_NAMES = {"openrecon": "Onebreath_Cine.xml", "onebreath": "Onebreath_Cine.xml"}
 
 
@@ -227,9 +225,10 @@ def search_paths() -> list[Path]:
     These are the folders in ``ONEBREATH_CONFIGS``, those of the Gadgetron in ``GADGETRON_HOME``, ``configs/`` of a
     source checkout, and ``share/gadgetron/config`` of this Python environment; those that exist.
     """
-    paths = [Path(part) for part in os.environ.get("ONEBREATH_CONFIGS", "").split(os.pathsep) if part]
-    if home := os.environ.get("GADGETRON_HOME"):
-        paths.append(Path(home) / SHARE)
+    chosen = settings()
+    paths = list(chosen.configs)
+    if chosen.gadgetron_home:
+        paths.append(chosen.gadgetron_home / SHARE)
     sources = Path(__file__).resolve().parents[2]
     if sources.name == "gadgets":
         paths.append(sources.parent / "configs")
@@ -270,10 +269,7 @@ def site_names() -> dict[str, str]:
     ConfigError
         If the variable is not written as it should be.
     """
-    pairs = [part.split("=") for part in os.environ.get(NAMES, "").split(",") if part.strip()]
-    if any(len(pair) != 2 or not all(text.strip() for text in pair) for pair in pairs):
-        raise ConfigError(f"{NAMES} is '{os.environ[NAMES]}'; write name=Configuration.xml, separated by commas")
-    return DEFAULT_NAMES | {name.strip(): config.strip() for name, config in pairs}
+    return DEFAULT_NAMES | settings().names
 
 
 def _find(name: str, paths: Sequence[Path] | None) -> Path:

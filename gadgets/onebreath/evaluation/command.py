@@ -18,13 +18,14 @@ from onebreath.evaluation.compare import Case, Evaluation, Result
 from onebreath.evaluation.data import KINDS, NAMED, read_slices
 from onebreath.evaluation.dists import Dists
 from onebreath.evaluation.dists_fetch import fetch_dists
-from onebreath.evaluation.dists_file import default_file, load_dists, prepare_dists
+from onebreath.evaluation.dists_file import load_dists, prepare_dists
 from onebreath.evaluation.figures.pictures import box_plots, compare_figure
 from onebreath.evaluation.masks import SCAN_MASKS, STUDY_MASKS, ScanMask, is_study_mask
 from onebreath.evaluation.metrics import Convention
 from onebreath.evaluation.scans import MaskChoice, ScanChoice
 from onebreath.evaluation.settings import ReadSettings
 from onebreath.evaluation.summary import TITLES, Summary, markdown, overview, summarise
+from onebreath.settings import settings
 
 _CONVENTIONS: tuple[Convention, ...] = ("strict", "paper")
 
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--matrix", type=int, nargs=2, metavar=("Y", "X"), help="acquired matrix (default: as the header says)")
     add("--calibration-lines", type=int, default=24, help="lines that coil maps are made of (default: 24)")
     add("--measured-coils", metavar="FILE", help="take the coil maps of this k-space (coil, y, x), .npy")
-    add("--dists", type=Path, metavar="FILE", help=f"weights of DISTS (default: {default_file()})")
+    add("--dists", type=Path, metavar="FILE", help=f"weights of DISTS (default: {settings().dists})")
     add("--fetch-dists", action="store_true", help="download the weights of DISTS by pip (61 MiB), write the file of "
         "--dists, and stop")  # fmt: skip
     add("--prepare-dists", type=Path, nargs=2, metavar=("VGG_FILE", "ALPHA_BETA_FILE"), help="make the file of --dists "
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         If arguments, data or models are wrong.
     """
     logging.getLogger("onebreath.evaluation").setLevel(logging.INFO)
-    weights = args.dists or default_file()
+    weights = args.dists or settings().dists
     if args.fetch_dists:
         fetch_dists(weights)
         print(f"weights of DISTS written to {weights}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
@@ -10,6 +9,7 @@ from typing import get_args
 import numpy as np
 
 from onebreath.errors import ConfigError, ScanError
+from onebreath.settings import settings
 from onebreath.training.data.series import Series
 from onebreath.training.recipe import Source, SourceKind
 from onebreath.training.sources import read_source
@@ -23,7 +23,6 @@ NAMED: dict[str, tuple[SourceKind, str]] = {
     "simulator": ("simulator", ""),
 }
 """Data sets by name: what kind they are, and where below the folder of shared data."""
-_SHARED = "ONEBREATH_SHARED"
 _RAW = (".h5", ".mrd")
 
 
@@ -72,7 +71,7 @@ def _source(data: str, kind: SourceKind | None, patients: tuple[str, ...]) -> So
     path = data
     if kind is None and data in NAMED:
         kind, below = NAMED[data]
-        path = str(Path(os.environ.get(_SHARED, "../shared")) / below)
+        path = str(settings().shared / below)
     elif kind is None:
         kind = _kind_of(Path(data))
     if kind != "simulator" and not Path(path).exists():

@@ -13,7 +13,6 @@ Both put them into one safetensors file with the keys
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -29,7 +28,6 @@ from onebreath.zoo.store import decode
 if TYPE_CHECKING:
     from torch import Tensor
 
-VARIABLE = "ONEBREATH_DISTS"
 # DISTS of the two images of `_check_images` by the published weights, and how far from it rounding may lead.
 _KNOWN, _ROUNDING = 0.183517, 2e-4
 # What a pickle of NumPy arrays is made of; anything else could run code.
@@ -39,14 +37,6 @@ _HARMLESS = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
 }
-
-
-def default_file() -> Path:
-    """Where the weights are looked for: `ONEBREATH_DISTS`, else ``onebreath/dists.safetensors`` in the user's cache."""
-    if os.environ.get(VARIABLE):
-        return Path(os.environ[VARIABLE])
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "onebreath" / "dists.safetensors"
 
 
 def load_dists(file: Path) -> Dists:

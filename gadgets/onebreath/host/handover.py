@@ -14,8 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from onebreath.folders import state_folder
-from onebreath.storage.choice import stated
+from onebreath.shim_settings import storage, worker_sockets
 
 ANSWER_TIME = 20.0  # seconds in which a worker says whether it takes a scan; it may be restarting
 LONGEST = 64 << 20  # bytes of one message: a configuration and a header with room to spare
@@ -25,17 +24,6 @@ _length = struct.Struct("!I")
 
 class HandoverFailed(Exception):
     """No worker took the scan; nothing was read from its socket."""
-
-
-def socket_paths() -> list[Path]:
-    """Where workers listen: the paths in ``ONEBREATH_WORKER``, or ``worker.sock`` in the state folder.
-
-    ``ONEBREATH_WORKER=off`` means that there is none.
-    """
-    chosen = os.environ.get("ONEBREATH_WORKER", "")
-    if chosen == "off":
-        return []
-    return [Path(part) for part in chosen.split(os.pathsep) if part] or [state_folder() / "worker.sock"]
 
 
 def send(sock: socket.socket, message: dict[str, Any], descriptor: int | None = None) -> None:
@@ -116,8 +104,8 @@ def hand_over(sock: socket.socket, target: str, config: bytes, header: bytes) ->
     reasons = []
     texts = {"config": as_text(config), "header": as_text(header)}
     # Gadgetron has a process for each scan: nodes with the same parent work on the same one.
-    offer = {"ask": "serve", "target": target, **texts, "storage": stated(), "origin": os.getppid()}
-    for path in socket_paths():
+    offer = {"ask": "serve", "target": target, **texts, "storage": storage(), "origin": os.getppid()}
+    for path in worker_sockets():
         worker = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         worker.settimeout(ANSWER_TIME)
         try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+import platformdirs
+
+from onebreath.shim_settings import OFF, storage
 from onebreath.storage.base import Store
-from onebreath.storage.choice import stated
 from onebreath.storage.folder import FolderStore
 from onebreath.storage.server import ServerStore
 
@@ -14,21 +15,17 @@ from onebreath.storage.server import ServerStore
 def open_store() -> Store | None:
     """Return the store of this scan; None if storage is switched off.
 
-    That is what `choice.stated` says: ``off``, an http address, or a folder; if nothing is said a folder of this user.
+    That is what `shim_settings.storage` says: ``off``, an http address, or a folder; a folder of this user if it
+    says nothing.
 
     Raises
     ------
     StorageError
         If an address is wrong.
     """
-    choice = stated()
+    choice = storage()
     if choice is None:
-        return FolderStore(_user_folder())
-    if choice == "off":
+        return FolderStore(platformdirs.user_data_path("onebreath") / "storage")
+    if choice == OFF:
         return None
     return ServerStore(choice) if "://" in choice else FolderStore(Path(choice))
-
-
-def _user_folder() -> Path:
-    """Folder for data of this user, as the XDG base directories have it."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "onebreath" / "storage"

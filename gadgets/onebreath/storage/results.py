@@ -23,9 +23,9 @@ import h5py
 import ismrmrd
 
 from onebreath.errors import ScanError
-from onebreath.folders import state_folder
 from onebreath.keeping import DAMAGED, digest_of_file, private_folder, read_document, set_aside, write_document
 from onebreath.names import shortened
+from onebreath.shim_settings import state_folder
 
 log = logging.getLogger("onebreath.results")
 

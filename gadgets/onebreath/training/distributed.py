@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +9,22 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from pydantic import Field
+from pydantic_settings import BaseSettings
 from torch import nn
 
 from onebreath.errors import ConfigError
+from onebreath.settings import read_settings
 
 # The other processes wait for the first one to prepare the data.
 _PREPARATION = timedelta(hours=12)
+
+
+class Launch(BaseSettings):
+    """What ``torchrun`` says of this process."""
+
+    world_size: int = Field(1, ge=1, description="how many processes there are; torchrun sets it")
+    local_rank: int = Field(0, ge=0, description="number of this process on its machine; torchrun sets it")
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,8 @@ def join(device: str = "auto") -> Iterator[Group]:
     device
         As torch names it; auto: the GPU of this process's number where there is one.
     """
-    size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    launch = read_settings(Launch)
+    size, local = launch.world_size, launch.local_rank
     if device == "auto":
         device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
     chosen = torch.device(device)

@@ -13,7 +13,7 @@ from typing import Any
 import ismrmrd
 
 from onebreath.errors import ConnectionLost, ScanError, WireError
-from onebreath.storage.choice import OF_SCAN
+from onebreath.shim_settings import STORAGE_OF_SCAN
 from onebreath.storage.results import GROUP, Results
 from onebreath.wire.channel import Channel, ClientChannel
 from onebreath.wire.files import ImageFile
@@ -88,7 +88,7 @@ def _collect(channel: Channel, images: ImageFile) -> list[str]:
 
 def _serve(sock: socket.socket, spooled: SpooledScan, run: RunNodes) -> None:
     client = ClientChannel(sock, lambda query: "")
-    OF_SCAN.set(spooled.request.storage)
+    STORAGE_OF_SCAN.set(spooled.request.storage)
     try:
         run(client, spooled.request.nodes, HeaderText(spooled.request.header.encode("utf-8")))
     finally:

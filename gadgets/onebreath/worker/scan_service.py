@@ -30,7 +30,7 @@ from onebreath.host.listener import settle
 from onebreath.host.running import run_steps
 from onebreath.keeping import Space
 from onebreath.registry import GADGETS
-from onebreath.storage.choice import OF_SCAN
+from onebreath.shim_settings import STORAGE_OF_SCAN
 from onebreath.wire.channel import Channel, ClientChannel
 from onebreath.wire.connection import Connection, parse_config, parse_header, reporting
 from onebreath.wire.messages import HeaderText
@@ -135,7 +135,7 @@ class ScanService:
                 facts |= {"deliver": f"later: scan {own}", "quick_method": chosen.quick_method}
             texts, makes_images = connection.raw_bytes, "Image" in gadget_class(steps[-1][0]).emits
             nodes = as_xml([own_node(target, texts.config)]) if makes_images else ""
-            request = Request(own, target, nodes, as_text(texts.header), OF_SCAN.get())
+            request = Request(own, target, nodes, as_text(texts.header), STORAGE_OF_SCAN.get())
             key = None if side == "client" or is_whole(steps) else scan_key(side, origin, texts.header)
             with self.scan(ticket, connection.channel, request, later=later, shim=shim, key=key) as shared:
                 images = run_steps(connection, steps, facts, shared.check)

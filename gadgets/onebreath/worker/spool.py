@@ -57,7 +57,7 @@ class Request:
     header
         The ISMRMRD header, as XML.
     storage
-        See `onebreath.storage.choice.OF_SCAN`.
+        See `onebreath.shim_settings.STORAGE_OF_SCAN`.
     """
 
     scan: str

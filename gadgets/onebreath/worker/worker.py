@@ -23,7 +23,6 @@ from onebreath.chain.gadget import gadget_class
 from onebreath.config.policy import is_own
 from onebreath.config.properties import CHAIN_TARGET
 from onebreath.errors import OnebreathError, WireError
-from onebreath.folders import state_folder
 from onebreath.host.handover import as_bytes, receive, receive_socket, send
 from onebreath.host.listener import Listener, open_port
 from onebreath.host.server import (
@@ -36,7 +35,7 @@ from onebreath.host.server import (
 )
 from onebreath.keeping import Space
 from onebreath.registry import GADGETS
-from onebreath.storage.choice import OF_SCAN
+from onebreath.shim_settings import STORAGE_OF_SCAN, state_folder
 from onebreath.wire.channel import Channel
 from onebreath.wire.connection import Connection
 from onebreath.worker.joint import scan_key
@@ -174,7 +173,7 @@ class Worker:
         target, config, header, storage = (offer.get(name) for name in ("target", "config", "header", "storage"))
         if not isinstance(config, str) or not isinstance(header, str) or target not in (CHAIN_TARGET, *GADGETS):
             raise WireError("an offered scan lacks its target, configuration or header")
-        OF_SCAN.set(storage if isinstance(storage, str) else None)
+        STORAGE_OF_SCAN.set(storage if isinstance(storage, str) else None)
         origin, octets = str(offer.get("origin")), as_bytes(header)
         known = self.service.joint.knows(scan_key("execute", origin, octets))
         if self.stopping or (self.service.scheduler.full() and not known):

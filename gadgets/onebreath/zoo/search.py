@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-import os
 import time
 from pathlib import Path
 
 from onebreath.errors import ModelError, UnknownModel
 from onebreath.folders import installed_share
 from onebreath.names import did_you_mean
+from onebreath.settings import settings, variable
 from onebreath.zoo.card import CARD_FILE, check_name, read_card
 
 log = logging.getLogger("onebreath.zoo")
 
-VARIABLE = "ONEBREATH_MODELS"
 _INSTALLED = Path("share", "gadgetron", "onebreath", "models")
 PARTIAL, REPLACED = ".partial-{}-", "old"
 """A new version of a model is written to a folder that begins like this; the old one lies in it, under this name, while
@@ -30,9 +29,10 @@ def search_path() -> list[Path]:
     Those in the environment variable ``ONEBREATH_MODELS``, that of Gadgetron's installation (``GADGETRON_HOME``), that
     of the Python installation, and ``models/`` of a checked-out repository.
     """
-    folders = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
-    if os.environ.get("GADGETRON_HOME"):
-        folders.append(Path(os.environ["GADGETRON_HOME"]) / _INSTALLED)
+    chosen = settings()
+    folders = list(chosen.models)
+    if chosen.gadgetron_home:
+        folders.append(chosen.gadgetron_home / _INSTALLED)
     folders.append(installed_share() / "onebreath" / "models")
     repository = Path(__file__).parents[3]
     if (repository / "setup.py").is_file():
@@ -72,7 +72,7 @@ def find(name: str) -> Path:
     places = ", ".join(str(path) for path in search_path())
     raise UnknownModel(
         f"there is no model '{name}'. {_nearest(name, found)} Looked in: {places}. Put the model's folder there, "
-        f"name its place in {VARIABLE}, or import weights with: "
+        f"name its place in {variable('models')}, or import weights with: "
         f"onebreath models import --from crunet_mr FILE --name {name}"
     )
 
