@@ -20,7 +20,7 @@ from onebreath.settings import LogFormat, LogLevel, Settings, misspelt, settings
 log = logging.getLogger("onebreath.cli")
 
 COMMANDS = {
-    "replay": ("onebreath.host.replay", "send a raw data file through a configuration and keep the images"),
+    "replay": ("onebreath.commands.replay", "send raw data files through a configuration and keep the images"),
     "serve": ("onebreath.commands.serve", "run the resident worker: for clients, <connect> nodes and <execute> nodes"),
     "tunnel": ("onebreath.commands.tunnel", "lead a port of this machine to a worker on another one, by TLS and token"),
     "status": ("onebreath.commands.status", "say what the resident worker does; also a health check"),

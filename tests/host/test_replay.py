@@ -10,9 +10,10 @@ import ismrmrd
 import numpy as np
 import pytest
 
+from onebreath.commands.replay import add_arguments, run
 from onebreath.errors import ConnectionLost, ScanError
 from onebreath.host import replay as module
-from onebreath.host.replay import add_arguments, replay, run, tells_of_an_error
+from onebreath.host.replay import replay, tells_of_an_error
 from onebreath.host.server import start_host
 from tests.helpers import READERS_AND_WRITERS
 from tests.host.wiring import HEADER, acquisition

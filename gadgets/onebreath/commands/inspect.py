@@ -20,6 +20,7 @@ from onebreath.chain.notes import read_note, read_warning
 from onebreath.commands.configs import own_target
 from onebreath.config.properties import steps_of
 from onebreath.config.stream_config import External, find, parse
+from onebreath.config.suited import suited_to
 from onebreath.errors import OnebreathError
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, bit, header_of, header_table, side_line
@@ -38,7 +39,7 @@ COUNTERS = ("slice", "phase", "repetition", "set", "contrast", "average", "segme
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("filename", help="raw data, an ISMRMRD HDF5 file")
-    parser.add_argument("-c", "--config", default="Onebreath_Cine.xml", help="configuration (default: %(default)s)")
+    parser.add_argument("-c", "--config", help="configuration (default: the one that suits the scan)")
     parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
 
 
@@ -49,9 +50,10 @@ def run(args: argparse.Namespace) -> int:
         _print("Header", _header_facts(header))
         _print("Lines", _line_facts(raw))
         _print("Missing from the header", _missing(header) or ["nothing that the chain asks for"])
-        print(f"What {args.config} does with it")
+        config, why = (args.config, "") if args.config else suited_to(raw.headers())
+        print(f"What {config} does with it{f' (it suits the scan, as {why})' if why else ''}")
         try:
-            for text in gadget_reports(raw, args.config):
+            for text in gadget_reports(raw, config):
                 print(f"  {text}")
         except OnebreathError as error:
             print(f"  cannot be reconstructed: {error}")

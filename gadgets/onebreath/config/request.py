@@ -170,14 +170,21 @@ def _joined(gadget: str, configured: Mapping[str, str], request: Request) -> dic
     """Properties of a gadget with what was chosen, checked."""
     chosen = request.settings[gadget]
     try:
-        return _checked(gadget, configured, chosen)
+        return checked(gadget, configured, chosen)
     except ConfigError as error:
         culprit = next((key for key in chosen if _fits_without(key, gadget, configured, chosen)), None)
         said = dict.fromkeys(request.origin[gadget, key] for key in ([culprit] if culprit else chosen))
         raise ConfigError(f"What the user interface asks for, {', '.join(said)}, does not fit: {error}") from error
 
 
-def _checked(gadget: str, configured: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, str]:
+def checked(gadget: str, configured: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return a gadget's properties with some of them chosen anew, and check them.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown, or a value does not fit.
+    """
     cls = gadget_class(gadget)
     pairs = dict(configured)
     if "method" in chosen:
@@ -189,7 +196,7 @@ def _checked(gadget: str, configured: Mapping[str, str], chosen: Mapping[str, st
 
 def _fits_without(key: str, gadget: str, configured: Mapping[str, str], chosen: Mapping[str, str]) -> bool:
     try:
-        _checked(gadget, configured, {name: text for name, text in chosen.items() if name != key})
+        checked(gadget, configured, {name: text for name, text in chosen.items() if name != key})
     except ConfigError:
         return False
     return True

@@ -285,7 +285,8 @@ def _find(name: str, paths: Sequence[Path] | None) -> Path:
     if name in ALIASES:
         return _find(ALIASES[name], folders)
     known = [known for known, _ in available(folders)]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:10]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = near or [one for one in known if name.lower() in one.lower()][:5] or known[:10]
     hint = f"Did you mean: {', '.join(near)}?" if near else "No configurations were found at all."
     searched = ", ".join(str(folder) for folder in folders) or "no folder"
     raise ConfigError(f"There is no configuration '{name}'. {hint} (Searched: {searched}.)")

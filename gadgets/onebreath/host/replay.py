@@ -5,7 +5,6 @@ Without an address the scan runs in this process, over the same wire and through
 
 from __future__ import annotations
 
-import argparse
 import logging
 import re
 import socket
@@ -77,13 +76,15 @@ class Outcome:
 def replay(
     source: str | Path,
     config: str = "default.xml",
-    config_local: str | Path | None = None,
+    config_local: str | Path | bytes | None = None,
     address: str | None = None,
     port: int = GADGETRON_PORT,
     output: str | Path = "out.h5",
     group: str | None = None,
     timeout: float = 10.0,
     in_group: str = "dataset",
+    *,
+    anew: bool = False,
 ) -> Outcome:
     """Send a raw file through a configuration and write the images that come back.
 
@@ -94,7 +95,7 @@ def replay(
     config
         Name of a configuration on the server.
     config_local
-        File of a configuration to upload; goes before `config`.
+        File of a configuration to upload, or its text; goes before `config`.
     address, port
         The server; without an address the scan runs in this process.
     output, group
@@ -103,6 +104,8 @@ def replay(
         Seconds to wait for a connection.
     in_group
         Group of the raw data in `source`.
+    anew
+        Whether a file `output` that exists is replaced rather than added to.
 
     Raises
     ------
@@ -113,7 +116,8 @@ def replay(
     """
     chosen = _configuration(config, config_local)
     begun = time.perf_counter()
-    with RawFile(source, in_group) as raw, ImageFile(output, group or f"{datetime.now():%Y-%m-%d %H:%M:%S}") as images:
+    group = group or f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+    with RawFile(source, in_group) as raw, ImageFile(output, group, anew=anew) as images:
         with _server(address, port, timeout) as channel:
             outcome = _Exchange(channel, chosen, raw, images).run()
         outcome.images = dict(images.series)
@@ -121,9 +125,11 @@ def replay(
     return outcome
 
 
-def _configuration(config: str, local: str | Path | None) -> ConfigName | ConfigText:
+def _configuration(config: str, local: str | Path | bytes | None) -> ConfigName | ConfigText:
     if local is None:
         return ConfigName(config)
+    if isinstance(local, bytes):
+        return ConfigText(local)
     try:
         return ConfigText(Path(local).read_bytes())
     except OSError as error:
@@ -238,47 +244,3 @@ def _warnings_of(image: ismrmrd.Image) -> list[str]:
 def tells_of_an_error(text: str) -> bool:
     """Whether a server's TEXT is about a failure; Gadgetron's names the part that failed in brackets before."""
     return re.match(r"\s*(\[[^\]]*\]\s*)*ERROR", text) is not None
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``onebreath replay``: the flags of ``gadgetron_ismrmrd_client``."""
-    parser.add_argument("-f", "--filename", required=True, help="raw data, an ISMRMRD HDF5 file")
-    parser.add_argument("-c", "--config", default="default.xml", help="name of a configuration (default: %(default)s)")
-    parser.add_argument("-C", "--config-local", help="file of a configuration, which is uploaded")
-    parser.add_argument("-a", "--address", help="server; without it the scan runs in this process")
-    parser.add_argument(
-        "-p",
-        "--port",
-        type=int,
-        default=GADGETRON_PORT,
-        help="port (default: %(default)s, Gadgetron's; onebreath serve has 9012)",
-    )
-    parser.add_argument("-o", "--outfile", default="out.h5", help="file for the images (default: %(default)s)")
-    parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
-    parser.add_argument("-G", "--out-group", help="group for the images (default: date and time)")
-    parser.add_argument("-l", "--loops", type=int, default=1, help="how often to send the scan (default: %(default)s)")
-    parser.add_argument("-t", "--timeout", type=float, default=10000, help="ms to wait for a server (default: 10000)")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run ``onebreath replay``; 1 if an error was reported or no image came."""
-    status = 0
-    for _ in range(args.loops):
-        outcome = replay(
-            args.filename,
-            args.config,
-            args.config_local,
-            args.address,
-            args.port,
-            args.outfile,
-            args.out_group,
-            args.timeout / 1000,
-            args.group,
-        )
-        print(f"{args.filename}: {outcome}")
-        if outcome.failed:
-            status = 1
-        elif not outcome.images:
-            print("no image came back and no error was reported; the log of the server may tell why", file=sys.stderr)
-            status = 1
-    return status

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +18,7 @@ from ismrmrd.hdf5 import acquisition_header_dtype, get_hdf5type, image_header_dt
 
 from onebreath.errors import ConfigError, ScanError
 from onebreath.keeping import create
+from onebreath.mrd.lines import HEADER
 from onebreath.wire.messages import ACQUISITION_HEADER, WAVEFORM_HEADER, ascii_meta
 
 CHUNK_BYTES = 32 << 20
@@ -42,8 +46,7 @@ class RawFile:
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
-            reason = "there is no such file" if not self.path.exists() else f"it is not an HDF5 file ({error})"
-            raise ScanError(f"{self.path} cannot be read: {reason}") from error
+            raise ScanError(f"{self.path} cannot be read: {_unreadable(self.path, error)}") from error
         try:
             self._group = self._scan(group)
             self.header_xml = self._xml()
@@ -92,6 +95,20 @@ class RawFile:
         """Number of waveforms."""
         return int(self._group["waveforms"].shape[0]) if "waveforms" in self._group else 0
 
+    def headers(self) -> np.ndarray:
+        """Return the headers of all acquisitions as a structured array (acquisition,), without reading samples.
+
+        Raises
+        ------
+        ScanError
+            If the file is damaged.
+        """
+        try:
+            heads = self._group["data"].fields("head")[:]
+        except (OSError, ValueError) as error:
+            raise ScanError(f"{self.path}: the headers of its lines cannot be read: {error}") from error
+        return np.frombuffer(_headers(heads, acquisition_header_dtype), HEADER)
+
     def messages(self) -> Iterator[ismrmrd.Acquisition | ismrmrd.Waveform]:
         """Yield all acquisitions and waveforms, in the order of the C++ client.
 
@@ -138,6 +155,22 @@ class RawFile:
         return values.view(dtype).reshape(shape)
 
 
+def _unreadable(path: Path, error: OSError) -> str:
+    """Say why a file cannot be opened, in words that help."""
+    if not path.exists():
+        return "there is no such file"
+    if path.is_dir():
+        return "it is a folder"
+    if path.is_file() and path.stat().st_size == 0:
+        return "it is empty"
+    if not os.access(path, os.R_OK):
+        return "you may not read it"
+    cut = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", str(error))
+    if cut:
+        return f"it is cut off, {cut[1]} of {cut[2]} bytes are there; copy or convert it again"
+    return f"it is not an HDF5 file ({error})"
+
+
 def _chunks(dataset: h5py.Dataset) -> Iterator[tuple[int, np.ndarray]]:
     """Yield rows in bulk (one by one is 20 times slower), few enough at a time to bound the memory."""
     count = dataset.shape[0]
@@ -178,10 +211,12 @@ class ImageFile:
         Group of this reconstruction.
     private
         Whether only the owner shall read the file, whatever the umask.
+    anew
+        Whether a file that exists is replaced rather than extended.
     """
 
-    def __init__(self, path: str | Path, group: str, *, private: bool = False) -> None:
-        self.path, self.private = Path(path), private
+    def __init__(self, path: str | Path, group: str, *, private: bool = False, anew: bool = False) -> None:
+        self.path, self.private, self._anew = Path(path), private, anew
         self.group = group
         self.series: dict[int, int] = {}
         self._part = self.path.with_name(f".{self.path.name}.part")
@@ -210,10 +245,11 @@ class ImageFile:
             yield
         except (OSError, RuntimeError) as error:
             self._disk_failed = True
-            reason = getattr(error, "strerror", None) or str(error).partition("(")[0].strip()
-            raise ConfigError(
-                f"The images cannot be written to {self.path} ({reason}). Is the disk full? It is as it was before."
-            ) from error
+            number = getattr(error, "errno", None)
+            reason = os.strerror(number) if number else str(error).partition("(")[0].strip()
+            full = " Is the disk full?" if number in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+            left = "It is as it was before." if self.path.exists() else "No file was left there."
+            raise ConfigError(f"The images cannot be written to {self.path} ({reason}).{full} {left}") from error
 
     def append(self, image: ismrmrd.Image) -> None:
         """Write one image.
@@ -252,11 +288,12 @@ class ImageFile:
         """Open or create the three datasets of a series."""
         if self._file is None:
             self._part.unlink(missing_ok=True)
-            if self.path.exists():
+            extended = self.path.exists() and not self._anew
+            if extended:
                 shutil.copy(self.path, self._part)  # with its mode
             elif self.private:
                 create(self._part)
-            self._file = h5py.File(self._part, "a" if self.path.exists() else "w")  # keeps the mode of a file
+            self._file = h5py.File(self._part, "a" if extended else "w")  # keeps the mode of a file
         stored = self._file.require_group(f"{self.group}/image_{number}")
         if "data" not in stored:
             more = (None, *data.shape)

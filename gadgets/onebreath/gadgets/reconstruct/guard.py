@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
@@ -54,7 +55,9 @@ class MethodProperties(Properties):
         try:
             method, fallback = self.make_method(), self.make_fallback()
         except ConfigError as error:
-            raise ValueError(str(error)) from error
+            meant = [get_close_matches(name, type(self).model_fields, n=1) for name in self.model_extra or {}]
+            hint = next((f" Did you mean the gadget's own property: {near[0]}?" for near in meant if near), "")
+            raise ValueError(f"{error}{hint}") from error
         if fallback is None and (self.deadline_s or self.send_out_classical):
             raise ValueError(f"deadline_s and send_out_classical need a fallback; {method.name} has none")
         return self

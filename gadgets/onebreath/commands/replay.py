@@ -1,0 +1,261 @@
+"""The ``onebreath replay`` command: raw files through a configuration, the images of each into a file of its own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import h5py
+
+from onebreath.config.changes import changed, read_changes
+from onebreath.config.stream_config import find
+from onebreath.config.suited import NOISE_ONLY, suited_to
+from onebreath.errors import ConfigError, OnebreathError, ScanError
+from onebreath.host.replay import Outcome, replay
+from onebreath.host.server import GADGETRON_PORT
+from onebreath.wire.files import RawFile
+
+DEFAULT_OUTPUT = "out.h5"
+DEFAULT_FOLDER = "images"
+SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
+"""What names of raw files in a folder end with."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``onebreath replay``: files, and the flags of ``gadgetron_ismrmrd_client``."""
+    parser.add_argument("files", nargs="*", metavar="FILE", help="raw data, ISMRMRD HDF5 files, or folders of them")
+    parser.add_argument(
+        "-f", "--filename", action="append", default=[], metavar="FILE", help="the same; may be repeated"
+    )
+    parser.add_argument(
+        "-c",
+        "--config",
+        help="name of a configuration (default: the one that suits the scan, Onebreath_Cine.xml for cardiac phases and "
+        "Onebreath_Static.xml for others)",
+    )
+    parser.add_argument("-C", "--config-local", help="file of a configuration, which is uploaded")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="GADGET.PROPERTY=VALUE",
+        help="set a property of the configuration, as in sort.phases=20; may be repeated. The configuration is then "
+        "read here, and uploaded",
+    )
+    parser.add_argument("-a", "--address", help="server; without it the scan runs in this process")
+    parser.add_argument(
+        "-p",
+        "--port",
+        type=int,
+        default=GADGETRON_PORT,
+        help="port (default: %(default)s, Gadgetron's; onebreath serve has 9012)",
+    )
+    parser.add_argument(
+        "-o",
+        "--outfile",
+        help=f"file for the images (default: {DEFAULT_OUTPUT}); of several scans, folder for one file each "
+        f"(default: {DEFAULT_FOLDER})",
+    )
+    parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
+    parser.add_argument("-G", "--out-group", help="group for the images (default: date and time)")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--append", action="store_true", help="add the images to a file that exists")
+    existing.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    parser.add_argument("-l", "--loops", type=int, default=1, help="how often to send the scan (default: %(default)s)")
+    parser.add_argument("-t", "--timeout", type=float, default=10000, help="ms to wait for a server (default: 10000)")
+
+
+@dataclass
+class _Summary:
+    """What came of all scans."""
+
+    good: int = 0
+    failed: list[Path] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        named = f" ({', '.join(map(str, self.failed))})" if self.failed else ""
+        count = self.good + len(self.failed)
+        return f"{count} scans: {self.good} reconstructed, {len(self.failed)} failed{named}"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``onebreath replay``; 1 if any file brought an error, or no image."""
+    named = [Path(name) for name in (*args.files, *args.filename)]
+    if not named:
+        raise ConfigError("Name the raw files to send, or folders of them: onebreath replay FILE...")
+    if args.loops < 1:
+        raise ConfigError(f"--loops {args.loops} sends nothing; it is a number from 1 up")
+    if not args.timeout > 0:
+        raise ConfigError(f"--timeout {args.timeout:g} is no time to wait, in ms; it is a number above 0")
+    changes = read_changes(args.set)
+    several = len(named) > 1 or named[0].is_dir()
+    sources = [path for name in named for path in raw_files(name)]
+    outputs = outputs_for(sources, args.outfile, several)
+    summary = _Summary()
+    for source, output in zip(sources, outputs, strict=True):
+        try:
+            good = _replay(args, source, output, changes)
+        except (OnebreathError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            print(f"{source}: failed: {error}" if several else f"onebreath replay: {error}", file=sys.stderr)
+            good = False
+        if good:
+            summary.good += 1
+        else:
+            summary.failed.append(source)
+    if several:
+        print(summary)
+    return 1 if summary.failed else 0
+
+
+def raw_files(name: Path) -> list[Path]:
+    """Return a file, or the files of a folder that hold raw data; folders below it are not looked into.
+
+    Raises
+    ------
+    ScanError
+        If a folder holds none.
+    """
+    if not name.is_dir():
+        return [name]
+    found = []
+    for path in sorted(name.iterdir()):
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
+            if _holds_images(path):
+                print(f"{path}: holds images, no raw data; skipped", file=sys.stderr)
+            else:
+                found.append(path)
+    if not found:
+        raise ScanError(f"The folder {name} holds no raw data (files whose names end with {', '.join(SUFFIXES)}).")
+    return found
+
+
+def _holds_images(path: Path) -> bool:
+    """Whether a file is what this command writes, rather than a scan, or a file that cannot be read."""
+    try:
+        with h5py.File(path, "r") as file:
+            groups = [item for item in file.values() if isinstance(item, h5py.Group)]
+            return bool(groups) and all(name.startswith("image_") for group in groups for name in group)
+    except OSError:
+        return False
+
+
+def outputs_for(sources: list[Path], output: str | None, several: bool) -> list[Path]:
+    """Return the file for the images of each scan.
+
+    Raises
+    ------
+    ConfigError
+        If the place cannot be one of images.
+    """
+    if not several:
+        path = Path(output or DEFAULT_OUTPUT)
+        return [path / f"{sources[0].stem}_images.h5" if path.is_dir() else path]
+    folder = Path(output or DEFAULT_FOLDER)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"The images of {len(sources)} scans go into a folder, one file each, but {folder} is a file")
+    folder.mkdir(parents=True, exist_ok=True)
+    taken: set[str] = set()
+    made = []
+    for source in sources:
+        stem, number = f"{source.stem}_images", 1
+        while f"{stem}.h5" in taken:
+            number += 1
+            stem = f"{source.stem}_images_{number}"
+        taken.add(f"{stem}.h5")
+        made.append(folder / f"{stem}.h5")
+    return made
+
+
+def _replay(args: argparse.Namespace, source: Path, output: Path, changes: Mapping[str, Mapping[str, str]]) -> bool:
+    """Send one scan, as often as is wished, and say what came of it; whether all went well."""
+    with RawFile(source, args.group) as raw:
+        config, why = (args.config or "", "") if args.config or args.config_local else suited_to(raw.headers())
+    _check_output(source, output, args)
+    if why:
+        print(f"{source}: the configuration is {config}, as {why}", flush=True)
+    text = _configuration(config, args.config_local, changes)
+    good = True
+    for loop in range(args.loops):
+        group = args.out_group or f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+        outcome = replay(
+            source,
+            config,
+            text,
+            args.address,
+            args.port,
+            output,
+            group,
+            args.timeout / 1000,
+            args.group,
+            anew=args.overwrite and loop == 0,
+        )
+        print(f"{source}: {outcome}", flush=True)
+        if outcome.images:
+            print(f"images: {output}, group {group}", flush=True)
+        good &= _is_good(outcome, config)
+    return good
+
+
+def _configuration(config: str, local: str | None, changes: Mapping[str, Mapping[str, str]]) -> bytes | None:
+    """Return the text of a configuration that is to be uploaded; None for one that the server is to find."""
+    if local is None and not changes:
+        return None
+    path = find(config) if local is None else Path(local)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"The configuration {path} cannot be read: {error.strerror}.") from error
+    return changed(text, path.name, changes) if changes else text
+
+
+def _check_output(source: Path, output: Path, args: argparse.Namespace) -> None:
+    """Refuse a place for images that cannot be written, or that holds something already; say where some are added.
+
+    Raises
+    ------
+    ConfigError
+        If it is refused.
+    """
+    folder = output.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"The images cannot be written to {output}: there is no folder {folder}. Make it first.")
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"The images cannot be written to {output}: its folder may not be written. Choose another.")
+    if not output.exists():
+        return
+    if output.samefile(source):
+        raise ConfigError(f"{output} is the raw data themselves; name another file for the images.")
+    if args.overwrite:
+        return
+    try:
+        with h5py.File(output, "r") as file:
+            held = list(file)
+    except OSError as error:
+        raise ConfigError(
+            f"{output} exists, and is no HDF5 file that images could be added to. Name another file, or say "
+            "--overwrite."
+        ) from error
+    if args.append or (args.out_group and args.out_group not in held):
+        print(f"{output} holds {len(held)} groups of images already ({', '.join(held[-3:])}); these are added to it")
+        return
+    raise ConfigError(
+        f"{output} holds images already (group {', '.join(held[-3:])}). Say --append to add these to them, --overwrite "
+        "to replace them, or name another file."
+    )
+
+
+def _is_good(outcome: Outcome, config: str) -> bool:
+    if outcome.failed or outcome.images:
+        return not outcome.failed
+    if config == NOISE_ONLY:
+        print("a noise scan makes no image: its noise covariance is kept for the scans that follow")
+        return True
+    print("no image came back and no error was reported; the log of the server may tell why", file=sys.stderr)
+    return False
