@@ -60,6 +60,8 @@ def entry_of(number: int, site: Site) -> dict[str, object]:
     except (OSError, OnebreathError) as error:  # of the client: it could not connect, or was broken off
         seen = Seen(broken=f"{type(error).__name__}: {error}")
     outcome, text = seen.outcome(expected), seen.text or seen.broken
+    if outcome == "silent failure":
+        text = f"{text} {seen.described(expected)}"
     site.start()  # if the fault ended it
     if not site.serves():
         outcome, text = "silent failure", f"the next honest scan was wrong; {text}"

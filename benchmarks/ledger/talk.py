@@ -74,6 +74,14 @@ class Seen:
         same = expected is not None and bool(self.images) and np.array_equal(pixels(self.images), expected)
         return "images" if same else "silent failure"
 
+    def described(self, expected: NDArray[np.generic] | None) -> str:
+        """Say what is wrong with images, for who looks into it."""
+        if not self.images or expected is None:
+            return f"{len(self.images)} images where {'none' if expected is None else len(expected)} must be"
+        found, noise = pixels(self.images), self.images[0].meta.get("Onebreath_prewhiten_noise")
+        off = float(np.abs(found - expected).max()) if found.shape == expected.shape else "other shape"
+        return f"images {found.shape}, {off} off of {np.abs(expected).max()}, noise {noise}"
+
 
 def pixels(images: Sequence[ismrmrd.Image]) -> NDArray[np.generic]:
     """All images, sorted by slice and phase."""

@@ -26,7 +26,7 @@ from onebreath.simulation.scan import ScanOptions, simulate
 from onebreath.wire.channel import Channel
 from onebreath.wire.framing import FIRST_ROOM, Stream
 from onebreath.wire.messages import ConfigName, ConfigText, HeaderText, Text
-from onebreath.worker.spool import SpoolStream
+from onebreath.worker.spool_stream import SpoolStream
 from tests.host import tiny
 from tests.host.wiring import HEADER, acquisition, fed
 from tests.host.workers import worker

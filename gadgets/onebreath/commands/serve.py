@@ -17,7 +17,8 @@ from pathlib import Path
 from onebreath.host.server import CLIENT_PORT
 from onebreath.shim_settings import state_folder, worker_sockets
 from onebreath.worker import rates, secure
-from onebreath.worker.worker import MEMORY_SHARE, Worker, WorkerOptions, warm_up
+from onebreath.worker.opening import warm_up
+from onebreath.worker.worker import MEMORY_SHARE, Worker, WorkerOptions
 
 log = logging.getLogger("onebreath.serve")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
@@ -16,6 +17,7 @@ from onebreath.keeping import DAMAGED, private_folder, set_aside
 from onebreath.storage.base import TIME_TO_LIVE, StorageError, Tags
 
 KEY = "key"
+LENGTH = 32  # bytes of the key
 SEAL = 32  # bytes of the digest at the end of a file
 NAME = re.compile(r"[a-z0-9_]{1,100}")
 
@@ -77,11 +79,15 @@ class FolderStore:
             raise StorageError(f"'{tags.name}' is no name for stored data; it takes a-z, 0-9 and _")
         try:
             key = self._key(make=True)
-            assert key is not None
+            if key is None:
+                raise OSError(errno.EIO, "the key was damaged")
             folder = self._subject(key, tags)
             private_folder(folder)
             self._clean()
-            target = folder / ".".join(map(str, self._entry(key, tags, seconds)))
+            entry = self._entry(key, tags, seconds)
+            last = max((old.created_ns for old, _ in _entries(folder)), default=0)
+            entry = entry._replace(created_ns=max(entry.created_ns, last + 1))  # however the clock jumps
+            target = folder / ".".join(map(str, entry))
             part = folder / f".{secrets.token_hex(8)}"
             try:
                 _write(part, content + hashlib.sha256(content).digest())
@@ -101,17 +107,20 @@ class FolderStore:
     def _key(self, *, make: bool) -> bytes | None:
         """Read the key of the digests; without it nobody can try patients' ids against the names."""
         path = self.root / KEY
-        if make and not path.exists():
+        key = _key_in(path)
+        if key is None and make:
             private_folder(self.root)
             part = self.root / f".{secrets.token_hex(8)}"
-            _write(part, secrets.token_bytes(32))
+            made = secrets.token_bytes(LENGTH)
             try:
+                _write(part, made + hashlib.sha256(made).digest())
                 os.link(part, path)  # unlike a rename, it leaves a key that another process has made meanwhile
             except FileExistsError:
                 pass
             finally:
-                part.unlink()
-        return path.read_bytes() if path.exists() else None
+                part.unlink(missing_ok=True)
+            key = _key_in(path)
+        return key
 
     def _subject(self, key: bytes, tags: Tags) -> Path:
         return self.root / _digest(key, tags.subject)
@@ -125,7 +134,7 @@ class FolderStore:
         for folder in self.root.iterdir():
             if folder.is_dir():
                 for entry, path in _entries(folder):
-                    if entry.expires <= self.now():
+                    if not 0 < entry.expires - self.now() < 2 * TIME_TO_LIVE:  # past its time, or of a wrong clock
                         path.unlink(missing_ok=True)
                 for path in folder.glob(f"{DAMAGED}*"):
                     if path.stat().st_mtime + TIME_TO_LIVE <= self.now():
@@ -134,6 +143,14 @@ class FolderStore:
 
 def _digest(key: bytes, value: str) -> str:
     return hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:32] if value else "-"
+
+
+def _key_in(path: Path) -> bytes | None:
+    """Read the key; None if there is none, or it is damaged, and set aside: what lies under it is not found again."""
+    if not path.exists():
+        return None
+    whole = path.read_bytes()
+    return whole if len(whole) == LENGTH else _unsealed(path)  # before keys had digests they had their length
 
 
 def _unsealed(path: Path) -> bytes | None:

@@ -104,6 +104,11 @@ class Results:
         private_folder(self.folder)
         write_document(self.folder / f"{result.scan}.json", asdict(result))
 
+    def begin(self, scan: str, exam: str, title: str) -> None:
+        """Write down that images of a scan will come; it is later than all before it, however the clock jumps."""
+        last = max((result.created for result in self.all()), default=0.0)
+        self.write(Result(scan, exam, title, max(time.time(), last + 1e-3)))
+
     def update(self, scan: str, state: Literal["pending", "done", "failed"], text: str = "") -> None:
         """Change how far a scan is; images that are done are known by their digest from here on.
 
@@ -190,7 +195,7 @@ class Results:
         """Remove what is older than it may be."""
         now = time.time() if now is None else now
         for result in self.all():
-            if now - result.created > KEPT_SECONDS:
+            if abs(now - result.created) > KEPT_SECONDS:  # or made by a wrong clock
                 log.info("scan %s is removed", result.scan)
                 self.path(result.scan).unlink(missing_ok=True)
                 (self.folder / f"{result.scan}.json").unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from onebreath.diagnostics.logs import secrets_of_a_scan
 from onebreath.diagnostics.reports import SpoolError, report
 from onebreath.errors import OnebreathError, ScanError
 from onebreath.keeping import Space
-from onebreath.storage.results import Result, Results, exam_of
+from onebreath.storage.results import Results, exam_of
 from onebreath.wire.connection import parse_header
 from onebreath.worker.resume import RunNodes, resume
 from onebreath.worker.scheduler import Scheduler, Ticket, needed_bytes
@@ -93,15 +93,16 @@ class LateWork:
         if self._queue.qsize() >= PROMISED:
             raise SpoolError(f"{PROMISED} scans are to be made later already, which is as many as may")
         self.space.take(NOTE)
-        self.results.write(Result(request.scan, self._exam(request), request.title, time.time()))
+        self._begin(request)
+
+    def _begin(self, request: Request) -> None:
+        self.results.begin(request.scan, self._exam(request), request.title)
 
     def hand_in(self, spooled: SpooledScan) -> bool:
         """Queue a scan; the folder is this object's from here on. False if the disk lets nothing be noted now."""
         try:
             if not self._promised(spooled.request):
-                self.results.write(
-                    Result(spooled.request.scan, self._exam(spooled.request), spooled.request.title, time.time())
-                )
+                self._begin(spooled.request)
         except OSError as error:
             log.error("scan %s stays on the disk until that takes its images: %s", spooled.request.scan, error)
             spooled.release(remove=False)
@@ -201,7 +202,7 @@ class LateWork:
         try:
             self.results.update(request.scan, state, text)
         except ScanError:  # somebody removed or damaged the note
-            self.results.write(Result(request.scan, self._exam(request), request.title, time.time()))
+            self._begin(request)
             self.results.update(request.scan, state, text)
 
     def _exam(self, request: Request) -> str:

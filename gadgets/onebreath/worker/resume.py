@@ -14,11 +14,13 @@ import ismrmrd
 
 from onebreath.errors import ConnectionLost, ScanError, WireError
 from onebreath.shim_settings import STORAGE_OF_SCAN
+from onebreath.storage.find import COMPLETE
 from onebreath.storage.results import GROUP, Results
 from onebreath.wire.channel import Channel, ClientChannel
 from onebreath.wire.files import ImageFile
 from onebreath.wire.messages import ErrorText, HeaderText, Text
-from onebreath.worker.spool import SpooledScan, SpoolStream
+from onebreath.worker.spool import SpooledScan
+from onebreath.worker.spool_stream import SpoolStream
 
 log = logging.getLogger("onebreath.resume")
 
@@ -89,6 +91,7 @@ def _collect(channel: Channel, images: ImageFile) -> list[str]:
 def _serve(sock: socket.socket, spooled: SpooledScan, run: RunNodes) -> None:
     client = ClientChannel(sock, lambda query: "")
     STORAGE_OF_SCAN.set(spooled.request.storage)
+    COMPLETE.set(spooled.complete)
     try:
         run(client, spooled.request.nodes, HeaderText(spooled.request.header.encode("utf-8")))
     finally:

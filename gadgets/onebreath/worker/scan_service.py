@@ -39,7 +39,8 @@ from onebreath.worker.joint import JointScans, is_whole, scan_key
 from onebreath.worker.late import LateWork
 from onebreath.worker.resume import RunNodes
 from onebreath.worker.scheduler import Scheduler, Ticket, needed_bytes
-from onebreath.worker.spool import Request, SpooledScan, SpoolStream, scan_id
+from onebreath.worker.spool import Request, SpooledScan, scan_id
+from onebreath.worker.spool_stream import SpoolStream
 from onebreath.worker.watching import Watched, Watcher
 
 log = logging.getLogger("onebreath.service")

@@ -22,7 +22,8 @@ from onebreath.errors import ConnectionLost
 from onebreath.host.listener import settle
 from onebreath.wire.channel import Channel
 from onebreath.worker.scheduler import Ticket
-from onebreath.worker.spool import SpooledScan, SpoolStream
+from onebreath.worker.spool import SpooledScan
+from onebreath.worker.spool_stream import SpoolStream
 
 log = logging.getLogger("onebreath.service")
 

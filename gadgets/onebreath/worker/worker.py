@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from onebreath import __version__
-from onebreath.chain.gadget import gadget_class
 from onebreath.config.policy import is_own
 from onebreath.config.properties import CHAIN_TARGET
 from onebreath.errors import OnebreathError, WireError
@@ -39,11 +38,13 @@ from onebreath.shim_settings import STORAGE_OF_SCAN, state_folder
 from onebreath.wire.channel import Channel
 from onebreath.wire.connection import Connection
 from onebreath.worker.joint import scan_key
+from onebreath.worker.opening import open_path
 from onebreath.worker.rates import RateLimiter, Rates
 from onebreath.worker.scan_service import ScanService, SpoolMode
 from onebreath.worker.scheduler import Scheduler
 from onebreath.worker.secure import Security
-from onebreath.worker.spool import SpoolStream, scan_id
+from onebreath.worker.spool import scan_id
+from onebreath.worker.spool_stream import SpoolStream
 
 log = logging.getLogger("onebreath.worker")
 
@@ -241,59 +242,6 @@ class Worker:
             if name != "worker":
                 is_own(listener.address[1], listens=False)
         self.service.close(patience)
-
-
-def open_path(path: Path) -> socket.socket:
-    """Listen on a unix socket that only this user may connect to.
-
-    Raises
-    ------
-    OnebreathError
-        If another worker listens there, or the path cannot be had.
-    """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if path.is_socket() and _answers(path):
-            raise OnebreathError(f"another worker listens at {path} already")
-        path.unlink(missing_ok=True)
-        sock.bind(str(path))
-        path.chmod(0o600)  # before anybody can connect
-        sock.listen(64)
-    except OSError as error:
-        sock.close()
-        raise OnebreathError(f"cannot listen at {path}: {error}") from error
-    except OnebreathError:
-        sock.close()
-        raise
-    return sock
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        return probe.connect_ex(str(path)) == 0
-
-
-def warm_up(models: Sequence[str], device: str) -> None:
-    """Load what scans will need: the gadgets, torch, and models by name.
-
-    Raises
-    ------
-    ModelError
-        If there is no such model, or it is damaged.
-    """
-    begun = time.perf_counter()
-    for name in GADGETS:
-        gadget_class(name)
-    import torch
-
-    from onebreath import zoo
-
-    if torch.cuda.is_available():
-        torch.cuda.init()
-    for model in models:
-        zoo.load(model, device if device != "auto" else ("cuda:0" if torch.cuda.is_available() else "cpu"))
-    log.info("warm after %.1f s: torch %s, models: %s", time.perf_counter() - begun, torch.__version__, models or "-")
 
 
 def _accelerator_mb() -> int:
