@@ -1,7 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
 from onebreath.errors import MethodError, ModelError
+from onebreath.methods.base import SliceData
+from onebreath.methods.low_rank_sparse_problem import Problem
+from onebreath.mri.sampling import describe
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
 from onebreath.networks.shared.data_consistency import DataConsistency, SampledSeries
 from onebreath.networks.shared.pieces import InPieces
@@ -55,32 +59,44 @@ def test_masks_that_change_have_no_matrices_and_the_same_answer():
     assert float(gradient.abs().max()) < 1e-3
 
 
-def objective(series, start, low, changes, noise):
+def objective(series, weights, low, changes):
     both = low + changes
     data = 0.5 * (both.conj() * series.normal(both)).sum().real - (both.conj() * series.zero_filled()).sum().real
-    pixels = both.shape[-1] * both.shape[-2]
-    scale = 2**0.5 * noise
-    nuclear = torch.linalg.svdvals(low.flatten(2)).sum() * start.low_rank * scale * (pixels**0.5 + both.shape[1] ** 0.5)
-    spectrum = torch.fft.fft(changes, dim=1, norm="ortho").abs().sum() * start.sparse * scale
+    nuclear = torch.linalg.svdvals(low.flatten(2)).sum() * float(weights[0])
+    spectrum = torch.fft.fft(changes, dim=1, norm="ortho").abs().sum() * float(weights[1])
     return float(data + nuclear + spectrum)
 
 
 def test_the_start_minimises_l_plus_s():
     """Compared with plain proximal gradients, which need far more iterations, on the same function."""
     kspace, mask, maps = random_series(batch=1)
-    series, noise = SampledSeries(kspace, mask, maps, by_matrices=True), 0.1
-    start = LowRankSparseStart(iterations=60, penalty=0.3)
-    image = start(series, torch.tensor([noise]))
-    scale = 2**0.5 * noise
-    threshold = torch.full((1, 1, 1), start.low_rank * scale * ((17 * 12) ** 0.5 + 5**0.5))
+    series, noise = SampledSeries(kspace, mask, maps, by_matrices=True), torch.tensor([0.1])
+    start = LowRankSparseStart(iterations=60)
+    image = start(series, noise)
+    weights = start.weights(series.zero_filled(), *series.noise_shape(), noise)
     low = changes = torch.zeros_like(image)
     for _ in range(300):
         gradient = 0.5 * (series.normal(low + changes) - series.zero_filled())
-        low = _shrink_singular_values((low - gradient).flatten(2), 0.5 * threshold).unflatten(2, (17, 12))
-        changes = _shrink_spectrum(changes - gradient, torch.tensor(0.5 * start.sparse * scale))
-    reached = objective(series, start, low, changes, noise)
-    assert reached < objective(series, start, low * 0, changes * 0, noise)
+        low = _shrink_singular_values((low - gradient).flatten(2), 0.5 * weights[0]).unflatten(2, (17, 12))
+        changes = _shrink_spectrum(changes - gradient, 0.5 * weights[1])
+    reached = objective(series, weights, low, changes)
+    assert reached < objective(series, weights, low * 0, changes * 0)
     assert float((image - low - changes).abs().square().mean() / image.abs().square().mean()) < 1e-2
+
+
+def test_weights_are_those_of_the_classical_method():
+    """In units of the noise of the zero-filled series, and balanced alike."""
+    kspace, mask, maps = random_series(batch=2)
+    series, noise = SampledSeries(kspace, mask, maps), torch.tensor([0.1, 0.02])
+    found = LowRankSparseStart().weights(series.zero_filled(), *series.noise_shape(), noise)
+    for index in range(2):
+        lines = np.broadcast_to(mask[index, 0, 0].numpy(), (5, 17, 1))
+        data = SliceData(kspace[index].numpy(), lines, None, 0, maps[index].numpy(), describe(lines))
+        problem = Problem.of(data)
+        unit, deviation = problem.noise_units(float(noise[index]))
+        expected = unit * problem.scale, problem.balance(unit) * deviation * problem.scale
+        for one, wanted in zip(found, expected, strict=False):
+            assert float(one[index]) == pytest.approx(wanted, rel=1e-3)
 
 
 def test_a_new_network_keeps_its_start_but_for_data_consistency():

@@ -73,9 +73,9 @@ class CRUNetMR(UnrolledNetwork):
         follows_noise: bool = False,
         inputs: tuple[Input, ...] = (),
         start: Start = "zero_filled",
-        start_iterations: int = 10,
-        start_low_rank: float = 0.5,
-        start_sparse: float = 0.5,
+        start_iterations: int = 15,
+        start_low_rank: float = 1.0,
+        start_sparse: float | None = None,
         patch: int = 1,
         blocks: int | None = None,
     ) -> None:

@@ -135,7 +135,13 @@ class SampledSeries:
             _check_converged(energy, torch.maximum(first, _energy(weight * self._adjoint, axes)), iterations)
         return torch.fft.fftshift(solution, dim=self.axes)
 
-    def ridge(self, image: Tensor, weight: float, start: Tensor, iterations: int) -> Tensor:
+    def noise_shape(self) -> tuple[Tensor, Tensor]:
+        """Share of the samples that were acquired, and sum of the maps' energy over the pixels, each ``(batch,)``."""
+        share = self._mask.to(self._maps.real.dtype).flatten(1).mean(1)
+        energy = self._maps[:, 0].abs().square().flatten(1).sum(1)
+        return share, energy
+
+    def ridge(self, image: Tensor, weight: float | Tensor, start: Tensor, iterations: int) -> Tensor:
         """Minimise ``||A x - y||^2 + weight ||x - image||^2``: exactly by matrices, else by conjugate gradients.
 
         Parameters
@@ -143,7 +149,8 @@ class SampledSeries:
         image, start
             ``(batch, frame, y, x)``; the gradients go on from `start`.
         weight
-            Of the distance from `image`; always the same for a series, whose inverse matrices are kept.
+            Of the distance from `image`, one number or ``(batch, 1, 1, 1)``; always the same for a series, whose
+            inverse matrices are kept.
         iterations
             Conjugate-gradient steps, where there are no matrices.
         """

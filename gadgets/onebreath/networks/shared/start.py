@@ -14,6 +14,11 @@ from onebreath.networks.shared.data_consistency import SampledSeries
 Start = Literal["zero_filled", "low_rank_sparse"]
 # Conjugate-gradient steps where the data step has no matrices to invert; each goes on from the solution before.
 _STEPS = 6
+# The split's weight, times the largest singular value of the series over that of its noise; and its bounds. With it the
+# threshold of the first iterations is a third of the largest singular value, from where it is fine in ten to twenty.
+_PENALTY, _PENALTIES = 3.0, (0.003, 0.3)
+# See `Problem.balance` of `onebreath.methods.low_rank_sparse_problem`.
+_BALANCE, _USUAL_STRENGTH, _LESS_WITH_LITTLE_NOISE = 1.1, 25.0, 0.15
 
 
 class LowRankSparseStart(NamedTuple):
@@ -21,25 +26,26 @@ class LowRankSparseStart(NamedTuple):
 
     R. Otazo et al., Magn Reson Med 73:1125 (2015), the function of `onebreath.methods.low_rank_sparse`; by the
     alternating direction method of multipliers (S. Boyd et al., Found Trends Mach Learn 3:1, 2011). Its data step is
-    exact where all frames have one mask, so that about ten iterations do the work of a hundred proximal gradients.
+    exact where all frames have one mask, so that about fifteen iterations do the work of a hundred proximal gradients.
 
     Attributes
     ----------
     iterations
         Number of iterations.
     low_rank
-        Threshold of singular values, in units of the largest singular value that the noise of a fully sampled series
-        alone would have.
+        Threshold of singular values, in units of the largest singular value of the zero-filled series of noise alone.
     sparse
-        Threshold in the unitary temporal spectrum, in standard deviations of the noise of a fully sampled series.
+        Threshold in the unitary temporal spectrum, in standard deviations of the noise of the zero-filled series;
+        None: balanced with `low_rank` by the zero-filled series, as in `onebreath.methods.low_rank_sparse`.
     penalty
-        Weight of the split; it changes how fast the iteration converges, not where to.
+        Weight of the split; it changes how fast the iteration converges, not where to. None: from the ratio of the
+        largest singular values of series and noise.
     """
 
-    iterations: int = 10
-    low_rank: float = 0.5
-    sparse: float = 0.5
-    penalty: float = 0.01
+    iterations: int = 15
+    low_rank: float = 1.0
+    sparse: float | None = None
+    penalty: float | None = None
 
     @torch.no_grad()
     def __call__(self, series: SampledSeries, noise_std: Tensor | None) -> Tensor:
@@ -51,30 +57,67 @@ class LowRankSparseStart(NamedTuple):
             If `noise_std` is missing.
         """
         image = series.zero_filled()
-        batch, frames, *shape = image.shape
+        batch, _, *shape = image.shape
         if noise_std is None or noise_std.shape != (batch,):
             found = None if noise_std is None else tuple(noise_std.shape)
             raise MethodError(f"noise_std is {found}, expected shape ({batch},): the start is regularised by the noise")
-        # Noise of the complex image, over the penalty: the thresholds of the two proximal steps.
-        noise = math.sqrt(2) / self.penalty * noise_std.to(image.real.dtype)[:, None, None]
-        low_rank = self.low_rank * noise * (math.sqrt(math.prod(shape)) + math.sqrt(frames))
-        image = series.ridge(torch.zeros_like(image), self.penalty, image, _STEPS)
+        low_rank, sparse, penalty = self.weights(image, *series.noise_shape(), noise_std)
+        low_rank, sparse = low_rank / penalty, sparse / penalty
+        penalty = penalty[..., None]
+        image = series.ridge(torch.zeros_like(image), penalty, image, _STEPS)
         dual = torch.zeros_like(image)
         changes = torch.zeros_like(image.flatten(2))
         for _ in range(self.iterations):
             split = (image + dual).flatten(2)
             low = _shrink_singular_values(split - changes, low_rank)
-            changes = _shrink_spectrum(split - low, self.sparse * noise)
+            changes = _shrink_spectrum(split - low, sparse)
             both = (low + changes).unflatten(2, shape)
             dual = dual + image - both
-            image = series.ridge(both - dual, self.penalty, image, _STEPS)
+            image = series.ridge(both - dual, penalty, image, _STEPS)
         return image
+
+    def weights(
+        self, zero_filled: Tensor, share: Tensor, pixels: Tensor, noise_std: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights of the nuclear norm, of the spectrum and of the split, each ``(batch, 1, 1)``.
+
+        Parameters
+        ----------
+        zero_filled
+            ``(batch, frame, y, x)``.
+        share, pixels
+            See `SampledSeries.noise_shape`.
+        noise_std
+            See `__call__`.
+        """
+        matrix, frames = zero_filled.flatten(2), zero_filled.shape[1]
+        deviation = (2 * share).sqrt() * noise_std.to(share)
+        size = pixels.sqrt() + math.sqrt(frames)
+        unit = (deviation * size).clamp_min(torch.finfo(share.dtype).tiny)
+        strength = (_singular_values(matrix)[0][:, -1] / unit).clamp_min(1)
+        if self.sparse is None:
+            background = matrix.mean(1).abs()
+            even = size * background.square().sum(1).sqrt() / background.sum(1).clamp_min(1e-30)
+            sparse = self.low_rank * _BALANCE * even * (_USUAL_STRENGTH / strength) ** _LESS_WITH_LITTLE_NOISE
+        else:
+            sparse = torch.full_like(unit, self.sparse)
+        penalty = (_PENALTY / strength).clamp(*_PENALTIES)
+        if self.penalty is not None:
+            penalty = torch.full_like(unit, self.penalty)
+        by_batch = (..., None, None)
+        return (self.low_rank * unit)[by_batch], (sparse * deviation)[by_batch], penalty[by_batch]
+
+
+def _singular_values(series: Tensor) -> tuple[Tensor, Tensor]:
+    """Singular values of ``(batch, frame, pixel)``, rising, and the vectors over the frames."""
+    energy, vectors = torch.linalg.eigh(series @ series.mH)
+    return energy.clamp_min(0).sqrt(), vectors
 
 
 def _shrink_singular_values(series: Tensor, threshold: Tensor) -> Tensor:
     """Move singular values of ``(batch, frame, pixel)`` towards 0, by way of the small matrix over the frames."""
-    energy, vectors = torch.linalg.eigh(series @ series.mH)
-    values = energy.clamp_min(0).sqrt()[:, :, None]
+    values, vectors = _singular_values(series)
+    values = values[:, :, None]
     kept = (1 - threshold / values.clamp_min(torch.finfo(values.dtype).tiny)).clamp_min(0)
     return vectors @ (kept * (vectors.mH @ series))
 
