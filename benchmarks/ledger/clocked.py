@@ -5,6 +5,8 @@ python -m benchmarks.ledger.clocked FILE serve ...
 
 from __future__ import annotations
 
+import faulthandler
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -26,5 +28,6 @@ def jumping(clock: Callable[[], float], file: Path) -> Callable[[], float]:
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1)  # where its threads are, for who wonders
     time.time = jumping(time.time, Path(sys.argv[1]))
     sys.exit(main(sys.argv[2:]))

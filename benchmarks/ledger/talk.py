@@ -23,6 +23,7 @@ from onebreath.wire.messages import ErrorText, Text
 PATIENCE = 120.0  # seconds for an answer
 PIECE = 1 << 15  # bytes that are sent at once
 RESET = struct.pack("ii", 1, 0)
+SILENCE = "nothing came any more"
 OUTCOMES = ("images", "clear error", "broken connection", "left", "silent failure")
 """Images equal to those of an idle worker; a text; a connection that broke without one, which a client reports as an
 error of its own; a client that left by itself, so that nobody can be told; anything else."""
@@ -70,7 +71,7 @@ class Seen:
         if self.text:
             return "clear error"
         if self.broken:
-            return "silent failure" if self.broken.startswith("TimeoutError") else "broken connection"
+            return "silent failure" if SILENCE in self.broken or "TimeoutError" in self.broken else "broken connection"
         same = expected is not None and bool(self.images) and np.array_equal(pixels(self.images), expected)
         return "images" if same else "silent failure"
 
@@ -107,7 +108,7 @@ def talk(where: tuple[str, int], parts: Iterable[bytes | float], *, deaf: float 
         sender.start()
         time.sleep(deaf)
         try:
-            for message in Channel(twin):
+            for message in _patient(twin):
                 seen.take(message)
         except (OSError, OnebreathError) as error:
             cause = error.__cause__ or error
@@ -116,6 +117,12 @@ def talk(where: tuple[str, int], parts: Iterable[bytes | float], *, deaf: float 
             sock.shutdown(socket.SHUT_RDWR)
         sender.join()
     return seen
+
+
+def _patient(sock: socket.socket) -> Channel:
+    channel = Channel(sock)
+    channel.stream.patience(PATIENCE)
+    return channel
 
 
 def _send(sock: socket.socket, parts: Iterable[bytes | float]) -> None:
@@ -144,7 +151,7 @@ def half_close(where: tuple[str, int], data: bytes) -> Seen:
         try:
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)
-            for message in Channel(twin):
+            for message in _patient(twin):
                 seen.take(message)
         except (OSError, OnebreathError) as error:
             seen.broken = f"{type(error.__cause__ or error).__name__}: {error}"

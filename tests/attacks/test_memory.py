@@ -12,7 +12,8 @@ from onebreath.errors import ConfigError, ScanError, WireError
 from onebreath.mrd.header import ScanHeader
 from onebreath.wire.channel import Channel
 from onebreath.wire.connection import parse_config, parse_header
-from onebreath.worker.scheduler import BASE, Scheduler, Ticket, needed_bytes
+from onebreath.worker.scheduler import Scheduler
+from onebreath.worker.ticket import BASE, Ticket, needed_bytes
 from tests.fuzz.tape import Tape
 from tests.host import tiny
 from tests.host.test_worker import gadget_scan

@@ -18,7 +18,7 @@ from onebreath.methods.zero_filled import ZeroFilled
 from onebreath.registry import METHODS
 from onebreath.wire import framing
 from onebreath.wire.connection import parse_config
-from onebreath.worker.scheduler import Ticket
+from onebreath.worker.ticket import Ticket
 from tests.attacks import endless
 from tests.helpers import READERS_AND_WRITERS
 from tests.host import standin, tiny

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import time
 
 import numpy as np
@@ -16,7 +17,7 @@ from onebreath.errors import ConfigError, ModelError, OnebreathError, ScanError
 from onebreath.mrd.header import ScanHeader
 from onebreath.names import did_you_mean, shortened
 from onebreath.wire.connection import parse_header
-from onebreath.worker.scheduler import needed_bytes
+from onebreath.worker.ticket import needed_bytes
 from onebreath.zoo.card import read_card
 from onebreath.zoo.rules import read_rules
 from onebreath.zoo.yaml_guard import read_yaml
@@ -161,6 +162,15 @@ def test_other_scans_push_no_names_out_of_the_filter_and_hide_no_text(log):
     assert "PID-77812" not in text
     assert "the scan of [hidden], [hidden], was refused: error" in text
     assert logs._live == set()
+
+
+def test_names_that_no_line_of_text_can_hold_are_hidden_as_they_are_quoted(log):
+    written = log("text")
+    with logs.secrets_of_a_scan():
+        logs.keep_private(parse_header(named("Ann&#10;Marie^Foo", "M\u00fcller")))
+        logging.error("there is no %r and no %a; Ann, Marie", "Ann\nMarie^Foo", "M\u00fcller")
+        logging.error("Ann\nMarie^Foo")
+    assert not {"Ann", "Marie", "Foo", "ller"} & set(re.findall(r"[A-Z]?[a-z]+", written.getvalue()))
 
 
 def test_what_no_scan_logs_names_nobody_either(log):

@@ -4,7 +4,8 @@ import pytest
 
 from onebreath.config.node_options import Priority
 from onebreath.diagnostics.reports import Busy, Overdue
-from onebreath.worker.scheduler import BASE, CHANNELS, COPIES, Scheduler, Ticket, needed_bytes
+from onebreath.worker.scheduler import Scheduler
+from onebreath.worker.ticket import BASE, CHANNELS, COPIES, Ticket, needed_bytes
 from tests.scans import header
 
 

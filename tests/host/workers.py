@@ -30,7 +30,14 @@ def open_files() -> int:
 def worker(folder: Path, **options):
     """A worker in this process on free ports; when it ends, its threads and descriptors must be gone."""
     threads, files = set(threading.enumerate()), open_files()
-    chosen = {"port": 0, "gadget_port": 0, "path": folder / "worker.sock", "state": folder / "state", **options}
+    chosen = {
+        "port": 0,
+        "gadget_port": 0,
+        "path": folder / "worker.sock",
+        "state": folder / "state",
+        "idle": 0.0,
+        **options,
+    }
     with Worker(WorkerOptions(**chosen)) as running:
         yield running
     wait_for(lambda: not {t for t in threading.enumerate() if t.name.startswith("onebreath")} - threads)

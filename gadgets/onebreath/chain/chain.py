@@ -58,13 +58,13 @@ class Chain:
         watches: list[_Watch] = []
         for gadget in self.gadgets:
             gadget.surroundings = Surroundings(self.steps, lambda: {w.gadget.name: w.worked for w in watches})
-        for group in groups(self.gadgets):
-            stream = stages[-1].output() if stages else source
-            for gadget in group:
-                watches.append(_Watch(gadget, stream if gadget.takes_blocks else singly(stream)))
-                stream = watches[-1].output()
-            stages.append(Stage(group[-1].name, singly(stream)))
         try:
+            for group in groups(self.gadgets):
+                stream = stages[-1].output() if stages else source
+                for gadget in group:
+                    watches.append(_Watch(gadget, stream if gadget.takes_blocks else singly(stream)))
+                    stream = watches[-1].output()
+                stages.append(Stage(group[-1].name, singly(stream)))
             yield from stages[-1].output()
         finally:
             for stage in reversed(stages):

@@ -12,6 +12,7 @@ from typing import Any
 
 from onebreath.cancellation import checkpoint
 from onebreath.errors import OnebreathError
+from onebreath.threads import begin
 
 QUEUE_LENGTH = 16
 """Messages that may wait between two threads; a full queue holds the thread before it back."""
@@ -87,7 +88,7 @@ class Stage:
         # The thread belongs to the scan that started it, so that its log says which scan it works on.
         work = contextvars.copy_context().run
         self._thread = threading.Thread(target=work, args=(self._work,), name=f"onebreath-{name}", daemon=True)
-        self._thread.start()
+        begin(self._thread)
 
     def output(self) -> Iterator[Any]:
         """Give the messages; raises what the thread raised."""

@@ -98,7 +98,9 @@ def keep_private(header: Any) -> None:
     ScanError
         If there are more than a header has.
     """
-    _secrets.get().add({text for text in _private(header) if len(text) >= SHORTEST})
+    texts = {text for text in _private(header) if len(text) >= SHORTEST}
+    quoted = {text.encode("unicode_escape").decode("ascii") for text in texts}  # as errors may have them
+    _secrets.get().add(texts | quoted)
 
 
 def _private(header: Any) -> Iterator[str]:
@@ -109,7 +111,7 @@ def _private(header: Any) -> Iterator[str]:
             value = str(getattr(section, name, None) or "")
             yield value
             if name in NAMES:  # "Miller^Anna" is also known by its parts
-                yield from re.split(r"[\^ ,]+", value)
+                yield from re.split(r"[\^\s,]+", value)
     stated = [dependency.measurementID for dependency in getattr(measurement, "measurementDependency", None) or []]
     for identifier in (getattr(measurement, "measurementID", None) or "", *stated):
         yield str(identifier)

@@ -16,12 +16,14 @@ from typing import Any, TypeAlias
 from onebreath.diagnostics.events import tell
 from onebreath.diagnostics.logs import secrets_of_a_scan
 from onebreath.errors import OnebreathError
+from onebreath.threads import begin
 
 log = logging.getLogger("onebreath.listener")
 
 Serve: TypeAlias = Callable[[socket.socket], None]
 
 POLL = 0.2  # seconds between looks at whether the service was closed
+STANDS = 30.0  # seconds after which a thread that accepts nothing, and does not even look, is ill
 CROWD = 4  # times as many threads as strangers may be there, until those that were sent away have ended
 
 
@@ -133,6 +135,7 @@ class Listener:
         self._guard = threading.Lock()
         self._room = threading.Semaphore(most)
         self._stopping = threading.Event()
+        self._round = time.monotonic()
         self._accepting = threading.Thread(target=self._accept, name="onebreath-accept", daemon=True)
         self._accepting.start()
 
@@ -144,11 +147,12 @@ class Listener:
 
     @property
     def accepts(self) -> bool:
-        """Whether connections are still taken in."""
-        return self._accepting.is_alive()
+        """Whether connections are still taken in: the thread is there, and goes round."""
+        return self._accepting.is_alive() and time.monotonic() - self._round < STANDS
 
     def _accept(self) -> None:
         while not self._stopping.is_set():
+            self._round = time.monotonic()
             try:
                 self._take_one()
             except Exception as error:  # noqa: BLE001 - no thread or no memory for one: others may have ended soon
@@ -190,7 +194,7 @@ class Listener:
         with self._guard:
             self._live[thread] = Guest(sock, peer)
         try:
-            thread.start()
+            begin(thread)
         except BaseException:
             with self._guard:
                 self._live.pop(thread, None)

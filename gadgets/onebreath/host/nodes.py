@@ -19,6 +19,7 @@ from onebreath.diagnostics.reports import Reported
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
 from onebreath.host.told import Told
 from onebreath.registry import GADGETS
+from onebreath.threads import begin
 from onebreath.wire.channel import Channel, ClientChannel, identifier_of
 from onebreath.wire.connection import Connection, reporting
 from onebreath.wire.messages import ConfigText, ErrorText, HeaderText
@@ -215,7 +216,7 @@ class Pipeline:
     def _begin(name: str, work: Callable[..., None], *args: Any) -> threading.Thread:
         """Begin work in a thread that belongs to the scan: its log says so, and it ends when the scan is given up."""
         thread = threading.Thread(target=contextvars.copy_context().run, args=(work, *args), name=name, daemon=True)
-        thread.start()
+        begin(thread)
         return thread
 
     def _dial(self, node: External) -> socket.socket:

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from onebreath.cancellation import ended_by
 from onebreath.errors import DeadlineMissed
+from onebreath.threads import begin
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ class Begun(Generic[T]):
             target=context.run, args=(self._run, work), name="onebreath-method", daemon=True
         )
         self.begun = time.perf_counter()
-        self._thread.start()
+        begin(self._thread)
 
     def _run(self, work: Callable[[], T]) -> None:
         try:

@@ -11,11 +11,13 @@ import hashlib
 import math
 import threading
 from collections.abc import Hashable
+from dataclasses import dataclass, field
 
 from onebreath.chain.gadget import gadget_class
 from onebreath.config.node_options import Steps
 from onebreath.diagnostics.reports import Busy
-from onebreath.worker.scheduler import Scheduler, Ticket
+from onebreath.worker.scheduler import Scheduler
+from onebreath.worker.ticket import Ticket
 
 OUTCOMES = ("done", "lost", "overdue", "failed")
 """What a node's end may be; that of the scan is the last of these that any node had."""
@@ -30,7 +32,7 @@ def scan_key(side: str, origin: Hashable, header: bytes) -> Hashable:
         How they came.
     origin
         Who started them. Gadgetron has a process for each scan, which starts its ``<execute>`` nodes. Its ``<connect>``
-        nodes only tell the computer: there, scans of the same header at the same time are taken for one.
+        nodes only tell the computer: there, scans of the same header at the same time share what nodes they differ in.
     header
         Text of the ISMRMRD header.
     """
@@ -55,18 +57,18 @@ class JointScans:
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         self._guard = threading.Lock()
-        self._tickets: dict[Hashable, Ticket] = {}
-        self._members: dict[Hashable, int] = {}
+        self._scans: dict[Hashable, list[_Scan]] = {}
 
     def knows(self, key: Hashable) -> bool:
         """Whether a node of this scan is there already."""
         with self._guard:
-            return key in self._tickets
+            return key in self._scans
 
-    def join(self, key: Hashable | None, ticket: Ticket) -> Ticket:
-        """Enter a node in the books; gives the ticket of its scan, which is that of its first node.
+    def join(self, key: Hashable | None, ticket: Ticket) -> tuple[Ticket, Hashable | None]:
+        """Enter a node in the books; gives the ticket of its scan, which is that of its first node, and the node's key.
 
-        A scan for which there is no room is in the books as failed.
+        A node that is there already, by its title, belongs to another scan of the same header. A scan without
+        room is in the books as failed.
 
         Parameters
         ----------
@@ -82,19 +84,24 @@ class JointScans:
         """
         if key is None:
             self._enter(ticket)
-            return ticket
+            return ticket, None
         with self._guard:
-            scan = self._tickets.get(key)
-            if scan is None:
-                ticket.ready = False
-                self._enter(ticket)
-                scan = self._tickets[key] = ticket
-                self._members[key] = 0
-            else:
-                scan.title += f" + {ticket.title}"
-                scan.deadline = min(scan.deadline or math.inf, ticket.deadline) if ticket.deadline else scan.deadline
-            self._members[key] += 1
-            return scan
+            scans = self._scans.setdefault(key, [])
+            scan = next((one for one in scans if ticket.title not in one.titles), None)
+            try:
+                if scan is None:
+                    ticket.ready = False
+                    self._enter(ticket)
+                    scan = _Scan(key, ticket)
+                    scans.append(scan)
+                else:
+                    scan.take(ticket)
+            finally:
+                if not scans:
+                    del self._scans[key]
+            scan.titles.add(ticket.title)
+            scan.members += 1
+            return scan.ticket, scan
 
     def _enter(self, ticket: Ticket) -> None:
         try:
@@ -104,15 +111,33 @@ class JointScans:
             raise
 
     def leave(self, key: Hashable | None, ticket: Ticket, outcome: str) -> bool:
-        """Take a node out of the books; whether its scan has ended with it."""
-        if key is None:
+        """Take a node out of the books, by what `join` gave; whether its scan has ended with it."""
+        if not isinstance(key, _Scan):
             self.scheduler.leave(ticket, outcome)
             return True
         with self._guard:
             ticket.worst = max(ticket.worst, outcome, key=OUTCOMES.index)
-            self._members[key] -= 1
-            if self._members[key]:
+            key.members -= 1
+            if key.members:
                 return False
-            del self._tickets[key], self._members[key]
+            self._scans[key.key].remove(key)
+            if not self._scans[key.key]:
+                del self._scans[key.key]
         self.scheduler.leave(ticket, ticket.worst)
         return True
+
+
+@dataclass(eq=False)
+class _Scan:
+    """Nodes that are there, and have been there, of one scan."""
+
+    key: Hashable
+    ticket: Ticket
+    titles: set[str] = field(default_factory=set)
+    members: int = 0
+
+    def take(self, node: Ticket) -> None:
+        """Let another node share the ticket."""
+        scan = self.ticket
+        scan.title += f" + {node.title}"
+        scan.deadline = min(scan.deadline or math.inf, node.deadline) if node.deadline else scan.deadline

@@ -16,6 +16,7 @@ from onebreath.errors import ConnectionLost, ScanError, WireError
 from onebreath.shim_settings import STORAGE_OF_SCAN
 from onebreath.storage.find import COMPLETE
 from onebreath.storage.results import GROUP, Results
+from onebreath.threads import begin
 from onebreath.wire.channel import Channel, ClientChannel
 from onebreath.wire.files import ImageFile
 from onebreath.wire.messages import ErrorText, HeaderText, Text
@@ -57,14 +58,15 @@ def resume(spooled: SpooledScan, results: Results, run: RunNodes) -> int:
     worker = _thread(f"onebreath-resume-{request.scan}", _serve, theirs, spooled, run)
     with closing(Channel(ours)) as channel, ImageFile(path, GROUP, private=True) as images:
         feeder = _thread(f"onebreath-feed-{request.scan}", _feed, channel, spooled)
-        worker.start()
-        feeder.start()
         try:
+            begin(worker)
+            begin(feeder)
             texts = _collect(channel, images)
         finally:
             channel.stream.abort()
-            worker.join()
-            feeder.join()
+            for thread in (worker, feeder):
+                if thread.ident is not None:
+                    thread.join()
     if texts:
         raise ScanError("; ".join(texts))
     if not images.series:

@@ -11,12 +11,11 @@ import os
 import re
 import socket
 import sys
-import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any
 from xml.etree.ElementTree import tostring
 
 from onebreath.budget import Budget, counted
@@ -24,23 +23,28 @@ from onebreath.chain.chain import build
 from onebreath.chain.gadget import gadget_class
 from onebreath.config.node_options import Priority, read_options
 from onebreath.config.stream_config import OWN_MODULE, Connect, External, as_xml, own_node
-from onebreath.diagnostics.reports import Busy, SpoolError
-from onebreath.errors import ConfigError, ConnectionLost, ScanError
-from onebreath.host.listener import settle
+from onebreath.diagnostics.reports import Busy
+from onebreath.errors import ConnectionLost, ScanError
+from onebreath.host.listener import peer, settle
 from onebreath.host.running import run_steps
 from onebreath.keeping import Space
 from onebreath.registry import GADGETS
 from onebreath.shim_settings import STORAGE_OF_SCAN
+from onebreath.storage.results import exam_of
 from onebreath.wire.channel import Channel, ClientChannel
-from onebreath.wire.connection import Connection, parse_config, parse_header, reporting
+from onebreath.wire.connection import Connection, parse_header, reporting
 from onebreath.wire.messages import HeaderText
 from onebreath.wire.xml_guard import fromstring
+from onebreath.worker.fairness import Sender
 from onebreath.worker.joint import JointScans, is_whole, scan_key
 from onebreath.worker.late import LateWork
+from onebreath.worker.light import LightScans
+from onebreath.worker.rates import source
+from onebreath.worker.raw_data import RawData, SpoolMode
 from onebreath.worker.resume import RunNodes
-from onebreath.worker.scheduler import Scheduler, Ticket, needed_bytes
-from onebreath.worker.spool import Request, SpooledScan, scan_id
-from onebreath.worker.spool_stream import SpoolStream
+from onebreath.worker.scheduler import Scheduler
+from onebreath.worker.spool import Request, scan_id
+from onebreath.worker.ticket import Ticket, needed_bytes
 from onebreath.worker.watching import Watched, Watcher
 
 log = logging.getLogger("onebreath.service")
@@ -48,8 +52,6 @@ log = logging.getLogger("onebreath.service")
 LARGE = 64 << 20  # bytes that are worth a collection of garbage
 LIGHT_HOLDS = 512 << 20  # bytes that a scan may hold which is not admitted
 POLL = 0.05  # seconds between looks at whether a scan that waits may run
-
-SpoolMode = Literal["auto", "always", "off"]
 
 
 class ScanService:
@@ -68,18 +70,27 @@ class ScanService:
         Runs a configuration's nodes on a client's connection, for scans that lie on disk.
     space
         What the state folder may take; not given: whatever there is.
+    idle
+        Seconds that a scan must have waited for its client, for the most part, to give its slot to others; 0: never.
     """
 
     def __init__(
-        self, scheduler: Scheduler, state: Path, spool: SpoolMode, run_nodes: RunNodes, space: Space | None = None
+        self,
+        scheduler: Scheduler,
+        state: Path,
+        spool: SpoolMode,
+        run_nodes: RunNodes,
+        space: Space | None = None,
+        idle: float = 0.0,
     ) -> None:
         self.scheduler, self.spool = scheduler, spool
         self.joint = JointScans(scheduler)
         self.observers: list[Callable[[Ticket], None]] = []
         """Called with the ticket of each scan that has ended, in the scan's thread."""
         self.late = LateWork(scheduler, state, run_nodes, self._ended, space)
-        self._light = threading.Semaphore(max(scheduler.slots + scheduler.queue, 1))
-        self.watcher = Watcher()
+        self.raw = RawData(self.late, spool)
+        self._light = LightScans(max(scheduler.slots + scheduler.queue, 1))
+        self.watcher = Watcher(scheduler.rest, idle)
 
     def run(
         self,
@@ -119,6 +130,7 @@ class ScanService:
                 options.priority(live=side != "client"),
                 needed_bytes(connection.header),
                 chosen.deadline_s,
+                sender=sender_of(side, connection.header),
             )
             own = ticket.scan
             facts = {"served_by": f"worker {os.getpid()}", "scan": own, **options.asked_for}
@@ -137,6 +149,7 @@ class ScanService:
             texts, makes_images = connection.raw_bytes, "Image" in gadget_class(steps[-1][0]).emits
             nodes = as_xml([own_node(target, texts.config)]) if makes_images else ""
             request = Request(own, target, nodes, as_text(texts.header), STORAGE_OF_SCAN.get())
+            origin = origin or ticket.sender.address
             key = None if side == "client" or is_whole(steps) else scan_key(side, origin, texts.header)
             with self.scan(ticket, connection.channel, request, later=later, shim=shim, key=key) as shared:
                 images = run_steps(connection, steps, facts, shared.check)
@@ -152,7 +165,9 @@ class ScanService:
         A retrieval must not keep the place that its images need. Nor a scan that other services run: the service may be
         this process, which admits the scan there; admitted twice, it could wait for itself.
         """
-        ticket = Ticket(scan_id(), title, "client", Priority.REPLAY, needed_bytes(parse_header(header)))
+        parsed = parse_header(header)
+        sender = sender_of("client", parsed)
+        ticket = Ticket(scan_id(), title, "client", Priority.REPLAY, needed_bytes(parsed), sender=sender)
         if all(_is_light(node) for node in nodes) or any(isinstance(node.action, Connect) for node in nodes):
             with self.light(ticket, client):
                 yield
@@ -182,7 +197,7 @@ class ScanService:
         Busy, SpoolError, OnebreathError
             If too many scans wait; if the disk does not take what is promised for later; if the scan was cancelled.
         """
-        ticket = self._join(key, ticket)
+        ticket, key = self._join(key, ticket)
         outcome = "failed"
         watched = Watched(request.scan, ticket, channel, shim)
         try:
@@ -201,7 +216,7 @@ class ScanService:
             raise
         finally:
             try:
-                self._put_away(watched, outcome, later)
+                self.raw.put_away(watched, outcome, later)
             except BaseException:
                 outcome = "failed" if outcome == "done" else outcome
                 raise
@@ -218,11 +233,10 @@ class ScanService:
         Busy
             If as many run already as scans may run and wait.
         """
-        if not self._light.acquire(blocking=False):
-            raise Busy("as many light scans run already as may")
         watched = Watched(ticket.scan, ticket, channel, shim)
+        budget = Budget(lambda held: held <= LIGHT_HOLDS)
         try:
-            with self.watcher.looked_after(watched), counted(Budget(lambda held: held <= LIGHT_HOLDS)):
+            with self._light.place(ticket), self.watcher.looked_after(watched), counted(budget):
                 ticket.admitted.set()
                 settle()
                 yield
@@ -232,7 +246,6 @@ class ScanService:
                 raise told from error
             raise
         finally:
-            self._light.release()
             watched.join_teller()
 
     @contextmanager
@@ -246,108 +259,35 @@ class ScanService:
             if budget.peak > LARGE:
                 self.watcher.tidy_soon()
 
-    def _join(self, key: Hashable | None, ticket: Ticket) -> Ticket:
-        """Enter a node in the books; gives the ticket of its scan."""
+    def _join(self, key: Hashable | None, ticket: Ticket) -> tuple[Ticket, Hashable | None]:
+        """Enter a node in the books; gives the ticket of its scan, and the key by which it leaves."""
         try:
-            ticket = self.joint.join(key, ticket)
+            entered = self.joint.join(key, ticket)
         except (Busy, ScanError):
             self._ended(ticket)
             raise
         settle()
-        return ticket
+        return entered
 
     def _admit(self, watched: Watched, request: Request, later: bool) -> None:
         """Wait until a scan may run; its data go to disk where they shall."""
         ticket, stream = watched.ticket, watched.stream
         if later or (self.spool == "always" and request.nodes):
-            watched.spooled = self._spool(stream, request, later, keep=True)
+            watched.spooled = self.raw.spool(stream, request, later, keep=True)
         while not ticket.ready:
             ticket.check()
             if stream.arrived(POLL):
                 self.scheduler.ready(ticket)
         if watched.spooled is None and self.spool != "off" and not ticket.admitted.is_set():
-            watched.spooled = self._spool(stream, request, later, keep=False)
+            watched.spooled = self.raw.spool(stream, request, later, keep=False)
         while not ticket.admitted.is_set():
             ticket.check()
             stream.absorb(POLL)
-
-    def keeps(self, target: str, configuration: bytes) -> bool:
-        """Whether the data of a node are kept on disk until its images are out."""
-        try:
-            steps = read_options(parse_config(configuration), target).steps
-            return self.spool == "always" and "Image" in gadget_class(steps[-1][0]).emits
-        except ConfigError:
-            return False
 
     def close(self, patience: float) -> None:
         """End the threads; scans that still run end with their connections."""
         self.watcher.close(patience)
         self.late.close(patience)
-
-    # --- raw data on disk
-
-    def _spool(self, stream: SpoolStream, request: Request, later: bool, *, keep: bool) -> SpooledScan | None:
-        """Begin to put the data of a scan on disk: to its end (`keep`), or while it waits."""
-        if later and self.spool == "off":
-            raise SpoolError('deliver="later" keeps raw data on disk, which is switched off here (--spool off)')
-        spooled = None
-        try:
-            self.late.space.take(len(request.header) + len(request.nodes))
-            spooled = SpooledScan.create(self.late.folder, request)
-            stream.record(spooled.data, keep=keep, take=self.late.space.take)
-            if later:
-                self.late.promise(request)
-            return spooled
-        except (SpoolError, OSError) as error:
-            if spooled is not None:
-                stream.stop_recording()
-                spooled.release(remove=True)
-            if later:
-                raise SpoolError(f"the scan cannot be kept for later: {error}") from error
-            log.warning("scan %s is not put on disk: %s", request.scan, error)
-            return None
-
-    def _put_away(self, watched: Watched, outcome: str, later: bool) -> None:
-        """Decide what becomes of data on disk when their scan has ended.
-
-        Raises
-        ------
-        SpoolError
-            If that was promised for later to a scan that is done, and the disk does not take it.
-        """
-        spooled = watched.spooled
-        if spooled is None:
-            return
-        try:
-            kept = self._kept(watched, spooled, outcome, later)
-        except OSError as error:
-            spooled.release(remove=True)
-            self._say_failed(spooled.request.scan, later)
-            log.error("the data of scan %s cannot be put away: %s", spooled.request.scan, error)
-            if later and outcome == "done":
-                raise SpoolError(f"the scan cannot be kept for later: {error.strerror or error}") from error
-            return
-        if not kept:
-            spooled.release(remove=True)
-            self._say_failed(spooled.request.scan, later)
-
-    def _kept(self, watched: Watched, spooled: SpooledScan, outcome: str, later: bool) -> bool:
-        """Hand the data on to those who make images later, if they shall; whether they did."""
-        complete = watched.channel.complete and watched.stream.lost is None
-        wanted = (later and complete) or (self.spool == "always" and outcome == "lost" and bool(spooled.request.nodes))
-        if wanted and complete:
-            spooled.finish(watched.stream.digest)
-        if wanted:
-            self.late.hand_in(spooled)
-        return wanted
-
-    def _say_failed(self, scan: str, later: bool) -> None:
-        if not later:
-            return
-        try:
-            self.late.results.update(scan, "failed", "its data did not come, or could not be kept, to their end")
-        except (ScanError, OSError) as error:
-            log.error("that scan %s failed cannot be noted: %s", scan, error)
 
     # --- leaving
 
@@ -375,6 +315,14 @@ def _is_light(node: External) -> bool:
     if isinstance(action, Connect) or action.module != OWN_MODULE or action.target not in GADGETS:
         return False
     return gadget_class(action.target).light
+
+
+def sender_of(side: str, header: Any) -> Sender:
+    """Tell who sends the scan of this thread's connection; see `fairness`."""
+    other = peer()
+    if side == "execute" or not isinstance(other, tuple):
+        return Sender(exam=exam_of(header))
+    return Sender(source(other[0]), exam_of(header))
 
 
 def as_text(header: bytes) -> str:

@@ -2,132 +2,34 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import math
 import threading
 import time
-from collections import deque
-from dataclasses import dataclass, field
+from collections import Counter, deque
 from typing import Any
 
 from onebreath.config.node_options import Priority
 from onebreath.diagnostics.reports import Busy
-from onebreath.errors import OnebreathError, ScanError
-from onebreath.mrd.header import ScanHeader
+from onebreath.errors import ConnectionLost, ScanError
 from onebreath.wire.limits import half_of_memory
+from onebreath.worker.fairness import OWN_USER, gives_way, held
+from onebreath.worker.ticket import BASE, Ticket
 
 log = logging.getLogger("onebreath.scheduler")
 
-COPIES = 4  # of a scan's raw data that a chain holds at its peak: lines, sorted, being solved, and images
-BASE = 128 << 20  # bytes that any scan needs
-CHANNELS = 32  # where the header does not say
-MOST_CHANNELS = 1024
 HELD = 2  # times as much as a scan is known to hold is what it needs: its work takes the rest
 GIVEN_UP = 60.0  # seconds in which a scan that was given up must have ended
 OLD = 6 * 3600.0  # seconds after which a scan has been there for too long
+PATIENT = 60.0  # seconds of waiting after which a scan that was replayed goes before live ones that came after it
+CROWD = 4  # scans of one address whose data do not come, of which one gives way where memory is short
 REMEMBERED = 50  # scans that have ended, for the status
 
 
-def needed_bytes(header: Any) -> int:
-    """Estimate the memory that a scan needs, from what its ISMRMRD header announces.
-
-    A header that says too little or too much gives a poor estimate, never an error: the gadgets judge the header.
-    """
-    try:
-        scan = ScanHeader(header)
-    except ScanError:
-        return BASE
-    images = 1
-    try:
-        for counter in ("slice", "phase", "set", "repetition", "contrast"):
-            limits = scan.limits(counter)
-            images *= 1 if limits is None else max(1, limits.maximum - limits.minimum + 1)
-        channels = min(max(scan.receiver_channels or CHANNELS, 1), MOST_CHANNELS)
-    except ScanError:
-        return BASE
-    return BASE + COPIES * 8 * images * math.prod(scan.encoded_matrix) * channels
-
-
-@dataclass
-class Ticket:
-    """A scan in the scheduler's books.
-
-    Parameters
-    ----------
-    scan, title
-        See `onebreath.worker.spool.Request`.
-    side
-        Where it came from: ``client``, ``connect``, ``execute`` or ``spool``.
-    priority
-        How urgent it is.
-    needs
-        Bytes of memory that it is thought to need.
-    deadline
-        Seconds from its arrival after which nobody wants its images; 0: none.
-    ready
-        Whether it has data to work on; see `Scheduler.ready`.
-    """
-
-    scan: str
-    title: str
-    side: str
-    priority: Priority = Priority.REPLAY
-    needs: int = BASE
-    deadline: float = 0.0
-    arrived: float = field(default_factory=time.time)
-    started: float | None = None
-    ended: float | None = None
-    images: int = 0
-    outcome: str = "waiting"
-    ready: bool = True
-    worst: str = "done"
-    admitted: threading.Event = field(default_factory=threading.Event)
-    clock: float = field(default_factory=time.monotonic)
-    cancelled: OnebreathError | None = None
-    cancelled_at: float = 0.0
-
-    @property
-    def overdue(self) -> bool:
-        """Whether its deadline has passed; by a clock that nobody sets."""
-        return bool(self.deadline) and time.monotonic() - self.clock > self.deadline
-
-    def cancel(self, reason: OnebreathError) -> None:
-        """End the scan at its next message, or its waiting."""
-        if self.cancelled is None:
-            self.cancelled_at = time.monotonic()
-            self.cancelled = reason
-
-    def count(self, images: int) -> None:
-        """Add images that a node of the scan has made."""
-        self.images += images
-
-    def check(self) -> None:
-        """Raise the reason if the scan was cancelled."""
-        if self.cancelled is not None:
-            raise self.cancelled
-
-    def facts(self) -> dict[str, Any]:
-        """What the status says about it."""
-        return {
-            "scan": self.scan,
-            "title": self.title,
-            "side": self.side,
-            "priority": self.priority.name.lower(),
-            "needs_mb": round(self.needs / 1e6),
-            "arrived": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.arrived)),
-            "waited_s": round(self._until(self.started) - self.arrived, 3),
-            "seconds": round(self._until(self.ended) - self.arrived, 3),
-            "images": self.images,
-            "outcome": self.outcome,
-        }
-
-    def _until(self, moment: float | None) -> float:
-        return moment or self.ended or time.time()
-
-
 class Scheduler:
-    """Admits scans: those that wait go by priority, then by arrival; the first one waits until it fits.
+    """Admits scans: those that wait go by priority, by how many of their sender run already, and by arrival.
+
+    The first one waits until it fits. One that was replayed and has waited for `PATIENT` seconds is as urgent as a live
+    one. A scan that waits for its client gives its slot to others, not its memory; see `rest`.
 
     Parameters
     ----------
@@ -136,15 +38,15 @@ class Scheduler:
     memory
         Bytes that they may need together; a scan that needs more than all of it runs alone.
     queue
-        Scans that may wait; one more is refused.
+        Scans that may wait, of live ones and of others; one more is refused, or takes the place of one whose sender has
+        more places (`fairness.gives_way`).
     """
 
     def __init__(self, slots: int, memory: int, queue: int) -> None:
         self.slots, self.memory, self.queue = slots, memory, queue
         self.machine = 2 * half_of_memory()
         self._guard = threading.Lock()
-        self._order = itertools.count()
-        self._waiting: list[tuple[Priority, int, Ticket]] = []
+        self._waiting: list[Ticket] = []  # in the order of arrival
         self._running: list[Ticket] = []
         self._ended: deque[Ticket] = deque(maxlen=REMEMBERED)
         self._counts: dict[str, int] = {}
@@ -165,12 +67,20 @@ class Scheduler:
                 f"computer has {self.machine / 1e9:.0f} GB"
             )
         with self._guard:
-            queued = self._queued()
-            if ticket.priority != Priority.LATE and queued >= self.queue and not self._fits(ticket):
-                raise Busy(f"{queued} scans wait already, which is as many as may")
-            self._waiting.append((ticket.priority, next(self._order), ticket))
-            self._waiting.sort(key=lambda entry: entry[:2])
+            if ticket.priority != Priority.LATE and not self._fits(ticket):
+                self._find_place(ticket)
+            self._waiting.append(ticket)
             self._admit()
+
+    def _find_place(self, ticket: Ticket) -> None:
+        queued = [other for other in self._waiting if other.priority == ticket.priority]
+        if len(queued) < self.queue:
+            return
+        gone = gives_way(queued, ticket)
+        if gone is None:
+            raise Busy(f"{len(queued)} scans wait already, which is as many as may")
+        self._waiting.remove(gone)
+        gone.cancel(Busy(f"{len(queued)} scans wait already, and of this sender more than of others"))
 
     def ready(self, ticket: Ticket) -> None:
         """Let a scan that waited for its first data run when it fits; others may have overtaken it."""
@@ -191,14 +101,41 @@ class Scheduler:
             return True
 
     def full(self) -> bool:
-        """Whether as many scans wait as may."""
+        """Whether as many live scans wait as may."""
         with self._guard:
-            return self._queued() >= self.queue
+            return sum(other.priority == Priority.LIVE for other in self._waiting) >= self.queue
+
+    def rest(self, ticket: Ticket, idle: bool) -> None:
+        """Say whether a scan waits for its client, whose data do not come or who does not take its images.
+
+        Where memory is too short for the first of those that wait, and another address has a crowd of scans at rest,
+        the one of them that rested longest is given up.
+        """
+        with self._guard:
+            if not idle:
+                ticket.idle_since = None
+                return
+            ticket.idle_since = ticket.idle_since or time.monotonic()
+            self._admit()
+            first = self._first()
+            if first is not None and first.priority != Priority.LATE:
+                self._thin_out(first)
+
+    def _thin_out(self, first: Ticket) -> None:
+        rests = [other for other in self._running if other.idle_since is not None and other.cancelled is None]
+        spared = (first.sender.address, OWN_USER)
+        crowds = Counter(other.sender.address for other in rests if other.sender.address not in spared)
+        if not crowds:
+            return
+        address, count = crowds.most_common(1)[0]
+        if count > CROWD:
+            longest = min((t for t in rests if t.sender.address == address), key=lambda t: t.idle_since or 0.0)
+            longest.cancel(ConnectionLost("its data did not come, and other scans need its memory"))
 
     def leave(self, ticket: Ticket, outcome: str) -> None:
         """Take a scan out of the books, whether it ran or still waited."""
         with self._guard:
-            self._waiting = [entry for entry in self._waiting if entry[2] is not ticket]
+            self._waiting = [other for other in self._waiting if other is not ticket]
             if ticket in self._running:
                 self._running.remove(ticket)
             ticket.ended, ticket.outcome = time.time(), outcome
@@ -216,7 +153,7 @@ class Scheduler:
                 "reserved_mb": round(self._reserved() / 1e6),
                 "counts": dict(self._counts),
                 "running": [ticket.facts() for ticket in self._running],
-                "waiting": [ticket.facts() for _, _, ticket in self._waiting],
+                "waiting": [ticket.facts() for ticket in sorted(self._waiting, key=self._turn)],
                 "ended": [ticket.facts() for ticket in self._ended],
             }
 
@@ -231,9 +168,6 @@ class Scheduler:
             f"scan {t.scan} has run and waited for {(now - t.clock) / 3600:.1f} h" for t in old
         ]
 
-    def _queued(self) -> int:
-        return sum(priority != Priority.LATE for priority, _, _ in self._waiting)
-
     def _reserved(self) -> int:
         return sum(ticket.needs for ticket in self._running)
 
@@ -244,14 +178,22 @@ class Scheduler:
         if ticket.priority == Priority.LATE:
             room = not late and len(self._running) < self.slots
         else:
-            room = len(self._running) - late < self.slots
+            at_work = sum(other.priority != Priority.LATE and other.idle_since is None for other in self._running)
+            room = at_work < self.slots
         return room and self._reserved() + ticket.needs <= self.memory
 
+    def _turn(self, ticket: Ticket) -> tuple[Priority, tuple[int, int], float]:
+        """Return by what those that wait are sorted."""
+        aged = ticket.priority == Priority.REPLAY and time.monotonic() - ticket.clock > PATIENT
+        return Priority.LIVE if aged else ticket.priority, held(ticket, self._running), ticket.clock
+
+    def _first(self) -> Ticket | None:
+        return min((ticket for ticket in self._waiting if ticket.ready), key=self._turn, default=None)
+
     def _admit(self) -> None:
-        """Let in from the front of the queue; a scan that does not fit is not overtaken, or it might wait for ever."""
-        while (entry := next((one for one in self._waiting if one[2].ready), None)) and self._fits(entry[2]):
-            self._waiting.remove(entry)
-            ticket = entry[2]
+        """Let in whose turn it is; a scan that does not fit is not overtaken, or it might wait for ever."""
+        while (ticket := self._first()) is not None and self._fits(ticket):
+            self._waiting.remove(ticket)
             ticket.started, ticket.outcome = time.time(), "running"
             self._running.append(ticket)
             log.info("scan %s runs (%s, %s)", ticket.scan, ticket.title, ticket.side)

@@ -24,6 +24,7 @@ from pathlib import Path
 from onebreath.config.policy import is_loopback
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
 from onebreath.host.listener import Serve, speaks_through
+from onebreath.threads import begin
 from onebreath.wire.framing import SHORTEST
 from onebreath.worker.relay import relay
 
@@ -85,7 +86,7 @@ def _serve_inside(secured: ssl.SSLSocket, serve: Serve) -> None:
     """Serve the plain bytes inside a TLS connection."""
     inside, outside = socket.socketpair()
     carrier = threading.Thread(target=relay, args=(secured, outside), name="onebreath-tls", daemon=True)
-    carrier.start()
+    begin(carrier)
     try:
         serve(inside)
     finally:

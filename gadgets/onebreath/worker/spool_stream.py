@@ -10,8 +10,9 @@ import os
 import select
 import socket
 import struct
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from onebreath.diagnostics.reports import SpoolError
@@ -88,6 +89,24 @@ class SpoolStream(Stream):
         self._unwritten = b""
         self._take: Callable[[int], None] = lambda count: None
         self._digest = hashlib.sha256()
+        self._waiting_since: dict[int, float] = {}
+        self._waited_before = 0.0
+
+    @property
+    def waited(self) -> float:
+        """Seconds that were spent waiting for the other side to send, or to take."""
+        now = time.monotonic()
+        return self._waited_before + sum(now - since for since in list(self._waiting_since.values()))
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        thread = threading.get_ident()
+        self._waiting_since[thread] = begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waiting_since.pop(thread, None)
+            self._waited_before += time.monotonic() - begun
 
     @classmethod
     def over(cls, path: Path) -> SpoolStream:
@@ -168,12 +187,17 @@ class SpoolStream(Stream):
         if taken:
             self._begin = self._end = 0
             return taken
-        received = super()._receive(rest)
+        with self._waiting():
+            received = super()._receive(rest)
         if self._writer is not None:
             self._write(rest[:received])
             self._write(self._room[: self._end])
             self._reread = self._written
         return received
+
+    def _send_some(self, parts: list[memoryview], due: float) -> int:
+        with self._waiting():
+            return super()._send_some(parts, due)
 
     def _taken_in(self, rest: memoryview) -> int:
         if self._reader is not None and self._reread < self._written:

@@ -10,9 +10,10 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from onebreath.cancellation import ended_by
@@ -20,15 +21,17 @@ from onebreath.diagnostics.logs import SCAN
 from onebreath.diagnostics.reports import Overdue, report
 from onebreath.errors import ConnectionLost
 from onebreath.host.listener import settle
+from onebreath.threads import begin
 from onebreath.wire.channel import Channel
-from onebreath.worker.scheduler import Ticket
 from onebreath.worker.spool import SpooledScan
 from onebreath.worker.spool_stream import SpoolStream
+from onebreath.worker.ticket import Ticket
 
 log = logging.getLogger("onebreath.service")
 
 FORGOTTEN = 0.5  # seconds after a scan in which its threads end
 WATCH = 0.25  # seconds between looks at all scans
+MOSTLY = 0.9  # of its time that a scan which waits for its client has waited
 
 
 @dataclass
@@ -47,6 +50,8 @@ class Watched:
         Connection to the process that handed it over.
     spooled
         Its data on disk.
+    looks
+        When it was looked at, and how long it had waited for its client until then; of the last seconds.
     teller
         Who tells the other side that its time is over.
     gone
@@ -58,6 +63,7 @@ class Watched:
     channel: Channel
     shim: socket.socket | None
     spooled: SpooledScan | None = None
+    looks: deque[tuple[float, float]] = field(default_factory=deque)
     teller: threading.Thread | None = None
     gone: bool = False
 
@@ -67,6 +73,15 @@ class Watched:
         stream = self.channel.stream
         assert isinstance(stream, SpoolStream)
         return stream
+
+    def waits(self, window: float) -> bool:
+        """Whether it waited for its client for most of the last seconds."""
+        now = time.monotonic()
+        self.looks.append((now, self.stream.waited))
+        while len(self.looks) > 2 and self.looks[1][0] <= now - window:
+            self.looks.popleft()
+        (begun, before), (_, waited) = self.looks[0], self.looks[-1]
+        return now - begun >= window and waited - before > MOSTLY * (now - begun)
 
     def join_teller(self) -> None:
         """Wait until the other side was told; a Gadgetron server listens when its data are through."""
@@ -81,9 +96,18 @@ class Watched:
 
 
 class Watcher:
-    """Looks after all scans, in a thread of its own, until it is closed."""
+    """Looks after all scans, in a thread of its own, until it is closed.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    rest
+        Called with the ticket of a scan, and whether all its nodes wait for their clients.
+    idle
+        Seconds for which they must have waited, for the most part; 0: `rest` is never called.
+    """
+
+    def __init__(self, rest: Callable[[Ticket, bool], None] = lambda ticket, idle: None, idle: float = 0.0) -> None:
+        self._rest, self._idle = rest, idle
         self._watched: dict[str, Watched] = {}
         self._tidy_at = 0.0
         self._closing = threading.Event()
@@ -129,6 +153,20 @@ class Watcher:
                     _look_after(watched)
                 except Exception:
                     log.exception("scan %s cannot be looked after", watched.name)
+            if self._idle:
+                self._tell_who_rests()
+
+    def _tell_who_rests(self) -> None:
+        rests: dict[int, tuple[Ticket, bool]] = {}
+        for watched in list(self._watched.values()):
+            if not watched.stream.closed and watched.ticket.started is not None:
+                _, before = rests.get(id(watched.ticket), (None, True))
+                rests[id(watched.ticket)] = (watched.ticket, watched.waits(self._idle) and before)
+        for ticket, idle in rests.values():
+            try:
+                self._rest(ticket, idle)
+            except Exception:
+                log.exception("scan %s cannot be looked after", ticket.scan)
 
 
 def _give_back() -> None:
@@ -152,13 +190,13 @@ def _look_after(watched: Watched) -> None:
 
 def _end_overdue(watched: Watched) -> None:
     ticket = watched.ticket
-    error = Overdue(f"scan {ticket.scan} was not ready within {ticket.deadline:g} s")
+    error = Overdue(f"scan {ticket.scan} was not ready within {ticket.limit:g} s")
     if ticket.admitted.is_set():  # else its own thread tells
         text = report(error, ticket.title)
         watched.teller = threading.Thread(
             target=watched.channel.fail, args=(text,), name="onebreath-overdue", daemon=True
         )
-        watched.teller.start()
+        begin(watched.teller)
     ticket.cancel(error)
 
 

@@ -40,7 +40,8 @@ from onebreath.wire.connection import Connection
 from onebreath.worker.joint import scan_key
 from onebreath.worker.opening import open_path
 from onebreath.worker.rates import RateLimiter, Rates
-from onebreath.worker.scan_service import ScanService, SpoolMode
+from onebreath.worker.raw_data import SpoolMode
+from onebreath.worker.scan_service import ScanService
 from onebreath.worker.scheduler import Scheduler
 from onebreath.worker.secure import Security
 from onebreath.worker.spool import scan_id
@@ -79,6 +80,8 @@ class WorkerOptions:
         What TCP connections must show.
     quota, reserve
         See `Space`; of the state folder.
+    idle
+        See `ScanService`.
     rates
         How many of them are served a minute; scans that processes of this user hand over are not counted.
     """
@@ -98,6 +101,7 @@ class WorkerOptions:
     quota: int = 0
     reserve: int = 0
     rates: Rates = field(default_factory=Rates)
+    idle: float = 5.0
 
 
 class Worker:
@@ -123,7 +127,8 @@ class Worker:
         host = HostOptions(options.config_paths, silence=options.silence)
         scheduler = Scheduler(options.slots, options.memory, options.queue)
         space = Space(options.state, options.quota, options.reserve)
-        self.service = ScanService(scheduler, options.state, options.spool, partial(run_spooled, options=host), space)
+        run = partial(run_spooled, options=host)
+        self.service = ScanService(scheduler, options.state, options.spool, run, space, options.idle)
         host = HostOptions(options.config_paths, silence=options.silence, service=self.service, make_stream=SpoolStream)
         self.listeners: dict[str, Listener] = {}
         try:
@@ -181,7 +186,7 @@ class Worker:
             send(sock, {"state": "refused", "why": "it is stopping" if self.stopping else "too many scans wait"})
             return
         scan = scan_id()
-        spooled = self.service.keeps(str(target), as_bytes(config))
+        spooled = self.service.raw.keeps(str(target), as_bytes(config))
         send(sock, {"state": "accepted", "worker": os.getpid(), "scan": scan, "spooled": spooled})
         _, handed = receive_socket(sock)
         stream = SpoolStream(handed)

@@ -16,6 +16,7 @@ from onebreath.budget import claim
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort.placement import Placement
 from onebreath.mrd.lines import CALIBRATION, bit, describe, header_of, header_table, lay_down
+from onebreath.threads import begin
 
 Samples: TypeAlias = NDArray[np.complex64]
 FRAME_COUNTERS = ("phase", "repetition", "contrast", "set")
@@ -70,7 +71,7 @@ class _Blocks:
             self._ahead = None
         if block < self._expected and self._kspace[block].nbytes >= WORTH_A_THREAD:
             self._ahead = threading.Thread(target=self._kspace[block].fill, args=(0,), daemon=True)
-            self._ahead.start()
+            begin(self._ahead)
 
     def line(self, place: tuple[int, int]) -> Samples:
         """Samples (coil, x) of the line at a place."""

@@ -1,0 +1,79 @@
+"""Whose turn it is: who sends many scans takes the places and the turns of nobody else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+OWN_USER = "this user"
+"""Who hands scans over on the worker's own socket: processes of its user, of which none is sent away for others."""
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who sends a scan, as far as that can be told.
+
+    Parameters
+    ----------
+    address
+        See `onebreath.worker.rates.source`; `OWN_USER` for processes of this user.
+    exam
+        Hash of patient, study and scanner; a claim of the sender, by which scans of one address are told apart.
+    """
+
+    address: Hashable = OWN_USER
+    exam: str = ""
+
+
+class Sent(Protocol):
+    """What somebody sent."""
+
+    sender: Sender
+
+
+Item = TypeVar("Item", bound=Sent)
+Key = Callable[[Sent], Hashable]
+
+
+def by_address(item: Sent) -> Hashable:
+    """Return what all scans of one address have in common."""
+    return item.sender.address
+
+
+def by_exam(item: Sent) -> Hashable:
+    """Return what all scans of one exam and address have in common."""
+    return item.sender
+
+
+def held(item: Sent, running: Iterable[Sent]) -> tuple[int, int]:
+    """Return how many of those that run are of its address, and of its exam: who has least goes first."""
+    others = list(running)
+    addresses = sum(by_address(other) == by_address(item) for other in others)
+    return addresses, sum(by_exam(other) == by_exam(item) for other in others)
+
+
+def gives_way(waiting: Sequence[Item], newcomer: Sent) -> Item | None:
+    """Choose who gives its place to a newcomer where all places are taken: of who has most, the one that came last.
+
+    Parameters
+    ----------
+    waiting
+        Who has a place, in the order of arrival.
+    newcomer
+        Who has none.
+
+    Returns
+    -------
+    who
+        None if nobody has so many more than the newcomer's address, or its exam, that the exchange makes it fairer.
+    """
+    movable = [item for item in waiting if item.sender.address != OWN_USER]
+    same = [item for item in movable if by_address(item) == by_address(newcomer)]
+    for key, among in ((by_address, movable), (by_exam, same)):
+        counts = Counter(key(item) for item in among)
+        most = max(counts.values(), default=0)
+        if most > counts[key(newcomer)] + 1:
+            return next(item for item in reversed(among) if counts[key(item)] == most)
+    return None

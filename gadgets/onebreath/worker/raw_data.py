@@ -1,0 +1,106 @@
+"""Raw data of scans on disk: begun, handed on to who makes images of them later, or removed."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+from onebreath.chain.gadget import gadget_class
+from onebreath.config.node_options import read_options
+from onebreath.diagnostics.reports import SpoolError
+from onebreath.errors import ConfigError, ScanError
+from onebreath.wire.connection import parse_config
+from onebreath.worker.late import LateWork
+from onebreath.worker.spool import Request, SpooledScan
+from onebreath.worker.spool_stream import SpoolStream
+from onebreath.worker.watching import Watched
+
+log = logging.getLogger("onebreath.service")
+
+SpoolMode = Literal["auto", "always", "off"]
+
+
+class RawData:
+    """Puts raw data on disk, and decides what becomes of them.
+
+    Parameters
+    ----------
+    late
+        Who makes images of them later.
+    mode
+        See `onebreath.worker.scan_service.ScanService`.
+    """
+
+    def __init__(self, late: LateWork, mode: SpoolMode) -> None:
+        self.late, self.mode = late, mode
+
+    def keeps(self, target: str, configuration: bytes) -> bool:
+        """Whether the data of a node are kept on disk until its images are out."""
+        try:
+            steps = read_options(parse_config(configuration), target).steps
+            return self.mode == "always" and "Image" in gadget_class(steps[-1][0]).emits
+        except ConfigError:
+            return False
+
+    def spool(self, stream: SpoolStream, request: Request, later: bool, *, keep: bool) -> SpooledScan | None:
+        """Begin to put the data of a scan on disk: to its end (`keep`), or while it waits."""
+        if later and self.mode == "off":
+            raise SpoolError('deliver="later" keeps raw data on disk, which is switched off here (--spool off)')
+        spooled = None
+        try:
+            self.late.space.take(len(request.header) + len(request.nodes))
+            spooled = SpooledScan.create(self.late.folder, request)
+            stream.record(spooled.data, keep=keep, take=self.late.space.take)
+            if later:
+                self.late.promise(request)
+            return spooled
+        except (SpoolError, OSError) as error:
+            if spooled is not None:
+                stream.stop_recording()
+                spooled.release(remove=True)
+            if later:
+                raise SpoolError(f"the scan cannot be kept for later: {error}") from error
+            log.warning("scan %s is not put on disk: %s", request.scan, error)
+            return None
+
+    def put_away(self, watched: Watched, outcome: str, later: bool) -> None:
+        """Decide what becomes of data on disk when their scan has ended.
+
+        Raises
+        ------
+        SpoolError
+            If that was promised for later to a scan that is done, and the disk does not take it.
+        """
+        spooled = watched.spooled
+        if spooled is None:
+            return
+        try:
+            kept = self._kept(watched, spooled, outcome, later)
+        except OSError as error:
+            spooled.release(remove=True)
+            self._say_failed(spooled.request.scan, later)
+            log.error("the data of scan %s cannot be put away: %s", spooled.request.scan, error)
+            if later and outcome == "done":
+                raise SpoolError(f"the scan cannot be kept for later: {error.strerror or error}") from error
+            return
+        if not kept:
+            spooled.release(remove=True)
+            self._say_failed(spooled.request.scan, later)
+
+    def _kept(self, watched: Watched, spooled: SpooledScan, outcome: str, later: bool) -> bool:
+        """Hand the data on to those who make images later, if they shall; whether they did."""
+        complete = watched.channel.complete and watched.stream.lost is None
+        wanted = (later and complete) or (self.mode == "always" and outcome == "lost" and bool(spooled.request.nodes))
+        if wanted and complete:
+            spooled.finish(watched.stream.digest)
+        if wanted:
+            self.late.hand_in(spooled)
+        return wanted
+
+    def _say_failed(self, scan: str, later: bool) -> None:
+        if not later:
+            return
+        try:
+            self.late.results.update(scan, "failed", "its data did not come, or could not be kept, to their end")
+        except (ScanError, OSError) as error:
+            log.error("that scan %s failed cannot be noted: %s", scan, error)

@@ -1,0 +1,128 @@
+"""A scan in the worker's books, and what it is thought to need."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from onebreath.config.node_options import Priority
+from onebreath.errors import OnebreathError, ScanError
+from onebreath.mrd.header import ScanHeader
+from onebreath.worker.fairness import Sender
+
+COPIES = 4  # of a scan's raw data that a chain holds at its peak: lines, sorted, being solved, and images
+BASE = 128 << 20  # bytes that any scan needs
+CHANNELS = 32  # where the header does not say
+MOST_CHANNELS = 1024
+LONGEST = 4 * 3600.0  # seconds that a scan without a deadline may take
+
+
+def needed_bytes(header: Any) -> int:
+    """Estimate the memory that a scan needs, from what its ISMRMRD header announces.
+
+    A header that says too little or too much gives a poor estimate, never an error: the gadgets judge the header.
+    """
+    try:
+        scan = ScanHeader(header)
+    except ScanError:
+        return BASE
+    images = 1
+    try:
+        for counter in ("slice", "phase", "set", "repetition", "contrast"):
+            limits = scan.limits(counter)
+            images *= 1 if limits is None else max(1, limits.maximum - limits.minimum + 1)
+        channels = min(max(scan.receiver_channels or CHANNELS, 1), MOST_CHANNELS)
+    except ScanError:
+        return BASE
+    return BASE + COPIES * 8 * images * math.prod(scan.encoded_matrix) * channels
+
+
+@dataclass
+class Ticket:
+    """A scan in the scheduler's books.
+
+    Parameters
+    ----------
+    scan, title
+        See `onebreath.worker.spool.Request`.
+    side
+        Where it came from: ``client``, ``connect``, ``execute`` or ``spool``.
+    priority
+        How urgent it is.
+    needs
+        Bytes of memory that it is thought to need.
+    deadline
+        Seconds from its arrival after which nobody wants its images; 0: none.
+    ready
+        Whether it has data to work on; see `Scheduler.ready`.
+    sender
+        Who sends it.
+    idle_since
+        Since when, by a clock that nobody sets, it has waited for its client; None: it works. Its slot is others'.
+    """
+
+    scan: str
+    title: str
+    side: str
+    priority: Priority = Priority.REPLAY
+    needs: int = BASE
+    deadline: float = 0.0
+    arrived: float = field(default_factory=time.time)
+    started: float | None = None
+    ended: float | None = None
+    images: int = 0
+    outcome: str = "waiting"
+    ready: bool = True
+    worst: str = "done"
+    admitted: threading.Event = field(default_factory=threading.Event)
+    clock: float = field(default_factory=time.monotonic)
+    cancelled: OnebreathError | None = None
+    cancelled_at: float = 0.0
+    sender: Sender = field(default_factory=Sender)
+    idle_since: float | None = None
+
+    @property
+    def limit(self) -> float:
+        """Seconds that it may take in all."""
+        return self.deadline or LONGEST
+
+    @property
+    def overdue(self) -> bool:
+        """Whether its deadline has passed; by a clock that nobody sets."""
+        return time.monotonic() - self.clock > self.limit
+
+    def cancel(self, reason: OnebreathError) -> None:
+        """End the scan at its next message, or its waiting."""
+        if self.cancelled is None:
+            self.cancelled_at = time.monotonic()
+            self.cancelled = reason
+
+    def count(self, images: int) -> None:
+        """Add images that a node of the scan has made."""
+        self.images += images
+
+    def check(self) -> None:
+        """Raise the reason if the scan was cancelled."""
+        if self.cancelled is not None:
+            raise self.cancelled
+
+    def facts(self) -> dict[str, Any]:
+        """What the status says about it."""
+        return {
+            "scan": self.scan,
+            "title": self.title,
+            "side": self.side,
+            "priority": self.priority.name.lower(),
+            "needs_mb": round(self.needs / 1e6),
+            "arrived": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.arrived)),
+            "waited_s": round(self._until(self.started) - self.arrived, 3),
+            "seconds": round(self._until(self.ended) - self.arrived, 3),
+            "images": self.images,
+            "outcome": self.outcome,
+        }
+
+    def _until(self, moment: float | None) -> float:
+        return moment or self.ended or time.time()
