@@ -23,7 +23,10 @@ def test_version(capsys):
 
 
 def test_help_is_quick_because_nothing_else_is_imported():
-    code = "import sys, onebreath.cli as c; from onebreath.settings import settings; c._parser(None, settings()); print({'torch', 'scipy', 'numpy'} & set(sys.modules))"
+    code = (
+        "import sys, onebreath.cli as c; from onebreath.settings import settings; c._parser(None, settings()); "
+        "print({'torch', 'scipy', 'numpy'} & set(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
