@@ -74,7 +74,7 @@ def choose() -> float:
     begun = time.perf_counter()
     wanted = {"method": "unrolled", "model": "auto", "device": "cpu"}
     chooser = Reconstruct(header, parse_properties(Reconstruct, wanted)).chooser
-    method = chooser.guard(lambda: data).wanted
+    method = chooser.guard(data).wanted
     assert isinstance(method, Unrolled)
     method.card.domain.judge(scan_of(data, method.scan))
     method.model.on("cpu")

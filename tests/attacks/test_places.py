@@ -14,6 +14,7 @@ from onebreath.errors import ConfigError, ConnectionLost
 from onebreath.gadgets.retrieve import RetrieveProperties
 from onebreath.methods.base import method_class
 from onebreath.methods.guarded import Guarded, Safety
+from onebreath.methods.place import Place
 from onebreath.methods.zero_filled import ZeroFilled
 from onebreath.registry import METHODS
 from onebreath.wire import framing
@@ -115,14 +116,15 @@ def test_no_fallback_is_made_for_a_scan_that_was_given_up():
     case = synthetic(lines(16, 2), 16, 16, acs=8)
     ticket = Ticket("1-1", "chain", "client")
 
-    def work(method):
-        ticket.cancel(ConnectionLost("gone"))
-        checkpoint()
-        return [method(case.data)]
+    class Wanted(ZeroFilled):
+        def __call__(self, data):
+            ticket.cancel(ConnectionLost("gone"))
+            checkpoint()
+            return super().__call__(data)
 
-    guarded = Guarded(ZeroFilled(), Safety(fallback=Fallback()))
+    guarded = Guarded(Wanted(), Safety(fallback=Fallback()))
     with ended_by(ticket.check), pytest.raises(ConnectionLost, match="gone"):
-        guarded(work)
+        guarded([Place(0, 0, case.data, case.data)])
     assert not made
 
 

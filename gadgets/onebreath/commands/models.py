@@ -12,6 +12,7 @@ from onebreath.chain.gadget import gadget_class
 from onebreath.commands.inspect import own_steps
 from onebreath.errors import ConfigError, ModelError, ScanError
 from onebreath.gadgets.reconstruct.chooser import method_of
+from onebreath.gadgets.reconstruct.gather import Gathering
 from onebreath.gadgets.reconstruct.reconstruct import Reconstruct, ReconstructProperties
 from onebreath.methods.scan import scan_of, scan_of_header
 from onebreath.mrd.header import ScanHeader
@@ -93,11 +94,12 @@ def scan_in(raw: RawFile, config: str) -> Scan:
     xml = parse_header(raw.header_xml)
     steps = own_steps(config)
     chosen = next((pairs for name, pairs in steps if name == Reconstruct.name), {})
-    gathering = {"method": "zero_filled", **{key: chosen[key] for key in ("acs_as_data",) if key in chosen}}
-    reconstruct = Reconstruct(xml, ReconstructProperties.model_validate(gathering))
+    asked = {name: chosen[name] for name in ("acs_as_data",) if name in chosen}
+    wanted = ReconstructProperties.model_validate({"method": "zero_filled", **asked})
+    gathering = Gathering(ScanHeader(xml), wanted.acs_as_data)
     for message in build(xml, [step for step in steps if gadget_class(step[0]).prepares]).run(raw.messages()):
         if isinstance(message, ReconData):
-            return scan_of(reconstruct.first_slice(message), scan_of_header(ScanHeader(xml)))
+            return scan_of(gathering.first(message).merged, scan_of_header(ScanHeader(xml)))
     raise ScanError(f"{raw.path} gives no slice, so there is nothing to match")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -12,14 +12,13 @@ import numpy as np
 
 from onebreath.cancellation import checkpoint
 from onebreath.errors import DeadlineMissed, MethodError, OnebreathError, OutsideDomain, UnknownModel
-from onebreath.methods.base import Derive, Fact, Method, Reconstruction, SliceData
+from onebreath.methods.base import Derive, Fact, Method, Reconstruction
 from onebreath.methods.deadline import Begun, within
+from onebreath.methods.place import Place
 from onebreath.zoo.domain import Scan
 
 log = logging.getLogger("onebreath.reconstruct")
 
-Work: TypeAlias = Callable[[Method], list[Reconstruction]]
-"""Reconstructs all places of one message with a method."""
 Policy: TypeAlias = Literal["fallback", "warn", "refuse"]
 """What happens to a scan that a model is not for: the fallback's images, the model's with a warning, or an error."""
 
@@ -134,20 +133,20 @@ class Guarded:
             log.warning("%s will make the images: %s", self._fallback.name, error, exc_info=_unexpected(error))
         self._spent += time.perf_counter() - begun
 
-    def foresee(self, slices: Callable[[Method], list[SliceData]]) -> None:
-        """Tell the wanted method of slices that will come; that time, too, is taken off the deadline."""
+    def foresee(self, places: Sequence[Place]) -> None:
+        """Show the wanted method places that it will reconstruct; that time, too, is taken off the deadline."""
         if self.wanted is None or self.refused:
             return
         begun = time.perf_counter()
-        self.wanted.foresee(slices(self.wanted))
+        self.wanted.foresee([place.data_for(self.wanted) for place in places])
         self._spent += time.perf_counter() - begun
 
     def spend(self, seconds: float) -> None:
         """Take seconds that were spent before the first message off the deadline."""
         self._spent += seconds
 
-    def __call__(self, work: Work) -> list[Outcome]:
-        """Reconstruct a message: images of the wanted method, the fallback's, or both.
+    def __call__(self, places: Sequence[Place]) -> list[Outcome]:
+        """Reconstruct all places of a message: images of the wanted method, the fallback's, or both.
 
         Raises
         ------
@@ -157,18 +156,18 @@ class Guarded:
         begun = time.perf_counter()
         self._to_come = max(self._to_come - 1, 0)
         try:
-            return self._made(work)
+            return self._made(places)
         finally:
             self._spent += time.perf_counter() - begun
 
-    def _made(self, work: Work) -> list[Outcome]:
+    def _made(self, places: Sequence[Place]) -> list[Outcome]:
         begun = time.perf_counter()
-        standby = _Standby(self.safety.fallback, work)
+        standby = _Standby(self.safety.fallback, places)
         self.facts.pop("standby", None)
         if self.safety.fallback is not None and self.safety.send_classical:
             standby.images()
         try:
-            wanted = self._wanted(work, standby, begun)
+            wanted = self._wanted(places, standby, begun)
         except Exception as error:
             checkpoint()  # nobody wants the fallback's images of a scan that was given up
             self._stand_by_or_raise(error)
@@ -182,16 +181,16 @@ class Guarded:
             made.append(Outcome(self._fallback, standby.made, self.name, beside=True))
         return made
 
-    def _wanted(self, work: Work, standby: _Standby, begun: float) -> list[Reconstruction]:
+    def _wanted(self, places: Sequence[Place], standby: _Standby, begun: float) -> list[Reconstruction]:
         """Let the wanted method work, within the time that is left; its images are finite."""
         if self.wanted is None or self.refused:
             raise MethodError(self.refused)
         method, deadline = self.wanted, self.safety.deadline_s
         if not deadline:
-            return _finite(work(method), method)
+            return _reconstructed(places, method)
         end = begun + deadline * (1 - _MARGIN) - self._spent
         try:
-            return self._in_time(lambda: _finite(work(method), method), standby, end)
+            return self._in_time(lambda: _reconstructed(places, method), standby, end)
         except DeadlineMissed as error:
             raise DeadlineMissed(f"{method.name}: {error}; deadline_s is {deadline:g}") from error
 
@@ -232,12 +231,12 @@ class _Standby:
     ----------
     fallback
         The method; None if there is none, and nothing is asked for.
-    work
-        Reconstructs the message.
+    places
+        All places of the message.
     """
 
-    def __init__(self, fallback: Method | None, work: Work) -> None:
-        self.fallback, self.work = fallback, work
+    def __init__(self, fallback: Method | None, places: Sequence[Place]) -> None:
+        self.fallback, self.places = fallback, places
         self.made: list[Reconstruction] | OnebreathError | None = None
         self.seconds = 0.0
 
@@ -247,7 +246,7 @@ class _Standby:
             assert self.fallback is not None
             begun = time.perf_counter()
             try:
-                self.made = _finite(self.work(self.fallback), self.fallback)
+                self.made = _reconstructed(self.places, self.fallback)
             except OnebreathError as error:
                 log.warning("the fallback %s cannot reconstruct this slice: %s", self.fallback.name, error)
                 self.made = error
@@ -270,7 +269,9 @@ class _Standby:
         return made
 
 
-def _finite(results: list[Reconstruction], method: Method) -> list[Reconstruction]:
+def _reconstructed(places: Sequence[Place], method: Method) -> list[Reconstruction]:
+    """Reconstruct all places; raises MethodError if a pixel is not finite."""
+    results = [place.reconstruct(method) for place in places]
     bad = sum(int(np.count_nonzero(~np.isfinite(result.images))) for result in results)
     if bad:
         raise MethodError(f"{method.name} made {bad} pixels that are NaN or infinite")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -69,13 +68,13 @@ class Chooser:
             except OnebreathError as error:  # it matters only if the rule fires
                 self._guards[rule.name] = error
 
-    def guard(self, first_slice: Callable[[], SliceData]) -> Guarded:
+    def guard(self, data: SliceData) -> Guarded:
         """Return who reconstructs the scan.
 
         Parameters
         ----------
-        first_slice
-            Gives a slice of the scan, from which the sampling is known.
+        data
+            A slice of the scan, from which the sampling is known; looked at only once.
 
         Raises
         ------
@@ -83,7 +82,6 @@ class Chooser:
             If the rule that fires refuses the scan.
         """
         if self._chosen is None:
-            data = first_slice()
             self._chosen = self._fire(scan_of(data, self.scan), data)
         return self._chosen
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onebreath.chain.gadget import Properties
-from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
+from onebreath.methods.base import Fact, Method, Reconstruction
 from onebreath.methods.noise import Effort, MeasuredNoise, measure_noise
+from onebreath.methods.place import Place
 from onebreath.mri.sampling import Sampling
 
 SERIES = {"Gfactor": 20, "Normality": 21, "SNR_MAP": 300}
@@ -63,23 +64,17 @@ class NoiseMapProperties(Properties):
 def noise_maps(
     method: Method,
     result: Reconstruction,
-    data: SliceData,
+    place: Place,
     properties: NoiseMapProperties,
-    own_scale: float,
-    finish: Callable[[NDArray[Any]], NDArray[Any]] | None,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Fact]]:
     """Make the noise maps of a slice: from the method's own g-factor, else from measured noise.
 
     Parameters
     ----------
-    method, result, data
+    method, result, place
         What made the images, the finished images, and of what.
     properties
         Which maps, and what they may cost.
-    own_scale
-        Factor from the images to units in which noise is g; used with a g-factor of the method's own.
-    finish
-        What was done to the images after the method.
 
     Returns
     -------
@@ -93,15 +88,21 @@ def noise_maps(
     TimeoutError
         If the time does not suffice for as many noise samples as are needed.
     """
+    data = place.data_for(method)
     magnitude, facts = np.abs(result.images), dict[str, Fact]()
     measured: MeasuredNoise | None = None
     if result.gfactor is None or properties.send_out_normality_map:
         measured = measure_noise(
-            method, data, result.images, properties.effort, finish, properties.send_out_normality_map
+            method,
+            data,
+            result.images,
+            properties.effort,
+            partial(place.filled, method=method) if place.fills(method) else None,
+            properties.send_out_normality_map,
         )
     if result.gfactor is not None:
         gfactor: NDArray[Any] = np.broadcast_to(np.asarray(result.gfactor, np.float32), magnitude.shape)
-        snr = magnitude * own_scale / np.maximum(gfactor, _LEAST_GFACTOR)
+        snr = magnitude * place.snr_scale / np.maximum(gfactor, _LEAST_GFACTOR)
     elif measured is not None:
         factor, std = accelerated_noise(data.sampling), np.broadcast_to(measured.std, magnitude.shape)
         facts["gfactor"] = f"{measured.how}, noise over {factor:.4g}"

@@ -1,0 +1,120 @@
+"""Images and maps as messages: headers, numbers and meta."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from gadgetron.types import ImageArray
+from gadgetron.types.recon_data import ReconBuffer
+from numpy.typing import NDArray
+
+from onebreath.methods.guarded import Outcome
+from onebreath.mrd.buffers import E1
+from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.meta import (
+    COUNTERS,
+    ImageNumbers,
+    central_line,
+    image_header,
+    image_meta,
+    write_both,
+    write_facts,
+    write_role,
+    write_warnings,
+)
+
+Notes = Mapping[str, Mapping[str, Any]]
+"""Facts by gadget."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """What the meta of a series say besides its geometry.
+
+    Attributes
+    ----------
+    role
+        ``Image``, or what kind of map it is.
+    series
+        Series number.
+    outcome
+        What made the images.
+    notes
+        Facts by gadget, for each place.
+    warnings
+        Texts for the person at the scanner.
+    chain
+        The gadgets and their properties.
+    """
+
+    role: str
+    series: int
+    outcome: Outcome
+    notes: Sequence[Notes]
+    warnings: Sequence[str] = ()
+    chain: Sequence[Any] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Name of the method, with what its images are where they are not what was wanted."""
+        made = self.outcome
+        return made.method.name + ("_fallback" if made.instead else "_classical" if made.beside else "")
+
+    @property
+    def comment(self) -> str:
+        """The name in words."""
+        made = self.outcome
+        comment = f"Onebreath {made.method.name}"
+        if made.instead:
+            return f"{comment}, fallback for {made.wanted}: {made.instead}"
+        return f"{comment}, beside {made.wanted}" if made.beside else comment
+
+    def write(self, meta: Any, place: int) -> None:
+        """Write all of it into an image's meta."""
+        is_image = self.role == "Image"
+        write_role(meta, self.role)
+        write_both(meta, "GADGETRON_ImageComment", self.comment if is_image else self.role)
+        write_both(meta, "GADGETRON_SeqDescription", f"_GT_Onebreath_{self.name}" if is_image else self.role)
+        if not is_image:
+            meta["Skip_processing_after_recon"] = "1"
+        write_facts(meta, self.notes[place])
+        write_warnings(meta, self.warnings)
+        meta["Onebreath_chain"] = json.dumps(self.chain)
+
+
+class ImageMaker:
+    """Makes messages of a scan's images, and numbers these.
+
+    Parameters
+    ----------
+    header
+        The scan's header.
+    """
+
+    def __init__(self, header: ScanHeader) -> None:
+        self.header = header
+        self._numbers = ImageNumbers(header)
+
+    def array(self, images: Sequence[NDArray[Any]], buffer: ReconBuffer, label: Label) -> ImageArray:
+        """Return one message with the images (frame, y, x) of all places of a message's k-space."""
+        samples, rows, _, _, frames, sets, slices = buffer.data.shape
+        stacked = np.stack(images).astype(np.complex64).reshape(slices, sets, frames, 1, 1, rows, samples)
+        headers = np.empty((frames, sets, slices), dtype=object)
+        metas = []
+        sorted_by = label.notes[0].get("sort", {})
+        values = {name: int(sorted_by.get(f"values_{name}", 1)) for name in COUNTERS}
+        values["phase"] = max(values["phase"], *(header.idx.phase + 1 for header in buffer.headers.flat))
+        for loc, s, n in np.ndindex(slices, sets, frames):
+            lines = buffer.headers[:, 0, n, s, loc]
+            line = central_line(lines, buffer.sampling.sampling_limits[E1].center)
+            number = self._numbers(label.series, line.idx, values)
+            headers[n, s, loc] = image_header(line, buffer.sampling, label.series, number)
+            acquired = [header for header in lines if header.number_of_samples > 0]
+            meta = image_meta(line, self.header, buffer.sampling, headers[n, s, loc], acquired)
+            label.write(meta, loc * sets + s)
+            metas.append(meta.serialize())
+        return ImageArray(stacked.transpose(6, 5, 4, 3, 2, 1, 0), headers, metas)

@@ -1,0 +1,111 @@
+"""One set and slice of a message, as the methods that may reconstruct it get it, and what is done to their images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.cancellation import checkpoint
+from onebreath.errors import OnebreathError
+from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
+from onebreath.mri.fourier import fft2c
+from onebreath.mri.partial_fourier import homodyne, pocs, zero_fill
+from onebreath.mri.sampling import Sampling
+
+FILLS = {"zero_fill": zero_fill, "pocs": pocs, "homodyne": homodyne}
+Fill: TypeAlias = Literal["zero_fill", "pocs", "homodyne", "method"]
+"""How the part of k-space beyond partial Fourier and asymmetric echo is filled; method: by the method itself."""
+NO_FILL = "none needed"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One set and slice of a message.
+
+    Attributes
+    ----------
+    set, slice
+        Its indices in the message.
+    imaging
+        Its imaging lines.
+    merged
+        The same with embedded calibration lines as imaging lines; `imaging` itself where there are none to merge.
+    snr_scale
+        Factor from the unitary transform's scale to Gadgetron's SNR units, by the imaging lines alone.
+    fill
+        How the missing side of k-space is to be filled in the images of the wanted method.
+    wanted
+        Name of that method. What a classical one that stands in makes of the missing side is mostly amplified noise:
+        there POCS takes the place of ``method``.
+    """
+
+    set: int
+    slice: int
+    imaging: SliceData
+    merged: SliceData
+    snr_scale: float = 1.0
+    fill: Fill = "method"
+    wanted: str = ""
+
+    def __str__(self) -> str:
+        return f"slice {self.slice}, set {self.set}"
+
+    def data_for(self, method: Method) -> SliceData:
+        """Return the slice as a method wants it."""
+        return self.merged if method.acs_as_data else self.imaging
+
+    def reconstruct(self, method: Method) -> Reconstruction:
+        """Return the images of a method, complex64 and filled, with facts about them; errors name the slice."""
+        checkpoint()
+        data = self.data_for(method)
+        try:
+            result = method(data)
+        except OnebreathError as error:
+            raise type(error)(f"{self}, method {method.name}: {error}") from error
+        result.images = self.filled(np.asarray(result.images, np.complex64), method)
+        result.facts |= self._facts(method)
+        return result
+
+    def fills(self, method: Method) -> bool:
+        """Whether anything is filled in a method's images."""
+        return self._fill(method) in FILLS
+
+    def filled(self, images: NDArray[Any], method: Method) -> NDArray[Any]:
+        """Return a method's images (frame, y, x) with k-space filled beyond where the acquisition ended."""
+        if not self.fills(method):
+            return images
+        how, found = self._fill(method), self.data_for(method).sampling
+        readout = found.readout if found.shape[2] > 1 else None
+        return np.asarray(FILLS[how](fft2c(images), y=found.acquired, x=readout), np.complex64)
+
+    def _fill(self, method: Method) -> str:
+        found = self.data_for(method).sampling
+        if found.partial_fourier >= 1 and not found.asymmetric_echo:
+            return NO_FILL
+        return "pocs" if self.fill == "method" and method.name != self.wanted else self.fill
+
+    def _facts(self, method: Method) -> dict[str, Fact]:
+        found, how = self.data_for(method).sampling, self._fill(method)
+        missing = f" ({found.partial_fourier:.3g} of y{', asymmetric echo' if found.asymmetric_echo else ''})"
+        return {
+            "sampling": found.family,
+            "acceleration": found.acceleration,
+            "effective_acceleration": round(found.effective_acceleration, 3),
+            "partial_fourier": how if how == NO_FILL else how + missing,
+            "snr_scale": self.snr_scale,
+        }
+
+
+def snr_scale_of(sampling: Sampling) -> float:
+    """Return the factor from the unitary transform's scale to Gadgetron's SNR units, in which noise is g.
+
+    Gadgetron scales the zero-filled data to unit noise and divides the unfolded image by R: sqrt(y / lines) / R, here
+    with the samples along the readout counted likewise.
+    """
+    first, last = sampling.readout
+    readout = sampling.shape[2] / (last - first + 1) if sampling.shape[2] > 1 else 1.0
+    return math.sqrt(sampling.effective_acceleration * readout) / sampling.acceleration
