@@ -22,7 +22,7 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
 @pytest.mark.parametrize(
     ("name", "text", "field", "value"),
     [
-        ("ONEBREATH_MODELS", f"/a{os.pathsep}{os.pathsep}/b", "models", (Path("/a"), Path("/b"))),
+        ("ONEBREATH_MODELS", f"/{os.pathsep}{os.pathsep}/tmp", "models", (Path("/"), Path("/tmp"))),
         ("ONEBREATH_MODELS", "", "models", ()),
         ("ONEBREATH_MODULES", "mine.node, theirs,", "modules", ("mine.node", "theirs")),
         ("ONEBREATH_CONNECT", "h:80, ::1, [::1]:9002, h", "connect", ("h:80", "::1", "[::1]:9002", "h")),

@@ -10,8 +10,12 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from onebreath.errors import ConfigError
 
 log = logging.getLogger("onebreath.keeping")
 
@@ -53,6 +57,36 @@ def write(path: Path, content: bytes) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give the name of a file beside `path` to write to; without an error it becomes `path`, else it is removed.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be written: a full disk, a folder in its place, ...; libraries raise several types.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        yield part
+        part.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(cannot_write("The file", path, error)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def cannot_write(what: str, path: Path, error: Exception) -> str:
+    """Say that something cannot be written to a file, why, and what is there now."""
+    number = getattr(error, "errno", None)
+    reason = os.strerror(number) if number else str(error).partition("(")[0].strip()
+    full = " Is the disk full?" if number in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+    left = "It is as it was before." if path.exists() else "No file was left there."
+    return f"{what} cannot be written to {path} ({reason}).{full} {left}"
 
 
 def write_document(path: Path, document: dict[str, Any]) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from onebreath.errors import ConfigError
@@ -60,11 +61,44 @@ def _pairs(text: object) -> object:
     return dict(pairs)
 
 
+def _folders(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    for path in paths:
+        _folder(path)
+    return paths
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise ValueError(
+            f"'{path}' is {'no folder, but a file' if path.exists() else 'no folder'}; make it, or name another"
+        )
+    return path
+
+
+def _no_file(path: Path) -> Path:
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"'{path}' is no folder, but a file; name another")
+    return path
+
+
+def _storage(text: str | None) -> str | None:
+    if text and "://" in text:
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"'{text}' is no address of a storage server; write http://HOST:PORT")
+    elif text and text != "off" and text.lower() == "off":
+        raise ValueError("write off in small letters")
+    elif text and text != "off":
+        _no_file(Path(text))
+    return text
+
+
 def _upper(text: object) -> object:
     return text.upper() if isinstance(text, str) else text
 
 
 Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)]
+Folders = Annotated[Paths, AfterValidator(_folders)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Services = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_services)]
 Pairs = Annotated[dict[str, str], NoDecode, BeforeValidator(_pairs)]
@@ -81,20 +115,20 @@ class Settings(BaseSettings):
         "WARNING", description="how much is logged: DEBUG, INFO, WARNING or ERROR"
     )
     log_format: LogFormat = Field("text", description="text, or json: an object per line")
-    configs: Paths = Field((), description="folders of configurations, separated by colons, searched first")
+    configs: Folders = Field((), description="folders of configurations, separated by colons, searched first")
     names: Pairs = Field({}, description="a site's own names of configurations: name=Configuration.xml, commas")
-    models: Paths = Field((), description="folders of models, separated by colons, searched first")
+    models: Folders = Field((), description="folders of models, separated by colons, searched first")
     modules: Words = Field((), description="modules besides Onebreath's own that execute nodes may run, commas")
     connect: Services = Field((), description="services that connect nodes may reach: address or address:port, commas")
-    folders: Paths = Field((), description="folders in which configurations may use files, separated by colons")
-    state: Path = Field(
+    folders: Folders = Field((), description="folders in which configurations may use files, separated by colons")
+    state: Annotated[Path, AfterValidator(_no_file)] = Field(
         default_factory=lambda: platformdirs.user_state_path("onebreath"),
         description="folder of raw data and results that outlive a process (default: onebreath in the user's state)",
     )
     worker: str = Field(
         "", description="sockets of workers, separated by colons, or off (default: worker.sock in the state folder)"
     )
-    storage: str | None = Field(
+    storage: Annotated[str | None, AfterValidator(_storage)] = Field(
         None,
         description="folder or http address of stored noise and calibration, or off (default: "
         "GADGETRON_STORAGE_ADDRESS, else onebreath/storage in the user's data folder)",

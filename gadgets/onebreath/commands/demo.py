@@ -14,6 +14,7 @@ from onebreath.errors import OnebreathError
 from onebreath.evaluation.figures.pictures import cine_loop, compare_figure
 from onebreath.evaluation.metrics import measure
 from onebreath.host.replay import replay
+from onebreath.options import at_least, folder
 from onebreath.simulation.scan import ScanOptions, simulate
 
 CONFIGS = {
@@ -28,10 +29,12 @@ CONFIGS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "--output", type=Path, default=Path("demo"), help="folder for the results (default: %(default)s)"
+        "--output", type=folder, default=Path("demo"), help="folder for the results (default: %(default)s)"
     )
-    parser.add_argument("--slices", type=int, default=3, help="number of slices (default: %(default)s)")
-    parser.add_argument("--acceleration", type=int, default=4, help="distance of the lines (default: %(default)s)")
+    parser.add_argument("--slices", type=at_least(1), default=3, help="number of slices (default: %(default)s)")
+    parser.add_argument(
+        "--acceleration", type=at_least(1), default=4, help="distance of the lines (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the simulation (default: %(default)s)")
 
 

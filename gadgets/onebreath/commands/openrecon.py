@@ -18,6 +18,7 @@ from onebreath.config.interface import AS_CONFIGURED, CONFIG, CUSTOM_CONFIG, UNS
 from onebreath.config.stream_config import External, StreamConfig, available, parse
 from onebreath.errors import ConfigError
 from onebreath.host.server import GADGETRON_PORT, is_own_chain
+from onebreath.options import at_least
 
 LABEL = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
 """Name of the label; its value is the JSON in base64."""
@@ -205,9 +206,15 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that a label is made of."""
     parser.add_argument("--vendor", default=NAME, help="who builds the container (default: %(default)s)")
     parser.add_argument("--gpu", action="store_true", help="the container can use a GPU")
-    parser.add_argument("--memory-mb", type=int, default=8192, help="memory that it needs (default: %(default)s)")
-    parser.add_argument("--gpu-memory-mb", type=int, default=4096, help="GPU memory that it needs, if it uses one")
-    parser.add_argument("--cores", type=int, default=4, help="processor cores that it needs (default: %(default)s)")
+    parser.add_argument(
+        "--memory-mb", type=at_least(1), default=8192, help="memory that it needs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--gpu-memory-mb", type=at_least(0), default=4096, help="GPU memory that it needs, if it uses one"
+    )
+    parser.add_argument(
+        "--cores", type=at_least(1), default=4, help="processor cores that it needs (default: %(default)s)"
+    )
     parser.add_argument("--schema", type=Path, help="OpenRecon's JSON schema 1.1.0, to check the label against")
 
 

@@ -18,6 +18,7 @@ from onebreath.config.suited import NOISE_ONLY, suited_to
 from onebreath.errors import ConfigError, OnebreathError, ScanError
 from onebreath.host.replay import Outcome, replay
 from onebreath.host.server import GADGETRON_PORT
+from onebreath.options import at_least, port, positive
 from onebreath.wire.files import RawFile
 
 DEFAULT_OUTPUT = "out.h5"
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-p",
         "--port",
-        type=int,
+        type=port,
         default=GADGETRON_PORT,
         help="port (default: %(default)s, Gadgetron's; onebreath serve has 9012)",
     )
@@ -66,8 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--append", action="store_true", help="add the images to a file that exists")
     existing.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-    parser.add_argument("-l", "--loops", type=int, default=1, help="how often to send the scan (default: %(default)s)")
-    parser.add_argument("-t", "--timeout", type=float, default=10000, help="ms to wait for a server (default: 10000)")
+    parser.add_argument(
+        "-l", "--loops", type=at_least(1), default=1, help="how often to send the scan (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-t", "--timeout", type=positive, default=10000, help="ms to wait for a server (default: 10000)"
+    )
 
 
 @dataclass
@@ -88,10 +93,6 @@ def run(args: argparse.Namespace) -> int:
     named = [Path(name) for name in (*args.files, *args.filename)]
     if not named:
         raise ConfigError("Name the raw files to send, or folders of them: onebreath replay FILE...")
-    if args.loops < 1:
-        raise ConfigError(f"--loops {args.loops} sends nothing; it is a number from 1 up")
-    if not args.timeout > 0:
-        raise ConfigError(f"--timeout {args.timeout:g} is no time to wait, in ms; it is a number above 0")
     changes = read_changes(args.set)
     several = len(named) > 1 or named[0].is_dir()
     sources = [path for name in named for path in raw_files(name)]

@@ -26,6 +26,7 @@ from onebreath.diagnostics.software import code_sha256
 from onebreath.errors import OnebreathError
 from onebreath.host.replay import Outcome, replay
 from onebreath.host.server import GADGETRON_PORT
+from onebreath.options import port, positive
 
 OK, FAILS, UNTESTED = "ok", "FAILS", "not tested"
 LIMIT = 0.10
@@ -199,9 +200,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``onebreath selftest``."""
     parser.add_argument("names", nargs="*", help="configurations (default: all of Onebreath's)")
     parser.add_argument("-a", "--address", help="server to test; without it the scans run in this process")
-    parser.add_argument("-p", "--port", type=int, default=GADGETRON_PORT, help="port (default: %(default)s)")
+    parser.add_argument("-p", "--port", type=port, default=GADGETRON_PORT, help="port (default: %(default)s)")
     parser.add_argument(
-        "--patience", type=float, default=300, help="seconds that a scan may take (default: %(default)s)"
+        "--patience", type=positive, default=300, help="seconds that a scan may take (default: %(default)s)"
     )
 
 

@@ -14,7 +14,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from onebreath.errors import ConfigError
 from onebreath.host.server import CLIENT_PORT
+from onebreath.keeping import private_folder
+from onebreath.options import amount, at_least, folder, port, port_or_none, positive
 from onebreath.shim_settings import state_folder, worker_sockets
 from onebreath.worker import rates, secure
 from onebreath.worker.opening import warm_up
@@ -31,41 +34,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``onebreath serve``."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; '' for all (default: %(default)s)")
     parser.add_argument(
-        "-p", "--port", type=int, default=CLIENT_PORT, help="port for clients; -1: none (default: %(default)s)"
+        "-p", "--port", type=port_or_none, default=CLIENT_PORT, help="port for clients; -1: none (default: %(default)s)"
     )
-    parser.add_argument("--gadget-port", type=int, help="also serve <connect> nodes of Gadgetron servers on this port")
+    parser.add_argument("--gadget-port", type=port, help="also serve <connect> nodes of Gadgetron servers on this port")
     parser.add_argument(
         "--socket",
         default="".join(map(str, worker_sockets()[:1])),
         help="unix socket on which <execute> nodes hand scans over; '' for none (default: %(default)s)",
     )
-    parser.add_argument("--slots", type=int, default=os.cpu_count() or 1, help="scans at once (default: %(default)s)")
-    parser.add_argument("--queue", type=int, default=16, help="scans that may wait (default: %(default)s)")
-    parser.add_argument("--memory-gb", type=float, help="memory for scans, in GiB (default: 60%% of what is free)")
+    parser.add_argument(
+        "--slots", type=at_least(1), default=os.cpu_count() or 1, help="scans at once (default: %(default)s)"
+    )
+    parser.add_argument("--queue", type=at_least(0), default=16, help="scans that may wait (default: %(default)s)")
+    parser.add_argument("--memory-gb", type=positive, help="memory for scans, in GiB (default: 60%% of what is free)")
     parser.add_argument(
         "--spool",
         choices=["auto", "always", "off"],
         default="auto",
         help="raw data that go to disk: those of waiting and late scans, all, or none (default: %(default)s)",
     )
-    parser.add_argument("--state", type=Path, default=state_folder(), help="folder of raw data and results")
+    parser.add_argument("--state", type=folder, default=state_folder(), help="folder of raw data and results")
     parser.add_argument(
         "--quota-gb",
-        type=float,
+        type=amount,
         default=20,
         help="most that raw data and results may take, in GiB; 0: any (default: %(default)s)",
     )
     parser.add_argument(
         "--reserve-gb",
-        type=float,
+        type=amount,
         default=1,
         help="what they leave free, in GiB, or 5%% of a small disk (default: %(default)s)",
     )
-    parser.add_argument("--silence", type=float, default=600, help="seconds after which a silent peer is given up")
-    parser.add_argument("--grace", type=float, default=300, help="seconds that running scans get when it is stopped")
+    parser.add_argument("--silence", type=positive, default=600, help="seconds after which a silent peer is given up")
+    parser.add_argument("--grace", type=amount, default=300, help="seconds that running scans get when it is stopped")
     parser.add_argument("--model", action="append", default=[], help="model to load at the start; may be repeated")
     parser.add_argument("--gpu", help="the GPU of this worker, as in CUDA_VISIBLE_DEVICES; run one worker for each")
-    parser.add_argument("--metrics-port", type=int, help="serve metrics for Prometheus on this port; 0: any free one")
+    parser.add_argument("--metrics-port", type=port, help="serve metrics for Prometheus on this port; 0: any free one")
     parser.add_argument("--metrics-host", default="127.0.0.1", help="address for metrics (default: %(default)s)")
     rates.add_arguments(parser)
     secure.add_arguments(parser)
@@ -79,8 +84,12 @@ def run(args: argparse.Namespace) -> int:
     then the program starts anew with the same sockets, on which new connections wait meanwhile.
     """
     if args.gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
+        use_gpu(args.gpu)
     os.umask(0o077)  # whatever is written here is for this user alone
+    try:
+        private_folder(args.state)
+    except OSError as error:
+        raise ConfigError(f"--state {args.state} cannot be used: {error.strerror}; name another folder") from error
     os.environ["ONEBREATH_STATE"] = str(args.state)
     sockets = inherited_sockets()
     if not args.cold:
@@ -101,6 +110,24 @@ def run(args: argparse.Namespace) -> int:
         if restart:
             start_anew({name: listener.socket for name, listener in worker.listeners.items()})
     return 0
+
+
+def use_gpu(number: str) -> None:
+    """Let this process see one GPU only.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that number.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = number
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            f"--gpu {number}: torch {torch.__version__} sees no such GPU. Look at nvidia-smi, or leave --gpu out to "
+            "reconstruct on the CPU."
+        )
 
 
 def options_of(args: argparse.Namespace) -> WorkerOptions:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onebreath.host.handover import ask, worker_sockets
+from onebreath.options import positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print all that is known, as JSON")
     parser.add_argument("--health", action="store_true", help="print nothing; exit status 0 if all workers are well")
-    parser.add_argument("--timeout", type=float, default=5.0, help="seconds to wait (default: %(default)s)")
+    parser.add_argument("--timeout", type=positive, default=5.0, help="seconds to wait (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from onebreath.errors import ConfigError
 from onebreath.host.listener import Listener
+from onebreath.options import port
 from onebreath.worker.relay import relay
 from onebreath.worker.secure import dial, read_token
 
@@ -25,7 +26,7 @@ def forward(sock: socket.socket, address: tuple[str, int], context: ssl.SSLConte
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``onebreath tunnel``."""
-    parser.add_argument("--listen", type=int, required=True, metavar="PORT", help="port on this machine")
+    parser.add_argument("--listen", type=port, required=True, metavar="PORT", help="port on this machine")
     parser.add_argument("--to", required=True, metavar="HOST:PORT", help="the worker")
     parser.add_argument("--ca", type=Path, help="PEM file of certificates that are trusted (default: the system's)")
     parser.add_argument("--plain", action="store_true", help="without TLS, for networks that are encrypted already")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,8 @@ from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype, waveform_d
 from xsdata.formats.dataclass.context import XmlContext
 from xsdata.formats.dataclass.serializers import XmlSerializer
 from xsdata.formats.dataclass.serializers.config import SerializerConfig
+
+from onebreath.keeping import whole
 
 _GROUP = "dataset"
 
@@ -36,13 +39,16 @@ def write_mrd(
     for index, waveform in enumerate(waveforms):
         records["head"][index] = np.frombuffer(waveform.getHead(), waveform_header_dtype)[0]
         records["data"][index] = waveform.data.ravel()
-    with h5py.File(path, "w", track_order=False) as file:
+    content = io.BytesIO()  # HDF5 gets over no write that fails, as on a full disk
+    with h5py.File(content, "w", track_order=False) as file:
         group = file.create_group(_GROUP)
         xml = group.create_dataset("xml", (1,), h5py.special_dtype(vlen=bytes))
         xml[0] = header_text(header)
         group.create_dataset("data", data=lines, maxshape=(None,), chunks=(1,))
         if waveforms:
             group.create_dataset("waveforms", data=records, maxshape=(None,), chunks=(1,))
+    with whole(Path(path)) as part:
+        part.write_bytes(content.getbuffer())
 
 
 def header_text(header: xsd.ismrmrdHeader) -> str:

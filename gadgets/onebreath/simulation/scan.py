@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ismrmrd import Acquisition, Waveform, xsd
 
+from onebreath.keeping import whole
 from onebreath.simulation.encoding import Receiver, crop_readout, encode, make_receiver, scan_grid
 from onebreath.simulation.geometry import Directions, chronological, directions, slice_offsets
 from onebreath.simulation.mrd_file import write_mrd
@@ -84,7 +85,8 @@ class SimulatedScan:
         write_mrd(path, self.header, self.acquisitions, self.waveforms)
         truth = path.with_suffix(".npz")
         arrays: dict[str, Any] = dict(self.truth)
-        np.savez(truth, **arrays)
+        with whole(truth) as part, part.open("wb") as file:
+            np.savez(file, **arrays)
         return truth
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from onebreath.errors import ConfigError
+from onebreath.options import at_least, positive
 from onebreath.training import checkpoint as checkpoints
 from onebreath.training.data.image_preparation import prepare_images
 from onebreath.training.data.preparation import prepare, prepare_sequences
@@ -36,11 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser, start_required: bool = False)
         required=start_required,
         help="model (architecture.tag) or checkpoint whose weights to start from",
     )
-    parser.add_argument("--steps", type=int, help="steps, in place of the recipe's")
-    parser.add_argument("--minutes", type=float, help="time for everything, in place of the recipe's steps")
+    parser.add_argument("--steps", type=at_least(1), help="steps, in place of the recipe's")
+    parser.add_argument("--minutes", type=positive, help="time for everything, in place of the recipe's steps")
     parser.add_argument("--until", metavar="HH:MM", help="time of day at which everything is done, likewise")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU where there is one)")
-    parser.add_argument("--threads", type=int, help="threads of the arithmetic")
+    parser.add_argument("--threads", type=at_least(1), help="threads of the arithmetic")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard files as well")
     parser.add_argument("--export", metavar="NAME", help="write the best weights as a model (architecture.tag)")
     parser.add_argument("--half", action="store_true", help="16 bits for each number of --export: half the size")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -17,12 +16,14 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype, get_hdf5type, image_header_dtype, waveform_header_dtype
 
 from onebreath.errors import ConfigError, ScanError
-from onebreath.keeping import create
+from onebreath.keeping import cannot_write, create
 from onebreath.mrd.lines import HEADER
 from onebreath.wire.messages import ACQUISITION_HEADER, WAVEFORM_HEADER, ascii_meta
 
 CHUNK_BYTES = 32 << 20
 CHUNK_ROWS = 4096
+MARGIN = 1 << 18
+"""Bytes that HDF5 needs at most besides an image and its meta."""
 
 
 class RawFile:
@@ -229,6 +230,7 @@ class ImageFile:
 
     def __exit__(self, *exception: object) -> None:
         if self._file is None:
+            self._part.unlink(missing_ok=True)
             return
         try:
             with self._writing():
@@ -245,11 +247,7 @@ class ImageFile:
             yield
         except (OSError, RuntimeError) as error:
             self._disk_failed = True
-            number = getattr(error, "errno", None)
-            reason = os.strerror(number) if number else str(error).partition("(")[0].strip()
-            full = " Is the disk full?" if number in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
-            left = "It is as it was before." if self.path.exists() else "No file was left there."
-            raise ConfigError(f"The images cannot be written to {self.path} ({reason}).{full} {left}") from error
+            raise ConfigError(cannot_write("The images", self.path, error)) from error
 
     def append(self, image: ismrmrd.Image) -> None:
         """Write one image.
@@ -269,6 +267,7 @@ class ImageFile:
         data = np.ascontiguousarray(image.data).view(get_hdf5type(image.data_type))
         if number not in self._stored:
             self._stored[number] = self._open(number, data)
+        self._reserve(data.nbytes + len(image.attribute_string))
         values, headers, attributes = self._stored[number]
         if values.shape[1:] != data.shape or values.dtype != data.dtype:
             raise ScanError(
@@ -284,6 +283,14 @@ class ImageFile:
         values.file.flush()
         self.series[number] = self.series.get(number, 0) + 1
 
+    def _reserve(self, count: int) -> None:
+        """Have the system set aside room for so many bytes more: HDF5 gets over no write that fails.
+
+        What is not used of it is given back when HDF5 next flushes.
+        """
+        with self._part.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, count + MARGIN)
+
     def _open(self, number: int, data: np.ndarray) -> tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset]:
         """Open or create the three datasets of a series."""
         if self._file is None:
@@ -293,6 +300,9 @@ class ImageFile:
                 shutil.copy(self.path, self._part)  # with its mode
             elif self.private:
                 create(self._part)
+            else:
+                self._part.touch()
+            self._reserve(0)
             self._file = h5py.File(self._part, "a" if extended else "w")  # keeps the mode of a file
         stored = self._file.require_group(f"{self.group}/image_{number}")
         if "data" not in stored:

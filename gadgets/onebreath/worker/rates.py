@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from onebreath.options import at_least
+
 WINDOW = 60_000_000_000  # nanoseconds of a minute
 SOURCES = 4096  # addresses that are remembered; beyond that the one that was quiet for longest is forgotten
 SITE = 64  # bits of an IPv6 address that tell one network from another; the rest a computer may choose as it likes
@@ -100,13 +102,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     usual = Rates()
     parser.add_argument(
         "--rate",
-        type=count,
+        type=at_least(0),
         default=usual.address,
         help="TCP connections served per minute from one address; 0: any number (default: %(default)s)",
     )
     parser.add_argument(
         "--rate-total",
-        type=count,
+        type=at_least(0),
         default=usual.total,
         help="TCP connections served per minute from all addresses; 0: any number (default: %(default)s)",
     )
@@ -115,11 +117,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def rates_of(args: argparse.Namespace) -> Rates:
     """Make what `add_arguments` asks for."""
     return Rates(args.rate, args.rate_total)
-
-
-def count(text: str) -> int:
-    """Read a number that may be 0."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is negative")
-    return number

@@ -1,0 +1,76 @@
+"""Types of arguments on the command line: a value that cannot be one is told with the option, in one line."""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from pathlib import Path
+
+LAST_PORT = 65535
+
+
+def port(text: str) -> int:
+    """Read a TCP port; 0 means any that is free."""
+    number = _whole(text)
+    if not 0 <= number <= LAST_PORT:
+        raise ArgumentTypeError(f"{number} is no port; ports are 0 (any that is free) to {LAST_PORT}")
+    return number
+
+
+def port_or_none(text: str) -> int:
+    """Read a TCP port; -1 means none."""
+    return -1 if text == "-1" else port(text)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number from `least` up."""
+
+    def read(text: str) -> int:
+        number = _whole(text)
+        if number < least:
+            raise ArgumentTypeError(f"{number} is too small; it is a whole number from {least} up")
+        return number
+
+    return read
+
+
+def amount(text: str) -> float:
+    """Read a number from 0 up."""
+    number = _real(text)
+    if number < 0:
+        raise ArgumentTypeError(f"{text} is negative; it is a number from 0 up")
+    return number
+
+
+def positive(text: str) -> float:
+    """Read a number above 0."""
+    number = _real(text)
+    if number <= 0:
+        raise ArgumentTypeError(f"{text} is too small; it is a number above 0")
+    return number
+
+
+def folder(text: str) -> Path:
+    """Read the name of a folder, which need not exist yet."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise ArgumentTypeError(f"{text} is no folder, but a file")
+    return path
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"'{text}' is no whole number") from None
+
+
+def _real(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ArgumentTypeError(f"'{text}' is no finite number")
+    return number
