@@ -10,11 +10,13 @@ from onebreath.zoo import find, models, search_path
 from tests.models import save_model
 
 
-def test_places_in_order(monkeypatch):
-    monkeypatch.setenv("ONEBREATH_MODELS", "/a:/b")
+def test_places_in_order(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("ONEBREATH_MODELS", f"{tmp_path}/a:{tmp_path}/b")
     monkeypatch.setenv("GADGETRON_HOME", "/g")
     path = search_path()
-    assert path[:3] == [Path("/a"), Path("/b"), Path("/g/share/gadgetron/onebreath/models")]
+    assert path[:3] == [tmp_path / "a", tmp_path / "b", Path("/g/share/gadgetron/onebreath/models")]
     assert path[-1] == Path(__file__).parents[2] / "models"
 
 

@@ -84,8 +84,9 @@ def _nearest(name: str, there: dict[str, Path]) -> str:
 def _present(name: str) -> dict[str, Path]:
     """All models; one that is being replaced is waited for."""
     for _ in range(_ATTEMPTS):
+        awaited = any(_being_replaced(name, root) for root in search_path())  # before it is looked for: it may be back
         found = models()
-        if name in found or not any(_being_replaced(name, root) for root in search_path()):
+        if name in found or not awaited:
             break
         time.sleep(_PAUSE_S)
     return found
