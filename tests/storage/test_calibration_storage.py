@@ -52,9 +52,9 @@ def reconstruct(data: ReconData, method: str) -> np.ndarray:
 @pytest.mark.parametrize("method", ["cg_sense", "grappa"])
 def test_lines_of_another_scan_serve_like_separate_ones_of_the_scan_itself(method: str) -> None:
     kept, _ = calibrate(CENTRE, KEEP)
-    assert kept["calibration_kept"].startswith("in the folder")
+    assert kept["calibration_kept"]["text"].startswith("in the folder")
     facts, data = calibrate(EVERY_SECOND, USE)
-    assert facts["calibration_storage"] == "found: the latest of this session"
+    assert facts["calibration_storage"]["text"] == "found: the latest of this session"
     assert (facts["mode"], facts["acs_lines"]) == ("external", 24)
     _, separate = calibrate(EVERY_SECOND, {"calibration_size": "24"}, own=CENTRE)
     found = reconstruct(data, method)
@@ -67,9 +67,9 @@ def test_lines_of_another_scan_serve_like_separate_ones_of_the_scan_itself(metho
     [
         ({}, {"shift": 5.0}, "no scan of this slice is in the folder"),
         ({}, {"notes": [note("prewhiten", whitened=True)]}, "whitened otherwise"),
-        ({}, {"notes": [note("compress", mode="pca")]}, "channels are compressed"),
+        ({}, {"notes": [note("compress", mode="pca", channels=8, channels_kept=4)]}, "channels are compressed"),
         ({}, {"head": header(Y, X, factor=2, mode="embedded")}, "calibration lines of its own"),
-        ({"notes": [note("compress", mode="pca")]}, {}, "no scan of this slice"),
+        ({"notes": [note("compress", mode="pca", channels=8, channels_kept=4)]}, {}, "no scan of this slice"),
     ],
 )
 def test_what_does_not_fit_is_told_and_the_scan_has_no_calibration(
@@ -82,8 +82,10 @@ def test_what_does_not_fit_is_told_and_the_scan_has_no_calibration(
 
 
 def test_channels_that_compress_left_alone_are_kept() -> None:
-    kept, _ = calibrate(CENTRE, KEEP, note("compress", mode="none"), note("prewhiten", whitened=True))
-    assert kept["calibration_kept"].startswith("in the")
+    kept, _ = calibrate(
+        CENTRE, KEEP, note("compress", mode="none", channels=8, channels_kept=4), note("prewhiten", whitened=True)
+    )
+    assert kept["calibration_kept"]["text"].startswith("in the")
 
 
 def test_a_scan_with_its_own_lines_looks_for_no_others() -> None:
@@ -110,4 +112,4 @@ def test_storage_that_cannot_be_written_costs_no_scan(tmp_path: Path, monkeypatc
     (tmp_path / "file").write_text("x")
     monkeypatch.setenv("ONEBREATH_STORAGE", str(tmp_path / "file"))
     facts, _ = calibrate(CENTRE, KEEP)
-    assert "cannot be written" in facts["calibration_kept"]
+    assert "cannot be written" in facts["calibration_kept"]["text"]

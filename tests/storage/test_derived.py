@@ -101,7 +101,11 @@ def test_other_settings_find_nothing(storage: StandIn | None) -> None:
 
 @pytest.mark.parametrize(
     ("notes", "shift"),
-    [((), 5.0), ((note("prewhiten", whitened=True),), 0.0), ((note("compress", mode="pca"),), 0.0)],
+    [
+        ((), 5.0),
+        ((note("prewhiten", whitened=True),), 0.0),
+        ((note("compress", mode="pca", channels=8, channels_kept=4),), 0.0),
+    ],
     ids=["slice", "whitening", "compression"],
 )
 def test_no_maps_of_another_slice_or_of_other_channels(
@@ -125,7 +129,9 @@ def test_maps_belong_to_the_lines_that_are_found(storage: StandIn | None) -> Non
 
 def test_scans_that_keep_nothing_neither_ask_nor_keep(storage: StandIn | None) -> None:
     assert "coil_maps_storage" not in scan(CENTRE, {"calibration_size": 24}).facts
-    assert "coil_maps_storage" not in scan(CENTRE, KEEP, note("compress", mode="pca")).facts
+    assert (
+        "coil_maps_storage" not in scan(CENTRE, KEEP, note("compress", mode="pca", channels=8, channels_kept=4)).facts
+    )
     if storage is not None:
         assert storage.requests == []
 

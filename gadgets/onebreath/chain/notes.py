@@ -17,6 +17,7 @@ from typing import Any
 import ismrmrd
 import numpy as np
 
+from onebreath.chain.facts import Facts, readable
 from onebreath.diagnostics.events import tell
 from onebreath.errors import WireError
 
@@ -24,18 +25,21 @@ NOTE_ID = 0x0B12
 """Waveform id of notes; Siemens' physiological signals use 0 to 4, user-defined ones start at 1024."""
 
 
-def note(gadget: str, **facts: str | int | float | bool) -> ismrmrd.Waveform:
+def note(gadget: str, said: Facts | None = None, **more: str | int | float | bool) -> ismrmrd.Waveform:
     """Make a note, and log it.
 
     Parameters
     ----------
     gadget
         Name of the gadget that decided.
-    facts
-        What was decided or measured, by name. Each becomes ``Onebreath_<gadget>_<name>`` in the images' meta.
+    said, more
+        What was decided or measured: the gadget's model, or facts by name. Each becomes
+        ``Onebreath_<gadget>_<name>`` in the images' meta.
     """
-    logging.getLogger(f"onebreath.{gadget}").info("%s", ", ".join(f"{key}: {value}" for key, value in facts.items()))
-    tell("note", gadget=gadget, facts=facts)
+    facts = {**({} if said is None else said.model_dump(mode="json", exclude_none=True)), **more}
+    shown = readable(facts)
+    logging.getLogger(f"onebreath.{gadget}").info("%s", ", ".join(f"{key}: {value}" for key, value in shown.items()))
+    tell("note", gadget=gadget, facts=shown)
     return _waveform({"gadget": gadget, "facts": facts})
 
 
@@ -70,7 +74,7 @@ def note_maker(message: Any) -> str:
 
 
 def read_note(message: Any) -> tuple[str, dict[str, Any]] | None:
-    """Read a note: the gadget's name and its facts, or None if the message is no note.
+    """Read a note: the gadget's name and its facts (see `onebreath.chain.facts`), or None if the message is no note.
 
     Raises
     ------

@@ -15,6 +15,7 @@ import numpy as np
 from gadgetron.types import ReconData
 
 from onebreath.chain.chain import build
+from onebreath.chain.facts import readable
 from onebreath.chain.gadget import gadget_class
 from onebreath.chain.notes import read_note, read_warning
 from onebreath.commands.configs import own_target
@@ -96,7 +97,7 @@ def own_steps(config: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def _note_text(gadget: str, facts: dict[str, Any]) -> str:
-    return f"{gadget}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
+    return f"{gadget}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in readable(facts).items())
 
 
 def _header_facts(header: ScanHeader) -> list[str]:

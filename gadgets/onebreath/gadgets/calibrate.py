@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from onebreath.budget import claim
+from onebreath.chain.facts import Decision, facts_of
 from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.chain.notes import note, read_note
 from onebreath.errors import ScanError
+from onebreath.gadgets.facts import CalibrateFacts, CompressFacts, PrewhitenFacts
 from onebreath.methods.base import Derive, compute
 from onebreath.mrd.acs import Acs, acs_of, calibration_mode, with_reference
 from onebreath.mrd.buffers import E1, RO, places, with_maps
 from onebreath.mri.coils import inati_maps, walsh_maps
 from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import ifft2c, resize
-from onebreath.storage.calibration import CalibrationStorage, lines_are_stored
+from onebreath.storage.calibration import CalibrationStorage
 from onebreath.storage.derived import Derived
 
 
@@ -83,36 +85,44 @@ class Calibrate(Gadget):
                 yield from self._calibrate(message)
                 continue
             if (heard := read_note(message)) is not None:
-                self._storage.hear(*heard)
+                self._take_note(*heard)
             yield message
+
+    def _take_note(self, gadget: str, facts: dict[str, Any]) -> None:
+        """Take from another gadget's note what became of the channels."""
+        if (white := facts_of(PrewhitenFacts, {gadget: facts}, "prewhiten")) is not None:
+            self._storage.whitened = bool(white.whitened)
+        elif (mixed := facts_of(CompressFacts, {gadget: facts}, "compress")) is not None:
+            self._storage.compressed = mixed.mode != "none"
 
     def _calibrate(self, recon_data: ReconData) -> Iterator[Message]:
         mode = calibration_mode(recon_data, self.header)
         recon_data = with_reference(recon_data)
         acs, lines = _every_acs(recon_data)
-        stored: dict[str, str] = {}
+        kept: Decision | None = None
+        looked: Decision | None = None
         if lines == 0 and self.properties.no_acs == "storage":
-            extended, stored = self._storage.find(recon_data)
+            extended, looked = self._storage.find(recon_data)
             if extended is not None:
                 recon_data, mode = extended, "external"
                 acs, lines = _every_acs(recon_data)
         elif lines > 0 and self.properties.keep_calibration:
-            stored = self._storage.keep(recon_data, acs)
+            kept = self._storage.keep(recon_data, acs)
         algorithm = self._algorithm(lines, mode)
-        maps = None
-        if algorithm != "none":
-            found = [one for one in acs if one is not None]
-            maps = self._maps(found, recon_data, self._derived if lines_are_stored(stored) else compute)
-        yield note(
-            self.name,
+        facts = CalibrateFacts(
             mode=mode,
             header_mode=self.header.calibration_mode or "not stated",
             agreement=self._agreement(mode),
             acs_lines=lines,
             coil_maps=algorithm,
-            **stored,
-            **self._derived.told(),
+            calibration_kept=kept,
+            calibration_storage=looked,
         )
+        maps = None
+        if algorithm != "none":
+            found = [one for one in acs if one is not None]
+            maps = self._maps(found, recon_data, self._derived if facts.stored else compute)
+        yield note(self.name, facts.model_copy(update=self._derived.told()))
         yield recon_data if maps is None else with_maps(recon_data, maps)
 
     def _algorithm(self, lines: int, mode: str) -> str:

@@ -15,6 +15,7 @@ from onebreath.chain import gadget
 from onebreath.chain.gadget import Gadget, Message
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
+from onebreath.gadgets.facts import CompressFacts
 from onebreath.mrd.blocks import LineBlock, together_or_singly
 from onebreath.mrd.lines import (
     CALIBRATION,
@@ -110,7 +111,7 @@ class Compress(Gadget):
         if not self._channels:
             self._channels = header.active_channels
             if 0 < self._channels <= self.properties.upstream_coil_compression_num_modesKept:
-                yield note(self.name, mode="none", channels=self._channels, channels_kept=self._channels)
+                yield self._note("none", self._channels)
         if header.active_channels != self._channels:
             raise ScanError(
                 f"The number of channels changes within the scan: {describe(header)} has {header.active_channels}, the "
@@ -168,18 +169,16 @@ class Compress(Gadget):
             state.compress = _Rows(np.ascontiguousarray(matrix[:kept]))
         self._kept.append(kept)
         self._energy = min(self._energy, held_energy)
-        yield note(
-            self.name,
-            mode=self.properties.mode,
-            channels=self._channels,
-            channels_kept=f"{min(self._kept)}..{max(self._kept)}" if len(set(self._kept)) > 1 else kept,
-            energy_kept=round(self._energy, 6),
-            slices=len(self._kept),
-            source=source,
-        )
+        counts = f"{min(self._kept)}..{max(self._kept)}" if len(set(self._kept)) > 1 else kept
+        energy = round(self._energy, 6)
+        yield self._note(self.properties.mode, counts, energy_kept=energy, slices=len(self._kept), source=source)
         for line in state.held:
             yield state.compress(line)
         state.held, state.flagged, state.central = [], [], []
+
+    def _note(self, mode: Literal["none", "pca", "gcc"], kept: int | str, **more: Any) -> ismrmrd.Waveform:
+        facts = CompressFacts(mode=mode, channels=self._channels, channels_kept=kept, **more)
+        return note(self.name, facts)
 
     def _count(self, energy: NDArray[np.float32]) -> int:
         """Channels to keep; `energy` (coil,) falls."""

@@ -19,6 +19,7 @@ from onebreath.chain import gadget
 from onebreath.chain.gadget import Gadget, Message, PermittedPath
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
+from onebreath.gadgets.facts import PrewhitenFacts
 from onebreath.gadgets.whitening import POSSIBLE_NOISE, STORED_NOISE, Whitening
 from onebreath.mrd.blocks import LineBlock, together_or_singly
 from onebreath.mrd.lines import (
@@ -187,7 +188,7 @@ class Prewhiten(Gadget):
     def _note(self, **facts: Any) -> ismrmrd.Waveform:
         """Add to what is known of the scan; every note says all of it, as it replaces the one before."""
         self._facts |= facts
-        return note(self.name, **self._facts)
+        return note(self.name, PrewhitenFacts.model_validate(self._facts))
 
     def _start(self, first: ismrmrd.Acquisition, held: list[ismrmrd.Acquisition]) -> Iterator[Message]:
         """Choose the covariance when the first lines are there."""

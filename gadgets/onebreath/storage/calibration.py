@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import ismrmrd
@@ -18,6 +17,7 @@ from gadgetron.types import ReconData
 from gadgetron.types.recon_data import ReconBit, ReconBuffer
 from numpy.typing import NDArray
 
+from onebreath.chain.facts import Decision
 from onebreath.mrd.acs import Acs
 from onebreath.mrd.buffers import E1
 from onebreath.mrd.header import ScanHeader
@@ -27,15 +27,12 @@ from onebreath.storage.find import open_store
 
 log = logging.getLogger("onebreath.calibrate")
 
-_KEPT, _FOUND = "in the", "found"
-"""How the facts `calibration_kept` and `calibration_storage` begin if storage has the lines; see `lines_are_stored`."""
-
 
 class CalibrationStorage:
     """Calibration lines of one scan, on their way to or from storage.
 
     Lines of two scans may only be used together if their channels are the same: the labels and their order, whitened or
-    not, and not compressed, as compression differs from scan to scan. `hear` takes this from the notes.
+    not, and not compressed, as compression differs from scan to scan: `whitened` and `compressed` are to be set.
 
     Parameters
     ----------
@@ -45,38 +42,31 @@ class CalibrationStorage:
 
     def __init__(self, header: ScanHeader) -> None:
         self.header = header
-        self._whitened = False
-        self._compressed = False
+        self.whitened = False
+        self.compressed = False
 
-    def hear(self, gadget: str, facts: dict[str, Any]) -> None:
-        """Take from another gadget's note what became of the channels."""
-        if gadget == "prewhiten":
-            self._whitened = bool(facts.get("whitened", False))
-        elif gadget == "compress":
-            self._compressed = facts.get("mode") != "none"
-
-    def keep(self, recon_data: ReconData, acs: list[Acs | None]) -> dict[str, str]:
-        """Keep the calibration lines of all places; return what became of them, for a note."""
+    def keep(self, recon_data: ReconData, acs: list[Acs | None]) -> Decision:
+        """Keep the calibration lines of all places; return whether storage has them, or why not."""
         lines = [found.lines for found in acs if found is not None]
-        if self._compressed:
-            return {"calibration_kept": "no: the channels are compressed"}
+        if self.compressed:
+            return Decision(yes=False, text="no: the channels are compressed")
         if len(lines) < len(acs) or len({(found.first, found.lines.shape) for found in acs if found is not None}) > 1:
-            return {"calibration_kept": "no: sets or slices differ in their calibration lines"}
+            return Decision(yes=False, text="no: sets or slices differ in their calibration lines")
         tags = self._tags(recon_data, self.header.measurement_id or "")
         if tags is None or not tags.measurement:
-            return {"calibration_kept": "no: the header names no measurement and no subject"}
+            return Decision(yes=False, text="no: the header names no measurement and no subject")
         first = next(found.first for found in acs if found is not None)
         try:
             store = open_store()
             if store is None:
-                return {"calibration_kept": "no: storage is switched off"}
+                return Decision(yes=False, text="no: storage is switched off")
             store.put(tags, pack(np.stack(lines), {"first": first, **self._channels()}))
         except StorageError as error:
             log.warning("the calibration lines are not kept for later scans: %s", error)
-            return {"calibration_kept": f"no: {error}"}
-        return {"calibration_kept": f"{_KEPT} {store.where}"}
+            return Decision(yes=False, text=f"no: {error}")
+        return Decision(yes=True, text=f"in the {store.where}")
 
-    def find(self, recon_data: ReconData) -> tuple[ReconData | None, dict[str, str]]:
+    def find(self, recon_data: ReconData) -> tuple[ReconData | None, Decision]:
         """Look for calibration lines of the same slice.
 
         Those of the scan that the header names (dependency ``calibration``) go first, then the latest of the session.
@@ -85,8 +75,8 @@ class CalibrationStorage:
         -------
         found
             The message with these lines as its reference; None if there are none that fit.
-        facts
-            What was looked for and what became of it.
+        decision
+            Whether they were found, and where, or why not.
         """
         dependency = self.header.dependency("calibration") or ""
         tags = self._tags(recon_data, dependency)
@@ -103,11 +93,11 @@ class CalibrationStorage:
             found = _with_lines(recon_data, lines, self._first(lines, facts, recon_data))
         except StorageError as error:
             return None, _not_used(str(error))
-        return found, {"calibration_storage": f"{_FOUND}: {dependency or 'the latest of this session'}"}
+        return found, Decision(yes=True, text=f"found: {dependency or 'the latest of this session'}")
 
     def _objection(self, tags: Tags | None) -> str:
         """Say why nothing is looked for; empty: something is."""
-        if self._compressed:
+        if self.compressed:
             return "the channels are compressed"
         if self.header.calibration_mode == "embedded":
             return "the header says that the scan has calibration lines of its own"
@@ -116,7 +106,7 @@ class CalibrationStorage:
         return ""
 
     def _channels(self) -> dict[str, Any]:
-        return {"labels": self.header.coil_labels, "whitened": self._whitened}
+        return {"labels": self.header.coil_labels, "whitened": self.whitened}
 
     def _first(self, lines: NDArray[np.complex64], facts: dict[str, Any], recon_data: ReconData) -> int:
         """Return the row of the first line, after a check that the lines belong to these data."""
@@ -134,12 +124,6 @@ class CalibrationStorage:
 
     def _tags(self, recon_data: ReconData, measurement: str) -> Tags | None:
         return tags_of(self.header, f"calibration_{_geometry(recon_data.bits[0].data)}", measurement)
-
-
-def lines_are_stored(facts: Mapping[str, Any]) -> bool:
-    """Whether storage has the calibration lines in use, by the note of `calibrate`; other scans may use them, too."""
-    kept, found = facts.get("calibration_kept", ""), facts.get("calibration_storage", "")
-    return str(kept).startswith(_KEPT) or str(found).startswith(_FOUND)
 
 
 def _geometry(buffer: ReconBuffer) -> str:
@@ -172,6 +156,6 @@ def _with_lines(recon_data: ReconData, lines: NDArray[np.complex64], first: int)
     return ReconData([ReconBit(bit.data, buffer), *recon_data.bits[1:]])
 
 
-def _not_used(reason: str) -> dict[str, str]:
+def _not_used(reason: str) -> Decision:
     log.warning("no stored calibration lines are used: %s", reason)
-    return {"calibration_storage": f"not used: {reason}"}
+    return Decision(yes=False, text=f"not used: {reason}")

@@ -12,11 +12,12 @@ from gadgetron.types import ImageArray
 from gadgetron.types.recon_data import ReconBuffer
 from numpy.typing import NDArray
 
+from onebreath.chain.facts import facts_of, readable
+from onebreath.gadgets.facts import SortFacts
 from onebreath.methods.guarded import Outcome
 from onebreath.mrd.buffers import E1
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.meta import (
-    COUNTERS,
     ImageNumbers,
     central_line,
     image_header,
@@ -81,7 +82,7 @@ class Label:
         write_both(meta, "GADGETRON_SeqDescription", f"_GT_Onebreath_{self.name}" if is_image else self.role)
         if not is_image:
             meta["Skip_processing_after_recon"] = "1"
-        write_facts(meta, self.notes[place])
+        write_facts(meta, {gadget: readable(facts) for gadget, facts in self.notes[place].items()})
         write_warnings(meta, self.warnings)
         meta["Onebreath_chain"] = json.dumps(self.chain)
 
@@ -105,8 +106,7 @@ class ImageMaker:
         stacked = np.stack(images).astype(np.complex64).reshape(slices, sets, frames, 1, 1, rows, samples)
         headers = np.empty((frames, sets, slices), dtype=object)
         metas = []
-        sorted_by = label.notes[0].get("sort", {})
-        values = {name: int(sorted_by.get(f"values_{name}", 1)) for name in COUNTERS}
+        values = (facts_of(SortFacts, label.notes[0], "sort") or SortFacts()).values
         values["phase"] = max(values["phase"], *(header.idx.phase + 1 for header in buffer.headers.flat))
         for loc, s, n in np.ndindex(slices, sets, frames):
             lines = buffer.headers[:, 0, n, s, loc]

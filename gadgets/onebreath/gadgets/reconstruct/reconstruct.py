@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Literal
 from gadgetron.types import ImageArray, ReconData
 from pydantic import Field
 
+from onebreath.chain.facts import facts_of
 from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.chain.notes import note, read_note, read_warning
 from onebreath.errors import OnebreathError
+from onebreath.gadgets.facts import CalibrateFacts, PrewhitenFacts, ReconstructFacts
 from onebreath.gadgets.reconstruct.chooser import Chooser
 from onebreath.gadgets.reconstruct.gather import Gathering
 from onebreath.gadgets.reconstruct.guard import MethodProperties
@@ -22,7 +24,6 @@ from onebreath.methods.base import Fact, compute
 from onebreath.methods.guarded import Guarded, Outcome
 from onebreath.methods.place import Fill, Place
 from onebreath.mrd.acs import with_reference
-from onebreath.storage.calibration import lines_are_stored
 from onebreath.storage.derived import Derived
 
 
@@ -110,23 +111,28 @@ class Reconstruct(Gadget):
 
     @property
     def _gathering(self) -> Gathering:
-        chosen, whitened = self.properties, bool(self._notes.get("prewhiten", {}).get("whitened", True))
+        chosen, said = self.properties, facts_of(PrewhitenFacts, self._notes, "prewhiten")
+        whitened = said is None or said.whitened is not False
         return Gathering(self.header, chosen.acs_as_data, whitened, chosen.partial_fourier, chosen.method)
 
     def _reconstruct(self, recon_data: ReconData) -> Iterator[ImageArray]:
         begun, before = time.perf_counter(), self.surroundings.seconds()
         places = self._gathering.every(recon_data)
         guard = self.chooser.guard(places[0].merged)
-        guard.calibrate_by(self._derived if lines_are_stored(self._notes.get("calibrate", {})) else compute)
+        guard.calibrate_by(self._derived if self._calibration_is_stored() else compute)
         for made in guard(places):
             facts = self._facts(guard, made)
-            note(self.name, **facts[0])
+            note(self.name, ReconstructFacts.model_validate(facts[0]))
             own = before.get(self.name, 0.0) + time.perf_counter() - begun
             seconds = {name: round(spent, 4) for name, spent in {**before, self.name: own}.items()}
             shared = {**self._notes, "seconds": seconds}
             yield self._image_array(made, recon_data, places, [{**shared, self.name: one} for one in facts])
             if self.properties.map_roles and not made.beside:
                 yield from self._noise_maps(made, recon_data, places, [{**shared, self.name: one} for one in facts])
+
+    def _calibration_is_stored(self) -> bool:
+        said = facts_of(CalibrateFacts, self._notes, "calibrate")
+        return said is not None and said.stored
 
     def _facts(self, guard: Guarded, made: Outcome) -> list[dict[str, Fact]]:
         """Return what was decided, for each place."""

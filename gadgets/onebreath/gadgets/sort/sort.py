@@ -20,6 +20,7 @@ from onebreath.chain import gadget
 from onebreath.chain.gadget import Gadget, Message
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
+from onebreath.gadgets.facts import SortFacts
 from onebreath.gadgets.sort.assemble import Matrix, about_centre, line_limits, number_frames, rows_of, runs
 from onebreath.gadgets.sort.collected import FRAME_COUNTERS, Lines
 from onebreath.gadgets.sort.frames import FrameChoice, place_frames
@@ -194,13 +195,16 @@ class Sort(Gadget):
         for key, members in zip(keys, groups, strict=True):
             yield from self._group(lines.take(members), {"slice": number, **dict(zip(choice.keys, key, strict=True))})
 
+    def _note(self, facts: dict[str, Any]) -> Message:
+        return note(self.name, SortFacts.model_validate(facts))
+
     def _group(self, lines: Lines, key: dict[str, int]) -> Iterator[Message]:
         assert self._choice is not None
         matrix = Matrix.of(self.header, lines)
         table = lines.table()
         imaging = table["flags"] & bit(CALIBRATION) == 0
         if not imaging.any():
-            yield note(self.name, **key, lines=0, calibration_lines=len(table), skipped="no imaging lines")
+            yield self._note({**key, "lines": 0, "calibration_lines": len(table), "skipped": "no imaging lines"})
             return
         centre, centre_from, _ = self._centre
         rows = rows_of(matrix, table, centre)
@@ -225,19 +229,16 @@ class Sort(Gadget):
         if placed.counter:
             number_frames(data, placed.counter, placed.values)
         flagged = int(np.count_nonzero(table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING))))
-        yield note(
-            self.name,
+        facts = {
             **key,
-            lines=int(imaging.sum()),
-            calibration_lines=flagged,
-            dropped_lines=self._intake.text(),
-            centre_line=centre,
-            centre_line_from=centre_from,
-            sets=placed.sets,
-            frames=placed.frames,
-            **moved,
-            **self._values,
-            **placed.facts,
-        )
+            "lines": int(imaging.sum()),
+            "calibration_lines": flagged,
+            "dropped_lines": self._intake.text(),
+            "centre_line": centre,
+            "centre_line_from": centre_from,
+            "sets": placed.sets,
+            "frames": placed.frames,
+        }
+        yield self._note({**facts, **moved, **self._values, **placed.facts})
         self._made += 1
         yield ReconData([ReconBit(data, reference)])

@@ -10,8 +10,10 @@ from gadgetron.types import ReconData
 from ismrmrd import xsd
 
 from onebreath.chain.chain import build
+from onebreath.chain.facts import facts_of
 from onebreath.chain.notes import read_note
 from onebreath.errors import ScanError
+from onebreath.gadgets.facts import PrewhitenFacts
 from onebreath.mrd.acs import calibration_mode, merge_acs
 from onebreath.mrd.buffers import kspace_of, lines_of, places
 from onebreath.mrd.header import ScanHeader
@@ -40,8 +42,9 @@ def mrd_file(path: Path) -> Iterator[KspaceSeries]:
         noise_std = 0.0
         for message in build(header, _STEPS).run(raw.messages()):
             note = read_note(message)
-            if note is not None and note[0] == "prewhiten":
-                noise_std = 1.0 if note[1]["whitened"] else 0.0
+            said = None if note is None else facts_of(PrewhitenFacts, dict([note]), "prewhiten")
+            if said is not None:
+                noise_std = 1.0 if said.whitened else 0.0
             if isinstance(message, ReconData):
                 embedded = calibration_mode(message, ScanHeader(header)) == "embedded"
                 for s, loc in places(message):
