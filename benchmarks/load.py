@@ -112,7 +112,7 @@ def run(
     scans = {kind: make_scan(kind, "cg_sense", matrix, 8) for kind in SIZES}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with worker(folder, "--queue", str((8 if hostile else 2) * clients), *more) as process:
+        with worker(folder, "--queue", str(2 * clients), *more) as process:
             gadget = address(folder, "gadget")
             expected = {kind: pixels(send(scan, "gadget", gadget)) for kind, scan in scans.items()}
             load, watch = Load(folder, scans, expected, count, seconds), Watch()

@@ -15,7 +15,7 @@ from onebreath.config.strictness import check_grammar
 from onebreath.errors import ConfigError
 from onebreath.folders import installed_share
 from onebreath.settings import settings
-from onebreath.wire.xml_guard import fromstring
+from onebreath.wire.xml_guard import fromstring, unpadded
 
 log = logging.getLogger("onebreath.config")
 
@@ -126,7 +126,7 @@ def parse(xml: bytes, name: str = UPLOADED) -> StreamConfig:
         If it is no configuration, or an Onebreath gadget stands in it as Gadgetron's old PythonGadget.
     """
     try:
-        root = fromstring(xml.rstrip(b"\0"))
+        root = fromstring(unpadded(xml))
     except (ParseError, ValueError) as error:
         raise ConfigError(f"{name} is not well-formed XML: {error}") from error
     for element in root.iter():
@@ -151,9 +151,9 @@ def _with_messages(
 
 def own_node(target: str, configuration: bytes) -> External:
     """Make a node that runs one of our targets; `configuration` is the message that such a node gets."""
-    text = configuration.rstrip(b"\0")
-    begin = text.find(b"<configuration")  # behind an XML declaration, which cannot stand inside a document
-    return External(Execute(OWN_MODULE, target, "python"), text[begin:] if begin >= 0 else b"")
+    text = unpadded(configuration)
+    inside = tostring(fromstring(text)) if text.strip() else b""  # as it was parsed, whatever stands around it
+    return External(Execute(OWN_MODULE, target, "python"), inside)
 
 
 def as_xml(nodes: Sequence[External]) -> str:

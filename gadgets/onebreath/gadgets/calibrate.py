@@ -18,7 +18,7 @@ from onebreath.errors import ScanError
 from onebreath.gadgets.facts import CalibrateFacts, CompressFacts, PrewhitenFacts
 from onebreath.methods.base import Derive, compute
 from onebreath.mrd.acs import Acs, acs_of, calibration_mode, with_reference
-from onebreath.mrd.buffers import E1, RO, places, with_maps
+from onebreath.mrd.buffers import E1, RO, checked, places, with_maps
 from onebreath.mri.coils import inati_maps, walsh_maps
 from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import ifft2c, resize
@@ -82,7 +82,7 @@ class Calibrate(Gadget):
         """Attach coil maps to every slice; other messages pass."""
         for message in messages:
             if isinstance(message, ReconData):
-                yield from self._calibrate(message)
+                yield from self._calibrate(checked(message))
                 continue
             if (heard := read_note(message)) is not None:
                 self._take_note(*heard)

@@ -22,6 +22,28 @@ RO, E1 = 0, 1
 """Places of readout and phase encoding in Gadgetron's sampling description."""
 
 
+def checked(recon_data: ReconData) -> ReconData:
+    """Return a message that came from outside, if its arrays have the axes that Gadgetron gives them.
+
+    Raises
+    ------
+    ScanError
+        If not.
+    """
+    bits = scan_bits(recon_data)
+    if not bits:
+        raise ScanError("A ReconData holds no k-space.")
+    for buffer in (buffer for bit in bits for buffer in (bit.data, bit.ref) if buffer is not None):
+        shape, headers = buffer.data.shape, buffer.headers.shape
+        if len(shape) != 7 or not buffer.data.size:
+            raise ScanError(f"k-space must have the axes (RO, E1, E2, CHA, N, S, LOC); its shape is {shape}.")
+        if len(headers) != 5 or not buffer.headers.size or headers[1] < shape[2] or headers[3:] != shape[5:]:
+            raise ScanError(f"Headers of k-space of shape {shape} have the axes (E1, E2, N, S, LOC), not {headers}.")
+        if buffer is bits[0].data and headers[2] != shape[4]:
+            raise ScanError(f"K-space has {shape[4]} frames, but headers of {headers[2]}.")
+    return recon_data
+
+
 def kspace_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.complex64]:
     """Return the k-space (frame, coil, y, x) of one set and slice, as a view.
 

@@ -28,7 +28,7 @@ from onebreath.mrd.repair import repair
 from onebreath.wire.channel import DATA_ENCODERS, IDENTIFIERS, Channel
 from onebreath.wire.framing import Octets, Stream
 from onebreath.wire.messages import CONTROL_READERS, ConfigText, HeaderText, read_acquisition
-from onebreath.wire.xml_guard import fromstring
+from onebreath.wire.xml_guard import fromstring, unpadded
 
 # What does not fit the header's schema stays a text, and the gadgets judge it. The warning would quote it on standard
 # error, past the logs' filter: a patient's birthdate in another form, for one.
@@ -170,7 +170,7 @@ def parse_config(text: bytes) -> Element | None:
     if not text.strip(b"\0 \r\n\t"):
         return None
     try:
-        return fromstring(text.rstrip(b"\0"))
+        return fromstring(unpadded(text))
     except (ParseError, ValueError) as error:
         raise ConfigError(f"the <configuration> of this node cannot be parsed: {error}") from error
 

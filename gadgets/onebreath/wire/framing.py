@@ -20,6 +20,7 @@ from onebreath.budget import claim
 from onebreath.errors import ConnectionLost, WireError
 from onebreath.wire.buffer_pool import LARGEST, SMALLEST, BufferPool
 from onebreath.wire.limits import Limits
+from onebreath.wire.xml_guard import unpadded
 
 log = logging.getLogger("onebreath.wire")
 
@@ -212,7 +213,7 @@ class Stream:
     def read_text(self, length: struct.Struct, name: str, most: int | None = None) -> bytes:
         """Read a length and as many bytes; NULs at the end, which the C++ client adds, are dropped."""
         count = self.limits.check(f"the length of {name}", self.unpack(length), most or self.limits.text)
-        return self.read(count).rstrip(b"\0")
+        return unpadded(self.read(count))
 
     def discard(self, quiet: float) -> None:
         """Throw away whatever arrives until the peer closes or has been quiet for `quiet` seconds."""

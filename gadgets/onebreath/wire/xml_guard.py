@@ -35,6 +35,12 @@ class _BoundedBuilder(TreeBuilder):
         return super().end(tag)
 
 
+def unpadded(text: bytes) -> bytes:
+    """Return a text without the NULs that the C++ client adds; in UTF-16 every other byte of one is NUL, too."""
+    kept = text.rstrip(b"\0")
+    return kept + b"\0" if text.startswith((b"\xff\xfe", b"<\0")) and len(kept) % 2 else kept
+
+
 def fromstring(text: bytes) -> Element:
     """Parse a document that a peer sent.
 

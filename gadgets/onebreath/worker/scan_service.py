@@ -34,7 +34,7 @@ from onebreath.storage.results import exam_of
 from onebreath.wire.channel import Channel, ClientChannel
 from onebreath.wire.connection import Connection, parse_header, reporting
 from onebreath.wire.messages import HeaderText
-from onebreath.wire.xml_guard import fromstring
+from onebreath.wire.xml_guard import fromstring, unpadded
 from onebreath.worker.fairness import Sender
 from onebreath.worker.joint import JointScans, is_whole, scan_key
 from onebreath.worker.late import LateWork
@@ -327,7 +327,7 @@ def sender_of(side: str, header: Any) -> Sender:
 
 def as_text(header: bytes) -> str:
     """Return a header as text for a `Request`, whatever its encoding: the text names none, and is read as UTF-8."""
-    octets = header.rstrip(b"\0")
+    octets = unpadded(header)
     declared = octets.lstrip().partition(b"?>")[0] if octets.lstrip().startswith(b"<?xml") else b""
     other = b"encoding" in declared and not re.search(rb"encoding\s*=\s*[\"']utf-?8[\"']", declared, re.IGNORECASE)
     try:

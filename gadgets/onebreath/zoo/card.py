@@ -20,6 +20,7 @@ _NAME = re.compile(r"([a-z0-9][a-z0-9_]*)\.([a-z0-9][a-z0-9_-]*)")
 DEFAULT_SCORE_LIMIT = 0.24
 """For cards that state none; docs/protocols.md tells how it was chosen."""
 LARGEST_CARD = 1_000_000
+TOLD = 20  # problems of a card that are told
 """Bytes; a longer card.yaml is not a card, and parsing it would cost memory."""
 
 
@@ -154,6 +155,8 @@ def read_card(folder: Path) -> Card:
     """
     path = folder / CARD_FILE
     try:
+        if not path.is_file():
+            raise ModelError(f"the card of model '{folder.name}' cannot be read: {path} is no file")
         if path.stat().st_size > LARGEST_CARD:
             raise ModelError(f"{path} has {path.stat().st_size} bytes, a card has at most {LARGEST_CARD}")
         content = read_yaml(path.read_text(encoding="utf-8"))
@@ -187,7 +190,9 @@ def parse_card(content: Any, where: str) -> Card:
     try:
         return Card.model_validate(content)
     except ValidationError as error:
-        raise ModelError(f"{where}: " + "; ".join(_explain(problem) for problem in error.errors())) from error
+        problems = [_explain(problem) for problem in error.errors()]
+        more = f"; and {len(problems) - TOLD} more" if len(problems) > TOLD else ""
+        raise ModelError(f"{where}: {'; '.join(problems[:TOLD])}{more}") from error
 
 
 def _explain(problem: Any) -> str:

@@ -163,6 +163,8 @@ def _read(path: Path, before: tuple[Path, ...]) -> tuple[Rule, ...]:
 
 def _parse(path: Path) -> _RuleFile:
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"the rules cannot be read: {path} is no file")
         if path.stat().st_size > _LARGEST_FILE:
             raise ConfigError(f"{path} has {path.stat().st_size} bytes, a file of rules has at most {_LARGEST_FILE}")
         content = read_yaml(path.read_text(encoding="utf-8"))

@@ -44,6 +44,8 @@ def read_weights_file(folder: Path, card: Card) -> bytes:
     if path.resolve().parent != folder.resolve():
         raise ModelError(f"model '{card.name}': the weights {path} lie outside the model's folder, at {path.resolve()}")
     try:
+        if path.exists() and not path.is_file():
+            raise ModelError(f"model '{card.name}': the weights {path} are no file")
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"model '{card.name}': the weights cannot be read: {error}") from error

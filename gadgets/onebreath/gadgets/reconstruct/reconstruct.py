@@ -24,6 +24,7 @@ from onebreath.methods.base import Fact, compute
 from onebreath.methods.guarded import Guarded, Outcome
 from onebreath.methods.place import Fill, Place
 from onebreath.mrd.acs import with_reference
+from onebreath.mrd.buffers import checked
 from onebreath.storage.derived import Derived
 
 
@@ -74,7 +75,7 @@ class Reconstruct(Gadget):
         """Reconstruct every slice; notes are kept for the meta of the images, other messages pass."""
         for message in messages if self.properties.slices_together == 1 else self._announced(messages):
             if isinstance(message, ReconData):
-                yield from self._reconstruct(with_reference(message))
+                yield from self._reconstruct(with_reference(checked(message)))
                 continue
             written = read_note(message)
             if written is None:
@@ -101,7 +102,7 @@ class Reconstruct(Gadget):
         yield from waiting
 
     def _announce(self, waiting: list[Message]) -> None:
-        slabs = [with_reference(message) for message in waiting if isinstance(message, ReconData)]
+        slabs = [with_reference(checked(message)) for message in waiting if isinstance(message, ReconData)]
         places: list[Place] = []
         for slab in slabs:
             with suppress(OnebreathError):  # raised again when the slice is reconstructed
