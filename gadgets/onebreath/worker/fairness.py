@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+REMEMBERED = 4096  # addresses and exams
 OWN_USER = "this user"
 """Who hands scans over on the worker's own socket: processes of its user, of which none is sent away for others."""
 
@@ -52,6 +53,27 @@ def held(item: Sent, running: Iterable[Sent]) -> tuple[int, int]:
     others = list(running)
     addresses = sum(by_address(other) == by_address(item) for other in others)
     return addresses, sum(by_exam(other) == by_exam(item) for other in others)
+
+
+class Turns:
+    """When senders had their last turn; of as many as are remembered."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._last: OrderedDict[Hashable, int] = OrderedDict()
+
+    def note(self, item: Sent) -> None:
+        """Count a turn."""
+        self._count += 1
+        for key in (by_address(item), by_exam(item)):
+            self._last[key] = self._count
+            self._last.move_to_end(key)
+        while len(self._last) > REMEMBERED:
+            self._last.popitem(last=False)
+
+    def last(self, item: Sent) -> tuple[int, int]:
+        """Return when its address, and its exam, had their last turn; 0 if they had none."""
+        return self._last.get(by_address(item), 0), self._last.get(by_exam(item), 0)
 
 
 def gives_way(waiting: Sequence[Item], newcomer: Sent) -> Item | None:

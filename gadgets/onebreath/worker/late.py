@@ -179,7 +179,7 @@ class LateWork:
         outcome, text = "done", "" if spooled.complete else "the data ended before the scan did"
         try:
             spooled.check()
-            ticket.images = resume(spooled, self.results, self.run_nodes)
+            ticket.images = resume(spooled, self.results, self.run_nodes, self.space.take)
         except OSError as error:
             return self._put_off(request, error)
         except Exception as error:  # noqa: BLE001 - `report` logs it, and its text is kept for whoever asks

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from socketserver import ThreadingMixIn
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -20,6 +24,8 @@ log = logging.getLogger("onebreath.metrics")
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 """Upper ends of the buckets of latencies."""
+AT_ONCE = 8  # questions that are answered at once; whoever comes beyond that is sent away
+QUESTION = 5.0  # seconds for a question to come
 KINDS = 100  # values that a label may take; more come together as "other", for memory is finite
 
 
@@ -109,6 +115,51 @@ def gpu_memory() -> Iterator[tuple[int, int, int, int]]:
         yield number, free, total, torch.cuda.memory_reserved(number)
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    """Answers in threads, of which there are never more than `AT_ONCE`."""
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        self._room = threading.Semaphore(AT_ONCE)
+        super().__init__(*args, **more)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._room.acquire(blocking=False):
+            try:
+                super().process_request(request, client_address)
+            except BaseException:
+                self._room.release()
+                raise
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    """Waits for no question longer than `QUESTION`, and logs none."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.settimeout(QUESTION)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        log.debug("metrics: %s", format % args)
+
+
+def _family(host: str) -> type[WSGIServer]:
+    return _Server6 if ":" in host else _Server
+
+
 @contextmanager
 def serving_metrics(metrics: Metrics, port: int, host: str = "127.0.0.1") -> Iterator[int]:
     """Count, and answer ``GET /metrics`` on a port, while the body runs.
@@ -133,9 +184,11 @@ def serving_metrics(metrics: Metrics, port: int, host: str = "127.0.0.1") -> Ite
         If the port cannot be had.
     """
     try:
-        server, thread = start_http_server(port, host, metrics.registry)
+        server = make_server(host, port, make_wsgi_app(metrics.registry), _family(host), _Handler)
     except OSError as error:
         raise OnebreathError(f"metrics cannot be served on {host}:{port}: {error.strerror}") from error
+    thread = threading.Thread(target=server.serve_forever, name="onebreath-metrics", daemon=True)
+    thread.start()
     try:
         with listening(metrics.hear):
             log.info("metrics on http://%s:%d/metrics", host, server.server_port)

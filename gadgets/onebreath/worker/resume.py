@@ -25,11 +25,15 @@ from onebreath.worker.spool_stream import SpoolStream
 
 log = logging.getLogger("onebreath.resume")
 
+HEAD = 512  # bytes of an image's header, and of what the file adds
+
 RunNodes = Callable[[ClientChannel, str, HeaderText], None]
 """Runs a configuration (XML) on a client's connection whose header has been read."""
 
 
-def resume(spooled: SpooledScan, results: Results, run: RunNodes) -> int:
+def resume(
+    spooled: SpooledScan, results: Results, run: RunNodes, take: Callable[[int], None] = lambda count: None
+) -> int:
     """Reconstruct a spooled scan and keep its images.
 
     Parameters
@@ -40,6 +44,8 @@ def resume(spooled: SpooledScan, results: Results, run: RunNodes) -> int:
         Where its images go.
     run
         Runs the configuration.
+    take
+        Asked before an image is written; raises OSError if there is no room for so many bytes.
 
     Returns
     -------
@@ -61,7 +67,7 @@ def resume(spooled: SpooledScan, results: Results, run: RunNodes) -> int:
         try:
             begin(worker)
             begin(feeder)
-            texts = _collect(channel, images)
+            texts = _collect(channel, images, take)
         finally:
             channel.stream.abort()
             for thread in (worker, feeder):
@@ -79,11 +85,12 @@ def _thread(name: str, work: Callable[..., None], *args: Any) -> threading.Threa
     return threading.Thread(target=contextvars.copy_context().run, args=(work, *args), name=name, daemon=True)
 
 
-def _collect(channel: Channel, images: ImageFile) -> list[str]:
+def _collect(channel: Channel, images: ImageFile, take: Callable[[int], None]) -> list[str]:
     """Keep the images; return what was said of errors."""
     texts = []
     for message in channel:
         if isinstance(message, ismrmrd.Image):
+            take(message.data.nbytes + len(message.attribute_string) + HEAD)
             images.append(message)
         elif isinstance(message, (Text, ErrorText)):
             texts.append(str(message))

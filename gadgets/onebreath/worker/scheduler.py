@@ -12,7 +12,7 @@ from onebreath.config.node_options import Priority
 from onebreath.diagnostics.reports import Busy
 from onebreath.errors import ConnectionLost, ScanError
 from onebreath.wire.limits import half_of_memory
-from onebreath.worker.fairness import OWN_USER, gives_way, held
+from onebreath.worker.fairness import OWN_USER, Turns, gives_way, held
 from onebreath.worker.ticket import BASE, Ticket
 
 log = logging.getLogger("onebreath.scheduler")
@@ -20,13 +20,13 @@ log = logging.getLogger("onebreath.scheduler")
 HELD = 2  # times as much as a scan is known to hold is what it needs: its work takes the rest
 GIVEN_UP = 60.0  # seconds in which a scan that was given up must have ended
 OLD = 6 * 3600.0  # seconds after which a scan has been there for too long
-PATIENT = 60.0  # seconds of waiting after which a scan that was replayed goes before live ones that came after it
+PATIENT = 10.0  # seconds of waiting after which a scan that was replayed goes before live ones that came after it
 CROWD = 4  # scans of one address whose data do not come, of which one gives way where memory is short
 REMEMBERED = 50  # scans that have ended, for the status
 
 
 class Scheduler:
-    """Admits scans: those that wait go by priority, by how many of their sender run already, and by arrival.
+    """Admits scans: those that wait go by priority, by how many of their sender run already, and in turns of senders.
 
     The first one waits until it fits. One that was replayed and has waited for `PATIENT` seconds is as urgent as a live
     one. A scan that waits for its client gives its slot to others, not its memory; see `rest`.
@@ -48,6 +48,7 @@ class Scheduler:
         self._guard = threading.Lock()
         self._waiting: list[Ticket] = []  # in the order of arrival
         self._running: list[Ticket] = []
+        self._served = Turns()
         self._ended: deque[Ticket] = deque(maxlen=REMEMBERED)
         self._counts: dict[str, int] = {}
 
@@ -182,10 +183,14 @@ class Scheduler:
             room = at_work < self.slots
         return room and self._reserved() + ticket.needs <= self.memory
 
-    def _turn(self, ticket: Ticket) -> tuple[Priority, tuple[int, int], float]:
+    def _turn(self, ticket: Ticket) -> tuple[Priority, tuple[int, ...], float]:
         """Return by what those that wait are sorted."""
         aged = ticket.priority == Priority.REPLAY and time.monotonic() - ticket.clock > PATIENT
-        return Priority.LIVE if aged else ticket.priority, held(ticket, self._running), ticket.clock
+        return (
+            Priority.LIVE if aged else ticket.priority,
+            held(ticket, self._running) + self._served.last(ticket),
+            ticket.clock,
+        )
 
     def _first(self) -> Ticket | None:
         return min((ticket for ticket in self._waiting if ticket.ready), key=self._turn, default=None)
@@ -196,5 +201,6 @@ class Scheduler:
             self._waiting.remove(ticket)
             ticket.started, ticket.outcome = time.time(), "running"
             self._running.append(ticket)
+            self._served.note(ticket)
             log.info("scan %s runs (%s, %s)", ticket.scan, ticket.title, ticket.side)
             ticket.admitted.set()
