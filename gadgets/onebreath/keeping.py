@@ -22,6 +22,8 @@ log = logging.getLogger("onebreath.keeping")
 DAMAGED = ".damaged-"
 """What the name of a file begins with that was set aside."""
 DIGEST = "sha256"
+SEAL = 32  # bytes of the digest at the end of a file
+KEY = 32  # bytes of a key
 LOOK = 1.0  # seconds for which a measurement of the folder's size is believed
 
 
@@ -50,10 +52,7 @@ def write(path: Path, content: bytes) -> None:
     """Write a file that only its owner can read, at once or not at all, down to the disk; raises OSError."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(part, content)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -87,6 +86,68 @@ def cannot_write(what: str, path: Path, error: Exception) -> str:
     full = " Is the disk full?" if number in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
     left = "It is as it was before." if path.exists() else "No file was left there."
     return f"{what} cannot be written to {path} ({reason}).{full} {left}"
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner can read, down to the disk; raises OSError."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sealed(content: bytes) -> bytes:
+    """Return what `unsealed` takes apart: the content and its digest."""
+    return content + hashlib.sha256(content).digest()
+
+
+def unsealed(path: Path) -> bytes | None:
+    """Read a file that ends with its digest; None, and it is set aside, if that does not fit. Raises OSError."""
+    whole = path.read_bytes()
+    content = whole[:-SEAL]
+    if sealed(content) == whole:
+        return content
+    set_aside(path, "its digest does not fit its content")
+    return None
+
+
+def secret(path: Path, *, make: bool) -> bytes | None:
+    """Read a key that only this user knows.
+
+    Parameters
+    ----------
+    path
+        Its file. One that was damaged is set aside: what lies under that key is not found again.
+    make
+        Make one if there is none.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read or made.
+    """
+    key = _read_secret(path)
+    if key is None and make:
+        private_folder(path.parent)
+        part = path.with_name(f".{secrets.token_hex(8)}")
+        try:
+            write_new(part, sealed(secrets.token_bytes(KEY)))
+            os.link(part, path)  # unlike a rename, it leaves a key that another process has made meanwhile
+        except FileExistsError:
+            pass
+        finally:
+            part.unlink(missing_ok=True)
+        key = _read_secret(path)
+    return key
+
+
+def _read_secret(path: Path) -> bytes | None:
+    if not path.exists():
+        return None
+    whole = path.read_bytes()
+    return whole if len(whole) == KEY else unsealed(path)  # before keys had digests they had their length
+
+
 
 
 def write_document(path: Path, document: dict[str, Any]) -> None:

@@ -9,6 +9,8 @@ import ismrmrd
 import numpy as np
 import pytest
 
+from onebreath.chain.notes import content_of, is_note, note, note_maker, note_of
+from onebreath.chain.seals import Seals
 from onebreath.storage.results import exam_of
 from onebreath.wire.channel import Channel
 from onebreath.wire.connection import parse_header
@@ -129,13 +131,57 @@ def test_a_peer_s_notes_do_not_stand_in_the_images(tmp_path, side, last):
     assert image.meta["Onebreath_prewhiten_whitened"] == "False"
 
 
-def test_notes_of_the_nodes_before_still_reach_the_images():
+def sent_to_the_later_nodes(notes):
     from onebreath.host.server import start_gadget_service
 
     steps = ("sort", "calibrate", "reconstruct", "export")
     with start_gadget_service() as service, standin.connect(service.address) as server:
-        data = [start(tiny.configuration(steps=steps), tiny.header()), *FORGED[1:2], *FORGED[2:3]]
+        data = [start(tiny.configuration(steps=steps), tiny.header()), *notes]
         data += [*(encoded(line) for line in tiny.lines()), CLOSE]
         (image,) = server.exchange(b"".join(data)).images
-    assert image.meta["Onebreath_prewhiten_whitened"] == "True"  # sent by the node before, as far as anybody can see
-    assert "Onebreath_calibrate_maps" not in image.meta or image.meta["Onebreath_calibrate_maps"] != "FORGED"
+    return image.meta
+
+
+def test_notes_of_nodes_before_that_nobody_sealed_are_named_in_the_images():
+    meta = sent_to_the_later_nodes([*FORGED[1:2], *FORGED[2:3]])
+    assert meta["Onebreath_prewhiten_whitened"] == "True"
+    assert meta["Onebreath_host_notes_without_seal"] == "prewhiten"
+    assert "Onebreath_calibrate_maps" not in meta or meta["Onebreath_calibrate_maps"] != "FORGED"
+
+
+def test_notes_of_this_user_s_nodes_are_believed_for_their_scan_alone(tmp_path):
+    made = note("prewhiten", whitened=True, noise="scan")
+    right = Seals(tiny.header()).seal(made)
+    assert "Onebreath_host_notes_without_seal" not in sent_to_the_later_nodes([encoded(right)])
+    wrong = {
+        "another scan's": Seals(tiny.header() + b"<!-- -->").seal(made),
+        "another user's": Seals(tiny.header(), tmp_path).seal(made),
+        "changed": note_of({**content_of(right), "facts": {"whitened": True, "noise": "forged"}}),
+        "without": made,
+    }
+    for message in wrong.values():
+        assert sent_to_the_later_nodes([encoded(message)])["Onebreath_host_notes_without_seal"] == "prewhiten"
+
+
+def test_a_node_seals_what_it_decides_and_nothing_that_it_was_told():
+    from onebreath.host.server import start_gadget_service
+
+    steps = ("compress", "sort")
+    with start_gadget_service() as service, standin.connect(service.address) as server:
+        data = [start(tiny.configuration(steps=steps), tiny.header()), *FORGED[1:2]]
+        data += [*(encoded(line) for line in tiny.lines()), CLOSE]
+        seen = server.exchange(b"".join(data))
+    seals = Seals(tiny.header())
+    found = {note_maker(message): seals.holds(message) for message in seen.messages if is_note(message)}
+    assert found == {"prewhiten": False, "compress": True, "sort": True}
+
+
+def test_the_key_of_seals_is_this_user_s_alone_and_without_one_nothing_is_believed(tmp_path):
+    made = note("prewhiten", whitened=True)
+    seals = Seals(b"<x/>", tmp_path)
+    assert seals.holds(seals.seal(made))
+    assert (tmp_path / "notes.key").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "file").touch()
+    without = Seals(b"<x/>", tmp_path / "file")
+    assert without.seal(made) is made
+    assert not without.holds(seals.seal(made))

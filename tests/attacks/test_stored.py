@@ -120,7 +120,7 @@ def test_a_full_disk_leaves_no_part_of_a_key(tmp_path, monkeypatch):
         path.write_bytes(content[:5])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("onebreath.storage.folder._write", full)
+    monkeypatch.setattr("onebreath.keeping.write_new", full)
     with pytest.raises(Exception, match="cannot be written"):
         FolderStore(tmp_path).put(TAGS, b"content")
     assert not list(tmp_path.iterdir())

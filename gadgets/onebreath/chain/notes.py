@@ -40,17 +40,18 @@ def note(gadget: str, said: Facts | None = None, **more: str | int | float | boo
     shown = readable(facts)
     logging.getLogger(f"onebreath.{gadget}").info("%s", ", ".join(f"{key}: {value}" for key, value in shown.items()))
     tell("note", gadget=gadget, facts=shown)
-    return _waveform({"gadget": gadget, "facts": facts})
+    return note_of({"gadget": gadget, "facts": facts})
 
 
 def warning(gadget: str, text: str) -> ismrmrd.Waveform:
     """Make a warning, and log it; `text` says what was found, what was done about it, and what to do."""
     logging.getLogger(f"onebreath.{gadget}").warning("%s", text)
     tell("warning", gadget=gadget, text=text)
-    return _waveform({"gadget": gadget, "severity": "warning", "text": text})
+    return note_of({"gadget": gadget, "severity": "warning", "text": text})
 
 
-def _waveform(content: dict[str, Any]) -> ismrmrd.Waveform:
+def note_of(content: dict[str, Any]) -> ismrmrd.Waveform:
+    """Make the message that holds a note's content."""
     text = json.dumps(content).encode()
     samples = np.frombuffer(text + b" " * (-len(text) % 4), dtype="<u4")
     header = ismrmrd.WaveformHeader()
@@ -67,7 +68,7 @@ def is_note(message: Any) -> bool:
 def note_maker(message: Any) -> str:
     """Return the gadget that a note or a warning names; empty if it cannot be read."""
     try:
-        content = _content(message)
+        content = content_of(message)
     except WireError:
         return ""
     return "" if content is None else str(content.get("gadget", ""))
@@ -81,7 +82,7 @@ def read_note(message: Any) -> tuple[str, dict[str, Any]] | None:
     WireError
         If the message has the id of a note but does not hold one.
     """
-    content = _content(message)
+    content = content_of(message)
     if content is None or "severity" in content:
         return None
     try:
@@ -92,11 +93,12 @@ def read_note(message: Any) -> tuple[str, dict[str, Any]] | None:
 
 def read_warning(message: Any) -> str | None:
     """Read the text of a warning; None if the message is none. Raises as `read_note`."""
-    content = _content(message)
+    content = content_of(message)
     return str(content.get("text", "")) if content is not None and "severity" in content else None
 
 
-def _content(message: Any) -> dict[str, Any] | None:
+def content_of(message: Any) -> dict[str, Any] | None:
+    """Return what a note or a warning holds; None if the message is neither. Raises as `read_note`."""
     if not is_note(message):
         return None
     try:

@@ -15,6 +15,7 @@ from onebreath.chain.chain import build
 from onebreath.chain.gadget import usual_order
 from onebreath.chain.marks import checked, marked, node_name
 from onebreath.chain.notes import is_note, note, note_maker
+from onebreath.chain.seals import Seals
 from onebreath.config.node_options import Steps, read_options
 from onebreath.host.told import Told
 from onebreath.wire.channel import ClientChannel
@@ -71,14 +72,15 @@ def run_steps(
     told = Told() if isinstance(connection.channel, ClientChannel) else None
     sends_lines = told is None and "Acquisition" in chain.gadgets[-1].emits
     messages: Any = checked(connection.in_blocks() if chain.takes_blocks else connection, keep=sends_lines)
-    messages = believed(messages, {name for name, _ in steps})
-    if any(name == "reconstruct" for name, _ in steps):  # which writes notes into the meta; others pass them on
-        messages = itertools.chain([note("host", **facts)], messages)
+    here, seals = {name for name, _ in steps}, Seals(connection.raw_bytes.header)
+    messages = believed(messages, here)
+    if "reconstruct" in here:  # which writes notes into the meta; others pass them on
+        messages = itertools.chain([note("host", **facts)], _unsealed_told(messages, seals, facts))
     made, count = chain.run(messages), 0
     for message in marked(made, node_name(chain.gadgets)) if sends_lines else made:
         check()
         checkpoint()
-        given = message if told is None else told(message)
+        given = _with_seal(message, here, seals) if told is None else told(message)
         if isinstance(given, Text):
             connection.channel.send(given)
         elif given is not None:
@@ -103,6 +105,21 @@ def believed(messages: Iterable[Any], here: set[str]) -> Iterator[Any]:
         elif not told:
             told = True
             log.warning("notes that were sent from outside are not believed, and left out")
+
+
+def _unsealed_told(messages: Iterable[Any], seals: Seals, facts: dict[str, Any]) -> Iterator[Any]:
+    """Give the messages, and the names of the gadgets whose notes no node of this user has made, for the images."""
+    unsealed: list[str] = []
+    for message in messages:
+        if is_note(message) and not seals.holds(message) and note_maker(message) not in unsealed:
+            unsealed.append(note_maker(message))
+            yield note("host", **facts, notes_without_seal=", ".join(unsealed))
+        yield message
+
+
+def _with_seal(message: Any, here: set[str], seals: Seals) -> Any:
+    """Return a message as it goes to the next node: what was decided here is sealed here."""
+    return seals.seal(message) if is_note(message) and note_maker(message) in {*here, "host"} else message
 
 
 def images_in(message: Any) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import time
@@ -13,12 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from onebreath.keeping import DAMAGED, private_folder, set_aside
+from onebreath.keeping import DAMAGED, private_folder, sealed, secret, unsealed, write_new
 from onebreath.storage.base import TIME_TO_LIVE, StorageError, Tags
 
 KEY = "key"
-LENGTH = 32  # bytes of the key
-SEAL = 32  # bytes of the digest at the end of a file
 NAME = re.compile(r"[a-z0-9_]{1,100}")
 
 
@@ -66,7 +63,7 @@ class FolderStore:
                 if entry.expires > self.now() and _fits(entry, wanted, tags)
             ]
             for _, path in sorted(found, reverse=True):
-                content = _unsealed(path)
+                content = unsealed(path)
                 if content is not None:
                     return content
             return None
@@ -90,7 +87,7 @@ class FolderStore:
             target = folder / ".".join(map(str, entry))
             part = folder / f".{secrets.token_hex(8)}"
             try:
-                _write(part, content + hashlib.sha256(content).digest())
+                write_new(part, sealed(content))
                 part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
@@ -106,21 +103,7 @@ class FolderStore:
 
     def _key(self, *, make: bool) -> bytes | None:
         """Read the key of the digests; without it nobody can try patients' ids against the names."""
-        path = self.root / KEY
-        key = _key_in(path)
-        if key is None and make:
-            private_folder(self.root)
-            part = self.root / f".{secrets.token_hex(8)}"
-            made = secrets.token_bytes(LENGTH)
-            try:
-                _write(part, made + hashlib.sha256(made).digest())
-                os.link(part, path)  # unlike a rename, it leaves a key that another process has made meanwhile
-            except FileExistsError:
-                pass
-            finally:
-                part.unlink(missing_ok=True)
-            key = _key_in(path)
-        return key
+        return secret(self.root / KEY, make=make)
 
     def _subject(self, key: bytes, tags: Tags) -> Path:
         return self.root / _digest(key, tags.subject)
@@ -143,32 +126,6 @@ class FolderStore:
 
 def _digest(key: bytes, value: str) -> str:
     return hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:32] if value else "-"
-
-
-def _key_in(path: Path) -> bytes | None:
-    """Read the key; None if there is none, or it is damaged, and set aside: what lies under it is not found again."""
-    if not path.exists():
-        return None
-    whole = path.read_bytes()
-    return whole if len(whole) == LENGTH else _unsealed(path)  # before keys had digests they had their length
-
-
-def _unsealed(path: Path) -> bytes | None:
-    """Read a file that ends with its digest; None, and it is set aside, if that does not fit."""
-    whole = path.read_bytes()
-    content, digest = whole[:-SEAL], whole[-SEAL:]
-    if hashlib.sha256(content).digest() == digest:
-        return content
-    set_aside(path, "its digest does not fit its content")
-    return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a new file that only its owner can read, down to the disk."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _entries(folder: Path) -> Iterator[tuple[_Entry, Path]]:

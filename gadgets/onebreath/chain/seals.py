@@ -1,0 +1,65 @@
+"""Seals: how a node knows that a note was made by a node of this user, and not by whoever sends the data.
+
+Notes travel with the data, through a server that passes on what its client sends. A node that makes one puts an
+HMAC-SHA256 under it, by a key that lies in the state folder of the user; a note belongs to one scan, told by its header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from onebreath.chain.notes import content_of, is_note, note_of
+from onebreath.errors import WireError
+from onebreath.keeping import secret
+from onebreath.shim_settings import state_folder
+
+log = logging.getLogger("onebreath.seals")
+
+FILE = "notes.key"
+SEAL = "seal"
+
+
+class Seals:
+    """Seals of one scan.
+
+    Parameters
+    ----------
+    header
+        Text of its ISMRMRD header, as all its nodes get it.
+    folder
+        Where the key lies; not given: the state folder. Where there can be none, no note is sealed, and none believed.
+    """
+
+    def __init__(self, header: bytes, folder: Path | None = None) -> None:
+        self._scan = hashlib.sha256(header.rstrip(b"\0")).digest()
+        try:
+            self._key = secret((state_folder() if folder is None else folder) / FILE, make=True)
+        except OSError as error:
+            log.warning("notes are not sealed: %s", error)
+            self._key = None
+
+    def seal(self, message: Any) -> Any:
+        """Return a note with its seal; anything else as it is."""
+        content = content_of(message) if is_note(message) else None
+        if content is None or self._key is None or SEAL in content:
+            return message
+        return note_of({**content, SEAL: self._made(content)})
+
+    def holds(self, message: Any) -> bool:
+        """Whether a note was sealed by this user, for this scan."""
+        try:
+            content = content_of(message)
+        except WireError:
+            return False
+        if content is None or self._key is None:
+            return False
+        return hmac.compare_digest(str(content.pop(SEAL, "")).encode(), self._made(content).encode())
+
+    def _made(self, content: dict[str, Any]) -> str:
+        text = json.dumps(content, sort_keys=True).encode()
+        return hmac.new(self._key or b"", self._scan + text, hashlib.sha256).hexdigest()
