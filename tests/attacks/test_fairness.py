@@ -232,3 +232,49 @@ def relayed(running, steps, scale):
             channel.stream.end()
             messages = list(channel)
     return tiny.pixels([message for message in messages if isinstance(message, ismrmrd.Image)])
+
+
+def test_a_sender_whose_scans_come_to_nothing_has_one_at_a_time_and_the_last_turn():
+    scheduler = Scheduler(slots=2, memory=1000, queue=9)
+    for number in range(8):
+        one = ticket(f"bad {number}", "a")
+        scheduler.enter(one)
+        scheduler.leave(one, "lost")
+    bad, honest = [ticket(f"bad {n}", "a") for n in range(8, 11)], ticket("honest", "b")
+    for one in bad:
+        scheduler.enter(one)
+    assert names(scheduler, "running") == ["bad 8"]
+    scheduler.enter(honest)
+    assert names(scheduler, "running") == ["bad 8", "honest"]
+    for one in (*bad, honest):
+        scheduler.leave(one, "done")
+    for one in (again := [ticket("1", "a"), ticket("2", "a")]):
+        scheduler.enter(one)
+    assert [one.admitted.is_set() for one in again] == [True, True]
+
+
+def test_a_scan_that_announces_much_keeps_others_waiting_for_a_while_only(monkeypatch):
+    monkeypatch.setattr(scheduler_module, "BASE", 1)
+    scheduler = Scheduler(slots=30, memory=100, queue=9)
+    small, large = ticket("small", "a", needs=60), ticket("large", "b", needs=90)
+    for one in (small, large):
+        scheduler.enter(one)
+    others = [ticket(f"{n}", "c", needs=1) for n in range(20)]
+    for one in others:
+        scheduler.enter(one)
+        if one.admitted.is_set():
+            scheduler.leave(one, "done")
+    assert sum(one.admitted.is_set() for one in others) == scheduler_module.OVERTAKEN
+    scheduler.leave(small, "done")
+    assert large.admitted.is_set()
+    large.held = 3
+    scheduler.rest(large, True)
+    medium = ticket("medium", "d", needs=50)
+    scheduler.enter(medium)
+    assert not medium.admitted.is_set()
+    monkeypatch.setattr(scheduler_module, "GRACE", -1.0)
+    scheduler.rest(large, True)
+    assert medium.admitted.is_set()
+    assert large.needs == 7
+    assert not scheduler.allows(large, 60)
+    assert scheduler.allows(large, 20)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 REMEMBERED = 4096  # addresses and exams
+BAD = 8  # scans of an address in a row that came to nothing
 OWN_USER = "this user"
 """Who hands scans over on the worker's own socket: processes of its user, of which none is sent away for others."""
 
@@ -56,24 +57,46 @@ def held(item: Sent, running: Iterable[Sent]) -> tuple[int, int]:
 
 
 class Turns:
-    """When senders had their last turn; of as many as are remembered."""
+    """What is remembered of senders: when they had their last turn, and whether their scans came to an end.
+
+    An address of which many scans in a row were given up or failed is one that floods, or has a fault: its scans go
+    after those of others, one at a time.
+    """
 
     def __init__(self) -> None:
         self._count = 0
         self._last: OrderedDict[Hashable, int] = OrderedDict()
+        self._bad: OrderedDict[Hashable, int] = OrderedDict()
 
     def note(self, item: Sent) -> None:
         """Count a turn."""
         self._count += 1
         for key in (by_address(item), by_exam(item)):
-            self._last[key] = self._count
-            self._last.move_to_end(key)
-        while len(self._last) > REMEMBERED:
-            self._last.popitem(last=False)
+            _remember(self._last, key, self._count)
 
-    def last(self, item: Sent) -> tuple[int, int]:
-        """Return when its address, and its exam, had their last turn; 0 if they had none."""
-        return self._last.get(by_address(item), 0), self._last.get(by_exam(item), 0)
+    def ended(self, item: Sent, outcome: str) -> None:
+        """Note how a scan ended."""
+        key = by_address(item)
+        if outcome == "done":
+            _remember(self._bad, key, self._bad.get(key, 0) // 2)
+        elif key != OWN_USER:
+            _remember(self._bad, key, min(self._bad.get(key, 0) + 1, 4 * BAD))
+
+    def bad(self, item: Sent) -> bool:
+        """Whether the scans of its address mostly came to nothing."""
+        return self._bad.get(by_address(item), 0) >= BAD
+
+    def order(self, item: Sent, running: Iterable[Sent]) -> tuple[int, ...]:
+        """Return what sorts those that wait: bad ones last, then who has most at work, or had a turn just now."""
+        last = (self._last.get(by_address(item), 0), self._last.get(by_exam(item), 0))
+        return (int(self.bad(item)), *held(item, running), *last)
+
+
+def _remember(memory: OrderedDict[Hashable, int], key: Hashable, number: int) -> None:
+    memory[key] = number
+    memory.move_to_end(key)
+    while len(memory) > REMEMBERED:
+        memory.popitem(last=False)
 
 
 def gives_way(waiting: Sequence[Item], newcomer: Sent) -> Item | None:

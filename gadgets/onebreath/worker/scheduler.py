@@ -12,7 +12,7 @@ from onebreath.config.node_options import Priority
 from onebreath.diagnostics.reports import Busy
 from onebreath.errors import ConnectionLost, ScanError
 from onebreath.wire.limits import half_of_memory
-from onebreath.worker.fairness import OWN_USER, Turns, gives_way, held
+from onebreath.worker.fairness import OWN_USER, Turns, by_address, gives_way
 from onebreath.worker.ticket import BASE, Ticket
 
 log = logging.getLogger("onebreath.scheduler")
@@ -21,6 +21,8 @@ HELD = 2  # times as much as a scan is known to hold is what it needs: its work 
 GIVEN_UP = 60.0  # seconds in which a scan that was given up must have ended
 OLD = 6 * 3600.0  # seconds after which a scan has been there for too long
 PATIENT = 10.0  # seconds of waiting after which a scan that was replayed goes before live ones that came after it
+GRACE = 10.0  # seconds of rest after which a scan keeps only the memory that it holds, where others need it
+OVERTAKEN = 8  # times that a scan which does not fit is overtaken by scans of other addresses
 CROWD = 4  # scans of one address whose data do not come, of which one gives way where memory is short
 REMEMBERED = 50  # scans that have ended, for the status
 
@@ -91,6 +93,7 @@ class Scheduler:
 
     def allows(self, ticket: Ticket, held: int) -> bool:
         """Whether a running scan may hold so many bytes; what it needs above its estimate comes from what is free."""
+        ticket.held = held
         needs = BASE + HELD * held
         if needs <= ticket.needs:
             return True
@@ -109,8 +112,8 @@ class Scheduler:
     def rest(self, ticket: Ticket, idle: bool) -> None:
         """Say whether a scan waits for its client, whose data do not come or who does not take its images.
 
-        Where memory is too short for the first of those that wait, and another address has a crowd of scans at rest,
-        the one of them that rested longest is given up.
+        Where memory is too short for the first of those that wait, scans of other addresses that have rested for a
+        while keep no more of it than they hold; of a crowd of one address the one that rested longest is given up.
         """
         with self._guard:
             if not idle:
@@ -123,14 +126,17 @@ class Scheduler:
                 self._thin_out(first)
 
     def _thin_out(self, first: Ticket) -> None:
-        rests = [other for other in self._running if other.idle_since is not None and other.cancelled is None]
+        """Take memory from scans at rest of other addresses than that of the first which waits for it."""
         spared = (first.sender.address, OWN_USER)
-        crowds = Counter(other.sender.address for other in rests if other.sender.address not in spared)
-        if not crowds:
-            return
-        address, count = crowds.most_common(1)[0]
-        if count > CROWD:
-            longest = min((t for t in rests if t.sender.address == address), key=lambda t: t.idle_since or 0.0)
+        rests = [t for t in self._running if t.idle_since is not None and t.sender.address not in spared]
+        rests = sorted((t for t in rests if t.cancelled is None), key=lambda t: t.idle_since or 0.0)
+        for ticket in rests:
+            if time.monotonic() - (ticket.idle_since or 0.0) > GRACE:
+                ticket.needs = min(ticket.needs, BASE + HELD * ticket.held)
+        self._admit()
+        address, count = next(iter(Counter(t.sender.address for t in rests).most_common(1)), (None, 0))
+        if not first.admitted.is_set() and count > CROWD:
+            longest = next(ticket for ticket in rests if ticket.sender.address == address)
             longest.cancel(ConnectionLost("its data did not come, and other scans need its memory"))
 
     def leave(self, ticket: Ticket, outcome: str) -> None:
@@ -140,6 +146,7 @@ class Scheduler:
             if ticket in self._running:
                 self._running.remove(ticket)
             ticket.ended, ticket.outcome = time.time(), outcome
+            self._served.ended(ticket, outcome)
             self._ended.append(ticket)
             self._counts[outcome] = self._counts.get(outcome, 0) + 1
             self._admit()
@@ -186,21 +193,45 @@ class Scheduler:
     def _turn(self, ticket: Ticket) -> tuple[Priority, tuple[int, ...], float]:
         """Return by what those that wait are sorted."""
         aged = ticket.priority == Priority.REPLAY and time.monotonic() - ticket.clock > PATIENT
-        return (
-            Priority.LIVE if aged else ticket.priority,
-            held(ticket, self._running) + self._served.last(ticket),
-            ticket.clock,
-        )
+        fair = self._served.order(ticket, self._running)
+        return Priority.LIVE if aged else ticket.priority, fair, ticket.clock
 
     def _first(self) -> Ticket | None:
-        return min((ticket for ticket in self._waiting if ticket.ready), key=self._turn, default=None)
+        return next(iter(self._in_turn()), None)
+
+    def _in_turn(self) -> list[Ticket]:
+        """Return those that may run when they fit, in their order."""
+        may = [ticket for ticket in self._waiting if ticket.ready and not self._held_back(ticket)]
+        return sorted(may, key=self._turn)
+
+    def _held_back(self, ticket: Ticket) -> bool:
+        """Whether a scan waits for another of its address, because those come to nothing."""
+        if self.slots == 1 or not self._served.bad(ticket):
+            return False
+        return any(by_address(other) == by_address(ticket) for other in self._running)
 
     def _admit(self) -> None:
-        """Let in whose turn it is; a scan that does not fit is not overtaken, or it might wait for ever."""
-        while (ticket := self._first()) is not None and self._fits(ticket):
+        """Let in whose turn it is. A scan that does not fit is overtaken by none of its address, and by few others."""
+        while (ticket := self._next()) is not None:
             self._waiting.remove(ticket)
             ticket.started, ticket.outcome = time.time(), "running"
             self._running.append(ticket)
             self._served.note(ticket)
             log.info("scan %s runs (%s, %s)", ticket.scan, ticket.title, ticket.side)
             ticket.admitted.set()
+
+    def _next(self) -> Ticket | None:
+        passed: list[Ticket] = []
+        for ticket in self._in_turn():
+            if passed and ticket.priority == Priority.LATE:
+                break
+            if any(by_address(ticket) == by_address(other) for other in passed):
+                continue
+            if self._fits(ticket):
+                for other in passed:
+                    other.overtaken += 1
+                return ticket
+            if ticket.overtaken >= OVERTAKEN:
+                break
+            passed.append(ticket)
+        return None

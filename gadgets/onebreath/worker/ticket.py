@@ -83,6 +83,8 @@ class Ticket:
     cancelled_at: float = 0.0
     sender: Sender = field(default_factory=Sender)
     idle_since: float | None = None
+    held: int = 0
+    overtaken: int = 0
 
     @property
     def limit(self) -> float:
