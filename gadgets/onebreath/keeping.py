@@ -148,8 +148,6 @@ def _read_secret(path: Path) -> bytes | None:
     return whole if len(whole) == KEY else unsealed(path)  # before keys had digests they had their length
 
 
-
-
 def write_document(path: Path, document: dict[str, Any]) -> None:
     """Write a JSON object with its digest; see `write`."""
     write(path, json.dumps({**document, DIGEST: _digest_of(document)}).encode())

@@ -255,11 +255,11 @@ def test_a_sender_whose_scans_come_to_nothing_has_one_at_a_time_and_the_last_tur
 
 def test_a_scan_that_announces_much_keeps_others_waiting_for_a_while_only(monkeypatch):
     monkeypatch.setattr(scheduler_module, "BASE", 1)
-    scheduler = Scheduler(slots=30, memory=100, queue=9)
+    scheduler = Scheduler(slots=30, memory=100, queue=99)
     small, large = ticket("small", "a", needs=60), ticket("large", "b", needs=90)
     for one in (small, large):
         scheduler.enter(one)
-    others = [ticket(f"{n}", "c", needs=1) for n in range(20)]
+    others = [ticket(f"{n}", "c", needs=1) for n in range(17)]
     for one in others:
         scheduler.enter(one)
         if one.admitted.is_set():
@@ -277,4 +277,13 @@ def test_a_scan_that_announces_much_keeps_others_waiting_for_a_while_only(monkey
     assert medium.admitted.is_set()
     assert large.needs == 7
     assert not scheduler.allows(large, 60)
-    assert scheduler.allows(large, 20)
+    assert scheduler.allows(large, 10)
+
+
+def test_the_queue_is_bounded_behind_a_scan_that_does_not_fit():
+    scheduler = Scheduler(slots=9, memory=100, queue=2)
+    for one in (ticket("runs", "a", needs=60), ticket("large", "a", needs=90), ticket("small", "a")):
+        scheduler.enter(one)
+    with pytest.raises(Busy, match="2 scans wait already"):
+        scheduler.enter(ticket("one more", "a"))
+    assert names(scheduler, "waiting") == ["large", "small"]

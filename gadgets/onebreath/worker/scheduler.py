@@ -70,19 +70,20 @@ class Scheduler:
                 f"computer has {self.machine / 1e9:.0f} GB"
             )
         with self._guard:
-            if ticket.priority != Priority.LATE and not self._fits(ticket):
-                self._find_place(ticket)
             self._waiting.append(ticket)
             self._admit()
+            waits = not ticket.admitted.is_set() and (ticket.ready or not self._fits(ticket))
+            if waits and ticket.priority != Priority.LATE:
+                self._find_place(ticket)
 
     def _find_place(self, ticket: Ticket) -> None:
-        queued = [other for other in self._waiting if other.priority == ticket.priority]
+        queued = [other for other in self._waiting if other.priority == ticket.priority and other is not ticket]
         if len(queued) < self.queue:
             return
         gone = gives_way(queued, ticket)
+        self._waiting.remove(ticket if gone is None else gone)
         if gone is None:
             raise Busy(f"{len(queued)} scans wait already, which is as many as may")
-        self._waiting.remove(gone)
         gone.cancel(Busy(f"{len(queued)} scans wait already, and of this sender more than of others"))
 
     def ready(self, ticket: Ticket) -> None:
