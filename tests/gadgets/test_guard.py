@@ -101,7 +101,7 @@ def test_without_a_fault_the_network_makes_the_images(root):
     arrays, _ = run(deadline_s=30)
     assert list(arrays) == [1]
     meta = meta_of(arrays[1])
-    assert meta["GADGETRON_SeqDescription"] == "_GT_Onebreath_unrolled"
+    assert meta["GADGETRON_SeqDescription"] == "_GT_Onebreath_unrolled_crunet_mr.tiny"
     assert "Onebreath_reconstruct_fallback" not in meta
 
 

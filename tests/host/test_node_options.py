@@ -44,7 +44,7 @@ def test_mistakes_name_the_property(name, value, text, tmp_path):
 
 def test_quick_series_keeps_what_does_not_belong_to_the_method():
     later = order('<property name="quick_method" value="grappa"/>', RECONSTRUCT)
-    assert later.quick() == [("sort", {}), ("reconstruct", {"method": "grappa", "image_series": "7"})]
+    assert later.quick() == [("sort", {}), ("reconstruct", {"method": "grappa", "image_series": "60"})]
     assert later.steps[1][1]["method"] == "unrolled"
     guarded = order(
         "",
@@ -52,7 +52,7 @@ def test_quick_series_keeps_what_does_not_belong_to_the_method():
         '<property name="fallback" value="grappa"/><property name="partial_fourier" value="method"/>'
         '<property name="verbose" value="true"/>',
     )
-    quick = {"method": "cg_sense", "image_series": "7", "partial_fourier": "pocs", "verbose": "true"}
+    quick = {"method": "cg_sense", "image_series": "60", "partial_fourier": "pocs", "verbose": "true"}
     assert guarded.quick() == [("sort", {}), ("reconstruct", quick)]
     with pytest.raises(ConfigError, match='needs the gadget "reconstruct"'):
         NodeOptions(NodeProperties(), [("sort", {})]).quick()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,3 +99,20 @@ def test_simulated_scans_never_share_their_noise() -> None:
 
 def ids(given: object) -> tuple[str, str]:
     return given.subjectInformation.patientID, given.measurementInformation.measurementID
+
+
+@pytest.mark.parametrize(
+    ("hours", "oldest", "used"), [(1, 24, True), (30, 24, False), (30, 0, True), (30, 36, True), (-2, 24, False)]
+)
+def test_old_noise_is_not_used_and_its_age_is_told(hours: float, oldest: float, used: bool, monkeypatch) -> None:
+    run("prewhiten", given(NOISE_ID), noise())
+    now = time.time()
+    monkeypatch.setattr("onebreath.storage.noise_storage.time.time", lambda: now + 3600 * hours)
+    _, notes = run("prewhiten", given(SCAN_ID), lines(1.0), noise_max_age_h=oldest)
+    told = warnings_of("prewhiten", given(SCAN_ID), lines(1.0), noise_max_age_h=oldest)
+    assert notes[0]["whitened"] is used
+    if used:
+        assert (notes[0]["noise_age"], told) == (f"{hours:.1f} h", [])
+    else:
+        (text,) = told
+        assert ("30.0 hours old" if hours > 0 else "2.0 hours from now") in text

@@ -40,6 +40,7 @@ class NodeProperties(BaseModel):
         "now", description="later: send a quick series at once, and keep that of the named method for retrieval"
     )
     quick_method: str = Field("cg_sense", description="method of the quick series, with its default parameters")
+    quick_series: int = Field(60, ge=0, le=65_535, description="series number of the quick series")
     priority: Literal["auto", "live", "replay"] = Field(
         "auto",
         description="live goes before replay; auto: scans that come through Gadgetron are live, and no others may be",
@@ -91,7 +92,11 @@ class NodeOptions:
                 kept = {key: text for key, text in pairs.items() if key in general}
                 if kept.get("partial_fourier") == "method":  # said of the named one; others amplify noise there
                     kept["partial_fourier"] = "pocs"
-                pairs = {**kept, "method": self.properties.quick_method}
+                pairs = {
+                    **kept,
+                    "method": self.properties.quick_method,
+                    "image_series": str(self.properties.quick_series),
+                }
             quick.append((name, pairs))
         return quick
 

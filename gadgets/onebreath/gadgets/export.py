@@ -19,7 +19,7 @@ from onebreath.budget import claim
 from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.errors import MethodError, ScanError
 from onebreath.mrd.header import LARGEST
-from onebreath.mrd.meta import write_scaling, write_warnings, write_window
+from onebreath.mrd.meta import write_both, write_scaling, write_warnings, write_window
 from onebreath.mri.fourier import fftc, ifftc, resize
 
 
@@ -188,6 +188,7 @@ class Export(Gadget):
         if broken:
             raise MethodError(f"{broken} pixels of {name} are NaN or infinite; it was not sent.")
         pixels = take_part(values, part)
+        _name_part(meta, part)
         ratio, offset, clipped = 1.0, 0.0, 0
         if self.properties.data_type == "uint16":
             ratio, offset = self._scaling(part, str(meta.get("GADGETRON_DataRole")), own_ratio)
@@ -226,6 +227,15 @@ class Export(Gadget):
             low, high = np.percentile(pixels, (0.5, 99.5))
             self._windows[series] = (float(low + high) / 2, max(float(high - low), 1e-6))
         return self._windows[series]
+
+
+def _name_part(meta: ismrmrd.Meta, part: str) -> None:
+    """Let the texts by which viewers name and sort a series tell its part; magnitude is what nobody has to say."""
+    if part == "magnitude":
+        return
+    for name, joined in (("GADGETRON_SeqDescription", "_"), ("GADGETRON_ImageComment", ", ")):
+        if isinstance(said := meta.get(name), str):
+            write_both(meta, name, f"{said}{joined}{part}")
 
 
 def to_recon_space(pixels: NDArray[np.complex64], meta: ismrmrd.Meta) -> NDArray[np.complex64]:

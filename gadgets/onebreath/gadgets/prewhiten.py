@@ -6,6 +6,7 @@ sample ``n // 2``, and the line covers the recon field of view along the readout
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -41,7 +42,7 @@ from onebreath.mrd.readout_form import ReadoutForm
 from onebreath.mrd.trajectory import Trajectories
 from onebreath.mri.noise import covariance
 from onebreath.storage.noise import StoredCovariance
-from onebreath.storage.noise_storage import find_noise, keep_noise
+from onebreath.storage.noise_storage import UNFIT, find_noise, keep_noise
 
 CHECKED = 32
 """Lines by which a stored covariance is checked."""
@@ -58,6 +59,9 @@ class PrewhitenProperties(gadget.Properties):
         True,
         description="keep the noise covariance for later scans of the session, and look for one where a scan has no "
         "noise lines",
+    )
+    noise_max_age_h: float = Field(
+        24, ge=0, description="hours after which a covariance in storage is not used any more; 0: it may have any age"
     )
     keep_noise: bool = Field(True, description="keep the covariance in storage; no: storage is only read")
     only_noise: bool = Field(False, description="send nothing on: the scan is only measured for its noise")
@@ -139,7 +143,7 @@ class Prewhiten(Gadget):
         if self._noise or self._stored is not None or not self.properties.use_storage:
             return 1
         if self._found is None and (channels := self._opening.channels()):
-            self._found = find_noise(self.header, channels)
+            self._found = find_noise(self.header, channels, self.properties.noise_max_age_h)
         return CHECKED if self._found is not None and self._found[0] is not None else 1
 
     def _open(self) -> Iterator[Message]:
@@ -205,8 +209,12 @@ class Prewhiten(Gadget):
             used, matched = self._stored.ordered_for(labels, self._channels)
             facts["noise"], facts["channel_order"] = "stored", matched
         elif self.properties.use_storage:
-            used, looked = self._found or find_noise(self.header, self._channels)
+            oldest = self.properties.noise_max_age_h
+            used, looked = self._found or find_noise(self.header, self._channels, oldest)
             facts |= looked
+            if UNFIT in looked["noise_storage"]:
+                reason = looked["noise_storage"].partition(UNFIT)[2].strip()
+                yield from self.warn(f"The stored noise covariance was not used: {reason}")
             if used is not None:
                 facts["noise"] = "storage"
                 unfit = Whitening(used, self.header.noise_bandwidth).unfit(held, STORED_NOISE)
@@ -240,7 +248,7 @@ class Prewhiten(Gadget):
         labels = tuple(self.header.coil_labels)
         if len(labels) != len(samples):
             labels = ()
-        found = StoredCovariance(covariance(samples), self._noise_dwell, labels, samples.shape[1], source)
+        found = StoredCovariance(covariance(samples), self._noise_dwell, labels, samples.shape[1], source, time.time())
         if self.properties.store_noise_covariance:
             found.save(self.properties.store_noise_covariance)
         return found

@@ -22,6 +22,8 @@ from onebreath.storage.blob import pack, unpack
 
 log = logging.getLogger("onebreath.noise")
 
+MEASURED_AT = "onebreath_measured_at"
+
 ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, struct.error, RuntimeError, MemoryError)
 """What reading a damaged archive raises besides."""
 
@@ -42,6 +44,8 @@ class StoredCovariance:
         Noise samples per channel.
     source : str
         Identifier of the measurement that it came from.
+    measured_at : float
+        When it was measured, in seconds since 1970; 0: not known, as of Gadgetron's own.
     """
 
     matrix: NDArray[np.complex64]
@@ -49,6 +53,7 @@ class StoredCovariance:
     labels: tuple[str, ...] = ()
     samples: int = 0
     source: str = ""
+    measured_at: float = 0.0
 
     def save(self, path: str) -> None:
         """Write to a .npz file; a reader never sees it half written.
@@ -117,7 +122,7 @@ class StoredCovariance:
             "labels": list(self.labels),
             "noiseDwellTimeUs": self.dwell_us,
             "receiverNoiseBandwidth": bandwidth,
-        }
+        } | ({MEASURED_AT: self.measured_at} if self.measured_at else {})
         return pack(self.matrix, facts)
 
     @classmethod
@@ -133,6 +138,7 @@ class StoredCovariance:
         try:
             labels = tuple(str(label) for label in facts["labels"])
             dwell, samples = float(facts["noiseDwellTimeUs"]), int(facts["sampleCount"])
+            measured_at = float(facts.get(MEASURED_AT, 0))
         except (KeyError, TypeError, ValueError) as error:
             raise StorageError(f"the stored noise covariance lacks a fact: {error}") from error
         if matrix.ndim != 2 or not 0 < len(matrix) == matrix.shape[1] or len(labels) not in (0, len(matrix)):
@@ -140,9 +146,9 @@ class StoredCovariance:
                 f"the stored noise covariance has the shape {matrix.shape} and {len(labels)} labels; it must be "
                 "square, with one label per channel or none"
             )
-        if not np.isfinite(matrix).all() or not np.isfinite(dwell):
+        if not np.isfinite(matrix).all() or not np.isfinite([dwell, measured_at]).all():
             raise StorageError("the stored noise covariance is not finite")
-        return cls(matrix, dwell, labels, samples, source)
+        return cls(matrix, dwell, labels, samples, source, measured_at)
 
     def ordered_for(self, labels: list[str], channels: int) -> tuple[StoredCovariance, str]:
         """Bring the channels into a scan's order; also say how they were matched: a text for the note.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from onebreath.errors import ScanError
 from onebreath.mrd.header import ScanHeader
@@ -13,10 +14,17 @@ from onebreath.storage.noise import StoredCovariance
 NOISE = "noise_covariance"
 """Name under which Gadgetron's NoiseAdjustGadget, too, keeps noise covariances."""
 
+UNFIT = "was found, but:"
+"""How a fact goes on that tells why a covariance in storage was not used."""
+_CLOCKS_H = 0.1
+"""Hours by which clocks may differ."""
+
 log = logging.getLogger("onebreath.prewhiten")
 
 
-def find_noise(header: ScanHeader, channels: int) -> tuple[StoredCovariance | None, dict[str, str]]:
+def find_noise(
+    header: ScanHeader, channels: int, oldest_h: float = 0.0
+) -> tuple[StoredCovariance | None, dict[str, str]]:
     """Look for the noise covariance of a scan that has no noise lines.
 
     The scan that the header names as its noise dependency goes first, then the latest of the same session.
@@ -27,6 +35,8 @@ def find_noise(header: ScanHeader, channels: int) -> tuple[StoredCovariance | No
         The scan's header.
     channels
         Channels of its lines.
+    oldest_h
+        Hours after which a covariance is used no more; 0: it may have any age.
 
     Returns
     -------
@@ -49,11 +59,33 @@ def find_noise(header: ScanHeader, channels: int) -> tuple[StoredCovariance | No
             return None, _not_used(f"{asked} is not in the {store.where}")
         found = StoredCovariance.from_blob(content, dependency or "this session")
         ordered, matched = found.ordered_for(header.coil_labels, channels)
+        age = age_of(found, oldest_h)
     except StorageError as error:
         return None, _not_used(str(error))
     except ScanError as error:
-        return None, _not_used(f"{asked} was found, but: {error}")
-    return ordered, {"noise_storage": f"found: {asked}", "channel_order": matched}
+        return None, _not_used(f"{asked} {UNFIT} {error}")
+    return ordered, {"noise_storage": f"found: {asked}", "channel_order": matched, "noise_age": age}
+
+
+def age_of(found: StoredCovariance, oldest_h: float) -> str:
+    """Say how old a covariance is.
+
+    Raises
+    ------
+    ScanError
+        If it is older than `oldest_h` hours (0: any age will do), or is of the future.
+    """
+    if not found.measured_at:
+        return "unknown"
+    hours = (time.time() - found.measured_at) / 3600
+    if hours < -_CLOCKS_H:
+        raise ScanError(f"It was measured {-hours:.1f} hours from now. Do the clocks of the machines differ?")
+    if 0 < oldest_h < hours:
+        raise ScanError(
+            f"It is {hours:.1f} hours old, and noise_max_age_h of gadget 'prewhiten' is {oldest_h:g}. Take a noise "
+            "scan with the coils as they lie now."
+        )
+    return f"{max(hours, 0):.1f} h"
 
 
 def keep_noise(header: ScanHeader, found: StoredCovariance) -> dict[str, str]:

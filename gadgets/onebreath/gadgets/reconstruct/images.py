@@ -61,15 +61,21 @@ class Label:
 
     @property
     def name(self) -> str:
-        """Name of the method, with what its images are where they are not what was wanted."""
+        """Name of the method and its model, with what its images are where they are not what was wanted."""
         made = self.outcome
-        return made.method.name + ("_fallback" if made.instead else "_classical" if made.beside else "")
+        name = f"{made.method.name}_{self.model}" if self.model else made.method.name
+        return name + ("_fallback" if made.instead else "_classical" if made.beside else "")
+
+    @property
+    def model(self) -> str:
+        """Name of the model; empty for methods without one."""
+        return str(self.outcome.results[0].facts.get("model", "")) if self.outcome.results else ""
 
     @property
     def comment(self) -> str:
         """The name in words."""
         made = self.outcome
-        comment = f"Onebreath {made.method.name}"
+        comment = f"Onebreath {made.method.name}" + (f", model {self.model}" if self.model else "")
         if made.instead:
             return f"{comment}, fallback for {made.wanted}: {made.instead}"
         return f"{comment}, beside {made.wanted}" if made.beside else comment
@@ -78,8 +84,9 @@ class Label:
         """Write all of it into an image's meta."""
         is_image = self.role == "Image"
         write_role(meta, self.role)
-        write_both(meta, "GADGETRON_ImageComment", self.comment if is_image else self.role)
-        write_both(meta, "GADGETRON_SeqDescription", f"_GT_Onebreath_{self.name}" if is_image else self.role)
+        write_both(meta, "GADGETRON_ImageComment", self.comment if is_image else f"{self.role}, {self.comment}")
+        description = f"_GT_Onebreath_{self.name}"
+        write_both(meta, "GADGETRON_SeqDescription", description if is_image else f"{description}_{self.role}")
         if not is_image:
             meta["Skip_processing_after_recon"] = "1"
         write_facts(meta, {gadget: readable(facts) for gadget, facts in self.notes[place].items()})

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
 from gadgetron.types import ImageArray, ReconData
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from onebreath.chain.facts import facts_of
 from onebreath.chain.gadget import Gadget, Message, Properties
@@ -52,6 +52,18 @@ class ReconstructProperties(MethodProperties, NoiseMapProperties):
     acs_as_data: Literal["auto", "yes", "no"] = Field(
         "auto", description="whether embedded calibration lines count as data; auto: for all methods but GRAPPA"
     )
+
+    @model_validator(mode="after")
+    def _series_differ(self) -> ReconstructProperties:
+        """Check that no two series have one number, counting those of other parts, which lie 1000 further each."""
+        numbers = {"image_series": self.image_series, **{role: SERIES[role] for role in self.map_roles}}
+        if self.send_out_classical or self.make_fallback() is not None:
+            numbers["classical_series"] = self.classical_series
+        for name, number in numbers.items():
+            for other, same in numbers.items():
+                if name < other and (number - same) % 1000 == 0:
+                    raise ValueError(f"{name} and {other} would both be series {number % 1000}; choose another number")
+        return self
 
 
 class Reconstruct(Gadget):
