@@ -14,9 +14,10 @@ from typing import Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from onebreath.chain.gadget import GADGETS, gadget_class
+from onebreath.chain.gadget import gadget_class
 from onebreath.errors import ConfigError
-from onebreath.methods.base import METHODS, method_class
+from onebreath.methods.base import method_class
+from onebreath.registry import GADGETS, METHODS
 
 AS_CONFIGURED = "configured"
 """The choice that leaves a property as the configuration has it; for texts it is the empty one, for numbers -1."""

@@ -107,7 +107,7 @@ class Problem:
         pixels = float(xp.sum(xp.abs(self.operator.maps) ** 2))
         even = (math.sqrt(pixels) + math.sqrt(self.start.shape[0])) * math.sqrt(energy) / total
         strength = max(1.0, float(singular_values(self.start)[-1]) / unit)
-        return BALANCE * even * (USUAL_STRENGTH / strength) ** LESS_WITH_LITTLE_NOISE
+        return float(BALANCE * even * (USUAL_STRENGTH / strength) ** LESS_WITH_LITTLE_NOISE)
 
     def excess(self, weight: float) -> float:
         """Where the weights begin over where they end: at a part of the largest singular value."""

@@ -121,7 +121,8 @@ class _Replicas:
         made = self.finish(np.asarray(self.method(replace(self.data, kspace=self.data.kspace + noise)).images))
         if self.keep:
             self.kept.append(np.abs(made) - np.abs(self.images))
-        return made - self.images
+        found: np.ndarray = made - self.images
+        return found
 
     def normality(self, effort: Effort) -> np.ndarray:
         """The test of the magnitude's changes (frame, y, x); see `MeasuredNoise`."""

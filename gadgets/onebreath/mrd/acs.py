@@ -127,7 +127,8 @@ def _line_of(buffer: ReconBuffer, row: int, s: int, loc: int) -> ismrmrd.Acquisi
 def _mean_over_frames(kspace: NDArray[np.complex64], lines: NDArray[np.bool_]) -> NDArray[np.complex64]:
     """Average k-space (frame, coil, y, x) over the frames in which each line (frame, y) was acquired."""
     counts = np.maximum(lines.sum(axis=0), 1).astype(np.float32)
-    return np.where(lines[:, None, :, None], kspace, 0).sum(axis=0) / counts[:, None]
+    found: NDArray[np.complex64] = np.where(lines[:, None, :, None], kspace, 0).sum(axis=0) / counts[:, None]
+    return found
 
 
 def _ranges(rows: NDArray[np.intp]) -> str:

@@ -56,7 +56,8 @@ def kspace_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.compl
         raise ScanError(f"k-space must have the axes (RO, E1, E2, CHA, N, S, LOC); its shape is {buffer.data.shape}.")
     if buffer.data.shape[2] != 1:
         raise ScanError(f"k-space has {buffer.data.shape[2]} partitions; only two-dimensional encoding is supported.")
-    return buffer.data[:, :, 0, :, :, s, loc].transpose(3, 2, 1, 0)
+    found: NDArray[np.complex64] = buffer.data[:, :, 0, :, :, s, loc].transpose(3, 2, 1, 0)
+    return found
 
 
 def places(recon_data: ReconData) -> Iterator[tuple[int, int]]:
@@ -74,7 +75,8 @@ def lines_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.bool_]
     acquired = np.vectorize(lambda header: header.number_of_samples > 0, otypes=[bool])(headers).T
     rows = buffer.data.shape[1]
     if acquired.shape[1] == rows:
-        return acquired
+        found: NDArray[np.bool_] = acquired
+        return found
     limits = buffer.sampling.sampling_limits[E1]
     cropped = np.zeros((acquired.shape[0], rows), bool)
     cropped[:, limits.min : limits.max + 1] = acquired.any(axis=1)[:, None]
@@ -89,7 +91,8 @@ def mask_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.bool_]:
     if limits.min == 0 and limits.max + 1 >= samples:
         return lines
     readout = np.arange(samples)
-    return lines & (readout >= limits.min) & (readout <= limits.max)
+    found: NDArray[np.bool_] = lines & (readout >= limits.min) & (readout <= limits.max)
+    return found
 
 
 def with_maps(recon_data: ReconData, maps: NDArray[np.complex64]) -> ReconData:
@@ -122,4 +125,4 @@ def maps_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> NDArray[np.compl
 
 
 def _holds_maps(bit: ReconBit) -> bool:
-    return bit.data.headers.size == 1 and bit.data.headers.flat[0].encoding_space_ref == MAPS_SPACE
+    return bool(bit.data.headers.size == 1 and bit.data.headers.flat[0].encoding_space_ref == MAPS_SPACE)

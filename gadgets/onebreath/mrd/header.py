@@ -194,22 +194,22 @@ class ScanHeader:
     @property
     def vendor(self) -> str | None:
         """Vendor of the scanner."""
-        return self._system("systemVendor")
+        return self._text(self._system("systemVendor"))
 
     @property
     def protocol_name(self) -> str | None:
         """Name of the protocol."""
-        return self._measurement("protocolName")
+        return self._text(self._measurement("protocolName"))
 
     @property
     def measurement_id(self) -> str | None:
         """Identifier of the measurement; on Siemens: device, patient, study and number, joined by underscores."""
-        return self._measurement("measurementID")
+        return self._text(self._measurement("measurementID"))
 
     @property
     def device_id(self) -> str | None:
         """Identifier of the scanner."""
-        return self._system("deviceID")
+        return self._text(self._system("deviceID"))
 
     @property
     def patient_id(self) -> str | None:
@@ -259,6 +259,10 @@ class ScanHeader:
             if text not in self.warnings:
                 self.warnings.append(text)
             return None
+
+    @staticmethod
+    def _text(value: Any) -> str | None:
+        return value if value is None else str(value)
 
     def _system(self, name: str) -> Any:
         return getattr(self.xml.acquisitionSystemInformation, name, None)

@@ -77,7 +77,7 @@ def _changed_header(line: ismrmrd.Acquisition, shape: tuple[int, ...], fields: M
     return header
 
 
-class MixedLine(ismrmrd.Acquisition):
+class MixedLine(ismrmrd.Acquisition):  # type: ignore[misc]
     """A line whose channels are yet to be mixed: ``data = matrix @ samples``, worked out when it is first asked for.
 
     Whitening and compression are such matrices. A gadget that mixes once more multiplies the two small matrices (see

@@ -132,7 +132,7 @@ class ImageNumbers:
 
     def _most(self, name: str, idx: ismrmrd.EncodingCounters, values: Mapping[str, int]) -> int:
         limits = self._scan.limits(name)
-        return max((limits.maximum if limits else 0) + 1, int(values.get(name, 1)), getattr(idx, name) + 1)
+        return int(max((limits.maximum if limits else 0) + 1, int(values.get(name, 1)), getattr(idx, name) + 1))
 
 
 def image_index(idx: ismrmrd.EncodingCounters, values: Mapping[str, int]) -> int:

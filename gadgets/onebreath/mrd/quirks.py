@@ -64,7 +64,7 @@ def two_dimensional(header: ScanHeader) -> bool:
     limits = header.limits("kspace_encoding_step_2")
     if limits is not None and limits.maximum > limits.minimum:
         return False
-    return header.encoded_matrix.z == 1 or header.recon_matrix.z == 1
+    return bool(header.encoded_matrix.z == 1 or header.recon_matrix.z == 1)
 
 
 def echo_as_acquired(profile: NDArray[np.float64], centre: int) -> bool | None:

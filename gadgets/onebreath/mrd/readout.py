@@ -138,4 +138,5 @@ class ImageCrop:
         kept = np.concatenate([image[..., : self.after], image[..., image.shape[-1] - self.size // 2 :]], axis=-1)
         if self.phase is not None:
             kept *= self.phase
-        return self.to_kspace(kept, norm="ortho", overwrite_x=True)
+        found: Line = self.to_kspace(kept, norm="ortho", overwrite_x=True)
+        return found

@@ -62,7 +62,8 @@ def line_kernel_gfactor(
         for start in range(0, maps.shape[-1], _COLUMNS)
     ]
     variance = np.concatenate(columns, axis=1)
-    return np.sqrt(variance / (covered * acceleration)).astype(np.float32)
+    found: np.ndarray = np.sqrt(variance / (covered * acceleration)).astype(np.float32)
+    return found
 
 
 def _served(

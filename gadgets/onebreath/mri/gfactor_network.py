@@ -196,7 +196,8 @@ def _patch(gain: np.ndarray, corner: np.ndarray, shape: tuple[int, ...]) -> np.n
     """The gains (site, row, column, channel, 1) of patches with these corners; corners beyond the edge hold zeros."""
     rows = corner[:, :1] + np.arange(shape[1])
     columns = corner[:, 1:] + np.arange(shape[2])
-    return gain[:, rows[:, :, None], columns[:, None, :]].transpose(1, 2, 3, 0)[..., None]
+    found: np.ndarray = gain[:, rows[:, :, None], columns[:, None, :]].transpose(1, 2, 3, 0)[..., None]
+    return found
 
 
 def _activate(parts: list[np.ndarray], gains: list[np.ndarray | None]) -> list[np.ndarray]:

@@ -45,4 +45,5 @@ def lilliefors(samples: np.ndarray) -> np.ndarray:
     expected = ndtr(scores)
     step = np.arange(1, count + 1).reshape(-1, *[1] * (samples.ndim - 1)) / count
     distance = np.maximum(step - expected, expected - step + 1 / count).max(axis=0)
-    return distance * (math.sqrt(count) - 0.01 + 0.85 / math.sqrt(count))
+    found: np.ndarray = distance * (math.sqrt(count) - 0.01 + 0.85 / math.sqrt(count))
+    return found

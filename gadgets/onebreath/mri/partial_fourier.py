@@ -104,7 +104,8 @@ class _Axis:
         if not self.partial:
             return self.acquired()
         slope = (1 if self.above > self.below else -1) / (min(self.below, self.above) + 1)
-        return np.clip(1 + slope * self._k(), 0, 2) * self.acquired()
+        found: np.ndarray = np.clip(1 + slope * self._k(), 0, 2) * self.acquired()
+        return found
 
     def centre_window(self) -> np.ndarray:
         """Hann window over the symmetric centre of a partial axis, 1 on a complete one."""

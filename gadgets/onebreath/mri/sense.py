@@ -54,7 +54,7 @@ class SenseOperator:
     @property
     def n_sets(self) -> int:
         """Number of map sets."""
-        return self.maps.shape[0]
+        return int(self.maps.shape[0])
 
     def forward(self, image: Array) -> Array:
         """Image ``(frame, y, x)`` or ``(set, frame, y, x)`` to sampled k-space ``(frame, coil, y, x)``."""

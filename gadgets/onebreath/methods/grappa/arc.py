@@ -161,7 +161,8 @@ class ArcFiller:
         self._seen += int(targets.sum())
         reached = sum(len(where) for pattern, where in groups if self.kernels.weights(pattern)[0].any())
         self._unreached += int(targets.sum()) - reached
-        return ifft2c(fill(kspace, groups, self.kernels))
+        found: np.ndarray = ifft2c(fill(kspace, groups, self.kernels))
+        return found
 
     def line_kernels(
         self, mask: np.ndarray, wanted: np.ndarray
@@ -193,7 +194,8 @@ class ArcFiller:
         """Samples to predict (y, x): the wanted lines, and holes in the measured ones, within the sampled readout."""
         first, last = self.sampling.readout if self.sampling.shape[2] > 1 else (0, mask.shape[1] - 1)
         readout = np.arange(mask.shape[1])
-        return (wanted | mask.any(axis=1))[:, None] & (readout >= first) & (readout <= last) & ~mask
+        found: np.ndarray = (wanted | mask.any(axis=1))[:, None] & (readout >= first) & (readout <= last) & ~mask
+        return found
 
     def _by_distance(self, kind: int, pattern: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
         """Weights of one neighbourhood of whole lines with the readout in image space."""
@@ -239,7 +241,8 @@ def fill(kspace: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]], kernel
             index = base[start : start + block] + (rows * stride + columns)[:, None]
             sources = flat[:, :, index].reshape(kspace.shape[0], matrix.shape[1], -1)
             out[:, :, targets[start : start + block]] = matrix @ sources
-    return out.reshape(kspace.shape)
+    found: np.ndarray = out.reshape(kspace.shape)
+    return found
 
 
 def neighbourhoods(

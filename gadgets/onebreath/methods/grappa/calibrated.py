@@ -25,7 +25,7 @@ def calibration_lines(data: SliceData, method: str) -> np.ndarray:
         raise MethodError(f"{method} needs at least 2 channels to tell aliased pixels apart, there is 1")
     if data.acs is None:
         if data.sampling.family == "full":
-            return data.kspace.mean(axis=0)
+            return np.asarray(data.kspace.mean(axis=0))
         raise MethodError(
             f"{method} needs calibration lines (ACS), and this scan has none; use cg_sense with coil maps"
         )
@@ -35,7 +35,7 @@ def calibration_lines(data: SliceData, method: str) -> np.ndarray:
             f"{method}: {len(empty)} of {data.acs.shape[1]} calibration lines hold only zeros "
             f"(first: line {data.acs_first + int(empty[0])} of the matrix)"
         )
-    return data.acs
+    return np.asarray(data.acs)
 
 
 def own_maps(acs: np.ndarray, data: SliceData, algorithm: Literal["inati", "walsh"]) -> np.ndarray:
@@ -44,7 +44,8 @@ def own_maps(acs: np.ndarray, data: SliceData, algorithm: Literal["inati", "wals
     first = data.acs_first if data.acs is not None else 0
     padded[:, first : first + acs.shape[1]] = acs
     estimate = inati_maps if algorithm == "inati" else walsh_maps
-    return estimate(ifft2c(padded))[None]
+    found: np.ndarray = estimate(ifft2c(padded))[None]
+    return found
 
 
 def frames_by_mask(data: SliceData) -> list[tuple[np.ndarray, list[int]]]:

@@ -249,7 +249,8 @@ class _NothingMissing:
     """Fills nothing."""
 
     def coil_images(self, kspace: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        return ifft2c(kspace)
+        found: np.ndarray = ifft2c(kspace)
+        return found
 
     def line_kernels(
         self, mask: np.ndarray, wanted: np.ndarray

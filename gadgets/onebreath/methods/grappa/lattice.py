@@ -90,7 +90,8 @@ class LatticeKernel:
             use = (target >= 0) & (target < ny)
             use[use] = wanted[target[use]]
             out[:, :, target[use]] = predicted[:, missing - 1, :, :, use].transpose(3, 2, 0, 1)
-        return out
+        found: np.ndarray = out
+        return found
 
     def by_distance(self) -> dict[tuple[int, int], np.ndarray]:
         """The weights as `mri.gfactor.line_kernel_gfactor` wants them: (kind, distance) -> (x, target, source)."""
@@ -119,7 +120,8 @@ class LatticeFiller:
         if self.sampling.asymmetric_echo:
             # The part of the readout that the echo left out stays out, in predicted lines as in measured ones.
             filled = ifftc(fftc(filled, -1) * mask.any(axis=0), -1)
-        return ifftc(filled, -2)
+        found: np.ndarray = ifftc(filled, -2)
+        return found
 
     def line_kernels(
         self, mask: np.ndarray, wanted: np.ndarray
@@ -253,4 +255,5 @@ def equations_of(
 
 def readout_phases(nx: int, width: int) -> np.ndarray:
     """What a kernel of `width` samples along the readout becomes in image space: phases (x, sample)."""
-    return np.exp(-2j * np.pi * np.outer(np.arange(nx) - nx // 2, np.arange(width) - width // 2) / nx)
+    found: np.ndarray = np.exp(-2j * np.pi * np.outer(np.arange(nx) - nx // 2, np.arange(width) - width // 2) / nx)
+    return found

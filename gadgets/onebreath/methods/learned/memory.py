@@ -71,11 +71,11 @@ class Plan:
         return f"{pieces} on {self.device}: needs {self.needed / GIB:.2f} GiB, free {free} GiB"
 
 
-class Meter(TorchDispatchMode):
+class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all tensors that are made while it is active; tensors on the `meta` device cost nothing."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = self._live = 0
         self._elsewhere = False
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -89,8 +89,10 @@ def image_function(
     def images(of: Tensor) -> Tensor:
         inputs = ((of / scale)[None], mask[None, :, None], maps[None, :1])
         if card.conventions.phase_encoding == "y":
-            return scale * network(*inputs, noise_std)[0]
-        return scale * network(*(array.mT for array in inputs), noise_std)[0].mT
+            made: Tensor = scale * network(*inputs, noise_std)[0]
+        else:
+            made = scale * network(*(array.mT for array in inputs), noise_std)[0].mT
+        return made
 
     return images, kspace, scale
 

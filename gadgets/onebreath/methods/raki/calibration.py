@@ -95,7 +95,7 @@ class Training:
         self._optimiser.zero_grad()
         predicted = self.network(sources, self.network.acceleration)[:, :, :, : wanted.shape[3]]
         each = 2 * torch.view_as_real(predicted - wanted).square().flatten(1).mean(1)
-        each.sum().backward()
+        each.sum().backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         self.latest = each.detach().tolist()
         return sum(self.latest) / len(self.latest)
