@@ -24,8 +24,8 @@ from onebreath.mri.coils import rss
 from onebreath.training.data.scanning import ScanSettings, make_scan
 from onebreath.training.data.series import ImageSeries, PreparedSlice
 from onebreath.training.demo import demo_recipe
-from onebreath.training.distributed import Group
 from onebreath.training.recipe import Recipe, read_recipe
+from onebreath.training.state.distributed import Group
 from onebreath.training.trainer import Trainer
 
 ROBUST = Path(__file__).parents[1] / "models" / "recipes" / "crunet_mr.robust.yaml"

@@ -13,7 +13,7 @@ from onebreath import shim_settings
 from onebreath.cli import main
 from onebreath.errors import ConfigError
 from onebreath.settings import Settings, misspelt, read_settings, settings, variable
-from onebreath.training.distributed import Launch
+from onebreath.training.state.distributed import Launch
 
 PACKAGE = Path(__file__).parents[1] / "gadgets" / "onebreath"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"

@@ -22,9 +22,9 @@ from pathlib import Path
 from benchmarks.gpu.data import expand
 from benchmarks.gpu.steps import BATCH_FILE
 from onebreath.errors import OnebreathError
-from onebreath.training.checkpoint import LATEST
 from onebreath.training.command import add_arguments
 from onebreath.training.export import export_run
+from onebreath.training.state.checkpoint import LATEST
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "models" / "recipes" / "crunet_mr.gpu.yaml"

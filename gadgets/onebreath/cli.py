@@ -28,7 +28,10 @@ COMMANDS = {
     "inspect": ("onebreath.commands.inspect", "say what a raw file holds, what the chain will do, and what is missing"),
     "install": ("onebreath.commands.install", "link configurations and models into a Gadgetron installation"),
     "openrecon": ("onebreath.commands.openrecon", "say what an OpenRecon container tells the scanner: label and PDF"),
-    "selftest": ("onebreath.commands.selftest", "send simulated scans through a server and check what comes back"),
+    "selftest": (
+        "onebreath.commands.selftest.command",
+        "send simulated scans through a server and check what comes back",
+    ),
     "simulate": ("onebreath.simulation.command", "write a simulated scan as an ISMRMRD file"),
     "demo": ("onebreath.commands.demo", "simulate a scan, reconstruct it, and leave pictures and a table"),
     "evaluate": ("onebreath.evaluation.command", "compare methods and models on the same scans: tables and figures"),

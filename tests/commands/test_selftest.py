@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from onebreath.cli import main
-from onebreath.commands import selftest, selftest_images
-from onebreath.commands.selftest_images import Made, Wrong, compare, read
-from onebreath.commands.selftest_remedies import GENERAL, NO_WORKER, remedy_for
-from onebreath.commands.selftest_scans import Scans
+from onebreath.commands.selftest import command as selftest
+from onebreath.commands.selftest import images as selftest_images
+from onebreath.commands.selftest.images import Made, Wrong, compare, read
+from onebreath.commands.selftest.remedies import GENERAL, NO_WORKER, remedy_for
+from onebreath.commands.selftest.scans import Scans
 from onebreath.config.stream_config import available, find
 from onebreath.host.replay import replay
 from tests.gadgetron.real import free_port

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ModelError
-from onebreath.evaluation import dists_fetch
 from onebreath.evaluation.compare import Evaluation
-from onebreath.evaluation.dists import CHANNELS, CONVOLUTIONS, Dists
-from onebreath.evaluation.dists_file import load_dists, prepare_dists
+from onebreath.evaluation.dists import fetch as dists_fetch
+from onebreath.evaluation.dists.file import load_dists, prepare_dists
+from onebreath.evaluation.dists.network import CHANNELS, CONVOLUTIONS, Dists
 from onebreath.evaluation.metrics import prepare
 from onebreath.settings import settings
 

@@ -30,7 +30,7 @@ with atheris.instrument_imports(include=["onebreath", "ismrmrd", "gadgetron", "x
     from onebreath.host.server import HostOptions, _read_request, answer
     from onebreath.mrd.blocks import singly
     from onebreath.storage.blob import unpack
-    from onebreath.wire.channel import ClientChannel
+    from onebreath.wire.client_channel import ClientChannel
     from onebreath.wire.connection import Connection, parse_config
     from onebreath.wire.messages import ConfigName, ConfigText, HeaderText, Query
     from tests.fuzz.tape import Tape, parse_all

@@ -8,8 +8,8 @@ import torch
 
 from benchmarks.training import random_slice
 from onebreath.training.demo import demo_recipe
-from onebreath.training.distributed import Group
 from onebreath.training.recipe import Recipe, parse_recipe
+from onebreath.training.state.distributed import Group
 from onebreath.training.trainer import Trainer
 from tests.helpers import as_numpy
 

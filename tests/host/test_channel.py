@@ -10,7 +10,8 @@ import pytest
 from gadgetron.types import AcquisitionBucket
 
 from onebreath.errors import ConnectionLost, OnebreathError, WireError
-from onebreath.wire.channel import Channel, ClientChannel, encode
+from onebreath.wire.channel import Channel, encode
+from onebreath.wire.client_channel import ClientChannel
 from onebreath.wire.limits import Limits
 from onebreath.wire.messages import ConfigName, ConfigText, ErrorText, HeaderText, Query, Response, Text
 from tests.host.wiring import (

@@ -14,17 +14,11 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from onebreath.commands.configs import check_config
-from onebreath.config import interface
-from onebreath.config.interface import AS_CONFIGURED, UNSET
-from onebreath.config.request import apply, read_request
-from onebreath.config.stream_config import available, find, parse
+from onebreath.config.stream_config import find
 from onebreath.host.replay import replay
 from onebreath.host.server import HostOptions, start_host
-from onebreath.methods.base import METHODS
 from onebreath.simulation.scan import ScanOptions, simulate
 from onebreath.wire.channel import Channel
-from onebreath.wire.framing import FIRST_ROOM, Stream
 from onebreath.wire.messages import ConfigName, ConfigText, HeaderText, Text
 from onebreath.worker.spool_stream import SpoolStream
 from tests.host import tiny
@@ -218,12 +212,6 @@ def test_what_does_not_fit_is_told_in_the_words_of_the_user_interface(host, name
     assert text in answer
 
 
-def test_a_request_that_leaves_all_as_configured_is_that_configuration():
-    config = parse(find(STATIC).read_bytes(), STATIC)
-    asked = {name: UNSET[parameter.kind] for name, parameter in interface.parameters().items()}
-    assert apply(config, read_request(json.dumps(parameters(config=AS_CONFIGURED, **asked)))) == config
-
-
 def test_what_was_looked_at_is_recorded(tmp_path):
     """The identifier that tells whether a JSON comes is looked at before the scan is admitted and its data are kept."""
     kept, data = tmp_path / "data.bin", struct.pack("<H", 1008) + bytes(range(200))
@@ -254,31 +242,6 @@ def test_a_worker_that_keeps_raw_data_takes_json(tmp_path):
             assert {image.image_series_index for image in images} == ({1} if text is None else {1, 3001})
             told = images[0].meta.get("Onebreath_host_requested")
             assert told == (None if text is None else "output=phase")
-
-
-@pytest.mark.parametrize("waiting", [0, 1, 100, FIRST_ROOM - 2, FIRST_ROOM - 1, FIRST_ROOM, 3 * FIRST_ROOM])
-def test_an_identifier_is_looked_at_and_still_read(waiting):
-    rng = np.random.default_rng(waiting)
-    data = struct.pack("<H", 1008) + rng.bytes(waiting)
-    with fed(data) as sock:
-        stream = Stream(sock)
-        assert stream.next_identifier() == 1008
-        assert stream.next_identifier() == 1008
-        assert stream.read_identifier() == 1008
-        assert stream.read(waiting) == data[2:]
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_can_be_asked_for_in_every_configuration(method):
-    """Parameters of the method that stood there fall away; those that the interface cannot know must be given."""
-    for name, path in available():
-        config = parse(path.read_bytes(), name)
-        if not name.startswith("Onebreath") or "Hybrid" in name or b'"reconstruct"' not in path.read_bytes():
-            continue
-        more = {"model": "mr_ipt.static"} if method == "mr_ipt" else {}
-        changed = apply(config, read_request(json.dumps(parameters(method=method, **more))))
-        assert not [problem for problem in check_config(changed) if problem.fatal], name
-        assert f'name="method" value="{method}"'.encode() in b"".join(node.configuration for node in changed.nodes)
 
 
 def test_meta_is_what_a_fire_host_reads(scans, client, host, tmp_path):

@@ -10,8 +10,9 @@ import torch
 from onebreath import zoo
 from onebreath.errors import ConfigError, MethodError, ModelError
 from onebreath.methods.base import SliceData
+from onebreath.methods.learned.devices import devices_to_try
 from onebreath.methods.learned.memory import GIB, Size, Way, needed_bytes
-from onebreath.methods.learned.unrolled import Unrolled, devices_to_try
+from onebreath.methods.learned.unrolled import Unrolled
 from onebreath.methods.noise import Effort, measure_noise
 from onebreath.methods.scan import scan_of
 from onebreath.mri.fourier import ifft2c
@@ -280,7 +281,7 @@ def test_the_derivative_is_how_the_image_changes(root, architecture):
 
 def test_noise_of_a_network_is_measured_with_probes_where_memory_allows(root):
     save_model(root)
-    data, effort = slice_data(), Effort(samples=50)
+    data, effort = slice_data(), Effort(samples=50, seconds=3600)
     method = Unrolled(model="crunet_mr.tiny", device="cpu")
     images = method(data).images
     probed = measure_noise(method, data, images, effort)

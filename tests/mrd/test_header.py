@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ScanError
-from onebreath.mrd.header import ScanHeader, in_single_precision
+from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.header_values import in_single_precision
 from tests.scans import header
 
 BARE = """<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">

@@ -8,7 +8,7 @@ from onebreath.errors import MethodError, ModelError
 from onebreath.mri.fourier import fft2c, fftc, ifftc
 from onebreath.networks.a_liknet import ALIKNet
 from onebreath.networks.a_liknet.attention import recorded_weights
-from onebreath.networks.shared.data_consistency import SampledSeries
+from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.training.data.masks import make_mask
 from tests.networks.a_liknet_golden import Golden
 

@@ -13,8 +13,8 @@ from onebreath.networks.a_liknet.iteration import Scan, Sharing
 from onebreath.networks.a_liknet.kspace_branch import KSpaceNetwork
 from onebreath.networks.a_liknet.low_rank import LowRank, block_size, chunk_length, cut_patches, join_patches, shrink
 from onebreath.networks.a_liknet.windows import cut_windows, join_windows, window_starts
+from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.shared.complex_layers import ComplexConv, ComplexUpsample, ModReLU, larger_of_cells
-from onebreath.networks.shared.data_consistency import SampledSeries
 from tests.networks.a_liknet_golden import Golden
 
 

@@ -8,7 +8,7 @@ import torch
 
 from onebreath.errors import MethodError, ModelError
 from onebreath.networks.cinenet.cinenet import CineNet
-from onebreath.networks.shared.data_consistency import SampledSeries
+from onebreath.networks.consistency.sampled_series import SampledSeries
 
 
 def our_name(released):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.crnn_mri.crnn_mri import CRNNMRI
 from onebreath.networks.crunet_mr import official_names
-from onebreath.networks.shared.data_consistency import SampledSeries
 
 
 def load(shared, coils, weights, mask, complex_):

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from onebreath.errors import ModelError
+from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.crunet_mr import official_names
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
-from onebreath.networks.shared.data_consistency import SampledSeries
 
 RELEASED = {
     "crunet_base": {},

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from onebreath.networks.shared.data_consistency import DataConsistency, SampledSeries
+from onebreath.networks.consistency.data_consistency import DataConsistency
+from onebreath.networks.consistency.sampled_series import SampledSeries
 
 
 def fft2c(array):

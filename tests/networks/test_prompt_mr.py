@@ -6,10 +6,10 @@ import torch
 
 from onebreath.errors import MethodError, ModelError
 from onebreath.mri.fourier import fft2c
+from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.prompt_mr.official import prompt_mr
 from onebreath.networks.prompt_mr.prompt_mr import PromptMR
 from onebreath.networks.prompt_mr.sensitivity import centre_lines
-from onebreath.networks.shared.data_consistency import SampledSeries
 
 GOLDEN = {
     "cascades": 2,

@@ -6,10 +6,11 @@ from onebreath.errors import MethodError, ModelError
 from onebreath.methods.base import SliceData
 from onebreath.methods.low_rank_sparse_problem import Problem
 from onebreath.mri.sampling import describe
+from onebreath.networks.consistency.data_consistency import DataConsistency
+from onebreath.networks.consistency.sampled_series import SampledSeries
+from onebreath.networks.consistency.start import LowRankSparseStart, _shrink_singular_values, _shrink_spectrum
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
-from onebreath.networks.shared.data_consistency import DataConsistency, SampledSeries
 from onebreath.networks.shared.pieces import InPieces
-from onebreath.networks.shared.start import LowRankSparseStart, _shrink_singular_values, _shrink_spectrum
 
 NEW = {
     "channels": 6, "cascades": 2, "data_consistency": "cg", "follows_noise": True, "start": "low_rank_sparse",

@@ -3,8 +3,8 @@ import torch
 from safetensors.torch import save_file
 
 from onebreath.errors import ModelError
-from onebreath.training import checkpoint as module
-from onebreath.training.checkpoint import Checkpoint, load, save
+from onebreath.training.state import checkpoint as module
+from onebreath.training.state.checkpoint import Checkpoint, load, save
 
 
 def state(step: int = 4) -> Checkpoint:

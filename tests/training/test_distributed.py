@@ -6,7 +6,7 @@ import torch
 import torch.multiprocessing as mp
 
 from onebreath.errors import ConfigError
-from onebreath.training.distributed import Group, join
+from onebreath.training.state.distributed import Group, join
 from onebreath.training.trainer import Trainer
 from tests.training.recipes import tiny_recipe, tiny_slice
 

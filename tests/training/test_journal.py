@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from onebreath.training.journal import Journal
+from onebreath.training.state.journal import Journal
 
 
 def test_the_log_grows_over_restarts(tmp_path):

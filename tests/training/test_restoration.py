@@ -9,9 +9,9 @@ import torch
 from onebreath.cli import main
 from onebreath.errors import ConfigError, ScanError
 from onebreath.training.data.image_preparation import prepare_images
-from onebreath.training.distributed import Group
 from onebreath.training.recipe import parse_recipe, write_recipe
 from onebreath.training.restoration import RestorationExamples, RestorationSettings, to_size, undersampled
+from onebreath.training.state.distributed import Group
 from onebreath.training.trainer import Trainer
 from onebreath.zoo.card import read_card
 from tests.models import RESTORATION_TINY

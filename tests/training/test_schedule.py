@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from onebreath.errors import ConfigError
-from onebreath.training import checkpoint as checkpoints
-from onebreath.training.distributed import Group
 from onebreath.training.schedule import Schedule, seconds_until
-from onebreath.training.stopping import stop_on_signals
+from onebreath.training.state import checkpoint as checkpoints
+from onebreath.training.state.distributed import Group
+from onebreath.training.state.stopping import stop_on_signals
 from onebreath.training.trainer import Trainer
 from tests.training.recipes import tiny_recipe, tiny_slice
 

@@ -7,11 +7,11 @@ import torch
 from onebreath.errors import ConfigError, ScanError
 from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import fft2c, ifft2c, resize
-from onebreath.networks.shared.data_consistency import SampledSeries
+from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.training.data.masks import MaskFamily
 from onebreath.training.data.series import NOT_CYCLIC, ImageSeries
-from onebreath.training.distributed import Group
 from onebreath.training.recipe import parse_recipe
+from onebreath.training.state.distributed import Group
 from onebreath.training.synthesis.calibration import coil_maps
 from onebreath.training.synthesis.clips import procedural_clip
 from onebreath.training.synthesis.draws import Draws

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from onebreath.errors import ConfigError
-from onebreath.training import checkpoint as checkpoints
-from onebreath.training.distributed import Group
+from onebreath.training.state import checkpoint as checkpoints
+from onebreath.training.state.distributed import Group
 from onebreath.training.trainer import Trainer, TrainingError
 from tests.training.recipes import tiny_recipe, tiny_slice
 from tests.training.test_examples import undersampled

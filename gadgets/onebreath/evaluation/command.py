@@ -16,9 +16,9 @@ from onebreath.errors import ConfigError
 from onebreath.evaluation.candidates import MODELS, parse_candidates
 from onebreath.evaluation.compare import Case, Evaluation, Result
 from onebreath.evaluation.data import KINDS, NAMED, read_slices
-from onebreath.evaluation.dists import Dists
-from onebreath.evaluation.dists_fetch import fetch_dists
-from onebreath.evaluation.dists_file import load_dists, prepare_dists
+from onebreath.evaluation.dists.fetch import fetch_dists
+from onebreath.evaluation.dists.file import load_dists, prepare_dists
+from onebreath.evaluation.dists.network import Dists
 from onebreath.evaluation.figures.pictures import box_plots, compare_figure
 from onebreath.evaluation.masks import SCAN_MASKS, STUDY_MASKS, ScanMask, is_study_mask
 from onebreath.evaluation.metrics import Convention
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--fetch-dists", action="store_true", help="download the weights of DISTS by pip (61 MiB), write the file of "
         "--dists, and stop")  # fmt: skip
     add("--prepare-dists", type=Path, nargs=2, metavar=("VGG_FILE", "ALPHA_BETA_FILE"), help="make the file of --dists "
-        "from published weights, and stop; onebreath.evaluation.dists_file says which")  # fmt: skip
+        "from published weights, and stop; onebreath.evaluation.dists.file says which")  # fmt: skip
     add("--output", type=Path, default=Path("runs/eval"), help="folder of results (default: %(default)s)")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from onebreath.errors import MethodError
 from onebreath.evaluation.candidates import Candidate
-from onebreath.evaluation.dists import Dists
+from onebreath.evaluation.dists.network import Dists
 from onebreath.evaluation.metrics import Convention, measure, prepare
 from onebreath.evaluation.regions import dynamic_region, measure_region
 from onebreath.evaluation.scans import MaskChoice, ReferenceScan, ScanChoice, coil_maps, reference_scan, undersampled

@@ -14,12 +14,12 @@ from onebreath.errors import ConfigError
 from onebreath.evaluation.masks import STUDY_MASKS
 from onebreath.evaluation.restoration import METRICS, Score, Study, study_images, table
 from onebreath.networks.restoration.restoration import RestorationNetwork
-from onebreath.training import checkpoint as checkpoints
-from onebreath.training.checkpoint import BEST
 from onebreath.training.command import describe_run, load_start
 from onebreath.training.data.image_preparation import prepare_images
-from onebreath.training.distributed import join
 from onebreath.training.recipe import Recipe, read_recipe
+from onebreath.training.state import checkpoint as checkpoints
+from onebreath.training.state.checkpoint import BEST
+from onebreath.training.state.distributed import join
 from onebreath.training.trainer import Trainer
 
 SAMPLES = (10, 25, 50, 100, 250, 500, 1000, 2500)

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from onebreath.budget import claim
 from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.errors import MethodError, ScanError
-from onebreath.mrd.header import LARGEST
+from onebreath.mrd.header_values import LARGEST
 from onebreath.mrd.meta import write_both, write_scaling, write_warnings, write_window
 from onebreath.mri.fourier import fftc, ifftc, resize
 

@@ -20,7 +20,8 @@ from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
 from onebreath.host.told import Told
 from onebreath.registry import GADGETS
 from onebreath.threads import begin
-from onebreath.wire.channel import Channel, ClientChannel, identifier_of
+from onebreath.wire.channel import Channel, identifier_of
+from onebreath.wire.client_channel import ClientChannel
 from onebreath.wire.connection import Connection, reporting
 from onebreath.wire.messages import ConfigText, ErrorText, HeaderText
 

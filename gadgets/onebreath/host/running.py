@@ -18,7 +18,7 @@ from onebreath.chain.notes import is_note, note, note_maker
 from onebreath.chain.seals import Seals
 from onebreath.config.node_options import Steps, read_options
 from onebreath.host.told import Told
-from onebreath.wire.channel import ClientChannel
+from onebreath.wire.client_channel import ClientChannel
 from onebreath.wire.connection import Connection, reporting
 from onebreath.wire.messages import Text
 

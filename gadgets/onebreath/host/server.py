@@ -30,7 +30,8 @@ from onebreath.host import storage_queries
 from onebreath.host.listener import Listener, peer
 from onebreath.host.nodes import RunOwn, external_nodes, run_nodes
 from onebreath.host.running import run_here
-from onebreath.wire.channel import Channel, ClientChannel
+from onebreath.wire.channel import Channel
+from onebreath.wire.client_channel import ClientChannel
 from onebreath.wire.connection import Connection
 from onebreath.wire.framing import Stream
 from onebreath.wire.messages import ConfigName, ConfigText, HeaderText

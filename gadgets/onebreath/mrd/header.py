@@ -2,60 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import re
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from onebreath.errors import ScanError
-from onebreath.names import shortened
+from onebreath.mrd.header_values import fov_of, matrix_of, number_of, whole_of
 
 DEFAULT_NOISE_BANDWIDTH = float(np.float32(0.793))
 """Gadgetron's default for the receiver's relative noise bandwidth, in single precision as there."""
-DOUBLES = {"userParameterDoubleType"}
-"""Types of the schema whose numbers are in double precision; those of all others are in single precision."""
-
-
-def in_single_precision(xml: Any) -> Any:
-    """Round the numbers of a parsed header to the precision that the schema gives them, and return the header.
-
-    A Gadgetron server reads a header and writes it anew for its nodes: 0.793 arrives as 0.792999983, which is the same
-    number in single precision. Rounded here, a scan has the same pixels whichever way its header came.
-    """
-    if type(xml).__name__ in DOUBLES:
-        return xml
-    for field in dataclasses.fields(xml):
-        setattr(xml, field.name, _rounded(getattr(xml, field.name)))
-    return xml
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(np.float32(value))
-    if isinstance(value, list):
-        return [_rounded(entry) for entry in value]
-    return in_single_precision(value) if dataclasses.is_dataclass(value) else value
-
-
-LARGEST = 1 << 16
-"""Pixels, lines or partitions of a matrix: the counters of lines have 16 bits."""
-
-
-FARTHEST = 1e5
-"""Millimetres that no field of view has."""
 
 
 _COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set", "segment")
-
-
-class Triple(NamedTuple):
-    """Values along readout (x), phase encoding (y) and partition encoding (z)."""
-
-    x: Any
-    y: Any
-    z: Any
 
 
 class Limits(NamedTuple):
@@ -94,10 +53,10 @@ class ScanHeader:
                 )
             )
         self.encoding = self.xml.encoding[0]
-        self.encoded_matrix = _matrix(self.encoding.encodedSpace, "encodedSpace")
-        self.recon_matrix = _matrix(self.encoding.reconSpace, "reconSpace")
-        self.encoded_fov = _fov(self.encoding.encodedSpace, "encodedSpace")
-        self.recon_fov = _fov(self.encoding.reconSpace, "reconSpace")
+        self.encoded_matrix = matrix_of(self.encoding.encodedSpace, "encodedSpace")
+        self.recon_matrix = matrix_of(self.encoding.reconSpace, "reconSpace")
+        self.encoded_fov = fov_of(self.encoding.encodedSpace, "encodedSpace")
+        self.recon_fov = fov_of(self.encoding.reconSpace, "reconSpace")
         for name in ("kspace_encoding_step_1", "kspace_encoding_step_2", *_COUNTERS):
             self.limits(name)
         for name in ("TR", "TE", "TI", "flipAngle_deg"):
@@ -110,7 +69,7 @@ class ScanHeader:
         if limit is None:
             return None
         stated = zip(("minimum", "center", "maximum"), (limit.minimum, limit.center, limit.maximum), strict=True)
-        return Limits(*(_whole(value, f"encodingLimits {counter} {name}") for name, value in stated))
+        return Limits(*(whole_of(value, f"encodingLimits {counter} {name}") for name, value in stated))
 
     @property
     def bits_stored(self) -> int | None:
@@ -253,7 +212,7 @@ class ScanHeader:
         if value is None:
             return None
         try:
-            return _number(value, name)
+            return number_of(value, name)
         except ScanError as error:
             text = f"{error} It was not used."
             if text not in self.warnings:
@@ -272,48 +231,3 @@ class ScanHeader:
 
 
 _MULTIBAND = re.compile(r"multi.?band.?(factor)?$|^mb.?factor$|^sms.?factor$", re.IGNORECASE)
-
-
-def _matrix(space: Any, name: str) -> Triple:
-    size = getattr(space, "matrixSize", None)
-    values = Triple(*(_whole(getattr(size, axis, 0) or 0, f"{name} matrix size") for axis in "xyz"))
-    if min(values) < 1 or max(values) > LARGEST:
-        raise ScanError(
-            f"The header's {name} matrix size {tuple(values)} must be positive along x, y and z, and at most {LARGEST}."
-        )
-    return values
-
-
-def _fov(space: Any, name: str) -> Triple:
-    fov = getattr(space, "fieldOfView_mm", None)
-    values = Triple(*(_number(getattr(fov, axis, 0) or 0, f"{name} field of view") for axis in "xyz"))
-    if min(values) <= 0:
-        raise ScanError(f"The header's {name} field of view {tuple(values)} mm must be positive along x, y and z.")
-    if min(values) < 1 / FARTHEST or max(values) > FARTHEST:
-        raise ScanError(f"The header's {name} field of view {tuple(values)} mm is of no scanner's.")
-    return values
-
-
-def _number(value: Any, name: str) -> float:
-    """Return a value of the header as a finite number; the schema's library leaves what is none as a text."""
-    try:
-        number = float(str(value).strip().replace(",", "."))  # some write a decimal comma
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ScanError(f"The header's {name} is '{shortened(value)}', which is no finite number.")
-    return number
-
-
-def _whole(value: Any, name: str) -> int:
-    """Return a value of the header as a whole number of at most 64 bits."""
-    try:
-        number = int(value)
-        if not isinstance(value, int | str) and number != value:
-            raise ValueError(value)
-    except (ValueError, TypeError, OverflowError):
-        real = _number(value, name) if isinstance(value, str) else math.nan
-        number = int(real) if real.is_integer() and abs(real) < 1 << 53 else 1 << 64
-    if abs(number) >= 1 << 63:
-        raise ScanError(f"The header's {name} is '{shortened(value)}', which is no whole number that can be used.")
-    return number

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from onebreath.errors import ConfigError
 from onebreath.options import at_least, positive
-from onebreath.training import checkpoint as checkpoints
 from onebreath.training.data.image_preparation import prepare_images
 from onebreath.training.data.preparation import prepare, prepare_sequences
-from onebreath.training.distributed import Group, join
 from onebreath.training.export import export_run
 from onebreath.training.recipe import Recipe, read_recipe, write_recipe
 from onebreath.training.schedule import seconds_until
 from onebreath.training.split import Purpose
-from onebreath.training.stopping import StopRequest, stop_on_signals
+from onebreath.training.state import checkpoint as checkpoints
+from onebreath.training.state.distributed import Group, join
+from onebreath.training.state.stopping import StopRequest, stop_on_signals
 from onebreath.training.trainer import Trainer
 
 

@@ -11,8 +11,8 @@ import torch
 
 from onebreath.errors import OnebreathError
 from onebreath.training.data.preparation import prepare
-from onebreath.training.distributed import Group
 from onebreath.training.recipe import Recipe, parse_recipe
+from onebreath.training.state.distributed import Group
 from onebreath.training.trainer import Trainer
 
 LOWERED = 0.65

@@ -6,10 +6,10 @@ import json
 import sys
 from pathlib import Path
 
-from onebreath.training import checkpoint as checkpoints
-from onebreath.training.checkpoint import BEST, LATEST
 from onebreath.training.recipe import Recipe, parse_recipe
 from onebreath.training.restoration import RestorationSettings
+from onebreath.training.state import checkpoint as checkpoints
+from onebreath.training.state.checkpoint import BEST, LATEST
 from onebreath.zoo.architectures import build, network_class
 from onebreath.zoo.store import save
 

@@ -16,11 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from onebreath.errors import ConfigError, OnebreathError
-from onebreath.training import checkpoint as checkpoints
-from onebreath.training.checkpoint import BEST, LATEST, Checkpoint
 from onebreath.training.data.examples import Example
-from onebreath.training.distributed import Group
-from onebreath.training.journal import Journal
 from onebreath.training.optimiser import (
     MovingAverage,
     learning_rate,
@@ -31,7 +27,11 @@ from onebreath.training.optimiser import (
 )
 from onebreath.training.recipe import Recipe, parse_recipe
 from onebreath.training.schedule import Schedule
-from onebreath.training.stopping import StopRequest
+from onebreath.training.state import checkpoint as checkpoints
+from onebreath.training.state.checkpoint import BEST, LATEST, Checkpoint
+from onebreath.training.state.distributed import Group
+from onebreath.training.state.journal import Journal
+from onebreath.training.state.stopping import StopRequest
 from onebreath.training.tasks import task_of
 from onebreath.zoo.architectures import build
 

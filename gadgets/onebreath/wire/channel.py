@@ -16,14 +16,11 @@ from gadgetron.types import AcquisitionBucket, ImageArray, ReconData
 
 from onebreath.errors import ConfigError, ConnectionLost, WireError
 from onebreath.mrd.blocks import LineBlock
-from onebreath.wire.framing import Octets, Stream, message_name
+from onebreath.wire.framing import Stream, message_name
 from onebreath.wire.limits import Limits
 from onebreath.wire.messages import (
     CONTROL_READERS,
     ErrorText,
-    Query,
-    Response,
-    Text,
     encode_acquisition,
     encode_control,
     encode_image,
@@ -33,6 +30,7 @@ from onebreath.wire.messages import (
     read_waveform,
 )
 from onebreath.wire.ready import read_block
+from onebreath.wire.sending import Octets
 from onebreath.wire.structures import (
     encode_image_array,
     encode_recon_data,
@@ -46,7 +44,6 @@ log = logging.getLogger("onebreath.wire")
 QUIET = 1.0  # seconds without a byte after which a broken stream is taken to have ended
 SETTLE = 0.1  # seconds that let the server finish its side before ERROR; without, one report in 80 is lost
 CLOSE = constants.uint16.pack(constants.GADGET_MESSAGE_CLOSE)
-FAREWELL = 30.0  # seconds that a client which was told of an error may stay silent before it is cut off
 
 DATA_READERS: dict[int, Callable[[Stream], Any]] = {
     constants.GADGET_MESSAGE_ISMRMRD_ACQUISITION: read_acquisition,
@@ -252,62 +249,3 @@ class Channel:
     def close(self) -> None:
         """Send CLOSE, unless the stream has ended, and let go of the socket."""
         self.stream.close()
-
-
-class ClientChannel(Channel):
-    """The server's end of a client's connection: queries are answered on the way, errors go out as TEXT.
-
-    Parameters
-    ----------
-    source, limits
-        See `Channel`.
-    answer
-        Gives the answer to a query's text.
-    """
-
-    def __init__(
-        self, source: socket.socket | Stream, answer: Callable[[str], str], limits: Limits | None = None
-    ) -> None:
-        super().__init__(source, limits)
-        self.answer = answer
-
-    def read(self) -> tuple[int, Any]:
-        """Read the next message that is no query."""
-        identifier, message = super().read()
-        while isinstance(message, Query):
-            self.send(Response(self.answer(message.text), message.correlation))
-            identifier, message = super().read()
-        return identifier, message
-
-    def _unreadable(self, identifier: int) -> str:
-        return (
-            f"{message_name(identifier)} (id {identifier}) came, but the configuration has no reader for it: Gadgetron "
-            "stops there with 'map::at'. Name one in <readers>; see: onebreath configs check"
-        )
-
-    def send(self, message: Any) -> None:
-        """Send a message, if there is a writer for it; see `restrict`."""
-        identifier = identifier_of(message)
-        if identifier in DATA_READERS and identifier not in self.gives:
-            self.withhold(message)
-            return
-        super().send(message)
-
-    def fail(self, text: str) -> None:
-        """Tell the client at once, then let it finish sending."""
-        self._tell(text)
-        self.stream.end()
-        self.stream.patience(FAREWELL)
-        self.drain()
-        self.close()
-
-    def give_up(self, text: str) -> None:
-        """Tell the client, who may still listen although its data ended too early, and close."""
-        self._tell(text)
-        self.close()
-
-    def _tell(self, text: str) -> None:
-        try:
-            self.send(Text(f"ERROR: {text}"))
-        except ConnectionLost as error:
-            log.info("the error could not be reported: %s", error)

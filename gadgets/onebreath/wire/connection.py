@@ -23,11 +23,12 @@ from xsdata.exceptions import ConverterWarning
 from onebreath.diagnostics import logs
 from onebreath.diagnostics.reports import report
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError, ScanError, WireError
-from onebreath.mrd.header import in_single_precision
+from onebreath.mrd.header_values import in_single_precision
 from onebreath.mrd.repair import repair
 from onebreath.wire.channel import DATA_ENCODERS, IDENTIFIERS, Channel
-from onebreath.wire.framing import Octets, Stream
+from onebreath.wire.framing import Stream
 from onebreath.wire.messages import CONTROL_READERS, ConfigText, HeaderText, read_acquisition
+from onebreath.wire.sending import Octets
 from onebreath.wire.xml_guard import fromstring, unpadded
 
 # What does not fit the header's schema stays a text, and the gadgets judge it. The warning would quote it on standard

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import select
 import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from gadgetron.external import constants
@@ -20,22 +18,17 @@ from onebreath.budget import claim
 from onebreath.errors import ConnectionLost, WireError
 from onebreath.wire.buffer_pool import LARGEST, SMALLEST, BufferPool
 from onebreath.wire.limits import Limits
+from onebreath.wire.sending import LEAST_RATE, SMALL_MESSAGE, Sending
 from onebreath.wire.xml_guard import unpadded
 
 log = logging.getLogger("onebreath.wire")
 
-Octets: TypeAlias = bytes | bytearray | memoryview
 
 ROOM = 1 << 22  # all that a sender may have under way: it then seldom waits, which costs more than the copying
 FIRST_ROOM = 1 << 18  # until that much of ROOM has come that it was no stranger knocking
-SMALL_MESSAGE = 1 << 15  # below this, joining the parts is cheaper than a gathering send
 TOGETHER = 64  # messages at hand that are taken as one block
-GATHER = 512  # parts in one sendmsg call; Linux takes 1024
 
 NEXT_MESSAGE = "the next message"
-LEAST_RATE = (
-    1 << 18
-)  # bytes a second at which a message must come, and be taken, where peers are not waited for for ever
 HESITATION = 10.0  # seconds that a message may stand still besides
 SHORTEST = 0.001  # seconds; none at all would mean to wait for ever
 PROBES = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
@@ -53,7 +46,7 @@ def message_name(identifier: int) -> str:
     return MESSAGE_NAMES.get(identifier, f"message {identifier}")
 
 
-class Stream:
+class Stream(Sending):
     """Message parts over one connected socket, read from one thread at a time and sent from any.
 
     It stands in for the socket wrapper of the `gadgetron` package (`read`, `write`, `close`), so readers and writers
@@ -252,65 +245,6 @@ class Stream:
             for name, value in PROBES.items():
                 if hasattr(socket, name):
                     self.socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-    # --- sending
-
-    def write(self, data: Octets) -> None:
-        """Send bytes at once; for writers made for the `gadgetron` package."""
-        self.send([data])
-
-    def send(self, parts: Sequence[Octets], *, last: bool = False) -> None:
-        """Send one message in one go.
-
-        Parameters
-        ----------
-        parts
-            Contiguous bytes.
-        last
-            No further message may follow; `close` then sends no CLOSE.
-
-        Raises
-        ------
-        ConnectionLost
-            If the peer is gone or the last message went out before.
-        """
-        with self._sending:
-            if self._ended:
-                raise ConnectionLost("a message was to be sent after the last one")
-            self._ended = last
-            try:
-                small = sum(map(len, parts)) <= SMALL_MESSAGE
-                self._gather([b"".join(parts)] if small else parts)
-            except OSError as error:
-                raise ConnectionLost(f"the other side no longer takes data: {error}") from error
-
-    def _gather(self, parts: Sequence[Octets]) -> None:
-        """Send the parts without joining them, a few hundred per system call."""
-        rest = [memoryview(part) for part in parts if len(part)]
-        begun, total = time.monotonic(), 0
-        while rest:
-            sent = self._send_some(rest[:GATHER], begun + self._silence + total / LEAST_RATE)
-            total += sent
-            first = 0
-            while first < len(rest) and sent >= len(rest[first]):
-                sent -= len(rest[first])
-                first += 1
-            del rest[:first]
-            if sent:
-                rest[0] = rest[0][sent:]
-
-    def _send_some(self, parts: list[memoryview], due: float) -> int:
-        """Send once, and return how many bytes; where peers are not waited for for ever, before `due`."""
-        if not self._silence:
-            return self.socket.sendmsg(parts)
-        while True:
-            try:
-                return self.socket.sendmsg(parts, [], socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                poll = select.poll()
-                poll.register(self.socket, select.POLLOUT)
-                if not poll.poll(max(0.0, 1000 * (due - time.monotonic()))):
-                    raise TimeoutError("it takes them too slowly") from None
 
     # --- ending
 

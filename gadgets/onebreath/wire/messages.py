@@ -17,7 +17,8 @@ from gadgetron.external import constants
 from gadgetron.external.constants import uint16, uint32, uint64
 
 from onebreath.errors import WireError
-from onebreath.wire.framing import Octets, Stream, octets
+from onebreath.wire.framing import Stream, octets
+from onebreath.wire.sending import Octets
 from onebreath.wire.xml_guard import plain_meta
 
 ACQUISITION_HEADER = ctypes.sizeof(ismrmrd.AcquisitionHeader)

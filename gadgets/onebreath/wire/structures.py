@@ -20,7 +20,7 @@ from gadgetron.types.acquisition_bucket import AcquisitionBucketStats, bucket_me
 from gadgetron.types.recon_data import ReconBit, ReconBuffer, SamplingDescription
 
 from onebreath.errors import WireError
-from onebreath.wire.framing import Octets, Stream, octets
+from onebreath.wire.framing import Stream, octets
 from onebreath.wire.messages import (
     ACQUISITION_HEADER,
     WAVEFORM_HEADER,
@@ -30,6 +30,7 @@ from onebreath.wire.messages import (
     read_waveform_data,
     waveform_parts,
 )
+from onebreath.wire.sending import Octets
 from onebreath.wire.xml_guard import plain_meta
 
 MAX_DIMENSIONS = 32

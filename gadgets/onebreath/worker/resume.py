@@ -17,7 +17,8 @@ from onebreath.shim_settings import STORAGE_OF_SCAN
 from onebreath.storage.find import COMPLETE
 from onebreath.storage.results import GROUP, Results
 from onebreath.threads import begin
-from onebreath.wire.channel import Channel, ClientChannel
+from onebreath.wire.channel import Channel
+from onebreath.wire.client_channel import ClientChannel
 from onebreath.wire.files import ImageFile
 from onebreath.wire.messages import ErrorText, HeaderText, Text
 from onebreath.worker.spool import SpooledScan

@@ -31,7 +31,8 @@ from onebreath.keeping import Space
 from onebreath.registry import GADGETS
 from onebreath.shim_settings import STORAGE_OF_SCAN
 from onebreath.storage.results import exam_of
-from onebreath.wire.channel import Channel, ClientChannel
+from onebreath.wire.channel import Channel
+from onebreath.wire.client_channel import ClientChannel
 from onebreath.wire.connection import Connection, parse_header, reporting
 from onebreath.wire.messages import HeaderText
 from onebreath.wire.xml_guard import fromstring, unpadded

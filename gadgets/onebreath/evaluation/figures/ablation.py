@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from onebreath.training.command import train
-from onebreath.training.distributed import join
 from onebreath.training.export import export_run
 from onebreath.training.recipe import Recipe, read_recipe
+from onebreath.training.state.distributed import join
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "whole": {},

@@ -17,6 +17,7 @@ from onebreath import zoo
 from onebreath.errors import MethodError, OutsideDomain
 from onebreath.methods.base import Fact, Method, MethodParameters, Reconstruction, SliceData, check_finite
 from onebreath.methods.device import back
+from onebreath.methods.learned.devices import device_text, devices_to_try
 from onebreath.methods.learned.network_data import (
     image_derivative,
     image_function,
@@ -271,7 +272,7 @@ class Unrolled(Method):
             function, kspace, scale = image_function(way, data, plan.device, loaded.card)
             images = function(kspace)
         facts: dict[str, Fact] = {
-            "device": _device_text(plan.device),
+            "device": device_text(plan.device),
             "precision": str(loaded.compute_dtype).removeprefix("torch."),
             "scale": scale,
             "memory_needed_gb": round(plan.needed / 2**30, 3),
@@ -284,30 +285,3 @@ class Unrolled(Method):
         facts["pieces"] = f"{plan.tiles} tiles along the readout, halo {self.parameters.tile_halo}"
         facts["seam_deviation"] = pieces.seam_deviation
         return images, facts, pieces.seam_deviation
-
-
-def devices_to_try(device: str) -> list[str]:
-    """List devices in the order of preference; a device that is named stands alone.
-
-    Raises
-    ------
-    MethodError
-        If a GPU is named that torch does not see.
-    """
-    import torch
-
-    if device == "cpu":
-        return ["cpu"]
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "auto":
-        return [f"cuda:{torch.cuda.current_device()}", "cpu"] if there else ["cpu"]
-    index = int(device.partition(":")[2] or 0)
-    if index >= there:
-        raise MethodError(f"device is '{device}', but torch sees {there} CUDA devices; use 'auto' or 'cpu'")
-    return [f"cuda:{index}"]
-
-
-def _device_text(device: str) -> str:
-    import torch
-
-    return device if device == "cpu" else f"{device} {torch.cuda.get_device_name(device)}"

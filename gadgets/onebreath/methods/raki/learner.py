@@ -143,7 +143,7 @@ class Learner:
             del self._known[next(iter(self._known))]
 
     def _device(self) -> str:
-        from onebreath.methods.learned.unrolled import devices_to_try
+        from onebreath.methods.learned.devices import devices_to_try
 
         return devices_to_try(self.parameters.device)[0]
 

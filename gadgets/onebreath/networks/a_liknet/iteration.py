@@ -11,8 +11,9 @@ from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.networks.a_liknet.denoiser import Denoiser
 from onebreath.networks.a_liknet.kspace_branch import KSpaceNetwork
 from onebreath.networks.a_liknet.low_rank import LowRank
+from onebreath.networks.consistency.data_consistency import DataConsistency
+from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.shared.checkpointing import run_step
-from onebreath.networks.shared.data_consistency import DataConsistency, SampledSeries
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from onebreath.mri.fourier import fftc, ifftc
 from onebreath.networks.a_liknet.iteration import Design, Iteration, Scan
 from onebreath.networks.a_liknet.low_rank import SMALLEST_IMAGE
 from onebreath.networks.a_liknet.windows import cut_windows, join_windows, window_starts
-from onebreath.networks.shared.data_consistency import DataConsistency, SampledSeries
+from onebreath.networks.consistency.data_consistency import DataConsistency
+from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.shared.inputs import check_inputs
 from onebreath.networks.shared.series_network import SeriesNetwork
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from onebreath.errors import MethodError, ModelError
 from onebreath.mri.fourier import fftc, ifftc
-from onebreath.networks.shared.data_consistency import SampledSeries
+from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.shared.normalise import Normalised, to_complex, to_planes
 from onebreath.networks.shared.refinement import Refinement
 from onebreath.networks.shared.unrolled import UnrolledNetwork

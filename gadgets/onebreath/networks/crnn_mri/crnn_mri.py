@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from onebreath.networks.consistency.data_consistency import Kind
 from onebreath.networks.shared.conv2plus1d import per_frame
-from onebreath.networks.shared.data_consistency import Kind
 from onebreath.networks.shared.normalise import Normalised
 from onebreath.networks.shared.recurrent import RecurrentUnit
 from onebreath.networks.shared.refinement import Refinement

@@ -6,11 +6,11 @@ from typing import Any
 from torch import nn
 
 from onebreath.errors import ModelError
+from onebreath.networks.consistency.data_consistency import Kind
+from onebreath.networks.consistency.start import LowRankSparseStart, Start
 from onebreath.networks.crunet_mr.cine_unet import CineUNet, LevelFeatures
 from onebreath.networks.crunet_mr.feature_bank import AttentionStyle, FeatureBank, Fusion
-from onebreath.networks.shared.data_consistency import Kind
 from onebreath.networks.shared.recurrent import Direction, RecurrentUnit
-from onebreath.networks.shared.start import LowRankSparseStart, Start
 from onebreath.networks.shared.unrolled import CHANNELS, Features, Input, UnrolledNetwork
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from onebreath.networks.consistency.data_consistency import Kind
 from onebreath.networks.crunet_mr.cine_unet import CineUNet
 from onebreath.networks.shared.conv2plus1d import per_frame
-from onebreath.networks.shared.data_consistency import Kind
 from onebreath.networks.shared.recurrent import Direction
 from onebreath.networks.shared.unrolled import UnrolledNetwork
 

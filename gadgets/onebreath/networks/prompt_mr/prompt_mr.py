@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from onebreath.errors import MethodError, ModelError
+from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.prompt_mr.sensitivity import SensitivityNetwork
 from onebreath.networks.prompt_mr.unet import PromptUNet, UNetSizes, new_slope
 from onebreath.networks.shared.checkpointing import run_step
-from onebreath.networks.shared.data_consistency import SampledSeries
 from onebreath.networks.shared.inputs import check_inputs
 from onebreath.networks.shared.series_network import SeriesNetwork
 

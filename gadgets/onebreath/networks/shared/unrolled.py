@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from onebreath.errors import MethodError, ModelError
+from onebreath.networks.consistency.data_consistency import DataConsistency, Kind
+from onebreath.networks.consistency.sampled_series import SampledSeries
+from onebreath.networks.consistency.start import LowRankSparseStart
 from onebreath.networks.shared.checkpointing import run_step
-from onebreath.networks.shared.data_consistency import DataConsistency, Kind, SampledSeries
 from onebreath.networks.shared.refinement import Beside, Refinement
 from onebreath.networks.shared.series_network import SeriesNetwork
-from onebreath.networks.shared.start import LowRankSparseStart
 
 Features = tuple[Tensor, ...]
 Input = Literal["noise", "mean", "residual"]

@@ -12,7 +12,7 @@ from onebreath.commands.provenance import Series, read_series
 from onebreath.errors import OnebreathError
 
 if TYPE_CHECKING:
-    from onebreath.commands.selftest_scans import Truth
+    from onebreath.commands.selftest.scans import Truth
 
 IMAGES = 1
 FALLBACK = "Onebreath_reconstruct_fallback"

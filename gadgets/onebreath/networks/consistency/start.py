@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from onebreath.errors import MethodError
-from onebreath.networks.shared.data_consistency import SampledSeries
+from onebreath.networks.consistency.sampled_series import SampledSeries
 
 Start = Literal["zero_filled", "low_rank_sparse"]
 # Conjugate-gradient steps where the data step has no matrices to invert; each goes on from the solution before.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from onebreath.errors import ModelError
-from onebreath.evaluation.dists_file import prepare_dists
+from onebreath.evaluation.dists.file import prepare_dists
 
 
 class Archive(NamedTuple):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onebreath.errors import ModelError
-from onebreath.evaluation.dists import CHANNELS, CONVOLUTIONS, Dists
+from onebreath.evaluation.dists.network import CHANNELS, CONVOLUTIONS, Dists
 from onebreath.zoo.store import decode
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onebreath import __version__
-from onebreath.commands.selftest_images import Wrong, compare, read
-from onebreath.commands.selftest_remedies import remedy_for
-from onebreath.commands.selftest_scans import Scans
+from onebreath.commands.selftest.images import Wrong, compare, read
+from onebreath.commands.selftest.remedies import remedy_for
+from onebreath.commands.selftest.scans import Scans
 from onebreath.config.stream_config import available, find
 from onebreath.diagnostics.software import code_sha256
 from onebreath.errors import OnebreathError

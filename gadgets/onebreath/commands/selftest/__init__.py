@@ -1,0 +1,1 @@
+"""The self-test: simulated scans go through a server, and what comes back is judged."""

@@ -1,0 +1,1 @@
+"""DISTS, a perceptual distance: the network, and the file of its weights."""

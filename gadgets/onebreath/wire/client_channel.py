@@ -1,0 +1,81 @@
+"""The server's end of a client's connection."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from onebreath.errors import ConnectionLost
+from onebreath.wire.channel import DATA_READERS, Channel, identifier_of
+from onebreath.wire.framing import Stream, message_name
+from onebreath.wire.limits import Limits
+from onebreath.wire.messages import (
+    Query,
+    Response,
+    Text,
+)
+
+log = logging.getLogger("onebreath.wire")
+
+FAREWELL = 30.0  # seconds that a client which was told of an error may stay silent before it is cut off
+
+
+class ClientChannel(Channel):
+    """The server's end of a client's connection: queries are answered on the way, errors go out as TEXT.
+
+    Parameters
+    ----------
+    source, limits
+        See `Channel`.
+    answer
+        Gives the answer to a query's text.
+    """
+
+    def __init__(
+        self, source: socket.socket | Stream, answer: Callable[[str], str], limits: Limits | None = None
+    ) -> None:
+        super().__init__(source, limits)
+        self.answer = answer
+
+    def read(self) -> tuple[int, Any]:
+        """Read the next message that is no query."""
+        identifier, message = super().read()
+        while isinstance(message, Query):
+            self.send(Response(self.answer(message.text), message.correlation))
+            identifier, message = super().read()
+        return identifier, message
+
+    def _unreadable(self, identifier: int) -> str:
+        return (
+            f"{message_name(identifier)} (id {identifier}) came, but the configuration has no reader for it: Gadgetron "
+            "stops there with 'map::at'. Name one in <readers>; see: onebreath configs check"
+        )
+
+    def send(self, message: Any) -> None:
+        """Send a message, if there is a writer for it; see `restrict`."""
+        identifier = identifier_of(message)
+        if identifier in DATA_READERS and identifier not in self.gives:
+            self.withhold(message)
+            return
+        super().send(message)
+
+    def fail(self, text: str) -> None:
+        """Tell the client at once, then let it finish sending."""
+        self._tell(text)
+        self.stream.end()
+        self.stream.patience(FAREWELL)
+        self.drain()
+        self.close()
+
+    def give_up(self, text: str) -> None:
+        """Tell the client, who may still listen although its data ended too early, and close."""
+        self._tell(text)
+        self.close()
+
+    def _tell(self, text: str) -> None:
+        try:
+            self.send(Text(f"ERROR: {text}"))
+        except ConnectionLost as error:
+            log.info("the error could not be reported: %s", error)
