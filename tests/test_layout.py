@@ -7,8 +7,6 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gadgets" / "onebreath"
 MOST_LINES, USUAL_LINES, MOST_FILES = 300, 120, 16
 TOO_LONG = {
-    "gadgets/onebreath/gadgets/export.py",
-    "gadgets/onebreath/gadgets/prewhiten.py",
     "gadgets/onebreath/wire/files.py",
     "gadgets/onebreath/worker/scan_service.py",
     "tests/attacks/test_disk.py",

@@ -288,10 +288,8 @@ def take_part(values: NDArray[np.complex64], part: str) -> NDArray[Any]:
         return np.abs(values)
     if part == "phase":
         return np.angle(values)
-    if part == "real":
-        return np.ascontiguousarray(values.real)
-    if part == "imaginary":
-        return np.ascontiguousarray(values.imag)
+    if part in ("real", "imaginary"):
+        return np.ascontiguousarray(values.real if part == "real" else values.imag)
     return values
 
 

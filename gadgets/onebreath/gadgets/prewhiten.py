@@ -197,16 +197,14 @@ class Prewhiten(Gadget):
     def _start(self, first: ismrmrd.Acquisition, held: list[ismrmrd.Acquisition]) -> Iterator[Message]:
         """Choose the covariance when the first lines are there."""
         self._channels = len(first.data)
-        facts = self._facts
-        facts |= {"noise": "none", "channels": self._channels}
-        labels = self.header.coil_labels
+        facts = self._facts = {**self._facts, "noise": "none", "channels": self._channels}
         used: StoredCovariance | None = None
         if self._noise:
             self._to_keep = used = self._from_noise_lines()
             facts["noise"], facts["noise_lines"] = "scan", len(self._noise)
             self._noise.clear()
         elif self._stored is not None:
-            used, matched = self._stored.ordered_for(labels, self._channels)
+            used, matched = self._stored.ordered_for(self.header.coil_labels, self._channels)
             facts["noise"], facts["channel_order"] = "stored", matched
         elif self.properties.use_storage:
             oldest = self.properties.noise_max_age_h
@@ -237,15 +235,11 @@ class Prewhiten(Gadget):
             raise ScanError(
                 f"The noise scan does not belong to these lines: {unfit}. Repeat the scan with its noise scan."
             )
-        facts |= {"noise_source": used.source, "noise_samples": used.samples}
-        facts |= {"noise_dwell_us": round(used.dwell_us, 4), "dwell_us": round(dwell, 4)}
-        facts |= {"noise_bandwidth": round(self.header.noise_bandwidth, 6)}
-        facts |= {"noise_scale": round(self._used.scale(dwell), 6), "dwell_known": min(dwell, used.dwell_us) > 0}
+        facts |= self._used.facts(dwell)
 
     def _from_noise_lines(self) -> StoredCovariance:
         samples = np.concatenate(self._noise, axis=1)
-        source = self.header.measurement_id or ""
-        labels = tuple(self.header.coil_labels)
+        source, labels = self.header.measurement_id or "", tuple(self.header.coil_labels)
         if len(labels) != len(samples):
             labels = ()
         found = StoredCovariance(covariance(samples), self._noise_dwell, labels, samples.shape[1], source, time.time())

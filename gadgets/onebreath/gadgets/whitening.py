@@ -47,6 +47,19 @@ class Whitening:
             self._matrices[dwell] = np.ascontiguousarray(made)
         return self._matrices[dwell]
 
+    def facts(self, dwell: float) -> dict[str, str | int | float | bool]:
+        """Return what whitens lines of this dwell time (us), for the note of `prewhiten`."""
+        used = self.covariance
+        return {
+            "noise_source": used.source,
+            "noise_samples": used.samples,
+            "noise_dwell_us": round(used.dwell_us, 4),
+            "dwell_us": round(dwell, 4),
+            "noise_bandwidth": round(self._bandwidth, 6),
+            "noise_scale": round(self.scale(dwell), 6),
+            "dwell_known": min(dwell, used.dwell_us) > 0,
+        }
+
     def unfit(self, lines: list[ismrmrd.Acquisition], limits: tuple[float, float]) -> str:
         """Say why the covariance cannot be that of these lines; empty if it can be.
 
