@@ -1,5 +1,6 @@
 """The one list of gadgets, methods and networks, and what installed packages add to it."""
 
+import importlib
 import importlib.metadata
 import os
 import re
@@ -92,3 +93,18 @@ def test_the_documented_package_works_once_installed(tmp_path):
     meta = ismrmrd.Meta.deserialize(attributes)
     assert meta["Onebreath_reconstruct_method"] == "brightest_coil"
     assert int(meta["Onebreath_count_lines_lines"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("heading", "name", "base"),
+    [
+        ("Add a method", "Average", "onebreath.methods.base:Method"),
+        ("Add a gadget", "CountLines", "onebreath.chain.gadget:Gadget"),
+        ("Add a network", "Tiny", "torch.nn:Module"),
+    ],
+)
+def test_the_recipes_are_whole_files(heading, name, base):
+    module, _, kind = base.partition(":")
+    content = {"__name__": "recipe"}
+    exec(documented(heading)["python"], content)
+    assert issubclass(content[name], getattr(importlib.import_module(module), kind))
