@@ -5,6 +5,7 @@ import pytest
 
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort.collected import GROWTH, WORTH_A_THREAD, Lines
+from onebreath.gadgets.sort.layout import Layout
 from onebreath.gadgets.sort.placement import Placement
 from onebreath.mrd.buffers import kspace_of
 from tests.raw import COILS, ROWS, SAMPLES, content, line, marked, sorted_by, value
@@ -13,7 +14,7 @@ SHAPE = (COILS, ROWS, SAMPLES)
 
 
 def collected(frames: int = 2, skip: int = -1) -> Lines:
-    lines = Lines(ROWS, shift=0)
+    lines = Lines(Layout(1, ROWS, (0, ROWS // 2)))
     for frame in range(frames):
         for row in range(ROWS):
             one = marked(row, phase=frame)
@@ -40,7 +41,7 @@ def test_the_store_is_the_kspace(frames: int) -> None:
 
 @pytest.mark.parametrize("expected", [3, 1 << 50])
 def test_what_the_header_promises_changes_nothing(expected: int) -> None:
-    lines = Lines(ROWS, 0, expected)
+    lines = Lines(Layout(1, ROWS, (0, ROWS // 2)), expected)
     for frame in range(GROWTH):
         for row in range(ROWS):
             lines.add(marked(row, phase=frame))
@@ -99,7 +100,7 @@ def test_a_change_of_channels_is_named() -> None:
 def test_blocks_made_ready_ahead_lose_no_line(order: str) -> None:
     frames, rows, coils, samples = 5, 64, 8, 256
     assert 8 * rows * coils * samples >= WORTH_A_THREAD
-    lines = Lines(rows, 0, frames)
+    lines = Lines(Layout(1, rows, (0, rows // 2)), frames)
     places = [(frame, row) for frame in range(frames) for row in range(rows)]
     for frame, row in places if order == "frame after frame" else sorted(places, key=lambda place: place[::-1]):
         lines.add(line(np.full((coils, samples), 1 + row + 100 * frame), row, phase=frame))

@@ -27,6 +27,7 @@ from tests.raw import (
     sorted_by,
     stream,
     value,
+    warnings_of,
 )
 
 
@@ -204,13 +205,27 @@ class TestErrors:
         ):
             sorted_by([marked(0), line(np.ones((COILS, SAMPLES)), row, scan_counter=5)])
 
+    def test_few_lines_outside_the_matrix_are_left_out_and_named_or_refused(self) -> None:
+        lines = [*(marked(row) for row in range(ROWS)), line(np.ones((COILS, SAMPLES)), 40, scan_counter=5)]
+        made, _ = sorted_by(lines)
+        whole, _ = sorted_by(lines[:-1])
+        assert np.array_equal(content(made[0]), content(whole[0]))
+        (text,) = [text for text in warnings_of("sort", HEADER, lines) if "outside" in text]
+        assert "Line 5 has kspace_encode_step_1 = 40" in text
+        assert "1 lines lie outside and were left out" in text
+        with pytest.raises(ScanError, match="is strict"):
+            sorted_by(lines, strict="true")
+
+    def test_lines_of_another_encoding_space_are_named_or_refused(self) -> None:
+        other = line(np.ones((COILS, SAMPLES)), 0, encoding_space_ref=1)
+        lines = [*(marked(row) for row in range(ROWS)), other]
+        assert any("1 lines of encoding space 1" in text for text in warnings_of("sort", HEADER, lines))
+        with pytest.raises(ScanError, match="is strict"):
+            sorted_by(lines, strict="true")
+
     def test_a_partition_counter(self) -> None:
         with pytest.raises(ScanError, match="kspace_encode_step_2 = 3"):
             sorted_by([line(np.ones((COILS, SAMPLES)), 0, kspace_encode_step_2=3)])
-
-    def test_partitions(self) -> None:
-        with pytest.raises(ScanError, match="three-dimensional"):
-            sorted_by([], scan_header(partitions=8))
 
     @pytest.mark.parametrize("trajectory", ["radial", "spiral", "epi"])
     def test_other_trajectories(self, trajectory: str) -> None:

@@ -19,9 +19,11 @@ from onebreath.gadgets.facts import CalibrateFacts, CompressFacts, PrewhitenFact
 from onebreath.methods.base import Derive, compute
 from onebreath.mrd.acs import Acs, acs_of, calibration_mode, with_reference
 from onebreath.mrd.buffers import E1, RO, checked, places, with_maps
+from onebreath.mrd.volumes import calibration_block, has_partitions, mode_of_volume
 from onebreath.mri.coils import inati_maps, walsh_maps
 from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import ifft2c, resize
+from onebreath.mri.volume_maps import volume_maps
 from onebreath.storage.calibration import CalibrationStorage
 from onebreath.storage.derived import Derived
 
@@ -96,6 +98,9 @@ class Calibrate(Gadget):
             self._storage.compressed = mixed.mode != "none"
 
     def _calibrate(self, recon_data: ReconData) -> Iterator[Message]:
+        if has_partitions(recon_data):
+            yield from self._calibrate_volume(recon_data)
+            return
         mode = calibration_mode(recon_data, self.header)
         recon_data = with_reference(recon_data)
         acs, lines = _every_acs(recon_data)
@@ -124,6 +129,42 @@ class Calibrate(Gadget):
             maps = self._maps(found, recon_data, self._derived if facts.stored else compute)
         yield note(self.name, facts.model_copy(update=self._derived.told()))
         yield recon_data if maps is None else with_maps(recon_data, maps)
+
+    def _calibrate_volume(self, recon_data: ReconData) -> Iterator[Message]:
+        """Attach coil maps to a scan with partitions; its calibration lines stay where they are."""
+        if self.properties.keep_calibration or self.properties.no_acs == "storage":
+            yield from self.warn(
+                "The calibration lines of scans with partitions are neither kept in storage nor taken from it."
+            )
+        blocks = [calibration_block(recon_data, s, loc) for s, loc in places(recon_data)]
+        mode = mode_of_volume(recon_data, self.header.calibration_mode)
+        lines = min(0 if one is None else one.lines.shape[1] * one.lines.shape[2] for one in blocks)
+        algorithm = self._algorithm(lines, mode)
+        facts = CalibrateFacts(
+            mode=mode,
+            header_mode=self.header.calibration_mode or "not stated",
+            agreement=self._agreement(mode),
+            acs_lines=lines,
+            coil_maps=algorithm,
+        )
+        if lines and blocks[0] is not None:
+            _, partitions, rows, _ = blocks[0].lines.shape
+            block = {"acs_block": f"{rows} lines x {partitions} partitions", "acs_left_out": blocks[0].left_out}
+            facts = facts.model_copy(update=block)
+        yield note(self.name, facts)
+        if algorithm == "none":
+            yield recon_data
+            return
+        samples, rows, partitions, coils = recon_data.bits[0].data.data.shape[:4]
+        settings = {**self._settings(), "size": self.properties.calibration_size}
+        sets = settings.get("n_sets", 1)
+        claim(8 * len(blocks) * sets * coils * partitions * rows * samples, "the coil maps")
+        maps = np.empty((len(blocks), sets, coils, partitions, rows, samples), np.complex64)
+        for place, block in enumerate(blocks):
+            assert block is not None
+            volume_maps(block.lines, block.first, maps[place], algorithm, settings)  # type: ignore[arg-type]
+        del blocks
+        yield with_maps(recon_data, maps)
 
     def _algorithm(self, lines: int, mode: str) -> str:
         if lines > 0 or self.properties.coil_map_algorithm == "none":

@@ -29,6 +29,7 @@ from onebreath.mrd.lines import (
     is_no_image,
     mixed,
 )
+from onebreath.mrd.quirks import two_dimensional
 from onebreath.mrd.readout import Line
 from onebreath.mri.coils import apply_channel_matrix, gcc_matrices, principal_components
 
@@ -62,7 +63,7 @@ class _Slice:
     held: list[ismrmrd.Acquisition] = field(default_factory=list)
     flagged: list[Line] = field(default_factory=list)
     central: list[Line] = field(default_factory=list)
-    rows: set[int] = field(default_factory=set)
+    rows: set[tuple[int, int]] = field(default_factory=set)
     compress: Callable[[ismrmrd.Acquisition], ismrmrd.Acquisition] | None = None
 
 
@@ -89,6 +90,9 @@ class Compress(Gadget):
         self._energy = 1.0
         centre = self.header.centre_line
         self._centre = self.header.encoded_matrix.y // 2 if centre is None else centre
+        partitions = self.header.limits("kspace_encoding_step_2")
+        self._partition = self.header.encoded_matrix.z // 2 if partitions is None else partitions.centre
+        self._volume = not two_dimensional(self.header)
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Compress imaging and calibration lines; everything else passes on."""
@@ -125,15 +129,21 @@ class Compress(Gadget):
             yield state.compress(line)
             return
         state.held.append(line)
-        row = header.idx.kspace_encode_step_1
+        row = header.idx.kspace_encode_step_1, header.idx.kspace_encode_step_2
         if header.flags & _CALIBRATION_BITS:
             state.flagged.append(line.data)
             state.rows.add(row)
-        elif -self.properties.calibration_lines <= 2 * (row - self._centre) < self.properties.calibration_lines:
+        elif self._is_central(*row):
             state.central.append(line.data)
             state.rows.add(row)
         if len(state.rows) >= self.properties.calibration_lines or len(state.held) >= self.properties.max_buffered:
             yield from self._calibrate(state)
+
+    def _is_central(self, line: int, partition: int) -> bool:
+        """Whether a line lies near the k-space centre, in both directions where there are two."""
+        wanted = self.properties.calibration_lines
+        near = -wanted <= 2 * (line - self._centre) < wanted
+        return near and (not self._volume or -wanted <= 2 * (partition - self._partition) < wanted)
 
     def _block(self, block: LineBlock) -> LineBlock | None:
         """Compress the lines of calibrated slices all at once; None if each must be looked at."""

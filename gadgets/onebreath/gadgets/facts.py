@@ -49,6 +49,8 @@ class CalibrateFacts(Facts):
     agreement: str
     acs_lines: int
     coil_maps: str
+    acs_block: str | None = None
+    acs_left_out: int | None = None
     calibration_kept: Decision | None = None
     calibration_storage: Decision | None = None
     coil_maps_storage: str | None = None

@@ -17,13 +17,14 @@ import numpy as np
 from array_api_compat import array_namespace
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from onebreath.errors import ConfigError, MethodError
+from onebreath.errors import ConfigError, MethodError, OutsideDomain
 from onebreath.mri import Array
 from onebreath.mri.coils import phase_factor, rss
 from onebreath.names import did_you_mean
 from onebreath.registry import METHODS
 
 if TYPE_CHECKING:
+    from onebreath.methods.volume import VolumeData
     from onebreath.mri.sampling import Sampling
     from onebreath.zoo.domain import Scan
 
@@ -199,6 +200,19 @@ class Method(ABC):
     def trial(self, part: SliceData) -> Reconstruction:
         """Reconstruct a part of a slice that passed `check`, to see how well that goes."""
         return self(part)
+
+    def volume(self, data: VolumeData) -> Reconstruction:
+        """Reconstruct a scan with partitions: images (frame, z, y, x); few methods can.
+
+        Raises
+        ------
+        OutsideDomain
+            If this one cannot.
+        """
+        raise OutsideDomain(
+            f"{self.name} reconstructs two-dimensional scans only, and this one has partitions; use cg_sense, grappa "
+            "or zero_filled"
+        )
 
     @abstractmethod
     def __call__(self, data: SliceData) -> Reconstruction:

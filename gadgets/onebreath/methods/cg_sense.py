@@ -26,6 +26,7 @@ from onebreath.methods.base import (
     join_sets,
 )
 from onebreath.methods.device import Device, back, place
+from onebreath.methods.volume import VolumeData, by_planes
 from onebreath.mri import Array
 from onebreath.mri.gfactor import pseudo_replica
 from onebreath.mri.sense import SenseOperator
@@ -86,6 +87,10 @@ class CgSense(Method):
             facts["empty_frames"] = progress.empty_frames
         gfactor = self._gfactor(placed) if self.parameters.gfactor_replicas else None
         return Reconstruction(back(images, data.kspace), None if gfactor is None else back(gfactor, data.kspace), facts)
+
+    def volume(self, data: VolumeData) -> Reconstruction:
+        """Reconstruct a scan with partitions, plane by plane; raises as for a slice."""
+        return by_planes(self, data)
 
     def _solve(self, data: SliceData, kspace: Array) -> tuple[Array, Progress]:
         operator = SenseOperator(data.maps, data.mask)

@@ -14,7 +14,7 @@ from onebreath.cancellation import checkpoint
 from onebreath.errors import DeadlineMissed, MethodError, OnebreathError, OutsideDomain, UnknownModel
 from onebreath.methods.base import Derive, Fact, Method, Reconstruction
 from onebreath.methods.deadline import Begun, within
-from onebreath.methods.place import Place
+from onebreath.methods.place import AnyPlace, Place
 from onebreath.zoo.domain import Scan
 
 log = logging.getLogger("onebreath.reconstruct")
@@ -145,7 +145,7 @@ class Guarded:
         """Take seconds that were spent before the first message off the deadline."""
         self._spent += seconds
 
-    def __call__(self, places: Sequence[Place]) -> list[Outcome]:
+    def __call__(self, places: Sequence[AnyPlace]) -> list[Outcome]:
         """Reconstruct all places of a message: images of the wanted method, the fallback's, or both.
 
         Raises
@@ -160,7 +160,7 @@ class Guarded:
         finally:
             self._spent += time.perf_counter() - begun
 
-    def _made(self, places: Sequence[Place]) -> list[Outcome]:
+    def _made(self, places: Sequence[AnyPlace]) -> list[Outcome]:
         begun = time.perf_counter()
         standby = _Standby(self.safety.fallback, places)
         self.facts.pop("standby", None)
@@ -181,7 +181,7 @@ class Guarded:
             made.append(Outcome(self._fallback, standby.made, self.name, beside=True))
         return made
 
-    def _wanted(self, places: Sequence[Place], standby: _Standby, begun: float) -> list[Reconstruction]:
+    def _wanted(self, places: Sequence[AnyPlace], standby: _Standby, begun: float) -> list[Reconstruction]:
         """Let the wanted method work, within the time that is left; its images are finite."""
         if self.wanted is None or self.refused:
             raise MethodError(self.refused)
@@ -235,7 +235,7 @@ class _Standby:
         All places of the message.
     """
 
-    def __init__(self, fallback: Method | None, places: Sequence[Place]) -> None:
+    def __init__(self, fallback: Method | None, places: Sequence[AnyPlace]) -> None:
         self.fallback, self.places = fallback, places
         self.made: list[Reconstruction] | OnebreathError | None = None
         self.seconds = 0.0
@@ -269,7 +269,7 @@ class _Standby:
         return made
 
 
-def _reconstructed(places: Sequence[Place], method: Method) -> list[Reconstruction]:
+def _reconstructed(places: Sequence[AnyPlace], method: Method) -> list[Reconstruction]:
     """Reconstruct all places; raises MethodError if a pixel is not finite."""
     results = [place.reconstruct(method) for place in places]
     bad = sum(int(np.count_nonzero(~np.isfinite(result.images))) for result in results)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,17 @@ FILLS = {"zero_fill": zero_fill, "pocs": pocs, "homodyne": homodyne}
 Fill: TypeAlias = Literal["zero_fill", "pocs", "homodyne", "method"]
 """How the part of k-space beyond partial Fourier and asymmetric echo is filled; method: by the method itself."""
 NO_FILL = "none needed"
+
+
+class AnyPlace(Protocol):
+    """One place of a message: a slice or a volume."""
+
+    @property
+    def snr_scale(self) -> float:
+        """Factor from the unitary transform's scale to Gadgetron's SNR units."""
+
+    def reconstruct(self, method: Method) -> Reconstruction:
+        """Return the images of a method."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from onebreath.errors import MethodError
 from onebreath.methods.base import Method, MethodParameters, Reconstruction, SliceData, check_finite, join_sets
+from onebreath.methods.volume import VolumeData, by_planes
 from onebreath.mri.coils import rss
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.sense import SenseOperator
@@ -52,3 +53,7 @@ class ZeroFilled(Method):
         images = SenseOperator(data.maps, data.mask).adjoint(data.kspace)
         sets = images if images.ndim == 4 else images[None]
         return Reconstruction(join_sets(sets), facts={"combination": "maps"})
+
+    def volume(self, data: VolumeData) -> Reconstruction:
+        """Reconstruct a scan with partitions, plane by plane; raises as for a slice."""
+        return by_planes(self, data)

@@ -78,7 +78,7 @@ def with_reference(recon_data: ReconData) -> ReconData:
     shifted against each other, the block that they acquired together. Without such a block the message stays as it is.
     """
     bit = recon_data.bits[0]
-    if bit.ref is not None:
+    if bit.ref is not None or bit.data.data.shape[2] > 1:  # a volume's is taken where it is needed: no copies
         return recon_data
     centre = bit.data.sampling.sampling_limits[E1].center
     samples, rows, _, coils, _, sets, slices = bit.data.data.shape

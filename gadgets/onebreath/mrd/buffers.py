@@ -18,8 +18,8 @@ from onebreath.errors import ScanError
 MAPS_SPACE = 0xFFFF
 """Encoding space of the extra bit that carries coil maps; no scan has so many encoding spaces."""
 
-RO, E1 = 0, 1
-"""Places of readout and phase encoding in Gadgetron's sampling description."""
+RO, E1, E2 = 0, 1, 2
+"""Places of readout and both phase encodings in Gadgetron's sampling description."""
 
 
 def checked(recon_data: ReconData) -> ReconData:
@@ -50,12 +50,12 @@ def kspace_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.compl
     Raises
     ------
     ScanError
-        If the buffer holds partitions (E2 > 1): three-dimensional encoding is not supported.
+        If the buffer holds partitions (E2 > 1), which are read by `volumes.volume_of`.
     """
     if buffer.data.ndim != 7:
         raise ScanError(f"k-space must have the axes (RO, E1, E2, CHA, N, S, LOC); its shape is {buffer.data.shape}.")
     if buffer.data.shape[2] != 1:
-        raise ScanError(f"k-space has {buffer.data.shape[2]} partitions; only two-dimensional encoding is supported.")
+        raise ScanError(f"k-space has {buffer.data.shape[2]} partitions, where that of a slice is expected.")
     found: NDArray[np.complex64] = buffer.data[:, :, 0, :, :, s, loc].transpose(3, 2, 1, 0)
     return found
 
@@ -96,13 +96,13 @@ def mask_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.bool_]:
 
 
 def with_maps(recon_data: ReconData, maps: NDArray[np.complex64]) -> ReconData:
-    """Return the message with coil maps (place, set, coil, y, x) in a bit of its own, as it crosses the wire.
+    """Return the message with coil maps (place, set, coil, [z,] y, x) in a bit of its own, as it crosses the wire.
 
     The places are those of `places`; the maps' sets stand on axis N of the extra bit.
     """
     _, _, _, _, _, sets, slices = recon_data.bits[0].data.data.shape
-    _, n_sets, coils, rows, samples = maps.shape
-    data = maps.reshape(slices, sets, n_sets, coils, rows, samples)[:, :, :, :, None].transpose(6, 5, 4, 3, 2, 1, 0)
+    _, n_sets, coils, *planes, rows, samples = maps.shape
+    data = maps.reshape(slices, sets, n_sets, coils, *(planes or [1]), rows, samples).transpose(6, 5, 4, 3, 2, 1, 0)
     header = ismrmrd.AcquisitionHeader()
     header.encoding_space_ref = MAPS_SPACE
     headers = np.full((1, 1, 1, 1, 1), None, dtype=object)
@@ -117,10 +117,14 @@ def scan_bits(recon_data: ReconData) -> list[ReconBit]:
 
 
 def maps_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> NDArray[np.complex64] | None:
-    """Return the coil maps (set, coil, y, x) that `with_maps` attached for one place, or None."""
+    """Return the coil maps (set, coil, y, x) that `with_maps` attached for one place, or None.
+
+    Those of a scan with partitions have the axes (set, coil, z, y, x).
+    """
     for bit in recon_data.bits:
         if _holds_maps(bit):
-            return kspace_of(bit.data, s, loc)
+            maps = bit.data.data[..., s, loc].transpose(4, 3, 2, 1, 0)
+            return maps[:, :, 0] if maps.shape[2] == 1 else maps
     return None
 
 

@@ -18,7 +18,7 @@ def espirit(
     acs: Array,
     shape: tuple[int, int],
     n_sets: int = 1,
-    kernel: int = 6,
+    kernel: int | tuple[int, int] = 6,
     threshold: float = 0.001,
     crop: float | None = 0.8,
     soft: bool = False,
@@ -34,7 +34,7 @@ def espirit(
     n_sets
         Number of map sets; 2 where the object is larger than the field of view.
     kernel
-        Side of the square k-space window in samples.
+        Side of the square k-space window in samples, or its lines and samples.
     threshold
         Signal space: eigenvalues of the calibration Gram matrix above this part of the largest one. (Programs that
         cut singular values at t have ``threshold = t**2``.)
@@ -56,14 +56,15 @@ def espirit(
         Fewer calibration lines or samples than the kernel, or no signal in them.
     """
     coils = acs.shape[0]
-    if acs.ndim != 3 or min(acs.shape[1:]) < kernel:
+    window = (kernel, kernel) if isinstance(kernel, int) else kernel
+    if acs.ndim != 3 or acs.shape[1] < window[0] or acs.shape[2] < window[1]:
         raise ScanError(
-            f"ESPIRiT with a {kernel}x{kernel} kernel cannot calibrate on (coil, y, x) = {tuple(acs.shape)} samples. "
-            "Acquire more calibration lines or use a smaller kernel."
+            f"ESPIRiT with a {window[0]}x{window[1]} kernel cannot calibrate on (coil, y, x) = {tuple(acs.shape)} "
+            "samples. Acquire more calibration lines or use a smaller kernel."
         )
     if not 1 <= n_sets <= coils:
         raise ValueError(f"cannot compute {n_sets} map sets of {coils} coils")
-    vectors, eigenvalues = _eigenmaps(_signal_correlation(acs, kernel, threshold), shape, n_sets)
+    vectors, eigenvalues = _eigenmaps(_signal_correlation(acs, window, threshold), shape, n_sets)
     return with_reference_phase(vectors, acs) * _weight(eigenvalues, crop, soft)[:, None], eigenvalues
 
 
@@ -75,7 +76,9 @@ def _eigenmaps(correlation: Array, shape: tuple[int, int], n_sets: int) -> tuple
     """
     xp = array_namespace(correlation)
     coils, lags = correlation.shape[1:3]
-    harmonics_y, harmonics_x = (_harmonics(n, lags, correlation) for n in shape)
+    harmonics_y, harmonics_x = (
+        _harmonics(n, count, correlation) for n, count in zip(shape, correlation.shape[2:], strict=True)
+    )
     partial = xp.permute_dims(xp.tensordot(correlation, harmonics_x, axes=((3,), (1,))), (2, 3, 0, 1))
     partial = xp.reshape(partial, (lags, -1))
     rows = max(1, BLOCK // (shape[1] * coils * coils))
@@ -88,11 +91,12 @@ def _eigenmaps(correlation: Array, shape: tuple[int, int], n_sets: int) -> tuple
     return xp.permute_dims(vectors, (3, 2, 0, 1)), xp.permute_dims(values, (2, 0, 1))
 
 
-def _signal_correlation(acs: Array, kernel: int, threshold: float) -> Array:
-    """Projector onto the signal space summed over equal lags, ``(coil, coil, 2 kernel - 1, 2 kernel - 1)``."""
+def _signal_correlation(acs: Array, kernel: tuple[int, int], threshold: float) -> Array:
+    """Projector onto the signal space summed over equal lags, ``(coil, coil, lag, lag)``, 2 kernel - 1 lags each."""
     xp = array_namespace(acs)
-    coils, span_y, span_x = acs.shape[0], acs.shape[1] - kernel + 1, acs.shape[2] - kernel + 1
-    offsets = [(i, j) for i in range(kernel) for j in range(kernel)]
+    coils, (ky, kx) = acs.shape[0], kernel
+    span_y, span_x = acs.shape[1] - ky + 1, acs.shape[2] - kx + 1
+    offsets = [(i, j) for i in range(ky) for j in range(kx)]
     windows = xp.reshape(
         xp.stack([acs[:, i : i + span_y, j : j + span_x] for i, j in offsets]), (len(offsets) * coils, -1)
     )
@@ -100,12 +104,12 @@ def _signal_correlation(acs: Array, kernel: int, threshold: float) -> Array:
     if not float(values[-1]) > 0 or not math.isfinite(float(values[-1])):
         raise ScanError("The calibration lines hold no signal (all zero, NaN or Inf), so no coil maps can be computed.")
     signal = vectors[:, values > threshold * values[-1]]
-    projector = xp.reshape(signal @ xp.conj(signal.T), (kernel, kernel, coils, kernel, kernel, coils))
-    by_lag = xp.zeros((2 * kernel - 1, 2 * kernel - 1, coils, coils), dtype=acs.dtype, device=device(acs))
+    projector = xp.reshape(signal @ xp.conj(signal.T), (ky, kx, coils, ky, kx, coils))
+    by_lag = xp.zeros((2 * ky - 1, 2 * kx - 1, coils, coils), dtype=acs.dtype, device=device(acs))
     for i, j in offsets:
-        lags = (slice(kernel - 1 - i, 2 * kernel - 1 - i), slice(kernel - 1 - j, 2 * kernel - 1 - j))
+        lags = (slice(ky - 1 - i, 2 * ky - 1 - i), slice(kx - 1 - j, 2 * kx - 1 - j))
         by_lag[lags] += xp.permute_dims(projector[i, j], (1, 2, 0, 3))
-    return xp.permute_dims(by_lag, (2, 3, 0, 1)) / kernel**2
+    return xp.permute_dims(by_lag, (2, 3, 0, 1)) / (ky * kx)
 
 
 def _harmonics(size: int, lags: int, like: Array) -> Array:

@@ -1,8 +1,9 @@
 """Images from k-space of which one side was not acquired.
 
 All functions take k-space ``(..., y, x)`` (frames, coils, sets in front, treated one by one), centred, with the
-acquired range along y and x as ``(first, last)`` samples, both included; None means the whole axis. They return
-complex images of the same shape in the scale of the unitary transform.
+acquired range along y and x as ``(first, last)`` samples, both included; None means the whole axis. With a range
+along z the k-space is ``(..., z, y, x)``. They return complex images of the same shape in the scale of the unitary
+transform.
 """
 
 from dataclasses import dataclass
@@ -13,48 +14,54 @@ from array_api_compat import array_namespace, device
 from onebreath.errors import MethodError, ScanError
 from onebreath.mri import Array
 from onebreath.mri.coils import phase_factor
-from onebreath.mri.fourier import fft2c, ifft2c
+from onebreath.mri.fourier import fftc, ifftc
 
 Range = tuple[int, int]
 
 
-def zero_fill(kspace: Array, y: Range | None = None, x: Range | None = None) -> Array:
+def zero_fill(kspace: Array, y: Range | None = None, x: Range | None = None, z: Range | None = None) -> Array:
     """Image with zeros for what was not acquired: blurred, but free of assumptions."""
-    return ifft2c(kspace * _weights(kspace, [axis.acquired() for axis in _axes(kspace, y, x)]))
+    axes = _axes(kspace, y, x, z)
+    return _image(kspace * _weights(kspace, [axis.acquired() for axis in axes]), axes)
 
 
 def pocs(
-    kspace: Array, y: Range | None = None, x: Range | None = None, iterations: int = 30, tolerance: float = 1e-4
+    kspace: Array,
+    y: Range | None = None,
+    x: Range | None = None,
+    z: Range | None = None,
+    iterations: int = 30,
+    tolerance: float = 1e-4,
 ) -> Array:
     """Projection onto convex sets: acquired samples kept, the image phase that of the symmetric centre.
 
     E. M. Haacke et al., "A fast, iterative, partial-Fourier technique capable of local phase recovery", J Magn Reson
-    92:126 (1991). Works along one axis or both. What has no acquired mirror image stays zero.
+    92:126 (1991). Works along any of the axes. What has no acquired mirror image stays zero.
 
     Parameters
     ----------
-    kspace, y, x
+    kspace, y, x, z
         See the module's text.
     iterations, tolerance
         Stop after so many rounds, or when the image changes by less than this part of its norm.
     """
     xp = array_namespace(kspace)
-    axes = _axes(kspace, y, x)
+    axes = _axes(kspace, y, x, z)
     acquired = _weights(kspace, [axis.acquired() for axis in axes])
     filled = _weights(kspace, [axis.reachable() for axis in axes]) * (1 - acquired)
     data = kspace * acquired
     phase = _smooth_phase(kspace, axes)
-    image = ifft2c(data)
+    image = _image(data, axes)
     for _ in range(iterations):
         previous = image
-        image = ifft2c(data + filled * fft2c(xp.abs(image) * phase))
+        image = _image(data + filled * fftc(xp.abs(image) * phase, _last(axes)), axes)
         change = float(xp.linalg.vector_norm(image - previous))
         if change <= tolerance * float(xp.linalg.vector_norm(image)):
             break
     return image
 
 
-def homodyne(kspace: Array, y: Range | None = None, x: Range | None = None) -> Array:
+def homodyne(kspace: Array, y: Range | None = None, x: Range | None = None, z: Range | None = None) -> Array:
     """Homodyne detection: the one-sided part doubled, the real part kept after removal of the smooth phase.
 
     D. C. Noll et al., "Homodyne detection in magnetic resonance imaging", IEEE Trans Med Imaging 10:154 (1991). The
@@ -63,14 +70,14 @@ def homodyne(kspace: Array, y: Range | None = None, x: Range | None = None) -> A
     Raises
     ------
     MethodError
-        Both axes are partial: one corner of k-space then has no mirror image.
+        More than one axis is partial: one corner of k-space then has no mirror image.
     """
     xp = array_namespace(kspace)
-    axes = _axes(kspace, y, x)
-    if all(axis.partial for axis in axes):
-        raise MethodError("Homodyne detection works along one partial axis only; use pocs where both are partial.")
+    axes = _axes(kspace, y, x, z)
+    if sum(axis.partial for axis in axes) > 1:
+        raise MethodError("Homodyne detection works along one partial axis only; use pocs where more are partial.")
     phase = _smooth_phase(kspace, axes)
-    weighted = ifft2c(kspace * _weights(kspace, [axis.homodyne() for axis in axes]))
+    weighted = _image(kspace * _weights(kspace, [axis.homodyne() for axis in axes]), axes)
     return xp.real(weighted * xp.conj(phase)) * phase
 
 
@@ -115,9 +122,10 @@ class _Axis:
         return np.cos(np.pi / 2 * np.clip(self._k() / width, -1, 1)) ** 2
 
 
-def _axes(kspace: Array, y: Range | None, x: Range | None) -> list[_Axis]:
+def _axes(kspace: Array, y: Range | None, x: Range | None, z: Range | None) -> list[_Axis]:
     axes = []
-    for name, size, bounds in zip("yx", kspace.shape[-2:], (y, x), strict=True):
+    names, ranges = ("yx", (y, x)) if z is None else ("zyx", (z, y, x))
+    for name, size, bounds in zip(names, kspace.shape[-len(names) :], ranges, strict=True):
         first, last = bounds or (0, size - 1)
         if not 0 <= first <= size // 2 <= last < size:
             raise ScanError(
@@ -127,12 +135,23 @@ def _axes(kspace: Array, y: Range | None, x: Range | None) -> list[_Axis]:
     return axes
 
 
+def _last(axes: list[_Axis]) -> tuple[int, ...]:
+    return tuple(range(-len(axes), 0))
+
+
+def _image(kspace: Array, axes: list[_Axis]) -> Array:
+    return ifftc(kspace, _last(axes))
+
+
 def _weights(kspace: Array, along: list[np.ndarray]) -> Array:
-    """Product of a weight along y and one along x, as a real array beside `kspace`."""
+    """Product of a weight along each axis, as a real array beside `kspace`."""
     xp = array_namespace(kspace)
-    return xp.asarray(along[0][:, None] * along[1], dtype=xp.real(kspace).dtype, device=device(kspace))
+    product = along[0]
+    for weight in along[1:]:
+        product = product[..., None] * weight
+    return xp.asarray(product, dtype=xp.real(kspace).dtype, device=device(kspace))
 
 
 def _smooth_phase(kspace: Array, axes: list[_Axis]) -> Array:
     """Phase factor of the image of the symmetric centre."""
-    return phase_factor(ifft2c(kspace * _weights(kspace, [axis.centre_window() for axis in axes])))
+    return phase_factor(_image(kspace * _weights(kspace, [axis.centre_window() for axis in axes]), axes))

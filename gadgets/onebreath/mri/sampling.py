@@ -122,10 +122,10 @@ def describe(
         acs=acs or together,
         acs_mode=_acs_mode(acs, acquired, together is not None, acs_mode),
         uniform=lattice is not None,
-        partial_fourier=_symmetric_part(acquired, centre, distance),
+        partial_fourier=symmetric_part(acquired, centre, distance),
         readout=readout,
         readout_centre=x_centre,
-        asymmetric_echo=_symmetric_part(readout, x_centre, 1) < 1,
+        asymmetric_echo=symmetric_part(readout, x_centre, 1) < 1,
         per_frame=bool((frames != frames[0]).any()),
         empty_frames=empty,
         effective_acceleration=float(shape[1] / frames.sum(axis=1).mean()),
@@ -215,7 +215,7 @@ def _mean_distance(frames: np.ndarray, acquired: tuple[int, int]) -> int:
     return max(1, round(float((acquired[1] - acquired[0] + 1) / frames.sum(axis=1).mean())))
 
 
-def _symmetric_part(bounds: tuple[int, int], centre: int, step: int) -> float:
+def symmetric_part(bounds: tuple[int, int], centre: int, step: int) -> float:
     """Acquired part of the range that is symmetric about the centre; 1 where the ends differ by at most the step."""
     below, above = centre - bounds[0], bounds[1] - centre
     longer = max(below, above)

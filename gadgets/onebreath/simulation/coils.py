@@ -13,7 +13,7 @@ _WIRE_WIDTH = 20.0
 _SPACING = 10.0
 
 
-def coil_maps(coils: int, y_mm: np.ndarray, x_mm: np.ndarray, z_mm: float) -> np.ndarray:
+def coil_maps(coils: int, y_mm: np.ndarray, x_mm: np.ndarray, z_mm: float, rings: int = 0) -> np.ndarray:
     """Sensitivities of loop coils in one slice.
 
     The sensitivity is the transverse field of a unit current in the loop (principle of reciprocity, D. I. Hoult and
@@ -27,6 +27,8 @@ def coil_maps(coils: int, y_mm: np.ndarray, x_mm: np.ndarray, z_mm: float) -> np
         Pixel coordinates (y,), (x,) in the slice.
     z_mm
         Position of the slice along the axis of the cylinder.
+    rings
+        Rings that the loops form along it; 0: by their number. One ring tells nothing of the third direction.
 
     Returns
     -------
@@ -38,7 +40,7 @@ def coil_maps(coils: int, y_mm: np.ndarray, x_mm: np.ndarray, z_mm: float) -> np
     coarse_y, coarse_x = _coarse(y_mm), _coarse(x_mm)
     points = np.stack(np.broadcast_arrays(coarse_x[None], coarse_y[:, None], z_mm), axis=-1)
     maps = np.empty((coils, y_mm.size, x_mm.size), np.complex64)
-    for index, (centre, normal, radius) in enumerate(_loops(coils)):
+    for index, (centre, normal, radius) in enumerate(_loops(coils, rings)):
         field = _loop_field(points, centre, normal, radius)
         parts = [RectBivariateSpline(coarse_y, coarse_x, part)(y_mm, x_mm) for part in (field[..., 0], -field[..., 1])]
         maps[index] = parts[0] + 1j * parts[1]
@@ -81,9 +83,9 @@ def coil_names(coils: int) -> list[str]:
     return [f"Body_18:1:B{i + 1}" if i < front else f"Spine_32:1:S{i - front + 1}" for i in range(coils)]
 
 
-def _loops(coils: int) -> list[tuple[np.ndarray, np.ndarray, float]]:
+def _loops(coils: int, rings: int) -> list[tuple[np.ndarray, np.ndarray, float]]:
     """Centre, outward normal and radius of each loop in mm."""
-    rings = int(np.clip(round(coils / 9), 1, 4))
+    rings = min(rings, coils) or int(np.clip(round(coils / 9), 1, 4))
     counts = [coils // rings + (ring < coils % rings) for ring in range(rings)]
     loops = []
     for ring, count in enumerate(counts):

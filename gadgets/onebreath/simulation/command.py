@@ -28,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     """
     values: dict[str, Any] = {field.name: getattr(args, field.name) for field in fields(ScanOptions)}
     values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    if isinstance(values["acceleration"], tuple):
+        values["acceleration"], values["partition_acceleration"] = values["acceleration"]
     options = ScanOptions(**values)
     scan = simulate(options)
     truth = scan.write(args.output)
@@ -48,7 +50,14 @@ def _spec(field: Field[Any]) -> dict[str, Any]:
     if isinstance(field.default, tuple):
         count, kind = (len(field.default), type(field.default[0])) if field.default else ("*", str)
         return {"nargs": count, "type": kind, "choices": choices, "metavar": field.metadata["metavar"], "help": text}
-    return {"type": type(field.default), "choices": choices, "help": text}
+    read = _acceleration if field.name == "acceleration" else type(field.default)
+    return {"type": read, "choices": choices, "help": text}
+
+
+def _acceleration(text: str) -> int | tuple[int, int]:
+    """Read ``2``, or ``2x3``: along lines and along partitions."""
+    along, _, apart = text.lower().partition("x")
+    return (int(along), int(apart)) if apart else int(along)
 
 
 def _shown(value: Any) -> str:

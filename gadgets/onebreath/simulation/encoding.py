@@ -66,10 +66,12 @@ def make_receiver(options: ScanOptions, phantom: Phantom, heights_mm: np.ndarray
     phantom
         The subject, on `scan_grid`.
     heights_mm
-        Position of each slice (slice,) along the slice direction.
+        Position of each slice or partition along the slice direction.
     """
     grid = phantom.grid
-    maps = np.stack([coil_maps(options.coils, grid.axis(0), grid.axis(1), float(z)) for z in heights_mm])
+    # One ring of loops would tell nothing of the third direction.
+    rings = 2 if options.partitions > 1 and options.coils < 14 else 0
+    maps = np.stack([coil_maps(options.coils, grid.axis(0), grid.axis(1), float(z), rings) for z in heights_mm])
     middle = int(np.argmin(np.abs(heights_mm)))
     picture = np.abs(phantom.draw(float(heights_mm[middle]), 0.0))
     body = crop_readout(picture, options.matrix[1]) > 0.05
@@ -80,6 +82,31 @@ def make_receiver(options: ScanOptions, phantom: Phantom, heights_mm: np.ndarray
     snr = Receiver(maps, covariance, noisy).shading(middle)[phantom.blood_pixel()]
     wanted = options.snr if noisy else _NOISELESS_BLOOD
     return Receiver(maps * np.float32(wanted / snr), covariance, noisy)
+
+
+def encode_volume(coil_images: np.ndarray, places: np.ndarray, readout: Readout) -> np.ndarray:
+    """K-space lines of a volume ``(line, coil, sample)`` complex64.
+
+    Parameters
+    ----------
+    coil_images
+        ``(coil, z, y, x)`` complex64 on the oversampled readout.
+    places
+        Places in the plane of both phase encodings (line,).
+    readout
+        Which samples of a line are acquired.
+    """
+    kspace = fftc(coil_images, (-3, -2, -1))
+    partition, row = divmod(places, coil_images.shape[2])
+    return np.ascontiguousarray(kspace[:, partition, row, readout.first :].swapaxes(0, 1))
+
+
+def slab_profile(heights_mm: np.ndarray) -> np.ndarray:
+    """Excitation of the partitions of a slab: it falls to the ends of what is encoded, as nothing may fold in there."""
+    step = float(heights_mm[1] - heights_mm[0])
+    end = step * len(heights_mm) / 2
+    beyond = (np.abs(heights_mm + step / 2 - float(np.mean(heights_mm + step / 2))) - 0.75 * end) / (0.25 * end)
+    return np.asarray(np.cos(np.pi / 2 * np.clip(beyond, 0, 1)) ** 2)
 
 
 def encode(coil_images: np.ndarray, rows: np.ndarray, readout: Readout) -> np.ndarray:

@@ -61,6 +61,13 @@ class ScanOptions:
     lines_per_segment: int = _option(0, "lines per phase and heartbeat of a segmented scan; 0 fills the RR interval")
     coils: int = _option(10, "receiver channels, 1 to 64")
     acceleration: int = _option(4, "distance of the acquired lines")
+    partitions: int = _option(1, "partitions of a three-dimensional scan of one slab; thickness_mm is that of each")
+    partition_oversampling: float = _option(1.0, "encoded partitions for each one of the image, 1 to 2")
+    partition_acceleration: int = _option(1, "distance of the acquired partitions (--acceleration 2x3 sets both)")
+    caipi_shift: int = _option(0, "lines by which each acquired partition is shifted against the one before")
+    partition_partial_fourier: float = _option(1.0, "acquired fraction of the partitions, above 0.5; early ones lack")
+    acs_partitions: int = _option(0, "partitions of the calibration block; 0: as many as acs_lines, at most all")
+    elliptical: bool = _option(False, "leave out the corners of the plane of both phase encodings")
     pattern: str = _option(
         "uniform",
         "uniform (every frame has the same lines), kt (lines shift by one from frame to frame) or vista (random, "
@@ -127,6 +134,11 @@ class ScanOptions:
         _check_combinations(self)
 
     @property
+    def encoded_partitions(self) -> int:
+        """Partitions with their oversampling."""
+        return round(self.partitions * self.partition_oversampling)
+
+    @property
     def segmented(self) -> bool:
         """Whether the lines of a frame are gathered over several heartbeats."""
         return self.mode in ("prospective", "retrospective")
@@ -149,6 +161,8 @@ def _check_names(options: ScanOptions) -> None:
 def _check_ranges(options: ScanOptions) -> None:
     counts = (
         "slices",
+        "partitions",
+        "partition_acceleration",
         "phases",
         "acceleration",
         "averages",
@@ -162,6 +176,8 @@ def _check_ranges(options: ScanOptions) -> None:
         _require(getattr(options, name) >= 1, f"{name} must be at least 1, not {getattr(options, name)}")
     amounts = (
         "lines_per_segment",
+        "caipi_shift",
+        "acs_partitions",
         "acs_lines",
         "gap_mm",
         "rr_variability",
@@ -184,8 +200,9 @@ def _check_ranges(options: ScanOptions) -> None:
     )
     for name in times:
         _require(getattr(options, name) > 0, f"{name} must be positive, not {getattr(options, name)}")
-    for name in ("partial_fourier", "echo_fraction"):
+    for name in ("partial_fourier", "echo_fraction", "partition_partial_fourier"):
         _require(0.5 < getattr(options, name) <= 1, f"{name} must be above 0.5 and at most 1")
+    _require(1 <= options.partition_oversampling <= 2, "partition_oversampling must be 1 to 2")
     _require(0 < options.phase_resolution <= 1, "phase_resolution must be above 0 and at most 1")
     _require(min(options.matrix) >= 8, f"matrix must be at least 8 x 8, not {options.matrix}")
     _require(min(options.fov_mm) > 0, f"fov_mm must be positive, not {options.fov_mm}")
@@ -206,6 +223,15 @@ def _check_combinations(options: ScanOptions) -> None:
         not (options.acs_mode == "interleaved" and options.pattern == "vista"),
         "acs_mode interleaved shifts a regular pattern and cannot be joined with pattern vista",
     )
+    volume = options.partitions > 1
+    _require(not volume or options.slices == 1, "a scan with partitions has one slab: set slices to 1")
+    _require(not volume or not options.segmented, "a scan with partitions needs mode static or realtime")
+    _require(
+        not volume or (options.pattern == "uniform" and options.acs_mode != "interleaved"),
+        "a scan with partitions has pattern uniform, and acs_mode embedded, separate or none",
+    )
+    plane = (options.partition_acceleration, options.caipi_shift, options.partition_oversampling)
+    _require(volume or plane == (1, 0, 1.0), "acceleration, shift and oversampling of partitions need partitions")
     readout_ms = options.matrix[1] * options.readout_oversampling * options.dwell_us * options.echo_fraction / 1000
     _require(
         readout_ms < options.tr_ms,

@@ -19,7 +19,7 @@ _MEASUREMENT_UID = 1
 # The first R-wave of the scan, in ticks since midnight; the noise scan ends a little before it.
 _START_TICK = 32_500_000
 _NOISE_PAUSE_MS = 500.0
-_CENTRE_LINE_USER = 5
+_CENTRE_LINE_USER, _CENTRE_PARTITION_USER = 5, 6
 
 
 class Headers:
@@ -55,6 +55,9 @@ class Headers:
         for counter in ("average", "slice", "contrast", "phase", "repetition", "set", "segment"):
             setattr(header.idx, counter, getattr(line, counter))
         header.idx.user[_CENTRE_LINE_USER] = self._plan.counter(self._plan.centre)
+        if self._options.partitions > 1:
+            header.idx.kspace_encode_step_2 = self._plan.partition_counter(line.partition)
+            header.idx.user[_CENTRE_PARTITION_USER] = self._plan.partition_counter(self._plan.matrix[0] // 2)
         return header
 
     def noise(self, index: int) -> AcquisitionHeader:

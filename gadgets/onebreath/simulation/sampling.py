@@ -27,6 +27,10 @@ class Lines:
         Rows of the image lines of each frame, ascending.
     acs
         Rows of the calibration block, ascending; empty if there is none.
+    matrix
+        Encoded partitions and rows. With partitions, a place is ``partition * rows + row`` in `frames` and `acs`.
+    first_partition, last_partition
+        First and last partition that can be acquired.
     """
 
     first: int
@@ -34,6 +38,18 @@ class Lines:
     centre: int
     frames: list[np.ndarray]
     acs: np.ndarray
+    matrix: tuple[int, int] = (1, 1 << 16)
+    first_partition: int = 0
+    last_partition: int = 0
+
+    @property
+    def centre_place(self) -> int:
+        """Place of the k-space centre."""
+        return self.matrix[0] // 2 * self.matrix[1] + self.centre if self.matrix[0] > 1 else self.centre
+
+    def partition_counter(self, partition: int) -> int:
+        """Value of ``kspace_encode_step_2`` of a partition, likewise."""
+        return partition - self.first_partition
 
     def counter(self, row: int) -> int:
         """Value of ``kspace_encode_step_1`` of a row: as on Siemens scanners the first row that is acquired is 0."""
@@ -73,7 +89,7 @@ def plan_readout(options: ScanOptions) -> Readout:
 
 
 def plan_lines(options: ScanOptions) -> Lines:
-    """Choose the lines of every frame.
+    """Choose the lines of every frame; with partitions, those of the plane of both phase encodings.
 
     Raises
     ------
@@ -86,6 +102,8 @@ def plan_lines(options: ScanOptions) -> Lines:
     window_first = centre - acquired // 2
     last = window_first + acquired - 1
     first = last + 1 - round(acquired * options.partial_fourier)
+    if options.partitions > 1:
+        return plan_plane(options, first, last)
     acs = _acs_rows(options, first, last, centre)
     frames = [_frame_rows(options, frame, first, last, centre) for frame in range(options.phases)]
     if options.acs_mode == "embedded":
@@ -99,6 +117,51 @@ def on_lattice(options: ScanOptions, frame: int, row: int, centre: int) -> bool:
     """Whether a row belongs to the regular pattern of a frame; the first frame's goes through the centre."""
     shifted = options.pattern == "kt" or options.acs_mode == "interleaved"
     return (row - centre - (frame if shifted else 0)) % options.acceleration == 0
+
+
+def plan_plane(options: ScanOptions, first: int, last: int) -> Lines:
+    """Choose the lines of a scan with partitions; all frames have the same.
+
+    Parameters
+    ----------
+    options
+        The scan.
+    first, last
+        Rows that can be acquired.
+    """
+    partitions, rows = options.encoded_partitions, options.matrix[0]
+    middle, centre = partitions // 2, rows // 2
+    first_partition = partitions - round(partitions * options.partition_partial_fourier)
+    z, y = np.arange(partitions)[:, None], np.arange(rows)[None]
+    within = (z >= first_partition) & (y >= first) & (y <= last)
+    if options.elliptical:
+        within &= ((z - middle) / (partitions / 2)) ** 2 + ((y - centre) / (rows / 2)) ** 2 <= 1
+    sampled = within & on_plane_lattice(options, z, y)
+    acs = np.zeros_like(sampled)
+    if options.acs_mode != "none" and options.acceleration * options.partition_acceleration > 1 and options.acs_lines:
+        deep = min(options.acs_partitions or options.acs_lines, partitions)
+        start, top = middle - deep // 2, centre - options.acs_lines // 2
+        acs[start : start + deep, top : top + options.acs_lines] = True
+        if start < first_partition or top < first or top + options.acs_lines > last + 1:
+            raise ConfigError(
+                f"Cannot simulate this scan: a calibration block of {options.acs_lines} lines x {deep} partitions "
+                "reaches outside what is acquired; use a smaller one."
+            )
+    if options.acs_mode == "embedded":
+        sampled |= acs
+    places = np.flatnonzero(sampled)
+    return Lines(
+        first, last, centre, [places] * options.phases, np.flatnonzero(acs), (partitions, rows), first_partition,
+        partitions - 1,
+    )  # fmt: skip
+
+
+def on_plane_lattice(options: ScanOptions, z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Tell which places of the plane of both phase encodings belong to the lattice through its centre."""
+    apart, along = options.partition_acceleration, options.acceleration
+    distance = z - options.encoded_partitions // 2
+    shift = options.caipi_shift * (distance // apart)
+    return np.asarray((distance % apart == 0) & ((y - options.matrix[0] // 2 - shift) % along == 0))
 
 
 def _acs_rows(options: ScanOptions, first: int, last: int, centre: int) -> np.ndarray:

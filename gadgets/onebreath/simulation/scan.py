@@ -13,7 +13,7 @@ from onebreath.keeping import whole
 from onebreath.simulation.encoding import Receiver, crop_readout, encode, make_receiver, scan_grid
 from onebreath.simulation.geometry import Directions, chronological, directions, slice_offsets
 from onebreath.simulation.mrd_file import write_mrd
-from onebreath.simulation.options import EXTRA_LINES, ScanOptions
+from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.phantom import Phantom
 from onebreath.simulation.receive import add_noise, noise_scan
 from onebreath.simulation.records import Headers, make_acquisitions, make_waveforms
@@ -27,6 +27,7 @@ from onebreath.simulation.schedule import (
     frame_time_ms,
     plan_schedule,
 )
+from onebreath.simulation.volume import is_extra, partition_heights, volume_signals, volume_truth
 
 __all__ = ["ScanOptions", "SimulatedScan", "simulate"]
 
@@ -65,6 +66,8 @@ class SimulatedScan:
         - ``frame_times_ms`` (frame,): time after the R-wave; without segments after the start of the slice.
         - ``rr_intervals_ms`` (beat,): the first R-wave is at time 0.
         - ``heart_mask`` (slice, y, x) bool: what the beating heart sweeps.
+        - With partitions, before y in ``image``, ``maps``, ``mask`` and ``heart_mask``, the volume is the image's:
+          without oversampling of the partitions; the masks are those of the encoded plane.
         - ``position_mm`` (slice, 3), ``read_dir``, ``phase_dir``, ``slice_dir`` (3,): geometry, LPS.
     """
 
@@ -109,15 +112,20 @@ def simulate(options: ScanOptions) -> SimulatedScan:
     phantom = Phantom(grid, options.field_t, options.tr_ms, options.te_ms, options.flip_deg, options.seed)
     distance = options.thickness_mm + options.gap_mm
     heights = slice_offsets(options.slices, distance)[chronological(options.slices, options.slice_order)]
-    receiver = make_receiver(options, phantom, heights)
-    data = _signals(options, plan, readout, schedule, phantom, heights, receiver)
+    volume = options.partitions > 1
+    levels = partition_heights(options) if volume else heights
+    receiver = make_receiver(options, phantom, levels)
+    signals = volume_signals if volume else _signals
+    data = signals(options, plan, readout, schedule, phantom, levels, receiver, _factors(options, phantom))
     noise = np.empty((0, options.coils, options.noise_samples), np.complex64)
     if receiver.noisy:
         add_noise(data, receiver.covariance, options.seed)
         noise = noise_scan(options, receiver.covariance)
     axes = directions(options.orientation, options.oblique_deg)
     positions = np.asarray(options.position_mm) + heights[:, None] * axes.slice
-    truth = _truth(options, schedule, phantom, heights, receiver)
+    truth = (volume_truth if volume else _truth)(options, schedule, phantom, levels, receiver)
+    sets, contrasts = _factors(options, phantom)
+    truth |= {"set_factor": sets, "contrast_factor": contrasts, "covariance": receiver.covariance}
     segments = max(line.segment for line in schedule.lines) + 1
     return SimulatedScan(
         header=make_header(options, plan, schedule.frames, segments),
@@ -135,22 +143,23 @@ def _signals(
     phantom: Phantom,
     heights: np.ndarray,
     receiver: Receiver,
+    factors: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
     """Noise-free data of all lines ``(line, coil, sample)`` complex64; the object is drawn once for each state."""
     data = np.empty((len(schedule.lines), options.coils, readout.samples), np.complex64)
     states: dict[tuple[int, float, float], list[int]] = {}
     for index, line in enumerate(schedule.lines):
         states.setdefault((line.slice, line.cardiac_phase, line.shift_mm), []).append(index)
-    sets, contrasts = _factors(options, phantom)
+    sets, contrasts = factors
     for (slice_index, phase, shift), indices in states.items():
         lines = [schedule.lines[index] for index in indices]
         # Lines that are no image lines hold a strong echo: a reconstruction that takes them for image lines shows it.
-        rows = np.array([plan.centre if _is_extra(line.flags) else line.row for line in lines])
+        rows = np.array([plan.centre if is_extra(line.flags) else line.row for line in lines])
         wanted, place = np.unique(rows, return_inverse=True)
         picture = phantom.draw(float(heights[slice_index]), phase, shift)
         kspace = encode(receiver.maps[slice_index] * picture, wanted, readout)
-        factors = np.array([sets[line.set] * contrasts[line.contrast] for line in lines])
-        data[indices] = kspace[place.ravel()] * factors[:, None, None]
+        weights = np.array([sets[line.set] * contrasts[line.contrast] for line in lines])
+        data[indices] = kspace[place.ravel()] * weights[:, None, None]
     return data
 
 
@@ -165,16 +174,12 @@ def _truth(
         for frame in range(options.phases):
             picture = phantom.draw(float(height), *frame_state(options, schedule, lines, frame))
             image[slice_index, frame] = crop_readout(picture * shading, columns)
-    sets, contrasts = _factors(options, phantom)
     mask, calibration = _masks(options, schedule)
     last = schedule.rhythm.beat(schedule.lines[-1].time_ms)
     times = [frame_time_ms(options, schedule.segment_lines, frame) for frame in range(options.phases)]
     return {
         "image": image,
-        "set_factor": sets,
-        "contrast_factor": contrasts,
         "maps": crop_readout(receiver.maps, columns),
-        "covariance": receiver.covariance,
         "mask": mask,
         "calibration_mask": calibration,
         "frame_times_ms": np.array(times),
@@ -188,7 +193,7 @@ def _masks(options: ScanOptions, schedule: Schedule) -> tuple[np.ndarray, np.nda
     mask = np.zeros((options.slices, schedule.frames, options.matrix[0]), bool)
     calibration = np.zeros_like(mask)
     for line in schedule.lines:
-        if _is_extra(line.flags):
+        if is_extra(line.flags):
             continue
         key = (line.slice, line.phase, line.row)
         mask[key] |= CALIBRATION not in line.flags
@@ -200,10 +205,6 @@ def _factors(options: ScanOptions, phantom: Phantom) -> tuple[np.ndarray, np.nda
     """Complex factors of the sets and of the contrasts."""
     decay = np.exp(-np.arange(options.contrasts) * options.te_ms / phantom.t2_blood)
     return np.exp(1j * _SET_PHASE * np.arange(options.sets)).astype(np.complex64), decay.astype(np.complex64)
-
-
-def _is_extra(flags: tuple[int, ...]) -> bool:
-    return any(flag in EXTRA_LINES.values() for flag in flags)
 
 
 def _geometry_truth(axes: Directions, positions: np.ndarray) -> dict[str, np.ndarray]:

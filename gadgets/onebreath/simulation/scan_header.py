@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 from ismrmrd import xsd
 
 from onebreath.simulation.coils import coil_names
@@ -42,8 +43,8 @@ def make_header(options: ScanOptions, plan: Lines, frames: int, segments: int) -
         ),
         encoding=[
             xsd.encodingType(
-                encodedSpace=_space(options, options.readout_oversampling),
-                reconSpace=_space(options, 1),
+                encodedSpace=_space(options, options.readout_oversampling, encoded=True),
+                reconSpace=_space(options, 1, encoded=False),
                 encodingLimits=_limits(options, plan, frames, segments),
                 trajectory=xsd.trajectoryType.CARTESIAN,
                 parallelImaging=_parallel(options, plan),
@@ -80,12 +81,13 @@ def _system(options: ScanOptions) -> xsd.acquisitionSystemInformationType:
     )
 
 
-def _space(options: ScanOptions, oversampling: int) -> xsd.encodingSpaceType:
+def _space(options: ScanOptions, oversampling: int, encoded: bool) -> xsd.encodingSpaceType:
     rows, columns = options.matrix
+    partitions = options.encoded_partitions if encoded else options.partitions
     return xsd.encodingSpaceType(
-        matrixSize=xsd.matrixSizeType(x=columns * oversampling, y=rows, z=1),
+        matrixSize=xsd.matrixSizeType(x=columns * oversampling, y=rows, z=partitions),
         fieldOfView_mm=xsd.fieldOfViewMm(
-            x=options.fov_mm[1] * oversampling, y=options.fov_mm[0], z=options.thickness_mm
+            x=options.fov_mm[1] * oversampling, y=options.fov_mm[0], z=options.thickness_mm * partitions
         ),
     )
 
@@ -95,9 +97,16 @@ def _limits(options: ScanOptions, plan: Lines, frames: int, segments: int) -> xs
         return xsd.limitType(minimum=0, maximum=size - 1, center=0)
 
     line = xsd.limitType(minimum=0, maximum=plan.counter(plan.last), center=plan.counter(plan.centre))
+    partition = counter(1)
+    if options.partitions > 1:
+        partition = xsd.limitType(
+            minimum=0,
+            maximum=plan.partition_counter(plan.last_partition),
+            center=plan.partition_counter(options.encoded_partitions // 2),
+        )
     return xsd.encodingLimitsType(
         kspace_encoding_step_1=line,
-        kspace_encoding_step_2=counter(1),
+        kspace_encoding_step_2=partition,
         average=counter(options.averages),
         slice=counter(options.slices),
         contrast=counter(options.contrasts),
@@ -113,7 +122,7 @@ def _parallel(options: ScanOptions, plan: Lines) -> xsd.parallelImagingType:
     mode = "interleaved" if interleaved else options.acs_mode if plan.acs.size else "other"
     return xsd.parallelImagingType(
         accelerationFactor=xsd.accelerationFactorType(
-            kspace_encoding_step_1=options.acceleration, kspace_encoding_step_2=1
+            kspace_encoding_step_1=options.acceleration, kspace_encoding_step_2=options.partition_acceleration
         ),
         calibrationMode=xsd.calibrationModeType(mode),
         interleavingDimension=xsd.interleavingDimensionType.PHASE if interleaved else None,
@@ -122,7 +131,7 @@ def _parallel(options: ScanOptions, plan: Lines) -> xsd.parallelImagingType:
 
 def _user_parameters(options: ScanOptions, plan: Lines) -> xsd.userParametersType:
     embedded = options.acs_mode == "embedded" and plan.acs.size
-    numbers = {"EmbeddedRefLinesE1": plan.acs.size} if embedded else {}
+    numbers = {"EmbeddedRefLinesE1": np.unique(plan.acs % plan.matrix[1]).size} if embedded else {}
     return xsd.userParametersType(
         userParameterLong=[xsd.userParameterLongType(name=name, value=value) for name, value in numbers.items()],
         userParameterDouble=[

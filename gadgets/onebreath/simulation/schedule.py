@@ -10,7 +10,7 @@ import numpy as np
 from onebreath.errors import ConfigError
 from onebreath.simulation.options import EXTRA_LINES, ScanOptions
 from onebreath.simulation.physiology import Rhythm, breathing_mm, rr_intervals
-from onebreath.simulation.sampling import Lines, on_lattice
+from onebreath.simulation.sampling import Lines, on_lattice, on_plane_lattice
 
 FIRST_IN_SLICE, LAST_IN_SLICE, LAST_IN_REPETITION, LAST_IN_MEASUREMENT = 7, 8, 14, 25
 CALIBRATION, CALIBRATION_AND_IMAGING = 20, 21
@@ -30,7 +30,7 @@ class Line:
     ----------
     row
         Row in the matrix.
-    slice, phase, segment, average, repetition, set, contrast
+    slice, partition, phase, segment, average, repetition, set, contrast
         Counters of the acquisition header.
     flags
         Flags, counted from 1.
@@ -44,6 +44,7 @@ class Line:
 
     row: int
     slice: int = 0
+    partition: int = 0
     phase: int = 0
     segment: int = 0
     average: int = 0
@@ -231,18 +232,27 @@ def _lines_of(options: ScanOptions, plan: Lines, rhythm: Rhythm, burst: _Burst, 
         cardiac_phase=0.0 if still else rhythm.heart(burst.middle_ms),
         shift_mm=0.0 if still else round(float(shift) * _SHIFT_STEPS_PER_MM) / _SHIFT_STEPS_PER_MM,
     )
-    for index, row in enumerate(burst.rows):
+    for index, (partition, row) in enumerate(zip(*divmod(burst.rows, plan.matrix[1]), strict=True)):
         time = burst.start_ms + index * burst.step_ms
-        flags = (CALIBRATION,) if state.separate else _embedded_flags(options, plan, burst.line.phase, int(row))
-        line = replace(state, row=int(row), time_ms=time, since_r_ms=rhythm.since_r(time), flags=flags)
+        flags = (
+            (CALIBRATION,)
+            if state.separate
+            else _embedded_flags(options, plan, burst.line.phase, int(partition), int(row))
+        )
+        line = replace(
+            state, row=int(row), partition=int(partition), time_ms=time, since_r_ms=rhythm.since_r(time), flags=flags
+        )
         for contrast in range(1 if state.separate else options.contrasts):
             yield replace(line, contrast=contrast)
 
 
-def _embedded_flags(options: ScanOptions, plan: Lines, frame: int, row: int) -> tuple[int, ...]:
+def _embedded_flags(options: ScanOptions, plan: Lines, frame: int, partition: int, row: int) -> tuple[int, ...]:
     """Flags of a line in an embedded calibration block: lines that the pattern has anyway are image lines as well."""
-    if options.acs_mode != "embedded" or row not in plan.acs:
+    if options.acs_mode != "embedded" or partition * plan.matrix[1] + row not in plan.acs:
         return ()
+    if options.partitions > 1:
+        both = bool(on_plane_lattice(options, np.array(partition), np.array(row)))
+        return (CALIBRATION_AND_IMAGING,) if both else (CALIBRATION,)
     if options.pattern == "vista" or on_lattice(options, frame, row, plan.centre):
         return (CALIBRATION_AND_IMAGING,)
     return (CALIBRATION,)

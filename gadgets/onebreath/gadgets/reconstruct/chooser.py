@@ -85,6 +85,12 @@ class Chooser:
             self._chosen = self._fire(scan_of(data, self.scan), data)
         return self._chosen
 
+    def guard_of_volumes(self) -> Guarded:
+        """Return who reconstructs a scan with partitions: no rule's model is for one."""
+        if self._chosen is None:
+            self._chosen = self._without_model("no model is for scans with partitions (three-dimensional encoding)")
+        return self._chosen
+
     def _fire(self, scan: Scan, data: SliceData) -> Guarded:
         rule = self.book.match(scan)
         if rule is None:

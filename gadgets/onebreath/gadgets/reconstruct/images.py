@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onebreath.chain.facts import facts_of, readable
 from onebreath.gadgets.facts import SortFacts
 from onebreath.methods.guarded import Outcome
-from onebreath.mrd.buffers import E1
+from onebreath.mrd.buffers import E1, E2
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.meta import (
     ImageNumbers,
@@ -108,16 +108,17 @@ class ImageMaker:
         self._numbers = ImageNumbers(header)
 
     def array(self, images: Sequence[NDArray[Any]], buffer: ReconBuffer, label: Label) -> ImageArray:
-        """Return one message with the images (frame, y, x) of all places of a message's k-space."""
-        samples, rows, _, _, frames, sets, slices = buffer.data.shape
-        stacked = np.stack(images).astype(np.complex64).reshape(slices, sets, frames, 1, 1, rows, samples)
+        """Return one message with the images (frame, [z,] y, x) of all places of a message's k-space."""
+        samples, rows, partitions, _, frames, sets, slices = buffer.data.shape
+        stacked = np.stack(images).astype(np.complex64).reshape(slices, sets, frames, 1, partitions, rows, samples)
         headers = np.empty((frames, sets, slices), dtype=object)
         metas = []
+        limits = buffer.sampling.sampling_limits
         values = (facts_of(SortFacts, label.notes[0], "sort") or SortFacts()).values
         values["phase"] = max(values["phase"], *(header.idx.phase + 1 for header in buffer.headers.flat))
         for loc, s, n in np.ndindex(slices, sets, frames):
-            lines = buffer.headers[:, 0, n, s, loc]
-            line = central_line(lines, buffer.sampling.sampling_limits[E1].center)
+            lines = buffer.headers[:, :, n, s, loc].T.ravel()  # partition by partition
+            line = central_line(lines, limits[E2].center * rows + limits[E1].center)
             number = self._numbers(label.series, line.idx, values)
             headers[n, s, loc] = image_header(line, buffer.sampling, label.series, number)
             acquired = [header for header in lines if header.number_of_samples > 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
@@ -13,18 +13,21 @@ from pydantic import Field, model_validator
 from onebreath.chain.facts import facts_of
 from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.chain.notes import note, read_note, read_warning
-from onebreath.errors import OnebreathError
+from onebreath.errors import MethodError, OnebreathError
 from onebreath.gadgets.facts import CalibrateFacts, PrewhitenFacts, ReconstructFacts
 from onebreath.gadgets.reconstruct.chooser import Chooser
 from onebreath.gadgets.reconstruct.gather import Gathering
 from onebreath.gadgets.reconstruct.guard import MethodProperties
 from onebreath.gadgets.reconstruct.images import ImageMaker, Label
 from onebreath.gadgets.reconstruct.noise_maps import SERIES, NoiseMapProperties, noise_maps
+from onebreath.gadgets.reconstruct.volumes import volume_noise_maps, volume_places
 from onebreath.methods.base import Fact, compute
 from onebreath.methods.guarded import Guarded, Outcome
-from onebreath.methods.place import Fill, Place
+from onebreath.methods.place import AnyPlace, Fill, Place
+from onebreath.methods.volume_place import VolumePlace
 from onebreath.mrd.acs import with_reference
 from onebreath.mrd.buffers import checked
+from onebreath.mrd.volumes import has_partitions
 from onebreath.storage.derived import Derived
 
 
@@ -114,7 +117,8 @@ class Reconstruct(Gadget):
         yield from waiting
 
     def _announce(self, waiting: list[Message]) -> None:
-        slabs = [with_reference(checked(message)) for message in waiting if isinstance(message, ReconData)]
+        given = [checked(message) for message in waiting if isinstance(message, ReconData)]
+        slabs = [with_reference(one) for one in given if not has_partitions(one)]
         places: list[Place] = []
         for slab in slabs:
             with suppress(OnebreathError):  # raised again when the slice is reconstructed
@@ -130,8 +134,12 @@ class Reconstruct(Gadget):
 
     def _reconstruct(self, recon_data: ReconData) -> Iterator[ImageArray]:
         begun, before = time.perf_counter(), self.surroundings.seconds()
-        places = self._gathering.every(recon_data)
-        guard = self.chooser.guard(places[0].merged)
+        places: Sequence[AnyPlace]
+        if has_partitions(recon_data):
+            places, guard = volume_places(self._gathering, recon_data), self.chooser.guard_of_volumes()
+        else:
+            places = slices = self._gathering.every(recon_data)
+            guard = self.chooser.guard(slices[0].merged)
         guard.calibrate_by(self._derived if self._calibration_is_stored() else compute)
         for made in guard(places):
             facts = self._facts(guard, made)
@@ -156,7 +164,7 @@ class Reconstruct(Gadget):
         return [{**shared, **result.facts, **after} for result in made.results]
 
     def _image_array(
-        self, made: Outcome, recon_data: ReconData, places: list[Place], notes: list[dict[str, Any]]
+        self, made: Outcome, recon_data: ReconData, places: Sequence[AnyPlace], notes: list[dict[str, Any]]
     ) -> ImageArray:
         """Return the message with a method's images."""
         scaled = self.properties.snr_units == "gadgetron"
@@ -169,14 +177,18 @@ class Reconstruct(Gadget):
         return self._images.array(images, recon_data.bits[0].data, self._label("Image", series, made, notes))
 
     def _noise_maps(
-        self, made: Outcome, recon_data: ReconData, places: list[Place], notes: list[dict[str, Any]]
+        self, made: Outcome, recon_data: ReconData, places: Sequence[AnyPlace], notes: list[dict[str, Any]]
     ) -> Iterator[ImageArray]:
         """Make the messages with the maps that are asked for; none if the time does not suffice for one place."""
         maps = []
         for place, result, facts in zip(places, made.results, notes, strict=True):
             try:
-                found, how = noise_maps(made.method, result, place, self.properties)
-            except TimeoutError as error:
+                if isinstance(place, VolumePlace):
+                    found, how = volume_noise_maps(made.method, result, place, self.properties)
+                else:
+                    assert isinstance(place, Place)
+                    found, how = noise_maps(made.method, result, place, self.properties)
+            except (TimeoutError, MethodError) as error:
                 self.log.warning("no noise maps are sent: %s: %s", place, error)
                 return
             maps.append(found)

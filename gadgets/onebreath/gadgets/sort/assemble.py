@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import ismrmrd
 import numpy as np
@@ -12,11 +12,32 @@ from gadgetron.types.recon_data import ReconBuffer, SamplingDescription
 from numpy.typing import NDArray
 
 from onebreath.budget import claim
-from onebreath.errors import ScanError
 from onebreath.gadgets.sort.collected import Lines
+from onebreath.gadgets.sort.layout import Centre, Layout
 from onebreath.gadgets.sort.placement import Placement
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.readout import Extent, oversampled_to, place_echo
+
+Ints = NDArray[np.int64]
+Limits = tuple[tuple[int, int], tuple[int, int]]
+"""First and last partition, first and last line."""
+
+
+class Axis(NamedTuple):
+    """One phase encoding: its counter in lines and in the header's limits, its place in ``idx.user``, its matrix."""
+
+    counter: str
+    limits: str
+    user: int
+    name: str
+
+    def size(self, header: ScanHeader) -> int:
+        """Size of the encoded matrix along it."""
+        return int(header.encoded_matrix.y if self.name == "line" else header.encoded_matrix.z)
+
+
+LINE = Axis("kspace_encode_step_1", "kspace_encoding_step_1", 5, "line")
+PARTITION = Axis("kspace_encode_step_2", "kspace_encoding_step_2", 6, "partition")
 
 NOTHING = ismrmrd.AcquisitionHeader(version=1, available_channels=1, active_channels=1)
 """Header of a place where no line was acquired, as Gadgetron makes it: it counts no samples."""
@@ -30,27 +51,30 @@ class Matrix:
     ----------
     header
         The scan's header.
+    layout
+        Where lines lie in it.
     samples
         Length of the readout.
     """
 
     header: ScanHeader
+    layout: Layout
     samples: int
 
     @classmethod
-    def of(cls, header: ScanHeader, lines: Lines) -> Matrix:
+    def of(cls, header: ScanHeader, layout: Layout, lines: Lines) -> Matrix:
         """Find the readout's length: without oversampling, unless a line is longer than that."""
         encoded = header.encoded_matrix.x
         kept = oversampled_to(encoded, header.encoded_fov.x, header.recon_fov.x)
         longest = lines.longest()
-        return cls(header, kept if longest <= kept else max(encoded, longest))
+        return cls(header, layout, kept if longest <= kept else max(encoded, longest))
 
     @property
     def rows(self) -> int:
         """Rows of the matrix."""
-        return int(self.header.encoded_matrix.y)
+        return self.layout.rows
 
-    def buffer(self, lines: Lines, placed: Placement, frames: int, sets: int, limits: tuple[int, int]) -> ReconBuffer:
+    def buffer(self, lines: Lines, placed: Placement, frames: int, sets: int, limits: Limits) -> ReconBuffer:
         """Put lines into a buffer with axes (RO, E1, E2, CHA, N, S, LOC).
 
         Parameters
@@ -62,19 +86,37 @@ class Matrix:
         frames, sets
             Lengths of the axes N and S.
         limits
-            First and last acquired row.
+            First and last acquired partition, and line.
         """
+        layout = self.layout
         claim(8 * self.rows * frames * sets, "the headers of all frames")
-        headers = np.empty((self.rows, 1, frames, sets, 1), dtype=object)
+        headers = np.empty((layout.lines, layout.partitions, frames, sets, 1), dtype=object)
         headers.fill(NOTHING)  # numpy.full would take the structure for an array
         for frame, s, row, line in _entries(placed):
-            headers[row, 0, frame, s, 0] = lines.headers[line]
+            headers[row % layout.lines, row // layout.lines, frame, s, 0] = lines.headers[line]
         extents = [self._placed_extent(lines.headers[line]) for line in np.unique(placed.line).tolist()]
         kspace = lines.as_placed(placed, frames, (lines.coils, self.rows, self.samples))
         kspace = self._laid_out(lines, placed, frames, sets) if kspace is None else kspace[None]
         before, after = (max(getattr(extent, side) for extent in extents) for side in ("before", "after"))
         sampling = self._sampling((before, self.samples - 1 - after), limits)
-        return ReconBuffer(kspace[None, :, :, :, None].transpose(6, 5, 4, 3, 2, 1, 0), None, None, headers, sampling)
+        kspace = kspace.reshape(*kspace.shape[:3], layout.partitions, layout.lines, self.samples)
+        return ReconBuffer(kspace[None].transpose(6, 5, 4, 3, 2, 1, 0), None, None, headers, sampling)
+
+    def cropped(self, lines: Lines, placed: Placement, sets: int, frames: int) -> ReconBuffer:
+        """Put calibration lines into a buffer that is no larger than they need: of a volume they are a small part.
+
+        Parameters are those of `buffer`.
+        """
+        layout = self.layout
+        z, y = placed.row // layout.lines, placed.row % layout.lines
+        low, high = (int(z.min()), int(y.min())), (int(z.max()), int(y.max()))
+        own = Layout(high[0] - low[0] + 1, high[1] - low[1] + 1, (0, 0))
+        moved = replace(placed, row=(z - low[0]) * own.lines + y - low[1])
+        limits = (0, own.partitions - 1), (0, own.lines - 1)
+        made = replace(self, layout=own).buffer(lines, moved, frames, sets, limits)
+        for axis, (first, size) in enumerate(((low[1], layout.lines), (low[0], layout.partitions)), start=1):
+            made.sampling.sampling_limits[axis].center = size // 2 - first
+        return made
 
     def _laid_out(self, lines: Lines, placed: Placement, frames: int, sets: int) -> NDArray[np.complex64]:
         """Add the weighted lines up in k-space (set, frame, coil, y, x)."""
@@ -103,17 +145,23 @@ class Matrix:
         extent = Extent.of(header)
         return samples if self._fits(extent) else place_echo(samples, extent, self.samples)
 
-    def _sampling(self, readout: tuple[int, int], limits: tuple[int, int]) -> SamplingDescription:
+    def _sampling(self, readout: tuple[int, int], limits: Limits) -> SamplingDescription:
         header = self.header
         sampling = SamplingDescription()
         # Oversampling is removed at constant pixel size.
         fov_x = header.encoded_fov.x * self.samples / header.encoded_matrix.x
         sampling.encoded_FOV[:] = (fov_x, header.encoded_fov.y, header.encoded_fov.z)
         sampling.recon_FOV[:] = tuple(header.recon_fov)
-        sampling.encoded_matrix[:] = (self.samples, self.rows, header.encoded_matrix.z)
+        sampling.encoded_matrix[:] = (self.samples, self.layout.lines, header.encoded_matrix.z)
         sampling.recon_matrix[:] = tuple(header.recon_matrix)
+        partitions, rows = limits
+        middle = self.layout.partitions // 2, self.layout.lines // 2
         for axis, (first, centre, last) in enumerate(
-            [(readout[0], self.samples // 2, readout[1]), (limits[0], self.rows // 2, limits[1]), (0, 0, 0)]
+            [
+                (readout[0], self.samples // 2, readout[1]),
+                (rows[0], middle[1], rows[1]),
+                (partitions[0], middle[0], partitions[1]),
+            ]
         ):
             limit = sampling.sampling_limits[axis]
             limit.min, limit.center, limit.max = first, centre, last
@@ -144,101 +192,117 @@ def number_frames(buffer: ReconBuffer, counter: str, values: NDArray[np.int64]) 
             buffer.headers[place] = own
     _, _, frames, sets, _ = buffer.headers.shape
     for frame, s in np.ndindex(frames, sets):  # a place without any line counts what it would have been
-        lines = buffer.headers[:, 0, frame, s, 0]
-        others = [header for header in buffer.headers[:, 0, :, s, 0].flat if header is not NOTHING]
-        if others and all(header is NOTHING for header in lines):
+        lines = buffer.headers[:, :, frame, s, 0]
+        others = [header for header in buffer.headers[:, :, :, s, 0].flat if header is not NOTHING]
+        if others and all(header is NOTHING for header in lines.flat):
             empty = ismrmrd.AcquisitionHeader.from_buffer_copy(others[0])
             empty.number_of_samples = empty.flags = 0
             setattr(empty.idx, counter, int(values[frame]))
-            lines[0] = empty
+            lines[0, 0] = empty
 
 
-def rows_of(matrix: Matrix, table: NDArray[np.void], centre: int) -> NDArray[np.int64]:
-    """Return the row of each line (line,): the centre line lies at row ``n // 2``.
-
-    Raises
-    ------
-    ScanError
-        If a line lies outside the matrix, or has a partition counter.
-    """
-    counter = table["idx"]["kspace_encode_step_1"].astype(np.int64)
-    rows = counter + matrix.rows // 2 - centre
-    outside = np.flatnonzero((rows < 0) | (rows >= matrix.rows))
-    if outside.size:
-        line = table[outside[0]]
-        raise ScanError(
-            f"Line {line['scan_counter']} has kspace_encode_step_1 = {counter[outside[0]]}, which is row "
-            f"{rows[outside[0]]} of a matrix of {matrix.rows} lines (encoded matrix "
-            f"{tuple(matrix.header.encoded_matrix)}, centre line {centre}); {outside.size} lines lie outside. "
-            "Correct the encoded matrix or the encoding limits in the header."
-        )
-    partition = np.flatnonzero(table["idx"]["kspace_encode_step_2"])
-    if partition.size:
-        raise ScanError(
-            f"Line {table[partition[0]]['scan_counter']} has kspace_encode_step_2 = "
-            f"{table[partition[0]]['idx']['kspace_encode_step_2']}: three-dimensional encoding is not supported."
-        )
-    return rows
+def inside_matrix(layout: Layout, table: NDArray[np.void]) -> tuple[NDArray[np.bool_], str]:
+    """Tell which lines (line,) lie inside the matrix, and say which do not; no words if all do."""
+    z, y = layout.places(table)
+    inside = layout.inside(z, y)
+    if inside.all():
+        return inside, ""
+    first = int(np.flatnonzero(~inside)[0])
+    idx, volume = table[first]["idx"], layout.partitions > 1
+    return inside, (
+        f"Line {table[first]['scan_counter']} has kspace_encode_step_1 = {idx['kspace_encode_step_1']}"
+        + (f", kspace_encode_step_2 = {idx['kspace_encode_step_2']}" if volume else "")
+        + f", which is row {y[first]}"
+        + (f" of partition {z[first]}" if volume else "")
+        + f" of a matrix of {layout.lines} lines"
+        + (f" x {layout.partitions} partitions" if volume else "")
+        + f" (centre line {layout.centre[1]}"
+        + (f", centre partition {layout.centre[0]}" if volume else "")
+        + f"); {int((~inside).sum())} lines lie outside"
+    )
 
 
-def about_centre(rows: NDArray[np.int64], calibration: NDArray[np.bool_], matrix_rows: int) -> NDArray[np.int64]:
-    """Let calibration lines that are counted from a first one of their own lie about the centre of the matrix.
-
-    Lines of a separate calibration scan may count from 0, so that their rows would not hold the k-space centre at all.
+def rows_of(layout: Layout, table: NDArray[np.void], of_calibration: NDArray[np.bool_]) -> tuple[Ints, Centre]:
+    """Return the row of each line (line,): the centre lies at ``n // 2`` of partitions and lines.
 
     Parameters
     ----------
+    layout
+        Where lines lie.
+    table
+        Headers of lines, all inside the matrix.
+    of_calibration
+        Whether a line is of a calibration scan of its own (line,); such lines may count from 0, so that their rows
+        would not hold the k-space centre at all. They are then laid about it.
+
+    Returns
+    -------
     rows
-        Row of each line (line,).
-    calibration
-        Whether a line is of the calibration scan (line,).
+        The rows.
+    moved
+        By how many partitions and lines those of the calibration scan were moved.
     """
-    own = rows[calibration]
-    centre = matrix_rows // 2
-    if own.size == 0 or own.min() <= centre <= own.max():
-        return rows
-    return np.where(calibration, rows + centre - (own.min() + own.max() + 1) // 2, rows)
+    places = list(layout.places(table))
+    moved = [0, 0]
+    for axis, size in enumerate((layout.partitions, layout.lines)):
+        own = places[axis][of_calibration]
+        if own.size and not own.min() <= size // 2 <= own.max():
+            moved[axis] = size // 2 - int(own.min() + own.max() + 1) // 2
+            places[axis] = np.where(of_calibration, places[axis] + moved[axis], places[axis])
+    return places[0] * layout.lines + places[1], (moved[0], moved[1])
 
 
-def line_limits(header: ScanHeader, rows: NDArray[np.int64], offset: int) -> tuple[int, int]:
-    """Return first and last acquired row, for the sampling description.
+def line_limits(header: ScanHeader, layout: Layout, rows: Ints) -> Limits:
+    """Return first and last acquired partition, and line, for the sampling description.
 
     The header's limits hold, as in Gadgetron, unless more than the distance of neighbouring lines is missing at an edge
     (partial Fourier that the header does not tell of) or lines lie outside of them.
 
     Parameters
     ----------
+    header
+        The scan's header.
+    layout
+        Where lines lie.
     rows
         Rows of the imaging lines (line,).
-    offset
-        Row of counter 0.
     """
-    acquired = np.unique(rows)
-    first, last = int(acquired[0]), int(acquired[-1])
-    stated = header.limits("kspace_encoding_step_1")
-    if stated is None:
-        return first, last
-    distance = int(np.diff(acquired).max()) if acquired.size > 1 else 1
-    minimum, maximum = stated.minimum + offset, stated.maximum + offset
-    return (
-        minimum if 0 <= first - minimum < distance else first,
-        maximum if 0 <= maximum - last < distance and maximum < header.encoded_matrix.y else last,
-    )
+    found = []
+    for axis, (places, counter, size) in enumerate(
+        (
+            (rows // layout.lines, "kspace_encoding_step_2", layout.partitions),
+            (rows % layout.lines, "kspace_encoding_step_1", layout.lines),
+        )
+    ):
+        acquired = np.unique(places)
+        first, last = int(acquired[0]), int(acquired[-1])
+        stated = header.limits(counter)
+        if stated is not None and size > 1:
+            distance = int(np.diff(acquired).max()) if acquired.size > 1 else 1
+            minimum, maximum = stated.minimum + layout.offsets[axis], stated.maximum + layout.offsets[axis]
+            first, last = (
+                minimum if 0 <= first - minimum < distance else first,
+                maximum if 0 <= maximum - last < distance and maximum < size else last,
+            )
+        found.append((first, last))
+    return found[0], found[1]
 
 
-def stated_centre(header: ScanHeader, table: NDArray[np.void]) -> tuple[int, str]:
+def stated_centre(header: ScanHeader, table: NDArray[np.void], axis: Axis = LINE) -> tuple[int, str]:
     """Return the counter of the line through the k-space centre, and where it is known from.
 
-    The header's limits come first. Siemens also writes it into every line (``idx.user[5]``); a disagreement is told.
+    The header's limits come first. Siemens also writes it into every line (``idx.user[5]``, for partitions
+    ``idx.user[6]``); a disagreement is told.
     """
-    in_lines = np.unique(table["idx"]["user"][:, 5])
+    in_lines = np.unique(table["idx"]["user"][:, axis.user])
     told = int(in_lines[0]) if in_lines.size == 1 and in_lines[0] > 0 else None
-    stated = header.centre_line
+    limits = header.limits(axis.limits)
+    stated = None if limits is None else limits.centre
     if stated is not None:
         return stated, "header" if told in (None, stated) else f"header (the lines say {told})"
     if told is not None:
         return told, "lines"
-    return int(header.encoded_matrix.y) // 2, "assumed in the middle of the matrix"
+    return axis.size(header) // 2, "assumed in the middle of the matrix"
 
 
 def runs(places: Sequence[NDArray[Any]]) -> tuple[list[tuple[int, ...]], list[NDArray[np.intp]]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.gadgets.sort.assemble import stated_centre
+from onebreath.gadgets.sort.assemble import LINE, Axis, stated_centre
 from onebreath.mrd.header import ScanHeader
 
 Energies = NDArray[np.float64]
@@ -23,7 +23,10 @@ _FEWEST = 16
 
 
 def centre_line(
-    header: ScanHeader, table: NDArray[np.void], energy: Callable[[], tuple[Counters, Energies]]
+    header: ScanHeader,
+    table: NDArray[np.void],
+    energy: Callable[[Axis], tuple[Counters, Energies]],
+    axis: Axis = LINE,
 ) -> tuple[int, str, str]:
     """Return the counter of the line through the k-space centre, where it is known from, and a warning.
 
@@ -34,7 +37,9 @@ def centre_line(
     table
         Headers of imaging lines (line,).
     energy
-        Gives the counters that were acquired, and the energy of each.
+        Gives the counters that were acquired along an axis, and the energy of each.
+    axis
+        Of the lines, or of the partitions.
 
     Returns
     -------
@@ -45,20 +50,20 @@ def centre_line(
     warning
         In which way lines and header differ; empty if they agree.
     """
-    centre, source = stated_centre(header, table)
-    counters, energies = energy()
+    centre, source = stated_centre(header, table, axis)
+    counters, energies = energy(axis)
     peak = strongest(counters, energies)
     if peak is None or _around(counters, energies, centre) >= _WEAK * energies.max() or abs(centre - peak) <= _NEAR:
         return centre, source, ""
-    said = np.unique(table["idx"]["user"][:, 5])
+    said = np.unique(table["idx"]["user"][:, axis.user])
     candidates = [int(said[0])] if said.size == 1 else []
-    candidates += [int(header.encoded_matrix.y) // 2, (int(counters.min()) + int(counters.max()) + 1) // 2]
+    candidates += [axis.size(header) // 2, (int(counters.min()) + int(counters.max()) + 1) // 2]
     found = next((one for one in candidates if abs(one - peak) <= _NEAR), peak)
     return (
         found,
         f"lines (the {source} says {centre})",
-        f"The k-space centre is line {centre} ({source}), but the lines are strongest at line {peak}: line "
-        f"{found} was taken. Correct <encodingLimits><kspace_encoding_step_1><center> in the header.",
+        f"The k-space centre is {axis.name} {centre} ({source}), but the lines are strongest at {axis.name} {peak}: "
+        f"{axis.name} {found} was taken. Correct <encodingLimits><{axis.limits}><center> in the header.",
     )
 
 

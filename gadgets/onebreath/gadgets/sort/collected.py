@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from onebreath.budget import claim
 from onebreath.errors import ScanError
+from onebreath.gadgets.sort.layout import Layout
 from onebreath.gadgets.sort.placement import Placement
 from onebreath.mrd.lines import CALIBRATION, bit, describe, header_of, header_table, lay_down
 from onebreath.threads import begin
@@ -34,15 +35,15 @@ WORTH_A_THREAD = 1 << 20
 class _Blocks:
     """K-spaces (block, coil, y, x), one for each value of the counters FRAME_COUNTERS."""
 
-    def __init__(self, shape: tuple[int, int, int], expected: int) -> None:
-        self.shape = shape
+    def __init__(self, shape: tuple[int, int, int], expected: int, growth: int = GROWTH) -> None:
+        self.shape, self._growth = shape, growth
         self.taken: set[tuple[int, int]] = set()
         self._numbers: dict[tuple[int, ...], int] = {}
         self._expected = min(expected, RESERVED // max(1, 8 * math.prod(shape)))
         self._ahead: threading.Thread | None = None
         self._block = 8 * math.prod(shape)
         # One array from the start: numpy has large ones put on huge pages, which is most of what a page costs.
-        self._kspace = np.zeros((max(self._expected, GROWTH), *shape), np.complex64)
+        self._kspace = np.zeros((max(self._expected, growth), *shape), np.complex64)
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -59,7 +60,7 @@ class _Blocks:
             self._touch_next(block + 1)
         if block == len(self._kspace):
             # No view outlives a call while lines come, and the system moves the pages instead of copying them.
-            self._kspace.resize((block + GROWTH, *self.shape), refcheck=False)
+            self._kspace.resize((block + self._growth, *self.shape), refcheck=False)
         self.taken.add(place)
         lay_down(line, self._kspace[block, :, row])
         return place
@@ -88,18 +89,16 @@ class Lines:
 
     Parameters
     ----------
-    rows
-        Rows of the k-space matrix.
-    shift
-        What makes a row of a line's counter.
+    layout
+        Where lines lie in the matrix.
     frames
         Frames to be expected.
     """
 
-    def __init__(self, rows: int, shift: int, frames: int = 1) -> None:
+    def __init__(self, layout: Layout, frames: int = 1) -> None:
         self.headers: list[Any] = []
         self.coils = 0
-        self._rows, self._shift, self._frames = rows, shift, frames
+        self.layout, self._frames = layout, frames
         self._blocks: _Blocks | None = None
         self._where: list[tuple[int, int] | Samples] = []
 
@@ -141,11 +140,12 @@ class Lines:
         if header.flags & bit(CALIBRATION) or (header.center_sample or length // 2) != length // 2:
             return None
         if self._blocks is None:
-            self._blocks = _Blocks((self.coils, self._rows, length), self._frames)
+            growth = GROWTH if self.layout.partitions == 1 else 1  # volumes are large, and few
+            self._blocks = _Blocks((self.coils, self.layout.rows, length), self._frames, growth)
         if length != self._blocks.shape[2]:
             return None
         idx = header.idx
-        return self._blocks.put(_frame(idx), idx.kspace_encode_step_1 + self._shift, line)
+        return self._blocks.put(_frame(idx), self.layout.row(idx), line)
 
     def samples(self, line: int) -> Samples:
         """Samples (coil, x) of a line."""
@@ -174,7 +174,7 @@ class Lines:
 
     def take(self, chosen: Iterable[int]) -> Lines:
         """Return some of the lines, in this order."""
-        some = Lines(self._rows, self._shift)
+        some = Lines(self.layout)
         some.coils, some._blocks = self.coils, self._blocks
         for line in chosen:
             some.headers.append(self.headers[line])

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort import survey
-from onebreath.gadgets.sort.assemble import stated_centre
+from onebreath.gadgets.sort.assemble import LINE, PARTITION, Axis, stated_centre
 from onebreath.gadgets.sort.centre import centre_line
 from onebreath.gadgets.sort.collected import Lines
+from onebreath.gadgets.sort.layout import Layout
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, header_of, header_table, side_line
-from onebreath.mrd.quirks import flagged_image_lines
+from onebreath.mrd.quirks import flagged_image_lines, two_dimensional
 from onebreath.mrd.trajectory import Trajectories
 
 _WHOLE = 0.9
@@ -48,7 +49,7 @@ class Intake:
         self.usual_rows = 0
         self._doubtful: list[ismrmrd.Acquisition] = []
         self._trajectories = Trajectories()
-        self._shift: int | None = None
+        self._layout: Layout | None = None
 
     def judge(self, line: ismrmrd.Acquisition) -> bool:
         """Tell whether a line is of an image; else it is counted or put aside.
@@ -80,10 +81,12 @@ class Intake:
         header = header_of(line)
         number = header.idx.slice
         if number not in self.slices:
-            rows = int(self.header.encoded_matrix.y)
-            if self._shift is None:
-                self._shift = rows // 2 - stated_centre(self.header, header_table([header]))[0]
-            self.slices[number] = Lines(rows, self._shift, self.frames)
+            if self._layout is None:
+                table = header_table([header])
+                self._layout = self._laid(
+                    stated_centre(self.header, table, PARTITION)[0], stated_centre(self.header, table)[0]
+                )
+            self.slices[number] = Lines(self._layout, self.frames)
         if not self.slices[number].add(line):
             self.left_out["lines that hold only zeros (they count as not acquired)"] += 1
             if not len(self.slices[number]):
@@ -142,7 +145,12 @@ class Intake:
     @staticmethod
     def _rows(lines: Lines) -> int:
         table = lines.table()
-        return len(np.unique(table["idx"]["kspace_encode_step_1"][survey.imaging_of(table)]))
+        idx = table["idx"][survey.imaging_of(table)]
+        return len(np.unique(np.stack([idx["kspace_encode_step_2"], idx["kspace_encode_step_1"]]), axis=1).T)
+
+    def _laid(self, partition: int, line: int) -> Layout:
+        """Return the layout with this centre; there is but one partition in a two-dimensional scan."""
+        return Layout.of(self.header, (0 if two_dimensional(self.header) else partition, line))
 
     def repeated(self) -> Iterator[str]:
         """Warn of lines beyond what the counter average counts.
@@ -177,19 +185,28 @@ class Intake:
             )
         yield f"{count} were averaged with the lines whose counters they share."
 
-    def centre(self) -> tuple[int, str, str]:
-        """Find the counter of the k-space centre; see `centre_line`."""
+    def centre(self) -> tuple[Layout, str, list[str]]:
+        """Find where the k-space centre is: the layout with it, where it is known from, and warnings."""
         lines = self.slices[min(self.slices)]
         table = lines.table()
+        chosen = np.flatnonzero(survey.imaging_of(table))
+        chosen = chosen[:: len(chosen) // 4096 + 1]
+        values: list[float] = []
 
-        def energy() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-            chosen = np.flatnonzero(survey.imaging_of(table))[:4096]
-            rows = table["idx"]["kspace_encode_step_1"][chosen].astype(np.int64)
-            values = [float(np.vdot(samples, samples).real) for samples in map(lines.samples, chosen.tolist())]
-            counters, place = np.unique(rows, return_inverse=True)
+        def energy(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+            if not values:
+                values.extend(float(np.vdot(one, one).real) for one in map(lines.samples, chosen.tolist()))
+            counters, place = np.unique(table["idx"][axis.counter][chosen].astype(np.int64), return_inverse=True)
             return counters, np.bincount(place.reshape(-1), values) / np.bincount(place.reshape(-1))
 
-        return centre_line(self.header, table, energy)
+        line, source, warning = centre_line(self.header, table, energy)
+        warnings = [warning] if warning else []
+        partition = 0
+        if not two_dimensional(self.header):
+            partition, other, warning = centre_line(self.header, table, energy, PARTITION)
+            source += f"; partition: {other}"
+            warnings += [warning] if warning else []
+        return self._laid(partition, line), source, warnings
 
     def incomplete(self, table: NDArray[Any], rows: NDArray[np.int64], centre: int) -> tuple[str, bool]:
         """Say what a slice lacks, and whether it can be reconstructed.
@@ -204,15 +221,22 @@ class Intake:
             Row of the k-space centre.
         """
         count = len(np.unique(rows))
-        limits = self.header.limits("kspace_encoding_step_1")
         usual = max(self.usual_rows, count)
         holds_centre = bool(rows.min() <= centre <= rows.max())
-        if not holds_centre and usual == count and limits is not None:
-            usual = max(limits.maximum - limits.minimum + 1, count)
+        if not holds_centre and usual == count:
+            usual = max(self._announced_rows(), count)
         if holds_centre and count >= _WHOLE * usual:
             return "", True
         text = f"slice {int(table['idx']['slice'][0])} is incomplete: {count} of {usual} lines"
         return (f"{text}.", True) if holds_centre else (f"{text}, and the k-space centre is not among them.", False)
+
+    def _announced_rows(self) -> int:
+        """Rows by the header's limits; 0 if it states none."""
+        rows = 1
+        for axis in (LINE,) if two_dimensional(self.header) else (LINE, PARTITION):
+            limits = self.header.limits(axis.limits)
+            rows *= 0 if limits is None else limits.maximum - limits.minimum + 1
+        return rows
 
     def told(self) -> Iterator[str]:
         """Say what was left out."""

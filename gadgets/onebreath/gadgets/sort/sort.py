@@ -21,16 +21,20 @@ from onebreath.chain.gadget import Gadget, Message
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
 from onebreath.gadgets.facts import SortFacts
-from onebreath.gadgets.sort.assemble import Matrix, about_centre, line_limits, number_frames, rows_of, runs
+from onebreath.gadgets.sort.assemble import Matrix, inside_matrix, line_limits, number_frames, rows_of, runs
 from onebreath.gadgets.sort.collected import FRAME_COUNTERS, Lines
 from onebreath.gadgets.sort.frames import FrameChoice, place_frames
 from onebreath.gadgets.sort.intake import Intake
+from onebreath.gadgets.sort.layout import Layout
 from onebreath.mrd.blocks import LineBlock
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of
 from onebreath.mrd.meta import COUNTERS
-from onebreath.mrd.quirks import two_dimensional
 
 Dimension = Literal["auto", "none", "phase", "repetition", "average", "contrast", "set", "segment"]
+
+
+_FITTING = 0.75
+"""Part of the lines that lies in the matrix at least; else the header is not that of the lines."""
 
 
 class SortProperties(gadget.Properties):
@@ -88,7 +92,8 @@ class Sort(Gadget):
         self._intake = Intake(self.header, self._expected_frames())
         self._sent: set[tuple[int, int]] = set()
         self._choice: FrameChoice | None = None
-        self._centre = 0, "", ""
+        self._layout = Layout.of(self.header, (0, 0))
+        self._centre_from = ""
         self._made = 0
         self._values: dict[str, int] = {}
         self._lacking: list[str] = []
@@ -98,11 +103,6 @@ class Sort(Gadget):
             raise ScanError(
                 f"{self.header.simultaneous_slices} slices were excited together (multiband factor in the header), so "
                 "they lie on top of each other; simultaneous slices are not supported."
-            )
-        if not two_dimensional(self.header):
-            raise ScanError(
-                f"The encoded matrix {tuple(self.header.encoded_matrix)} has partitions: three-dimensional encoding is "
-                "not supported."
             )
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
@@ -179,10 +179,10 @@ class Sort(Gadget):
             yield from self._said([*self.header.warnings, *intake.settle()])
             everything = np.concatenate([lines.table() for lines in intake.slices.values()])
             self._choice = FrameChoice.of(self.header, self.properties, everything)
-            self._centre = intake.centre()
+            self._layout, self._centre_from, moved = intake.centre()
             self._values = {f"values_{name}": int(everything["idx"][name].max()) + 1 for name in COUNTERS}
             self._values["values_phase"] = max(self._values["values_phase"], self._choice.phases)
-            yield from self._said([text for text in (self._choice.warning, self._centre[2]) if text])
+            yield from self._said([text for text in (self._choice.warning, *moved) if text])
         if self._choice.frames != "physiology":
             yield from self._said(intake.repeated())
 
@@ -192,40 +192,46 @@ class Sort(Gadget):
         assert choice is not None
         table = lines.table()
         keys, groups = runs([table["idx"][counter] for counter in choice.keys])
-        for key, members in zip(keys, groups, strict=True):
-            yield from self._group(lines.take(members), {"slice": number, **dict(zip(choice.keys, key, strict=True))})
+        parts = [lines.take(members) for members in groups]
+        del lines  # what a group holds shall go with it
+        for key in keys:
+            yield from self._group(parts.pop(0), {"slice": number, **dict(zip(choice.keys, key, strict=True))})
 
     def _note(self, facts: dict[str, Any]) -> Message:
         return note(self.name, SortFacts.model_validate(facts))
 
     def _group(self, lines: Lines, key: dict[str, int]) -> Iterator[Message]:
         assert self._choice is not None
-        matrix = Matrix.of(self.header, lines)
+        layout = self._layout
+        where = ", ".join(f"{name} {value}" for name, value in key.items() if name == "slice" or value)
+        lines, outside = self._inside(lines, where)
+        yield from self._said(outside)
+        matrix = Matrix.of(self.header, layout, lines)
         table = lines.table()
         imaging = table["flags"] & bit(CALIBRATION) == 0
         if not imaging.any():
             yield self._note({**key, "lines": 0, "calibration_lines": len(table), "skipped": "no imaging lines"})
             return
-        centre, centre_from, _ = self._centre
-        rows = rows_of(matrix, table, centre)
-        moved = {}
-        if self._choice.separate and not imaging.all():
-            counted, rows = rows, about_centre(rows, ~imaging, matrix.rows)
-            moved["calibration_rows_moved_by"] = int((rows - counted)[~imaging][0])
-        lacks, usable = self._intake.incomplete(table[imaging], rows[imaging], matrix.rows // 2)
+        own_scan = ~imaging & (self._choice.separate and not imaging.all())
+        rows, by = rows_of(layout, table, own_scan)
+        moved = {"calibration_rows_moved_by": by[1]} if own_scan.any() else {}
+        moved |= {"calibration_partitions_moved_by": by[0]} if by[0] else {}
+        lacks, usable = self._intake.incomplete(table[imaging], rows[imaging], layout.centre_row)
         if not usable:
             self._lacking.append(lacks)
             yield from self.warn(f"{lacks[:-1]}; it was left out.")
             return
-        placed = place_frames(self._choice, self.properties, table, rows, imaging, matrix.rows // 2)
-        where = ", ".join(f"{name} {value}" for name, value in key.items() if name == "slice" or value)
+        placed = place_frames(self._choice, self.properties, table, rows, imaging, layout.centre_row)
         yield from self._said([lacks] if lacks else [])
         yield from self._said(f"{where}: {text}" for text in placed.warnings)
-        limits = line_limits(self.header, rows[imaging], matrix.rows // 2 - centre)
+        limits = line_limits(self.header, layout, rows[imaging])
         data = matrix.buffer(lines, placed.data, placed.frames, placed.sets, limits)
         reference = None
-        if len(placed.reference):
+        if len(placed.reference) and layout.partitions > 1:
+            reference = matrix.cropped(lines, placed.reference, placed.sets, placed.reference_frames)
+        elif len(placed.reference):
             reference = matrix.buffer(lines, placed.reference, placed.reference_frames, placed.sets, limits)
+        del lines  # a volume's calibration lines are now in the reference, and may be a large part of the scan
         if placed.counter:
             number_frames(data, placed.counter, placed.values)
         flagged = int(np.count_nonzero(table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING))))
@@ -234,11 +240,38 @@ class Sort(Gadget):
             "lines": int(imaging.sum()),
             "calibration_lines": flagged,
             "dropped_lines": self._intake.text(),
-            "centre_line": centre,
-            "centre_line_from": centre_from,
+            "centre_line": layout.centre[1],
+            "centre_line_from": self._centre_from,
             "sets": placed.sets,
             "frames": placed.frames,
         }
+        if layout.partitions > 1:
+            facts |= {"partitions": layout.partitions, "centre_partition": layout.centre[0]}
         yield self._note({**facts, **moved, **self._values, **placed.facts})
         self._made += 1
         yield ReconData([ReconBit(data, reference)])
+
+    def _inside(self, lines: Lines, where: str) -> tuple[Lines, list[str]]:
+        """Return the lines inside the matrix, and words about the others, if there are any.
+
+        Raises
+        ------
+        ScanError
+            If many lie outside, so that the header cannot be that of the lines, if the lines count partitions that the
+            header does not know of.
+        """
+        inside, text = inside_matrix(self._layout, lines.table())
+        if not text:
+            return lines, []
+        advice = "Correct the encoded matrix or the encoding limits in the header."
+        table = lines.table()
+        if self._layout.partitions == 1 and table["idx"]["kspace_encode_step_2"].any():
+            last = int(table["idx"]["kspace_encode_step_2"].max())
+            raise ScanError(
+                f"{where}: the lines count partitions up to kspace_encode_step_2 = {last}, but the header says that "
+                f"there are none (encoded matrix {tuple(self.header.encoded_matrix)}). {advice}"
+            )
+        if inside.mean() < _FITTING:
+            raise ScanError(f"{where}: {text}. {advice}")
+        self._intake.left_out["lines outside the matrix"] += int((~inside).sum())
+        return lines.take(np.flatnonzero(inside).tolist()), [f"{where}: {text} and were left out. {advice}"]

@@ -22,6 +22,8 @@ from onebreath.methods.base import (
 from onebreath.methods.device import as_numpy, back
 from onebreath.methods.grappa import arc, lattice, validation
 from onebreath.methods.grappa.calibrated import calibration_lines, frames_by_mask, own_maps, wanted_lines
+from onebreath.methods.grappa.volume import reconstruct_volume
+from onebreath.methods.volume import VolumeData
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.gfactor import line_kernel_gfactor
@@ -34,7 +36,7 @@ _WELL_CALIBRATED = 0.25
 # rows are left to judge by (16 channels, R = 4, 20 lines: 4 source lines look best and are 4 dB worse than 2).
 _COMPARABLE = 0.5
 # Multiples of the regularisation that are compared.
-_STRENGTHS = (1, 4, 20)
+_STRENGTHS = validation.STRENGTHS
 
 
 class GrappaParameters(MethodParameters):
@@ -54,6 +56,16 @@ class GrappaParameters(MethodParameters):
         le=64,
         description="Uniform kernel: sampled lines used; fewer where a smaller kernel is validated, or would span "
         "more than half of the calibration lines (without validation: a quarter).",
+    )
+    grappa_kSize_E2: int = Field(  # noqa: N815  Gadgetron's name
+        default=4, ge=2, le=64, description="Scans with partitions: the same along the partitions."
+    )
+    grappa_sources: int = Field(
+        default=9,
+        ge=2,
+        le=256,
+        description="Scans with partitions: sampled lines that serve a missing one, those nearest it; fewer where they "
+        "would span more than a third of the calibration block.",
     )
     grappa_reg_lamda: float = Field(
         default=0.0005, ge=0, description="Uniform kernel: Tikhonov regularisation, relative to the mean diagonal."
@@ -146,6 +158,16 @@ class Grappa(Method):
         }
         gfactor, facts["gfactor"] = _stack_gfactors(gfactors, self.parameters.gfactor)
         return Reconstruction(back(images, like), None if gfactor is None else back(gfactor, like), facts)
+
+    def volume(self, data: VolumeData) -> Reconstruction:
+        """Reconstruct a scan with partitions, whose lines are a lattice, sheared or not.
+
+        Raises
+        ------
+        MethodError
+            If there are no usable calibration lines, the lines are no lattice, or there is only one channel.
+        """
+        return reconstruct_volume(data, self.parameters)
 
     def _choose(self, sampling: Sampling, acs_shape: tuple[int, ...]) -> _Choice:
         """Decide on a kernel and say why."""

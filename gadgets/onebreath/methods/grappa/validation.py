@@ -14,6 +14,8 @@ import numpy as np
 
 from onebreath.methods.grappa.lattice import equations_of
 
+STRENGTHS = (1, 4, 20)
+"""Multiples of the regularisation that are compared."""
 # Part of the readout, at each end, whose mean energy stands for that of the noise.
 _EDGE = 1 / 16
 

@@ -1,0 +1,142 @@
+"""Scans with partitions in `reconstruct`: what methods get of a message, and the noise maps of their images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from gadgetron.types import ReconData
+from numpy.typing import NDArray
+
+from onebreath.errors import MethodError
+from onebreath.gadgets.reconstruct.gather import Gathering
+from onebreath.gadgets.reconstruct.noise_maps import NoiseMapProperties
+from onebreath.methods.base import Fact, Method, Reconstruction
+from onebreath.methods.noise import measure_noise
+from onebreath.methods.volume import VolumeData, lines_in_image_space
+from onebreath.methods.volume_place import VolumePlace, snr_scale_of_volume
+from onebreath.mrd.buffers import RO, maps_of, places
+from onebreath.mrd.volumes import (
+    calibration_block,
+    centre_of,
+    embedded_lines,
+    lines_of_volume,
+    mode_of_volume,
+    volume_of,
+)
+from onebreath.mri.volume_sampling import VolumeSampling, describe_volume
+
+_LEAST_GFACTOR = 1e-6
+
+
+def volume_places(how: Gathering, recon_data: ReconData) -> list[VolumePlace]:
+    """Return all places of a message with partitions, sets before slabs; ScanError if one cannot be used."""
+    merge = how.acs_as_data == "yes"
+    if how.acs_as_data == "auto":
+        merge = mode_of_volume(recon_data, how.header.calibration_mode) == "embedded"
+    found = []
+    for s, loc in places(recon_data):
+        buffer = recon_data.bits[0].data
+        scale = snr_scale_of_volume(_described(buffer, lines_of_volume(buffer, s, loc)))
+        always = how.acs_as_data == "yes"
+        gather = partial(_gathered, recon_data, s, loc, merge, always, how.whitened)
+        found.append(VolumePlace(s, loc, gather, scale, how.fill, how.wanted))
+    return found
+
+
+def _gathered(
+    recon_data: ReconData, s: int, loc: int, merge: bool, always: bool, whitened: bool, acs_as_data: bool
+) -> VolumeData:
+    """Gather the lines of one set and slab.
+
+    Embedded calibration lines count as data where imaging lines lack, if they are to be merged at all (`merge`), for
+    all methods (`always`) or for those that want it (`acs_as_data`).
+    """
+    buffer = recon_data.bits[0].data
+    kspace, acquired = volume_of(buffer, s, loc), lines_of_volume(buffer, s, loc)
+    where = np.argwhere(acquired)
+    sources = [(kspace, where, (0, 0))]
+    embedded = embedded_lines(recon_data, s, loc) if merge and (always or acs_as_data) else None
+    if embedded is not None:
+        lines, first = embedded
+        in_matrix = np.argwhere(lines) + np.array([0, *first])
+        in_matrix = in_matrix[~acquired[tuple(in_matrix.T)]]
+        sources.append((volume_of(recon_data.bits[0].ref, s, loc), in_matrix, first))
+        where = np.concatenate([where, in_matrix])
+        acquired = acquired.copy()
+        acquired[tuple(in_matrix.T)] = True
+
+    def each() -> Iterator[NDArray[np.complex64]]:
+        for source, positions, (dz, dy) in sources:
+            for frame, z, y in positions.tolist():
+                yield source[frame, :, z - dz, y - dy]
+
+    gathered = lines_in_image_space(each(), (kspace.shape[1], len(where), kspace.shape[-1]))
+    block = calibration_block(recon_data, s, loc)
+    acs, first_of_acs = (None, (0, 0)) if block is None else (block.lines, block.first)
+    described = _described(buffer, acquired)
+    return VolumeData(gathered, where, acs, first_of_acs, maps_of(recon_data, s, loc), described, whitened)
+
+
+def _described(buffer: Any, acquired: NDArray[np.bool_]) -> VolumeSampling:
+    limits, samples = buffer.sampling.sampling_limits[RO], buffer.data.shape[0]
+    return describe_volume(acquired, centre_of(buffer), (limits.min, min(limits.max, samples - 1)), samples)
+
+
+def volume_noise_maps(
+    method: Method, result: Reconstruction, place: VolumePlace, properties: NoiseMapProperties
+) -> tuple[dict[str, NDArray[Any]], dict[str, Fact]]:
+    """Make the noise maps (frame, z, y, x) of a volume, as `noise_maps` does for slices.
+
+    Raises
+    ------
+    MethodError
+        If they would have to be measured after a partial Fourier reconstruction.
+    TimeoutError
+        If the time does not suffice for as many noise samples as are needed.
+    """
+    magnitude, facts = np.abs(result.images), dict[str, Fact]()
+    maps: dict[str, NDArray[Any]] = {}
+    if result.gfactor is not None:
+        gfactor = np.broadcast_to(np.asarray(result.gfactor, np.float32), magnitude.shape)
+        maps |= {"Gfactor": gfactor, "SNR_MAP": magnitude * place.snr_scale / np.maximum(gfactor, _LEAST_GFACTOR)}
+    if not set(properties.map_roles) <= set(maps):
+        data = place.volume_for(method)
+        std, normality, how = _measured(method, result, data, properties)
+        factor = accelerated_noise(data.sampling)
+        facts["gfactor"] = f"{how}, noise over {factor:.4g}"
+        measured = {"Gfactor": std / factor, "SNR_MAP": magnitude / np.maximum(std, _LEAST_GFACTOR)}
+        maps = {**measured, **maps}
+        if normality is not None:
+            maps["Normality"] = normality
+            facts["normality"] = f"Lilliefors statistic over its 5 % limit, {how}"
+    return {role: maps[role] for role in properties.map_roles}, facts
+
+
+def accelerated_noise(sampling: VolumeSampling) -> float:
+    """Return the standard deviation of noise in images whose g-factor is 1."""
+    covered = float(sampling.region.mean()) * sampling.readout_part
+    return math.sqrt(sampling.acceleration * covered)
+
+
+def _measured(
+    method: Method, result: Reconstruction, data: VolumeData, properties: NoiseMapProperties
+) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
+    """Noise of a volume, plane by plane: standard deviation and test (frame, z, y, x), and how it was measured."""
+    if not data.sampling.complete:
+        raise MethodError(f"noise maps of {method.name} are not made for scans with partitions and partial Fourier")
+    tested = properties.send_out_normality_map
+    effort = replace(properties.effort, seconds=properties.effort.seconds / data.pixels)
+    std = np.empty(result.images.shape, np.float32)
+    normality = np.empty(result.images.shape, np.float32) if tested else None
+    how = ""
+    for x in range(data.pixels):
+        found = measure_noise(method, data.plane(x), result.images[..., x], effort, None, tested)
+        std[..., x], how = found.std, found.how
+        if normality is not None and found.normality is not None:
+            normality[..., x] = found.normality
+    return std, normality, how

@@ -1,0 +1,139 @@
+"""Scans with partitions, as methods take them: the readout is transformed, so that every pixel along it is a plane.
+
+All lines have the same readout, so an inverse transform along it turns one problem in three dimensions into one for
+each pixel along x, in the plane of both phase encodings. Only the lines that were acquired are kept, not the matrix:
+that is what an accelerated scan of several gigabytes leaves room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.budget import claim
+from onebreath.cancellation import checkpoint
+from onebreath.errors import MethodError
+from onebreath.methods.base import Fact, Reconstruction, SliceData
+from onebreath.mri.sampling import Sampling, describe
+from onebreath.mri.volume_sampling import VolumeSampling
+
+Complex = NDArray[np.complex64]
+
+
+@dataclass(frozen=True)
+class VolumeData:
+    """One volume, as a method gets it.
+
+    Parameters
+    ----------
+    lines : (coil, line, x)
+        The lines that were acquired, whitened; x in image space, by the unitary transform.
+    where : (line, 3) int
+        Frame, partition z and line y of each.
+    acs : (coil, za, ya, x), or None
+        Calibration lines in k-space, averaged over time.
+    acs_first
+        Partition and line of the matrix in which `acs[:, 0, 0]` lies.
+    maps : (set, coil, z, y, x), or None
+        Coil maps, sum over coils of |map|^2 = 1.
+    sampling
+        What the lines were found to be.
+    whitened
+        Whether the noise is known to have unit standard deviation.
+    """
+
+    lines: Complex
+    where: NDArray[np.int64]
+    acs: Complex | None
+    acs_first: tuple[int, int]
+    maps: Complex | None
+    sampling: VolumeSampling
+    whitened: bool = True
+    _planes: list[Sampling] = field(default_factory=list)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels along the readout."""
+        return self.lines.shape[2]
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Lines (frame, z, y) that were acquired."""
+        mask = np.zeros(self.sampling.shape, bool)
+        mask[tuple(self.where.T)] = True
+        return mask
+
+    def kspace(self, x: int) -> Complex:
+        """K-space (frame, coil, z, y) of the plane at one pixel along the readout; zero where nothing was acquired."""
+        frames, nz, ny = self.sampling.shape
+        kspace = np.zeros((frames, self.lines.shape[0], nz, ny), np.complex64)
+        frame, z, y = self.where.T
+        kspace[frame, :, z, y] = self.lines[:, :, x].T
+        return kspace
+
+    def plane(self, x: int) -> SliceData:
+        """Return one plane as a slice whose axes (y, x) are both phase encodings, (z, y)."""
+        if not self._planes:
+            self._planes.append(describe(self.mask, self.sampling.centre[0], self.sampling.centre[1]))
+        maps = None if self.maps is None else np.ascontiguousarray(self.maps[..., x])
+        return SliceData(self.kspace(x), self.mask, None, 0, maps, self._planes[0], self.whitened)
+
+
+def volume_of_planes(data: VolumeData, plane: Callable[[int], Complex]) -> Complex:
+    """Put the images (frame, z, y) that `plane` makes for each pixel along the readout together: (frame, z, y, x)."""
+    frames, nz, ny = data.sampling.shape
+    claim(8 * frames * nz * ny * data.pixels, "the images of the volume")
+    images = np.empty((frames, nz, ny, data.pixels), np.complex64)
+    for x in range(data.pixels):
+        checkpoint()
+        images[..., x] = plane(x)
+    return images
+
+
+def by_planes(method: Callable[[SliceData], Reconstruction], data: VolumeData) -> Reconstruction:
+    """Reconstruct a volume plane by plane; of numbers among the facts, the largest one is kept.
+
+    Parameters
+    ----------
+    method
+        Reconstructs a slice with any mask.
+    data
+        The volume.
+    """
+    facts: dict[str, Fact] = {}
+    gfactors: list[NDArray[np.float32]] = []
+
+    def plane(x: int) -> Complex:
+        try:
+            made = method(data.plane(x))
+        except MethodError as error:
+            raise MethodError(f"pixel {x} along the readout: {error}") from error
+        for name, value in made.facts.items():
+            known = facts.get(name, value)
+            facts[name] = max(known, value) if isinstance(value, int | float) else _worse(known, value)
+        if made.gfactor is not None:
+            gfactors.append(np.asarray(made.gfactor, np.float32))
+        return np.asarray(made.images, np.complex64)
+
+    images = volume_of_planes(data, plane)
+    gfactor = np.stack(gfactors, axis=-1) if len(gfactors) == data.pixels else None
+    return Reconstruction(images, gfactor, facts)
+
+
+def _worse(one: Fact, other: Fact) -> Fact:
+    """Of two words the one that is not ``yes``: a plane that has not converged is what one wants to know of."""
+    return other if one == "yes" else one
+
+
+def lines_in_image_space(lines: Iterator[Complex], shape: tuple[int, int, int]) -> Complex:
+    """Transform lines (coil, x) along x, one after the other, into one array (coil, line, x) of that shape."""
+    from onebreath.mri.fourier import ifftc
+
+    claim(8 * int(np.prod(shape)), "the lines of the volume")
+    made = np.empty(shape, np.complex64)
+    for number, line in enumerate(lines):
+        made[:, number] = ifftc(line, -1)
+    return made

@@ -1,0 +1,93 @@
+"""One set and slab of a message with partitions, as methods get it, and what is done to their images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.cancellation import checkpoint
+from onebreath.errors import OnebreathError
+from onebreath.methods.base import Fact, Method, Reconstruction
+from onebreath.methods.place import FILLS, NO_FILL, Fill
+from onebreath.methods.volume import VolumeData
+from onebreath.mri.fourier import fftc
+from onebreath.mri.volume_sampling import VolumeSampling
+
+
+@dataclass(frozen=True)
+class VolumePlace:
+    """One set and slab of a message; as `Place`, but its lines are gathered when a method wants them.
+
+    Attributes
+    ----------
+    set, slab
+        Its indices in the message.
+    gather
+        Gives the volume, with or without embedded calibration lines as imaging lines.
+    snr_scale
+        Factor from the unitary transform's scale to Gadgetron's SNR units, by the imaging lines alone.
+    fill, wanted
+        As in `Place`.
+    """
+
+    set: int
+    slab: int
+    gather: Callable[[bool], VolumeData]
+    snr_scale: float = 1.0
+    fill: Fill = "method"
+    wanted: str = ""
+
+    def __str__(self) -> str:
+        return f"slab {self.slab}, set {self.set}"
+
+    def volume_for(self, method: Method) -> VolumeData:
+        """Return the volume as a method wants it."""
+        return self.gather(method.acs_as_data)
+
+    def reconstruct(self, method: Method) -> Reconstruction:
+        """Return the images of a method, complex64 and filled, with facts about them; errors name the slab."""
+        checkpoint()
+        data = self.volume_for(method)
+        try:
+            result = method.volume(data)
+        except OnebreathError as error:
+            raise type(error)(f"{self}, method {method.name}: {error}") from error
+        found, how = data.sampling, self._fill(method, data.sampling)
+        images = np.asarray(result.images, np.complex64)
+        del data  # the fill needs room of its own
+        result.images = _filled(images, how, found) if how in FILLS else images
+        result.facts |= self._facts(how, found)
+        return result
+
+    def _fill(self, method: Method, found: VolumeSampling) -> str:
+        if found.complete:
+            return NO_FILL
+        return "pocs" if self.fill == "method" and method.name != self.wanted else self.fill
+
+    def _facts(self, how: str, found: VolumeSampling) -> dict[str, Fact]:
+        missing = [f"{part:.3g} of {axis}" for part, axis in zip(found.partial_fourier, "zy", strict=True) if part < 1]
+        missing += ["asymmetric echo"] if found.asymmetric_echo else []
+        facts: dict[str, Fact] = {
+            "sampling": found.family,
+            "acceleration": round(found.acceleration, 3),
+            "effective_acceleration": round(found.effective_acceleration, 3),
+            "partial_fourier": how if how == NO_FILL else f"{how} ({', '.join(missing)})",
+            "snr_scale": self.snr_scale,
+        }
+        return facts if found.lattice is None else facts | {"lattice": str(found.lattice)}
+
+
+def _filled(images: NDArray[Any], how: str, found: VolumeSampling) -> NDArray[Any]:
+    kspace = fftc(images, (-3, -2, -1))
+    made = FILLS[how](kspace, z=found.acquired[0], y=found.acquired[1], x=found.readout)
+    return np.asarray(made, np.complex64)
+
+
+def snr_scale_of_volume(sampling: VolumeSampling) -> float:
+    """Return the factor to Gadgetron's SNR units, as `place.snr_scale_of` does for slices."""
+    return math.sqrt(sampling.effective_acceleration / sampling.readout_part) / sampling.acceleration

@@ -1,0 +1,112 @@
+"""Coil maps of a volume from its calibration block, plane by plane: the readout is transformed first.
+
+An inverse transform along the readout, which is complete, leaves one small calibration problem in the plane of both
+phase encodings for each pixel along it. Their memory is that of one plane, where windows in three dimensions would
+need many times the k-space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.cancellation import checkpoint
+from onebreath.errors import ScanError
+from onebreath.mri.coils import inati_maps, pca_matrix, phase_factor, walsh_maps
+from onebreath.mri.espirit import espirit
+from onebreath.mri.fourier import ifft2c, ifftc, resize
+
+Complex = NDArray[np.complex64]
+Algorithm = Literal["espirit", "inati", "walsh"]
+
+
+def volume_maps(
+    acs: Complex, first: tuple[int, int], maps: Complex, algorithm: Algorithm, settings: Mapping[str, Any]
+) -> None:
+    """Make coil maps with unit sum of squares over the coils.
+
+    Parameters
+    ----------
+    acs : (coil, za, ya, x)
+        Calibration block in k-space, whitened.
+    first
+        Partition and line of the matrix at which it begins.
+    maps : (set, coil, z, y, x)
+        Where they go; zero where the block holds no signal.
+    algorithm
+        How the maps of a plane are made.
+    settings
+        Parameters of `espirit`; `size` is the largest number of lines, partitions and samples used.
+
+    Raises
+    ------
+    ScanError
+        If the block is too small, or holds no signal at all.
+    """
+    chosen = dict(settings)
+    size, pixels, shape = int(chosen.pop("size", 32)), acs.shape[-1], maps.shape[2:4]
+    principal = pca_matrix(acs, 1)[0]
+    hybrid, window = np.empty(acs.shape, np.complex64), _taper(pixels, size)
+    for coil, lines in enumerate(acs):  # one after the other: the transform needs room of its own
+        hybrid[coil] = ifftc(lines * window, -1)
+    energy = np.einsum("czyx,czyx->x", hybrid.conj(), hybrid).real
+    if not np.isfinite(energy).all() or not energy.any():
+        raise ScanError("The calibration lines hold no signal (all zero, NaN or Inf), so no coil maps can be computed.")
+    make = _espirit_of(first, shape, size, chosen) if algorithm == "espirit" else _images_of(first, shape, algorithm)
+    for x in range(pixels):
+        checkpoint()
+        if energy[x] == 0:
+            maps[..., x] = 0
+            continue
+        plane = make(np.ascontiguousarray(hybrid[..., x]))
+        # Planes know nothing of each other; one reference gives them all a phase that is smooth along x.
+        reference = np.tensordot(plane, principal, axes=((1,), (0,)))
+        maps[..., x] = plane * np.conj(phase_factor(reference))[:, None]
+
+
+def _espirit_of(
+    first: tuple[int, int], shape: tuple[int, int], size: int, settings: dict[str, Any]
+) -> Callable[[Complex], Complex]:
+    def make(plane: Complex) -> Complex:
+        z, y = (_middle(n, f, m, size) for n, f, m in zip(plane.shape[1:], first, shape, strict=True))
+        block = plane[:, z, y]
+        kernel = tuple(min(settings.get("kernel", 6), n) for n in block.shape[1:])
+        return np.asarray(espirit(block, shape, **{**settings, "kernel": kernel})[0], np.complex64)
+
+    return make
+
+
+def _images_of(first: tuple[int, int], shape: tuple[int, int], algorithm: str) -> Callable[[Complex], Complex]:
+    def make(plane: Complex) -> Complex:
+        coils, nz, ny = plane.shape
+        placed = np.zeros((coils, *shape), np.complex64)
+        window = _hann(nz)[:, None] * _hann(ny)
+        placed[:, first[0] : first[0] + nz, first[1] : first[1] + ny] = plane * window
+        images = ifft2c(placed)
+        return np.asarray((inati_maps if algorithm == "inati" else walsh_maps)(images), np.complex64)[None]
+
+    return make
+
+
+def _middle(count: int, first: int, matrix: int, size: int) -> slice:
+    """Return the calibration lines that lie symmetrically around the centre of the matrix, `size` at most."""
+    centre = matrix // 2 - first
+    half = min(centre, count - centre, size // 2)
+    if half * 2 < min(size, count) // 2:
+        raise ScanError(
+            f"The calibration lines, rows {first} to {first + count - 1}, do not surround the k-space centre "
+            f"{matrix // 2}."
+        )
+    return slice(centre - half, centre + half) if half else slice(centre, centre + 1)
+
+
+def _hann(size: int) -> NDArray[np.float32]:
+    return np.hanning(size + 2)[1:-1].astype(np.float32)
+
+
+def _taper(pixels: int, size: int) -> NDArray[np.float32]:
+    """Window along the readout: maps are smooth, so that samples far from the centre bring little but noise."""
+    return np.asarray(resize(_hann(min(pixels, 2 * size)), (pixels,)), np.float32)

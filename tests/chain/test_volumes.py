@@ -1,0 +1,111 @@
+"""Scans with partitions through the whole chain: the volume, where it lies, and what is said of it."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from typing import Any
+
+import ismrmrd
+import numpy as np
+import pytest
+
+from onebreath.chain.chain import build
+from onebreath.errors import OnebreathError
+from tests.chain.running import images_of, run, simulated, steps, stream_of
+
+VOLUME: dict[str, Any] = {
+    "matrix": (40, 20), "partitions": 16, "thickness_mm": 5.0, "coils": 8, "acceleration": 2,
+    "partition_acceleration": 2, "acs_mode": "embedded", "acs_lines": 16, "snr": 200,
+}  # fmt: skip
+
+
+def volume(
+    method: str, changes: dict[str, dict[str, str]] | None = None, **options: Any
+) -> tuple[ismrmrd.Image, float]:
+    """The only image of series 1, and its error against the truth; noise is 1 in both."""
+    scan = simulated(**VOLUME | options)
+    (image,) = images_of(run(scan.header, stream_of(scan), steps(method, **(changes or {}))))
+    truth = np.abs(scan.truth["image"][0, 0])
+    return image, float(np.linalg.norm(image.data[0] - truth) / np.linalg.norm(truth))
+
+
+CASES = {
+    "2 x 2": ("cg_sense", {}, 0.1),
+    "sheared": ("grappa", {"caipi_shift": 1}, 0.13),
+    "1 x 3": ("grappa", {"acceleration": 1, "partition_acceleration": 3}, 0.25),
+    "3 x 1": ("grappa", {"acceleration": 3, "partition_acceleration": 1}, 0.04),
+    "oversampled": ("cg_sense", {"partition_oversampling": 1.25}, 0.08),
+    "partial Fourier": (
+        "cg_sense", {"partial_fourier": 0.8, "partition_partial_fourier": 0.8, "acs_lines": 10}, 0.22,
+    ),
+    "ellipse": ("grappa", {"elliptical": True}, 0.12),
+    "asymmetric echo": ("cg_sense", {"echo_fraction": 0.75}, 0.2),
+    "separate": ("grappa", {"acs_mode": "separate"}, 0.12),
+    "full": ("zero_filled", {"acceleration": 1, "partition_acceleration": 1}, 0.02),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_volume(case: str) -> None:
+    method, options, limit = CASES[case]
+    image, error = volume(method, {"reconstruct": {"partial_fourier": "pocs"}}, **options)
+    assert image.data.shape == (1, 16, 40, 20)
+    assert error < limit
+
+
+def test_the_header_is_that_of_one_volume() -> None:
+    image, _ = volume("zero_filled", acceleration=1, partition_acceleration=1, position_mm=(5.0, -7.0, 9.0))
+    assert tuple(image.getHead().matrix_size) == (20, 40, 16)
+    assert tuple(image.field_of_view) == pytest.approx((360, 290, 80))
+    assert tuple(image.position) == pytest.approx((5, -7, 9))
+    assert image.image_index == 1
+    assert image.meta["sampling_limits_E2"] == ["0", "8", "15"]
+
+
+def test_oversampling_of_the_partitions_leaves_the_image() -> None:
+    scan = simulated(**VOLUME | {"partition_oversampling": 1.5, "acceleration": 1, "partition_acceleration": 1})
+    (image,) = images_of(run(scan.header, stream_of(scan), steps("zero_filled")))
+    assert scan.header.encoding[0].encodedSpace.matrixSize.z == 24
+    truth = np.abs(scan.truth["image"][0, 0])
+    assert image.data.shape[1] == 16
+    assert np.linalg.norm(image.data[0] - truth) < 0.03 * np.linalg.norm(truth)
+
+
+def test_the_meta_says_how_the_plane_was_sampled() -> None:
+    image, _ = volume("grappa", {"reconstruct": {"send_out_gfactor": "true"}}, caipi_shift=1)
+    meta = image.meta
+    assert meta["Onebreath_reconstruct_lattice"] == "2 x 2, shifted by 1"
+    assert meta["Onebreath_calibrate_acs_block"] == "16 lines x 16 partitions"
+    assert meta["Onebreath_sort_partitions"] == "16"
+    assert meta["Onebreath_reconstruct_acceleration"] == "4"
+
+
+@pytest.mark.parametrize(("method", "name"), [("low_rank_sparse", "low_rank_sparse"), ("raki", "raki")])
+def test_methods_of_slices_are_refused_by_name(method: str, name: str) -> None:
+    scan = simulated(**VOLUME)
+    with pytest.raises(OnebreathError, match=f"{name} reconstructs two-dimensional scans only.*use cg_sense"):
+        run(scan.header, stream_of(scan), steps(method))
+
+
+def test_a_learned_method_leaves_the_images_to_its_fallback() -> None:
+    scan = simulated(**VOLUME)
+    (image,) = images_of(run(scan.header, stream_of(scan), steps("unrolled", reconstruct={"model": "auto"})), 50)
+    assert image.data.shape == (1, 16, 40, 20)
+    assert "no model is for scans with partitions" in image.meta["Onebreath_reconstruct_fallback"]
+
+
+def test_memory_is_less_than_three_times_the_kspace() -> None:
+    size = {"matrix": (96, 64), "partitions": 40}
+    small, scan = simulated(**VOLUME), simulated(**VOLUME | size)
+    run(small.header, stream_of(small), steps("cg_sense"))
+    messages = stream_of(scan)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for message in build(scan.header, steps("cg_sense", reconstruct={"iterations": "3"})).run(messages):
+            del message
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * 8 * 8 * 96 * 64 * 40
