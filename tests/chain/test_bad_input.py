@@ -119,7 +119,6 @@ SCANS: dict[str, tuple[Callable[[], tuple[Any, list]], str]] = {
         "Channel 3 .*singular.*Check the coil",
     ),
     "twin channels": (lambda: (scan_of().header, lines(twin_channels, noise=True)), "channels 2, 3.*singular.*Remove"),
-    "row out of range": (lambda: (scan_of().header, lines(far_row, PLACE)), "kspace_encode_step_1 = 5000.*48 lines"),
     "fewer rows in the header": (
         lambda: (header(short_matrix), scan_of().acquisitions),
         "row -14 of a matrix of 20 lines.*14 lines lie outside",
@@ -144,6 +143,15 @@ def test_a_bad_scan_is_explained(host: Listener, name: str, staged: bool) -> Non
     (text,) = texts
     assert text.startswith("ERROR: ")
     assert re.search(expected, text), text
+
+
+def test_a_line_outside_the_matrix_is_left_out_with_a_warning(host: Listener) -> None:
+    messages = lines(far_row, len(scan_of().acquisitions) - 1)
+    made, texts = send(host, xml(CHAIN), header_bytes(scan_of().header), messages)
+    assert len(images_of(made)) == 1
+    assert any(
+        re.search(r"kspace_encode_step_1 = 5000.*48 lines.*1 lines lie outside and were left out", t) for t in texts
+    )
 
 
 NATIVE = "<gadget><name>AccTrig</name><dll>gadgetron_mricore</dll><classname>AccTrigGadget</classname></gadget>"

@@ -149,8 +149,8 @@ class Calibrate(Gadget):
         )
         if lines and blocks[0] is not None:
             _, partitions, rows, _ = blocks[0].lines.shape
-            block = {"acs_block": f"{rows} lines x {partitions} partitions", "acs_left_out": blocks[0].left_out}
-            facts = facts.model_copy(update=block)
+            told = {"acs_block": f"{rows} lines x {partitions} partitions", "acs_left_out": blocks[0].left_out}
+            facts = facts.model_copy(update=told)
         yield note(self.name, facts)
         if algorithm == "none":
             yield recon_data
