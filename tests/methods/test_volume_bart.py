@@ -12,7 +12,7 @@ import pytest
 
 from onebreath.methods.cg_sense import CgSense
 from onebreath.methods.grappa.grappa import Grappa
-from onebreath.methods.volume import VolumeData
+from onebreath.methods.volumes.data import VolumeData
 from onebreath.mri.coils import rss
 from onebreath.mri.fourier import fftc, ifftc
 from onebreath.mri.volume_maps import volume_maps

@@ -24,7 +24,7 @@ from onebreath.names import did_you_mean
 from onebreath.registry import METHODS
 
 if TYPE_CHECKING:
-    from onebreath.methods.volume import VolumeData
+    from onebreath.methods.volumes.data import VolumeData
     from onebreath.mri.sampling import Sampling
     from onebreath.zoo.domain import Scan
 

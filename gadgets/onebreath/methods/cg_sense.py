@@ -26,7 +26,7 @@ from onebreath.methods.base import (
     join_sets,
 )
 from onebreath.methods.device import Device, back, place
-from onebreath.methods.volume import VolumeData, by_planes
+from onebreath.methods.volumes.data import VolumeData, by_planes
 from onebreath.mri import Array
 from onebreath.mri.gfactor import pseudo_replica
 from onebreath.mri.sense import SenseOperator

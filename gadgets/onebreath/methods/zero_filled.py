@@ -9,7 +9,7 @@ from pydantic import Field
 
 from onebreath.errors import MethodError
 from onebreath.methods.base import Method, MethodParameters, Reconstruction, SliceData, check_finite, join_sets
-from onebreath.methods.volume import VolumeData, by_planes
+from onebreath.methods.volumes.data import VolumeData, by_planes
 from onebreath.mri.coils import rss
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.sense import SenseOperator

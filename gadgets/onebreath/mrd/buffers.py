@@ -123,7 +123,7 @@ def maps_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> NDArray[np.compl
     """
     for bit in recon_data.bits:
         if _holds_maps(bit):
-            maps = bit.data.data[..., s, loc].transpose(4, 3, 2, 1, 0)
+            maps: NDArray[np.complex64] = bit.data.data[..., s, loc].transpose(4, 3, 2, 1, 0)
             return maps[:, :, 0] if maps.shape[2] == 1 else maps
     return None
 

@@ -37,7 +37,8 @@ def has_partitions(recon_data: ReconData) -> bool:
 
 def volume_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> Complex:
     """Return the k-space (frame, coil, z, y, x) of one set and slab, as a view."""
-    return buffer.data[:, :, :, :, :, s, loc].transpose(4, 3, 2, 1, 0)
+    found: Complex = buffer.data[:, :, :, :, :, s, loc].transpose(4, 3, 2, 1, 0)
+    return found
 
 
 def lines_of_volume(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> Bools:
@@ -46,14 +47,15 @@ def lines_of_volume(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> Bools:
     If a buffer was cropped but has the headers of the whole matrix, they are those in its limits.
     """
     headers = buffer.headers[:, :, :, s, loc]
-    acquired = np.vectorize(lambda header: header.number_of_samples > 0, otypes=[bool])(headers).transpose(2, 1, 0)
+    found = np.vectorize(lambda header: header.number_of_samples > 0, otypes=[bool])(headers)
+    acquired: Bools = np.asarray(found).transpose(2, 1, 0)
     _, rows, partitions = buffer.data.shape[:3]
     if acquired.shape[1:] == (partitions, rows):
         return acquired
     cropped = np.zeros((len(acquired), partitions, rows), bool)
     limits = [buffer.sampling.sampling_limits[axis] for axis in (E2, E1)]
     within = tuple(slice(one.min, one.max + 1) for one in limits)
-    cropped[:, within[0], within[1]] = acquired.any(axis=(1, 2))[:, None, None]
+    cropped[:, within[0], within[1]] = np.asarray(acquired.any(axis=(1, 2)))[:, None, None]
     return cropped
 
 

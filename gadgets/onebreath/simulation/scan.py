@@ -27,7 +27,7 @@ from onebreath.simulation.schedule import (
     frame_time_ms,
     plan_schedule,
 )
-from onebreath.simulation.volume import is_extra, partition_heights, volume_signals, volume_truth
+from onebreath.simulation.slab.signals import is_extra, partition_heights, volume_signals, volume_truth
 
 __all__ = ["ScanOptions", "SimulatedScan", "simulate"]
 

@@ -24,7 +24,7 @@ from onebreath.gadgets.reconstruct.volumes import volume_noise_maps, volume_plac
 from onebreath.methods.base import Fact, compute
 from onebreath.methods.guarded import Guarded, Outcome
 from onebreath.methods.place import AnyPlace, Fill, Place
-from onebreath.methods.volume_place import VolumePlace
+from onebreath.methods.volumes.place import VolumePlace
 from onebreath.mrd.acs import with_reference
 from onebreath.mrd.buffers import checked
 from onebreath.mrd.volumes import has_partitions

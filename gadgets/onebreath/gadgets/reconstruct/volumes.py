@@ -17,8 +17,8 @@ from onebreath.gadgets.reconstruct.gather import Gathering
 from onebreath.gadgets.reconstruct.noise_maps import NoiseMapProperties
 from onebreath.methods.base import Fact, Method, Reconstruction
 from onebreath.methods.noise import measure_noise
-from onebreath.methods.volume import VolumeData, lines_in_image_space
-from onebreath.methods.volume_place import VolumePlace, snr_scale_of_volume
+from onebreath.methods.volumes.data import VolumeData, lines_in_image_space
+from onebreath.methods.volumes.place import VolumePlace, snr_scale_of_volume
 from onebreath.mrd.buffers import RO, maps_of, places
 from onebreath.mrd.volumes import (
     calibration_block,

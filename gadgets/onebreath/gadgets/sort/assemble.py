@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import ismrmrd
 import numpy as np
@@ -13,31 +13,10 @@ from numpy.typing import NDArray
 
 from onebreath.budget import claim
 from onebreath.gadgets.sort.collected import Lines
-from onebreath.gadgets.sort.layout import Centre, Layout
+from onebreath.gadgets.sort.layout import Layout, Limits
 from onebreath.gadgets.sort.placement import Placement
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.readout import Extent, oversampled_to, place_echo
-
-Ints = NDArray[np.int64]
-Limits = tuple[tuple[int, int], tuple[int, int]]
-"""First and last partition, first and last line."""
-
-
-class Axis(NamedTuple):
-    """One phase encoding: its counter in lines and in the header's limits, its place in ``idx.user``, its matrix."""
-
-    counter: str
-    limits: str
-    user: int
-    name: str
-
-    def size(self, header: ScanHeader) -> int:
-        """Size of the encoded matrix along it."""
-        return int(header.encoded_matrix.y if self.name == "line" else header.encoded_matrix.z)
-
-
-LINE = Axis("kspace_encode_step_1", "kspace_encoding_step_1", 5, "line")
-PARTITION = Axis("kspace_encode_step_2", "kspace_encoding_step_2", 6, "partition")
 
 NOTHING = ismrmrd.AcquisitionHeader(version=1, available_channels=1, active_channels=1)
 """Header of a place where no line was acquired, as Gadgetron makes it: it counts no samples."""
@@ -199,110 +178,6 @@ def number_frames(buffer: ReconBuffer, counter: str, values: NDArray[np.int64]) 
             empty.number_of_samples = empty.flags = 0
             setattr(empty.idx, counter, int(values[frame]))
             lines[0, 0] = empty
-
-
-def inside_matrix(layout: Layout, table: NDArray[np.void]) -> tuple[NDArray[np.bool_], str]:
-    """Tell which lines (line,) lie inside the matrix, and say which do not; no words if all do."""
-    z, y = layout.places(table)
-    inside = layout.inside(z, y)
-    if inside.all():
-        return inside, ""
-    first = int(np.flatnonzero(~inside)[0])
-    idx, volume = table[first]["idx"], layout.partitions > 1
-    return inside, (
-        f"Line {table[first]['scan_counter']} has kspace_encode_step_1 = {idx['kspace_encode_step_1']}"
-        + (f", kspace_encode_step_2 = {idx['kspace_encode_step_2']}" if volume else "")
-        + f", which is row {y[first]}"
-        + (f" of partition {z[first]}" if volume else "")
-        + f" of a matrix of {layout.lines} lines"
-        + (f" x {layout.partitions} partitions" if volume else "")
-        + f" (centre line {layout.centre[1]}"
-        + (f", centre partition {layout.centre[0]}" if volume else "")
-        + f"); {int((~inside).sum())} lines lie outside"
-    )
-
-
-def rows_of(layout: Layout, table: NDArray[np.void], of_calibration: NDArray[np.bool_]) -> tuple[Ints, Centre]:
-    """Return the row of each line (line,): the centre lies at ``n // 2`` of partitions and lines.
-
-    Parameters
-    ----------
-    layout
-        Where lines lie.
-    table
-        Headers of lines, all inside the matrix.
-    of_calibration
-        Whether a line is of a calibration scan of its own (line,); such lines may count from 0, so that their rows
-        would not hold the k-space centre at all. They are then laid about it.
-
-    Returns
-    -------
-    rows
-        The rows.
-    moved
-        By how many partitions and lines those of the calibration scan were moved.
-    """
-    places = list(layout.places(table))
-    moved = [0, 0]
-    for axis, size in enumerate((layout.partitions, layout.lines)):
-        own = places[axis][of_calibration]
-        if own.size and not own.min() <= size // 2 <= own.max():
-            moved[axis] = size // 2 - int(own.min() + own.max() + 1) // 2
-            places[axis] = np.where(of_calibration, places[axis] + moved[axis], places[axis])
-    return places[0] * layout.lines + places[1], (moved[0], moved[1])
-
-
-def line_limits(header: ScanHeader, layout: Layout, rows: Ints) -> Limits:
-    """Return first and last acquired partition, and line, for the sampling description.
-
-    The header's limits hold, as in Gadgetron, unless more than the distance of neighbouring lines is missing at an edge
-    (partial Fourier that the header does not tell of) or lines lie outside of them.
-
-    Parameters
-    ----------
-    header
-        The scan's header.
-    layout
-        Where lines lie.
-    rows
-        Rows of the imaging lines (line,).
-    """
-    found = []
-    for axis, (places, counter, size) in enumerate(
-        (
-            (rows // layout.lines, "kspace_encoding_step_2", layout.partitions),
-            (rows % layout.lines, "kspace_encoding_step_1", layout.lines),
-        )
-    ):
-        acquired = np.unique(places)
-        first, last = int(acquired[0]), int(acquired[-1])
-        stated = header.limits(counter)
-        if stated is not None and size > 1:
-            distance = int(np.diff(acquired).max()) if acquired.size > 1 else 1
-            minimum, maximum = stated.minimum + layout.offsets[axis], stated.maximum + layout.offsets[axis]
-            first, last = (
-                minimum if 0 <= first - minimum < distance else first,
-                maximum if 0 <= maximum - last < distance and maximum < size else last,
-            )
-        found.append((first, last))
-    return found[0], found[1]
-
-
-def stated_centre(header: ScanHeader, table: NDArray[np.void], axis: Axis = LINE) -> tuple[int, str]:
-    """Return the counter of the line through the k-space centre, and where it is known from.
-
-    The header's limits come first. Siemens also writes it into every line (``idx.user[5]``, for partitions
-    ``idx.user[6]``); a disagreement is told.
-    """
-    in_lines = np.unique(table["idx"]["user"][:, axis.user])
-    told = int(in_lines[0]) if in_lines.size == 1 and in_lines[0] > 0 else None
-    limits = header.limits(axis.limits)
-    stated = None if limits is None else limits.centre
-    if stated is not None:
-        return stated, "header" if told in (None, stated) else f"header (the lines say {told})"
-    if told is not None:
-        return told, "lines"
-    return axis.size(header) // 2, "assumed in the middle of the matrix"
 
 
 def runs(places: Sequence[NDArray[Any]]) -> tuple[list[tuple[int, ...]], list[NDArray[np.intp]]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.gadgets.sort.assemble import LINE, Axis, stated_centre
+from onebreath.gadgets.sort.layout import LINE, Axis, stated_centre
 from onebreath.mrd.header import ScanHeader
 
 Energies = NDArray[np.float64]

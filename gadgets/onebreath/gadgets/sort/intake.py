@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort import survey
-from onebreath.gadgets.sort.assemble import LINE, PARTITION, Axis, stated_centre
 from onebreath.gadgets.sort.centre import centre_line
 from onebreath.gadgets.sort.collected import Lines
-from onebreath.gadgets.sort.layout import Layout
+from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, stated_centre
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, header_of, header_table, side_line
 from onebreath.mrd.quirks import flagged_image_lines, two_dimensional

@@ -21,11 +21,11 @@ from onebreath.chain.gadget import Gadget, Message
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
 from onebreath.gadgets.facts import SortFacts
-from onebreath.gadgets.sort.assemble import Matrix, inside_matrix, line_limits, number_frames, rows_of, runs
+from onebreath.gadgets.sort.assemble import Matrix, number_frames, runs
 from onebreath.gadgets.sort.collected import FRAME_COUNTERS, Lines
 from onebreath.gadgets.sort.frames import FrameChoice, place_frames
 from onebreath.gadgets.sort.intake import Intake
-from onebreath.gadgets.sort.layout import Layout
+from onebreath.gadgets.sort.layout import Layout, inside_matrix, line_limits, rows_of
 from onebreath.mrd.blocks import LineBlock
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of
 from onebreath.mrd.meta import COUNTERS

@@ -11,7 +11,7 @@ from onebreath.errors import MethodError
 from onebreath.methods.base import Fact, Reconstruction, join_sets
 from onebreath.methods.grappa.validation import STRENGTHS, Energies
 from onebreath.methods.grappa.volume_kernels import KernelShape, VolumeKernels, calibrate_volume
-from onebreath.methods.volume import VolumeData, volume_of_planes
+from onebreath.methods.volumes.data import VolumeData, volume_of_planes
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.volume_maps import volume_maps

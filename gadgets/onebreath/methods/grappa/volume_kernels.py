@@ -80,7 +80,7 @@ class VolumeKernels:
         padded = np.pad(plane * points, ((0, 0), (0, 0), (reach[0],) * 2, (reach[1],) * 2))
         stride = padded.shape[-1]
         flat = padded.reshape(frames, coils, -1)
-        out = plane.copy()
+        out: Complex = plane.copy()
         for kernel in self.places:
             z, y = np.nonzero(self.targets(kernel, (nz, ny)) & region & ~sampled)
             base = (z + reach[0]) * stride + y + reach[1]
@@ -116,7 +116,7 @@ class VolumeKernels:
                 turn = np.exp(-2j * np.pi * (dz * z / nz + dy * y / ny)).astype(np.complex64)
                 total += np.einsum("tzy,ts->szy", combine, kernel.weights[x, :, :, number]) * turn
         variance = acquired * np.sum(np.abs(total) ** 2, axis=0)
-        return np.sqrt(variance / (covered * self.lattice.acceleration)).astype(np.float32)
+        return np.asarray(np.sqrt(variance / (covered * self.lattice.acceleration)), np.float32)
 
 
 @dataclass(frozen=True)
@@ -274,4 +274,4 @@ def _expected_error(halves: list[_Equations], regularisation: float, has: Energi
         residual += judged.residual(weights) / 2
         passed += float(np.sum(np.abs(weights) ** 2)) / weights.shape[1] / 2
     unexplained = max(residual - has.acs_noise * (1 + passed), 0.0)
-    return weaker * unexplained + has.noise * passed
+    return float(weaker * unexplained + has.noise * passed)

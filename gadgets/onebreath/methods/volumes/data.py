@@ -57,7 +57,7 @@ class VolumeData:
     @property
     def pixels(self) -> int:
         """Pixels along the readout."""
-        return self.lines.shape[2]
+        return int(self.lines.shape[2])
 
     @property
     def mask(self) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from onebreath.cancellation import checkpoint
 from onebreath.errors import OnebreathError
 from onebreath.methods.base import Fact, Method, Reconstruction
 from onebreath.methods.place import FILLS, NO_FILL, Fill
-from onebreath.methods.volume import VolumeData
+from onebreath.methods.volumes.data import VolumeData
 from onebreath.mri.fourier import fftc
 from onebreath.mri.volume_sampling import VolumeSampling
 

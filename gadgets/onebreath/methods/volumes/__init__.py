@@ -1,0 +1,1 @@
+"""Scans with partitions: what methods get of a volume, plane by plane."""
