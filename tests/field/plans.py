@@ -10,7 +10,7 @@ import ismrmrd
 import numpy as np
 from hypothesis import strategies as st
 
-from onebreath.mrd.lines import LAST_IN_MEASUREMENT, REVERSE
+from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, LAST_IN_MEASUREMENT, REVERSE
 from onebreath.wire.connection import parse_header
 
 COILS = 2
@@ -66,6 +66,11 @@ class Plan:
         Whether lines have time stamps and scan counters.
     last_flags
         Whether the last lines are flagged as such.
+    calibration
+        ``none``, ``also`` (the middle lines are flagged as calibration and imaging) or ``extra`` (they come once more,
+        for calibration only).
+    beat
+        Lines of a heart beat, by which the trigger stamps go; 0: no ECG.
     """
 
     counts: tuple[int, ...] = (1,) * len(COUNTERS)
@@ -86,6 +91,8 @@ class Plan:
     reverse: bool = False
     stamps: bool = True
     last_flags: bool = True
+    calibration: str = "none"
+    beat: int = 0
 
     @property
     def acquired(self) -> list[int]:
@@ -112,6 +119,7 @@ class Plan:
             and not self.reverse
             and len(self.frames) == np.prod(self.counts)
             and (self.stamps or not self.shuffled)
+            and not self.beat
         )
 
     @property
@@ -190,6 +198,14 @@ class Plan:
                     line = self._line(frame, row, fault, samples, number)
                     if fault == "navigator" and copy:
                         line._head.set_flag(NAVIGATOR)
+                    line._head.physiology_time_stamp[0] = 10 * (number % self.beat) + 1 if self.beat else 0
+                    if -3 <= row - self.rows // 2 < 3 and not fault and self.calibration != "none":
+                        if self.calibration == "also":
+                            line._head.set_flag(CALIBRATION_AND_IMAGING)
+                        else:
+                            extra = self._line(frame, row, "", samples, number)
+                            extra._head.set_flag(CALIBRATION)
+                            yield extra
                     if self.last_flags and place == len(rows) - 1:
                         line._head.set_flag(LAST_IN_SLICE)
                         if index == len(self.frames) - 1:
@@ -275,4 +291,6 @@ def plans(draw: st.DrawFn) -> Plan:
         reverse=draw(_mostly(False, st.booleans())),
         stamps=draw(_mostly(True, st.booleans())),
         last_flags=draw(st.booleans()),
+        calibration=draw(_mostly("none", st.sampled_from(["also", "extra"]))),
+        beat=draw(_mostly(0, st.integers(1, 40))),
     )
