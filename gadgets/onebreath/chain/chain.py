@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import itertools
 import logging
@@ -17,6 +18,7 @@ from onebreath.chain.gadget import Gadget, Message, Surroundings, gadget_class, 
 from onebreath.chain.pipeline import Stage
 from onebreath.chain.watch import watched
 from onebreath.diagnostics.events import tell
+from onebreath.diagnostics.reports import SpoolError
 from onebreath.errors import ConfigError, OnebreathError
 from onebreath.mrd.blocks import singly
 
@@ -72,6 +74,10 @@ class Chain:
             _drain(source)
             for watch in watches:
                 watch.report()
+
+
+OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+"""Numbers of errors that a disk makes, not the scan."""
 
 
 @functools.cache
@@ -131,6 +137,8 @@ class _Watch:
         except (OnebreathError, GeneratorExit):
             raise
         except BaseException as error:
+            if isinstance(error, OSError) and error.errno in OF_DISKS:
+                raise SpoolError(f"gadget {gadget.name} cannot write: {error}") from error
             gadget.log.exception("internal error")
             text = f"internal error in gadget {gadget.name}: {type(error).__name__}: {error}; see the log"
             raise OnebreathError(text) from error

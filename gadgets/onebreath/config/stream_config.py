@@ -126,7 +126,7 @@ def parse(xml: bytes, name: str = UPLOADED) -> StreamConfig:
         If it is no configuration, or an Onebreath gadget stands in it as Gadgetron's old PythonGadget.
     """
     try:
-        root = fromstring(unpadded(xml))
+        root = fromstring(xml)
     except (ParseError, ValueError) as error:
         raise ConfigError(f"{name} is not well-formed XML: {error}") from error
     for element in root.iter():

@@ -23,7 +23,7 @@ from onebreath.storage.blob import pack, unpack
 log = logging.getLogger("onebreath.noise")
 
 MEASURED_AT = "onebreath_measured_at"
-
+LARGEST = 64 << 20  # bytes of a covariance with all that stands beside it; 1024 channels take 8 MB
 ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, struct.error, RuntimeError, MemoryError)
 """What reading a damaged archive raises besides."""
 
@@ -93,7 +93,11 @@ class StoredCovariance:
             If the file cannot be read or does not hold a square matrix, a dwell time and as many labels as channels.
         """
         try:
-            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as content:
+            archive = io.BytesIO(Path(path).read_bytes())
+            with zipfile.ZipFile(archive) as parts:
+                if sum(part.file_size for part in parts.infolist()) > LARGEST:
+                    raise ValueError(f"it holds more than {LARGEST >> 20} MB")
+            with np.load(archive, allow_pickle=False) as content:
                 matrix = np.asarray(content["matrix"], dtype=np.complex64)
                 dwell = float(content["dwell"])
                 labels = tuple(str(label) for label in np.atleast_1d(content["labels"]))

@@ -29,7 +29,7 @@ from onebreath.wire.channel import DATA_ENCODERS, IDENTIFIERS, Channel
 from onebreath.wire.framing import Stream
 from onebreath.wire.messages import CONTROL_READERS, ConfigText, HeaderText, read_acquisition
 from onebreath.wire.sending import Octets
-from onebreath.wire.xml_guard import fromstring, unpadded
+from onebreath.wire.xml_guard import fromstring
 
 # What does not fit the header's schema stays a text, and the gadgets judge it. The warning would quote it on standard
 # error, past the logs' filter: a patient's birthdate in another form, for one.
@@ -171,7 +171,7 @@ def parse_config(text: bytes) -> Element | None:
     if not text.strip(b"\0 \r\n\t"):
         return None
     try:
-        return fromstring(unpadded(text))
+        return fromstring(text)
     except (ParseError, ValueError) as error:
         raise ConfigError(f"the <configuration> of this node cannot be parsed: {error}") from error
 

@@ -53,7 +53,7 @@ def fromstring(text: bytes) -> Element:
     """
     parser = DefusedXMLParser(target=_BoundedBuilder(), forbid_dtd=True)
     try:
-        parser.feed(text)
+        parser.feed(unpadded(text))
     except LookupError as error:
         raise ValueError(str(error)) from error
     root: Element = parser.close()
