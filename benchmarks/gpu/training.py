@@ -22,7 +22,6 @@ from pathlib import Path
 from benchmarks.gpu.data import expand
 from benchmarks.gpu.steps import BATCH_FILE
 from onebreath.errors import OnebreathError
-from onebreath.training.command import add_arguments
 from onebreath.training.export import export_run
 from onebreath.training.state.checkpoint import LATEST
 
@@ -71,11 +70,8 @@ def command(recipe: Path, run: Path, start: str | None, end: float, rehearse: bo
 
 
 def time_box(end: float) -> list[str]:
-    """The trainer's own limit of time, if it has one: its schedule then fits; without it `watch` ends the run."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    minutes = f"{max(end - time.monotonic(), 1) / 60:.3f}"
-    return ["--minutes", minutes] if "--minutes " in parser.format_help() else []
+    """Return the trainer's own limit of time, to which its schedule fits."""
+    return ["--minutes", f"{max(end - time.monotonic(), 1) / 60:.3f}"]
 
 
 def with_batch(recipe: Path, work: Path) -> Path:
