@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from onebreath.budget import claim
 from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.errors import MethodError, ScanError
+from onebreath.gadgets.pixels import take_part, to_uint16
 from onebreath.mrd.header_values import LARGEST
 from onebreath.mrd.meta import write_both, write_scaling, write_warnings, write_window
 from onebreath.mri.fourier import fftc, ifftc, resize
@@ -283,21 +284,3 @@ def _with(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
     changed = list(shape)
     changed[axis] = size
     return tuple(changed)
-
-
-def take_part(values: NDArray[np.complex64], part: str) -> NDArray[Any]:
-    """Return the magnitude, phase (radians), real or imaginary part, or the complex values themselves."""
-    if part == "magnitude":
-        return np.abs(values)
-    if part == "phase":
-        return np.angle(values)
-    if part in ("real", "imaginary"):
-        return np.ascontiguousarray(values.real if part == "real" else values.imag)
-    return values
-
-
-def to_uint16(values: NDArray[np.float32], ratio: float, offset: float, largest: int) -> tuple[NDArray[np.uint16], int]:
-    """Scale to integers; return them and how many values had to be clipped to 0..`largest`."""
-    scaled = np.rint(values * ratio + offset)
-    clipped = int(np.count_nonzero((scaled < 0) | (scaled > largest)))
-    return np.clip(scaled, 0, largest).astype(np.uint16), clipped
