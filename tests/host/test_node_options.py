@@ -54,6 +54,9 @@ def test_quick_series_keeps_what_does_not_belong_to_the_method():
     )
     quick = {"method": "cg_sense", "image_series": "60", "partial_fourier": "pocs", "verbose": "true"}
     assert guarded.quick() == [("sort", {}), ("reconstruct", quick)]
+    named = NodeOptions(NodeProperties(), [("reconstruct", {"method": "grappa", "send_out_gfactor": "true"})])
+    sooner = {"method": "grappa", "gfactor": "false", "grappa_validation": "false", "image_series": "60"}
+    assert named.quick() == [("reconstruct", sooner)]
     with pytest.raises(ConfigError, match='needs the gadget "reconstruct"'):
         NodeOptions(NodeProperties(), [("sort", {})]).quick()
 

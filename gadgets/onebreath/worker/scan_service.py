@@ -146,7 +146,8 @@ class ScanService:
             if later:
                 build(connection.header, steps)  # what is wrong with the later series is said before any data flow
                 steps = options.quick()
-                facts |= {"deliver": f"later: scan {own}", "quick_method": chosen.quick_method}
+                quick = next(pairs["method"] for name, pairs in steps if name == "reconstruct")
+                facts |= {"deliver": f"later: scan {own}", "quick_method": quick}
             texts, makes_images = connection.raw_bytes, "Image" in gadget_class(steps[-1][0]).emits
             nodes = as_xml([own_node(target, texts.config)]) if makes_images else ""
             request = Request(own, target, nodes, as_text(texts.header), STORAGE_OF_SCAN.get())

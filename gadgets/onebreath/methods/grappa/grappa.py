@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
@@ -35,7 +36,7 @@ _WELL_CALIBRATED = 0.25
 # rows are left to judge by (16 channels, R = 4, 20 lines: 4 source lines look best and are 4 dB worse than 2).
 _COMPARABLE = 0.5
 # Multiples of the regularisation that are compared.
-_STRENGTHS = validation.STRENGTHS
+_STRENGTHS = (0.1, *validation.STRENGTHS, 60)
 
 
 class Grappa(Method):
@@ -50,6 +51,10 @@ class Grappa(Method):
     without_gfactor: ClassVar[Mapping[str, Any]] = {"gfactor": False}
     Parameters = GrappaParameters
     parameters: GrappaParameters
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self._validated_for = b"", (0, 0.0)
 
     def __call__(self, data: SliceData) -> Reconstruction:
         """Reconstruct one slice.
@@ -131,12 +136,27 @@ class Grappa(Method):
         strengths = sorted({p.grappa_reg_lamda * strength for strength in _STRENGTHS})
         if acs.shape[1] - (lines[-1] - 1) * step < 2:
             return replace(choice, regularisation=p.grappa_reg_lamda, reason=f"{choice.reason}; too few to validate")
-        has = validation.energies(data.kspace, data.mask, acs, data.acs_first)
-        count, regularisation = validation.choose(acs, step, lines, p.grappa_kSize_RO, strengths, has)
+        count, regularisation = self._best(acs, lines, strengths, data)
         reason = "asked for" if p.kernel == "uniform" else "the lines are a lattice"
         reason += f"; {count} of 2 to {lines[-1]} source lines validated on {acs.shape[1]} calibration lines"
         reason += f", regularisation {regularisation:g}"
         return _Choice("uniform", reason, count, regularisation)
+
+    def _best(
+        self, acs: np.ndarray, lines: Sequence[int], strengths: Sequence[float], data: SliceData
+    ) -> tuple[int, float]:
+        """Number of source lines and regularisation; for the same calibration lines again, the same.
+
+        Noise replicas of a slice come with its calibration lines and more noise, and are to pass through its kernel.
+        """
+        key = hashlib.sha256(repr((acs.shape, data.sampling.acceleration)).encode() + acs.tobytes()).digest()
+        if self._validated_for[0] != key:
+            has = validation.energies(data.kspace, data.mask, acs, data.acs_first)
+            found = validation.choose(
+                acs, data.sampling.acceleration, lines, self.parameters.grappa_kSize_RO, strengths, has
+            )
+            self._validated_for = key, found
+        return self._validated_for[1]
 
     def _filler(self, choice: _Choice, acs: np.ndarray, data: SliceData) -> Filler:
         p, sampling = self.parameters, data.sampling

@@ -1,8 +1,9 @@
 """Which uniform GRAPPA kernel suits a scan: calibrated on half of the places, judged on the other half.
 
 The error of a missing sample has two parts. What the kernel does not explain of the signal is measured on calibration
-places that took no part in the fit, and scaled to the energy of the lines outside the calibration block. The noise of
-its sources is passed on with the sum of the squared weights. The kernel with the smallest sum is taken.
+places that took no part in the fit, and scaled to the energy of the lines outside the calibration block; for lines that
+are missing within the block, which the fit has seen, it is what the fit leaves. The noise of its sources is passed on
+with the sum of the squared weights. The kernel with the smallest sum is taken.
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ class Energies:
         Noise of the measured lines and of the (averaged) calibration lines.
     outside
         Signal of the measured lines outside the calibration block.
+    inside
+        Part of the missing lines that lie within the block (not an energy): 0 where the block counts as data.
     """
 
     noise: float
     acs_noise: float
     outside: float
+    inside: float = 0.0
 
 
 def energies(kspace: np.ndarray, mask: np.ndarray, acs: np.ndarray, acs_first: int) -> Energies:
@@ -51,16 +55,17 @@ def energies(kspace: np.ndarray, mask: np.ndarray, acs: np.ndarray, acs_first: i
     acs_first
         Row of the first of them.
     """
-    lines = np.asarray(mask.any(axis=(0, 2)))
-    lines[acs_first : acs_first + acs.shape[1]] = False
+    block, lines = slice(acs_first, acs_first + acs.shape[1]), np.asarray(mask.any(axis=(0, 2)))
+    inside = _missing_within(np.asarray(mask.any(axis=2)), lines, block)
+    lines[block] = False
     outer = np.flatnonzero(lines)
     if not len(outer):
-        return Energies(0.0, 0.0, float(np.mean(np.abs(acs) ** 2)))
+        return Energies(0.0, 0.0, float(np.mean(np.abs(acs) ** 2)), inside)
     measured = np.abs(kspace[:, :, outer]) ** 2
     farthest = np.abs(outer - kspace.shape[2] // 2) >= kspace.shape[2] // 4
     noise = _edge_energy(measured[:, :, farthest] if farthest.any() else measured)
     acs_noise = min(_edge_energy(np.abs(acs) ** 2), noise)
-    return Energies(noise, acs_noise, max(_mean_of_measured(measured) - noise, 0.0))
+    return Energies(noise, acs_noise, max(_mean_of_measured(measured) - noise, 0.0), inside)
 
 
 def choose(
@@ -112,24 +117,62 @@ def _expected_errors(
     matrix, right = equations_of(acs, acceleration, lines, width, samples)
     rows = acs.shape[1] - (lines - 1) * acceleration
     lower = np.arange(len(matrix)) // max(len(matrix) // rows, 1) < rows // 2
-    halves = [(matrix[part], right[part]) for part in (~lower, lower)]
-    normals = [np.conj(a.T) @ a for a, _ in halves]
-    products = [np.conj(a.T) @ b for a, b in halves]
+    halves = [_Part.of(matrix[part], right[part]) for part in (~lower, lower)]
+    whole = _Part(halves[0].normal + halves[1].normal, halves[0].product + halves[1].product)
     power = float(np.mean(np.abs(right) ** 2))
     weaker = min(has.outside / max(power - has.acs_noise, 1e-30), 1.0)
     errors = []
     for regularisation in regularisations:
-        residual = passed = 0.0
-        for fitted, judged in ((0, 1), (1, 0)):
-            normal = normals[fitted]
-            diagonal = np.eye(len(normal)) * (regularisation * np.trace(normal).real / len(normal))
-            weights = np.linalg.solve(normal + diagonal, products[fitted])
-            a, b = halves[judged]
-            residual += float(np.sum(np.abs(b - a @ weights) ** 2)) / right.size
-            passed += float(np.sum(np.abs(weights) ** 2)) / weights.shape[1] / 2
-        unexplained = max(residual - has.acs_noise * (1 + passed), 0.0)
-        errors.append(weaker * unexplained + has.noise * passed)
+        fits = [part.weights(regularisation) for part in halves]
+        passed = sum(_passed(weights) for weights in fits) / 2
+        residual = _residual(matrix[lower], right[lower], fits[0]) + _residual(matrix[~lower], right[~lower], fits[1])
+        error = (1 - has.inside) * weaker * _unexplained(residual / right.size, passed, has)
+        if has.inside:
+            weights = whole.weights(regularisation)
+            seen = _residual(matrix, right, weights) / right.size
+            error += has.inside * _unexplained(seen, _passed(weights), has)
+        errors.append(error + has.noise * passed)
     return errors
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Normal equations of some of the calibration places."""
+
+    normal: np.ndarray
+    product: np.ndarray
+
+    @classmethod
+    def of(cls, matrix: np.ndarray, right: np.ndarray) -> _Part:
+        return cls(np.conj(matrix.T) @ matrix, np.conj(matrix.T) @ right)
+
+    def weights(self, regularisation: float) -> np.ndarray:
+        """Weights (source, target) that solve them."""
+        size = len(self.normal)
+        diagonal = np.eye(size) * (regularisation * np.trace(self.normal).real / size)
+        return np.linalg.solve(self.normal + diagonal, self.product)
+
+
+def _residual(matrix: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:
+    return float(np.sum(np.abs(right - matrix @ weights) ** 2))
+
+
+def _passed(weights: np.ndarray) -> float:
+    """Energy of noise in a predicted sample, of that in a source."""
+    return float(np.sum(np.abs(weights) ** 2)) / weights.shape[1]
+
+
+def _unexplained(residual: float, passed: float, has: Energies) -> float:
+    """What of a mean squared residual the noise of the calibration lines does not make."""
+    return max(residual - has.acs_noise * (1 + passed), 0.0)
+
+
+def _missing_within(sampled: np.ndarray, ever: np.ndarray, block: slice) -> float:
+    """Part of the lines that frames lack (frame, y), between the first and the last that any has (y,), in a block."""
+    held = np.flatnonzero(ever)
+    missing = ~sampled[:, held[0] : held[-1] + 1]
+    within = missing[:, max(block.start - held[0], 0) : max(block.stop - held[0], 0)]
+    return float(np.count_nonzero(within) / max(np.count_nonzero(missing), 1))
 
 
 def _edge_energy(energy: np.ndarray) -> float:
