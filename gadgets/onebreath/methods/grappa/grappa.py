@@ -114,10 +114,10 @@ class Grappa(Method):
         scan = acs_shape, sampling.acceleration
         lines = lattice.largest_kernel(*scan, p.grappa_kSize_E1, p.grappa_kSize_RO, _WELL_CALIBRATED)
         if not lines and p.kernel == "auto":
-            return _Choice("arc", _shortage(*scan, p.grappa_kSize_RO, _WELL_CALIBRATED))
+            return _Choice("arc", lattice.shortage(*scan, p.grappa_kSize_RO, _WELL_CALIBRATED))
         lines = lines or lattice.largest_kernel(*scan, 2, p.grappa_kSize_RO, 1.0)
         if not lines:
-            shortage = _shortage(*scan, p.grappa_kSize_RO, 1.0)
+            shortage = lattice.shortage(*scan, p.grappa_kSize_RO, 1.0)
             raise MethodError(f"grappa: {shortage}; use kernel 'arc' or acquire more calibration lines")
         reason = "asked for" if p.kernel == "uniform" else "the lines are a lattice"
         if lines < p.grappa_kSize_E1:
@@ -226,15 +226,6 @@ class _NothingMissing:
 
     def facts(self) -> dict[str, Fact]:
         return {}
-
-
-def _shortage(acs_shape: tuple[int, ...], acceleration: int, width: int, share: float) -> str:
-    """Say how many calibration lines are needed and how many there are."""
-    needed = lattice.lines_needed(acs_shape, acceleration, width, share)
-    return (
-        f"a uniform kernel at R = {acceleration} with {acs_shape[0]} channels needs at least {needed} "
-        f"calibration lines, there are {acs_shape[1]}"
-    )
 
 
 def _widest_gap(data: SliceData) -> int:

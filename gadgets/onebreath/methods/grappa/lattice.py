@@ -168,6 +168,15 @@ def lines_needed(acs_shape: tuple[int, ...], acceleration: int, width: int, shar
     return max(acceleration + positions, math.ceil((acceleration + 1) / share))
 
 
+def shortage(acs_shape: tuple[int, ...], acceleration: int, width: int, share: float) -> str:
+    """Say how many calibration lines are needed and how many there are."""
+    needed = lines_needed(acs_shape, acceleration, width, share)
+    return (
+        f"a uniform kernel at R = {acceleration} with {acs_shape[0]} channels needs at least {needed} "
+        f"calibration lines, there are {acs_shape[1]}"
+    )
+
+
 def calibrate(
     acs: np.ndarray,
     acceleration: int,
