@@ -159,7 +159,7 @@ def _residual(matrix: np.ndarray, right: np.ndarray, weights: np.ndarray) -> flo
 
 def _passed(weights: np.ndarray) -> float:
     """Energy of noise in a predicted sample, of that in a source."""
-    return float(np.sum(np.abs(weights) ** 2)) / weights.shape[1]
+    return float(np.sum(np.abs(weights) ** 2) / weights.shape[1])
 
 
 def _unexplained(residual: float, passed: float, has: Energies) -> float:
@@ -170,9 +170,11 @@ def _unexplained(residual: float, passed: float, has: Energies) -> float:
 def _missing_within(sampled: np.ndarray, ever: np.ndarray, block: slice) -> float:
     """Part of the lines that frames lack (frame, y), between the first and the last that any has (y,), in a block."""
     held = np.flatnonzero(ever)
+    if not len(held):
+        return 0.0
     missing = ~sampled[:, held[0] : held[-1] + 1]
     within = missing[:, max(block.start - held[0], 0) : max(block.stop - held[0], 0)]
-    return float(np.count_nonzero(within) / max(np.count_nonzero(missing), 1))
+    return int(np.count_nonzero(within)) / max(int(np.count_nonzero(missing)), 1)
 
 
 def _edge_energy(energy: np.ndarray) -> float:
