@@ -43,8 +43,8 @@ class GrappaParameters(MethodParameters):
     grappa_validation: bool = Field(
         default=True,
         description="Uniform kernel: choose the number of sampled lines, up to grappa_kSize_E1, and a multiple of "
-        "grappa_reg_lamda (slices: 0.1 to 60, volumes: 1 to 20) by the error on calibration lines that the kernel was not "
-        "fitted to; false: as published.",
+        "grappa_reg_lamda (slices: 0.1 to 60, volumes: 1 to 20) by the error on calibration lines that the kernel was "
+        "not fitted to; false: as published.",
     )
     grappa_calib_over_determine_ratio: float = Field(
         default=45.0, ge=0, description="Uniform kernel: at most so many equations per unknown; 0: all there are."
