@@ -113,7 +113,7 @@ class Calibrate(Gadget):
                 acs, lines = _every_acs(recon_data)
         elif lines > 0 and self.properties.keep_calibration:
             kept = self._storage.keep(recon_data, acs)
-        algorithm = self._algorithm(lines, mode)
+        algorithm = self._algorithm(lines, mode, recon_data)
         facts = CalibrateFacts(
             mode=mode,
             header_mode=self.header.calibration_mode or "not stated",
@@ -139,7 +139,7 @@ class Calibrate(Gadget):
         blocks = [calibration_block(recon_data, s, loc) for s, loc in places(recon_data)]
         mode = mode_of_volume(recon_data, self.header.calibration_mode)
         lines = min(0 if one is None else one.lines.shape[1] * one.lines.shape[2] for one in blocks)
-        algorithm = self._algorithm(lines, mode)
+        algorithm = self._algorithm(lines, mode, recon_data)
         facts = CalibrateFacts(
             mode=mode,
             header_mode=self.header.calibration_mode or "not stated",
@@ -166,7 +166,7 @@ class Calibrate(Gadget):
         del blocks
         yield with_maps(recon_data, maps)
 
-    def _algorithm(self, lines: int, mode: str) -> str:
+    def _algorithm(self, lines: int, mode: str, recon_data: ReconData) -> str:
         if lines > 0 or self.properties.coil_map_algorithm == "none":
             return self.properties.coil_map_algorithm
         if self.properties.no_acs == "pass":
@@ -174,7 +174,8 @@ class Calibrate(Gadget):
         claim = self.header.calibration_mode
         raise ScanError(
             f"The scan has no calibration lines (ACS): none are flagged, and the imaging lines have no fully sampled "
-            f"centre (sampling found: {mode}{f'; the header says {claim}' if claim else ''}). Acquire ACS lines, or "
+            f"centre (sampling found: {mode}{f'; the header says {claim}' if claim else ''}): "
+            f"{_what_came(recon_data)}. Acquire ACS lines, or "
             f"choose a configuration that needs none (Onebreath_Cine_ZeroFilled.xml, Onebreath_Static_ZeroFilled.xml)."
         )
 
@@ -224,6 +225,18 @@ class Calibrate(Gadget):
             "crop": chosen.espirit_crop or None,
             "soft": chosen.espirit_soft,
         }
+
+
+def _what_came(recon_data: ReconData) -> str:
+    """Say how many lines of each slice's matrix came, for an error: "slice 2 has 20 of 64 lines"."""
+    headers = recon_data.bits[0].data.headers
+    texts = {}
+    for loc in range(headers.shape[4]):
+        came = np.vectorize(lambda header: header.number_of_samples > 0, otypes=[bool])(headers[..., loc])
+        numbers = [header.idx.slice for header in headers[..., loc].flat if header.number_of_samples > 0]
+        number = numbers[0] if numbers else loc
+        texts[number] = f"slice {number} has {int(came.any(axis=(2, 3)).sum())} of {came[:, :, 0, 0].size} lines"
+    return ", ".join(texts[number] for number in sorted(texts))
 
 
 def _every_acs(recon_data: ReconData) -> tuple[list[Acs | None], int]:

@@ -42,8 +42,8 @@ ROLE_SCALES = {"Image": 10.0, "Gfactor": 100.0, "Normality": 100.0, "SNR_MAP": 1
 """Integer pixels per unit of value, as Gadgetron scales images in SNR units and their maps."""
 
 
-UNITLESS = ("Gfactor", "Normality")
-"""Roles of images whose values need no noise to have a meaning."""
+UNITLESS = ("Gfactor", "Normality")  # roles of images whose values need no noise to have a meaning
+AXES = ((-1, 0), (-2, 1), (-3, 2))
 WHITENED = "Onebreath_prewhiten_whitened"
 _MOST_CLIPPED = 0.9
 
@@ -242,13 +242,10 @@ def _name_part(meta: ismrmrd.Meta, part: str) -> None:
 def to_recon_space(pixels: NDArray[np.complex64], meta: ismrmrd.Meta) -> NDArray[np.complex64]:
     """Bring an image (..., z, y, x) from the encoded to the recon space: crop the field of view, then interpolate.
 
-    A volume loses its slice oversampling here; a slice (z = 1) stays as thick as it is.
-
     The meta's ``encoding_FOV`` and ``recon_FOV`` (mm) say how much of the image is kept, ``recon_matrix`` to how many
     pixels it is interpolated (zero filling in k-space, pixel values kept).
     """
-    axes = ((-1, 0), (-2, 1)) if pixels.ndim < 3 or pixels.shape[-3] == 1 else ((-1, 0), (-2, 1), (-3, 2))
-    for axis, place in axes:
+    for axis, place in AXES[: 2 if pixels.ndim < 3 or pixels.shape[-3] == 1 else 3]:  # a slice stays as thick as it is
         wanted, covered = _sizes(pixels.shape[axis], meta, place)
         claim(8 * pixels.size // pixels.shape[axis] * max(wanted, covered), "an image of the recon matrix")
         if covered != pixels.shape[axis]:
