@@ -25,6 +25,7 @@ from onebreath.config.suited import suited_to
 from onebreath.errors import OnebreathError
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, bit, header_of, header_table, side_line
+from onebreath.mrd.quirks import two_dimensional
 from onebreath.wire.connection import parse_config, parse_header
 from onebreath.wire.files import RawFile
 
@@ -110,10 +111,20 @@ def _header_facts(header: ScanHeader) -> list[str]:
         f"image {header.recon_matrix.x} x {header.recon_matrix.y} x {header.recon_matrix.z} pixels, "
         f"{header.recon_fov.x:g} x {header.recon_fov.y:g} x {header.recon_fov.z:g} mm",
         f"lines {f'{centre.minimum} to {centre.maximum}, centre {centre.centre}' if centre else 'without limits'}",
+        *_partition_facts(header),
         f"acceleration {header.stated_acceleration or 'not stated'}, calibration "
         f"{header.calibration_mode or 'not stated'}"
         + (f", {header.simultaneous_slices} slices at a time" if header.simultaneous_slices > 1 else ""),
     ]
+
+
+def _partition_facts(header: ScanHeader) -> list[str]:
+    """Say what the header tells of partitions, if there are any."""
+    if two_dimensional(header):
+        return []
+    limits = header.limits("kspace_encoding_step_2")
+    stated = f"{limits.minimum} to {limits.maximum}, centre {limits.centre}" if limits else "without limits"
+    return [f"partitions {stated}: the scan is three-dimensional"]
 
 
 def _line_facts(raw: RawFile) -> list[str]:
