@@ -1,8 +1,6 @@
 """Disks that are full, read-only or that lie, and what lies on them: books come last and always, damage is seen."""
 
-import json
 import os
-import shutil
 import socket
 import stat
 import threading
@@ -13,13 +11,12 @@ import pytest
 from onebreath.commands import status as status_command
 from onebreath.errors import ConfigError, ScanError
 from onebreath.host.handover import ask
-from onebreath.keeping import Space, private_folder, read_document, write, write_document
+from onebreath.keeping import private_folder, read_document, write, write_document
 from onebreath.storage.base import Tags
 from onebreath.storage.folder import FolderStore
 from onebreath.storage.noise import StoredCovariance
 from onebreath.storage.results import Result, Results
 from onebreath.worker import late as late_module
-from onebreath.worker.worker import Worker, WorkerOptions
 from tests.host import standin, tiny
 from tests.host.test_late import LATER, leave_behind, retrieve, sent
 from tests.host.test_worker import gadget_scan
@@ -194,7 +191,7 @@ def test_an_observer_or_an_accelerator_that_fails_keeps_no_place(tmp_path, monke
     def broken(*args):
         raise RuntimeError("CUDA error")
 
-    monkeypatch.setattr("onebreath.worker.scan_service._free_accelerator", broken)
+    monkeypatch.setattr("onebreath.worker.scan_service.free_accelerator", broken)
     with worker(tmp_path, slots=1) as running:
         running.service.observers.append(broken)
         for _ in range(3):
@@ -292,91 +289,3 @@ def test_changed_bits_of_covariances_are_never_used(tmp_path):
         same = (found.dwell_us, found.labels, found.samples, found.source)
         assert same == (good.dwell_us, good.labels, good.samples, good.source)
         assert np.array_equal(found.matrix, good.matrix)
-
-
-def test_damaged_stored_data_are_set_aside_and_the_older_are_used(tmp_path, caplog):
-    now = [1000.0]
-    store = FolderStore(tmp_path, lambda: now[0])
-    tags = Tags("77", name="noise_covariance")
-    store.put(tags, b"older")
-    now[0] += 1
-    store.put(tags, b"newer")
-    newest = max(path for path in tmp_path.rglob("*.*.*") if path.is_file())
-    newest.write_bytes(newest.read_bytes().replace(b"newer", b"never"))
-    assert store.latest(tags) == b"older"
-    assert "is damaged and set aside" in caplog.text
-
-
-def test_raw_data_that_were_damaged_on_the_disk_make_no_images(tmp_path):
-    pieces = tiny.pieces(tiny.configuration())[1:]
-    scan = leave_behind(tmp_path, pieces, complete=True)
-    data = tmp_path / "state/spool" / scan / "data.bin"
-    changed = bytearray(data.read_bytes())
-    changed[-50] ^= 4
-    data.write_bytes(bytes(changed))
-    broken = leave_behind(tmp_path, pieces, complete=True)
-    request = tmp_path / "state/spool" / broken / "request.json"
-    request.write_text(json.dumps({**json.loads(request.read_text()), "title": "other"}))
-    with worker(tmp_path) as running:
-        wait_for(lambda: [result.state for result in running.service.late.results.all()] == ["failed"])
-        assert "damaged on the disk" in running.service.late.results.read(scan).text
-        assert (tmp_path / "state/spool" / f".damaged-{broken}").exists()
-
-
-# --- quotas
-
-
-def test_what_a_folder_takes_is_bounded(tmp_path):
-    space = Space(tmp_path, quota=1000)
-    (tmp_path / "a").write_bytes(bytes(600))
-    space.take(300)
-    with pytest.raises(OSError, match="quota"):
-        space.take(300)
-    with pytest.raises(OSError, match="stay free"):
-        Space(tmp_path / "not/there/yet", reserve=1 << 60).take(shutil.disk_usage(tmp_path).free)
-    Space(tmp_path, reserve=1).take(1)
-
-
-def test_a_waiting_scan_beyond_the_quota_waits_in_its_sender_and_a_later_one_is_refused(tmp_path):
-    with worker(tmp_path, slots=1, quota=20_000) as running:
-        with standin.connect(running.listeners["gadget"].address) as holding:
-            holding.send(tiny.pieces(tiny.configuration())[0])
-            wait_for(lambda: books(running, "running"))
-            found = []
-            waiting = threading.Thread(target=lambda: found.append(gadget_scan(running)))
-            waiting.start()
-            wait_for(lambda: books(running, "waiting"))
-        waiting.join(60)
-        assert found[0].images
-        (tmp_path / "state/spool").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "state/spool/full").write_bytes(bytes(20_000))
-        running.service.late.space._measured = -10.0
-        assert "quota of 0 MB" in gadget_scan(running, sent("cg_sense", *LATER)).text
-
-
-def test_late_scans_are_not_promised_without_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(late_module, "PROMISED", 1)
-    with worker(tmp_path, slots=1) as running:
-        monkeypatch.setattr(running.service.late, "_queue", Full())
-        assert "which is as many as may" in gadget_scan(running, sent("cg_sense", *LATER)).text
-        monkeypatch.undo()
-        assert gadget_scan(running).images
-
-
-class Full:
-    """A queue with one scan in it that never comes out."""
-
-    def qsize(self):
-        return 1
-
-    def get(self, timeout):
-        import queue
-        import time
-
-        time.sleep(timeout)
-        raise queue.Empty
-
-
-def test_the_options_of_the_worker_bound_its_disk(tmp_path):
-    with Worker(WorkerOptions(port=None, state=tmp_path, quota=7, reserve=9)) as running:
-        assert (running.service.late.space.quota, running.service.late.space.reserve) == (7, 9)

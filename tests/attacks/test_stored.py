@@ -1,5 +1,6 @@
 """What lies on disk after a crash, a flipped bit, or a clock that jumped: seen, and never used for another scan."""
 
+import json
 import random
 import stat
 
@@ -171,3 +172,32 @@ def test_a_clock_that_jumps_while_a_later_series_is_made_loses_nothing(tmp_path,
             scan = gadget_scan(running, sent("cg_sense", *LATER)).images[0].meta["Onebreath_host_scan"]
             wait_for(lambda scan=scan: running.service.late.results.read(scan).state == "done")
             assert running.service.late.results.latest(running.service.late.results.read(scan).exam).scan == scan
+
+
+def test_damaged_stored_data_are_set_aside_and_the_older_are_used(tmp_path, caplog):
+    now = [1000.0]
+    store = FolderStore(tmp_path, lambda: now[0])
+    tags = Tags("77", name="noise_covariance")
+    store.put(tags, b"older")
+    now[0] += 1
+    store.put(tags, b"newer")
+    newest = max(path for path in tmp_path.rglob("*.*.*") if path.is_file())
+    newest.write_bytes(newest.read_bytes().replace(b"newer", b"never"))
+    assert store.latest(tags) == b"older"
+    assert "is damaged and set aside" in caplog.text
+
+
+def test_raw_data_that_were_damaged_on_the_disk_make_no_images(tmp_path):
+    pieces = tiny.pieces(tiny.configuration())[1:]
+    scan = leave_behind(tmp_path, pieces, complete=True)
+    data = tmp_path / "state/spool" / scan / "data.bin"
+    changed = bytearray(data.read_bytes())
+    changed[-50] ^= 4
+    data.write_bytes(bytes(changed))
+    broken = leave_behind(tmp_path, pieces, complete=True)
+    request = tmp_path / "state/spool" / broken / "request.json"
+    request.write_text(json.dumps({**json.loads(request.read_text()), "title": "other"}))
+    with worker(tmp_path) as running:
+        wait_for(lambda: [result.state for result in running.service.late.results.all()] == ["failed"])
+        assert "damaged on the disk" in running.service.late.results.read(scan).text
+        assert (tmp_path / "state/spool" / f".damaged-{broken}").exists()

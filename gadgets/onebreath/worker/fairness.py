@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from onebreath.host.listener import peer
+from onebreath.storage.results import exam_of
+from onebreath.worker.rates import source
 
 REMEMBERED = 4096  # addresses and exams
 BAD = 8  # scans of an address in a row that came to nothing
@@ -122,3 +126,11 @@ def gives_way(waiting: Sequence[Item], newcomer: Sent) -> Item | None:
         if most > counts[key(newcomer)] + 1:
             return next(item for item in reversed(among) if counts[key(item)] == most)
     return None
+
+
+def sender_of(side: str, header: Any) -> Sender:
+    """Tell who sends the scan of this thread's connection; see `fairness`."""
+    other = peer()
+    if side == "execute" or not isinstance(other, tuple):
+        return Sender(exam=exam_of(header))
+    return Sender(source(other[0]), exam_of(header))

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 
 from onebreath.chain.gadget import gadget_class
 from onebreath.config.node_options import Steps
+from onebreath.config.stream_config import OWN_MODULE, Connect, External
 from onebreath.diagnostics.reports import Busy
+from onebreath.registry import GADGETS
 from onebreath.worker.scheduler import Scheduler
 from onebreath.worker.ticket import Ticket
 
@@ -43,6 +45,14 @@ def is_whole(steps: Steps) -> bool:
     """Whether the gadgets of a node do all the work on a scan, from its lines to its images."""
     first, last = gadget_class(steps[0][0]), gadget_class(steps[-1][0])
     return first.alone or ("Acquisition" in first.consumes and "Image" in last.emits)
+
+
+def is_light(node: External) -> bool:
+    """Whether a node computes next to nothing, so that it needs no admission."""
+    action = node.action
+    if isinstance(action, Connect) or action.module != OWN_MODULE or action.target not in GADGETS:
+        return False
+    return gadget_class(action.target).light
 
 
 class JointScans:

@@ -8,45 +8,37 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import socket
-import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
-from xml.etree.ElementTree import tostring
 
 from onebreath.budget import Budget, counted
 from onebreath.chain.chain import build
 from onebreath.chain.gadget import gadget_class
 from onebreath.config.node_options import Priority, read_options
-from onebreath.config.stream_config import OWN_MODULE, Connect, External, as_xml, own_node
+from onebreath.config.stream_config import Connect, External, as_xml, own_node
 from onebreath.diagnostics.reports import Busy
 from onebreath.errors import ConnectionLost, ScanError
-from onebreath.host.listener import peer, settle
+from onebreath.host.listener import settle
 from onebreath.host.running import run_steps
 from onebreath.keeping import Space
-from onebreath.registry import GADGETS
 from onebreath.shim_settings import STORAGE_OF_SCAN
-from onebreath.storage.results import exam_of
 from onebreath.wire.channel import Channel
 from onebreath.wire.client_channel import ClientChannel
 from onebreath.wire.connection import Connection, parse_header, reporting
 from onebreath.wire.messages import HeaderText
-from onebreath.wire.xml_guard import fromstring, unpadded
-from onebreath.worker.fairness import Sender
-from onebreath.worker.joint import JointScans, is_whole, scan_key
+from onebreath.worker.fairness import sender_of
+from onebreath.worker.joint import JointScans, is_light, is_whole, scan_key
 from onebreath.worker.late import LateWork
 from onebreath.worker.light import LightScans
-from onebreath.worker.rates import source
 from onebreath.worker.raw_data import RawData, SpoolMode
 from onebreath.worker.resume import RunNodes
 from onebreath.worker.scheduler import Scheduler
-from onebreath.worker.spool import Request, scan_id
+from onebreath.worker.spool import Request, as_text, scan_id
 from onebreath.worker.ticket import Ticket, needed_bytes
-from onebreath.worker.watching import Watched, Watcher
+from onebreath.worker.watching import Watched, Watcher, free_accelerator
 
 log = logging.getLogger("onebreath.service")
 
@@ -133,8 +125,7 @@ class ScanService:
                 chosen.deadline_s,
                 sender=sender_of(side, connection.header),
             )
-            own = ticket.scan
-            facts = {"served_by": f"worker {os.getpid()}", "scan": own, **options.asked_for}
+            facts = {"served_by": f"worker {os.getpid()}", "scan": ticket.scan, **options.asked_for}
             if chosen.priority == "live" and ticket.priority != Priority.LIVE:
                 facts["priority"] = "replay; only scans that come through Gadgetron may be live"
             if all(gadget_class(name).light for name, _ in options.steps):
@@ -147,10 +138,10 @@ class ScanService:
                 build(connection.header, steps)  # what is wrong with the later series is said before any data flow
                 steps = options.quick()
                 quick = next(pairs["method"] for name, pairs in steps if name == "reconstruct")
-                facts |= {"deliver": f"later: scan {own}", "quick_method": quick}
+                facts |= {"deliver": f"later: scan {ticket.scan}", "quick_method": quick}
             texts, makes_images = connection.raw_bytes, "Image" in gadget_class(steps[-1][0]).emits
             nodes = as_xml([own_node(target, texts.config)]) if makes_images else ""
-            request = Request(own, target, nodes, as_text(texts.header), STORAGE_OF_SCAN.get())
+            request = Request(ticket.scan, target, nodes, as_text(texts.header), STORAGE_OF_SCAN.get())
             origin = origin or ticket.sender.address
             key = None if side == "client" or is_whole(steps) else scan_key(side, origin, texts.header)
             with self.scan(ticket, connection.channel, request, later=later, shim=shim, key=key) as shared:
@@ -168,9 +159,9 @@ class ScanService:
         this process, which admits the scan there; admitted twice, it could wait for itself.
         """
         parsed = parse_header(header)
-        sender = sender_of("client", parsed)
-        ticket = Ticket(scan_id(), title, "client", Priority.REPLAY, needed_bytes(parsed), sender=sender)
-        if all(_is_light(node) for node in nodes) or any(isinstance(node.action, Connect) for node in nodes):
+        ticket = Ticket(scan_id(), title, "client", Priority.REPLAY, needed_bytes(parsed))
+        ticket.sender = sender_of("client", parsed)
+        if all(is_light(node) for node in nodes) or any(isinstance(node.action, Connect) for node in nodes):
             with self.light(ticket, client):
                 yield
             return
@@ -291,12 +282,10 @@ class ScanService:
         self.watcher.close(patience)
         self.late.close(patience)
 
-    # --- leaving
-
     def _leave(self, key: Hashable | None, ticket: Ticket, outcome: str) -> None:
         try:
             if outcome != "done":
-                _free_accelerator()
+                free_accelerator()
         except Exception:
             log.exception("the accelerator's memory was not given back")
         finally:
@@ -310,37 +299,3 @@ class ScanService:
                 observer(ticket)
             except Exception:
                 log.exception("the end of scan %s was not counted", ticket.scan)
-
-
-def _is_light(node: External) -> bool:
-    action = node.action
-    if isinstance(action, Connect) or action.module != OWN_MODULE or action.target not in GADGETS:
-        return False
-    return gadget_class(action.target).light
-
-
-def sender_of(side: str, header: Any) -> Sender:
-    """Tell who sends the scan of this thread's connection; see `fairness`."""
-    other = peer()
-    if side == "execute" or not isinstance(other, tuple):
-        return Sender(exam=exam_of(header))
-    return Sender(source(other[0]), exam_of(header))
-
-
-def as_text(header: bytes) -> str:
-    """Return a header as text for a `Request`, whatever its encoding: the text names none, and is read as UTF-8."""
-    octets = unpadded(header)
-    declared = octets.lstrip().partition(b"?>")[0] if octets.lstrip().startswith(b"<?xml") else b""
-    other = b"encoding" in declared and not re.search(rb"encoding\s*=\s*[\"']utf-?8[\"']", declared, re.IGNORECASE)
-    try:
-        text = octets.decode("utf-8")
-    except UnicodeDecodeError:
-        other = True
-    return tostring(fromstring(header), encoding="unicode") if other else text
-
-
-def _free_accelerator() -> None:
-    """Give back what a failed scan left in torch's cache, so that it does not count as used for the next one."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()

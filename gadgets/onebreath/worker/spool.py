@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import shutil
 import time
 import uuid
@@ -17,10 +18,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import tostring
 
 from onebreath.diagnostics.reports import SpoolError
 from onebreath.keeping import digest_of_file, private_folder, read_document, set_aside, write, write_document
 from onebreath.storage.results import is_scan
+from onebreath.wire.xml_guard import fromstring, unpadded
 from onebreath.worker.spool_stream import check_pieces
 
 log = logging.getLogger("onebreath.spool")
@@ -66,6 +69,18 @@ class Request:
         if not all(isinstance(text, str) for text in texts) or not is_scan(found.scan):
             raise ValueError("a text is none, or the scan's identifier")
         return found
+
+
+def as_text(header: bytes) -> str:
+    """Return a header as text for a `Request`, whatever its encoding: the text names none, and is read as UTF-8."""
+    octets = unpadded(header)
+    declared = octets.lstrip().partition(b"?>")[0] if octets.lstrip().startswith(b"<?xml") else b""
+    other = b"encoding" in declared and not re.search(rb"encoding\s*=\s*[\"']utf-?8[\"']", declared, re.IGNORECASE)
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        other = True
+    return tostring(fromstring(header), encoding="unicode") if other else text
 
 
 class InUse(SpoolError):

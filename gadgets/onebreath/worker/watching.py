@@ -8,6 +8,7 @@ import gc
 import logging
 import select
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -211,3 +212,10 @@ def _hung_up(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(sock, 0)
     return bool(poll.poll(0))
+
+
+def free_accelerator() -> None:
+    """Give back what a failed scan left in torch's cache, so that it does not count as used for the next one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
