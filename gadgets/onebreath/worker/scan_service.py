@@ -42,8 +42,7 @@ from onebreath.worker.watching import Watched, Watcher, free_accelerator
 
 log = logging.getLogger("onebreath.service")
 
-LARGE = 64 << 20  # bytes that are worth a collection of garbage
-LIGHT_HOLDS = 512 << 20  # bytes that a scan may hold which is not admitted
+LARGE, LIGHT_HOLDS = 64 << 20, 512 << 20  # bytes worth a collection of garbage; that a scan holds without admission
 POLL = 0.05  # seconds between looks at whether a scan that waits may run
 
 
