@@ -15,8 +15,8 @@ from onebreath.mri.fourier import fft
 from onebreath.mri.proximal import singular_values
 from onebreath.mri.sense import SenseOperator
 
-FIRST, LARGEST_FIRST = 0.3, 30.0
-"""Where the weights begin: at this part of the largest singular value, but at most at this multiple of their ends."""
+PENALTY, PENALTIES = 3.0, (0.003, 0.3)
+"""Weight of the split times the strength of a series, and its bounds."""
 BALANCE, USUAL_STRENGTH, LESS_WITH_LITTLE_NOISE = 1.1, 25.0, 0.15
 """See `Problem.balance`; the strength of a series is its largest singular value over that of noise."""
 
@@ -109,9 +109,16 @@ class Problem:
         strength = max(1.0, float(singular_values(self.start)[-1]) / unit)
         return float(BALANCE * even * (USUAL_STRENGTH / strength) ** LESS_WITH_LITTLE_NOISE)
 
-    def excess(self, weight: float) -> float:
-        """Where the weights begin over where they end: at a part of the largest singular value."""
-        return min(LARGEST_FIRST, FIRST * float(singular_values(self.start)[-1]) / weight)
+    def penalty(self, unit: float) -> float:
+        """Weight of the split of `split_steps`: the first threshold is a third of the largest singular value.
+
+        Parameters
+        ----------
+        unit
+            The largest singular value of noise, see `noise_units`.
+        """
+        strength = float(singular_values(self.start)[-1]) / unit if unit else math.inf
+        return min(max(PENALTY / max(strength, 1.0), PENALTIES[0]), PENALTIES[1])
 
     def objective(self, step: Step, low_rank: float, sparse: float) -> float:
         """Return the minimised function; both weights and the function in scaled units."""

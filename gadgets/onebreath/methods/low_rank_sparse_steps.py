@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import repeat
 from typing import TypeAlias
 
 from array_api_compat import array_namespace
@@ -35,15 +34,13 @@ def published_steps(normal: Normal, start: Array, low_rank: float, sparse: float
     series, found, changes = start, start, 0 * start
     while True:
         previous, found = found, shrink_singular_values(series - changes, low_rank, relative=True)
-        changes = _shrink_spectrum(series - previous, sparse)
+        changes = shrink_spectrum(series - previous, sparse)
         both = found + changes
         series = both - normal(both) + start
         yield Step(found, changes, series)
 
 
-def accelerated_steps(
-    normal: Normal, start: Array, low_rank: float, sparse: float, factors: Iterable[float] | None = None
-) -> Iterator[Step]:
+def accelerated_steps(normal: Normal, start: Array, low_rank: float, sparse: float) -> Iterator[Step]:
     """Iterate by the proximal optimised gradient method (POGM) with restarts, on L and S together.
 
     A. B. Taylor et al., "Exact worst-case performance of first-order methods for composite convex optimization", SIAM J
@@ -53,13 +50,11 @@ def accelerated_steps(
 
     `low_rank` is lambda_L itself. Steps have length 1/2: the gradient's Lipschitz constant is ||E||^2 <= 1 in L + S,
     but twice that in (L, S).
-
-    With `factors` both thresholds of each iteration are multiplied by one of them, and the steps end with them.
     """
     xp = array_namespace(start)
     length, momentum, reach = 0.5, 1.0, 1.0
     pair = before = lifted = descended = xp.stack((start, 0 * start))
-    for factor in repeat(1.0) if factors is None else factors:
+    while True:
         gradient = normal(pair[0] + pair[1]) - start
         plain = pair - length * gradient
         following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
@@ -73,8 +68,8 @@ def accelerated_steps(
         reach = length * (2 * momentum + following - 1) / following
         shrunk = xp.stack(
             (
-                shrink_singular_values(lifted[0], factor * reach * low_rank),
-                _shrink_spectrum(lifted[1], factor * reach * sparse),
+                shrink_singular_values(lifted[0], reach * low_rank),
+                shrink_spectrum(lifted[1], reach * sparse),
             )
         )
         slope = gradient + (lifted - shrunk) / reach
@@ -84,5 +79,6 @@ def accelerated_steps(
         yield Step(pair[0], pair[1], pair[0] + pair[1])
 
 
-def _shrink_spectrum(series: Array, threshold: float) -> Array:
+def shrink_spectrum(series: Array, threshold: float) -> Array:
+    """Lower the magnitudes of the temporal spectrum of a series (frame, pixel) by a threshold."""
     return ifft(soft_threshold(fft(series, 0), threshold), 0, overwrite=True)
