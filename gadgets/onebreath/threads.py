@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 
 ROOM = 32 << 20  # bytes of address space: a thread's stack, and what its first calls take
@@ -16,12 +17,20 @@ def begin(thread: threading.Thread) -> None:
     MemoryError, RuntimeError
         If there is no room for one, or it does not begin; if the system allows no more threads.
     """
-    bytearray(ROOM)
+    _check_room()
     started = _Patient()
     thread._started = started  # type: ignore[attr-defined] # what `start` waits for, in all versions of Python
     thread.start()
     if not started.is_set():
         raise MemoryError(f"the thread {thread.name} did not begin")
+
+
+def _check_room() -> None:
+    """Raise MemoryError if a thread's address space cannot be had; memory is not taken, and none is counted."""
+    try:
+        mmap.mmap(-1, ROOM, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except OSError as error:
+        raise MemoryError(f"no {ROOM >> 20} MiB of address space for a thread: {error}") from error
 
 
 class _Patient(threading.Event):

@@ -84,6 +84,14 @@ def test_a_thread_that_cannot_begin_is_an_error_and_hangs_nobody(monkeypatch):
         threads.begin(threading.Thread(target=print, daemon=True))
 
 
+def test_a_thread_for_which_there_is_no_address_space_is_an_error_before_it_begins(monkeypatch):
+    monkeypatch.setattr(threads, "ROOM", 1 << 60)
+    begun = threading.Event()
+    with pytest.raises(MemoryError, match="of address space for a thread"):
+        threads.begin(threading.Thread(target=begun.set, daemon=True))
+    assert not begun.is_set()
+
+
 def test_a_connection_for_which_there_is_no_thread_is_closed_and_the_next_is_served(monkeypatch):
     real, failing = threads.begin, [True]
 
