@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs-installed
 
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 GPU_MINUTES ?= $(if $(REHEARSE),6,9)
 OUT ?= runs/gpu
 
-.PHONY: demo test lint bench train-demo gpu gpu-pack clean
+.PHONY: demo test lint docs bench train-demo gpu gpu-pack clean
 
 demo: $(STAMP)  ## simulate a scan, stream it through the chain, leave pictures and a table in demo/
 	$(BIN)/onebreath demo --output demo
@@ -21,6 +22,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(DOCS_STAMP)  ## the documentation as a site in site/; runs the notebooks, and fails on a link that leads nowhere
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(STAMP)  ## measure against named peers; tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks
@@ -41,5 +45,9 @@ $(STAMP): requirements.txt setup.py pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
+$(DOCS_STAMP): requirements-docs.txt $(STAMP)
+	$(BIN)/pip install --quiet -r requirements-docs.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo build gadgets/*.egg-info
+	rm -rf $(VENV) demo build site gadgets/*.egg-info

@@ -49,7 +49,7 @@ def command() -> str:
     """Return the command that runs this benchmark again."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     program = ["python", "-m", spec.name.removesuffix(".__main__")] if spec else ["python", sys.argv[0]]
-    return shlex.join([*program, *sys.argv[1:]])
+    return shlex.join([*program, *(Path(word).name if word.startswith("/") else word for word in sys.argv[1:])])
 
 
 def _version(name: str) -> str:
