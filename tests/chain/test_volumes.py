@@ -126,7 +126,7 @@ _OWN_PROCESS = """
 import sys
 from onebreath.chain.chain import build
 from onebreath.wire.connection import parse_header
-from onebreath.wire.files import RawFile
+from onebreath.wire.raw_file import RawFile
 from tests.chain.running import steps
 
 def reconstruct(path):

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ConfigError, ScanError
-from onebreath.wire import files
-from onebreath.wire.files import ImageFile, RawFile
+from onebreath.wire import raw_file
+from onebreath.wire.image_file import ImageFile
+from onebreath.wire.raw_file import RawFile
 from tests.host.wiring import HEADER, acquisition, encoded, image, waveform
 
 
@@ -30,7 +31,7 @@ def raw_path(tmp_path):
 
 @pytest.mark.parametrize("rows", [1, 4096])
 def test_messages_come_bit_for_bit_in_the_order_of_time(raw_path, rows, monkeypatch):
-    monkeypatch.setattr(files, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(raw_file, "CHUNK_ROWS", rows)
     lines = [acquisition(line, samples=16 + line, dimensions=2 * (line == 3)) for line in range(5)]
     waves = {stamp: waveform(stamp) for stamp in (0, 10, 25, 99)}
     expected = [lines[0], waves[0], lines[1], waves[10], lines[2], waves[25], lines[3], lines[4], waves[99]]

@@ -1,4 +1,5 @@
 import time
+import timeit
 from dataclasses import replace
 from itertools import islice
 
@@ -278,12 +279,7 @@ def test_a_long_series_costs_no_more_than_its_transforms():
     problem = Problem.of(slice_of(kspace, np.broadcast_to(mask, (12, 96, 1)), None, maps))
 
     def seconds(run):
-        times = []
-        for _ in range(3):
-            started = time.process_time()
-            run()
-            times.append(time.process_time() - started)
-        return min(times)
+        return min(timeit.repeat(run, timer=time.process_time, number=1, repeat=3))
 
     steps = problem.steps("published", 0.01, 0.0025)
     next(steps)

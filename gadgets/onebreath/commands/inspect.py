@@ -27,7 +27,7 @@ from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, bit, header_of, header_table, side_line
 from onebreath.mrd.quirks import two_dimensional
 from onebreath.wire.connection import parse_config, parse_header
-from onebreath.wire.files import RawFile
+from onebreath.wire.raw_file import RawFile
 
 _READING = {
     "prewhiten": {"keep_noise": "false", "store_noise_covariance": ""},

@@ -17,7 +17,7 @@ from onebreath.gadgets.reconstruct.reconstruct import Reconstruct, ReconstructPr
 from onebreath.methods.scan import scan_of, scan_of_header
 from onebreath.mrd.header import ScanHeader
 from onebreath.wire.connection import parse_header
-from onebreath.wire.files import RawFile
+from onebreath.wire.raw_file import RawFile
 from onebreath.zoo import command
 from onebreath.zoo.card import read_card
 from onebreath.zoo.domain import Scan

@@ -19,7 +19,7 @@ from onebreath.errors import ConfigError, OnebreathError, ScanError
 from onebreath.host.replay import Outcome, replay
 from onebreath.host.server import GADGETRON_PORT
 from onebreath.options import at_least, port, positive
-from onebreath.wire.files import RawFile
+from onebreath.wire.raw_file import RawFile
 
 DEFAULT_OUTPUT = "out.h5"
 DEFAULT_FOLDER = "images"

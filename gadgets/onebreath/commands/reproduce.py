@@ -17,7 +17,7 @@ from onebreath.commands.inspect import own_steps
 from onebreath.commands.provenance import CHAIN_KEY, Series, read_series
 from onebreath.errors import ScanError
 from onebreath.wire.connection import parse_header
-from onebreath.wire.files import RawFile
+from onebreath.wire.raw_file import RawFile
 
 Steps = list[tuple[str, dict[str, str]]]
 

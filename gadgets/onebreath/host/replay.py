@@ -26,8 +26,9 @@ from onebreath.host.server import GADGETRON_PORT, serve_client
 from onebreath.host.told import PREFIX
 from onebreath.mrd.meta import WARNINGS, read_warnings
 from onebreath.wire.channel import Channel
-from onebreath.wire.files import ImageFile, RawFile
+from onebreath.wire.image_file import ImageFile
 from onebreath.wire.messages import ConfigName, ConfigText, ErrorText, HeaderText, Text
+from onebreath.wire.raw_file import RawFile
 
 log = logging.getLogger("onebreath.replay")
 

@@ -19,7 +19,7 @@ from onebreath.storage.results import GROUP, Results
 from onebreath.threads import begin
 from onebreath.wire.channel import Channel
 from onebreath.wire.client_channel import ClientChannel
-from onebreath.wire.files import ImageFile
+from onebreath.wire.image_file import ImageFile
 from onebreath.wire.messages import ErrorText, HeaderText, Text
 from onebreath.worker.spool import SpooledScan
 from onebreath.worker.spool_stream import SpoolStream

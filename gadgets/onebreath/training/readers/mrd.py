@@ -19,7 +19,7 @@ from onebreath.mrd.buffers import kspace_of, lines_of, places
 from onebreath.mrd.header import ScanHeader
 from onebreath.training.data.series import KspaceSeries
 from onebreath.wire.connection import parse_header
-from onebreath.wire.files import RawFile
+from onebreath.wire.raw_file import RawFile
 
 # Frames are kept as they were measured: a line that is missing must not be taken from a neighbour.
 _STEPS: tuple[tuple[str, dict[str, str]], ...] = (("prewhiten", {}), ("sort", {"incomplete_phases": "keep"}))

@@ -1,0 +1,137 @@
+"""ISMRMRD files of images, written as the images come."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import ismrmrd
+import numpy as np
+from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
+
+from onebreath.errors import ConfigError, ScanError
+from onebreath.keeping import cannot_write, create
+from onebreath.wire.messages import ascii_meta
+
+MARGIN = 1 << 18
+"""Bytes that HDF5 needs at most besides an image and its meta."""
+
+
+class ImageFile:
+    """Images of a reconstruction, written as ``/<group>/image_<series>/{data,header,attributes}``.
+
+    The layout is that of ``gadgetron_ismrmrd_client``: data (image, channel, z, y, x). The images go to a file beside
+    it, ``.<name>.part``, which takes its place at the end: the file is never seen half written. An error keeps the
+    images that came before it, unless it was the disk that failed.
+
+    Parameters
+    ----------
+    path
+        The file; created, or extended if it exists.
+    group
+        Group of this reconstruction.
+    private
+        Whether only the owner shall read the file, whatever the umask.
+    anew
+        Whether a file that exists is replaced rather than extended.
+    """
+
+    def __init__(self, path: str | Path, group: str, *, private: bool = False, anew: bool = False) -> None:
+        self.path, self.private, self._anew = Path(path), private, anew
+        self.group = group
+        self.series: dict[int, int] = {}
+        self._part = self.path.with_name(f".{self.path.name}.part")
+        self._disk_failed = False
+        self._file: h5py.File | None = None
+        self._stored: dict[int, tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset]] = {}
+
+    def __enter__(self) -> ImageFile:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._file is None:
+            self._part.unlink(missing_ok=True)
+            return
+        try:
+            with self._writing():
+                self._file.close()
+                if not self._disk_failed:
+                    self._part.replace(self.path)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say in words that the file cannot be written; h5py raises several types."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            self._disk_failed = True
+            raise ConfigError(cannot_write("The images", self.path, error)) from error
+
+    def append(self, image: ismrmrd.Image) -> None:
+        """Write one image.
+
+        Raises
+        ------
+        ScanError
+            If its size or type differs from the earlier ones of its series.
+        ConfigError
+            If the file cannot be written.
+        """
+        with self._writing():
+            self._append(image)
+
+    def _append(self, image: ismrmrd.Image) -> None:
+        number = int(image.image_series_index)
+        data = np.ascontiguousarray(image.data).view(get_hdf5type(image.data_type))
+        if number not in self._stored:
+            self._stored[number] = self._open(number, data)
+        self._reserve(data.nbytes + len(image.attribute_string))
+        values, headers, attributes = self._stored[number]
+        if values.shape[1:] != data.shape or values.dtype != data.dtype:
+            raise ScanError(
+                f"{self.path}: image series {number} holds images {values.shape[1:]} {values.dtype}, now one of "
+                f"{data.shape} {data.dtype} came"
+            )
+        row = values.shape[0]
+        for dataset in (values, headers, attributes):
+            dataset.resize(row + 1, axis=0)
+        values[row] = data
+        headers[row] = np.frombuffer(image.getHead(), dtype=image_header_dtype)[0]
+        attributes[row] = ascii_meta(image.attribute_string)
+        values.file.flush()
+        self.series[number] = self.series.get(number, 0) + 1
+
+    def _reserve(self, count: int) -> None:
+        """Have the system set aside room for so many bytes more: HDF5 gets over no write that fails.
+
+        What is not used of it is given back when HDF5 next flushes.
+        """
+        with self._part.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, count + MARGIN)
+
+    def _open(self, number: int, data: np.ndarray) -> tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset]:
+        """Open or create the three datasets of a series."""
+        if self._file is None:
+            self._part.unlink(missing_ok=True)
+            extended = self.path.exists() and not self._anew
+            if extended:
+                shutil.copy(self.path, self._part)  # with its mode
+            elif self.private:
+                create(self._part)
+            else:
+                self._part.touch()
+            self._reserve(0)
+            self._file = h5py.File(self._part, "a" if extended else "w")  # keeps the mode of a file
+        stored = self._file.require_group(f"{self.group}/image_{number}")
+        if "data" not in stored:
+            more = (None, *data.shape)
+            stored.create_dataset("data", (0, *data.shape), data.dtype, maxshape=more, chunks=(1, *data.shape))
+            stored.create_dataset("header", (0,), image_header_dtype, maxshape=(None,), chunks=(64,))
+            stored.create_dataset("attributes", (0,), h5py.string_dtype(), maxshape=(None,), chunks=(64,))
+        return stored["data"], stored["header"], stored["attributes"]
