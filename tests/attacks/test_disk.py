@@ -28,7 +28,7 @@ class FullDisk:
 
     def __init__(self, monkeypatch):
         self.full = False
-        for place in ("onebreath.storage.results.write_document", "onebreath.worker.spool.write"):
+        for place in ("onebreath.storage.results.write_document", "onebreath.worker.spooling.spool.write"):
             monkeypatch.setattr(
                 place, self._unless_full({"write_document": write_document, "write": write}[place.split(".")[-1]])
             )

@@ -22,8 +22,8 @@ from onebreath.storage.noise import LARGEST, StoredCovariance
 from onebreath.wire.connection import parse_header
 from onebreath.wire.xml_guard import unpadded
 from onebreath.worker.metrics import AT_ONCE, Metrics, serving_metrics
-from onebreath.worker.resume import resume
-from onebreath.worker.spool import SpooledScan
+from onebreath.worker.spooling.resume import resume
+from onebreath.worker.spooling.spool import SpooledScan
 from onebreath.zoo.card import CARD_FILE, TOLD, read_card
 from tests.host import tiny
 from tests.host.test_late import leave_behind

@@ -14,7 +14,7 @@ from onebreath.chain.seals import Seals
 from onebreath.storage.results import exam_of
 from onebreath.wire.channel import Channel
 from onebreath.wire.connection import parse_header
-from onebreath.worker.spool import as_text
+from onebreath.worker.spooling.spool import as_text
 from tests.host import standin, tiny
 from tests.host.test_late import LATER, RETRIEVE
 from tests.host.test_worker import beginning, gadget_scan

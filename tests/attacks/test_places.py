@@ -220,7 +220,7 @@ def test_retrievals_are_bounded_and_do_not_keep_the_place_that_their_images_need
 
 
 def request():
-    from onebreath.worker.spool import Request
+    from onebreath.worker.spooling.spool import Request
 
     return Request("20260101-000000-000000", "chain", "<configuration/>", tiny.header().decode())
 

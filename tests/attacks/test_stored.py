@@ -13,8 +13,8 @@ from onebreath.keeping import DAMAGED
 from onebreath.storage.base import TIME_TO_LIVE, Tags
 from onebreath.storage.folder import KEY, FolderStore
 from onebreath.storage.results import KEPT_SECONDS, Result, Results
-from onebreath.worker.spool import Request, SpooledScan, scan_id
-from onebreath.worker.spool_stream import SUMS, SpoolStream
+from onebreath.worker.spooling.spool import Request, SpooledScan, scan_id
+from onebreath.worker.spooling.stream import SUMS, SpoolStream
 from tests.host import tiny
 from tests.host.test_late import LATER, leave_behind, sent
 from tests.host.test_worker import gadget_scan

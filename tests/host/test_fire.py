@@ -20,7 +20,7 @@ from onebreath.host.server import HostOptions, start_host
 from onebreath.simulation.scan import ScanOptions, simulate
 from onebreath.wire.channel import Channel
 from onebreath.wire.messages import ConfigName, ConfigText, HeaderText, Text
-from onebreath.worker.spool_stream import SpoolStream
+from onebreath.worker.spooling.stream import SpoolStream
 from tests.host import tiny
 from tests.host.wiring import HEADER, acquisition, fed
 from tests.host.workers import worker

@@ -15,7 +15,7 @@ from onebreath.config.stream_config import External, as_xml, own_node, parse
 from onebreath.errors import ScanError
 from onebreath.host.server import start_gadget_service
 from onebreath.storage.results import KEPT_SECONDS, Result, Results, exam_of
-from onebreath.worker.spool import Request, SpooledScan, scan_id
+from onebreath.worker.spooling.spool import Request, SpooledScan, scan_id
 from tests.host import standin, tiny
 from tests.host.test_worker import gadget_scan
 from tests.host.workers import at_rest, books, wait_for, worker
@@ -101,7 +101,7 @@ def test_mistake_in_the_later_series_is_said_at_once(tmp_path):
 
 def test_full_disk_at_a_promise_gives_the_quick_series_and_an_error(tmp_path, monkeypatch):
     with worker(tmp_path) as running:
-        monkeypatch.setattr("onebreath.worker.spool.DATA", "../../full")
+        monkeypatch.setattr("onebreath.worker.spooling.spool.DATA", "../../full")
         (tmp_path / "state").mkdir(exist_ok=True)
         (tmp_path / "state" / "full").symlink_to("/dev/full")
         seen = gadget_scan(running, sent("cg_sense", *LATER))
@@ -117,7 +117,7 @@ def test_full_disk_does_not_hurt_a_scan_that_is_kept_for_crashes_only(tmp_path, 
     with worker(tmp_path, spool="always") as running:
         (tmp_path / "state").mkdir(exist_ok=True)
         (tmp_path / "state" / "full").symlink_to("/dev/full")
-        monkeypatch.setattr("onebreath.worker.spool.DATA", "../../full")
+        monkeypatch.setattr("onebreath.worker.spooling.spool.DATA", "../../full")
         for _ in range(20):
             assert gadget_scan(running, sent()).images
         shutil.rmtree(tmp_path / "state/spool")

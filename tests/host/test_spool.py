@@ -9,8 +9,8 @@ import pytest
 from onebreath.diagnostics.reports import SpoolError
 from onebreath.errors import ConnectionLost, WireError
 from onebreath.wire.channel import Channel
-from onebreath.worker.spool import Request, SpooledScan, left_behind, scan_id
-from onebreath.worker.spool_stream import SpoolStream
+from onebreath.worker.spooling.spool import Request, SpooledScan, left_behind, scan_id
+from onebreath.worker.spooling.stream import SpoolStream
 from tests.host.wiring import CLOSE, acquisition, encoded, pair
 
 REQUEST = Request("20260101-000000-abcdef", "chain", "<configuration/>", "<header/>")

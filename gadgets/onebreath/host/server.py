@@ -210,7 +210,7 @@ def _run_nodes(
 
 
 def run_spooled(client: ClientChannel, nodes: str, header: HeaderText, options: HostOptions) -> None:
-    """Run a configuration (XML) on data that come from the disk, as `onebreath.worker.resume` wants it."""
+    """Run a configuration (XML) on data that come from the disk, as `onebreath.worker.spooling.resume` wants it."""
     served_by = f"worker {os.getpid()}, from the disk"
     with telling(client):
         run_own = partial(run_here, served_by=served_by, deliver="later; this is the later series")

@@ -18,9 +18,9 @@ from onebreath.errors import OnebreathError, ScanError
 from onebreath.keeping import Space
 from onebreath.storage.results import Results, exam_of
 from onebreath.wire.connection import parse_header
-from onebreath.worker.resume import RunNodes, resume
 from onebreath.worker.scheduler import Scheduler
-from onebreath.worker.spool import Request, SpooledScan, left_behind
+from onebreath.worker.spooling.resume import RunNodes, resume
+from onebreath.worker.spooling.spool import Request, SpooledScan, left_behind
 from onebreath.worker.ticket import Ticket, needed_bytes
 
 log = logging.getLogger("onebreath.late")

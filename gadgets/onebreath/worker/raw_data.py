@@ -11,8 +11,8 @@ from onebreath.diagnostics.reports import SpoolError
 from onebreath.errors import ConfigError, ScanError
 from onebreath.wire.connection import parse_config
 from onebreath.worker.late import LateWork
-from onebreath.worker.spool import Request, SpooledScan
-from onebreath.worker.spool_stream import SpoolStream
+from onebreath.worker.spooling.spool import Request, SpooledScan
+from onebreath.worker.spooling.stream import SpoolStream
 from onebreath.worker.watching import Watched
 
 log = logging.getLogger("onebreath.service")

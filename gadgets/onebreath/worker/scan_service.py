@@ -34,9 +34,9 @@ from onebreath.worker.joint import JointScans, is_light, is_whole, scan_key
 from onebreath.worker.late import LateWork
 from onebreath.worker.light import LightScans
 from onebreath.worker.raw_data import RawData, SpoolMode
-from onebreath.worker.resume import RunNodes
 from onebreath.worker.scheduler import Scheduler
-from onebreath.worker.spool import Request, as_text, scan_id
+from onebreath.worker.spooling.resume import RunNodes
+from onebreath.worker.spooling.spool import Request, as_text, scan_id
 from onebreath.worker.ticket import Ticket, needed_bytes
 from onebreath.worker.watching import Watched, Watcher, free_accelerator
 

@@ -47,7 +47,7 @@ class Ticket:
     Parameters
     ----------
     scan, title
-        See `onebreath.worker.spool.Request`.
+        See `onebreath.worker.spooling.spool.Request`.
     side
         Where it came from: ``client``, ``connect``, ``execute`` or ``spool``.
     priority

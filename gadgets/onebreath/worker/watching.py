@@ -24,8 +24,8 @@ from onebreath.errors import ConnectionLost
 from onebreath.host.listener import settle
 from onebreath.threads import begin
 from onebreath.wire.channel import Channel
-from onebreath.worker.spool import SpooledScan
-from onebreath.worker.spool_stream import SpoolStream
+from onebreath.worker.spooling.spool import SpooledScan
+from onebreath.worker.spooling.stream import SpoolStream
 from onebreath.worker.ticket import Ticket
 
 log = logging.getLogger("onebreath.service")

@@ -44,8 +44,8 @@ from onebreath.worker.raw_data import SpoolMode
 from onebreath.worker.scan_service import ScanService
 from onebreath.worker.scheduler import Scheduler
 from onebreath.worker.secure import Security
-from onebreath.worker.spool import scan_id
-from onebreath.worker.spool_stream import SpoolStream
+from onebreath.worker.spooling.spool import scan_id
+from onebreath.worker.spooling.stream import SpoolStream
 
 log = logging.getLogger("onebreath.worker")
 

@@ -24,7 +24,7 @@ from onebreath.diagnostics.reports import SpoolError
 from onebreath.keeping import digest_of_file, private_folder, read_document, set_aside, write, write_document
 from onebreath.storage.results import is_scan
 from onebreath.wire.xml_guard import fromstring, unpadded
-from onebreath.worker.spool_stream import check_pieces
+from onebreath.worker.spooling.stream import check_pieces
 
 log = logging.getLogger("onebreath.spool")
 

@@ -21,8 +21,8 @@ from onebreath.wire.channel import Channel
 from onebreath.wire.client_channel import ClientChannel
 from onebreath.wire.image_file import ImageFile
 from onebreath.wire.messages import ErrorText, HeaderText, Text
-from onebreath.worker.spool import SpooledScan
-from onebreath.worker.spool_stream import SpoolStream
+from onebreath.worker.spooling.spool import SpooledScan
+from onebreath.worker.spooling.stream import SpoolStream
 
 log = logging.getLogger("onebreath.resume")
 
