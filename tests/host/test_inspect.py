@@ -50,3 +50,14 @@ def test_nothing_is_written_to_storage(scan, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ONEBREATH_STORAGE", str(tmp_path / "storage"))
     assert main(["inspect", str(scan), "-c", "Onebreath_Cine_CGSENSE.xml"]) == 0
     assert not list(tmp_path.rglob("*"))
+
+
+def test_the_encoding_space_of_the_image_is_the_one_that_is_told(tmp_path, capsys):
+    path = tmp_path / "spaces.h5"
+    options = {"matrix": (48, 40), "slices": 1, "phases": 1, "coils": 4, "mode": "static", "image_space": 1}
+    simulate(ScanOptions(acceleration=2, acs_lines=12, **options)).write(path)
+    assert main(["inspect", str(path)]) == 0
+    report = capsys.readouterr().out
+    assert "encoded 80 x 48 x 1 samples" in report
+    assert "encoding space 1 of 2" in report
+    assert "8 lines of encoding space 0 (only 1 is reconstructed)" in report

@@ -7,20 +7,25 @@ import functools
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import ismrmrd
+from gadgetron.types import ImageArray
 from threadpoolctl import threadpool_limits
 
 from onebreath.cancellation import checkpoint
 from onebreath.chain.gadget import Gadget, Message, Surroundings, gadget_class, parse_properties, usual_order
+from onebreath.chain.notes import read_note
 from onebreath.chain.pipeline import Stage
 from onebreath.chain.watch import watched
 from onebreath.diagnostics.events import tell
 from onebreath.diagnostics.reports import SpoolError
 from onebreath.errors import ConfigError, OnebreathError
 from onebreath.mrd.blocks import singly
+from onebreath.mrd.spaces import SpaceChoice, headers_in, space_of_message, spaces, with_space
 
 log = logging.getLogger("onebreath.chain")
 
@@ -38,10 +43,17 @@ class Chain:
         The gadgets, first to last.
     steps
         Name and property texts of each, for the images' meta.
+    several
+        The header, if it describes several encoding spaces, and what makes the gadgets anew for one of them.
     """
 
-    def __init__(self, gadgets: Sequence[Gadget], steps: Sequence[tuple[str, Mapping[str, str]]] = ()) -> None:
-        self.gadgets, self.steps = list(gadgets), list(steps)
+    def __init__(
+        self,
+        gadgets: Sequence[Gadget],
+        steps: Sequence[tuple[str, Mapping[str, str]]] = (),
+        several: tuple[Any, Callable[[Any], list[Gadget]]] | None = None,
+    ) -> None:
+        self.gadgets, self.steps, self._several = list(gadgets), list(steps), several
 
     @property
     def takes_blocks(self) -> bool:
@@ -56,13 +68,16 @@ class Chain:
         """
         use_one_blas_thread()
         source = (message for message in messages)  # which an error ends, so that nothing is read after it
-        stages = [] if "Acquisition" in self.gadgets[0].consumes else [Stage("input", source)]
+        stages: list[Stage] = []
         watches: list[_Watch] = []
-        for gadget in self.gadgets:
-            gadget.surroundings = Surroundings(self.steps, lambda: {w.gadget.name: w.worked for w in watches})
         try:
+            first = self._of_one_space(source)
+            if "Acquisition" not in self.gadgets[0].consumes:
+                stages.append(Stage("input", first))
+            for gadget in self.gadgets:
+                gadget.surroundings = Surroundings(self.steps, lambda: {w.gadget.name: w.worked for w in watches})
             for group in groups(self.gadgets):
-                stream = stages[-1].output() if stages else source
+                stream = stages[-1].output() if stages else first
                 for gadget in group:
                     watches.append(_Watch(gadget, stream if gadget.takes_blocks else singly(stream)))
                     stream = watches[-1].output()
@@ -74,6 +89,41 @@ class Chain:
             _drain(source)
             for watch in watches:
                 watch.report()
+
+    def _of_one_space(self, messages: Iterator[Message]) -> Iterator[Message]:
+        """Read ahead until it is known which encoding space is the image's; give all messages.
+
+        A scan whose first space gets no imaging lines is held up to its end.
+        """
+        if self._several is None:
+            return messages
+        xml, anew = self._several
+        choice, held, told = SpaceChoice(xml), deque[Message](), None
+        for message in messages:
+            checkpoint()
+            held.append(message)
+            told = _space_told(message)
+            for header in headers_in(message):
+                choice.see(header)
+            if told is not None or choice.certain or isinstance(message, ismrmrd.Image | ImageArray):
+                break
+        space, why = choice.chosen() if told is None else (told, "")
+        self.gadgets = anew(with_space(xml, space, why))
+        return _given_back(held, messages)
+
+
+def _space_told(message: Message) -> int | None:
+    """Return the encoding space that an earlier chain chose; None if the message does not say."""
+    said = read_note(message)
+    if said is not None and said[0] == "sort" and "encoding_space" in said[1]:
+        return int(said[1]["encoding_space"])
+    return space_of_message(message)
+
+
+def _given_back(held: deque[Message], messages: Iterator[Message]) -> Iterator[Message]:
+    while held:
+        yield held.popleft()
+    yield from messages
 
 
 OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
@@ -182,7 +232,13 @@ def build(header: Any, steps: Sequence[tuple[str, Mapping[str, str]]]) -> Chain:
     chosen = [(gadget_class(name), pairs) for name, pairs in steps]
     check_order([cls for cls, _ in chosen])
     parsed = [(cls, parse_properties(cls, pairs)) for cls, pairs in chosen]
-    return Chain([cls(header, properties) for cls, properties in parsed], steps)
+
+    def anew(xml: Any) -> list[Gadget]:
+        return [cls(xml, properties) for cls, properties in parsed]
+
+    if spaces(header) > 1:
+        return Chain(anew(with_space(header, SpaceChoice(header).likely)), steps, (header, anew))
+    return Chain(anew(header), steps)
 
 
 def check_order(classes: Sequence[type[Gadget]]) -> None:

@@ -26,6 +26,7 @@ from onebreath.errors import OnebreathError
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, bit, header_of, header_table, side_line
 from onebreath.mrd.quirks import two_dimensional
+from onebreath.mrd.spaces import SpaceChoice, spaces, with_space
 from onebreath.wire.connection import parse_config, parse_header
 from onebreath.wire.raw_file import RawFile
 
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report; 1 if the scan cannot be reconstructed with the configuration."""
     with RawFile(args.filename, args.group) as raw:
-        header = ScanHeader(parse_header(raw.header_xml))
+        header = ScanHeader(_of_image(parse_header(raw.header_xml), raw))
         _print("Header", _header_facts(header))
         _print("Lines", _line_facts(raw))
         _print("Missing from the header", _missing(header) or ["nothing that the chain asks for"])
@@ -61,6 +62,16 @@ def run(args: argparse.Namespace) -> int:
             print(f"  cannot be reconstructed: {error}")
             return 1
     return 0
+
+
+def _of_image(xml: Any, raw: RawFile) -> Any:
+    """Return the header with the encoding space that the chain will choose."""
+    if spaces(xml) < 2:
+        return xml
+    choice = SpaceChoice(xml)
+    for line in raw.headers():
+        choice.see(ismrmrd.AcquisitionHeader.from_buffer_copy(line.tobytes()))
+    return with_space(xml, *choice.chosen())
 
 
 def gadget_reports(raw: RawFile, config: str) -> Iterator[str]:
@@ -110,6 +121,7 @@ def _header_facts(header: ScanHeader) -> list[str]:
         f"{header.encoded_fov.x:g} x {header.encoded_fov.y:g} x {header.encoded_fov.z:g} mm",
         f"image {header.recon_matrix.x} x {header.recon_matrix.y} x {header.recon_matrix.z} pixels, "
         f"{header.recon_fov.x:g} x {header.recon_fov.y:g} x {header.recon_fov.z:g} mm",
+        *([f"encoding space {header.space} of {spaces(header.xml)}"] if spaces(header.xml) > 1 else []),
         f"lines {f'{centre.minimum} to {centre.maximum}, centre {centre.centre}' if centre else 'without limits'}",
         *_partition_facts(header),
         f"acceleration {header.stated_acceleration or 'not stated'}, calibration "

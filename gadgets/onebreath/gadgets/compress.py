@@ -109,7 +109,7 @@ class Compress(Gadget):
 
     def _take(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
         header = header_of(line)
-        if is_no_image(header, self._channels):
+        if is_no_image(header, self._channels, self.header.space):
             yield line
             return
         if not self._channels:

@@ -127,7 +127,7 @@ class Prewhiten(Gadget):
         self._directions.see(header)
         if header.flags & bit(NOISE):
             self._take_noise(line)
-        elif is_no_image(header, self._channels):
+        elif is_no_image(header, self._channels, self.header.space):
             yield line
         else:
             self._trajectories.check(line)
@@ -152,7 +152,7 @@ class Prewhiten(Gadget):
         self._readout.cropped = self._opening.cropped
         yield from self._start(first, held)
         for line in held:
-            if is_no_image(header_of(line), self._channels):
+            if is_no_image(header_of(line), self._channels, self.header.space):
                 yield line
             else:
                 yield from self._give(line)
@@ -269,7 +269,7 @@ class Prewhiten(Gadget):
         flags, header = block.headers["flags"], block.header(0)
         if self._used is None or header.active_channels != self._channels or (flags & (SIDE_BITS | bit(REVERSE))).any():
             return None
-        if not header.number_of_samples or block.headers["encoding_space_ref"].any():
+        if not header.number_of_samples or (block.headers["encoding_space_ref"] != self.header.space).any():
             return None
         if not block.agree("center_sample", "discard_pre", "discard_post", "sample_time_us"):
             return None

@@ -52,7 +52,9 @@ class ScanHeader:
                     ]
                 )
             )
-        self.encoding = self.xml.encoding[0]
+        self.space = int(getattr(self.xml, "space", 0))
+        """Number of the encoding space that is reconstructed; see `mrd.spaces`."""
+        self.encoding = self.xml.encoding[self.space]
         self.encoded_matrix = matrix_of(self.encoding.encodedSpace, "encodedSpace")
         self.recon_matrix = matrix_of(self.encoding.reconSpace, "reconSpace")
         self.encoded_fov = fov_of(self.encoding.encodedSpace, "encodedSpace")

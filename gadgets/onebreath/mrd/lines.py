@@ -153,7 +153,7 @@ def side_line(flags: int) -> str | None:
     return next(kind for flag, kind in SIDE_LINES.items() if flags & bit(flag))
 
 
-def is_no_image(header: Any, channels: int) -> bool:
+def is_no_image(header: Any, channels: int, space: int = 0) -> bool:
     """Whether a line passes the gadgets before `sort` untouched: it is of no image, empty, or does not fit the scan.
 
     Parameters
@@ -162,6 +162,8 @@ def is_no_image(header: Any, channels: int) -> bool:
         The line's header.
     channels
         Channels of the scan; 0 if not known yet.
+    space
+        Encoding space of the image.
     """
     odd = header.active_channels != channels > 0
     return bool(
@@ -169,7 +171,7 @@ def is_no_image(header: Any, channels: int) -> bool:
         or (header.flags & DOUBTFUL and odd)
         or not header.number_of_samples
         or not header.active_channels
-        or header.encoding_space_ref
+        or header.encoding_space_ref != space
     )
 
 

@@ -154,7 +154,7 @@ def image_meta(
     meta = ismrmrd.Meta()
     write_both(meta, "GADGETRON_ImageNumber", str(image.image_index))
     write_both(meta, "GADGETRON_ImageProcessingHistory", ["GT", "Onebreath"])
-    meta["encoding"] = "0"
+    meta["encoding"] = str(scan.space)
     for name, values in (("encoding_FOV", sampling.encoded_FOV), ("recon_FOV", sampling.recon_FOV)):
         meta[name] = _texts(values)
     for name, values in (("encoded_matrix", sampling.encoded_matrix), ("recon_matrix", sampling.recon_matrix)):

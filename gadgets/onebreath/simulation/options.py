@@ -22,6 +22,23 @@ EXTRA_LINES = {
 }
 """Lines that are no image lines, with the ISMRMRD flag (counted from 1) that says so."""
 
+LOST_COUNTERS = ("slice", "contrast", "phase", "repetition", "set")
+SECTIONS = (
+    "encodingLimits",
+    "trajectory",
+    "parallelImaging",
+    "acquisitionSystemInformation",
+    "measurementInformation",
+    "experimentalConditions",
+    "sequenceParameters",
+    "userParameters",
+)
+CONFLICTS = {
+    "surface_coil_correction": "surface_coil_correction (all are flagged as lines of a correction scan)",
+    "calibration": "calibration (those for calibration and imaging are flagged for calibration only as well)",
+    "dummy": "dummy (every seventh is flagged as a dummy)",
+}
+
 
 def _option(default: Any, text: str, choices: tuple[str, ...] = (), metavar: Any = None) -> Any:
     return field(default=default, metadata={"help": text, "choices": choices, "metavar": metavar})
@@ -113,6 +130,22 @@ class ScanOptions:
         (), "kinds of lines that are no image lines, strewn into the scan", tuple(EXTRA_LINES), "KIND"
     )
     extra_every: int = _option(40, "number of image lines from one group of extra lines to the next")
+    image_space: int = _option(
+        0, "encoding space of the image; in those before it lie a few lines of low resolution (of a calibration scan)"
+    )
+    lost_counters: tuple[str, ...] = _option(
+        (), "counters that are 0 in all lines, so that position or order must tell them apart", LOST_COUNTERS, "COUNTER"
+    )
+    epi: bool = _option(
+        False, "every other image line is read backwards, and three phase-correction lines come before each slice"
+    )
+    without_sections: tuple[str, ...] = _option((), "sections that the header lacks", SECTIONS, "SECTION")
+    flag_conflicts: tuple[str, ...] = _option(
+        (),
+        "flags that image lines carry against their place: " + "; ".join(CONFLICTS.values()),
+        tuple(CONFLICTS),
+        "KIND",
+    )
     orientation: str = _option("transverse_ap", "plane and direction of phase encoding", tuple(ORIENTATIONS))
     oblique_deg: tuple[float, float] = _option(
         (0.0, 0.0),
@@ -154,8 +187,15 @@ def _check_names(options: ScanOptions) -> None:
     }
     for name, choices in known.items():
         _require(getattr(options, name) in choices, f"{name} {getattr(options, name)!r} is none of {choices}")
-    unknown = set(options.extra_lines) - set(EXTRA_LINES)
-    _require(not unknown, f"extra_lines {sorted(unknown)} are none of {tuple(EXTRA_LINES)}")
+    several = {
+        "extra_lines": EXTRA_LINES,
+        "lost_counters": LOST_COUNTERS,
+        "without_sections": SECTIONS,
+        "flag_conflicts": CONFLICTS,
+    }
+    for name, kinds in several.items():
+        unknown = set(getattr(options, name)) - set(kinds)
+        _require(not unknown, f"{name} {sorted(unknown)} are none of {tuple(kinds)}")
 
 
 def _check_ranges(options: ScanOptions) -> None:
@@ -175,6 +215,7 @@ def _check_ranges(options: ScanOptions) -> None:
     for name in counts:
         _require(getattr(options, name) >= 1, f"{name} must be at least 1, not {getattr(options, name)}")
     amounts = (
+        "image_space",
         "lines_per_segment",
         "caipi_shift",
         "acs_partitions",

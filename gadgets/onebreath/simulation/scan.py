@@ -27,6 +27,7 @@ from onebreath.simulation.schedule import (
     frame_time_ms,
     plan_schedule,
 )
+from onebreath.simulation.situations import changed_header, changed_lines
 from onebreath.simulation.slab.signals import is_extra, partition_heights, volume_signals, volume_truth
 
 __all__ = ["ScanOptions", "SimulatedScan", "simulate"]
@@ -128,8 +129,10 @@ def simulate(options: ScanOptions) -> SimulatedScan:
     truth |= {"set_factor": sets, "contrast_factor": contrasts, "covariance": receiver.covariance}
     segments = max(line.segment for line in schedule.lines) + 1
     return SimulatedScan(
-        header=make_header(options, plan, schedule.frames, segments),
-        acquisitions=make_acquisitions(Headers(options, plan, readout, axes, positions), noise, schedule.lines, data),
+        header=changed_header(options, make_header(options, plan, schedule.frames, segments)),
+        acquisitions=changed_lines(
+            options, make_acquisitions(Headers(options, plan, readout, axes, positions), noise, schedule.lines, data)
+        ),
         waveforms=make_waveforms(options, schedule.rhythm, schedule.lines),
         truth=truth | _geometry_truth(axes, positions),
     )

@@ -69,8 +69,8 @@ class Intake:
         if not header.number_of_samples or not header.active_channels:
             self.left_out["lines without samples"] += 1
             return False
-        if header.encoding_space_ref != 0:
-            self.left_out[f"lines of encoding space {header.encoding_space_ref} (only 0 is reconstructed)"] += 1
+        if header.encoding_space_ref != (space := self.header.space):
+            self.left_out[f"lines of encoding space {header.encoding_space_ref} (only {space} is reconstructed)"] += 1
             return False
         self._trajectories.check(line)
         return True

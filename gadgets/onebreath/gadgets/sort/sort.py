@@ -29,6 +29,7 @@ from onebreath.gadgets.sort.layout import Layout, inside_matrix, line_limits, ro
 from onebreath.mrd.blocks import LineBlock
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of
 from onebreath.mrd.meta import COUNTERS
+from onebreath.mrd.spaces import spaces
 
 Dimension = Literal["auto", "none", "phase", "repetition", "average", "contrast", "set", "segment"]
 
@@ -245,6 +246,8 @@ class Sort(Gadget):
             "sets": placed.sets,
             "frames": placed.frames,
         }
+        if spaces(self.header.xml) > 1:
+            facts["encoding_space"] = self.header.space
         if layout.partitions > 1:
             facts |= {"partitions": layout.partitions, "centre_partition": layout.centre[0]}
         yield self._note({**facts, **moved, **self._values, **placed.facts})

@@ -1,0 +1,94 @@
+"""What goes wrong with scans in the field: changes to a whole simulated scan, each by an option of its own."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+from ismrmrd import Acquisition, AcquisitionHeader, xsd
+
+from onebreath.simulation.options import ScanOptions
+
+_NOISE, _CALIBRATION, _BOTH, _REVERSE, _PHASE_CORRECTION, _DUMMY, _CORRECTION_SCAN = 19, 20, 21, 22, 24, 27, 29
+_OTHER_LINES = 8
+_CORRECTIONS = 3
+_DUMMY_EVERY = 7
+
+
+def changed_header(options: ScanOptions, header: xsd.ismrmrdHeader) -> xsd.ismrmrdHeader:
+    """Return the header with other encoding spaces before the image's, and without what it shall lack."""
+    for section in options.without_sections:
+        owner = header.encoding[0] if hasattr(header.encoding[0], section) else header
+        setattr(owner, section, None)
+    others = []
+    for _ in range(options.image_space):
+        other = copy.deepcopy(header.encoding[0])
+        for space in (other.encodedSpace, other.reconSpace):
+            space.matrixSize.y = 2 * _OTHER_LINES
+        others.append(other)
+    header.encoding[:0] = others
+    return header
+
+
+def changed_lines(options: ScanOptions, lines: list[Acquisition]) -> list[Acquisition]:
+    """Return the lines in the order of time with what shall be wrong with them."""
+    noise = [line for line in lines if _has(line, _NOISE)]
+    rest = [line for line in lines if not _has(line, _NOISE)]
+    made = _other_spaces(options, rest) + (_epi(rest) if options.epi else rest)
+    for number, line in enumerate(made):
+        header = line._head
+        for counter in options.lost_counters:
+            setattr(header.idx, counter, 0)
+        if "surface_coil_correction" in options.flag_conflicts:
+            header.flags |= _mask(_CORRECTION_SCAN)
+        if "calibration" in options.flag_conflicts and _has(line, _BOTH):
+            header.flags |= _mask(_CALIBRATION)
+        if "dummy" in options.flag_conflicts and number % _DUMMY_EVERY == 0:
+            header.flags |= _mask(_DUMMY)
+        header.scan_counter = len(noise) + number + 1
+    return noise + made
+
+
+def _other_spaces(options: ScanOptions, lines: list[Acquisition]) -> list[Acquisition]:
+    """Give the image's lines their space, and return a few calibration lines for each space before it."""
+    for line in lines:
+        line._head.encoding_space_ref = options.image_space
+    made = []
+    for space in range(options.image_space):
+        for number in range(_OTHER_LINES):
+            line = _copy(lines[number % len(lines)])
+            line._head.encoding_space_ref = space
+            line._head.idx.kspace_encode_step_1 = number
+            line._head.flags = _mask(_CALIBRATION)
+            made.append(line)
+    return made
+
+
+def _epi(lines: list[Acquisition]) -> list[Acquisition]:
+    """Read every other line backwards, and put phase-correction lines before each slice."""
+    made: list[Acquisition] = []
+    last = None
+    for number, line in enumerate(lines):
+        if line._head.idx.slice != last:
+            last = line._head.idx.slice
+            for index in range(_CORRECTIONS):
+                extra = _copy(line)
+                extra._head.flags = _mask(_PHASE_CORRECTION) | (_mask(_REVERSE) if index % 2 else 0)
+                made.append(extra)
+        if number % 2:
+            line.data[:] = line.data[:, ::-1].copy()
+            line._head.flags |= _mask(_REVERSE)
+        made.append(line)
+    return made
+
+
+def _copy(line: Acquisition) -> Acquisition:
+    return Acquisition(AcquisitionHeader.from_buffer_copy(line._head), np.array(line.data))
+
+
+def _mask(flag: int) -> int:
+    return 1 << (flag - 1)
+
+
+def _has(line: Acquisition, flag: int) -> bool:
+    return bool(line._head.flags & _mask(flag))
