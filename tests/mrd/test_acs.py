@@ -32,10 +32,20 @@ def test_calibration_lines_are_averaged_over_the_frames_that_have_them():
     assert np.allclose(acs.lines, kspace[[0, 2], :, 12:24].mean(axis=0), atol=1e-5)
 
 
-def test_gaps_are_refused():
+def test_lines_beyond_a_gap_are_left_out_by_name():
     _, _, kspace = coil_scan()
-    with pytest.raises(ScanError, match="gaps: rows 4, 12-23"):
-        acs_of(recon_data(kspace, every(3), block(12, 23) | block(4, 4)))
+    acs = acs_of(recon_data(kspace, every(3), block(12, 23) | block(4, 4)))
+    assert acs.first == 12
+    assert np.allclose(acs.lines, kspace[:, :, 12:24].mean(axis=0), atol=1e-5)
+    assert "rows 4, 12-23 of 36 were acquired" in acs.left_out
+    assert "rows 4 were left out" in acs.left_out
+
+
+@pytest.mark.parametrize("lines", [every(2), block(4, 15) | block(21, 30), block(18, 19) | block(1, 6)])
+def test_gaps_that_leave_no_block_around_the_centre_are_refused(lines):
+    _, _, kspace = coil_scan()
+    with pytest.raises(ScanError, match="The calibration lines have gaps"):
+        acs_of(recon_data(kspace, every(3), lines))
 
 
 def test_another_readout_is_refused():

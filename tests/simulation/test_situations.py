@@ -12,7 +12,7 @@ from onebreath.chain.notes import read_warning
 from onebreath.cli import main
 from onebreath.errors import OnebreathError
 from onebreath.wire.connection import parse_header
-from onebreath.wire.files import RawFile
+from onebreath.wire.raw_file import RawFile
 from tests.chain.running import images_of, pixels, run, simulated, steps, stream_of
 
 SMALL: dict[str, Any] = {"matrix": (32, 32), "coils": 6, "snr": 300}
@@ -109,6 +109,27 @@ def test_lines_flagged_as_dummies_leave_the_image_and_are_counted() -> None:
     _, _, (image,) = made("zero_filled", changes, flag_conflicts=("dummy",))
     assert image.meta["Onebreath_sort_dropped_lines"] == "dummy 5"
     assert image.meta["Onebreath_sort_lines"] == "27"
+
+
+# Calibration lines that do not fit
+
+
+@pytest.mark.parametrize("acs_mode", ["embedded", "separate"])
+@pytest.mark.parametrize("astray", [900, 1])
+def test_a_stray_calibration_line_is_left_out_by_name(acs_mode: str, astray: int) -> None:
+    """Row 11 of 10 to 21 is counted as another one: outside the matrix, or far from the others."""
+    options = {"acceleration": 2, "acs_mode": acs_mode, "acs_lines": 12}
+    scan = simulated(**SMALL | options)
+    (line,) = (a for a in scan.acquisitions if a.flags & (1 << 19) and a.idx.kspace_encode_step_1 == 11)
+    line._head.idx.kspace_encode_step_1 = astray
+    messages = run(scan.header, stream_of(scan), steps("grappa", reconstruct={"acs_as_data": "no"}))
+    told = [text for text in map(read_warning, messages) if text is not None]
+    left = "rows 10" if astray > 32 else "rows 1, 10"
+    assert any(f"{left} were left out" in text and "rows 12-21, are used" in text for text in told)
+    assert any("1 lines lie outside" in text for text in told) == (astray > 32)
+    assert error(pixels(images_of(messages)), **options) < 0.1
+    with pytest.raises(OnebreathError, match="strict"):
+        run(scan.header, stream_of(scan), steps("grappa", calibrate={"strict": "true"}))
 
 
 # Several encoding spaces

@@ -113,6 +113,8 @@ class Calibrate(Gadget):
                 acs, lines = _every_acs(recon_data)
         elif lines > 0 and self.properties.keep_calibration:
             kept = self._storage.keep(recon_data, acs)
+        for text in sorted({one.left_out for one in acs if one is not None and one.left_out}):
+            yield from self.warn(text)
         algorithm = self._algorithm(lines, mode, recon_data)
         facts = CalibrateFacts(
             mode=mode,

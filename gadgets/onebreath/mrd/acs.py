@@ -16,22 +16,28 @@ from onebreath.mri.sampling import describe
 
 
 class Acs(NamedTuple):
-    """Calibration lines: `lines` (coil, y, x), and the row of the matrix at which the first one lies."""
+    """Calibration lines: `lines` (coil, y, x), and the row of the matrix at which the first one lies.
+
+    `left_out` says which lines are not among them, as others lie missing in between; empty if all are.
+    """
 
     lines: NDArray[np.complex64]
     first: int
+    left_out: str = ""
 
 
 def acs_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> Acs | None:
     """Return the calibration lines of one set and slice, averaged over the frames that have them; None without any.
 
     The reference may hold fewer sets or slices than the data; then its last one serves. A set without calibration lines
-    takes those of the nearest set that has some: scans often calibrate only once.
+    takes those of the nearest set that has some: scans often calibrate only once. If lines are missing among them, the
+    block around the k-space centre is taken, and the others are left out.
 
     Raises
     ------
     ScanError
-        If the calibration lines have gaps, or another readout or other channels than the data.
+        If gaps leave less than half of the calibration lines in one block around the centre; if they have another
+        readout or other channels than the data.
     """
     data, ref = recon_data.bits[0].data, recon_data.bits[0].ref
     if ref is None:
@@ -48,11 +54,23 @@ def acs_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> Acs | None:
             f"The calibration lines have {ref.data.shape[0]} samples and {ref.data.shape[3]} channels, the imaging "
             f"lines {data.data.shape[0]} and {data.data.shape[3]}; both must be acquired with the same readout."
         )
-    if np.any(np.diff(rows) != 1):
-        raise ScanError(f"The calibration lines have gaps: rows {_ranges(rows)} of {lines.shape[1]} were acquired.")
-    mean = _mean_over_frames(kspace_of(ref, s, loc)[:, :, rows], lines[:, rows])
-    offset = data.sampling.sampling_limits[E1].center - ref.sampling.sampling_limits[E1].center
-    return Acs(mean, int(rows[0]) + offset)
+    centre = ref.sampling.sampling_limits[E1].center
+    kept = _around(rows, centre)
+    if 2 * kept.size < rows.size:
+        raise ScanError(
+            f"The calibration lines have gaps: rows {_ranges(rows)} of {lines.shape[1]} were acquired, so that less "
+            f"than half of them lie in one block around the k-space centre, row {centre}."
+        )
+    left_out, beyond = "", np.setdiff1d(rows, kept)
+    if beyond.size:
+        left_out = (
+            f"The calibration lines have gaps: rows {_ranges(rows)} of {lines.shape[1]} were acquired. Those around "
+            f"the k-space centre, rows {_ranges(kept)}, are used for calibration; rows {_ranges(beyond)} were left out "
+            "of it."
+        )
+    mean = _mean_over_frames(kspace_of(ref, s, loc)[:, :, kept], lines[:, kept])
+    offset = data.sampling.sampling_limits[E1].center - centre
+    return Acs(mean, int(kept[0]) + offset, left_out)
 
 
 def calibration_mode(recon_data: ReconData, header: ScanHeader) -> str:
@@ -129,6 +147,14 @@ def _mean_over_frames(kspace: NDArray[np.complex64], lines: NDArray[np.bool_]) -
     counts = np.maximum(lines.sum(axis=0), 1).astype(np.float32)
     found: NDArray[np.complex64] = np.where(lines[:, None, :, None], kspace, 0).sum(axis=0) / counts[:, None]
     return found
+
+
+def _around(rows: NDArray[np.intp], centre: int) -> NDArray[np.intp]:
+    """Return the rows without gaps that hold the centre or lie next to it; none if there are none."""
+    groups = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+    if len(groups) == 1:
+        return rows
+    return next((group for group in groups if group[0] <= centre <= group[-1]), rows[:0])
 
 
 def _ranges(rows: NDArray[np.intp]) -> str:

@@ -11,6 +11,7 @@ from ismrmrd import Acquisition, Waveform, xsd
 
 from onebreath.keeping import whole
 from onebreath.simulation.encoding import Receiver, crop_readout, encode, make_receiver, scan_grid
+from onebreath.simulation.field.changes import changed_header, changed_lines
 from onebreath.simulation.geometry import Directions, chronological, directions, slice_offsets
 from onebreath.simulation.mrd_file import write_mrd
 from onebreath.simulation.options import ScanOptions
@@ -27,7 +28,6 @@ from onebreath.simulation.schedule import (
     frame_time_ms,
     plan_schedule,
 )
-from onebreath.simulation.situations import changed_header, changed_lines
 from onebreath.simulation.slab.signals import is_extra, partition_heights, volume_signals, volume_truth
 
 __all__ = ["ScanOptions", "SimulatedScan", "simulate"]

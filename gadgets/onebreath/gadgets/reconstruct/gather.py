@@ -58,7 +58,8 @@ class Gathering:
     def _place(self, recon_data: ReconData, s: int, loc: int, merge: bool) -> Place:
         buffer = recon_data.bits[0].data
         kspace, mask = kspace_of(buffer, s, loc), mask_of(buffer, s, loc)
-        lines, first = acs_of(recon_data, s, loc) or (None, 0)
+        acs = acs_of(recon_data, s, loc)
+        lines, first = (None, 0) if acs is None else (acs.lines, acs.first)
         found = self._describe(mask, buffer)
         data = SliceData(kspace, mask, lines, first, maps_of(recon_data, s, loc), found, self.whitened)
         imaging = merged = data
