@@ -106,9 +106,18 @@ def test_lines_for_calibration_and_imaging_that_are_for_calibration_only_too_are
 
 def test_lines_flagged_as_dummies_leave_the_image_and_are_counted() -> None:
     changes = {"calibrate": {"coil_map_algorithm": "none"}}
-    _, _, (image,) = made("zero_filled", changes, flag_conflicts=("dummy",))
+    _, told, (image,) = made("zero_filled", changes, flag_conflicts=("dummy",))
+    assert any("5 of them have places of k-space that no other line has" in text for text in told)
+    assert any("kspace_encode_step_1 0, 7, 14, 21, 28" in text for text in told)
     assert image.meta["Onebreath_sort_dropped_lines"] == "dummy 5"
     assert image.meta["Onebreath_sort_lines"] == "27"
+
+
+@pytest.mark.parametrize("options", [{}, {"acceleration": 2, "acs_mode": "embedded", "acs_lines": 12}])
+def test_lines_that_are_no_image_lines_are_dropped_without_a_warning(options: dict[str, Any]) -> None:
+    kinds = ("navigation", "phase_correction", "dummy", "rt_feedback", "hp_feedback")
+    _, told, _ = made(extra_lines=kinds, extra_every=6, **options)
+    assert not told
 
 
 # Calibration lines that do not fit

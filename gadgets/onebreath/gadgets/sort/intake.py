@@ -47,6 +47,7 @@ class Intake:
         """Lines that do not fit the scan, by what is wrong with them."""
         self.usual_rows = 0
         self._doubtful: list[ismrmrd.Acquisition] = []
+        self._side: dict[str, list[Any]] = {}
         self._trajectories = Trajectories()
         self._layout: Layout | None = None
 
@@ -65,6 +66,8 @@ class Intake:
             return False
         if kind is not None:
             self.dropped[kind] += 1
+            if kind != "noise" and header.encoding_space_ref == self.header.space:
+                self._side.setdefault(kind, []).append(header)
             return False
         if not header.number_of_samples or not header.active_channels:
             self.left_out["lines without samples"] += 1
@@ -241,6 +244,11 @@ class Intake:
         """Say what was left out."""
         for what, count in sorted(self.left_out.items()):
             yield f"{count} {what} were left out."
+        for kind, headers in sorted(self._side.items()):
+            held = {number: lines.table() for number, lines in self.slices.items()}
+            missed = survey.missed(self.header, header_table(headers), held)
+            if missed:
+                yield f"{len(headers)} lines are flagged as {kind} lines and were left out, but {missed}"
 
     def text(self) -> str:
         """List the lines that are no part of an image, and those that do not fit."""

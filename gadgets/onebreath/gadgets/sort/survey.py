@@ -173,6 +173,41 @@ def repeats(table: Table) -> list[tuple[int, int]]:
     return [(int(imaging[one]), int(imaging[two])) for two, one in enumerate(kept) if one != two]
 
 
+def missed(header: ScanHeader, side: Table, held: Mapping[int, Table]) -> str:
+    """Say which places of k-space that the image needs only lines have that are flagged as none of it.
+
+    Parameters
+    ----------
+    header
+        The scan's header, whose acceleration tells which lines the image needs.
+    side
+        Headers of lines with such a flag (line,).
+    held
+        Headers of the lines of each slice, by its number.
+    """
+    step, count, examples = max(int(header.stated_acceleration or 1), 1), 0, set()
+    for number, table in held.items():
+        others = table[imaging_of(table)]
+        if not len(others):
+            continue
+        long = side["number_of_samples"] >= others["number_of_samples"].min()  # oversampling is not removed from these
+        alike = side[(side["idx"]["slice"] == number) & long]
+        rows = {(int(i["kspace_encode_step_1"]), int(i["kspace_encode_step_2"])) for i in table["idx"]}
+        phase = int(others["idx"]["kspace_encode_step_1"][len(others) // 2]) % step
+        for idx in alike["idx"]:
+            row = int(idx["kspace_encode_step_1"])
+            if (row, int(idx["kspace_encode_step_2"])) not in rows and row % step == phase:
+                count += 1
+                examples.add(row)
+    if not count:
+        return ""
+    named = ", ".join(map(str, sorted(examples)[:8])) + (", ..." if len(examples) > 8 else "")
+    return (
+        f"{count} of them have places of k-space that no other line has (kspace_encode_step_1 {named}): is their flag "
+        "right? Without them these places are empty."
+    )
+
+
 def announced(header: ScanHeader, table: Table) -> str:
     """Say of what the header announces more than there is in the lines; empty if of nothing."""
     short = []
