@@ -6,7 +6,7 @@ import pytest
 from onebreath.cli import main
 from onebreath.commands.selftest import command as selftest
 from onebreath.commands.selftest import images as selftest_images
-from onebreath.commands.selftest.images import Made, Wrong, compare, read
+from onebreath.commands.selftest.images import ReceivedImages, Wrong, compare, read
 from onebreath.commands.selftest.remedies import GENERAL, NO_WORKER, remedy_for
 from onebreath.commands.selftest.scans import Scans
 from onebreath.config.stream_config import available, find
@@ -86,11 +86,11 @@ def made(tmp_path_factory):
     return read(folder / "out.h5"), scans.truth("cine")
 
 
-def changed(made: Made, pixels=None, **meta) -> Made:
+def changed(made: ReceivedImages, pixels=None, **meta) -> ReceivedImages:
     series = made.series[1]
     metas = [{**entries, **meta} for entries in series.metas]
     data = series.data if pixels is None else pixels(series.data)
-    return Made({1: selftest_images.Series(1, data, metas)})
+    return ReceivedImages({1: selftest_images.Series(1, data, metas)})
 
 
 WRONG = {

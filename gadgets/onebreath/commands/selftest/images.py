@@ -25,8 +25,8 @@ class Wrong(OnebreathError):
 
 
 @dataclass(frozen=True)
-class Made:
-    """All series of a reconstruction."""
+class ReceivedImages:
+    """All series that a server sent for a scan."""
 
     series: dict[int, Series]
 
@@ -46,12 +46,12 @@ class Made:
         return str(first.metas[0].get(name, ""))
 
 
-def read(path: Path) -> Made:
+def read(path: Path) -> ReceivedImages:
     """Read what a server sent."""
-    return Made({series.number: series for series in read_series(path)})
+    return ReceivedImages({series.number: series for series in read_series(path)})
 
 
-def compare(made: Made, truth: Truth, limit: float, *, in_snr_units: bool = True) -> float:
+def compare(made: ReceivedImages, truth: Truth, limit: float, *, in_snr_units: bool = True) -> float:
     """Return the difference of the images from the truth, as a fraction of it, after the best common scale.
 
     Raises
