@@ -48,35 +48,42 @@ def create(path: Path) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, at once or not at all, down to the disk; raises OSError."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the name of a file beside `path` to write to; it replaces `path` at the end, or is removed after an error.
+
+    Nobody sees a file that is half written. Raises OSError.
+    """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        write_new(part, content)
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
+def write(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, at once or not at all, down to the disk; raises OSError."""
+    with replacing(path) as part:
+        write_new(part, content)
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give the name of a file beside `path` to write to; without an error it becomes `path`, else it is removed.
+    """Do as `replacing`, for files that people name: what goes wrong is said in words.
 
     Raises
     ------
     ConfigError
         If it cannot be written: a full disk, a folder in its place, ...; libraries raise several types.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        yield part
-        part.replace(path)
+        with replacing(path) as part:
+            yield part
     except (OSError, RuntimeError) as error:
         raise ConfigError(cannot_write("The file", path, error)) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def cannot_write(what: str, path: Path, error: Exception) -> str:

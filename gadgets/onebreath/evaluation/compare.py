@@ -20,6 +20,7 @@ from onebreath.evaluation.dists.network import Dists
 from onebreath.evaluation.metrics import Convention, measure, prepare
 from onebreath.evaluation.regions import dynamic_region, measure_region
 from onebreath.evaluation.scans import MaskChoice, ReferenceScan, ScanChoice, coil_maps, reference_scan, undersampled
+from onebreath.keeping import replacing
 from onebreath.training.data.series import ImageSeries, Series
 
 LOG = logging.getLogger("onebreath.evaluation")
@@ -177,9 +178,8 @@ class Evaluation:
             result.measures = {name: self._measured(scan.truth, image, name) for name in self.conventions}
             if pictured:
                 np.savez(self._images / f"{key}.npz", truth=scan.truth, image=image)
-        partial = self._results / f".{key}.partial"
-        partial.write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
-        partial.replace(self._results / f"{key}.json")
+        with replacing(self._results / f"{key}.json") as partial:
+            partial.write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
         LOG.info("%s %s, %s: %s in %.1f s", scan.patient, scan.name, case.group, candidate.label, result.seconds)
 
     def _measured(self, truth: np.ndarray, image: np.ndarray, convention: Convention) -> Measures:

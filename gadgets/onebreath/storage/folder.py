@@ -6,13 +6,12 @@ import errno
 import hashlib
 import hmac
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from onebreath.keeping import DAMAGED, private_folder, sealed, secret, unsealed, write_new
+from onebreath.keeping import DAMAGED, private_folder, sealed, secret, unsealed, write
 from onebreath.storage.base import TIME_TO_LIVE, StorageError, Tags
 
 KEY = "key"
@@ -84,13 +83,7 @@ class FolderStore:
             entry = self._entry(key, tags, seconds)
             last = max((old.created_ns for old, _ in _entries(folder)), default=0)
             entry = entry._replace(created_ns=max(entry.created_ns, last + 1))  # however the clock jumps
-            target = folder / ".".join(map(str, entry))
-            part = folder / f".{secrets.token_hex(8)}"
-            try:
-                write_new(part, sealed(content))
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
+            write(folder / ".".join(map(str, entry)), sealed(content))
         except OSError as error:
             raise StorageError(f"{self.where} cannot be written: {error}") from error
 

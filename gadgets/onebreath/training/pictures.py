@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from onebreath.keeping import replacing
+
 PICTURE = "progress.png"
 _ERROR_GAIN = 5.0
 
@@ -57,9 +59,8 @@ def draw_progress(log: Path, shown: Sequence[Shown], file: Path) -> None:
     _draw_losses([figure.add_subplot(grid[0, :3]), figure.add_subplot(grid[0, 3:])], entries)
     for row, one in enumerate(shown, 1):
         _draw_example([figure.add_subplot(grid[row, column]) for column in range(6)], one)
-    partial = file.with_name(f".{file.name}")
-    FigureCanvasAgg(figure).print_png(str(partial))
-    partial.replace(file)
+    with replacing(file) as partial:
+        FigureCanvasAgg(figure).print_png(str(partial))
 
 
 def _draw_losses(axes: Any, entries: list[dict[str, float]]) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 
 from onebreath.errors import ModelError
 from onebreath.evaluation.dists.network import CHANNELS, CONVOLUTIONS, Dists
+from onebreath.keeping import replacing
 from onebreath.zoo.store import decode
 
 if TYPE_CHECKING:
@@ -76,9 +77,8 @@ def prepare_dists(vgg: Path, alpha_beta: Path, target: Path) -> None:
             f"by those lies {found:.6f} apart by these"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
-    partial.replace(target)
+    with replacing(target) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
 
 
 def _check_shapes(weights: Mapping[str, Tensor], file: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from onebreath.errors import ScanError
+from onebreath.keeping import replacing
 from onebreath.training.data.measured import calibrate_measured
 from onebreath.training.data.scanning import ScanSettings, make_scan
 from onebreath.training.data.series import ImageSeries, PreparedSlice, Series
@@ -175,9 +175,8 @@ def save_prepared(one: PreparedSlice, file: Path) -> None:
 def write_arrays(file: Path, arrays: dict[str, np.ndarray], header: dict[str, str] | None = None) -> None:
     """Write arrays as safetensors; the file appears complete or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    save_file(arrays, partial, metadata=header)
-    partial.replace(file)
+    with replacing(file) as partial:
+        save_file(arrays, partial, metadata=header)
 
 
 def load_prepared(file: Path) -> PreparedSlice:

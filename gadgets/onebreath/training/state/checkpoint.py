@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from onebreath.errors import ModelError
+from onebreath.keeping import replacing
 
 LATEST, BEST = "latest.safetensors", "best.safetensors"
 _FORMAT = "onebreath-training-1"
@@ -69,14 +70,10 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "seconds": repr(checkpoint.seconds),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         save_file(tensors, partial, metadata=header)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
