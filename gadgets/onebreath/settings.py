@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from onebreath.errors import ConfigError
 from onebreath.names import shortened
+from onebreath.validation import problems
 
 PREFIX = "ONEBREATH_"
 ELSEWHERE = ("AUTOSTART", "COMMIT", "IMAGE", "GADGETRON", "EXAMPLES", "FAULT_RUNS", "REHEARSE")
@@ -168,14 +169,13 @@ def read_settings(kind: type[AnySettings]) -> AnySettings:
 
 def _explanations(kind: type[BaseSettings], error: ValidationError) -> Iterator[str]:
     by_variable = {variable(field, kind): field for field in kind.model_fields}
-    for problem in error.errors():
-        place = str(problem["loc"][0])
+    for problem in problems(error):
+        place = problem.where.partition(".")[0]
         name = place if place in by_variable else variable(place, kind)
-        why = problem.get("ctx", {}).get("error") or problem["msg"]
         field = kind.model_fields[by_variable[name]]
         yield (
-            f"the environment variable {name} is '{shortened(os.environ.get(name, ''))}', which does not fit: {why}. "
-            f"Its meaning: {field.description}"
+            f"the environment variable {name} is '{shortened(os.environ.get(name, ''))}', which does not fit: "
+            f"{problem.reason}. Its meaning: {field.description}"
         )
 
 

@@ -25,6 +25,7 @@ from onebreath.mrd.blocks import LineBlock
 from onebreath.mrd.header import ScanHeader
 from onebreath.names import did_you_mean
 from onebreath.registry import GADGETS
+from onebreath.validation import Problem, problems
 
 Message: TypeAlias = (
     "ismrmrd.Acquisition | LineBlock | ismrmrd.Waveform | ismrmrd.Image | AcquisitionBucket | ReconData | ImageArray"
@@ -157,18 +158,17 @@ def parse_properties(cls: type[Gadget], pairs: Mapping[str, str]) -> Properties:
     try:
         return cls.Properties.model_validate(dict(pairs))
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(cls, problem) for problem in error.errors())) from error
+        raise ConfigError("; ".join(_explain(cls, problem) for problem in problems(error))) from error
 
 
-def _explain(cls: type[Gadget], problem: Any) -> str:
-    where = f"gadget '{cls.name}'"
-    if not problem["loc"]:  # a check of several properties together; its text names them
-        return f"{where}: {problem['ctx']['error'] if 'error' in problem.get('ctx', {}) else problem['msg']}"
-    name = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
+def _explain(cls: type[Gadget], problem: Problem) -> str:
+    where, name = f"gadget '{cls.name}'", problem.where
+    if not name:  # a check of several properties together; its text names them
+        return f"{where}: {problem.reason}"
+    if problem.unknown:
         known = cls.Properties.model_fields
         return f"{where} has no property '{name}'. {did_you_mean(name, known)}"
-    if problem["type"] == "missing":
-        near = get_close_matches(name, problem["input"])
+    if problem.missing:
+        near = get_close_matches(name, problem.value)
         return f"{where} needs the property '{name}'" + (f"; is '{near[0]}' meant for it?" if near else ".")
-    return f"{where}, property '{name}': value '{problem['input']}' does not fit ({problem['msg']})"
+    return f"{where}, property '{name}': value '{problem.value}' does not fit ({problem.message})"

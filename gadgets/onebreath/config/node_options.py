@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from onebreath.config.properties import node_properties, steps_of
 from onebreath.errors import ConfigError
 from onebreath.names import did_you_mean
+from onebreath.validation import Problem, problems
 
 Steps = list[tuple[str, dict[str, str]]]
 
@@ -129,13 +130,11 @@ def read_options(configuration: Element | None, target: str) -> NodeOptions:
     try:
         properties = NodeProperties.model_validate(pairs)
     except ValidationError as error:
-        raise ConfigError(
-            "; ".join(_explain(problem["loc"][0], problem["msg"]) for problem in error.errors())
-        ) from None
+        raise ConfigError("; ".join(map(_explain, problems(error)))) from None
     return NodeOptions(properties, steps_of(configuration, target))
 
 
-def _explain(name: str | int, message: str) -> str:
-    if name not in NodeProperties.model_fields:
-        return f"a node has no property '{name}'. {did_you_mean(str(name), NodeProperties.model_fields)}"
-    return f"property '{name}' of the node: {message}"
+def _explain(problem: Problem) -> str:
+    if problem.unknown:
+        return f"a node has no property '{problem.where}'. {did_you_mean(problem.where, NodeProperties.model_fields)}"
+    return f"property '{problem.where}' of the node: {problem.message}"

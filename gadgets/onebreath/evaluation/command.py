@@ -26,6 +26,7 @@ from onebreath.evaluation.scans import MaskChoice, ScanChoice
 from onebreath.evaluation.settings import ReadSettings
 from onebreath.evaluation.summary import TITLES, Summary, markdown, overview, summarise
 from onebreath.settings import settings
+from onebreath.validation import as_text
 
 _CONVENTIONS: tuple[Convention, ...] = ("strict", "paper")
 
@@ -123,7 +124,7 @@ def _mask(text: str, acceleration: int) -> MaskChoice:
     try:
         return MaskChoice(family=cast(ScanMask, family), acceleration=acceleration, acs_lines=cast(int, lines or usual))
     except ValidationError as error:
-        raise ConfigError(f"--mask {text}: {_problems(error)}") from error
+        raise ConfigError(f"--mask {text}: {as_text(error)}") from error
 
 
 def _choice(args: argparse.Namespace, snr: str) -> ScanChoice:
@@ -134,11 +135,7 @@ def _choice(args: argparse.Namespace, snr: str) -> ScanChoice:
     try:
         return ScanChoice(snr=(levels[1], levels[2] or levels[1]), **{name: getattr(args, name) for name in names})
     except ValidationError as error:
-        raise ConfigError(f"the scans cannot be made so: {_problems(error)}") from error
-
-
-def _problems(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ConfigError(f"the scans cannot be made so: {as_text(error)}") from error
 
 
 def _dists(file: Path, named: bool) -> Dists | None:

@@ -22,6 +22,7 @@ from onebreath.mri import Array
 from onebreath.mri.coils import phase_factor, rss
 from onebreath.names import did_you_mean
 from onebreath.registry import METHODS
+from onebreath.validation import Problem, problems
 
 if TYPE_CHECKING:
     from onebreath.methods.volumes.data import VolumeData
@@ -154,7 +155,7 @@ class Method(ABC):
         try:
             self.parameters = self.Parameters(**parameters)
         except ValidationError as error:
-            details = "; ".join(_explain(self.Parameters, problem) for problem in error.errors())
+            details = "; ".join(_explain(self.Parameters, problem) for problem in problems(error))
             raise ConfigError(f"method {self.name}: {details}") from error
 
         self.derive: Derive = compute
@@ -219,11 +220,10 @@ class Method(ABC):
         """Reconstruct one slice; raises MethodError if this method cannot do it."""
 
 
-def _explain(parameters: type[MethodParameters], problem: Any) -> str:
-    name = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        return f"there is no parameter '{name}'. {did_you_mean(name, parameters.model_fields)}"
-    return f"{name}: {problem['msg']}"
+def _explain(parameters: type[MethodParameters], problem: Problem) -> str:
+    if problem.unknown:
+        return f"there is no parameter '{problem.where}'. {did_you_mean(problem.where, parameters.model_fields)}"
+    return str(problem)
 
 
 def method_class(name: str) -> type[Method]:

@@ -17,6 +17,7 @@ from onebreath.training.data.ssdu import SplitSettings
 from onebreath.training.losses import LossWeights
 from onebreath.training.restoration import RestorationSettings
 from onebreath.training.synthesis.settings import SynthesisSettings
+from onebreath.validation import as_text
 
 SourceKind = Literal[
     "cine_npz",
@@ -155,8 +156,7 @@ def parse_recipe(content: Any, where: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise ConfigError(f"recipe {where}: " + "; ".join(problems)) from error
+        raise ConfigError(f"recipe {where}: {as_text(error)}") from error
 
 
 def write_recipe(recipe: Recipe) -> str:

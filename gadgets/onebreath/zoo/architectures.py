@@ -12,6 +12,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 from onebreath.errors import ConfigError, ModelError
 from onebreath.names import did_you_mean
 from onebreath.registry import ARCHITECTURES, RESTORATION
+from onebreath.validation import problems
 
 if TYPE_CHECKING:
     from onebreath.networks.shared.network import Network
@@ -78,9 +79,8 @@ def _checked(network: type, architecture: str, arguments: Mapping[str, Any]) -> 
     try:
         model = create_model("Arguments", __config__=ConfigDict(extra="forbid"), **types)(**arguments)
     except ValidationError as error:
-        problem = error.errors()[0]
-        name = ".".join(str(part) for part in problem["loc"])
-        text = f"{architecture}: argument '{name}' is {problem['input']!r} ({problem['msg']})"
+        problem = next(problems(error))
+        text = f"{architecture}: argument '{problem.where}' is {problem.value!r} ({problem.message})"
         raise ModelError(text) from error
     values = {name: getattr(model, name) for name in arguments}
     for name, group in groups.items():

@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from onebreath.errors import ModelError
+from onebreath.validation import Problem, problems
 from onebreath.zoo.domain import Domain
 from onebreath.zoo.yaml_guard import read_yaml
 
@@ -190,17 +191,16 @@ def parse_card(content: Any, where: str) -> Card:
     try:
         return Card.model_validate(content)
     except ValidationError as error:
-        problems = [_explain(problem) for problem in error.errors()]
-        more = f"; and {len(problems) - TOLD} more" if len(problems) > TOLD else ""
-        raise ModelError(f"{where}: {'; '.join(problems[:TOLD])}{more}") from error
+        texts = list(map(_explain, problems(error)))
+        more = f"; and {len(texts) - TOLD} more" if len(texts) > TOLD else ""
+        raise ModelError(f"{where}: {'; '.join(texts[:TOLD])}{more}") from error
 
 
-def _explain(problem: Any) -> str:
-    name = ".".join(str(part) for part in problem["loc"]) or "card"
-    if problem["type"] == "extra_forbidden":
-        return f"there is no field '{name}'"
-    if problem["type"] == "missing":
-        return f"field '{name}' is missing"
-    if name == "card":
-        return str(problem["msg"])
-    return f"field '{name}': value {problem['input']!r} does not fit ({problem['msg']})"
+def _explain(problem: Problem) -> str:
+    if problem.unknown:
+        return f"there is no field '{problem.where}'"
+    if problem.missing:
+        return f"field '{problem.where}' is missing"
+    if not problem.where:
+        return problem.message
+    return f"field '{problem.where}': value {problem.value!r} does not fit ({problem.message})"

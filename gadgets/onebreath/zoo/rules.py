@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from onebreath.errors import ConfigError
 from onebreath.names import shortened
+from onebreath.validation import Problem, problems
 from onebreath.zoo.card import ModelName
 from onebreath.zoo.domain import Domain, Scan, Verdict
 from onebreath.zoo.last_good import LastGood
@@ -172,16 +173,16 @@ def _parse(path: Path) -> _RuleFile:
     except OSError as error:
         raise ConfigError(f"the rules cannot be read: {error}") from error
     except ValidationError as error:  # which is a ValueError, too
-        raise ConfigError(f"{path}: " + "; ".join(_explain(problem) for problem in error.errors())) from error
+        raise ConfigError(f"{path}: " + "; ".join(map(_explain, problems(error)))) from error
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML that can be used: {shortened(error)}") from error
 
 
-def _explain(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"]) or "the file"
-    if problem["type"] == "extra_forbidden":
+def _explain(problem: Problem) -> str:
+    where = problem.where or "the file"
+    if problem.unknown:
         return f"there is no field '{where}'"
-    return f"{where}: {_quoted(problem['input'])} does not fit ({problem['msg']})"
+    return f"{where}: {_quoted(problem.value)} does not fit ({problem.message})"
 
 
 def _quoted(value: object) -> str:

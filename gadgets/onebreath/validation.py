@@ -1,0 +1,61 @@
+"""Errors of pydantic's models as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What does not fit in a field.
+
+    Attributes
+    ----------
+    where
+        The field, with dots between the levels; empty for a check of several fields together.
+    kind
+        Pydantic's name of the problem, such as ``missing``.
+    message
+        What pydantic says.
+    value
+        What was given; for a missing field what it is missing from.
+    reason
+        What the check itself said if one of ours raised an error, else `message`.
+    """
+
+    where: str
+    kind: str
+    message: str
+    value: Any
+    reason: str
+
+    @property
+    def unknown(self) -> bool:
+        """Whether there is no such field."""
+        return self.kind == "extra_forbidden"
+
+    @property
+    def missing(self) -> bool:
+        """Whether the field was not given."""
+        return self.kind == "missing"
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+def problems(error: ValidationError) -> Iterator[Problem]:
+    """Yield each problem that a validation found."""
+    for found in error.errors():
+        where = ".".join(map(str, found["loc"]))
+        reason = found.get("ctx", {}).get("error") or found["msg"]
+        yield Problem(where, found["type"], found["msg"], found["input"], str(reason))
+
+
+def as_text(error: ValidationError) -> str:
+    """Say what does not fit, field by field."""
+    return "; ".join(map(str, problems(error)))
