@@ -16,7 +16,7 @@ from onebreath.errors import ScanError
 
 
 class Budget:
-    """What one scan holds.
+    """Memory that one scan holds.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _nobody_reads(output: TextIO) -> bool:
-    """Whether the other end of a pipe has been closed."""
+    """Return whether the other end of a pipe has been closed."""
     try:
         descriptor = output.fileno()
     except (OSError, ValueError):  # no file of the system's

@@ -70,7 +70,7 @@ def write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Do as `replacing`, for files that people name: what goes wrong is said in words.
+    """Replace a file as `replacing` does, with a readable error that names the file.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def set_aside(path: Path, why: object) -> None:
 
 
 class Space:
-    """What a folder may take on its disk.
+    """Disk quota of a folder.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""What joins gadgets: the chain of a configuration, its overlapped pipeline, and decisions as messages."""
+"""The gadget interface, the chain of a configuration, its overlapped pipeline, and decisions as messages."""

@@ -1,4 +1,4 @@
-"""What a gadget is: it turns an iterator of messages into an iterator of messages.
+"""The gadget interface: an iterator of messages in, an iterator of messages out.
 
 A gadget is built from the ISMRMRD header and typed properties. To add one, write a subclass of `Gadget` in a file of
 its own, give it a `name` and a `Properties` model, and enter it in `onebreath.registry.GADGETS`, or in the entry points
@@ -56,7 +56,7 @@ _AnyProperties: TypeAlias = Properties
 
 @dataclass
 class Surroundings:
-    """What a chain tells its gadgets.
+    """What a chain provides to its gadgets.
 
     Attributes
     ----------

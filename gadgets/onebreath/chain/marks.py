@@ -1,4 +1,4 @@
-"""Marks: how a node tells those after it that its lines are complete.
+"""Marks, by which a node informs later nodes that its lines are complete.
 
 When a node of Gadgetron's fails, the nodes after it only see their input end, as it does when all is well; they would
 make images of half a scan. So each node that sends lines says when it begins and when it is done, in waveforms that

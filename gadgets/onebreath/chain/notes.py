@@ -61,7 +61,7 @@ def note_of(content: dict[str, Any]) -> ismrmrd.Waveform:
 
 
 def is_note(message: Any) -> bool:
-    """Whether a message has the id of a note."""
+    """Return whether a message has the id of a note."""
     return isinstance(message, ismrmrd.Waveform) and message.waveform_id == NOTE_ID
 
 
@@ -92,7 +92,7 @@ def read_note(message: Any) -> tuple[str, dict[str, Any]] | None:
 
 
 def read_warning(message: Any) -> str | None:
-    """Read the text of a warning; None if the message is none. Raises as `read_note`."""
+    """Return the text of a warning, or None if the message is not a warning. Raises as `read_note`."""
     content = content_of(message)
     return str(content.get("text", "")) if content is not None and "severity" in content else None
 

@@ -25,7 +25,7 @@ log = logging.getLogger("onebreath.chain")
 
 @dataclass(frozen=True)
 class _Last:
-    """What a thread puts on its queue at the end: why it failed, or None."""
+    """Last item on a thread's queue: the error that ended it, or None."""
 
     error: BaseException | None
 

@@ -51,7 +51,7 @@ class Seals:
         return note_of({**content, SEAL: self._made(content)})
 
     def holds(self, message: Any) -> bool:
-        """Whether a note was sealed by this user, for this scan."""
+        """Return whether a note was sealed by this user, for this scan."""
         try:
             content = content_of(message)
         except WireError:

@@ -38,7 +38,7 @@ MARKS = {True: "error", False: "note"}
 
 @dataclass(frozen=True)
 class Problem:
-    """What `check` found.
+    """A problem that `check` found.
 
     Parameters
     ----------

@@ -131,7 +131,7 @@ def _header_facts(header: ScanHeader) -> list[str]:
 
 
 def _partition_facts(header: ScanHeader) -> list[str]:
-    """Say what the header tells of partitions, if there are any."""
+    """Describe the partitions that the header announces, if there are any."""
     if two_dimensional(header):
         return []
     limits = header.limits("kspace_encoding_step_2")

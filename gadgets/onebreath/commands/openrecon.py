@@ -1,4 +1,4 @@
-"""The ``onebreath openrecon`` command: what an OpenRecon container tells the scanner, made of the chain's properties.
+"""The ``onebreath openrecon`` command: make a container's label for the scanner from the chain's properties.
 
 A container has a label, JSON that names its needs and its user interface, and a PDF for the person who installs it.
 """
@@ -69,7 +69,7 @@ def label(vendor: str, *, gpu: bool = False, memory_mb: int, gpu_memory_mb: int,
 
 
 def _regulatory() -> dict[str, str]:
-    """What the schema demands; empty where a research container has nothing to tell."""
+    """Return the regulatory fields that the schema requires; empty where a research container has nothing to state."""
     empty = ("manufacturer_address", "made_in", "manufacture_date", "material_number", "gtin", "udi")
     return dict.fromkeys(empty, "") | {
         "device_trade_name": NAME,
@@ -147,7 +147,7 @@ def _runs_here(config: StreamConfig) -> bool:
 
 
 def problems(made: dict[str, Any], schema: Path) -> list[str]:
-    """What a schema (a file) has against a label; needs the package jsonschema."""
+    """Validate a label against a schema file; return the violations. Needs the package jsonschema."""
     try:
         import jsonschema
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""``onebreath provenance``: how the images in a file came about, as their meta tells."""
+"""``onebreath provenance``: show how the images in a file were made, according to their meta."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _read(number: int, stored: h5py.Group) -> Series:
 
 
 def facts_of(series: Series) -> Iterator[tuple[str, str]]:
-    """What stands in the meta of a series, by section; where images differ, the values that there are."""
+    """Return the meta entries of a series by section; where images differ, all values that occur."""
     for section, names in _SECTIONS.items():
         for name in names:
             if values := _values(series, name):

@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass
 class _Summary:
-    """What came of all scans."""
+    """Totals over all replayed scans."""
 
     good: int = 0
     failed: list[Path] = field(default_factory=list)
@@ -138,7 +138,7 @@ def raw_files(name: Path) -> list[Path]:
 
 
 def _holds_images(path: Path) -> bool:
-    """Whether a file is what this command writes, rather than a scan, or a file that cannot be read."""
+    """Return whether a file was written by this command: not a raw scan, and not unreadable."""
     try:
         with h5py.File(path, "r") as file:
             groups = [item for item in file.values() if isinstance(item, h5py.Group)]

@@ -63,7 +63,7 @@ def make_again(raw: RawFile, steps: Steps) -> dict[int, list[ismrmrd.Image]]:
 
 
 def differences(old: Series, new: list[ismrmrd.Image]) -> Iterator[str]:
-    """What differs between the stored images of a series and those made again; nothing if every bit is equal."""
+    """List the differences between stored and newly made images of a series; empty if they are bit-equal."""
     if len(old.data) != len(new):
         yield f"{len(old.data)} images are stored, {len(new)} were made"
     unequal = [

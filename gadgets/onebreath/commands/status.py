@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run ``onebreath status``; 1 if a worker does not answer, or there is none, or with ``--health`` is not well."""
+    """Run ``onebreath status``; return 1 if no worker answers or, with ``--health``, one is unhealthy."""
     paths = args.socket or worker_sockets()
     missing = not paths
     for path in paths:

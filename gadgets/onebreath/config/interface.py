@@ -1,4 +1,4 @@
-"""What a person can choose at the scanner's user interface, and which properties of a chain that sets.
+"""Choices offered at the scanner's user interface, and the chain properties that each sets.
 
 FIRE and OpenRecon send these choices as JSON; `onebreath openrecon label` tells the scanner what there is to choose.
 Names are letters and digits, as OpenRecon demands; texts, types and values are those of the properties themselves.
@@ -77,7 +77,7 @@ class Parameter:
 
     @property
     def help(self) -> str:
-        """What it is for, in a sentence or two."""
+        """Help text of one or two sentences."""
         return self.information or str(self.describes.description)
 
     def properties(self, value: str) -> Mapping[str, str]:

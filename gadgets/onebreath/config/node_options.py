@@ -1,4 +1,4 @@
-"""What a node's ``<configuration>`` says about the node as a whole: how urgent it is, and when its images are due.
+"""Options of a node as a whole, read from its ``<configuration>``: its priority, and when images are delivered.
 
 A node of target ``chain`` may hold ``<property>`` elements beside its gadgets::
 
@@ -70,7 +70,7 @@ class NodeOptions:
 
     @property
     def asked_for(self) -> dict[str, str]:
-        """What was chosen at the scanner's user interface, for the images' meta."""
+        """Choices made at the scanner's user interface, for the images' meta."""
         return {"requested": self.properties.requested} if self.properties.requested else {}
 
     def quick(self) -> Steps:
@@ -114,7 +114,7 @@ class NodeOptions:
         return dict(_SOONER) if named == _SOONER["method"] else {"method": _USUAL}
 
     def priority(self, live: bool) -> Priority:
-        """How urgent the node is; `live` says whether it came through Gadgetron: no other peer's claim counts."""
+        """Return the node's priority; `live`: it came through Gadgetron, the only peer whose claim counts."""
         return Priority.LIVE if live and self.properties.priority != "replay" else Priority.REPLAY
 
 

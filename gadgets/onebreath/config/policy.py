@@ -1,4 +1,4 @@
-"""What a configuration may ask of the embedded host: a client can upload one, so it is not trusted."""
+"""Limits on what a configuration may do in the embedded host: clients can upload one, so it is not trusted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _check_address(node: External, action: Connect, uploaded: bool) -> None:
 
 
 def _elsewhere(address: str) -> bool:
-    """Whether a name or an address is surely another machine's: nothing of this machine can be bound to it."""
+    """Return whether a name or address certainly belongs to another machine: nothing can be bound to it here."""
     try:
         found = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -73,7 +73,7 @@ def _elsewhere(address: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is this machine's own, which no other can reach; an empty one means all addresses."""
+    """Return whether an address is a loopback address; an empty one means all addresses."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""What stands inside the ``<configuration>`` of an Onebreath node: gadgets in order, and their properties.
+"""Parser for the ``<configuration>`` of an Onebreath node: gadgets in order, and their properties.
 
 A node of target ``chain`` holds ``<gadget name="...">`` elements with ``<property>`` children, and ``<property>``
 elements of the node itself; a node whose target is one gadget holds that gadget's ``<property>`` elements directly. A

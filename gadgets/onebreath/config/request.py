@@ -33,7 +33,7 @@ REQUESTED = "requested"
 
 @dataclass(frozen=True)
 class Request:
-    """What was chosen.
+    """The choices of one request.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a Gadgetron server refuses in a configuration, in words; found out from server 4.7.2."""
+"""Checks for whatever a Gadgetron server refuses in a configuration; determined with server 4.7.2."""
 
 from __future__ import annotations
 

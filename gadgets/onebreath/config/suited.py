@@ -1,4 +1,4 @@
-"""Which configuration suits a scan that nobody chose one for: told by its lines."""
+"""Choose a configuration for a scan by its lines, where none was named."""
 
 from __future__ import annotations
 

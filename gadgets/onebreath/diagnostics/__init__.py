@@ -1,1 +1,1 @@
-"""What people read about a scan: logs, reports, events, software versions."""
+"""Logs, error reports, events and software versions."""

@@ -1,4 +1,4 @@
-"""What happens to scans, told to whoever listens in this process: the metrics, if they are switched on."""
+"""Events in the life of a scan, for listeners in this process such as the metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def heard() -> bool:
-    """Whether anybody listens; measuring may then be worth its cost."""
+    """Return whether there are listeners, so that measuring is worth its cost."""
     return bool(_listeners)
 
 

@@ -33,7 +33,7 @@ Format = Literal["text", "json"]
 
 
 class _Secrets:
-    """Texts that must not stand in the log of one scan."""
+    """Texts that must not appear in the log of one scan."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -66,7 +66,7 @@ _live: set[_Secrets] = set()
 
 @contextmanager
 def secrets_of_a_scan() -> Iterator[None]:
-    """Keep what `keep_private` is told in the body out of the log of the scan that runs there, and then forget it.
+    """Redact the texts given to `keep_private` in the body from the scan's log; forget them at the end.
 
     The threads that the body starts with its context belong to the scan. What no scan logs is looked at for the names
     of all scans that run.
@@ -104,7 +104,7 @@ def keep_private(header: Any) -> None:
 
 
 def _private(header: Any) -> Iterator[str]:
-    """Give what tells who was scanned: names, ids, birthdate, and the measurement's id, which is made of them."""
+    """Yield what identifies the patient: names, ids, birthdate, and the measurement's id, which is made of them."""
     subject, study, measurement = header.subjectInformation, header.studyInformation, header.measurementInformation
     for section, names in ((subject, OF_SUBJECT), (study, OF_STUDY), (measurement, OF_MEASUREMENT)):
         for name in names:

@@ -1,4 +1,4 @@
-"""What people are told when a scan fails: what to do, what is wrong, and where the log has more."""
+"""Error reports for a failed scan: what to do, what is wrong, and where the log has more."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ OTHERWISE = "The reconstruction failed. Send the scan again with another configu
 
 
 def report(error: BaseException, who: str) -> str:
-    """Make the text that goes to the host, and log the error under the id that stands in it.
+    """Return the text for the host, and log the error under the id that the text contains.
 
     Three lines: for the technologist what to do, for the physicist what is wrong, for the developer a log id.
 

@@ -1,1 +1,1 @@
-"""How good an image is: measures, and the comparison of methods."""
+"""Image quality measures, and the comparison of methods."""

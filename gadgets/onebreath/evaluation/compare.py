@@ -42,7 +42,7 @@ class Case:
 
     @property
     def group(self) -> str:
-        """Sampling and noise, in words; cases of a group are compared with each other."""
+        """Description of sampling and noise; cases of one group are compared with each other."""
         low, high = self.choice.snr
         snr = f"SNR {low:g}" if low == high else f"SNR {low:g}-{high:g}"
         noise = snr if isinstance(self.series, ImageSeries) else "noise as measured"
@@ -62,7 +62,7 @@ class Case:
 
 @dataclass
 class Result:
-    """What a method did with a case.
+    """Result of one method for one case.
 
     Attributes
     ----------

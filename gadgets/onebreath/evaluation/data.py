@@ -1,4 +1,4 @@
-"""Where the slices of an evaluation come from: a data set by its name, files, or folders of files."""
+"""Sources of slices for an evaluation: a named data set, files, or folders of files."""
 
 from __future__ import annotations
 

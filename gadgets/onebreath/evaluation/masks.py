@@ -22,7 +22,7 @@ _GOLDEN_ANGLE = np.pi * (np.sqrt(5) - 1) / 2
 
 
 def is_study_mask(family: ScanMask) -> bool:
-    """Whether the centre belongs to the acceleration of a family, as in studies of single images."""
+    """Return whether the centre belongs to the acceleration of a family, as in studies of single images."""
     return family not in get_args(Family)
 
 

@@ -1,4 +1,4 @@
-"""Where the heart moves and where it does not, and how good the images are there.
+"""Image quality in the moving heart and in the static rest of the image.
 
 Only PSNR and SSIM are local enough to be measured in a part of an image.
 """

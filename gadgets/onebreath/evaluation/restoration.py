@@ -29,7 +29,7 @@ ZERO_FILLED = "zero_filled"
 
 @dataclass(frozen=True)
 class Study:
-    """What is measured.
+    """Settings of a study.
 
     Attributes
     ----------

@@ -29,7 +29,7 @@ _CHANNELS, _NOISE, _MASK = 0, 1, 2
 
 
 class ScanChoice(BaseModel):
-    """How the scans of an evaluation are made; the same choice gives the same scans to the last bit."""
+    """Settings of an evaluation's scans; the same settings give bit-equal scans."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

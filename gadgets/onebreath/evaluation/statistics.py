@@ -1,4 +1,4 @@
-"""Whether one method is better than others: Wilcoxon signed-rank tests of paired values, corrected for their number."""
+"""Comparison of methods by Wilcoxon signed-rank tests of paired values, corrected for multiple testing."""
 
 from __future__ import annotations
 

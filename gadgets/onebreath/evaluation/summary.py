@@ -185,7 +185,7 @@ def _markdown_group(summary: Summary) -> str:
 
 
 def _failures(summary: Summary) -> list[str]:
-    """What methods could not do, and why: a paragraph each."""
+    """Return a paragraph for each failure of a method, with its cause."""
     return [
         f"\n{label} could not do {len(one['failures'])} of {summary['slices']} slices: "
         + "; ".join(sorted(set(one["failures"].values())))

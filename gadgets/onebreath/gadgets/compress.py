@@ -58,7 +58,7 @@ class CompressProperties(gadget.Properties):
 
 @dataclass
 class _Slice:
-    """What is known of one slice: lines held back, then how to compress."""
+    """State of one slice: lines held back at first, then how to compress."""
 
     held: list[ismrmrd.Acquisition] = field(default_factory=list)
     flagged: list[Line] = field(default_factory=list)
@@ -140,7 +140,7 @@ class Compress(Gadget):
             yield from self._calibrate(state)
 
     def _is_central(self, line: int, partition: int) -> bool:
-        """Whether a line lies near the k-space centre, in both directions where there are two."""
+        """Return whether a line lies near the k-space centre, in both directions where there are two."""
         wanted = self.properties.calibration_lines
         near = -wanted <= 2 * (line - self._centre) < wanted
         return near and (not self._volume or -wanted <= 2 * (partition - self._partition) < wanted)

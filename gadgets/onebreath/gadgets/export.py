@@ -136,7 +136,7 @@ class Export(Gadget):
                 )
 
     def _unwhitened(self) -> Iterator[Message]:
-        """Send the images whose scale nothing tells but their own maximum."""
+        """Send the images whose scale can only be taken from their own maximum."""
         peaks: dict[int, float] = {}
         for held in self._held:
             series = held.header.image_series_index
@@ -168,7 +168,7 @@ class Export(Gadget):
                     yield self._image(*held)
 
     def _without_scale(self, meta: ismrmrd.Meta) -> bool:
-        """Whether image values are in no known unit, so that integers need the scale of the whole series."""
+        """Return whether image values are in no known unit, so that integers need the scale of the whole series."""
         chosen = self.properties
         known = meta.get(WHITENED) != "False" or str(meta.get("GADGETRON_DataRole")) in UNITLESS
         return chosen.data_type == "uint16" and not chosen.scaling_factor and not known
@@ -231,7 +231,7 @@ class Export(Gadget):
 
 
 def _name_part(meta: ismrmrd.Meta, part: str) -> None:
-    """Let the texts by which viewers name and sort a series tell its part; magnitude is what nobody has to say."""
+    """Add the part to the texts by which viewers name and sort a series; magnitude is not mentioned."""
     if part == "magnitude":
         return
     for name, joined in (("GADGETRON_SeqDescription", "_"), ("GADGETRON_ImageComment", ", ")):

@@ -1,4 +1,4 @@
-"""What each gadget says about a scan: one model per gadget, the names of which are those of the images' meta."""
+"""Facts that each gadget reports about a scan: one model per gadget, with the field names of the images' meta."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class SortFacts(Facts):
 
     @property
     def values(self) -> dict[str, int]:
-        """How many values each counter takes."""
+        """Return the number of values of each counter."""
         return {name.removeprefix("values_"): getattr(self, name) or 1 for name in type(self).model_fields}
 
 

@@ -17,7 +17,7 @@ POSSIBLE_NOISE = 1e-4, 1e4
 
 
 class Whitening:
-    """What whitens the lines of a scan.
+    """The whitening transform of a scan.
 
     Parameters
     ----------

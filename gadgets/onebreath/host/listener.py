@@ -147,7 +147,7 @@ class Listener:
 
     @property
     def accepts(self) -> bool:
-        """Whether connections are still taken in: the thread is there, and goes round."""
+        """Return whether connections are still accepted: the thread is alive and its loop advances."""
         return self._accepting.is_alive() and time.monotonic() - self._round < STANDS
 
     def _accept(self) -> None:

@@ -37,7 +37,7 @@ PATIENCE = 5.0  # seconds to wait for the sending to end once the server has clo
 
 @dataclass
 class Outcome:
-    """What came of a replay.
+    """Outcome of a replay.
 
     Parameters
     ----------
@@ -243,5 +243,5 @@ def _warnings_of(image: ismrmrd.Image) -> list[str]:
 
 
 def tells_of_an_error(text: str) -> bool:
-    """Whether a server's TEXT is about a failure; Gadgetron's names the part that failed in brackets before."""
+    """Return whether a server's TEXT reports a failure; Gadgetron's starts with the failed part in brackets."""
     return re.match(r"\s*(\[[^\]]*\]\s*)*ERROR", text) is not None

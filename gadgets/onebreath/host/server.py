@@ -46,7 +46,7 @@ REFUSAL = "more connections came within a minute than this worker takes (--rate,
 
 
 class Admission(Protocol):
-    """What a resident worker offers the host: scans wait there until they may run; see `onebreath.worker`."""
+    """Interface by which a resident worker admits scans, which wait until they may run; see `onebreath.worker`."""
 
     def run(self, connection: Connection, target: str, side: str) -> None:
         """Run one of our nodes on a connection whose CONFIG and HEADER have been read."""
@@ -59,7 +59,7 @@ class Admission(Protocol):
 
 @dataclass(frozen=True)
 class HostOptions:
-    """How the embedded host works.
+    """Options of the embedded host.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def begun(stream: Stream, silence: float) -> None:
 
 
 def check_rate(options: HostOptions) -> None:
-    """Raise TooOften if this peer comes too often; it is told within the time for its header."""
+    """Raise TooOften if this peer connects too often; it is informed within the time allowed for its header."""
     if not options.admits(peer()):
         tell("refused", told=True)
         raise TooOften(REFUSAL)
@@ -193,7 +193,7 @@ def _run(config: StreamConfig, header: HeaderText, client: ClientChannel, option
 
 
 def is_own_chain(nodes: Sequence[External]) -> bool:
-    """Whether a configuration is one node that runs our chain."""
+    """Return whether a configuration is one node that runs our chain."""
     action = nodes[0].action
     return (
         len(nodes) == 1
@@ -210,7 +210,7 @@ def _run_nodes(
 
 
 def run_spooled(client: ClientChannel, nodes: str, header: HeaderText, options: HostOptions) -> None:
-    """Run a configuration (XML) on data that come from the disk, as `onebreath.worker.spooling.resume` wants it."""
+    """Run a configuration (XML) on spooled data; the callback that `onebreath.worker.spooling.resume` takes."""
     served_by = f"worker {os.getpid()}, from the disk"
     with telling(client):
         run_own = partial(run_here, served_by=served_by, deliver="later; this is the later series")

@@ -1,4 +1,4 @@
-"""What the client is told beside its images: warnings, each once."""
+"""Warnings sent to the client beside its images, each once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every reconstruction method takes and gives.
+"""Interface of every reconstruction method: its input and its result.
 
 Axis order is `(frame, coil, y, x)`, complex64, y = phase encoding, x = readout. K-space is centred, its transform
 unitary, its noise has unit standard deviation in the real and in the imaginary part. Images keep that scale: their
@@ -107,7 +107,7 @@ class SliceData:
 
 @dataclass
 class Reconstruction:
-    """What a method gives back.
+    """Result of a method.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ _FEWEST = 2
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the lines kept back say of one candidate.
+    """Error of one candidate, estimated from held-back lines.
 
     Attributes
     ----------
@@ -193,7 +193,7 @@ class _Test:
         )
 
     def run(self, method: Method, whole: SliceData) -> _Tested | str:
-        """Test a method; why it could not be, in words."""
+        """Test a method; return the reason if it could not be tested."""
         try:
             method.check(whole)
             images = np.asarray(method.for_replicas().trial(without(self.data, self.held)).images)

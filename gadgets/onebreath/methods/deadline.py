@@ -64,7 +64,7 @@ class Begun(Generic[T]):
 
     @property
     def seconds(self) -> float:
-        """How long ago it began."""
+        """Seconds since it began."""
         return time.perf_counter() - self.begun
 
     def ended(self, seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""Where a method computes: numpy on the CPU, or torch on a GPU."""
+"""Compute devices of methods: numpy on the CPU, or torch on a GPU."""
 
 from __future__ import annotations
 

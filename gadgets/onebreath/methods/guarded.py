@@ -1,4 +1,4 @@
-"""A learned method and the classical one that stands by: images come, whatever happens, and say how they were made."""
+"""A learned method with a classical fallback: images are always made, and their meta says how."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ALONE = 0.5
 
 @dataclass(frozen=True)
 class Safety:
-    """What stands by, and when it steps in.
+    """The fallback method, and the conditions for using it.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class Guarded:
 
     @property
     def name(self) -> str:
-        """What the wanted method is called; a model by its own name."""
+        """Name of the guarded method; of a model its own name."""
         if self.wanted is None:
             return "none"
         return str(getattr(self.wanted.parameters, "model", self.wanted.name))
@@ -279,7 +279,7 @@ def _reconstructed(places: Sequence[AnyPlace], method: Method) -> list[Reconstru
 
 
 def _unexpected(error: Exception) -> bool:
-    """Whether the log needs a traceback: errors raised on purpose say all in their text."""
+    """Return whether the log needs a traceback; errors raised on purpose are explained by their text."""
     return not isinstance(error, OnebreathError)
 
 

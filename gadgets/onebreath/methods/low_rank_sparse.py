@@ -89,7 +89,7 @@ class LowRankSparseParameters(MethodParameters):
 
     @property
     def thresholds(self) -> tuple[float, float | None]:
-        """Those of low rank and of sparsity, in the units of the algorithm; None: balanced for each series."""
+        """Thresholds of low rank and of sparsity, in the units of the algorithm; None: balanced for each series."""
         usual = (1.0, None) if self.algorithm == "noise" else (0.01, 0.0025)
         return self.low_rank or usual[0], self.sparse or usual[1]
 
@@ -175,7 +175,7 @@ class LowRankSparse(Method):
         return (low_rank * units[0], sparse * units[1]), (low_rank, sparse), told
 
     def _ending(self, done: int, change: float) -> dict[str, Fact]:
-        """Whether the steps came to an end by themselves, where that is what ends them."""
+        """Return whether the steps came to an end by themselves, where that is what ends them."""
         _, tolerance = self.parameters.limits
         return {"converged": "yes" if done == 0 or change < tolerance else "no"} if tolerance else {}
 

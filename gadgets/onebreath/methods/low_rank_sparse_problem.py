@@ -1,4 +1,4 @@
-"""What L+S minimises for one slice: the model, the data, and the units of the weights."""
+"""The L+S problem of one slice: model, data, and units of the weights."""
 
 from __future__ import annotations
 

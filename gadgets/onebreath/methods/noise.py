@@ -31,7 +31,7 @@ class Differentiable(Protocol):
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is done for a noise map: at most so many samples and seconds; one map for all frames, or one each."""
+    """Effort for a noise map: limits of samples and seconds, and one map for all frames or one each."""
 
     samples: int = 64
     seconds: float = 60.0

@@ -66,7 +66,7 @@ class Place:
         return f"slice {self.slice}, set {self.set}"
 
     def data_for(self, method: Method) -> SliceData:
-        """Return the slice as a method wants it."""
+        """Return the slice in the form that a method takes."""
         return self.merged if method.acs_as_data else self.imaging
 
     def reconstruct(self, method: Method) -> Reconstruction:
@@ -82,7 +82,7 @@ class Place:
         return result
 
     def fills(self, method: Method) -> bool:
-        """Whether anything is filled in a method's images."""
+        """Return whether anything is filled in a method's images."""
         return self._fill(method) in FILLS
 
     def filled(self, images: NDArray[Any], method: Method) -> NDArray[Any]:

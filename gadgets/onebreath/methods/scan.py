@@ -1,4 +1,4 @@
-"""What header and data tell of a scan, to be compared with a model's domain and with protocol rules."""
+"""Properties of a scan from header and data, for comparison with a model's domain and with protocol rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BRIGHT_PERCENTILE = 97.0
 
 
 def scan_of_header(header: ScanHeader) -> Scan:
-    """What the header says; matrix, channels and acceleration are left to the data, which know better."""
+    """Return the scan's properties in the header; matrix, channels and acceleration are taken from the data instead."""
     return Scan(
         protocol=header.protocol_name,
         vendor=header.vendor,
@@ -29,7 +29,7 @@ def scan_of_header(header: ScanHeader) -> Scan:
 
 
 def scan_of(data: SliceData, header: Scan | None = None) -> Scan:
-    """What a slice shows of the scan, added to what the header told."""
+    """Return the header's properties completed by those seen in a slice."""
     frames, coils, ny, nx = data.kspace.shape
     # A block that the frames acquired together is in none of them.
     acs = None if data.sampling.acs_mode == "interleaved" else data.sampling.acs

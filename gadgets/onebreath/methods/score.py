@@ -1,4 +1,4 @@
-"""The out-of-domain score: how wrong the images of one scan are, told by lines of the scan that were kept back.
+"""The out-of-domain score: error of one scan's images, measured with held-back lines of that scan.
 
 A few acquired lines are withheld, the method reconstructs without them, and what it predicts there is compared with
 what was measured. Where a method meets data unlike those it was made for, its predictions miss, whatever it is that

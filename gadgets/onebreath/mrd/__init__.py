@@ -1,1 +1,1 @@
-"""What a scan's records mean: header, acquisitions, buffers, calibration lines, images' meta."""
+"""Meaning of a scan's records: header, acquisitions, buffers, calibration lines, images' meta."""

@@ -52,7 +52,7 @@ class LineBlock:
         return ismrmrd.AcquisitionHeader.from_buffer(rows, line * self.headers.itemsize)
 
     def agree(self, *fields: str) -> bool:
-        """Whether these fields of the headers are the same in all lines."""
+        """Return whether these fields of the headers are the same in all lines."""
         return all(bool((self.headers[name] == self.headers[name][0]).all()) for name in fields)
 
     def mixed(self, matrices: Matrices, samples: NDArray[np.complex64] | None = None, **fields: int) -> LineBlock:

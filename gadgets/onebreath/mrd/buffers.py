@@ -1,4 +1,4 @@
-"""Where Gadgetron's axes become ours: ``(RO, E1, E2, CHA, N, S, LOC)`` <-> ``(frame, coil, y, x)``.
+"""Conversion between Gadgetron's axes and ours: ``(RO, E1, E2, CHA, N, S, LOC)`` <-> ``(frame, coil, y, x)``.
 
 N is the frame, E1 is y (phase encoding), RO is x (readout). Arrays from the wire are in Fortran order, so that the
 reversed axes are a view in C order: nothing is copied. S (set and contrast) and LOC (slice) are chosen by the caller.

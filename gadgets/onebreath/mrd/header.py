@@ -26,7 +26,7 @@ class Limits(NamedTuple):
 
 
 class ScanHeader:
-    """What the chain asks of an ISMRMRD header.
+    """The values of an ISMRMRD header that the chain needs.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ class ScanHeader:
         return [] if None in read else [value for value in read if value is not None]
 
     def _optional(self, value: Any, name: str) -> float | None:
-        """Read a number that the chain can do without; one that is none is told."""
+        """Read an optional number; an invalid one is reported."""
         if value is None:
             return None
         try:

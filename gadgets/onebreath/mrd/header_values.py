@@ -53,7 +53,7 @@ class Triple(NamedTuple):
 
 
 def matrix_of(space: Any, name: str) -> Triple:
-    """Return the matrix of an encoding space; raises ScanError if it is none."""
+    """Return the matrix of an encoding space; raises ScanError if it is invalid."""
     size = getattr(space, "matrixSize", None)
     values = Triple(*(whole_of(getattr(size, axis, 0) or 0, f"{name} matrix size") for axis in "xyz"))
     if min(values) < 1 or max(values) > LARGEST:
@@ -64,7 +64,7 @@ def matrix_of(space: Any, name: str) -> Triple:
 
 
 def fov_of(space: Any, name: str) -> Triple:
-    """Return the field of view of an encoding space in mm; raises ScanError if it is none."""
+    """Return the field of view of an encoding space in mm; raises ScanError if it is invalid."""
     fov = getattr(space, "fieldOfView_mm", None)
     values = Triple(*(number_of(getattr(fov, axis, 0) or 0, f"{name} field of view") for axis in "xyz"))
     if min(values) <= 0:
@@ -75,7 +75,7 @@ def fov_of(space: Any, name: str) -> Triple:
 
 
 def number_of(value: Any, name: str) -> float:
-    """Return a value of the header as a finite number; the schema's library leaves what is none as a text."""
+    """Return a value of the header as a finite number; the schema's library leaves invalid numbers as text."""
     try:
         number = float(str(value).strip().replace(",", "."))  # some write a decimal comma
     except ValueError:

@@ -154,7 +154,7 @@ def side_line(flags: int) -> str | None:
 
 
 def is_no_image(header: Any, channels: int, space: int = 0) -> bool:
-    """Whether a line passes the gadgets before `sort` untouched: it is of no image, empty, or does not fit the scan.
+    """Return whether a line passes the gadgets before `sort` unchanged: not of an image, empty, or unfit for the scan.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def write_window(meta: ismrmrd.Meta, centre: float, width: float, ratio: float, 
 
 
 def write_role(meta: ismrmrd.Meta, role: str) -> None:
-    """Write what an image is; a map is told to be quantitative, as a FIRE host would else normalise its pixels."""
+    """Write an image's role; maps are marked quantitative, as a FIRE host would otherwise normalise their pixels."""
     meta["GADGETRON_DataRole"] = role
     meta["DataRole"] = role if role == "Image" else [role, "Quantitative"]
 

@@ -1,4 +1,4 @@
-"""The first lines of a scan, held until they tell what the header does not."""
+"""The first lines of a scan, held until they settle what the header leaves open."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Opening:
             self._first = line
 
     def _certain(self, header: Any) -> bool:
-        """Whether a line tells what the lines of the image are like."""
+        """Return whether a line tells what the lines of the image are like."""
         ambiguous = header.flags & bit(CALIBRATION) and header.number_of_samples < self._encoded
         unlike = self.expected and header.active_channels != self.expected
         return not (ambiguous or unlike or header.flags & DOUBTFUL)
 
     def ready(self, lines: int) -> bool:
-        """Whether the lines can be judged, if so many are to be seen."""
+        """Return whether the lines can be judged, if so many are to be seen."""
         return len(self.held) >= _MOST or (self._first is not None and len(self.held) >= lines)
 
     def channels(self) -> int:
@@ -60,7 +60,7 @@ class Opening:
         return header_of(self._first).active_channels if self._first is not None else 0
 
     def release(self) -> tuple[ismrmrd.Acquisition, list[ismrmrd.Acquisition]]:
-        """Return the line that stands for those of the image, and all that were held."""
+        """Return a line representative of the image's lines, and all lines that were held."""
         plain = [line for line in self.held if not header_of(line).flags & DOUBTFUL]
         first = self._first or (plain or self.held)[0]
         header = header_of(first)
@@ -71,7 +71,7 @@ class Opening:
 
 
 class Echoes:
-    """Finds out how the header counts the echo of reversed lines; holds them until they tell."""
+    """Determines how the header counts the echo of reversed lines, which are held until then."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], bool] = {}

@@ -1,4 +1,4 @@
-"""What vendors and converters do otherwise than the standard says: one function for each, with where it was seen."""
+"""Deviations of vendors and converters from the standard: one function each, naming where it was seen."""
 
 from __future__ import annotations
 

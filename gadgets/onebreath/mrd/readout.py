@@ -18,7 +18,7 @@ _REVERSE_BIT = bit(REVERSE)
 
 @dataclass(frozen=True)
 class Extent:
-    """Where the measured samples of a line lie.
+    """Range of the measured samples of a line.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Extent:
 
     @property
     def fields(self) -> dict[str, int]:
-        """What the header of such a line says of it."""
+        """Header fields of such a line."""
         return {"center_sample": self.centre, "discard_pre": self.before, "discard_post": self.after}
 
     @property

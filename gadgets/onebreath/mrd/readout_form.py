@@ -1,4 +1,4 @@
-"""The form of a scan's readout: lines turned, echo in its place, oversampling removed; once per kind of line, told."""
+"""Uniform readouts: lines reversed, echo centred, oversampling removed; reported once per kind of line."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def spaces(xml: Any) -> int:
 
 
 def with_space(xml: Any, space: int, why: str = "") -> Any:
-    """Return a header whose image is that of another encoding space; `why` is told with its other repairs."""
+    """Return a header whose image is that of another encoding space; `why` is reported with its other repairs."""
     chosen = copy.copy(xml)
     chosen.space = space
     chosen.repairs = [*getattr(xml, "repairs", []), *([why] if why else [])]

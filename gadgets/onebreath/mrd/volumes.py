@@ -31,7 +31,7 @@ class Block(NamedTuple):
 
 
 def has_partitions(recon_data: ReconData) -> bool:
-    """Whether a message's k-space is three-dimensional."""
+    """Return whether a message's k-space is three-dimensional."""
     return bool(recon_data.bits[0].data.data.shape[2] > 1)
 
 

@@ -114,7 +114,7 @@ def plan_lines(options: ScanOptions) -> Lines:
 
 
 def on_lattice(options: ScanOptions, frame: int, row: int, centre: int) -> bool:
-    """Whether a row belongs to the regular pattern of a frame; the first frame's goes through the centre."""
+    """Return whether a row belongs to the regular pattern of a frame; the first frame's goes through the centre."""
     shifted = options.pattern == "kt" or options.acs_mode == "interleaved"
     return (row - centre - (frame if shifted else 0)) % options.acceleration == 0
 

@@ -129,6 +129,6 @@ def _entries(folder: Path) -> Iterator[tuple[_Entry, Path]]:
 
 
 def _fits(entry: _Entry, wanted: _Entry, tags: Tags) -> bool:
-    """Whether a file has all tags that are stated."""
+    """Return whether a file has all tags that are stated."""
     stated = {name for name, _ in tags.pairs()} - {"subject"}
     return all(getattr(entry, name) == getattr(wanted, name) for name in stated)

@@ -79,7 +79,7 @@ class Result:
 
 
 def is_scan(text: str) -> bool:
-    """Whether a text may be the identifier of a scan; letters, digits and hyphens lead out of no folder."""
+    """Return whether a text may be the identifier of a scan; letters, digits and hyphens lead out of no folder."""
     return len(text) <= 100 and text.isascii() and text.replace("-", "").isalnum()
 
 
@@ -205,7 +205,7 @@ class Results:
 
 
 def same_exam(one: str, other: str) -> bool:
-    """Whether two hashes of `exam_of` are of one exam; scans that name nobody belong to no exam."""
+    """Return whether two hashes of `exam_of` are of one exam; scans that name nobody belong to no exam."""
     return bool(one) and one == other
 
 

@@ -75,7 +75,7 @@ class Schedule:
         return _WARM if self.seconds is not None else min(steps / self.steps, 1.0)
 
     def over(self, step: int) -> bool:
-        """Whether no step is left after so many."""
+        """Return whether no step is left after so many."""
         if self.seconds is None:
             return step >= self.steps
         return self.used >= self.training_seconds

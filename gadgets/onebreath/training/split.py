@@ -38,7 +38,7 @@ def check_purpose(patient: str, purpose: Purpose, kept: Iterable[str] = ()) -> N
 
 
 def matches(patient: str, patterns: Sequence[str]) -> bool:
-    """Whether a patient's name matches one of the patterns (``*`` and ``?`` as in file names, case ignored)."""
+    """Return whether a patient's name matches one of the patterns (``*`` and ``?`` as in file names, case ignored)."""
     return any(fnmatch.fnmatchcase(patient.lower(), pattern.lower()) for pattern in patterns)
 
 

@@ -156,7 +156,7 @@ class Trainer:
         return min((step for step in known if step is not None), default=None)
 
     def _ends(self, until: int | None) -> bool:
-        """Whether no step is left; all processes go by the clock of the first."""
+        """Return whether no step is left; all processes go by the clock of the first."""
         if until is not None and self.step >= until:
             return True
         return self.group.agree(self.schedule.over(self.step))

@@ -87,7 +87,7 @@ class Turns:
             _remember(self._bad, key, min(self._bad.get(key, 0) + 1, 4 * BAD))
 
     def bad(self, item: Sent) -> bool:
-        """Whether the scans of its address mostly came to nothing."""
+        """Return whether the scans of its address mostly came to nothing."""
         return self._bad.get(by_address(item), 0) >= BAD
 
     def order(self, item: Sent, running: Iterable[Sent]) -> tuple[int, ...]:

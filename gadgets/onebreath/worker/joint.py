@@ -42,13 +42,13 @@ def scan_key(side: str, origin: Hashable, header: bytes) -> Hashable:
 
 
 def is_whole(steps: Steps) -> bool:
-    """Whether the gadgets of a node do all the work on a scan, from its lines to its images."""
+    """Return whether the gadgets of a node do all the work on a scan, from its lines to its images."""
     first, last = gadget_class(steps[0][0]), gadget_class(steps[-1][0])
     return first.alone or ("Acquisition" in first.consumes and "Image" in last.emits)
 
 
 def is_light(node: External) -> bool:
-    """Whether a node computes next to nothing, so that it needs no admission."""
+    """Return whether a node computes next to nothing, so that it needs no admission."""
     action = node.action
     if isinstance(action, Connect) or action.module != OWN_MODULE or action.target not in GADGETS:
         return False
@@ -70,7 +70,7 @@ class JointScans:
         self._scans: dict[Hashable, list[_Scan]] = {}
 
     def knows(self, key: Hashable) -> bool:
-        """Whether a node of this scan is there already."""
+        """Return whether a node of this scan is there already."""
         with self._guard:
             return key in self._scans
 

@@ -36,7 +36,7 @@ class Pace:
         self._ends: OrderedDict[Hashable, int] = OrderedDict()
 
     def admits(self, source: Hashable) -> bool:
-        """Whether an event of a source comes in time; only such events are counted."""
+        """Return whether an event of a source comes in time; only such events are counted."""
         if self.per_minute == 0:
             return True
         now = self.clock()

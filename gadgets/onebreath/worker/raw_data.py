@@ -35,7 +35,7 @@ class RawData:
         self.late, self.mode = late, mode
 
     def keeps(self, target: str, configuration: bytes) -> bool:
-        """Whether the data of a node are kept on disk until its images are out."""
+        """Return whether the data of a node are kept on disk until its images are out."""
         try:
             steps = read_options(parse_config(configuration), target).steps
             return self.mode == "always" and "Image" in gadget_class(steps[-1][0]).emits

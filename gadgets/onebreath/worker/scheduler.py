@@ -106,7 +106,7 @@ class Scheduler:
             return True
 
     def full(self) -> bool:
-        """Whether as many live scans wait as may."""
+        """Return whether as many live scans wait as may."""
         with self._guard:
             return sum(other.priority == Priority.LIVE for other in self._waiting) >= self.queue
 
@@ -206,7 +206,7 @@ class Scheduler:
         return sorted(may, key=self._turn)
 
     def _held_back(self, ticket: Ticket) -> bool:
-        """Whether a scan waits for another of its address, because those come to nothing."""
+        """Return whether a scan waits for another of its address, because those come to nothing."""
         if self.slots == 1 or not self._served.bad(ticket):
             return False
         return any(by_address(other) == by_address(ticket) for other in self._running)

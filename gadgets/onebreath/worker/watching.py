@@ -76,7 +76,7 @@ class Watched:
         return stream
 
     def waits(self, window: float) -> bool:
-        """Whether it waited for its client for most of the last seconds."""
+        """Return whether it waited for its client for most of the last seconds."""
         now = time.monotonic()
         self.looks.append((now, self.stream.waited))
         while len(self.looks) > 2 and self.looks[1][0] <= now - window:
@@ -202,7 +202,7 @@ def _end_overdue(watched: Watched) -> None:
 
 
 def _gone(stream: Any) -> bool:
-    """Whether the peer of a stream has closed or reset it; one that only sends no more is still there."""
+    """Return whether the peer of a stream has closed or reset it; one that only sends no more is still there."""
     return not stream.closed and _hung_up(stream.socket) and not stream.closed
 
 

@@ -100,7 +100,7 @@ class Domain(BaseModel):
         return Verdict(tuple(outside), tuple(unknown))
 
     def allows(self, name: str, value: str | float) -> bool:
-        """Whether one property of a scan lies within its limit."""
+        """Return whether one property of a scan lies within its limit."""
         limit = getattr(self, name)
         return value in limit if isinstance(value, str) else bool(limit[0] <= value <= limit[1])
 

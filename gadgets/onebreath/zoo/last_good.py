@@ -87,7 +87,7 @@ class LastGood(Generic[T]):
             raise ConfigError(f"{folder} cannot be read: {type(error).__name__}: {shortened(error)}") from error
 
     def known(self, folder: Path) -> bool:
-        """Whether a good version of the folder was seen in this process."""
+        """Return whether a good version of the folder was seen in this process."""
         return folder in self._good
 
     def _read_whole(self, folder: Path) -> tuple[Signature, T]:

@@ -45,7 +45,7 @@ def lint(rules: Sequence[Rule]) -> list[Finding]:
 
 
 def covers(wide: Conditions, narrow: Conditions) -> bool:
-    """Whether every scan that meets `narrow` meets `wide`."""
+    """Return whether every scan that meets `narrow` meets `wide`."""
     return all(
         limit is None or (getattr(narrow, name) is not None and _within(name, getattr(narrow, name), limit))
         for name, limit in _limits(wide)
@@ -53,7 +53,7 @@ def covers(wide: Conditions, narrow: Conditions) -> bool:
 
 
 def overlap(first: Domain, second: Domain) -> bool:
-    """Whether a scan may meet both."""
+    """Return whether a scan may meet both."""
     for name in type(second).model_fields.keys() & type(first).model_fields.keys():
         a, b = getattr(first, name), getattr(second, name)
         if a is None or b is None:
@@ -70,7 +70,7 @@ def overlap(first: Domain, second: Domain) -> bool:
 
 
 def _ambiguous(first: Conditions, later: Conditions) -> bool:
-    """Whether scans meet both though neither is a special case of the other."""
+    """Return whether scans meet both though neither is a special case of the other."""
     return overlap(first, later) and not covers(later, first)
 
 
@@ -99,7 +99,7 @@ def _within(name: str, narrow: Any, wide: Any) -> bool:
 
 
 def _takes_all(wide: str, narrow: str) -> bool:
-    """Whether one wildcard takes all texts of another.
+    """Return whether one wildcard takes all texts of another.
 
     Where the wide one has no other wildcard than ``*``, it takes all texts of the narrow one if it takes the narrow one
     as a text: its own letters can only have met letters. Otherwise only equal ones are seen to.
@@ -110,7 +110,7 @@ def _takes_all(wide: str, narrow: str) -> bool:
 
 
 def _may_match_both(first: str, second: str) -> bool:
-    """Whether a text may match two wildcards; brackets are taken for any letter."""
+    """Return whether a text may match two wildcards; brackets are taken for any letter."""
     if not first or not second:
         return not (first + second).strip("*")
     if first[0] == "*":

@@ -50,7 +50,7 @@ class Conditions(Domain):
     sequence: Patterns | None = Field(default=None, description="wildcards for the kind of sequence, any letter case")
 
     def allows(self, name: str, value: str | float) -> bool:
-        """Whether one property of a scan meets its condition."""
+        """Return whether one property of a scan meets its condition."""
         if name in WILDCARDS:
             text = str(value).lower()
             return any(fnmatch.fnmatchcase(text, pattern.lower()) for pattern in getattr(self, name))

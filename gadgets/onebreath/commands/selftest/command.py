@@ -42,7 +42,7 @@ HEAD = f"{'configuration':40} {'images':>6} {'seconds':>8} {'difference':>10}  r
 
 @dataclass(frozen=True)
 class Server:
-    """Where the scans go; without an address they run in this process."""
+    """Destination of the scans; without an address they run in this process."""
 
     address: str | None
     port: int
@@ -225,7 +225,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the log silent in the body: the table tells what scans in this process would log."""
+    """Silence the log in the body; the table already reports what these scans would log."""
     logger = logging.getLogger("onebreath")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -21,7 +21,7 @@ LARGEST_SHIFT = 0.01  # mm between where an image is said to lie and where it wa
 
 
 class Wrong(OnebreathError):
-    """What came back is not what is due."""
+    """The images received are not those expected."""
 
 
 @dataclass(frozen=True)

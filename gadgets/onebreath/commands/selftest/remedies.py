@@ -1,4 +1,4 @@
-"""What to do about what ``onebreath selftest`` found."""
+"""Advice for each kind of failure that ``onebreath selftest`` finds."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ VARIANTS = ("noise", "dependent")
 
 
 class Truth(NamedTuple):
-    """What a scan was made from: magnitude (frame, y, x) in SNR units, and where it lies in mm (LPS)."""
+    """Ground truth of a scan: magnitude (frame, y, x) in SNR units, and its geometry in mm (LPS)."""
 
     images: np.ndarray
     position: np.ndarray
@@ -54,7 +54,7 @@ class Scans:
         return f"{kind}_full" if "ZeroFilled" in config else kind
 
     def truth(self, kind: str) -> Truth:
-        """What a scan was made from."""
+        """Ground truth of the scan."""
         truth = _simulated("static" if kind in VARIANTS else kind).truth
         return Truth(np.abs(truth["image"][0]), truth["position_mm"][0], truth["read_dir"])
 

@@ -1,4 +1,4 @@
-r"""What each part of A-LIKNet is worth: the network without it, trained alike.
+r"""Ablation study of A-LIKNet: the network without each of its parts, trained alike.
 
     python -m onebreath.evaluation.figures.ablation models/recipes/a_liknet.small.yaml --steps 100
     ONEBREATH_MODELS=runs/ablation/models \

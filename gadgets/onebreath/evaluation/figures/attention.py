@@ -1,4 +1,4 @@
-"""What A-LIKNet attends to: its weights of frames and coils, measured on a scan and drawn.
+"""Attention of A-LIKNet: its weights of frames and coils, measured on a scan and drawn.
 
 python -m onebreath.evaluation.figures.attention a_liknet.cine_kt --data sunnybrook --acceleration 16 ...
 """

@@ -1,4 +1,4 @@
-"""Who reconstructs a scan: the method that the configuration names, or what the protocol rules say."""
+"""Choice of the method for a scan: the one that the configuration names, or the one that the protocol rules select."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Chooser:
         return guard
 
     def _among_candidates(self, rule: Rule, guard: Guarded, data: SliceData) -> Guarded:
-        """Let lines kept back decide who reconstructs; the rule's own method where they can tell nothing."""
+        """Choose among candidates by held-back lines; return the rule's own method where these cannot decide."""
         if not rule.candidates or self.properties.choose_within == 0:
             return guard
         begun = time.perf_counter()
@@ -158,7 +158,7 @@ class Chooser:
             return Guarded(None, safety, messages_of(self.header), refused=f"rule {rule.name} is wrong: {error}")
 
     def _safety(self, rule: Rule | None) -> Safety:
-        """What stands by for a rule; nothing for the very method that would stand by."""
+        """Return the fallback of a rule; an empty one if the rule's method is the fallback itself."""
         chosen = self.properties
         if rule is not None and rule.method == rule.fallback:
             return Safety()

@@ -20,7 +20,7 @@ from onebreath.mri.sampling import Sampling, describe
 
 @dataclass(frozen=True)
 class Gathering:
-    """How the places of a message are gathered.
+    """Options for gathering the slices of a message.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a configuration says about methods that must not fail: properties of `reconstruct`, and what is made of them."""
+"""Properties of `reconstruct` about fallbacks and deadlines, and the objects made from them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class MethodProperties(Properties):
         return method_class(name)(**parameters)
 
     def safety(self, policy: Policy = "fallback") -> Safety:
-        """What stands by for the method."""
+        """Return the fallback for the method, and when it is used."""
         return Safety(self.make_fallback(), self.deadline_s, self.send_out_classical, policy)
 
     def _extra(self, of_fallback: bool) -> dict[str, Any]:
@@ -105,6 +105,6 @@ class MethodProperties(Properties):
 
 
 def messages_of(header: ScanHeader) -> int:
-    """How many messages with slices the scan will bring, by the header's counters."""
+    """Return the number of messages with slices that the scan will bring, by the header's counters."""
     slices = header.limits("slice")
     return slices.maximum + 1 if slices else 1

@@ -34,7 +34,7 @@ Notes = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Label:
-    """What the meta of a series say besides its geometry.
+    """Meta entries of a series besides its geometry.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Label:
 
     @property
     def comment(self) -> str:
-        """The name in words."""
+        """Name of the series as a readable comment."""
         made = self.outcome
         comment = f"Onebreath {made.method.name}" + (f", model {self.model}" if self.model else "")
         if made.instead:

@@ -57,7 +57,7 @@ class NoiseMapProperties(Properties):
 
     @property
     def effort(self) -> Effort:
-        """What may be spent on measuring."""
+        """Budget for measuring noise."""
         return Effort(self.noise_map_samples, self.noise_map_time_budget_s, self.noise_map_pool_frames)
 
 

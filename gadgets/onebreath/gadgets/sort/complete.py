@@ -20,7 +20,7 @@ _LISTED = 8
 
 @dataclass
 class Placed:
-    """Where the lines of one message go.
+    """Destination of each line of one message.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ _SEPARATE = ("separate", "external")
 
 @dataclass(frozen=True)
 class FrameChoice:
-    """What the axes of the messages are, decided once for the whole scan.
+    """Counters behind the axes of the messages, chosen once for the whole scan.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def _typical_phases(table: NDArray[np.void]) -> int:
 
 
 def _readouts_differ(table: NDArray[np.void], counter: str) -> bool:
-    """Whether lines with other values of a counter measured another part of the readout (bipolar echoes)."""
+    """Return whether lines with other values of a counter measured another part of the readout (bipolar echoes)."""
     imaging = table[table["flags"] & bit(CALIBRATION) == 0]
     names = ("number_of_samples", "center_sample", "discard_pre", "discard_post")
     forms = np.unique(np.stack([imaging["idx"][counter], *(imaging[name] for name in names)]), axis=1)

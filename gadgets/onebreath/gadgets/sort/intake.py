@@ -28,7 +28,7 @@ _UNLIKE = 0.5
 
 
 class Intake:
-    """Keeps the lines of each slice, and counts those that are none of theirs.
+    """Collects the lines of each slice, and counts lines that belong to none.
 
     Parameters
     ----------

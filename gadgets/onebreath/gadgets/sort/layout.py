@@ -1,4 +1,4 @@
-"""Where lines lie in the k-space matrix: their rows, counted line by line and partition by partition."""
+"""Positions of lines in the k-space matrix: rows from their line and partition counters."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Layout:
 
     @property
     def offsets(self) -> Centre:
-        """What makes partition and line of the matrix of the counters."""
+        """Offsets from the counters to partition and line of the matrix."""
         return self.partitions // 2 - self.centre[0], self.lines // 2 - self.centre[1]
 
     def row(self, idx: Any) -> int:

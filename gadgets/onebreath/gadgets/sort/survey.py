@@ -1,4 +1,4 @@
-"""What the lines of a whole scan say, held against their counters and the header: arrays only, texts for people."""
+"""Consistency of a whole scan's lines with their counters and the header: arrays in, readable findings out."""
 
 from __future__ import annotations
 
@@ -106,12 +106,12 @@ def slices_by_position(header: ScanHeader, table: Table) -> tuple[Ints, str] | N
 
 
 def _tolerance(header: ScanHeader) -> tuple[float, float]:
-    """How far lines of one image may lie apart, in mm and in direction: motion correction moves them a little."""
+    """Return the tolerance between lines of one image, in mm and direction: motion correction moves them a little."""
     return 0.5 * header.encoded_fov.z / max(header.encoded_matrix.z, 1), 0.1
 
 
 def _mixed(groups: Ints, where: Ints, places: NDArray[np.float64], tolerance: tuple[float, float]) -> bool:
-    """Whether a group of lines lies at several places that are further apart than the tolerance."""
+    """Return whether a group of lines lies at several places that are further apart than the tolerance."""
     pairs = np.unique(np.stack([groups, where]), axis=1)
     for group in np.unique(pairs[0][1:][np.diff(pairs[0]) == 0]):
         spread = np.ptp(places[pairs[1][pairs[0] == group]], axis=0)

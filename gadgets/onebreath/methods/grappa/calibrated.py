@@ -1,4 +1,4 @@
-"""What methods that learn from calibration lines and predict missing ones have in common."""
+"""Base of methods that learn from calibration lines and predict missing ones."""
 
 from __future__ import annotations
 

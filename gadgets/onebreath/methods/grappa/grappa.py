@@ -188,7 +188,7 @@ class Grappa(Method):
 
 
 class Filler(Protocol):
-    """What fills the missing lines."""
+    """Interpolator of missing lines."""
 
     def coil_images(self, kspace: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Coil images (frame, coil, y, x) of frames with one mask (y, x), with the wanted lines (y,) predicted."""
@@ -199,7 +199,7 @@ class Filler(Protocol):
         """Kernels and kinds for `line_kernel_gfactor`; None if the prediction is not one of whole lines."""
 
     def facts(self) -> dict[str, Fact]:
-        """What was decided and measured."""
+        """Decisions and measurements, for the images' meta."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def _widest_gap(data: SliceData) -> int:
 
 
 def _stack_gfactors(maps: dict[int, np.ndarray | None], asked: bool) -> tuple[np.ndarray | None, str]:
-    """One map for all frames where they share one, else one per frame; and the words for it."""
+    """Return one map for all frames where they share one, else one per frame; and its description."""
     if not asked:
         return None, "not asked for"
     found = [maps[frame] for frame in sorted(maps)]

@@ -94,7 +94,7 @@ class LatticeKernel:
         return found
 
     def by_distance(self) -> dict[tuple[int, int], np.ndarray]:
-        """The weights as `mri.gfactor.line_kernel_gfactor` wants them: (kind, distance) -> (x, target, source)."""
+        """Weights in the form of `mri.gfactor.line_kernel_gfactor`: (kind, distance) -> (x, target, source)."""
         return {
             (missing, missing - (j - self.before) * self.acceleration): self.weights[:, missing - 1, :, :, j]
             for missing in range(1, self.acceleration)
@@ -162,7 +162,7 @@ def largest_kernel(acs_shape: tuple[int, ...], acceleration: int, lines: int, wi
 
 
 def lines_needed(acs_shape: tuple[int, ...], acceleration: int, width: int, share: float) -> int:
-    """How many calibration lines the smallest uniform kernel, of 2 source lines, needs."""
+    """Return the number of calibration lines that the smallest uniform kernel, of 2 source lines, needs."""
     coils, _, nx = acs_shape
     positions = math.ceil(_LEAST_OVERDETERMINED * coils * 2 * width / max(nx - width + 1, 1))
     return max(acceleration + positions, math.ceil((acceleration + 1) / share))
@@ -263,6 +263,6 @@ def equations_of(
 
 
 def readout_phases(nx: int, width: int) -> np.ndarray:
-    """What a kernel of `width` samples along the readout becomes in image space: phases (x, sample)."""
+    """Return the phases (x, sample) of a kernel of `width` readout samples in image space."""
     found: np.ndarray = np.exp(-2j * np.pi * np.outer(np.arange(nx) - nx // 2, np.arange(width) - width // 2) / nx)
     return found

@@ -163,7 +163,7 @@ def _passed(weights: np.ndarray) -> float:
 
 
 def _unexplained(residual: float, passed: float, has: Energies) -> float:
-    """What of a mean squared residual the noise of the calibration lines does not make."""
+    """Return the part of a mean squared residual that the noise of the calibration lines does not explain."""
     return max(residual - has.acs_noise * (1 + passed), 0.0)
 
 

@@ -121,7 +121,7 @@ class VolumeKernels:
 
 @dataclass(frozen=True)
 class KernelShape:
-    """What a kernel may be like.
+    """Shape of a kernel.
 
     Attributes
     ----------

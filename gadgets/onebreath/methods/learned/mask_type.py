@@ -26,7 +26,7 @@ _FEWEST_GAPS = 2
 
 @dataclass(frozen=True)
 class Choice:
-    """What a network is told of a scan.
+    """Scan properties passed to a network.
 
     Attributes
     ----------
@@ -102,5 +102,5 @@ def acceleration_of(sampling: Sampling, mask: np.ndarray) -> float:
 
 
 def _is_lines(mask: np.ndarray) -> bool:
-    """Whether every line that was acquired holds the same samples."""
+    """Return whether every line that was acquired holds the same samples."""
     return bool((mask == (mask.any(axis=2, keepdims=True) & mask.any(axis=(0, 1)))).all())

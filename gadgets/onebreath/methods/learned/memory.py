@@ -1,4 +1,4 @@
-"""How much memory a network needs for a series, how much there is, and the ways to run it that fit."""
+"""Memory that a network needs for a series, memory available, and execution plans that fit."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Way:
-    """How a network runs: type of the convolutions, tiles and halo as in `InPieces` (one tile: the network as it is).
+    """Execution plan of a network: type of the convolutions, tiles and halo as in `InPieces` (one tile: unchanged).
 
     `features_elsewhere`: whether the features that wait for the next cascade lie in other memory than the tiles.
     """
@@ -89,7 +89,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
     def elsewhere(self, sizes: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-        """Make a tensor that is not counted: it stands for one in other memory."""
+        """Return a meta tensor that is not counted, in place of one in other memory."""
         self._elsewhere = True
         try:
             return torch.empty(sizes, dtype=dtype, device="meta")

@@ -165,7 +165,7 @@ def _largest(combined: Tensor) -> float:
 
 
 def _told(network: RestorationNetwork, choice: Choice, prompts: str) -> dict[str, Fact]:
-    """Say what the mask was found to be, and what the network was told of it."""
+    """Describe the mask type that was found, and the one passed to the network."""
     facts: dict[str, Fact] = {"mask_type_found": choice.pattern, "acceleration_found": round(choice.acceleration, 3)}
     if not network.levels:
         return facts | {"told": "nothing: the network treats all scans alike"}

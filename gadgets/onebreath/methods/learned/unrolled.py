@@ -162,14 +162,14 @@ class Unrolled(Method):
         return Reconstruction(back(self._first_that_works(part)[0], part.kspace))
 
     def _judge(self, scan: Scan) -> str:
-        """Compare a scan with the card; words for the facts."""
+        """Compare a scan with the card; return a description for the facts."""
         verdict = self.card.domain.judge(scan)
         if verdict.outside:
             return self._outside(f"the scan is outside the domain of model {self.card.name}", verdict.outside)
         return f"inside; not known: {', '.join(verdict.unknown)}" if verdict.unknown else "inside"
 
     def _outside(self, finding: str, reasons: Sequence[str]) -> str:
-        """Refuse a scan, or let it pass with a warning, as the parameters say; words for the facts."""
+        """Refuse a scan, or accept it with a warning, as the parameters say; return a description for the facts."""
         text = "; ".join(reasons)
         if self.parameters.outside_domain == "refuse":
             raise OutsideDomain(f"{finding}: {text}")
@@ -215,14 +215,14 @@ class Unrolled(Method):
         )
 
     def derivative(self, data: SliceData) -> Callable[[Array], Array] | None:
-        """How the images change with the k-space, see `onebreath.methods.noise`; None if memory is too small for it."""
+        """Return the images' derivative by the k-space, see `onebreath.methods.noise`; None if memory is too small."""
         plan = next(self._plans(data, [], copies=3), None)
         if plan is None or plan.tiles > 1:
             return None
         return image_derivative(self.model.on(plan.device, self.parameters.precision), data, plan.device)
 
     def _plans(self, data: SliceData, passed_over: list[str], copies: int = 1) -> Iterator[Plan]:
-        """Ways to run that fit into memory, with so many times the memory of a reconstruction."""
+        """Yield execution plans that fit into memory, for `copies` times the memory of a reconstruction."""
         import torch
 
         from onebreath.methods.learned import memory

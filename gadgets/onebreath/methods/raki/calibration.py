@@ -103,7 +103,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How weights are learned.
+    """Training schedule of the weights.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ _GRAPPA_KERNEL, _GRAPPA_CUTOFF = (2, 5), 1e-4
 
 @dataclass(frozen=True)
 class Scan:
-    """What there is to learn from.
+    """Training data of a scan.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ _REMEMBERED = 64
 
 @dataclass(frozen=True)
 class Learned:
-    """What was learned from a slice.
+    """Weights learned from a slice.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Learner:
         self._known: dict[bytes, Learned] = {}
 
     def problem(self, data: SliceData, acs: np.ndarray) -> str:
-        """Why nothing can be learned for this slice; empty if it can."""
+        """Reason why nothing can be learned for this slice; empty if it can."""
         p, sampling = self.parameters, data.sampling
         if not sampling.uniform:
             return f"the mask is not a lattice of lines (family '{sampling.family}')"
@@ -153,7 +153,7 @@ class Learner:
         return time.monotonic() + slices * budget if budget else None
 
     def _key(self, data: SliceData, acs: np.ndarray) -> bytes:
-        """What the weights depend on: with iraki and refinement, all lines."""
+        """Return a digest of the lines that the weights depend on; with iraki and refinement, all lines."""
         more = data.kspace if self.parameters.variant == "iraki" or self.parameters.refine_iterations else acs[:0]
         state = hashlib.sha256(repr((acs.shape, data.sampling.acceleration, len(data.kspace))).encode())
         for part in (acs, more):
@@ -241,7 +241,7 @@ def tensor_of(kspace: np.ndarray, device: torch.device | str) -> torch.Tensor:
 
 
 def _has_own_acs(data: SliceData) -> bool:
-    """Whether every frame holds calibration lines of its own."""
+    """Return whether every frame holds calibration lines of its own."""
     return data.sampling.acs is not None and data.sampling.acs_mode != "interleaved"
 
 
@@ -261,7 +261,7 @@ def _shortage(network: Network, lines: int, samples: int) -> str:
 
 
 def _scan(data: SliceData, acs: torch.Tensor) -> Scan:
-    """What iRAKI learns from: the mean of all frames that hold samples."""
+    """Return the training data of iRAKI: the mean of all frames that hold samples."""
     from onebreath.methods.raki.iraki import Scan
 
     ((mask, frames),) = frames_by_mask(data)

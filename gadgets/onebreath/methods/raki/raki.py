@@ -49,7 +49,7 @@ class Raki(Method):
         self.learner = Learner(self.parameters)
 
     def foresee(self, slices: Sequence[SliceData]) -> None:
-        """Learn the weights of slices that will come, side by side; what is wrong with one is told when it comes."""
+        """Learn the weights of coming slices in parallel; an error of a slice is raised when that slice comes."""
         scans = []
         for data in map(as_numpy, slices):
             with suppress(MethodError):
@@ -125,7 +125,7 @@ class Raki(Method):
         return replaced | np.any(mask, axis=1) if self.parameters.targets == "all" else replaced
 
     def _gfactor(self, networks: Sequence[Network], data: SliceData, maps: np.ndarray) -> tuple[np.ndarray | None, str]:
-        """Maps (1 or frame, y, x) of the first frame of each lattice, and the words for them."""
+        """Return maps (1 or frame, y, x) of the first frame of each lattice, and their description."""
         p, found, errors = self.parameters, np.zeros((data.kspace.shape[0], *maps.shape[2:]), np.float32), [0.0]
         if p.gfactor == "none":
             return None, "not asked for"

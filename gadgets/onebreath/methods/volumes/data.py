@@ -124,7 +124,7 @@ def by_planes(method: Callable[[SliceData], Reconstruction], data: VolumeData) -
 
 
 def _worse(one: Fact, other: Fact) -> Fact:
-    """Of two words the one that is not ``yes``: a plane that has not converged is what one wants to know of."""
+    """Return whichever text is not ``yes``, so that a plane that has not converged is reported."""
     return other if one == "yes" else one
 
 

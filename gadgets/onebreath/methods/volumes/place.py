@@ -21,7 +21,7 @@ from onebreath.mri.volume_sampling import VolumeSampling
 
 @dataclass(frozen=True)
 class VolumePlace:
-    """One set and slab of a message; as `Place`, but its lines are gathered when a method wants them.
+    """One set and slab of a message; like `Place`, but lines are gathered only when a method asks for them.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class VolumePlace:
         return f"slab {self.slab}, set {self.set}"
 
     def volume_for(self, method: Method) -> VolumeData:
-        """Return the volume as a method wants it."""
+        """Return the volume in the form that a method takes."""
         return self.gather(method.acs_as_data)
 
     def reconstruct(self, method: Method) -> Reconstruction:

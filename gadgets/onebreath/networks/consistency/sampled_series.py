@@ -188,7 +188,7 @@ class SampledSeries:
 
 
 def _small(kspace: Tensor) -> bool:
-    """Whether a matrix for each column takes no more memory than four copies of the k-space."""
+    """Return whether a matrix for each column takes no more memory than four copies of the k-space."""
     frames, coils, lines = kspace.shape[1:4]
     return lines <= 4 * frames * coils
 

@@ -10,7 +10,7 @@ Precision = Literal["float32", "bfloat16", "auto"]
 
 
 def bfloat16_is_native(device: torch.device) -> bool:
-    """Whether the device computes bfloat16 convolutions in hardware (emulation is slower than float32).
+    """Return whether the device computes bfloat16 convolutions in hardware (emulation is slower than float32).
 
     On a CPU this needs AVX512-BF16 or AMX; a PyTorch that cannot say which the CPU has counts as no.
     """

@@ -77,7 +77,7 @@ def volume_truth(
 
 
 def is_extra(flags: tuple[int, ...]) -> bool:
-    """Whether the flags of a line say that it is no image line."""
+    """Return whether the flags of a line say that it is no image line."""
     return any(flag in EXTRA_LINES.values() for flag in flags)
 
 

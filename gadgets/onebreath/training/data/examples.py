@@ -105,7 +105,7 @@ class Examples(Dataset[Example]):
             raise ConfigError("a batch of whole slices has no common shape; give rows and columns, or set batch to 1")
 
     def _any_incomplete(self) -> bool:
-        """Whether the slices lack lines; all or none do, and a batch of such slices needs one shape."""
+        """Return whether the slices lack lines; all or none do, and a batch of such slices needs one shape."""
         incomplete = [one for one in self.slices if not one.lines.all()]
         if incomplete and len(incomplete) < len(self.slices):
             raise ScanError(

@@ -18,7 +18,7 @@ class StopRequest:
         self.by: str | None = None
 
     def __bool__(self) -> bool:
-        """Whether there was a request."""
+        """Return whether there was a request."""
         return self.by is not None
 
 

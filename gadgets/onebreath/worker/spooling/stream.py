@@ -150,7 +150,7 @@ class SpoolStream(Stream):
         self._reread = self._reader.seek(self._written)
 
     def arrived(self, seconds: float) -> bool:
-        """Whether anything has come, or the other side has gone, within so many seconds."""
+        """Return whether anything has come, or the other side has gone, within so many seconds."""
         if self._end > self._begin:
             return True
         poll = select.poll()
