@@ -1,4 +1,4 @@
-"""Types of arguments on the command line: a value that cannot be one is told with the option, in one line."""
+"""Argument types of the command line; an invalid value is reported in one line that names the option."""
 
 from __future__ import annotations
 

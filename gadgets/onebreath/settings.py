@@ -185,7 +185,7 @@ def settings() -> Settings:
 
 
 def misspelt() -> list[str]:
-    """List what seems wrong with names of variables: each that begins like ours and is none, with the nearest one."""
+    """List suspicious variable names: each with our prefix that is unknown, with the nearest known one."""
     known = {variable(field) for field in Settings.model_fields} | {PREFIX + name for name in ELSEWHERE}
     found = []
     for name in sorted(os.environ):

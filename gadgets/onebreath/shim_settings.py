@@ -37,7 +37,7 @@ def worker_sockets() -> list[Path]:
 
 
 def storage() -> str | None:
-    """Return what stands in for storage: an address, a folder, ``off``, or None if nothing was set.
+    """Return the storage setting: an address, a folder, ``off``, or None if nothing was set.
 
     That of the scan goes first, then ``ONEBREATH_STORAGE``, then ``GADGETRON_STORAGE_ADDRESS``, which is empty in the
     nodes of a Gadgetron that runs without storage.

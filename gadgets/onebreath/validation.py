@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """What does not fit in a field.
+    """A value that does not fit its field.
 
     Attributes
     ----------

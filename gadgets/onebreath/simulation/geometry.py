@@ -1,4 +1,4 @@
-"""Where slices lie: directions and positions in patient coordinates.
+"""Slice geometry: directions and positions in patient coordinates.
 
 Coordinates are LPS: x towards the patient's left, y towards posterior, z towards superior; in mm from the isocentre.
 As in raw data of Siemens scanners, (phase, read, slice) is right-handed: ``cross(phase_dir, read_dir) == slice_dir``.

@@ -1,4 +1,4 @@
-"""What can be asked of the simulator; the command line is built from the same fields."""
+"""Options of the simulator; the command line is built from the same fields."""
 
 from __future__ import annotations
 

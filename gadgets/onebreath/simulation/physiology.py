@@ -55,7 +55,7 @@ class Rhythm:
         return time_ms - float(self.r_waves_ms[self.beat(time_ms)])
 
     def heart(self, time_ms: float) -> float:
-        """Cardiac phase at a time, in steps that cannot be told apart."""
+        """Return the cardiac phase at a time, in steps too small to be distinguished."""
         since = round(self.since_r(time_ms), 3)
         phase = cardiac_phase(since, self.intervals_ms[self.beat(time_ms)])
         return round(float(phase) * _PHASE_STEPS) % _PHASE_STEPS / _PHASE_STEPS

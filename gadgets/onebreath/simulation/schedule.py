@@ -127,7 +127,7 @@ def segment_lines(options: ScanOptions, plan: Lines) -> int:
 
 
 def frame_state(options: ScanOptions, schedule: Schedule, slice_lines: list[Line], frame: int) -> tuple[float, float]:
-    """Cardiac phase and displacement that a frame's image stands for.
+    """Return the cardiac phase and displacement that a frame's image represents.
 
     Without segments these are the frame's own; with segments those at the frame's time after the R-wave of a heartbeat
     of mean length, with the organs where they are at the start of the slice.

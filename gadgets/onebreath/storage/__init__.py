@@ -1,1 +1,1 @@
-"""What one scan leaves for another, in a storage server or a folder: noise, calibration lines, coil maps, kernels."""
+"""Data that one scan keeps for later ones in a storage server or a folder: noise, calibration, coil maps, kernels."""

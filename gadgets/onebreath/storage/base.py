@@ -1,4 +1,4 @@
-"""What a store of scan data is, and under which tags a scan's data lie in it."""
+"""Interface of a store of scan data, and the tags under which a scan's data are stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StorageError(OnebreathError):
 
 @dataclass(frozen=True)
 class Tags:
-    """Whose data they are; Gadgetron's own tags, so that both find each other's.
+    """Tags of stored data: Gadgetron's own, so that both find each other's data.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Tags:
 
 
 def tags_of(header: ScanHeader, name: str, measurement: str = "") -> Tags | None:
-    """Return the tags of a scan's data; None if nothing tells the subject.
+    """Return the tags of a scan's data; None if the subject is unknown.
 
     What the header does not state is taken from the measurement's id where that has Siemens' form
     ``device_subject_session_number``.
@@ -73,7 +73,7 @@ class Store(Protocol):
 
     @property
     def where(self) -> str:
-        """What notes and logs call it."""
+        """Name of the store in notes and logs."""
 
     def latest(self, tags: Tags) -> bytes | None:
         """Return the newest data that have these tags, or None.

@@ -1,4 +1,4 @@
-"""What was computed from calibration lines, kept in storage: coil maps and kernels, for scans that have the same lines.
+"""Stored results of calibration: coil maps and kernels, for later scans with the same calibration lines.
 
 They lie under a digest of everything they depend on: the lines as they were used (so after whitening, in this order of
 channels, of this matrix), all settings, and the version of this software. A scan that finds such an array would have
@@ -75,11 +75,11 @@ class Derived:
         return facts
 
     def _measurement(self) -> str:
-        """Id of a scan that tells the subject where the header does not."""
+        """Return an id of a scan, in place of a subject that the header does not state."""
         return self.header.measurement_id or self.header.dependency("calibration") or ""
 
     def _find(self, tags: Tags, shape: tuple[int, ...]) -> tuple[NDArray[np.complex64] | None, Store | None]:
-        """Look for an array; also return the store, None if there is none or it cannot be asked."""
+        """Find an array; also return the store, or None if there is none or it does not answer."""
         try:
             store = open_store()
             # The digest says all: whichever scan of the subject computed it, it is the same.

@@ -19,7 +19,7 @@ NAME = re.compile(r"[a-z0-9_]{1,100}")
 
 
 class _Entry(NamedTuple):
-    """What a file's name says."""
+    """The fields of a file's name."""
 
     created_ns: int
     expires: int
@@ -30,7 +30,7 @@ class _Entry(NamedTuple):
 
 
 class FolderStore:
-    """Data in files that only their owner can read; patients' and scans' ids stand in no name, only keyed digests.
+    """Store of files that only their owner can read; their names hold keyed digests, not ids of patients and scans.
 
     Parameters
     ----------

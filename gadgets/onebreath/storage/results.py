@@ -36,7 +36,7 @@ KEPT_SECONDS = 48 * 3600.0
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of a kept scan.
+    """State of a kept scan.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Result:
 
 
 def is_scan(text: str) -> bool:
-    """Return whether a text may be the identifier of a scan; letters, digits and hyphens lead out of no folder."""
+    """Return whether a text may identify a scan; letters, digits and hyphens cannot lead out of a folder."""
     return len(text) <= 100 and text.isascii() and text.replace("-", "").isalnum()
 
 

@@ -79,12 +79,12 @@ def _split_text(split: dict[str, dict[str, list[str]]]) -> str:
 
 
 def _sources_text(recipe: Recipe) -> str:
-    """Kinds of the sources and names of their files; not their folders, which mean nothing elsewhere."""
+    """Return kinds and file names of the sources, without folders, which mean nothing elsewhere."""
     return ", ".join(dict.fromkeys(f"{source.kind} {Path(source.path).name}".strip() for source in recipe.train))
 
 
 def _first_line(network: type) -> str:
-    """What the network's module says it is, and after whom."""
+    """Return the first line of the network's module, which names its source."""
     return str(sys.modules[network.__module__].__doc__).partition("\n")[0]
 
 

@@ -28,7 +28,7 @@ _STREAM = 2
 
 
 class RestorationSettings(BaseModel):
-    """How examples are made of magnitude images."""
+    """Settings for making examples from magnitude images."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

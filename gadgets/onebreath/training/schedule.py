@@ -1,4 +1,4 @@
-"""How far a training is: by its steps, or by the time that it was given, measured as it runs."""
+"""Progress of a training, by its steps or by the time that it was given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may be trained on: patients are split, never slices, and some are kept for reports alone."""
+"""Split of patients, never of slices; some patients are kept for reports alone."""
 
 from __future__ import annotations
 

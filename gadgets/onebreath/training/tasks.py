@@ -1,4 +1,4 @@
-"""What is trained: networks for multi-coil series, or networks for magnitude images. The trainer is the same."""
+"""Training tasks: networks for multi-coil series or for magnitude images; the trainer is the same."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ class Trainer:
         self.group.wait()
 
     def _draw(self) -> None:
-        """Draw the picture of the run; without matplotlib there is none."""
+        """Draw the picture of the run; skipped where matplotlib is not installed."""
         if self.journal is not None and self.validation is not None:
             with self._averaged() as network, torch.no_grad():
                 shown = [self.task.shown(network, example) for example in self._validation_batches(_SHOWN)]

@@ -167,7 +167,7 @@ class Channel:
             raise WireError(f"{message_name(identifier)} cannot be read: {error}") from error
 
     def _unreadable(self, identifier: int) -> str:
-        """Words for data that came although there is no reader for them; the end of a node."""
+        """Return the error text for data without a reader, which ends a node."""
         return (
             f"{message_name(identifier)} (id {identifier}) came from a node whose own <readers> have none for it: "
             f"Gadgetron stops with 'Received illegal message id from external peer: {identifier}'"
@@ -192,9 +192,9 @@ class Channel:
         self.takes, self.gives = takes, gives
 
     def withhold(self, message: Any) -> None:
-        """Treat a message that there is no writer for: Gadgetron drops it without a word.
+        """Handle a message without a writer, which Gadgetron drops silently.
 
-        So are waveforms dropped here, which clients have no use for; the log says so once.
+        Waveforms are dropped here, too, as clients have no use for them; the log says so once.
 
         Raises
         ------

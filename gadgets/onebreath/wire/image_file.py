@@ -66,7 +66,7 @@ class ImageFile:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Say in words that the file cannot be written; h5py raises several types."""
+        """Turn errors of writing into a readable ConfigError; h5py raises several types."""
         try:
             yield
         except (OSError, RuntimeError) as error:

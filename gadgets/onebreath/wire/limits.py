@@ -1,4 +1,4 @@
-"""How large the parts of a message may be."""
+"""Size limits for the parts of a message."""
 
 from __future__ import annotations
 

@@ -254,7 +254,7 @@ def _text_message(identifier: int, length: struct.Struct, text: bytes) -> list[O
 
 
 def encode_control(message: Any) -> list[Octets] | None:
-    """Encode a control message; None if it is none."""
+    """Encode a control message; return None for any other."""
     match message:
         case ConfigName():
             return encode_filename(message)

@@ -152,7 +152,7 @@ class RawFile:
 
 
 def _unreadable(path: Path, error: OSError) -> str:
-    """Say why a file cannot be opened, in words that help."""
+    """Explain why a file cannot be opened."""
     if not path.exists():
         return "there is no such file"
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Whose turn it is: who sends many scans takes the places and the turns of nobody else."""
+"""Fair scheduling: a sender of many scans does not displace others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OWN_USER = "this user"
 
 @dataclass(frozen=True)
 class Sender:
-    """Who sends a scan, as far as that can be told.
+    """Sender of a scan, as far as it is known.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Sender:
 
 
 class Sent(Protocol):
-    """What somebody sent."""
+    """Anything that has a sender, such as a waiting scan."""
 
     sender: Sender
 
@@ -61,7 +61,7 @@ def held(item: Sent, running: Iterable[Sent]) -> tuple[int, int]:
 
 
 class Turns:
-    """What is remembered of senders: when they had their last turn, and whether their scans came to an end.
+    """History of senders: their last turn, and whether their scans ended well.
 
     An address of which many scans in a row were given up or failed is one that floods, or has a fault: its scans go
     after those of others, one at a time.

@@ -30,7 +30,7 @@ KINDS = 100  # values that a label may take; more come together as "other", for 
 
 
 class Metrics:
-    """What is counted; listens to `onebreath.diagnostics.events` and to the ends of scans.
+    """The worker's metrics; listens to `onebreath.diagnostics.events` and to the ends of scans.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a worker does before it serves: it opens its own socket, and loads what scans will need."""
+"""Start of a worker: open its own socket, and load what scans will need."""
 
 from __future__ import annotations
 

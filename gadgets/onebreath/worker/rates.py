@@ -1,4 +1,4 @@
-"""How often others may connect: so many times a minute from one address, and from all together."""
+"""Rate limits of connections per minute, for each address and for all together."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Rates:
-    """How many new connections are served a minute.
+    """Limits of new connections per minute.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Where a resident worker receives scans: it keeps the books, lets them wait, and looks after those that nobody wants.
+"""The worker's scan service: registers scans, queues them, and takes care of abandoned ones.
 
 A scan is entered in the scheduler's books, waits until it fits (its data meanwhile go to disk rather than to the memory
 of the sender), runs, and leaves. A thread watches all of them for clients that have gone and for deadlines.

@@ -153,7 +153,7 @@ class Scheduler:
             self._admit()
 
     def snapshot(self) -> dict[str, Any]:
-        """What the status says: memory, counts, and the scans that run, wait and have ended."""
+        """Return the status: memory, counts, and the scans that run, wait and have ended."""
         with self._guard:
             return {
                 "slots": self.slots,

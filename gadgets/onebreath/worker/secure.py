@@ -39,7 +39,7 @@ SHORTEST_TOKEN = 16  # bytes
 
 @dataclass(frozen=True)
 class Security:
-    """What a connection must show before it is served.
+    """Security requirements of a connection.
 
     Parameters
     ----------

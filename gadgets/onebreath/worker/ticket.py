@@ -112,7 +112,7 @@ class Ticket:
             raise self.cancelled
 
     def facts(self) -> dict[str, Any]:
-        """What the status says about it."""
+        """Return the ticket's entries in the status."""
         return {
             "scan": self.scan,
             "title": self.title,

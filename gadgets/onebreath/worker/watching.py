@@ -70,7 +70,7 @@ class Watched:
 
     @property
     def stream(self) -> SpoolStream:
-        """What the channel is over."""
+        """The stream below the channel."""
         stream = self.channel.stream
         assert isinstance(stream, SpoolStream)
         return stream
@@ -85,12 +85,12 @@ class Watched:
         return now - begun >= window and waited - before > MOSTLY * (now - begun)
 
     def join_teller(self) -> None:
-        """Wait until the other side was told; a Gadgetron server listens when its data are through."""
+        """Wait until the peer was informed; a Gadgetron server listens only when its data are through."""
         if self.teller is not None:
             self.teller.join()
 
     def was_told(self) -> ConnectionLost | None:
-        """Return what ends a scan whose other side was told already, so that it is not told again."""
+        """Return the error that ends a scan whose peer was informed already, so that it is not informed twice."""
         if self.teller is None:
             return None
         return ConnectionLost("its time was over, and the other side was told")

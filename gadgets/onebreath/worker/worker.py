@@ -56,7 +56,7 @@ OFFER_TIME = 10.0  # seconds in which a process that offers a scan must hand its
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How the worker works.
+    """Options of the worker.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ class Worker:
         send(sock, {"state": "done"})
 
     def status(self) -> dict[str, Any]:
-        """What ``onebreath status`` shows."""
+        """Return the content of ``onebreath status``."""
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -213,7 +213,7 @@ class Worker:
         }
 
     def troubles(self) -> list[str]:
-        """Return what is wrong with the worker, in words; nothing if it can serve."""
+        """Return descriptions of the worker's faults; empty if it can serve."""
         found = [
             f"the {name} side accepts no connections"
             for name, listener in self.listeners.items()

@@ -71,7 +71,7 @@ class Weights(_Part):
 
 
 class Conventions(_Part):
-    """How data must be given to the network; every value that has ever been used stays readable."""
+    """Data conventions of the network; every value that has ever been used stays readable."""
 
     fourier: Literal["centred_unitary"] = Field(
         default="centred_unitary", description="Fourier convention of the k-space"
@@ -90,7 +90,7 @@ class Conventions(_Part):
 
 
 class Training(_Part):
-    """Where the weights come from."""
+    """Origin of the weights."""
 
     data: str = Field(description="training data, with numbers of subjects and how they were split")
     recipe: str = Field(default="", description="command, configuration file or paper that tells how it was trained")

@@ -23,7 +23,7 @@ MaskFamily = Literal["full", "uniform", "uniform_acs", "kt_uniform", "irregular"
 
 @dataclass(frozen=True)
 class Scan:
-    """What is known of a scan, to be compared with a domain or a rule; None: not known. Units as in `Domain`.
+    """Properties of a scan for comparison with a domain or a rule; None: unknown. Units as in `Domain`.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Scan:
 
 
 class Verdict(NamedTuple):
-    """How a scan compares with a domain: limits that it breaks, and limits that could not be compared."""
+    """Comparison of a scan with a domain: limits that it violates, and limits that could not be checked."""
 
     outside: tuple[str, ...]
     unknown: tuple[str, ...]

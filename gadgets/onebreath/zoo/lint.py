@@ -1,4 +1,4 @@
-"""What is wrong with protocol rules as a whole: those that never fire, and pairs whose order alone decides."""
+"""Checks of protocol rules as a whole: rules that never fire, and pairs that only their order decides between."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Rule(BaseModel):
 
     @property
     def outcome(self) -> tuple[Any, ...]:
-        """What makes the images; rules of equal outcome cannot contradict each other."""
+        """Method and model that make the images; rules with equal outcomes cannot contradict each other."""
         return (
             self.model,
             self.method,
@@ -128,7 +128,7 @@ class RuleBook:
         return [(rule, rule.when.judge(scan)) for rule in self.rules]
 
     def match(self, scan: Scan) -> Rule | None:
-        """The rule that fires, or None; a condition on something that the header does not tell does not hold."""
+        """Return the rule that fires, or None; a condition on a value that the header lacks does not hold."""
         return next((rule for rule, verdict in self.judge(scan) if not any(verdict)), None)
 
 

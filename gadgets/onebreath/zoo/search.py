@@ -1,4 +1,4 @@
-"""Where models lie, and how they are found by name."""
+"""Search path of models, and finding models by name."""
 
 from __future__ import annotations
 

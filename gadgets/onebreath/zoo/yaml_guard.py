@@ -10,7 +10,7 @@ DEPTH = 50
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Refuses aliases, by which a few bytes stand for gigabytes, and depth."""
+    """YAML loader that refuses aliases, by which a few bytes expand to gigabytes, and deep nesting."""
 
     depth = 0
 

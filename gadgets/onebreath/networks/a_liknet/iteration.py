@@ -1,4 +1,4 @@
-"""One iteration of A-LIKNet: branches, data consistency of each, and what they tell each other."""
+"""One iteration of A-LIKNet: its branches, the data consistency of each, and their exchange of information."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onebreath.networks.shared.checkpointing import run_step
 
 @dataclass(frozen=True)
 class Design:
-    """What all iterations have in common; fields as the arguments of `ALIKNet`."""
+    """Design shared by all iterations; fields as the arguments of `ALIKNet`."""
 
     frames: int
     coils: int
@@ -40,7 +40,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Scan:
-    """What was measured: k-space ``(batch, frame, coil, y, x)``, zero outside the mask, mask, coil maps, noise."""
+    """Measured data: k-space ``(batch, frame, coil, y, x)``, zero outside the mask, mask, coil maps, noise."""
 
     kspace: Tensor
     mask: Tensor

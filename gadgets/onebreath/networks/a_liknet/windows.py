@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def window_starts(size: int, length: int, overlap: int = 0) -> list[int]:
-    """Where the fewest windows start that hold everything and overlap enough, evenly spread from end to end."""
+    """Return the starts of the fewest windows that cover everything and overlap enough, spread evenly."""
     count = max(1, -(-(size - overlap) // (length - overlap)))
     return [round(index * (size - length) / max(count - 1, 1)) for index in range(count)]
 

@@ -1,4 +1,4 @@
-"""Where an unrolled network starts: at the zero-filled image, or at one regularised over time that knows the noise."""
+"""Start of an unrolled network: the zero-filled image, or one regularised over time by the known noise."""
 
 from __future__ import annotations
 

@@ -38,13 +38,13 @@ class CRNNBlock(Refinement):
         self.tail = nn.Conv2d(channels, 2, 3, padding=1)
 
     def normalise(self, planes: Tensor) -> Normalised:
-        """There is no normalisation."""
+        """Return the image unchanged: there is no normalisation."""
         return Normalised(
             planes, torch.zeros_like(planes[:, :1, :1, :1, :1]), torch.ones_like(planes[:, :1, :1, :1, :1])
         )
 
     def correction(self, planes: Tensor, features: Features | None) -> tuple[Tensor, Features]:
-        """Run the convolutions; None stands for features of zeros."""
+        """Run the convolutions; features of None count as zeros."""
         earlier = features if features is not None else [None] * (1 + len(self.layers))
         outputs = [self.recurrent(planes.to(self.tail.weight.dtype), earlier[0])]
         for layer, feature in zip(self.layers, earlier[1:], strict=True):

@@ -14,7 +14,7 @@ from onebreath.networks.shared.refinement import Refinement
 
 
 class LevelFeatures(NamedTuple):
-    """What a cascade hands over, ``(batch, frame, channel, y, x)`` each; the lower two at half the matrix."""
+    """Features that a cascade hands over, ``(batch, frame, channel, y, x)`` each; the lower two at half the matrix."""
 
     level1: Tensor
     level2: Tensor
@@ -92,7 +92,7 @@ class CineUNet(Refinement):
         return zscore(planes)
 
     def correction(self, planes: Tensor, features: LevelFeatures | None) -> tuple[Tensor, LevelFeatures]:
-        """Run the convolutions; None stands for features of zeros."""
+        """Run the convolutions; features of None count as zeros."""
         level1, level2, bottleneck = features if features is not None else (None, None, None)
         if self.patch > 1:
             planes = F.pixel_unshuffle(planes, self.patch)

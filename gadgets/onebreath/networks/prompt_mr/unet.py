@@ -1,4 +1,4 @@
-"""PromptUnet: a U-Net of channel attention blocks whose decoder is told by learned prompts what kind of image it sees.
+"""PromptUnet: a U-Net of channel attention blocks; learned prompts inform its decoder of the kind of image.
 
 B. Xin et al., "Fill the K-Space and Refine the Image: Prompting for Dynamic and Multi-Contrast MRI Reconstruction",
 STACOM 2023; layers as in the released code (hellopipu/PromptMR).

@@ -55,7 +55,7 @@ class Mixing:
         return sum(parts, torch.zeros((), dtype=images.dtype, device=images.device))
 
     def _phases(self, shape: Sequence[int]) -> Tensor:
-        """What each tap multiplies images by, (tap, y, x)."""
+        """Return the factor of each tap in image space, (tap, y, x)."""
         along = []
         for axis, n in enumerate(shape):
             pixel = torch.arange(n, dtype=torch.float64, device=self.distances.device) - n // 2
@@ -95,7 +95,7 @@ class ImageSpaceRaki:
         return self._finish(z, images)
 
     def gains(self, images: Tensor, derivative: Derivative) -> list[Gain]:
-        """What each activation does at coil images (coil, y, x): as a fixed mask, or to a small change.
+        """Return the effect of each activation at coil images (coil, y, x): as a fixed mask, or on a small change.
 
         The masks are 0 where there is no signal: on all lines that are not on the lattice of measured ones.
         """
@@ -111,7 +111,7 @@ class ImageSpaceRaki:
         return found
 
     def apply(self, images: Tensor, gains: Sequence[Gain]) -> Tensor:
-        """As calling, with given activations: linear, or real-linear, in the images (batch, coil, y, x)."""
+        """Apply the network with given activations: linear, or real-linear, in the images (batch, coil, y, x)."""
         z = images
         for layer, gain in zip(self.layers[:-1], gains, strict=True):
             z = ifft2c(_multiply(fft2c(layer(z)), gain))

@@ -99,7 +99,7 @@ class Raki(nn.Module):
         return predicted.unflatten(1, (self.coils, self.targets))
 
     def layers(self, kspace: Tensor, spacing: int = 1) -> list[Tensor]:
-        """What each layer's convolution gives, before the activation; arguments as `forward`."""
+        """Return each layer's convolution before the activation; arguments as `forward`."""
         outputs: list[Tensor] = []
         parts = torch.cat([kspace.real, kspace.imag], 1)
         for index, weight in enumerate(self.weights):
@@ -171,7 +171,7 @@ class Raki(nn.Module):
         )
 
     def examples(self, acs: Tensor) -> tuple[Tensor, Tensor]:
-        """What there is to learn from calibration lines.
+        """Return the training examples in calibration lines.
 
         Parameters
         ----------

@@ -28,7 +28,7 @@ class RakiStack(nn.Module):
         self.weights = nn.ParameterList(stacked[f"weights.{layer}"] for layer in range(len(networks[0].weights)))
 
     def forward(self, kspace: Tensor, spacing: int = 1) -> Tensor:
-        """As `Raki.forward`, with slices in place of the batch: each is seen by its own network."""
+        """Predict as `Raki.forward` does, with slices in place of the batch: each has its own network."""
         weights = {f"weights.{layer}": weight for layer, weight in enumerate(self.weights)}
 
         def one(own: dict[str, Tensor], lines: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class RakiStack(nn.Module):
         return together
 
     def examples(self, acs: Tensor) -> tuple[Tensor, Tensor]:
-        """As `Raki.examples`, of calibration lines (slice, coil, ya, x)."""
+        """Return examples as `Raki.examples` does, from calibration lines (slice, coil, ya, x)."""
         sources, wanted = zip(
             *(one.examples(lines) for one, lines in zip(self._networks, acs, strict=True)), strict=True
         )

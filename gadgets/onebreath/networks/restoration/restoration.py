@@ -1,4 +1,4 @@
-"""What networks that restore magnitude images share: one channel in, one out, no coils, no k-space."""
+"""Base of networks that restore magnitude images: one channel in, one out, no coils, no k-space."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What several families of networks are built from."""
+"""Building blocks of several families of networks."""

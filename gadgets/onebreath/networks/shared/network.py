@@ -1,4 +1,4 @@
-"""What the zoo and the methods ask of every network."""
+"""Interface of every network for the zoo and the methods."""
 
 from __future__ import annotations
 

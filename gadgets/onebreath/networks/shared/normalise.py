@@ -1,4 +1,4 @@
-"""What surrounds the convolutions of a cascade: real planes, z-score, padding."""
+"""Steps around the convolutions of a cascade: real planes, z-score, padding."""
 
 from typing import NamedTuple
 

@@ -14,7 +14,7 @@ from onebreath.networks.shared.precision import Precision
 
 
 class PlainSeriesNetwork:
-    """What `Network` asks for, answered for a module that has none of it; see `adapted`."""
+    """The interface `Network` for a plain module that does not have it; see `adapted`."""
 
     runs_in_pieces: ClassVar[bool] = False
     takes_noise: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""What the learned parts of all unrolled networks share: normalise an image, add a residual, undo the normalisation."""
+"""Base of the learned parts of unrolled networks: normalise an image, add a residual, undo the normalisation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOG_NOISE_SCALE = 0.29
 
 
 class Beside(NamedTuple):
-    """What a refinement may see beside the image.
+    """Inputs of a refinement beside the image.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the method `unrolled` and the training ask of every network for multi-coil series."""
+"""Interface of networks for multi-coil series, as the method `unrolled` and the training need it."""
 
 from __future__ import annotations
 

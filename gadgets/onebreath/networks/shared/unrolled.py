@@ -1,4 +1,4 @@
-"""What all unrolled networks share: cascades of a learned refinement and a data-consistency step."""
+"""Base of unrolled networks: cascades of a learned refinement and a data-consistency step."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -95,7 +95,7 @@ class UnrolledNetwork(SeriesNetwork):
         return block
 
     def recall(self, index: int, history: Sequence[Features]) -> Features | None:
-        """Choose what cascade `index` gets from the features of earlier cascades, oldest first; None stands for zeros.
+        """Return the input of cascade `index` from the features of earlier ones, oldest first; None counts as zeros.
 
         Here: the features of the cascade before.
         """
@@ -143,7 +143,7 @@ class UnrolledNetwork(SeriesNetwork):
             yield image, features
 
     def _beside(self, image: Tensor, series: SampledSeries | None, noise_std: Tensor | None) -> Beside | None:
-        """What the refinements see beside an image; without a series, something of the same size."""
+        """Return the inputs of the refinements beside an image; without a series, placeholders of the same size."""
         if not self.inputs:
             return None
         if noise_std is None and {"noise", "residual"} & set(self.inputs):

@@ -1,4 +1,4 @@
-"""What goes wrong with scans in the field: changes to a whole simulated scan, each by an option of its own."""
+"""Faults of scans seen in the field: changes to a whole simulated scan, each with its own option."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def volume_signals(
 def volume_truth(
     options: ScanOptions, schedule: Schedule, phantom: Phantom, heights: np.ndarray, receiver: Receiver
 ) -> dict[str, np.ndarray]:
-    """What the scan was made from; see `SimulatedScan.truth`."""
+    """Return the ground truth of the scan; see `SimulatedScan.truth`."""
     columns, partitions = options.matrix[1], options.partitions
     first = options.encoded_partitions // 2 - partitions // 2
     kept = slice(first, first + partitions)

@@ -25,7 +25,7 @@ _SIZES, _CONTENT = 0, 1
 
 
 class ExampleSettings(BaseModel):
-    """How examples are drawn."""
+    """Settings for drawing examples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

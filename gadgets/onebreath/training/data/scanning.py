@@ -27,7 +27,7 @@ _CALIBRATION_SAMPLES = 32
 
 
 class ScanSettings(BaseModel):
-    """How scans are simulated from images. Ranges are drawn from for every variant of a slice."""
+    """Settings for simulating scans from images. Ranges are drawn from for every variant of a slice."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -14,7 +14,7 @@ from onebreath.mri.fourier import fft2c
 
 
 class SplitSettings(BaseModel):
-    """How acquired lines are divided."""
+    """Settings for dividing acquired lines."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

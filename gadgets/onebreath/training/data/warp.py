@@ -12,7 +12,7 @@ _DARKEST = 1e-3
 
 
 class WarpSettings(BaseModel):
-    """How far images are changed; the frames of a series alike. Images that hold measured noise are not changed."""
+    """Limits of image deformation, equal for all frames of a series. Images with measured noise are not changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

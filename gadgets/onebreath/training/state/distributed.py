@@ -21,7 +21,7 @@ _PREPARATION = timedelta(hours=12)
 
 
 class Launch(BaseSettings):
-    """What ``torchrun`` says of this process."""
+    """Launch parameters of this process, as ``torchrun`` sets them."""
 
     world_size: int = Field(1, ge=1, description="how many processes there are; torchrun sets it")
     local_rank: int = Field(0, ge=0, description="number of this process on its machine; torchrun sets it")
@@ -70,7 +70,7 @@ class Group:
         return nn.parallel.DistributedDataParallel(network, device_ids=ids, find_unused_parameters=True)
 
     def agree(self, decision: bool) -> bool:
-        """What the first process decided, so that all do the same."""
+        """Return the first process's decision, so that all do the same."""
         if self.size == 1:
             return decision
         told = torch.tensor(int(decision), device=self.device)

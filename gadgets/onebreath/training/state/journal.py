@@ -1,4 +1,4 @@
-"""What a training says while it runs: lines of JSON, the terminal, and TensorBoard where it is installed."""
+"""Log of a running training: lines of JSON, the terminal, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Whether somebody asked for the end."""
+    """Flag that records a request to stop."""
 
     def __init__(self) -> None:
         self.by: str | None = None

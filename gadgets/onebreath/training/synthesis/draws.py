@@ -14,7 +14,7 @@ _TINY = 1e-6
 
 
 class Draws:
-    """Where a scan's random numbers come from: numbers from the host, arrays from the device.
+    """Random numbers of a scan: scalars from the host, arrays from the device.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How things move: waveforms over the heartbeat, and displacements that follow them."""
+"""Motion: waveforms over the heartbeat, and displacements that follow them."""
 
 from __future__ import annotations
 

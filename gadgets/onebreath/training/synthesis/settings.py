@@ -1,4 +1,4 @@
-"""What examples made on the device are drawn from."""
+"""Settings of examples that are made on the device."""
 
 from __future__ import annotations
 

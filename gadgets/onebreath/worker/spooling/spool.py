@@ -38,7 +38,7 @@ def scan_id() -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """What shall run on the data of a scan.
+    """The nodes or configuration to run on the data of a scan.
 
     Parameters
     ----------
