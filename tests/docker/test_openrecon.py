@@ -42,12 +42,17 @@ def test_the_label_fits_openrecons_schema(schema: Path, gpu: bool) -> None:
     assert openrecon.problems(made(gpu=gpu), schema) == []
 
 
-def test_a_label_that_does_not_fit_is_told(schema: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_label_that_does_not_fit_is_told(schema: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = made(cores=0)
     wrong["parameters"][0]["id"] = "con_fig"
     assert len(openrecon.problems(wrong, schema)) == 2
-    assert main(["openrecon", "label", "--cores", "0", "--schema", str(schema)]) == 1
-    assert "reconstruction/min_count_required_cpu_cores: 0 is less than the minimum" in capsys.readouterr().err
+    stricter = json.loads(schema.read_text(encoding="utf-8"))
+    cores = stricter["properties"]["reconstruction"]["properties"]["min_count_required_cpu_cores"]
+    cores["minimum"] = 8
+    changed = tmp_path / "schema.json"
+    changed.write_text(json.dumps(stricter), encoding="utf-8")
+    assert main(["openrecon", "label", "--cores", "2", "--schema", str(changed)]) == 1
+    assert "reconstruction/min_count_required_cpu_cores: 2 is less than the minimum" in capsys.readouterr().err
 
 
 def test_the_user_interface_is_that_of_the_requests() -> None:

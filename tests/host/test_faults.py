@@ -138,7 +138,7 @@ def test_out_of_memory_in_a_gadget_is_told_as_such(tmp_path, monkeypatch):
 
     with worker(tmp_path) as running:
         with monkeypatch.context() as patch:
-            patch.setattr("onebreath.gadgets.reconstruct.reconstruct.kspace_of", nothing_left)
+            patch.setattr("onebreath.gadgets.reconstruct.gather.kspace_of", nothing_left)
             for _ in range(REPEATS):
                 seen = gadget_scan(running)
                 assert "The computer's memory is too small for this scan." in seen.text

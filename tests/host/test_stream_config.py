@@ -106,6 +106,9 @@ def test_the_stock_name_for_noise_scans_runs_ours_unless_it_is_there(tmp_path):
 def test_search_paths_from_the_environment(folders, monkeypatch, tmp_path):
     home = tmp_path / "gt"
     (home / "share/gadgetron/config").mkdir(parents=True)
-    monkeypatch.setenv("ONEBREATH_CONFIGS", f"{folders[0]}:{folders[1]}:{tmp_path / 'absent'}")
+    monkeypatch.setenv("ONEBREATH_CONFIGS", f"{folders[0]}:{folders[1]}")
     monkeypatch.setenv("GADGETRON_HOME", str(home))
     assert search_paths()[:3] == [*folders, home / "share/gadgetron/config"]
+    monkeypatch.setenv("ONEBREATH_CONFIGS", f"{folders[0]}:{tmp_path / 'absent'}")
+    with pytest.raises(ConfigError, match=r"ONEBREATH_CONFIGS .*absent' is no folder; make it, or name another"):
+        search_paths()
