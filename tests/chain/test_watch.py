@@ -1,5 +1,8 @@
+import time
+
 import numpy as np
 
+from onebreath.chain.chain import _Watch
 from onebreath.chain.watch import watched
 from onebreath.gadgets.calibrate import Calibrate, CalibrateProperties
 from tests.scans import coil_scan, header, recon_data
@@ -34,3 +37,25 @@ def test_nothing_is_kept_or_logged_otherwise(caplog):
         _, messages = watch()
     assert len(messages) == 2
     assert "made message" not in caplog.text
+
+
+def test_a_gadget_that_waited_has_not_worked_less_than_nothing():
+    """What it has worked so far is asked for while it works, after a wait for its message."""
+
+    def late():
+        time.sleep(0.2)
+        yield "message"
+
+    class Asks(Calibrate):
+        def process(self, messages):
+            for message in messages:
+                time.sleep(0.05)
+                asked.append(watch.worked)
+                yield message
+
+    asked: list[float] = []
+    watch = _Watch(Asks(header(36, 32), CalibrateProperties()), late())
+    assert list(watch.output()) == ["message"]
+    assert asked[0] >= 0.045
+    assert watch.before.seconds >= 0.195
+    assert watch.worked >= asked[0]

@@ -195,21 +195,28 @@ class _Watch:
 
 
 class _Meter:
-    """Adds up how long a stream takes to give its messages."""
+    """Adds up how long a stream takes to give its messages, the one that is being waited for included."""
 
     def __init__(self, stream: Iterator[Message]) -> None:
         self.stream = stream
-        self.seconds = 0.0
+        self._spent = 0.0
+        self._started: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Time so far."""
+        started = self._started
+        return self._spent + (0.0 if started is None else time.perf_counter() - started)
 
     def __iter__(self) -> Iterator[Message]:
         return self
 
     def __next__(self) -> Message:
-        started = time.perf_counter()
+        self._started = time.perf_counter()
         try:
             return next(self.stream)
         finally:
-            self.seconds += time.perf_counter() - started
+            self._spent, self._started = self.seconds, None
 
 
 def build(header: Any, steps: Sequence[tuple[str, Mapping[str, str]]]) -> Chain:
