@@ -146,8 +146,9 @@ def run_phase(phase: Phase, log: Path, environment: dict[str, str]) -> Outcome:
     with log.open("ab") as out:
         first = out.tell()
         process = subprocess.Popen(
-            phase.command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-        )
+            phase.command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=_heed_interrupts,
+        )  # fmt: skip
         try:
             in_time = _wait(process, phase.seconds)
         finally:
@@ -163,13 +164,19 @@ def run_phase(phase: Phase, log: Path, environment: dict[str, str]) -> Outcome:
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Whether the process ended in time; one that did not is asked to, as a person at the keyboard would."""
-    for patience, request in ((seconds, signal.SIGINT), *zip(GRACE, (signal.SIGTERM, signal.SIGKILL), strict=True)):
+    requests = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+    for patience, request in zip((seconds, *GRACE), requests, strict=True):
         try:
             process.wait(patience)
-            return patience == seconds
+            return request == signal.SIGINT
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, request)
     return False
+
+
+def _heed_interrupts() -> None:
+    """Heed SIGINT also where a shell started all of this in the background, which has it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
