@@ -50,7 +50,7 @@ class Problem:
         zero_filled = operator.adjoint(data.kspace)
         scale = float(xp.max(xp.abs(zero_filled))) or 1.0
         masked = data.kspace * xp.astype(data.mask[:, None], xp.real(data.kspace).dtype)
-        return cls(operator, masked / scale, _matrix(zero_filled / scale), scale)
+        return cls(operator, masked / scale, matrix_of(zero_filled / scale), scale)
 
     def images(self, series: Array) -> Array:
         """Series (frame, pixel) as images (set, frame, y, x)."""
@@ -60,7 +60,7 @@ class Problem:
 
     def normal(self, series: Array) -> Array:
         """E^H E of a series (frame, pixel)."""
-        return _matrix(self.operator.normal(self.images(series)))
+        return matrix_of(self.operator.normal(self.images(series)))
 
     def steps(self, algorithm: str, low_rank: float, sparse: float) -> Iterator[Step]:
         """Iterate without end, ``published`` or ``accelerated``, with relative thresholds."""
@@ -129,8 +129,8 @@ class Problem:
         return norm(residual) ** 2 / 2 + low_rank * nuclear + sparse * spectrum
 
 
-def _matrix(images: Array) -> Array:
-    """Images (frame, y, x) or (set, frame, y, x) as a matrix (frame, pixel)."""
+def matrix_of(images: Array) -> Array:
+    """Return images (frame, y, x) or (set, frame, y, x) as a matrix (frame, pixel)."""
     xp = array_namespace(images)
     by_frame = images if images.ndim == 3 else xp.permute_dims(images, (1, 0, 2, 3))
     return xp.reshape(by_frame, (by_frame.shape[0], -1))

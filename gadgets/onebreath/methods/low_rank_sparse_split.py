@@ -11,11 +11,12 @@ from typing import TypeAlias
 
 from array_api_compat import array_namespace
 
-from onebreath.methods.low_rank_sparse_problem import Problem
+from onebreath.methods.cg_sense import conjugate_gradients
+from onebreath.methods.low_rank_sparse_problem import Problem, matrix_of
 from onebreath.methods.low_rank_sparse_steps import Step, shrink_spectrum
 from onebreath.mri import Array
-from onebreath.mri.fourier import ifft
 from onebreath.mri.proximal import shrink_singular_values
+from onebreath.mri.sense import normal_matrices
 
 DataStep: TypeAlias = Callable[[Array, Array], Array]
 # Conjugate-gradient steps where the data step has no matrices; each goes on from the solution before.
@@ -66,7 +67,7 @@ def exact_data_step(problem: Problem, penalty: float) -> DataStep | None:
     fixed = bool(xp.all(mask == mask[:1])) and bool(xp.all(mask == mask[..., :1]))
     if not fixed or sets * sets * ny > 4 * frames * coils:
         return None
-    matrices = _normal_matrices(operator.maps, mask[0, :, 0])
+    matrices = normal_matrices(operator.maps, mask[0, :, 0])
     eye = xp.eye(sets * ny, dtype=matrices.dtype, device=getattr(matrices, "device", None))
     # Hermitian and positive; a general inverse fails in threaded builds of MKL on batches of such matrices.
     factor = xp.linalg.inv(xp.linalg.cholesky(matrices + penalty * eye))
@@ -81,39 +82,12 @@ def exact_data_step(problem: Problem, penalty: float) -> DataStep | None:
     return data_step
 
 
-def _normal_matrices(maps: Array, lines: Array) -> Array:
-    """``E^H E`` as matrices ``(x, set y, set y)`` of pixels and lines.
-
-    Along y the projection onto the samples is a convolution with the point-spread function p of the mask, so that an
-    entry is ``p[y - y'] sum_c conj(S_c[y]) S_c[y']``.
-    """
-    xp = array_namespace(maps)
-    sets, coils, ny, nx = maps.shape
-    spread = ifft(xp.fft.ifftshift(xp.astype(lines, maps.dtype)), 0) / ny**0.5
-    place = xp.arange(ny, device=getattr(maps, "device", None))
-    toeplitz = spread[(place[:, None] - place[None]) % ny]
-    columns = xp.reshape(xp.permute_dims(maps, (3, 0, 2, 1)), (nx, sets * ny, coils))
-    return (xp.conj(columns) @ xp.matrix_transpose(columns)) * xp.tile(toeplitz, (sets, sets))
-
-
 def iterative_data_step(problem: Problem, penalty: float) -> DataStep:
     """Approach the same minimiser by conjugate gradients, each time from the solution before."""
-    xp = array_namespace(problem.start)
-
-    def energy(x: Array) -> Array:
-        return xp.sum(xp.real(x) ** 2 + xp.imag(x) ** 2, axis=1, keepdims=True)
 
     def data_step(towards: Array, before: Array) -> Array:
-        solution = before
-        residual = problem.start + penalty * towards - problem.normal(before) - penalty * before
-        direction, now = residual, energy(residual)
-        for _ in range(_STEPS):
-            image = problem.normal(direction) + penalty * direction
-            curvature = xp.sum(xp.real(xp.conj(direction) * image), axis=1, keepdims=True)
-            length = now / xp.where(curvature > 0, curvature, xp.ones_like(curvature))
-            solution, residual = solution + length * direction, residual - length * image
-            previous, now = now, energy(residual)
-            direction = residual + (now / xp.where(previous > 0, previous, xp.ones_like(previous))) * direction
-        return solution
+        residual = problem.start + penalty * (towards - before) - problem.normal(before)
+        rest, _ = conjugate_gradients(problem.operator, problem.images(residual), penalty, _STEPS, 0.0)
+        return before + matrix_of(rest)
 
     return data_step

@@ -117,3 +117,33 @@ class SenseOperator:
             raise ValueError(
                 f"{name} of shape {tuple(shape)} has {frames} frames, mask has shape {tuple(self.mask.shape)}"
             )
+
+
+def normal_matrices(maps: Array, lines: Array) -> Array:
+    """Return ``A^H A`` for a mask of whole lines, the same in all frames, as a matrix for each column of pixels.
+
+    Along y the projection onto the samples is a convolution with the point-spread function p of the mask, so that an
+    entry is ``p[y - y'] sum_c conj(S_c[y]) S_c[y']``.
+
+    Parameters
+    ----------
+    maps
+        ``(..., set, coil, y, x)`` complex.
+    lines
+        ``(..., y)``, not zero where a line was acquired.
+
+    Returns
+    -------
+    Array
+        ``(..., x, set y, set y)``.
+    """
+    xp = array_namespace(maps)
+    *leading, sets, coils, ny, nx = maps.shape
+    spread = ifft(xp.fft.ifftshift(xp.astype(lines, maps.dtype), axes=-1), -1) / ny**0.5
+    place = xp.arange(ny, device=getattr(maps, "device", None))
+    toeplitz = spread[..., (place[:, None] - place[None]) % ny]
+    first = len(leading)
+    by_column = xp.permute_dims(maps, (*range(first), first + 3, first, first + 2, first + 1))
+    columns = xp.reshape(by_column, (*leading, nx, sets * ny, coils))
+    blocks = xp.tile(toeplitz, (*[1] * first, sets, sets))
+    return (xp.conj(columns) @ xp.matrix_transpose(columns)) * blocks[..., None, :, :]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from onebreath.errors import MethodError
+from onebreath.mri.sense import normal_matrices
 from onebreath.networks.shared.inputs import check_inputs
 
 
@@ -32,7 +33,7 @@ class SampledSeries:
     def __init__(self, kspace: Tensor, mask: Tensor, maps: Tensor, by_matrices: bool = False) -> None:
         check_inputs(kspace, mask, maps)
         mask = mask != 0
-        self._matrices = _normal_matrices(mask, maps) if by_matrices and _small(kspace) else None
+        self._matrices = _matrices_of(mask, maps) if by_matrices and _small(kspace) else None
         self._inverse: Tensor | None = None
         self.axes = _transformed_axes(mask)
         kspace = torch.where(mask, kspace, torch.zeros((), dtype=kspace.dtype, device=kspace.device))
@@ -193,19 +194,12 @@ def _small(kspace: Tensor) -> bool:
     return lines <= 4 * frames * coils
 
 
-def _normal_matrices(mask: Tensor, maps: Tensor) -> Tensor | None:
-    """``A^H A`` as matrices ``(batch, x, y, y)`` of pixels and lines; None where mask or maps change with the frames.
-
-    Along y the projection onto the samples is a convolution: ``p[y - y'] sum_c conj(S_c[y]) S_c[y']``, p being the
-    point-spread function of the mask.
-    """
+def _matrices_of(mask: Tensor, maps: Tensor) -> Tensor | None:
+    """Return ``A^H A`` as matrices ``(batch, x, y, y)``; None where mask or maps change with the frames."""
     if maps.shape[1] > 1 or mask.shape[-1] > 1 or bool((mask != mask[:, :1]).any()):
         return None
-    lines = torch.fft.ifftshift(mask[:, 0, 0, :, 0], dim=-1).to(maps.real.dtype)
-    spread = torch.fft.ifft(lines, dim=-1)
-    place = torch.arange(lines.shape[-1], device=maps.device)
-    columns = maps[:, 0].permute(0, 3, 2, 1)
-    return (columns.conj() @ columns.mT) * spread[:, (place[:, None] - place) % len(place)][:, None]
+    matrices: Tensor = normal_matrices(maps, mask[:, 0, 0, :, 0])
+    return matrices
 
 
 def _apply(matrices: Tensor, image: Tensor) -> Tensor:
