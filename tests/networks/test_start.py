@@ -96,7 +96,7 @@ def test_weights_are_those_of_the_classical_method():
         problem = Problem.of(data)
         unit, deviation = problem.noise_units(float(noise[index]))
         expected = unit * problem.scale, problem.balance(unit) * deviation * problem.scale
-        for one, wanted in zip(found, expected, strict=False):
+        for one, wanted in zip(found[:2], expected, strict=True):
             assert float(one[index]) == pytest.approx(wanted, rel=1e-3)
 
 

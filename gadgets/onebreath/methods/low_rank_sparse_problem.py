@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from array_api_compat import array_namespace
 
@@ -12,13 +13,8 @@ from onebreath.methods.base import SliceData
 from onebreath.methods.low_rank_sparse_steps import Step, accelerated_steps, published_steps
 from onebreath.mri import Array
 from onebreath.mri.fourier import fft
-from onebreath.mri.proximal import singular_values
+from onebreath.mri.proximal import SPLIT, SPLITS, balance, singular_values
 from onebreath.mri.sense import SenseOperator
-
-PENALTY, PENALTIES = 3.0, (0.003, 0.3)
-"""Weight of the split times the strength of a series, and its bounds."""
-BALANCE, USUAL_STRENGTH, LESS_WITH_LITTLE_NOISE = 1.1, 25.0, 0.15
-"""See `Problem.balance`; the strength of a series is its largest singular value over that of noise."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ class Problem:
 
     def weight(self, low_rank: float) -> float:
         """lambda_L: the relative threshold times the largest singular value of the zero-filled series."""
-        return low_rank * float(singular_values(self.start)[-1])
+        return low_rank * self.largest
 
     def noise_units(self, level: float = 1.0) -> tuple[float, float]:
         """Largest singular value, and deviation in the temporal spectrum, of the zero-filled series of noise alone.
@@ -88,11 +84,7 @@ class Problem:
         return deviation * (math.sqrt(pixels) + math.sqrt(self.start.shape[0])), deviation
 
     def balance(self, unit: float) -> float:
-        """Threshold in the temporal spectrum for one of 1 of the singular values, both in units of the noise.
-
-        A background b that does not move costs ``lambda_L sqrt(T) ||b||_2`` in L and ``lambda_S sqrt(T) ||b||_1`` in
-        S. Where both are the same neither part is empty, which is where images are best at usual noise; with little
-        noise less sparsity is better (exponent and factor were fitted to simulated scans, SNR 10 to 150, R 4 to 24).
+        """Threshold in the temporal spectrum for one of 1 of the singular values, see `onebreath.mri.proximal.balance`.
 
         Parameters
         ----------
@@ -105,20 +97,21 @@ class Problem:
         if total == 0 or unit == 0:
             return 1.0
         pixels = float(xp.sum(xp.abs(self.operator.maps) ** 2))
-        even = (math.sqrt(pixels) + math.sqrt(self.start.shape[0])) * math.sqrt(energy) / total
-        strength = max(1.0, float(singular_values(self.start)[-1]) / unit)
-        return float(BALANCE * even * (USUAL_STRENGTH / strength) ** LESS_WITH_LITTLE_NOISE)
+        evenness = (math.sqrt(pixels) + math.sqrt(self.start.shape[0])) * math.sqrt(energy) / total
+        return float(balance(evenness, self.strength(unit)))
 
     def penalty(self, unit: float) -> float:
-        """Weight of the split of `split_steps`: the first threshold is a third of the largest singular value.
+        """Weight of the split of `split_steps`; `unit` as in `balance`."""
+        return min(max(SPLIT / self.strength(unit), SPLITS[0]), SPLITS[1])
 
-        Parameters
-        ----------
-        unit
-            The largest singular value of noise, see `noise_units`.
-        """
-        strength = float(singular_values(self.start)[-1]) / unit if unit else math.inf
-        return min(max(PENALTY / max(strength, 1.0), PENALTIES[0]), PENALTIES[1])
+    def strength(self, unit: float) -> float:
+        """Largest singular value of the zero-filled series over that of noise, at least 1."""
+        return max(self.largest / unit, 1.0) if unit else math.inf
+
+    @cached_property
+    def largest(self) -> float:
+        """Largest singular value of the zero-filled series."""
+        return float(singular_values(self.start)[-1])
 
     def objective(self, step: Step, low_rank: float, sparse: float) -> float:
         """Return the minimised function; both weights and the function in scaled units."""

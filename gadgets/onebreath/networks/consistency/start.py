@@ -9,16 +9,12 @@ import torch
 from torch import Tensor
 
 from onebreath.errors import MethodError
+from onebreath.mri.proximal import SPLIT, SPLITS, balance
 from onebreath.networks.consistency.sampled_series import SampledSeries
 
 Start = Literal["zero_filled", "low_rank_sparse"]
 # Conjugate-gradient steps where the data step has no matrices to invert; each goes on from the solution before.
 _STEPS = 6
-# The split's weight, times the largest singular value of the series over that of its noise; and its bounds. With it the
-# threshold of the first iterations is a third of the largest singular value, from where it is fine in ten to twenty.
-_PENALTY, _PENALTIES = 3.0, (0.003, 0.3)
-# See `Problem.balance` of `onebreath.methods.low_rank_sparse_problem`.
-_BALANCE, _USUAL_STRENGTH, _LESS_WITH_LITTLE_NOISE = 1.1, 25.0, 0.15
 
 
 class LowRankSparseStart(NamedTuple):
@@ -37,15 +33,11 @@ class LowRankSparseStart(NamedTuple):
     sparse
         Threshold in the unitary temporal spectrum, in standard deviations of the noise of the zero-filled series;
         None: balanced with `low_rank` by the zero-filled series, as in `onebreath.methods.low_rank_sparse`.
-    penalty
-        Weight of the split; it changes how fast the iteration converges, not where to. None: from the ratio of the
-        largest singular values of series and noise.
     """
 
     iterations: int = 15
     low_rank: float = 1.0
     sparse: float | None = None
-    penalty: float | None = None
 
     @torch.no_grad()
     def __call__(self, series: SampledSeries, noise_std: Tensor | None) -> Tensor:
@@ -97,13 +89,11 @@ class LowRankSparseStart(NamedTuple):
         strength = (_singular_values(matrix)[0][:, -1] / unit).clamp_min(1)
         if self.sparse is None:
             background = matrix.mean(1).abs()
-            even = size * background.square().sum(1).sqrt() / background.sum(1).clamp_min(1e-30)
-            sparse = self.low_rank * _BALANCE * even * (_USUAL_STRENGTH / strength) ** _LESS_WITH_LITTLE_NOISE
+            evenness = size * background.square().sum(1).sqrt() / background.sum(1).clamp_min(1e-30)
+            sparse = self.low_rank * balance(evenness, strength)
         else:
             sparse = torch.full_like(unit, self.sparse)
-        penalty = (_PENALTY / strength).clamp(*_PENALTIES)
-        if self.penalty is not None:
-            penalty = torch.full_like(unit, self.penalty)
+        penalty = (SPLIT / strength).clamp(*SPLITS)
         by_batch = (..., None, None)
         return (self.low_rank * unit)[by_batch], (sparse * deviation)[by_batch], penalty[by_batch]
 
