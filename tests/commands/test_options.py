@@ -102,7 +102,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(scan, tmp_path, before, room):
         capture_output=True,
         text=True,
         env={**os.environ, "ONEBREATH_STORAGE": "off", "PYTHONDONTWRITEBYTECODE": "1"},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
     )
     assert done.returncode == 1
     assert "The images cannot be written to" in done.stderr
