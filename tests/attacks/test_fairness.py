@@ -162,7 +162,6 @@ def test_a_client_that_does_not_read_its_images_keeps_no_slot(tmp_path, monkeypa
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(running.listeners["client"].address)
         pieces = tiny.pieces(b"", phases)
-        data = beginning(config).replace(tiny.header(), tiny.header(phases)) + b"".join(pieces[1:])
         whole = beginning(config)
         head = whole[: whole.rindex(len(tiny.header()).to_bytes(4, "little") + tiny.header())]
         data = head + len(tiny.header(phases)).to_bytes(4, "little") + tiny.header(phases) + b"".join(pieces[1:])

@@ -47,10 +47,7 @@ def wheel(folder, content):
     path, files = folder / "replaced-1.0-py3-none-any.whl", {"replaced.py": content}
     files["replaced-1.0.dist-info/METADATA"] = b"Metadata-Version: 2.1\nName: replaced\nVersion: 1.0\n"
     files["replaced-1.0.dist-info/WHEEL"] = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    digests = {
-        name: base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=") for name, data in files.items()
-    }
-    record = [f"{name},sha256={digests[name].decode()},{len(data)}" for name, data in files.items()]
+    record = [f"{name},sha256={digest(data)},{len(data)}" for name, data in files.items()]
     files["replaced-1.0.dist-info/RECORD"] = "\n".join([*record, "replaced-1.0.dist-info/RECORD,,"]).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
