@@ -21,8 +21,8 @@ _NAME = re.compile(r"([a-z0-9][a-z0-9_]*)\.([a-z0-9][a-z0-9_-]*)")
 DEFAULT_SCORE_LIMIT = 0.24
 """For cards that state none; docs/protocols.md tells how it was chosen."""
 LARGEST_CARD = 1_000_000
-TOLD = 20  # problems of a card that are told
 """Bytes; a longer card.yaml is not a card, and parsing it would cost memory."""
+TOLD = 20  # problems of a card that are told
 
 
 def check_name(name: str) -> str:
