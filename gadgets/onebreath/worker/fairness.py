@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -40,7 +40,6 @@ class Sent(Protocol):
 
 
 Item = TypeVar("Item", bound=Sent)
-Key = Callable[[Sent], Hashable]
 
 
 def by_address(item: Sent) -> Hashable:
