@@ -21,12 +21,12 @@ def joint(slots: int = 1, queue: int = 9) -> JointScans:
 def test_nodes_of_one_scan_take_one_place_and_leave_it_with_the_last() -> None:
     scans = joint()
     joined = [scans.join("a", ticket(name)) for name in ("sort", "calibrate", "reconstruct")]
-    assert len({id(one) for one, _ in joined}) == 1
-    scan, key = joined[0]
+    assert len(set(map(id, joined))) == 1
+    scan = joined[0]
     assert (scan.title, scan.admitted.is_set()) == ("sort + calibrate + reconstruct", False)
     scans.scheduler.ready(scan)
     assert scan.admitted.is_set()
-    left = [scans.leave(key, scan, outcome) for outcome in ("done", "failed", "lost")]
+    left = [scans.leave("a", scan, outcome) for outcome in ("done", "failed", "lost")]
     assert left == [False, False, True]
     assert (scan.outcome, scans.knows("a")) == ("failed", False)
     assert scans.scheduler.snapshot()["counts"] == {"failed": 1}
@@ -34,46 +34,46 @@ def test_nodes_of_one_scan_take_one_place_and_leave_it_with_the_last() -> None:
 
 def test_a_scan_without_data_holds_nothing_and_is_overtaken() -> None:
     scans = joint()
-    (later, _), (first, key) = scans.join("a", ticket("later node")), scans.join("b", ticket("another scan"))
+    later, first = scans.join("a", ticket("later node")), scans.join("b", ticket("another scan"))
     scans.scheduler.ready(first)
     assert (first.admitted.is_set(), later.admitted.is_set()) == (True, False)
     scans.scheduler.ready(later)
     assert not later.admitted.is_set()
-    scans.leave(key, first, "done")
+    scans.leave("b", first, "done")
     assert later.admitted.is_set()
 
 
 def test_a_node_that_is_there_already_belongs_to_another_scan_of_the_same_header() -> None:
     scans = joint(slots=9)
-    (one, _), (other, key), (_, _) = (scans.join("a", ticket(name)) for name in ("sort", "sort", "reconstruct"))
+    one, other, _ = (scans.join("a", ticket(name)) for name in ("sort", "sort", "reconstruct"))
     assert one is not other
     assert (one.title, other.title) == ("sort + reconstruct", "sort")
     other.cancel(Busy("the other client has gone"))
     one.check()
-    assert scans.leave(key, other, "lost")
+    assert scans.leave("a", other, "lost")
     assert scans.knows("a")
 
 
 def test_whole_scans_are_admitted_by_themselves() -> None:
     scans = joint(slots=2)
-    tickets = [scans.join(None, ticket(name))[0] for name in ("one", "two", "three")]
+    tickets = [scans.join(None, ticket(name)) for name in ("one", "two", "three")]
     assert [one.admitted.is_set() for one in tickets] == [True, True, False]
 
 
 def test_no_room_is_said_and_entered_in_the_books() -> None:
     scans = joint(queue=0)
-    scans.scheduler.ready(scans.join("a", ticket("a"))[0])
+    scans.scheduler.ready(scans.join("a", ticket("a")))
     with pytest.raises(Busy):
         scans.join("b", ticket("b"))
     assert not scans.knows("b")
     assert scans.scheduler.snapshot()["counts"] == {"failed": 1}
-    assert scans.join("a", ticket("a, too"))[0].admitted.is_set()
+    assert scans.join("a", ticket("a, too")).admitted.is_set()
 
 
 def test_the_shortest_deadline_of_the_nodes_counts() -> None:
     scans = joint()
     seconds = (0.0, 9.0, 5.0, 0.0, 7.0)
-    found = [scans.join("a", ticket(f"node {n}", deadline=s))[0].deadline for n, s in enumerate(seconds)]
+    found = [scans.join("a", ticket(f"node {n}", deadline=s)).deadline for n, s in enumerate(seconds)]
     assert found == [0.0, 9.0, 5.0, 5.0, 5.0]
 
 

@@ -74,8 +74,8 @@ class JointScans:
         with self._guard:
             return key in self._scans
 
-    def join(self, key: Hashable | None, ticket: Ticket) -> tuple[Ticket, Hashable | None]:
-        """Enter a node in the books; gives the ticket of its scan, which is that of its first node, and the node's key.
+    def join(self, key: Hashable | None, ticket: Ticket) -> Ticket:
+        """Enter a node in the books; gives the ticket of its scan, which is that of its first node.
 
         A node that is there already, by its title, belongs to another scan of the same header. A scan without
         room is in the books as failed.
@@ -94,24 +94,19 @@ class JointScans:
         """
         if key is None:
             self._enter(ticket)
-            return ticket, None
+            return ticket
         with self._guard:
-            scans = self._scans.setdefault(key, [])
-            scan = next((one for one in scans if ticket.title not in one.titles), None)
-            try:
-                if scan is None:
-                    ticket.ready = False
-                    self._enter(ticket)
-                    scan = _Scan(key, ticket)
-                    scans.append(scan)
-                else:
-                    scan.take(ticket)
-            finally:
-                if not scans:
-                    del self._scans[key]
+            scan = next((one for one in self._scans.get(key, ()) if ticket.title not in one.titles), None)
+            if scan is None:
+                ticket.ready = False
+                self._enter(ticket)
+                scan = _Scan(ticket)
+                self._scans.setdefault(key, []).append(scan)
+            else:
+                scan.take(ticket)
             scan.titles.add(ticket.title)
             scan.members += 1
-            return scan.ticket, scan
+            return scan.ticket
 
     def _enter(self, ticket: Ticket) -> None:
         try:
@@ -121,18 +116,20 @@ class JointScans:
             raise
 
     def leave(self, key: Hashable | None, ticket: Ticket, outcome: str) -> bool:
-        """Take a node out of the books, by what `join` gave; whether its scan has ended with it."""
-        if not isinstance(key, _Scan):
+        """Take a node out of the books, by the ticket that `join` gave; whether its scan has ended with it."""
+        if key is None:
             self.scheduler.leave(ticket, outcome)
             return True
         with self._guard:
             ticket.worst = max(ticket.worst, outcome, key=OUTCOMES.index)
-            key.members -= 1
-            if key.members:
+            scans = self._scans[key]
+            scan = next(one for one in scans if one.ticket is ticket)
+            scan.members -= 1
+            if scan.members:
                 return False
-            self._scans[key.key].remove(key)
-            if not self._scans[key.key]:
-                del self._scans[key.key]
+            scans.remove(scan)
+            if not scans:
+                del self._scans[key]
         self.scheduler.leave(ticket, ticket.worst)
         return True
 
@@ -141,7 +138,6 @@ class JointScans:
 class _Scan:
     """Nodes that are there, and have been there, of one scan."""
 
-    key: Hashable
     ticket: Ticket
     titles: set[str] = field(default_factory=set)
     members: int = 0

@@ -189,7 +189,7 @@ class ScanService:
         Busy, SpoolError, OnebreathError
             If too many scans wait; if the disk does not take what is promised for later; if the scan was cancelled.
         """
-        ticket, key = self._join(key, ticket)
+        ticket = self._join(key, ticket)
         outcome = "failed"
         watched = Watched(request.scan, ticket, channel, shim)
         try:
@@ -251,15 +251,15 @@ class ScanService:
             if budget.peak > LARGE:
                 self.watcher.tidy_soon()
 
-    def _join(self, key: Hashable | None, ticket: Ticket) -> tuple[Ticket, Hashable | None]:
-        """Enter a node in the books; gives the ticket of its scan, and the key by which it leaves."""
+    def _join(self, key: Hashable | None, ticket: Ticket) -> Ticket:
+        """Enter a node in the books; gives the ticket of its scan."""
         try:
-            entered = self.joint.join(key, ticket)
+            ticket = self.joint.join(key, ticket)
         except (Busy, ScanError):
             self._ended(ticket)
             raise
         settle()
-        return entered
+        return ticket
 
     def _admit(self, watched: Watched, request: Request, later: bool) -> None:
         """Wait until a scan may run; its data go to disk where they shall."""
