@@ -75,7 +75,7 @@ class ScanService:
         space: Space | None = None,
         idle: float = 0.0,
     ) -> None:
-        self.scheduler, self.spool = scheduler, spool
+        self.scheduler = scheduler
         self.joint = JointScans(scheduler)
         self.observers: list[Callable[[Ticket], None]] = []
         """Called with the ticket of each scan that has ended, in the scan's thread."""
@@ -264,13 +264,13 @@ class ScanService:
     def _admit(self, watched: Watched, request: Request, later: bool) -> None:
         """Wait until a scan may run; its data go to disk where they shall."""
         ticket, stream = watched.ticket, watched.stream
-        if later or (self.spool == "always" and request.nodes):
+        if later or (self.raw.mode == "always" and request.nodes):
             watched.spooled = self.raw.spool(stream, request, later, keep=True)
         while not ticket.ready:
             ticket.check()
             if stream.arrived(POLL):
                 self.scheduler.ready(ticket)
-        if watched.spooled is None and self.spool != "off" and not ticket.admitted.is_set():
+        if watched.spooled is None and self.raw.mode != "off" and not ticket.admitted.is_set():
             watched.spooled = self.raw.spool(stream, request, later, keep=False)
         while not ticket.admitted.is_set():
             ticket.check()

@@ -207,7 +207,7 @@ class Worker:
             "listens": {name: str(listener.socket.getsockname()) for name, listener in self.listeners.items()},
             "threads": threading.active_count(),
             "accelerator_mb": _accelerator_mb(),
-            "spool": self.service.spool,
+            "spool": self.service.raw.mode,
             **self.service.scheduler.snapshot(),
             "results": [result.state for result in self.service.late.results.all()],
         }
