@@ -8,11 +8,10 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from onebreath.config.node_options import read_options
 from onebreath.config.properties import CHAIN_TARGET, properties_of
 from onebreath.config.request import checked
-from onebreath.config.stream_config import OWN_MODULE, parse
+from onebreath.config.stream_config import OWN_MODULE, parse, root_of
 from onebreath.errors import ConfigError
 from onebreath.names import did_you_mean
 from onebreath.registry import GADGETS
-from onebreath.wire.xml_guard import fromstring
 
 NODE = "node"
 """What stands before the dot for properties of the node itself, such as deliver."""
@@ -60,9 +59,7 @@ def changed(xml: bytes, name: str, changes: Mapping[str, Mapping[str, str]]) -> 
         If the configuration has no such gadget, or the gadget no such property, or the value does not fit.
     """
     parse(xml, name)
-    root = fromstring(xml.rstrip(b"\0"))
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
+    root = root_of(xml, name)
     missing, there = set(changes), set[str]()
     for node in root.iter("external"):
         for gadget, holder in _gadgets(node):

@@ -125,12 +125,7 @@ def parse(xml: bytes, name: str = UPLOADED) -> StreamConfig:
     ConfigError
         If it is no configuration, or an Onebreath gadget stands in it as Gadgetron's old PythonGadget.
     """
-    try:
-        root = fromstring(xml)
-    except (ParseError, ValueError) as error:
-        raise ConfigError(f"{name} is not well-formed XML: {error}") from error
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
+    root = root_of(xml, name)
     check_grammar(root, xml, name)
     if root.tag == "gadgetronStreamConfiguration":
         gadgets = tuple(_legacy_gadget(element, name) for element in root.findall("gadget"))
@@ -140,6 +135,17 @@ def parse(xml: bytes, name: str = UPLOADED) -> StreamConfig:
         raise ConfigError(f"{name}: it has {len(elements)} nodes; at most {MOST_NODES} are run")
     nodes = tuple(_node(element, name) for element in elements)
     return _with_messages(name, nodes, root.find("readers"), root.find("writers"))
+
+
+def root_of(xml: bytes, name: str) -> Element:
+    """Return the root of a configuration's text, and all elements without their namespaces; see `parse`."""
+    try:
+        root = fromstring(xml)
+    except (ParseError, ValueError) as error:
+        raise ConfigError(f"{name} is not well-formed XML: {error}") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
 
 
 def _with_messages(
