@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from onebreath.chain.notes import content_of, is_note, note_of
+from onebreath.chain.notes import content_of, note_of
 from onebreath.errors import WireError
 from onebreath.keeping import secret
 from onebreath.shim_settings import state_folder
@@ -45,7 +45,7 @@ class Seals:
 
     def seal(self, message: Any) -> Any:
         """Return a note with its seal; anything else as it is."""
-        content = content_of(message) if is_note(message) else None
+        content = content_of(message)
         if content is None or self._key is None or SEAL in content:
             return message
         return note_of({**content, SEAL: self._made(content)})
