@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -75,19 +74,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass
-class _Summary:
-    """Totals over all replayed scans."""
-
-    good: int = 0
-    failed: list[Path] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        named = f" ({', '.join(map(str, self.failed))})" if self.failed else ""
-        count = self.good + len(self.failed)
-        return f"{count} scans: {self.good} reconstructed, {len(self.failed)} failed{named}"
-
-
 def run(args: argparse.Namespace) -> int:
     """Run ``onebreath replay``; 1 if any file brought an error, or no image."""
     named = [Path(name) for name in (*args.files, *args.filename)]
@@ -97,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     several = len(named) > 1 or named[0].is_dir()
     sources = [path for name in named for path in raw_files(name)]
     outputs = outputs_for(sources, args.outfile, several)
-    summary = _Summary()
+    failed = []
     for source, output in zip(sources, outputs, strict=True):
         try:
             good = _replay(args, source, output, changes)
@@ -106,13 +92,12 @@ def run(args: argparse.Namespace) -> int:
                 raise
             print(f"{source}: failed: {error}" if several else f"onebreath replay: {error}", file=sys.stderr)
             good = False
-        if good:
-            summary.good += 1
-        else:
-            summary.failed.append(source)
+        if not good:
+            failed.append(source)
     if several:
-        print(summary)
-    return 1 if summary.failed else 0
+        which = f" ({', '.join(map(str, failed))})" if failed else ""
+        print(f"{len(sources)} scans: {len(sources) - len(failed)} reconstructed, {len(failed)} failed{which}")
+    return 1 if failed else 0
 
 
 def raw_files(name: Path) -> list[Path]:
