@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.hostile import Hostile
 from benchmarks.table import table
-from benchmarks.worker import SIZES, Answer, Scan, address, dialled, make_scan, worker
+from benchmarks.worker import SIZES, Answer, Scan, address, dialled, make_scan, pixels, worker
 from onebreath.errors import OnebreathError
 
 SAMPLE = 0.5  # seconds between looks at the worker
@@ -90,19 +90,13 @@ class Load:
             self.times.append(answer.whole)
             if side == "gadget":
                 self.live.append(answer.whole)
-            if not np.array_equal(pixels(answer), self.expected[kind]):
+            if not np.array_equal(pixels(answer.images), self.expected[kind]):
                 self.wrong.append(f"scan {number} ({kind}, {side}): other images than alone")
 
 
 def send(scan: Scan, side: str, where: tuple[str, int]) -> Answer:
     """Send a scan to a side of the worker."""
-    return dialled(where, scan.for_node() if side == "gadget" else scan.for_host())
-
-
-def pixels(answer: Answer) -> NDArray[np.generic]:
-    """All images, sorted by slice and phase."""
-    found = sorted(answer.images, key=lambda image: (image.slice, image.phase, image.image_index))
-    return np.stack([image.data for image in found])
+    return dialled(where, scan.for_side(side))
 
 
 def run(
@@ -114,7 +108,7 @@ def run(
         folder = Path(name)
         with worker(folder, "--queue", str(2 * clients), *more) as process:
             gadget = address(folder, "gadget")
-            expected = {kind: pixels(send(scan, "gadget", gadget)) for kind, scan in scans.items()}
+            expected = {kind: pixels(send(scan, "gadget", gadget).images) for kind, scan in scans.items()}
             load, watch = Load(folder, scans, expected, count, seconds), Watch()
             threads = [threading.Thread(target=load.client) for _ in range(clients)]
             attack = Hostile(scans["static"], {side: address(folder, side) for side in SIDES})

@@ -24,12 +24,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import ismrmrd
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import wire
 from benchmarks.choosing import NAME, save_untrained
@@ -72,6 +74,10 @@ class Scan:
         messages = (ConfigText(whole), HeaderText(self.header))
         return b"".join(bytes(part) for message in messages for part in encode(message)) + self.lines
 
+    def for_side(self, side: str) -> bytes:
+        """The same for ``gadget``, where nodes are served, or ``client``."""
+        return self.for_node() if side == "gadget" else self.for_host()
+
 
 @dataclass
 class Answer:
@@ -80,6 +86,12 @@ class Answer:
     images: list[ismrmrd.Image]
     whole: float
     first: float
+
+
+def pixels(images: Sequence[ismrmrd.Image]) -> NDArray[np.generic]:
+    """All images, sorted by slice and phase."""
+    found = sorted(images, key=lambda image: (image.slice, image.phase, image.image_index))
+    return np.stack([image.data for image in found])
 
 
 def make_scan(kind: str, method: str, matrix: int = 128, coils: int = 12) -> Scan:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks import wire
 from benchmarks.choosing import NAME
-from benchmarks.ledger.site import NETWORK, Site, data_of, lines_of
+from benchmarks.ledger.site import NETWORK, Site, lines_of
 from benchmarks.ledger.talk import Seen, half_close, leave, talk
 from benchmarks.worker import CHAIN, Scan
 
@@ -112,19 +112,19 @@ def reset(site: Site, side: str, chance: random.Random) -> tuple[Seen, Pixels]:
 
 
 def _left(site: Site, side: str, chance: random.Random, *, reset: bool) -> tuple[Seen, Pixels]:
-    data = data_of(site.scan, side)
+    data = site.scan.for_side(side)
     return leave(site.places[side], data[: int(chance.random() * len(data))], reset=reset), None
 
 
 def half(site: Site, side: str, chance: random.Random) -> tuple[Seen, Pixels]:
     """The client sends a part only, ends its sending, and waits."""
-    data = data_of(site.scan, side)
+    data = site.scan.for_side(side)
     return half_close(site.places[side], data[: chance.randrange(len(data) // 50, len(data))]), None
 
 
 def slow(site: Site, side: str, chance: random.Random) -> tuple[Seen, Pixels]:
     """The client sends with pauses, and is deaf for a while."""
-    data, parts = data_of(site.scan, side), list[bytes | float]()
+    data, parts = site.scan.for_side(side), list[bytes | float]()
     for place in range(0, len(data), len(data) // 8 + 1):
         parts += [data[place : place + len(data) // 8 + 1], chance.random() * 0.05]
     return talk(site.places[side], parts, deaf=0.5 * chance.random()), site.expected["scan"]
@@ -214,7 +214,7 @@ def memory(site: Site, side: str, chance: random.Random) -> tuple[Seen, Pixels]:
 def clock(site: Site, side: str, chance: random.Random) -> tuple[Seen, Pixels]:
     """The computer's clock jumps in the middle of a scan, and back after it."""
     scan = site.later if chance.random() < 0.5 else site.scan
-    data = data_of(scan, side)
+    data = scan.for_side(side)
     middle = chance.randrange(len(data))
     with _jump(site, chance.choice([-400 * DAY, -3 * DAY, -3600.0, 3600.0, 3 * DAY, 400 * DAY])):
         seen = talk(site.places[side], [data[:middle], 0.05, data[middle:]])
@@ -234,7 +234,7 @@ def _jump(site: Site, seconds: float) -> Iterator[None]:
 
 def killed(site: Site, side: str, chance: random.Random) -> tuple[Seen, Pixels]:
     """The worker is killed in the middle of the data, and started again."""
-    data = data_of(site.scan, side)
+    data = site.scan.for_side(side)
     seen = leave(site.places[side], data[: int(chance.random() * len(data))], reset=False)
     site.kill()
     site.start()

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.choosing import NAME, save_untrained
-from benchmarks.ledger.talk import Seen, pixels, talk
+from benchmarks.ledger.talk import Seen, talk
 from benchmarks.wire import ROOT, configuration
-from benchmarks.worker import CHAIN, Scan, address, make_scan
+from benchmarks.worker import CHAIN, Scan, address, make_scan, pixels
 from onebreath.errors import OnebreathError
 from onebreath.host.handover import ask
 
@@ -111,7 +111,7 @@ class Site:
 
     def send(self, scan: Scan, side: str = "gadget") -> Seen:
         """Send a scan as an honest client would."""
-        return talk(self.places[side], [data_of(scan, side)])
+        return talk(self.places[side], [scan.for_side(side)])
 
     def retrieve(self, scan: str) -> Seen:
         """Ask for the images of a later series."""
@@ -127,7 +127,7 @@ class Site:
 
     def forget(self) -> None:
         """Remove results, and what was set aside."""
-        for path in [*(self.state / "results").glob("*"), *(self.state / "results").glob(".damaged*")]:
+        for path in list((self.state / "results").glob("*")):
             path.unlink(missing_ok=True)
 
     @contextmanager
@@ -147,11 +147,6 @@ class Site:
         found = re.search(r"VmSize:\s+(\d+)", status)
         assert found is not None
         return int(found[1]) << 10
-
-
-def data_of(scan: Scan, side: str) -> bytes:
-    """A scan's bytes for a side, without CLOSE."""
-    return scan.for_node() if side == "gadget" else scan.for_host()
 
 
 def lines_of(data: bytes) -> Iterator[bytes]:

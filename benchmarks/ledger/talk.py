@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.wire import CLOSE
+from benchmarks.worker import pixels
 from onebreath.errors import OnebreathError
 from onebreath.host.told import PREFIX
 from onebreath.wire.channel import Channel
@@ -82,12 +83,6 @@ class Seen:
         found, noise = pixels(self.images), self.images[0].meta.get("Onebreath_prewhiten_noise")
         off = float(np.abs(found - expected).max()) if found.shape == expected.shape else "other shape"
         return f"images {found.shape}, {off} off of {np.abs(expected).max()}, noise {noise}"
-
-
-def pixels(images: Sequence[ismrmrd.Image]) -> NDArray[np.generic]:
-    """All images, sorted by slice and phase."""
-    found = sorted(images, key=lambda image: (image.slice, image.phase, image.image_index))
-    return np.stack([image.data for image in found])
 
 
 def talk(where: tuple[str, int], parts: Iterable[bytes | float], *, deaf: float = 0.0) -> Seen:
