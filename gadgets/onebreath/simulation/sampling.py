@@ -28,7 +28,7 @@ class Lines:
     acs
         Rows of the calibration block, ascending; empty if there is none.
     matrix
-        Encoded partitions and rows. With partitions, a place is ``partition * rows + row`` in `frames` and `acs`.
+        Encoded partitions and rows; `frames` and `acs` hold places, ``partition * rows + row``.
     first_partition, last_partition
         First and last partition that can be acquired.
     """
@@ -38,14 +38,18 @@ class Lines:
     centre: int
     frames: list[np.ndarray]
     acs: np.ndarray
-    matrix: tuple[int, int] = (1, 1 << 16)
+    matrix: tuple[int, int]
     first_partition: int = 0
     last_partition: int = 0
 
     @property
     def centre_place(self) -> int:
         """Place of the k-space centre."""
-        return self.matrix[0] // 2 * self.matrix[1] + self.centre if self.matrix[0] > 1 else self.centre
+        return self.place(self.matrix[0] // 2, self.centre)
+
+    def place(self, partition: int, row: int) -> int:
+        """Place of a line."""
+        return partition * self.matrix[1] + row
 
     def partition_counter(self, partition: int) -> int:
         """Value of ``kspace_encode_step_2`` of a partition, likewise."""
@@ -110,7 +114,7 @@ def plan_lines(options: ScanOptions) -> Lines:
         frames = [np.union1d(frame, acs) for frame in frames]
     if not all(frame.size for frame in frames):
         raise ConfigError("Cannot simulate this scan: a frame has no line left; lower the acceleration.")
-    return Lines(first, last, centre, frames, acs)
+    return Lines(first, last, centre, frames, acs, (1, rows))
 
 
 def on_lattice(options: ScanOptions, frame: int, row: int, centre: int) -> bool:

@@ -18,17 +18,11 @@ from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.phantom import Phantom
 from onebreath.simulation.receive import add_noise, noise_scan
 from onebreath.simulation.records import Headers, make_acquisitions, make_waveforms
-from onebreath.simulation.sampling import Lines, Readout, plan_lines, plan_readout
+from onebreath.simulation.sampling import Readout, plan_lines, plan_readout
 from onebreath.simulation.scan_header import make_header
-from onebreath.simulation.schedule import (
-    CALIBRATION,
-    CALIBRATION_AND_IMAGING,
-    Schedule,
-    frame_state,
-    frame_time_ms,
-    plan_schedule,
-)
-from onebreath.simulation.slab.signals import is_extra, partition_heights, volume_signals, volume_truth
+from onebreath.simulation.schedule import Schedule, frame_state, plan_schedule
+from onebreath.simulation.signals import Encoder, line_signals, line_truth
+from onebreath.simulation.slab.signals import partition_heights, slab_encoder, volume_truth
 
 __all__ = ["ScanOptions", "SimulatedScan", "simulate"]
 
@@ -116,8 +110,9 @@ def simulate(options: ScanOptions) -> SimulatedScan:
     volume = options.partitions > 1
     levels = partition_heights(options) if volume else heights
     receiver = make_receiver(options, phantom, levels)
-    signals = volume_signals if volume else _signals
-    data = signals(options, plan, readout, schedule, phantom, levels, receiver, _factors(options, phantom))
+    factors = _factors(options, phantom)
+    encoder = (slab_encoder if volume else _slice_encoder)(phantom, levels, receiver, readout)
+    data = line_signals(options, plan, readout, schedule, factors, encoder)
     noise = np.empty((0, options.coils, options.noise_samples), np.complex64)
     if receiver.noisy:
         add_noise(data, receiver.covariance, options.seed)
@@ -125,8 +120,7 @@ def simulate(options: ScanOptions) -> SimulatedScan:
     axes = directions(options.orientation, options.oblique_deg)
     positions = np.asarray(options.position_mm) + heights[:, None] * axes.slice
     truth = (volume_truth if volume else _truth)(options, schedule, phantom, levels, receiver)
-    sets, contrasts = _factors(options, phantom)
-    truth |= {"set_factor": sets, "contrast_factor": contrasts, "covariance": receiver.covariance}
+    truth |= {"set_factor": factors[0], "contrast_factor": factors[1], "covariance": receiver.covariance}
     segments = max(line.segment for line in schedule.lines) + 1
     return SimulatedScan(
         header=changed_header(options, make_header(options, plan, schedule.frames, segments)),
@@ -138,32 +132,14 @@ def simulate(options: ScanOptions) -> SimulatedScan:
     )
 
 
-def _signals(
-    options: ScanOptions,
-    plan: Lines,
-    readout: Readout,
-    schedule: Schedule,
-    phantom: Phantom,
-    heights: np.ndarray,
-    receiver: Receiver,
-    factors: tuple[np.ndarray, np.ndarray],
-) -> np.ndarray:
-    """Noise-free data of all lines ``(line, coil, sample)`` complex64; the object is drawn once for each state."""
-    data = np.empty((len(schedule.lines), options.coils, readout.samples), np.complex64)
-    states: dict[tuple[int, float, float], list[int]] = {}
-    for index, line in enumerate(schedule.lines):
-        states.setdefault((line.slice, line.cardiac_phase, line.shift_mm), []).append(index)
-    sets, contrasts = factors
-    for (slice_index, phase, shift), indices in states.items():
-        lines = [schedule.lines[index] for index in indices]
-        # Lines that are no image lines hold a strong echo: a reconstruction that takes them for image lines shows it.
-        rows = np.array([plan.centre if is_extra(line.flags) else line.row for line in lines])
-        wanted, place = np.unique(rows, return_inverse=True)
-        picture = phantom.draw(float(heights[slice_index]), phase, shift)
+def _slice_encoder(phantom: Phantom, heights: np.ndarray, receiver: Receiver, readout: Readout) -> Encoder:
+    def encoded(slice_index: int, phase: float, shift_mm: float, places: np.ndarray) -> np.ndarray:
+        wanted, place = np.unique(places, return_inverse=True)
+        picture = phantom.draw(float(heights[slice_index]), phase, shift_mm)
         kspace = encode(receiver.maps[slice_index] * picture, wanted, readout)
-        weights = np.array([sets[line.set] * contrasts[line.contrast] for line in lines])
-        data[indices] = kspace[place.ravel()] * weights[:, None, None]
-    return data
+        return np.asarray(kspace[place.ravel()])
+
+    return encoded
 
 
 def _truth(
@@ -177,31 +153,12 @@ def _truth(
         for frame in range(options.phases):
             picture = phantom.draw(float(height), *frame_state(options, schedule, lines, frame))
             image[slice_index, frame] = crop_readout(picture * shading, columns)
-    mask, calibration = _masks(options, schedule)
-    last = schedule.rhythm.beat(schedule.lines[-1].time_ms)
-    times = [frame_time_ms(options, schedule.segment_lines, frame) for frame in range(options.phases)]
     return {
         "image": image,
         "maps": crop_readout(receiver.maps, columns),
-        "mask": mask,
-        "calibration_mask": calibration,
-        "frame_times_ms": np.array(times),
-        "rr_intervals_ms": schedule.rhythm.intervals_ms[: last + 1],
+        **line_truth(options, schedule),
         "heart_mask": np.stack([crop_readout(phantom.heart_mask(float(z)), columns) for z in heights]),
     }
-
-
-def _masks(options: ScanOptions, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
-    """Rows with image lines and rows with calibration lines, (slice, phase, y) bool each."""
-    mask = np.zeros((options.slices, schedule.frames, options.matrix[0]), bool)
-    calibration = np.zeros_like(mask)
-    for line in schedule.lines:
-        if is_extra(line.flags):
-            continue
-        key = (line.slice, line.phase, line.row)
-        mask[key] |= CALIBRATION not in line.flags
-        calibration[key] |= CALIBRATION in line.flags or CALIBRATION_AND_IMAGING in line.flags
-    return mask, calibration
 
 
 def _factors(options: ScanOptions, phantom: Phantom) -> tuple[np.ndarray, np.ndarray]:

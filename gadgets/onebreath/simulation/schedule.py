@@ -84,6 +84,11 @@ class Schedule:
         return max(line.phase for line in self.lines) + 1
 
 
+def is_extra(flags: tuple[int, ...]) -> bool:
+    """Return whether the flags of a line say that it is no image line."""
+    return any(flag in EXTRA_LINES.values() for flag in flags)
+
+
 def plan_schedule(options: ScanOptions, plan: Lines) -> Schedule:
     """Put all lines of a scan in time.
 
@@ -248,7 +253,7 @@ def _lines_of(options: ScanOptions, plan: Lines, rhythm: Rhythm, burst: _Burst, 
 
 def _embedded_flags(options: ScanOptions, plan: Lines, frame: int, partition: int, row: int) -> tuple[int, ...]:
     """Flags of a line in an embedded calibration block: lines that the pattern has anyway are image lines as well."""
-    if options.acs_mode != "embedded" or partition * plan.matrix[1] + row not in plan.acs:
+    if options.acs_mode != "embedded" or plan.place(partition, row) not in plan.acs:
         return ()
     if options.partitions > 1:
         both = bool(on_plane_lattice(options, np.array(partition), np.array(row)))

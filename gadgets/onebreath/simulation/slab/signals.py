@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from onebreath.simulation.encoding import Receiver, crop_readout, encode_volume, slab_profile
-from onebreath.simulation.options import EXTRA_LINES, ScanOptions
+from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.phantom import Phantom
-from onebreath.simulation.sampling import Lines, Readout
-from onebreath.simulation.schedule import CALIBRATION, CALIBRATION_AND_IMAGING, Schedule, frame_state, frame_time_ms
+from onebreath.simulation.sampling import Readout
+from onebreath.simulation.schedule import Schedule, frame_state
+from onebreath.simulation.signals import Encoder, line_truth
 
 
 def partition_heights(options: ScanOptions) -> np.ndarray:
@@ -16,31 +17,14 @@ def partition_heights(options: ScanOptions) -> np.ndarray:
     return (np.arange(options.encoded_partitions) - options.encoded_partitions // 2) * options.thickness_mm
 
 
-def volume_signals(
-    options: ScanOptions,
-    plan: Lines,
-    readout: Readout,
-    schedule: Schedule,
-    phantom: Phantom,
-    heights: np.ndarray,
-    receiver: Receiver,
-    factors: tuple[np.ndarray, np.ndarray],
-) -> np.ndarray:
-    """Noise-free data of all lines ``(line, coil, sample)`` complex64; the slab is drawn once for each state."""
-    data = np.empty((len(schedule.lines), options.coils, readout.samples), np.complex64)
-    states: dict[tuple[float, float], list[int]] = {}
-    for index, line in enumerate(schedule.lines):
-        states.setdefault((line.cardiac_phase, line.shift_mm), []).append(index)
+def slab_encoder(phantom: Phantom, heights: np.ndarray, receiver: Receiver, readout: Readout) -> Encoder:
+    """Return what draws and encodes the slab; see `Encoder`."""
     maps = receiver.maps.swapaxes(0, 1)
-    for state, indices in states.items():
-        lines = [schedule.lines[index] for index in indices]
-        places = [
-            plan.centre_place if is_extra(line.flags) else line.partition * plan.matrix[1] + line.row for line in lines
-        ]
-        kspace = encode_volume(maps * _slab(phantom, heights, *state), np.array(places), readout)
-        weights = np.array([factors[0][line.set] * factors[1][line.contrast] for line in lines])
-        data[indices] = kspace * weights[:, None, None]
-    return data
+
+    def encoded(_: int, phase: float, shift_mm: float, places: np.ndarray) -> np.ndarray:
+        return encode_volume(maps * _slab(phantom, heights, phase, shift_mm), places, readout)
+
+    return encoded
 
 
 def volume_truth(
@@ -55,30 +39,12 @@ def volume_truth(
     for frame in range(options.phases):
         state = frame_state(options, schedule, schedule.lines, frame)
         image[0, frame] = crop_readout(_slab(phantom, heights, *state) * shading, columns)[kept]
-    mask = np.zeros((1, schedule.frames, options.encoded_partitions, options.matrix[0]), bool)
-    calibration = np.zeros_like(mask)
-    for line in schedule.lines:
-        if not is_extra(line.flags):
-            key = (0, line.phase, line.partition, line.row)
-            mask[key] |= CALIBRATION not in line.flags
-            calibration[key] |= CALIBRATION in line.flags or CALIBRATION_AND_IMAGING in line.flags
-    last = schedule.rhythm.beat(schedule.lines[-1].time_ms)
     return {
         "image": image,
         "maps": crop_readout(receiver.maps.swapaxes(0, 1), columns)[None, :, kept],
-        "mask": mask,
-        "calibration_mask": calibration,
-        "frame_times_ms": np.array(
-            [frame_time_ms(options, schedule.segment_lines, frame) for frame in range(options.phases)]
-        ),
-        "rr_intervals_ms": schedule.rhythm.intervals_ms[: last + 1],
+        **line_truth(options, schedule),
         "heart_mask": np.stack([crop_readout(phantom.heart_mask(float(z)), columns) for z in heights[kept]])[None],
     }
-
-
-def is_extra(flags: tuple[int, ...]) -> bool:
-    """Return whether the flags of a line say that it is no image line."""
-    return any(flag in EXTRA_LINES.values() for flag in flags)
 
 
 def _slab(phantom: Phantom, heights: np.ndarray, phase: float, shift_mm: float) -> np.ndarray:
