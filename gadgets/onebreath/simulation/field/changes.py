@@ -7,9 +7,11 @@ import copy
 import numpy as np
 from ismrmrd import Acquisition, AcquisitionHeader, xsd
 
-from onebreath.simulation.options import ScanOptions
+from onebreath.simulation.options import EXTRA_LINES, ScanOptions
+from onebreath.simulation.records import NOISE_FLAG
+from onebreath.simulation.schedule import CALIBRATION, CALIBRATION_AND_IMAGING
 
-_NOISE, _CALIBRATION, _BOTH, _REVERSE, _PHASE_CORRECTION, _DUMMY, _CORRECTION_SCAN = 19, 20, 21, 22, 24, 27, 29
+_REVERSE, _CORRECTION_SCAN = 22, 29
 _OTHER_LINES = 8
 _CORRECTIONS = 3
 _DUMMY_EVERY = 7
@@ -32,19 +34,19 @@ def changed_header(options: ScanOptions, header: xsd.ismrmrdHeader) -> xsd.ismrm
 
 def changed_lines(options: ScanOptions, lines: list[Acquisition]) -> list[Acquisition]:
     """Return the lines in the order of time with what shall be wrong with them."""
-    noise = [line for line in lines if _has(line, _NOISE)]
-    rest = [line for line in lines if not _has(line, _NOISE)]
+    noise = [line for line in lines if line.is_flag_set(NOISE_FLAG)]
+    rest = [line for line in lines if not line.is_flag_set(NOISE_FLAG)]
     made = _other_spaces(options, rest) + (_epi(rest) if options.epi else rest)
     for number, line in enumerate(made):
         header = line._head
         for counter in options.lost_counters:
             setattr(header.idx, counter, 0)
         if "surface_coil_correction" in options.flag_conflicts:
-            header.flags |= _mask(_CORRECTION_SCAN)
-        if "calibration" in options.flag_conflicts and _has(line, _BOTH):
-            header.flags |= _mask(_CALIBRATION)
+            header.set_flag(_CORRECTION_SCAN)
+        if "calibration" in options.flag_conflicts and header.is_flag_set(CALIBRATION_AND_IMAGING):
+            header.set_flag(CALIBRATION)
         if "dummy" in options.flag_conflicts and number % _DUMMY_EVERY == 0:
-            header.flags |= _mask(_DUMMY)
+            header.set_flag(EXTRA_LINES["dummy"])
         header.scan_counter = len(noise) + number + 1
     return noise + made
 
@@ -59,7 +61,8 @@ def _other_spaces(options: ScanOptions, lines: list[Acquisition]) -> list[Acquis
             line = _copy(lines[number % len(lines)])
             line._head.encoding_space_ref = space
             line._head.idx.kspace_encode_step_1 = number
-            line._head.flags = _mask(_CALIBRATION)
+            line._head.clear_all_flags()
+            line._head.set_flag(CALIBRATION)
             made.append(line)
     return made
 
@@ -73,22 +76,17 @@ def _epi(lines: list[Acquisition]) -> list[Acquisition]:
             last = line._head.idx.slice
             for index in range(_CORRECTIONS):
                 extra = _copy(line)
-                extra._head.flags = _mask(_PHASE_CORRECTION) | (_mask(_REVERSE) if index % 2 else 0)
+                extra._head.clear_all_flags()
+                extra._head.set_flag(EXTRA_LINES["phase_correction"])
+                if index % 2:
+                    extra._head.set_flag(_REVERSE)
                 made.append(extra)
         if number % 2:
             line.data[:] = line.data[:, ::-1].copy()
-            line._head.flags |= _mask(_REVERSE)
+            line._head.set_flag(_REVERSE)
         made.append(line)
     return made
 
 
 def _copy(line: Acquisition) -> Acquisition:
     return Acquisition(AcquisitionHeader.from_buffer_copy(line._head), np.array(line.data))
-
-
-def _mask(flag: int) -> int:
-    return 1 << (flag - 1)
-
-
-def _has(line: Acquisition, flag: int) -> bool:
-    return bool(line._head.flags & _mask(flag))
