@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -15,6 +17,7 @@ from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.partial_fourier import homodyne, pocs, zero_fill
 from onebreath.mri.sampling import Sampling
+from onebreath.mri.volume_sampling import VolumeSampling
 
 FILLS = {"zero_fill": zero_fill, "pocs": pocs, "homodyne": homodyne}
 Fill: TypeAlias = Literal["zero_fill", "pocs", "homodyne", "method"]
@@ -23,14 +26,38 @@ NO_FILL = "none needed"
 
 
 class AnyPlace(Protocol):
-    """One place of a message: a slice or a volume."""
+    """One place of a message: a slice or a volume; see `Place`."""
 
     @property
     def snr_scale(self) -> float:
         """Factor from the unitary transform's scale to Gadgetron's SNR units."""
 
+    @property
+    def fill(self) -> Fill:
+        """How the missing side of k-space is to be filled in the images of the wanted method."""
+
+    @property
+    def wanted(self) -> str:
+        """Name of the wanted method."""
+
     def reconstruct(self, method: Method) -> Reconstruction:
         """Return the images of a method."""
+
+
+@contextmanager
+def naming(place: AnyPlace, method: Method) -> Iterator[None]:
+    """Name place and method in errors that are raised while one reconstructs the other."""
+    try:
+        yield
+    except OnebreathError as error:
+        raise type(error)(f"{place}, method {method.name}: {error}") from error
+
+
+def filling(place: AnyPlace, method: Method, found: Sampling | VolumeSampling) -> str:
+    """Return how a method's images of a place are filled."""
+    if found.complete:
+        return NO_FILL
+    return "pocs" if place.fill == "method" and method.name != place.wanted else place.fill
 
 
 @dataclass(frozen=True)
@@ -72,11 +99,8 @@ class Place:
     def reconstruct(self, method: Method) -> Reconstruction:
         """Return the images of a method, complex64 and filled, with facts about them; errors name the slice."""
         checkpoint()
-        data = self.data_for(method)
-        try:
-            result = method(data)
-        except OnebreathError as error:
-            raise type(error)(f"{self}, method {method.name}: {error}") from error
+        with naming(self, method):
+            result = method(self.data_for(method))
         result.images = self.filled(np.asarray(result.images, np.complex64), method)
         result.facts |= self._facts(method)
         return result
@@ -94,10 +118,7 @@ class Place:
         return np.asarray(FILLS[how](fft2c(images), y=found.acquired, x=readout), np.complex64)
 
     def _fill(self, method: Method) -> str:
-        found = self.data_for(method).sampling
-        if found.partial_fourier >= 1 and not found.asymmetric_echo:
-            return NO_FILL
-        return "pocs" if self.fill == "method" and method.name != self.wanted else self.fill
+        return filling(self, method, self.data_for(method).sampling)
 
     def _facts(self, method: Method) -> dict[str, Fact]:
         found, how = self.data_for(method).sampling, self._fill(method)

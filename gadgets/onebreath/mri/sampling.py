@@ -78,6 +78,11 @@ class Sampling:
     effective_acceleration: float
     family: str
 
+    @property
+    def complete(self) -> bool:
+        """Whether no side of k-space was left out."""
+        return self.partial_fourier >= 1 and not self.asymmetric_echo
+
 
 def describe(
     mask: Array,

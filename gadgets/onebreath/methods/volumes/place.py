@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.cancellation import checkpoint
-from onebreath.errors import OnebreathError
 from onebreath.methods.base import Fact, Method, Reconstruction
-from onebreath.methods.place import FILLS, NO_FILL, Fill
+from onebreath.methods.place import FILLS, NO_FILL, Fill, filling, naming
 from onebreath.methods.volumes.data import VolumeData
 from onebreath.mri.fourier import fftc
 from onebreath.mri.volume_sampling import VolumeSampling
@@ -53,21 +52,14 @@ class VolumePlace:
         """Return the images of a method, complex64 and filled, with facts about them; errors name the slab."""
         checkpoint()
         data = self.volume_for(method)
-        try:
+        with naming(self, method):
             result = method.volume(data)
-        except OnebreathError as error:
-            raise type(error)(f"{self}, method {method.name}: {error}") from error
-        found, how = data.sampling, self._fill(method, data.sampling)
+        found, how = data.sampling, filling(self, method, data.sampling)
         images = np.asarray(result.images, np.complex64)
         del data  # the fill needs room of its own
         result.images = _filled(images, how, found) if how in FILLS else images
         result.facts |= self._facts(how, found)
         return result
-
-    def _fill(self, method: Method, found: VolumeSampling) -> str:
-        if found.complete:
-            return NO_FILL
-        return "pocs" if self.fill == "method" and method.name != self.wanted else self.fill
 
     def _facts(self, how: str, found: VolumeSampling) -> dict[str, Fact]:
         missing = [f"{part:.3g} of {axis}" for part, axis in zip(found.partial_fourier, "zy", strict=True) if part < 1]
