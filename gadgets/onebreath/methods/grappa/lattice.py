@@ -224,12 +224,16 @@ def _solve(
     acs: np.ndarray, acceleration: int, lines: int, width: int, samples: int, regularisation: float
 ) -> np.ndarray:
     """Weights (source coil, source line, sample, missing line, target coil) complex64 from the middle samples."""
-    coils, unknowns = acs.shape[0], acs.shape[0] * lines * width
+    coils = acs.shape[0]
     matrix, right = equations_of(acs, acceleration, lines, width, samples)
-    normal = np.conj(matrix.T) @ matrix
-    normal += np.eye(unknowns) * (regularisation * np.trace(normal).real / unknowns)
-    solution = np.linalg.solve(normal, np.conj(matrix.T) @ right)
+    solution = regularised(np.conj(matrix.T) @ matrix, np.conj(matrix.T) @ right, regularisation)
     return solution.reshape(coils, lines, width, acceleration - 1, coils).astype(np.complex64)
+
+
+def regularised(normal: np.ndarray, product: np.ndarray, regularisation: float) -> np.ndarray:
+    """Weights (unknown, target) that solve normal equations, with Tikhonov regularisation as in `calibrate`."""
+    size = len(normal)
+    return np.linalg.solve(normal + np.eye(size) * (regularisation * np.trace(normal).real / size), product)
 
 
 def equations_of(

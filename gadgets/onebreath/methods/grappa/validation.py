@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onebreath.methods.grappa.lattice import equations_of
+from onebreath.methods.grappa.lattice import equations_of, regularised
 
 STRENGTHS = (1, 4, 20)
 """Multiples of the regularisation that are compared."""
@@ -39,6 +39,17 @@ class Energies:
     acs_noise: float
     outside: float
     inside: float = 0.0
+
+    def unexplained(self, residual: float, passed: float) -> float:
+        """Return the part of a mean squared residual that the noise of the calibration lines does not explain."""
+        return max(residual - self.acs_noise * (1 + passed), 0.0)
+
+    def weaker(self, power: float) -> float:
+        """Return the signal outside the block as a part of that of the calibration lines, 1 at most.
+
+        `power` is the mean squared magnitude of their samples.
+        """
+        return min(self.outside / max(power - self.acs_noise, 1e-30), 1.0)
 
 
 def energies(kspace: np.ndarray, mask: np.ndarray, acs: np.ndarray, acs_first: int) -> Energies:
@@ -119,18 +130,17 @@ def _expected_errors(
     lower = np.arange(len(matrix)) // max(len(matrix) // rows, 1) < rows // 2
     halves = [_Part.of(matrix[part], right[part]) for part in (~lower, lower)]
     whole = _Part(halves[0].normal + halves[1].normal, halves[0].product + halves[1].product)
-    power = float(np.mean(np.abs(right) ** 2))
-    weaker = min(has.outside / max(power - has.acs_noise, 1e-30), 1.0)
+    weaker = has.weaker(float(np.mean(np.abs(right) ** 2)))
     errors = []
     for regularisation in regularisations:
         fits = [part.weights(regularisation) for part in halves]
-        passed = sum(_passed(weights) for weights in fits) / 2
+        passed = sum(noise_passed(weights) for weights in fits) / 2
         residual = _residual(matrix[lower], right[lower], fits[0]) + _residual(matrix[~lower], right[~lower], fits[1])
-        error = (1 - has.inside) * weaker * _unexplained(residual / right.size, passed, has)
+        error = (1 - has.inside) * weaker * has.unexplained(residual / right.size, passed)
         if has.inside:
             weights = whole.weights(regularisation)
             seen = _residual(matrix, right, weights) / right.size
-            error += has.inside * _unexplained(seen, _passed(weights), has)
+            error += has.inside * has.unexplained(seen, noise_passed(weights))
         errors.append(error + has.noise * passed)
     return errors
 
@@ -148,23 +158,16 @@ class _Part:
 
     def weights(self, regularisation: float) -> np.ndarray:
         """Weights (source, target) that solve them."""
-        size = len(self.normal)
-        diagonal = np.eye(size) * (regularisation * np.trace(self.normal).real / size)
-        return np.linalg.solve(self.normal + diagonal, self.product)
+        return regularised(self.normal, self.product, regularisation)
 
 
 def _residual(matrix: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:
     return float(np.sum(np.abs(right - matrix @ weights) ** 2))
 
 
-def _passed(weights: np.ndarray) -> float:
+def noise_passed(weights: np.ndarray) -> float:
     """Energy of noise in a predicted sample, of that in a source."""
     return float(np.sum(np.abs(weights) ** 2) / weights.shape[1])
-
-
-def _unexplained(residual: float, passed: float, has: Energies) -> float:
-    """Return the part of a mean squared residual that the noise of the calibration lines does not explain."""
-    return max(residual - has.acs_noise * (1 + passed), 0.0)
 
 
 def _missing_within(sampled: np.ndarray, ever: np.ndarray, block: slice) -> float:

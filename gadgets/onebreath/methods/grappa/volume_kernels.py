@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from onebreath.cancellation import checkpoint
 from onebreath.errors import MethodError
-from onebreath.methods.grappa.lattice import readout_phases
-from onebreath.methods.grappa.validation import Energies
+from onebreath.methods.grappa.lattice import readout_phases, regularised
+from onebreath.methods.grappa.validation import Energies, noise_passed
 from onebreath.mri.volume_sampling import Lattice
 
 Complex = NDArray[np.complex64]
@@ -224,9 +224,7 @@ class _Equations:
 
     def weights(self, regularisation: float) -> NDArray[np.complex128]:
         """Weights (unknown, target coil)."""
-        unknowns = len(self.normal)
-        diagonal = regularisation * np.trace(self.normal).real / unknowns
-        return np.asarray(np.linalg.solve(self.normal + diagonal * np.eye(unknowns), self.right), np.complex128)
+        return np.asarray(regularised(self.normal, self.right, regularisation), np.complex128)
 
     def residual(self, weights: NDArray[np.complex128]) -> float:
         """Mean squared error that weights leave."""
@@ -267,11 +265,9 @@ def _solve(
 def _expected_error(halves: list[_Equations], regularisation: float, has: Energies) -> float:
     """Expected squared error of a missing sample: what half of the block does not explain, and noise passed on."""
     power = sum(half.power for half in halves) / max(sum(half.count * half.right.shape[1] for half in halves), 1)
-    weaker = min(has.outside / max(power - has.acs_noise, 1e-30), 1.0)
     residual = passed = 0.0
     for fitted, judged in (halves, halves[::-1]):
         weights = fitted.weights(regularisation)
         residual += judged.residual(weights) / 2
-        passed += float(np.sum(np.abs(weights) ** 2)) / weights.shape[1] / 2
-    unexplained = max(residual - has.acs_noise * (1 + passed), 0.0)
-    return float(weaker * unexplained + has.noise * passed)
+        passed += noise_passed(weights) / 2
+    return float(has.weaker(power) * has.unexplained(residual, passed) + has.noise * passed)
