@@ -119,25 +119,26 @@ class Grappa(Method):
         if not lines:
             shortage = lattice.shortage(*scan, p.grappa_kSize_RO, 1.0)
             raise MethodError(f"grappa: {shortage}; use kernel 'arc' or acquire more calibration lines")
-        reason = "asked for" if p.kernel == "uniform" else "the lines are a lattice"
+        reason = self._why_uniform()
         if lines < p.grappa_kSize_E1:
             reason += f"; {lines} source lines instead of {p.grappa_kSize_E1}, for {acs_shape[1]} calibration lines"
-        return _Choice("uniform", reason, lines)
+        return _Choice("uniform", reason, lines, p.grappa_reg_lamda)
+
+    def _why_uniform(self) -> str:
+        return "asked for" if self.parameters.kernel == "uniform" else "the lines are a lattice"
 
     def _validated(self, choice: _Choice, acs: np.ndarray, data: SliceData) -> _Choice:
         """Choose the uniform kernel by validation where that is asked for and there is more than one."""
         p, step = self.parameters, data.sampling.acceleration
-        if choice.kernel != "uniform":
+        if choice.kernel != "uniform" or not p.grappa_validation:
             return choice
-        if not p.grappa_validation:
-            return replace(choice, regularisation=p.grappa_reg_lamda)
         most = lattice.largest_kernel(acs.shape, step, p.grappa_kSize_E1, p.grappa_kSize_RO, _COMPARABLE)
         lines = range(2, max(most, choice.lines) + 1)
         strengths = sorted({p.grappa_reg_lamda * strength for strength in _STRENGTHS})
         if acs.shape[1] - (lines[-1] - 1) * step < 2:
-            return replace(choice, regularisation=p.grappa_reg_lamda, reason=f"{choice.reason}; too few to validate")
+            return replace(choice, reason=f"{choice.reason}; too few to validate")
         count, regularisation = self._best(acs, lines, strengths, data)
-        reason = "asked for" if p.kernel == "uniform" else "the lines are a lattice"
+        reason = self._why_uniform()
         reason += f"; {count} of 2 to {lines[-1]} source lines validated on {acs.shape[1]} calibration lines"
         reason += f", regularisation {regularisation:g}"
         return _Choice("uniform", reason, count, regularisation)
