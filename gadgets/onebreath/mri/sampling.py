@@ -14,7 +14,7 @@ from onebreath.errors import ScanError
 from onebreath.mri import Array
 
 # Fewer adjacent lines at the centre than this are a coincidence of the pattern, not calibration lines.
-_SHORTEST_ACS = 4
+SHORTEST_ACS = 4
 # Difference of the two halves of k-space, relative to the longer one, that is still called symmetric.
 _SYMMETRIC = 0.02
 
@@ -113,7 +113,7 @@ def describe(
     shape, frames, samples, empty, separable = _measure(mask)
     centre, x_centre = _inside(centre_line, shape[1]), _inside(readout_centre, shape[2])
     union: np.ndarray = np.any(frames, axis=0)
-    acquired, readout = _range(union), _range(samples)
+    acquired, readout = range_of(union), range_of(samples)
     acs = _block(np.all(frames, axis=0), centre)
     together = _block(union, centre) if acs is None and len(frames) > 1 else None
     lattice = _common_lattice(frames, acs, acceleration) if separable else None
@@ -181,7 +181,7 @@ def _block(always: np.ndarray, centre: int) -> tuple[int, int] | None:
     gaps = np.flatnonzero(~always)
     first = int(gaps[gaps < centre].max(initial=-1)) + 1
     last = int(gaps[gaps > centre].min(initial=len(always))) - 1
-    return (first, last) if last - first + 1 >= _SHORTEST_ACS else None
+    return (first, last) if last - first + 1 >= SHORTEST_ACS else None
 
 
 def _common_lattice(
@@ -211,7 +211,8 @@ def _lattice_offset(line: np.ndarray, acs: tuple[int, int] | None, distance: int
     return offset if complete and bool((outside % distance == offset).all()) else None
 
 
-def _range(flags: np.ndarray) -> tuple[int, int]:
+def range_of(flags: np.ndarray) -> tuple[int, int]:
+    """First and last place that is set."""
     where = np.flatnonzero(flags)
     return int(where[0]), int(where[-1])
 

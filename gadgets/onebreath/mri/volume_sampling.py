@@ -14,13 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
-from onebreath.mri.sampling import symmetric_part
+from onebreath.mri.sampling import SHORTEST_ACS, range_of, symmetric_part
 
 Bools = NDArray[np.bool_]
 Range = tuple[int, int]
-
-SHORTEST_ACS = 4
-"""Fewer adjacent lines along y at the centre than this are a coincidence of the pattern, not calibration lines."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +153,7 @@ def describe_volume(mask: Bools, centre: tuple[int, int], readout: Range, sample
     if acs is not None:
         block[acs[0][0] : acs[0][1] + 1, acs[1][0] : acs[1][1] + 1] = True
     outside = max(float((used & ~block).sum(axis=(1, 2)).mean()), 1.0)
-    ranges = tuple(_range(np.asarray(union.any(axis=axis))) for axis in (1, 0))
+    ranges = tuple(range_of(np.asarray(union.any(axis=axis))) for axis in (1, 0))
     acceleration = 1.0 if full else float(lattice.acceleration) if lattice else int((region & ~block).sum()) / outside
     return VolumeSampling(
         shape=(frames, nz, ny),
@@ -276,11 +273,6 @@ def _mean_steps(union: Bools) -> tuple[int, int]:
     found = []
     for axis in (1, 0):
         used = np.asarray(union.any(axis=axis))
-        first, last = _range(used)
+        first, last = range_of(used)
         found.append(max(1, round((last - first + 1) / int(used.sum()))))
     return found[0], found[1]
-
-
-def _range(flags: Bools) -> Range:
-    where = np.flatnonzero(flags)
-    return int(where[0]), int(where[-1])
