@@ -18,7 +18,7 @@ from onebreath.mri.sampling import Sampling
 
 SERIES = {"Gfactor": 20, "Normality": 21, "SNR_MAP": 300}
 """Series number of each map by its role; those of g-factor and SNR are Gadgetron's."""
-_LEAST_GFACTOR = 1e-6
+LEAST_GFACTOR = 1e-6
 
 
 class NoiseMapProperties(Properties):
@@ -102,11 +102,11 @@ def noise_maps(
         )
     if result.gfactor is not None:
         gfactor: NDArray[Any] = np.broadcast_to(np.asarray(result.gfactor, np.float32), magnitude.shape)
-        snr = magnitude * place.snr_scale / np.maximum(gfactor, _LEAST_GFACTOR)
+        snr = magnitude * place.snr_scale / np.maximum(gfactor, LEAST_GFACTOR)
     elif measured is not None:
         factor, std = accelerated_noise(data.sampling), np.broadcast_to(measured.std, magnitude.shape)
         facts["gfactor"] = f"{measured.how}, noise over {factor:.4g}"
-        gfactor, snr = std / factor, magnitude / np.maximum(std, _LEAST_GFACTOR)
+        gfactor, snr = std / factor, magnitude / np.maximum(std, LEAST_GFACTOR)
     maps = {"Gfactor": gfactor, "SNR_MAP": snr}
     if measured is not None and measured.normality is not None:
         maps["Normality"] = measured.normality

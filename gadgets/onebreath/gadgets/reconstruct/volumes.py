@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onebreath.errors import MethodError
 from onebreath.gadgets.reconstruct.gather import Gathering
-from onebreath.gadgets.reconstruct.noise_maps import NoiseMapProperties
+from onebreath.gadgets.reconstruct.noise_maps import LEAST_GFACTOR, NoiseMapProperties
 from onebreath.methods.base import Fact, Method, Reconstruction
 from onebreath.methods.noise import measure_noise
 from onebreath.methods.volumes.data import VolumeData, lines_in_image_space
@@ -29,8 +29,6 @@ from onebreath.mrd.volumes import (
     volume_of,
 )
 from onebreath.mri.volume_sampling import VolumeSampling, describe_volume
-
-_LEAST_GFACTOR = 1e-6
 
 
 def volume_places(how: Gathering, recon_data: ReconData) -> list[VolumePlace]:
@@ -103,13 +101,13 @@ def volume_noise_maps(
     maps: dict[str, NDArray[Any]] = {}
     if result.gfactor is not None:
         gfactor = np.broadcast_to(np.asarray(result.gfactor, np.float32), magnitude.shape)
-        maps |= {"Gfactor": gfactor, "SNR_MAP": magnitude * place.snr_scale / np.maximum(gfactor, _LEAST_GFACTOR)}
+        maps |= {"Gfactor": gfactor, "SNR_MAP": magnitude * place.snr_scale / np.maximum(gfactor, LEAST_GFACTOR)}
     if not set(properties.map_roles) <= set(maps):
         data = place.volume_for(method)
         std, normality, how = _measured(method, result, data, properties)
         factor = accelerated_noise(data.sampling)
         facts["gfactor"] = f"{how}, noise over {factor:.4g}"
-        measured = {"Gfactor": std / factor, "SNR_MAP": magnitude / np.maximum(std, _LEAST_GFACTOR)}
+        measured = {"Gfactor": std / factor, "SNR_MAP": magnitude / np.maximum(std, LEAST_GFACTOR)}
         maps = {**measured, **maps}
         if normality is not None:
             maps["Normality"] = normality
