@@ -18,7 +18,7 @@ from onebreath.errors import ScanError
 from onebreath.gadgets.facts import CalibrateFacts, CompressFacts, PrewhitenFacts
 from onebreath.methods.base import Derive, compute
 from onebreath.mrd.acs import Acs, acs_of, calibration_mode, with_reference
-from onebreath.mrd.buffers import E1, RO, checked, places, with_maps
+from onebreath.mrd.buffers import E1, RO, acquired_of, checked, places, with_maps
 from onebreath.mrd.volumes import calibration_block, has_partitions, mode_of_volume
 from onebreath.mri.coils import inati_maps, walsh_maps
 from onebreath.mri.espirit import espirit
@@ -234,7 +234,7 @@ def _what_came(recon_data: ReconData) -> str:
     headers = recon_data.bits[0].data.headers
     texts = {}
     for loc in range(headers.shape[4]):
-        came = np.vectorize(lambda header: header.number_of_samples > 0, otypes=[bool])(headers[..., loc])
+        came = acquired_of(headers[..., loc])
         numbers = [header.idx.slice for header in headers[..., loc].flat if header.number_of_samples > 0]
         number = numbers[0] if numbers else loc
         texts[number] = f"slice {number} has {int(came.any(axis=(2, 3)).sum())} of {came[:, :, 0, 0].size} lines"

@@ -10,7 +10,7 @@ from gadgetron.types.recon_data import ReconBit, ReconBuffer, ReconData
 from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
-from onebreath.mrd.buffers import E1, kspace_of, lines_of, mask_of, places, scan_bits
+from onebreath.mrd.buffers import E1, check_readout, kspace_of, lines_of, mask_of, places, scan_bits
 from onebreath.mrd.header import ScanHeader
 from onebreath.mri.sampling import describe
 
@@ -49,11 +49,7 @@ def acs_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> Acs | None:
     rows = np.flatnonzero(lines.any(axis=0))
     if rows.size == 0:
         return None
-    if (ref.data.shape[0], ref.data.shape[3]) != (data.data.shape[0], data.data.shape[3]):
-        raise ScanError(
-            f"The calibration lines have {ref.data.shape[0]} samples and {ref.data.shape[3]} channels, the imaging "
-            f"lines {data.data.shape[0]} and {data.data.shape[3]}; both must be acquired with the same readout."
-        )
+    check_readout(ref, data)
     centre = ref.sampling.sampling_limits[E1].center
     kept = _around(rows, centre)
     if 2 * kept.size < rows.size:
@@ -82,11 +78,16 @@ def calibration_mode(recon_data: ReconData, header: ScanHeader) -> str:
     """
     bit = recon_data.bits[0]
     if bit.ref is not None and lines_of(bit.ref).any():
-        both = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
-        flagged = any(line.is_flag_set(both) for line in bit.ref.headers.flat if line.number_of_samples > 0)
-        return "embedded" if flagged or header.calibration_mode == "embedded" else "separate"
+        return flagged_mode(bit.ref, header.calibration_mode)
     mode = describe(mask_of(bit.data), bit.data.sampling.sampling_limits[E1].center).acs_mode
     return "centre" if mode == "embedded" else mode
+
+
+def flagged_mode(ref: ReconBuffer, header_mode: str | None) -> str:
+    """Tell whether flagged calibration lines are ``embedded`` or ``separate``; see `calibration_mode`."""
+    both = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
+    flagged = any(line.is_flag_set(both) for line in ref.headers.flat if line.number_of_samples > 0)
+    return "embedded" if flagged or header_mode == "embedded" else "separate"
 
 
 def with_reference(recon_data: ReconData) -> ReconData:

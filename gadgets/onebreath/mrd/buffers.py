@@ -66,20 +66,33 @@ def places(recon_data: ReconData) -> Iterator[tuple[int, int]]:
     return ((s, loc) for loc in range(slices) for s in range(sets))
 
 
+def acquired_of(headers: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Tell which headers, of any shape, are of acquired lines: those that count samples."""
+    return np.asarray(np.vectorize(lambda header: header.number_of_samples > 0, otypes=[bool])(headers))
+
+
+def check_readout(ref: ReconBuffer, data: ReconBuffer) -> None:
+    """Raise ScanError if calibration lines have another readout or other channels than the imaging lines."""
+    (samples, _, _, coils, *_), (wanted, _, _, channels, *_) = ref.data.shape, data.data.shape
+    if (samples, coils) != (wanted, channels):
+        raise ScanError(
+            f"The calibration lines have {samples} samples and {coils} channels, the imaging "
+            f"lines {wanted} and {channels}; both must be acquired with the same readout."
+        )
+
+
 def lines_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.bool_]:
     """Tell which lines (frame, y) were acquired: those whose header counts samples.
 
     Gadgetron may crop a reference buffer to its lines and keep all headers; then the lines are those in its limits.
     """
-    headers = buffer.headers[:, 0, :, s, loc]
-    acquired = np.vectorize(lambda header: header.number_of_samples > 0, otypes=[bool])(headers).T
+    acquired: NDArray[np.bool_] = acquired_of(buffer.headers[:, 0, :, s, loc]).T
     rows = buffer.data.shape[1]
     if acquired.shape[1] == rows:
-        found: NDArray[np.bool_] = acquired
-        return found
+        return acquired
     limits = buffer.sampling.sampling_limits[E1]
     cropped = np.zeros((acquired.shape[0], rows), bool)
-    cropped[:, limits.min : limits.max + 1] = acquired.any(axis=1)[:, None]
+    cropped[:, limits.min : limits.max + 1] = np.asarray(acquired.any(axis=1))[:, None]
     return cropped
 
 

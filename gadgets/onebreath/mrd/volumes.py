@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import ismrmrd
 import numpy as np
 from gadgetron.types.recon_data import ReconBuffer, ReconData
 from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
-from onebreath.mrd.buffers import E1, E2
+from onebreath.mrd.acs import flagged_mode
+from onebreath.mrd.buffers import E1, E2, acquired_of, check_readout
 from onebreath.mri.volume_sampling import block_around
 
 Complex = NDArray[np.complex64]
@@ -46,9 +46,7 @@ def lines_of_volume(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> Bools:
 
     If a buffer was cropped but has the headers of the whole matrix, they are those in its limits.
     """
-    headers = buffer.headers[:, :, :, s, loc]
-    found = np.vectorize(lambda header: header.number_of_samples > 0, otypes=[bool])(headers)
-    acquired: Bools = np.asarray(found).transpose(2, 1, 0)
+    acquired: Bools = acquired_of(buffer.headers[:, :, :, s, loc]).transpose(2, 1, 0)
     _, rows, partitions = buffer.data.shape[:3]
     if acquired.shape[1:] == (partitions, rows):
         return acquired
@@ -81,11 +79,7 @@ def calibration_block(recon_data: ReconData, s: int = 0, loc: int = 0) -> Block 
     lines = lines_of_volume(source, *where)
     if ref is not None and not lines.any():
         return None
-    if (source.data.shape[0], source.data.shape[3]) != (data.data.shape[0], data.data.shape[3]):
-        raise ScanError(
-            f"The calibration lines have {source.data.shape[0]} samples and {source.data.shape[3]} channels, the "
-            f"imaging lines {data.data.shape[0]} and {data.data.shape[3]}; both must be acquired with the same readout."
-        )
+    check_readout(source, data)
     centre = centre_of(source)
     together = lines.any(axis=0) if ref is not None else lines[lines.any(axis=(1, 2))].all(axis=0)
     block = block_around(np.asarray(together), centre) if together.any() and _inside(centre, together.shape) else None
@@ -123,9 +117,7 @@ def mode_of_volume(recon_data: ReconData, header_mode: str | None) -> str:
     """Tell what kind of calibration lines a scan with partitions has: as `acs.calibration_mode`."""
     bit = recon_data.bits[0]
     if bit.ref is not None and lines_of_volume(bit.ref).any():
-        both = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
-        flagged = any(line.is_flag_set(both) for line in bit.ref.headers.flat if line.number_of_samples > 0)
-        return "embedded" if flagged or header_mode == "embedded" else "separate"
+        return flagged_mode(bit.ref, header_mode)
     lines = lines_of_volume(bit.data)
     lines = lines[lines.any(axis=(1, 2))]
     if lines.all():
