@@ -116,15 +116,7 @@ class Calibrate(Gadget):
         for text in sorted({one.left_out for one in acs if one is not None and one.left_out}):
             yield from self.warn(text)
         algorithm = self._algorithm(lines, mode, recon_data)
-        facts = CalibrateFacts(
-            mode=mode,
-            header_mode=self.header.calibration_mode or "not stated",
-            agreement=self._agreement(mode),
-            acs_lines=lines,
-            coil_maps=algorithm,
-            calibration_kept=kept,
-            calibration_storage=looked,
-        )
+        facts = self._facts(mode, lines, algorithm, calibration_kept=kept, calibration_storage=looked)
         maps = None
         if algorithm != "none":
             found = [one for one in acs if one is not None]
@@ -142,18 +134,11 @@ class Calibrate(Gadget):
         mode = mode_of_volume(recon_data, self.header.calibration_mode)
         lines = min(0 if one is None else one.lines.shape[1] * one.lines.shape[2] for one in blocks)
         algorithm = self._algorithm(lines, mode, recon_data)
-        facts = CalibrateFacts(
-            mode=mode,
-            header_mode=self.header.calibration_mode or "not stated",
-            agreement=self._agreement(mode),
-            acs_lines=lines,
-            coil_maps=algorithm,
-        )
+        told: dict[str, Any] = {}
         if lines and blocks[0] is not None:
             _, partitions, rows, _ = blocks[0].lines.shape
             told = {"acs_block": f"{rows} lines x {partitions} partitions", "acs_left_out": blocks[0].left_out}
-            facts = facts.model_copy(update=told)
-        yield note(self.name, facts)
+        yield note(self.name, self._facts(mode, lines, algorithm, **told))
         if algorithm == "none":
             yield recon_data
             return
@@ -167,6 +152,16 @@ class Calibrate(Gadget):
             volume_maps(block.lines, block.first, maps[place], algorithm, settings)  # type: ignore[arg-type]
         del blocks
         yield with_maps(recon_data, maps)
+
+    def _facts(self, mode: str, lines: int, algorithm: str, **more: Any) -> CalibrateFacts:
+        return CalibrateFacts(
+            mode=mode,
+            header_mode=self.header.calibration_mode or "not stated",
+            agreement=self._agreement(mode),
+            acs_lines=lines,
+            coil_maps=algorithm,
+            **more,
+        )
 
     def _algorithm(self, lines: int, mode: str, recon_data: ReconData) -> str:
         if lines > 0 or self.properties.coil_map_algorithm == "none":
