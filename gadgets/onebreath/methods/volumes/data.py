@@ -8,7 +8,8 @@ that is what an accelerated scan of several gigabytes leaves room for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from onebreath.budget import claim
 from onebreath.cancellation import checkpoint
 from onebreath.errors import MethodError
 from onebreath.methods.base import Fact, Reconstruction, SliceData
+from onebreath.mri.fourier import ifftc
 from onebreath.mri.sampling import Sampling, describe
 from onebreath.mri.volume_sampling import VolumeSampling
 
@@ -52,19 +54,22 @@ class VolumeData:
     maps: Complex | None
     sampling: VolumeSampling
     whitened: bool = True
-    _planes: list[Sampling] = field(default_factory=list)
 
     @property
     def pixels(self) -> int:
         """Pixels along the readout."""
         return int(self.lines.shape[2])
 
-    @property
+    @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """Lines (frame, z, y) that were acquired."""
         mask = np.zeros(self.sampling.shape, bool)
         mask[tuple(self.where.T)] = True
         return mask
+
+    @cached_property
+    def _plane_sampling(self) -> Sampling:
+        return describe(self.mask, self.sampling.centre[0], self.sampling.centre[1])
 
     def kspace(self, x: int) -> Complex:
         """K-space (frame, coil, z, y) of the plane at one pixel along the readout; zero where nothing was acquired."""
@@ -76,10 +81,8 @@ class VolumeData:
 
     def plane(self, x: int) -> SliceData:
         """Return one plane as a slice whose axes (y, x) are both phase encodings, (z, y)."""
-        if not self._planes:
-            self._planes.append(describe(self.mask, self.sampling.centre[0], self.sampling.centre[1]))
         maps = None if self.maps is None else np.ascontiguousarray(self.maps[..., x])
-        return SliceData(self.kspace(x), self.mask, None, 0, maps, self._planes[0], self.whitened)
+        return SliceData(self.kspace(x), self.mask, None, 0, maps, self._plane_sampling, self.whitened)
 
 
 def volume_of_planes(data: VolumeData, plane: Callable[[int], Complex]) -> Complex:
@@ -130,8 +133,6 @@ def _worse(one: Fact, other: Fact) -> Fact:
 
 def lines_in_image_space(lines: Iterator[Complex], shape: tuple[int, int, int]) -> Complex:
     """Transform lines (coil, x) along x, one after the other, into one array (coil, line, x) of that shape."""
-    from onebreath.mri.fourier import ifftc
-
     claim(8 * int(np.prod(shape)), "the lines of the volume")
     made = np.empty(shape, np.complex64)
     for number, line in enumerate(lines):
