@@ -244,8 +244,8 @@ class Intake:
         """Say what was left out."""
         for what, count in sorted(self.left_out.items()):
             yield f"{count} {what} were left out."
+        held = {number: lines.table() for number, lines in self.slices.items()} if self._side else {}
         for kind, headers in sorted(self._side.items()):
-            held = {number: lines.table() for number, lines in self.slices.items()}
             missed = survey.missed(self.header, header_table(headers), held)
             if missed:
                 yield f"{len(headers)} lines are flagged as {kind} lines and were left out, but {missed}"

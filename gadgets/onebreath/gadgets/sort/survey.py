@@ -185,20 +185,19 @@ def missed(header: ScanHeader, side: Table, held: Mapping[int, Table]) -> str:
     held
         Headers of the lines of each slice, by its number.
     """
-    step, count, examples = max(int(header.stated_acceleration or 1), 1), 0, set()
+    step, count = min(max(int(header.stated_acceleration or 1), 1), 1 << 16), 0  # counters have 16 bits
+    examples: set[int] = set()
     for number, table in held.items():
         others = table[imaging_of(table)]
         if not len(others):
             continue
         long = side["number_of_samples"] >= others["number_of_samples"].min()  # oversampling is not removed from these
         alike = side[(side["idx"]["slice"] == number) & long]
-        rows = {(int(i["kspace_encode_step_1"]), int(i["kspace_encode_step_2"])) for i in table["idx"]}
         phase = int(others["idx"]["kspace_encode_step_1"][len(others) // 2]) % step
-        for idx in alike["idx"]:
-            row = int(idx["kspace_encode_step_1"])
-            if (row, int(idx["kspace_encode_step_2"])) not in rows and row % step == phase:
-                count += 1
-                examples.add(row)
+        row = alike["idx"]["kspace_encode_step_1"].astype(np.int64)
+        rows = row[(row % step == phase) & ~np.isin(_encodings(alike), _encodings(table))].tolist()
+        count += len(rows)
+        examples |= set(rows)
     if not count:
         return ""
     named = ", ".join(map(str, sorted(examples)[:8])) + (", ..." if len(examples) > 8 else "")
@@ -206,6 +205,12 @@ def missed(header: ScanHeader, side: Table, held: Mapping[int, Table]) -> str:
         f"{count} of them have places of k-space that no other line has (kspace_encode_step_1 {named}): is their flag "
         "right? Without them these places are empty."
     )
+
+
+def _encodings(table: Table) -> Ints:
+    """One number for both phase encodings of each line (line,)."""
+    idx = table["idx"]
+    return np.asarray(idx["kspace_encode_step_2"].astype(np.int64) << 16 | idx["kspace_encode_step_1"])
 
 
 def announced(header: ScanHeader, table: Table) -> str:
