@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,7 +69,7 @@ class Layout:
         """Row of the k-space centre."""
         return self.partitions // 2 * self.lines + self.lines // 2
 
-    @property
+    @cached_property
     def offsets(self) -> Centre:
         """Offsets from the counters to partition and line of the matrix."""
         return self.partitions // 2 - self.centre[0], self.lines // 2 - self.centre[1]
@@ -160,8 +161,8 @@ def line_limits(header: ScanHeader, layout: Layout, rows: Ints) -> Limits:
     found = []
     for axis, (places, counter, size) in enumerate(
         (
-            (rows // layout.lines, "kspace_encoding_step_2", layout.partitions),
-            (rows % layout.lines, "kspace_encoding_step_1", layout.lines),
+            (rows // layout.lines, PARTITION.limits, layout.partitions),
+            (rows % layout.lines, LINE.limits, layout.lines),
         )
     ):
         acquired = np.unique(places)

@@ -14,6 +14,7 @@ import ismrmrd
 import numpy as np
 from gadgetron.types import AcquisitionBucket, ReconData
 from gadgetron.types.recon_data import ReconBit
+from numpy.typing import NDArray
 from pydantic import Field
 
 from onebreath.chain import gadget
@@ -205,10 +206,12 @@ class Sort(Gadget):
         assert self._choice is not None
         layout = self._layout
         where = ", ".join(f"{name} {value}" for name, value in key.items() if name == "slice" or value)
-        lines, outside = self._inside(lines, where)
-        yield from self._said(outside)
-        matrix = Matrix.of(self.header, layout, lines)
         table = lines.table()
+        inside, outside = self._inside(table, where)
+        if outside:
+            lines, table = lines.take(np.flatnonzero(inside).tolist()), table[inside]
+            yield from self.warn(outside)
+        matrix = Matrix.of(self.header, layout, lines)
         imaging = table["flags"] & bit(CALIBRATION) == 0
         if not imaging.any():
             yield self._note({**key, "lines": 0, "calibration_lines": len(table), "skipped": "no imaging lines"})
@@ -254,8 +257,8 @@ class Sort(Gadget):
         self._made += 1
         yield ReconData([ReconBit(data, reference)])
 
-    def _inside(self, lines: Lines, where: str) -> tuple[Lines, list[str]]:
-        """Return the lines inside the matrix, and words about the others, if there are any.
+    def _inside(self, table: NDArray[np.void], where: str) -> tuple[NDArray[np.bool_], str]:
+        """Return which lines (line,) lie inside the matrix, and words about the others; none if all do.
 
         Raises
         ------
@@ -263,11 +266,10 @@ class Sort(Gadget):
             If many lie outside, so that the header cannot be that of the lines, if the lines count partitions that the
             header does not know of.
         """
-        inside, text = inside_matrix(self._layout, lines.table())
+        inside, text = inside_matrix(self._layout, table)
         if not text:
-            return lines, []
+            return inside, ""
         advice = "Correct the encoded matrix or the encoding limits in the header."
-        table = lines.table()
         if self._layout.partitions == 1 and table["idx"]["kspace_encode_step_2"].any():
             last = int(table["idx"]["kspace_encode_step_2"].max())
             raise ScanError(
@@ -277,4 +279,4 @@ class Sort(Gadget):
         if inside.mean() < _FITTING:
             raise ScanError(f"{where}: {text}. {advice}")
         self._intake.left_out["lines outside the matrix"] += int((~inside).sum())
-        return lines.take(np.flatnonzero(inside).tolist()), [f"{where}: {text} and were left out. {advice}"]
+        return inside, f"{where}: {text} and were left out. {advice}"
