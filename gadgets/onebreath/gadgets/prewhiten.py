@@ -42,7 +42,7 @@ from onebreath.mrd.readout_form import ReadoutForm
 from onebreath.mrd.trajectory import Trajectories
 from onebreath.mri.noise import covariance
 from onebreath.storage.noise import StoredCovariance
-from onebreath.storage.noise_storage import UNFIT, find_noise, keep_noise
+from onebreath.storage.noise_storage import FoundNoise, find_noise, keep_noise
 
 CHECKED = 32
 """Lines by which a stored covariance is checked."""
@@ -100,7 +100,7 @@ class Prewhiten(Gadget):
         self._echoes = Echoes()
         self._trajectories = Trajectories()
         self._directions = Directions()
-        self._found: tuple[StoredCovariance | None, dict[str, str]] | None = None
+        self._found: FoundNoise | None = None
         self._left_out: Counter[int] = Counter()
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
@@ -144,7 +144,7 @@ class Prewhiten(Gadget):
             return 1
         if self._found is None and (channels := self._opening.channels()):
             self._found = find_noise(self.header, channels, self.properties.noise_max_age_h)
-        return CHECKED if self._found is not None and self._found[0] is not None else 1
+        return CHECKED if self._found is not None and self._found.covariance is not None else 1
 
     def _open(self) -> Iterator[Message]:
         """Decide about the scan by the first lines, and let them go."""
@@ -208,11 +208,10 @@ class Prewhiten(Gadget):
             facts["noise"], facts["channel_order"] = "stored", matched
         elif self.properties.use_storage:
             oldest = self.properties.noise_max_age_h
-            used, looked = self._found or find_noise(self.header, self._channels, oldest)
+            used, looked, unfit = self._found or find_noise(self.header, self._channels, oldest)
             facts |= looked
-            if UNFIT in looked["noise_storage"]:
-                reason = looked["noise_storage"].partition(UNFIT)[2].strip()
-                yield from self.warn(f"The stored noise covariance was not used: {reason}")
+            if unfit:
+                yield from self.warn(f"The stored noise covariance was not used: {unfit}")
             if used is not None:
                 facts["noise"] = "storage"
                 unfit = Whitening(used, self.header.noise_bandwidth).unfit(held, STORED_NOISE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import NamedTuple
 
 from onebreath.errors import ScanError
 from onebreath.mrd.header import ScanHeader
@@ -14,17 +15,31 @@ from onebreath.storage.noise import StoredCovariance
 NOISE = "noise_covariance"
 """Name under which Gadgetron's NoiseAdjustGadget, too, keeps noise covariances."""
 
-UNFIT = "was found, but:"
-"""How a fact goes on that tells why a covariance in storage was not used."""
 _CLOCKS_H = 0.1
 """Hours by which clocks may differ."""
 
 log = logging.getLogger("onebreath.prewhiten")
 
 
-def find_noise(
-    header: ScanHeader, channels: int, oldest_h: float = 0.0
-) -> tuple[StoredCovariance | None, dict[str, str]]:
+class FoundNoise(NamedTuple):
+    """Result of looking for a covariance.
+
+    Attributes
+    ----------
+    covariance
+        In the channel order of the scan; None if there is none that fits.
+    facts
+        What was looked for and what became of it.
+    unfit
+        Why one that is in storage does not fit; empty if it does, or if there is none.
+    """
+
+    covariance: StoredCovariance | None
+    facts: dict[str, str]
+    unfit: str = ""
+
+
+def find_noise(header: ScanHeader, channels: int, oldest_h: float = 0.0) -> FoundNoise:
     """Look for the noise covariance of a scan that has no noise lines.
 
     The scan that the header names as its noise dependency goes first, then the latest of the same session.
@@ -37,34 +52,29 @@ def find_noise(
         Channels of its lines.
     oldest_h
         Hours after which a covariance is used no more; 0: it may have any age.
-
-    Returns
-    -------
-    found
-        In the channel order of this scan; None if there is none that fits.
-    facts
-        What was looked for and what became of it.
     """
     dependency = header.dependency("noise") or ""
     tags = tags_of(header, NOISE, dependency)
     asked = "the noise scan that the header names" if dependency else "the latest noise scan of this session"
     if tags is None or not (dependency or tags.session):
-        return None, {"noise_storage": "not asked: the header names no noise scan and no subject and session"}
+        return FoundNoise(
+            None, {"noise_storage": "not asked: the header names no noise scan and no subject and session"}
+        )
     try:
         store = open_store()
         if store is None:
-            return None, {"noise_storage": "not asked: storage is switched off"}
+            return FoundNoise(None, {"noise_storage": "not asked: storage is switched off"})
         content = store.latest(tags)
         if content is None:
-            return None, _not_used(f"{asked} is not in the {store.where}")
+            return FoundNoise(None, _not_used(f"{asked} is not in the {store.where}"))
         found = StoredCovariance.from_blob(content, dependency or "this session")
         ordered, matched = found.ordered_for(header.coil_labels, channels)
         age = age_of(found, oldest_h)
     except StorageError as error:
-        return None, _not_used(str(error))
+        return FoundNoise(None, _not_used(str(error)))
     except ScanError as error:
-        return None, _not_used(f"{asked} {UNFIT} {error}")
-    return ordered, {"noise_storage": f"found: {asked}", "channel_order": matched, "noise_age": age}
+        return FoundNoise(None, _not_used(f"{asked} was found, but: {error}"), str(error))
+    return FoundNoise(ordered, {"noise_storage": f"found: {asked}", "channel_order": matched, "noise_age": age})
 
 
 def age_of(found: StoredCovariance, oldest_h: float) -> str:
