@@ -9,23 +9,19 @@ Gadgetron's own GRAPPA chain, in turn. Needs the server; see the tests of `tests
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.installed import SHARED, installed
 from benchmarks.table import table
 from onebreath.simulation.scan import ScanOptions, simulate
-from tests.gadgetron.installation import NotHere, find_prefix
 from tests.gadgetron.real import CONFIGS, Ran, Server, serving
 from tests.gadgetron.resident import Both, both
-from tests.storage.standin import storage_server
 
-SHARED = Path(os.environ.get("ONEBREATH_SHARED", CONFIGS.parent.parent / "shared"))
 WITHOUT_IMAGES = ("Onebreath_Noise.xml", "Onebreath_Retrieve.xml")
 CONNECT = "_Connect.xml"
 PATIENCE = 900.0  # seconds for one scan
@@ -79,7 +75,7 @@ def whole_scans(hosts: Both, cold: Server, scan: Path, folder: Path, runs: int) 
 
 
 def main() -> int:
-    """Measure and print both tables; 1 if there is no Gadgetron."""
+    """Measure and print both tables; ends with status 1 if there is no Gadgetron."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="configurations whose name holds this")
     parser.add_argument("--skip", action="append", default=[], help="leave out configurations whose name holds this")
@@ -87,13 +83,7 @@ def main() -> int:
     args = parser.parse_args()
     names = [path.name for path in sorted(CONFIGS.glob("*.xml")) if path.name not in WITHOUT_IMAGES]
     names = [name for name in names if args.only in name and not any(part in name for part in args.skip)]
-    with tempfile.TemporaryDirectory() as temporary, storage_server() as storage:
-        folder = Path(temporary)
-        try:
-            prefix = find_prefix(SHARED, folder)
-        except NotHere as error:
-            print(error, file=sys.stderr)
-            return 1
+    with installed() as (folder, prefix, storage):
         static = next((SHARED / "data/siemens_snr_r3").glob("*.h5"))
         cine = folder / "cine.h5"
         simulate(ScanOptions(matrix=(64, 64), slices=2, phases=8, coils=10, acceleration=4, seed=3)).write(cine)

@@ -10,15 +10,14 @@ Needs the server; see the tests of `tests/gadgetron`.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.installed import SHARED, installed
 from benchmarks.table import table
 from onebreath.mri.fourier import fft2c, ifft2c, resize
 from onebreath.mri.noise import whitening_matrix
@@ -27,11 +26,8 @@ from onebreath.simulation.receive import add_noise
 from onebreath.simulation.sampling import plan_readout
 from onebreath.simulation.scan import ScanOptions, SimulatedScan, simulate
 from onebreath.training.data.scanning import smooth_phase
-from tests.gadgetron.installation import NotHere, find_prefix
 from tests.gadgetron.real import CONFIGS, Ran, Server, serving
-from tests.storage.standin import storage_server
 
-SHARED = Path(os.environ.get("ONEBREATH_SHARED", CONFIGS.parent.parent / "shared"))
 STOCK = ("Generic_Cartesian_Grappa", "Generic_Cartesian_Grappa_RealTimeCine")
 FILTERS = ("PartialFourierHandling", "KSpaceFilter", "FloatToShortAttrib")
 METHOD = '<property name="method" value="grappa"/>'
@@ -136,25 +132,18 @@ def row(server: Server, names: list[str], first: list[object], scan: Path, truth
 
 
 def main() -> int:
-    """Measure and print the table; 1 if there is no Gadgetron."""
+    """Measure and print the table; ends with status 1 if there is no Gadgetron."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.grappa_gadgetron", description=__doc__)
     parser.add_argument("--accelerations", type=int, nargs="+", default=[2, 3, 4, 6])
     parser.add_argument("--snrs", type=float, nargs="+", default=[30, 150])
     args = parser.parse_args()
     rows = []
-    with tempfile.TemporaryDirectory() as temporary, storage_server() as storage:
-        folder = Path(temporary)
-        try:
-            prefix = find_prefix(SHARED, folder)
-        except NotHere as error:
-            print(error, file=sys.stderr)
-            return 1
-        with serving(prefix, folder / "server", storage.url) as server:
-            names = [server.add_config(f"unfiltered_{name}.xml", without_filters(prefix, name)) for name in STOCK]
-            names += [server.add_config(f"ours_{one}.xml", ours(one)) for one in (False, True)]
-            for number, (first, scan, truth) in enumerate(scans(args.accelerations, args.snrs)):
-                scan.write(folder / f"scan{number}.h5")
-                rows.append(row(server, names, first, folder / f"scan{number}.h5", truth))
+    with installed() as (folder, prefix, storage), serving(prefix, folder / "server", storage.url) as server:
+        names = [server.add_config(f"unfiltered_{name}.xml", without_filters(prefix, name)) for name in STOCK]
+        names += [server.add_config(f"ours_{one}.xml", ours(one)) for one in (False, True)]
+        for number, (first, scan, truth) in enumerate(scans(args.accelerations, args.snrs)):
+            scan.write(folder / f"scan{number}.h5")
+            rows.append(row(server, names, first, folder / f"scan{number}.h5", truth))
     columns = ("scan", "R", "SNR", "Gadgetron, dB", "its cine chain, dB", "ours without validation, dB", "ours, dB",
                "ours below the better one, dB", "our kernel")  # fmt: skip
     title = "GRAPPA: error of the magnitude images; Gadgetron 4.7.2's own chains without filters, and Onebreath's."

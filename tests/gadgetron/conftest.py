@@ -13,6 +13,7 @@ from onebreath.simulation.scan import ScanOptions, simulate
 from tests.conftest import REPOSITORY
 from tests.gadgetron.installation import NotHere, find_prefix
 from tests.gadgetron.real import Server, serving
+from tests.gadgetron.resident import Both, both
 from tests.storage.standin import StandIn, storage_server
 
 HERE = Path(__file__).parent
@@ -48,6 +49,13 @@ def server(prefix: Path, storage: StandIn, tmp_path_factory: pytest.TempPathFact
     """Run a real server that the tests of a file share; its nodes reconstruct in processes of their own."""
     folder = tmp_path_factory.mktemp("gadgetron")
     with serving(prefix, folder, storage.url, ONEBREATH_STATE=str(folder / "state")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hosts(prefix: Path, storage: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    """Run a real server and a worker that the tests of a file share."""
+    with both(prefix, tmp_path_factory.mktemp("hosts"), storage) as running:
         yield running
 
 

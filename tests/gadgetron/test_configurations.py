@@ -5,7 +5,6 @@ Both hosts give their nodes to one resident worker; `test_static` has a node in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import ismrmrd
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.gadgetron.real import CONFIGS, Ran
-from tests.gadgetron.resident import Both, both
+from tests.gadgetron.resident import Both
 from tests.helpers import nrmse
 from tests.storage.standin import StandIn
 
@@ -25,13 +24,6 @@ IMAGES = {"siemens": 1, "static": 1, "brief": 4, "cine": 10, "eight": 16}
 NAMES = {path.stem.removeprefix(PREFIX) for path in CONFIGS.glob("*.xml")} - WITHOUT_IMAGES
 HYBRID = sorted(name for name in NAMES if name.endswith("_Hybrid"))
 PLAIN = sorted(NAMES - set(HYBRID))
-
-
-@pytest.fixture(scope="module")
-def hosts(prefix: Path, storage: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """A server and a worker for all tests of this file."""
-    with both(prefix, tmp_path_factory.mktemp("hosts"), storage) as running:
-        yield running
 
 
 def scan_of(name: str, request: pytest.FixtureRequest) -> tuple[Path, int]:

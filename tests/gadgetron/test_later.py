@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.gadgetron.real import CONFIGS, Ran
-from tests.gadgetron.resident import Both, both
+from tests.gadgetron.resident import Both
 from tests.helpers import nrmse
-from tests.storage.standin import StandIn
 
 NODE = '<configuration>\n        <gadget name="prewhiten"/>'
 LATER = NODE.replace("<gadget", '<property name="deliver" value="later"/>\n        <gadget')
@@ -19,12 +17,6 @@ AUTO = '<property name="model" value="auto"/>'
 RULE = f'{AUTO}<property name="choose_within" value="0"/>'
 """The rule's own model, whatever time there would be to choose among its candidates: the same for both series."""
 CONFIG, RETRIEVE = "Onebreath_Cine.xml", "Onebreath_Retrieve.xml"
-
-
-@pytest.fixture(scope="module")
-def hosts(prefix: Path, storage: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    with both(prefix, tmp_path_factory.mktemp("hosts"), storage) as running:
-        yield running
 
 
 def fact(ran: Ran, name: str, series: int = 1) -> str:

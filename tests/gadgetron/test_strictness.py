@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from onebreath.commands.configs import check
 from tests.gadgetron.malformed import CONFIGURATIONS, REASONS
-from tests.gadgetron.resident import Both, both
-from tests.storage.standin import StandIn
+from tests.gadgetron.resident import Both
 
 FINE = {"good", "type in capitals", "namespace without a prefix", "readers twice", "readers after the stream"}
 
 UNKNOWABLE = {"reader of an unknown library"}
 """A site may have it; the check notes it."""
-
-
-@pytest.fixture(scope="module")
-def hosts(prefix: Path, storage: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    with both(prefix, tmp_path_factory.mktemp("hosts"), storage) as running:
-        yield running
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)

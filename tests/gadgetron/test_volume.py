@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from onebreath.simulation.scan import ScanOptions, simulate
-from tests.gadgetron.resident import Both, both
+from tests.gadgetron.resident import Both
 from tests.helpers import nrmse
-from tests.storage.standin import StandIn
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +22,6 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     simulate(options).write(path)
     return path
-
-
-@pytest.fixture(scope="module")
-def hosts(prefix: Path, storage: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """A server and a worker for all tests of this file."""
-    with both(prefix, tmp_path_factory.mktemp("hosts"), storage) as running:
-        yield running
 
 
 @pytest.mark.parametrize("name", ["GRAPPA", "CGSENSE", "ZeroFilled"])
