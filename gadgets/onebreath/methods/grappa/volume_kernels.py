@@ -114,7 +114,7 @@ class VolumeKernels:
         for kernel in self.places:
             for number, (dz, dy) in enumerate(kernel.sources):
                 turn = np.exp(-2j * np.pi * (dz * z / nz + dy * y / ny)).astype(np.complex64)
-                total += np.einsum("tzy,ts->szy", combine, kernel.weights[x, :, :, number]) * turn
+                total += np.tensordot(kernel.weights[x, :, :, number], combine, axes=(0, 0)) * turn
         variance = acquired * np.sum(np.abs(total) ** 2, axis=0)
         return np.asarray(np.sqrt(variance / (covered * self.lattice.acceleration)), np.float32)
 
