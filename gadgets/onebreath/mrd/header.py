@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from onebreath.errors import ScanError
-from onebreath.mrd.header_values import fov_of, matrix_of, number_of, whole_of
+from onebreath.mrd.header_values import fov_of, matrix_of, number_of, trajectory_of, whole_of
 
 DEFAULT_NOISE_BANDWIDTH = float(np.float32(0.793))
 """Gadgetron's default for the receiver's relative noise bandwidth, in single precision as there."""
@@ -127,8 +127,7 @@ class ScanHeader:
     @property
     def trajectory(self) -> str:
         """Trajectory's name, for example ``cartesian``."""
-        value = self.encoding.trajectory
-        return str(getattr(value, "value", value) or "cartesian").lower()
+        return trajectory_of(self.encoding)
 
     @property
     def noise_bandwidth(self) -> float:

@@ -52,6 +52,12 @@ class Triple(NamedTuple):
     z: Any
 
 
+def trajectory_of(encoding: Any) -> str:
+    """Return the name of an encoding's trajectory, for example ``cartesian``, which it is where none is stated."""
+    value = encoding.trajectory
+    return str(getattr(value, "value", value) or "cartesian").lower()
+
+
 def matrix_of(space: Any, name: str) -> Triple:
     """Return the matrix of an encoding space; raises ScanError if it is invalid."""
     size = getattr(space, "matrixSize", None)

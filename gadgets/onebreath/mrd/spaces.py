@@ -12,7 +12,7 @@ from gadgetron.types import AcquisitionBucket, ReconData
 from onebreath.errors import ScanError
 from onebreath.mrd.blocks import LineBlock
 from onebreath.mrd.buffers import scan_bits
-from onebreath.mrd.header_values import matrix_of
+from onebreath.mrd.header_values import matrix_of, trajectory_of
 from onebreath.mrd.lines import CALIBRATION, NO_IMAGE, bit, header_of
 
 _UNSTATED = 8.0
@@ -56,7 +56,7 @@ class SpaceChoice:
             except ScanError as error:
                 self._unfit[number] = str(error).rstrip(".")
                 continue
-            kind = str(getattr(encoding.trajectory, "value", encoding.trajectory) or "cartesian").lower()
+            kind = trajectory_of(encoding)
             if kind != "cartesian":
                 self._unfit[number] = f"its trajectory is '{kind}'"
                 continue
