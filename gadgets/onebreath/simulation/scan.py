@@ -21,8 +21,8 @@ from onebreath.simulation.records import Headers, make_acquisitions, make_wavefo
 from onebreath.simulation.sampling import Readout, plan_lines, plan_readout
 from onebreath.simulation.scan_header import make_header
 from onebreath.simulation.schedule import Schedule, frame_state, plan_schedule
-from onebreath.simulation.signals import Encoder, line_signals, line_truth
-from onebreath.simulation.slab.signals import partition_heights, slab_encoder, volume_truth
+from onebreath.simulation.signals.lines import Encoder, line_signals, line_truth
+from onebreath.simulation.signals.slab import partition_heights, slab_encoder, volume_truth
 
 __all__ = ["ScanOptions", "SimulatedScan", "simulate"]
 

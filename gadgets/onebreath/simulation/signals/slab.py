@@ -9,7 +9,7 @@ from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.phantom import Phantom
 from onebreath.simulation.sampling import Readout
 from onebreath.simulation.schedule import Schedule, frame_state
-from onebreath.simulation.signals import Encoder, line_truth
+from onebreath.simulation.signals.lines import Encoder, line_truth
 
 
 def partition_heights(options: ScanOptions) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Data of simulated lines: of slices, and of slabs with partitions."""

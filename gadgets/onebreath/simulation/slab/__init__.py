@@ -1,1 +1,0 @@
-"""Simulated scans of one slab with partitions."""
