@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from benchmarks.worker import Scan
+from benchmarks.scans import Scan
 
 PAUSE = 0.2  # seconds between two attempts of one hostile client
 HELD = 20  # connections that a silent one holds at once

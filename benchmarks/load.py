@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.hostile import Hostile
+from benchmarks.scans import SIZES, Answer, Scan, make_scan, pixels
 from benchmarks.table import table
-from benchmarks.worker import SIZES, Answer, Scan, address, dialled, make_scan, pixels, worker
+from benchmarks.worker import address, dialled, worker
 from onebreath.errors import OnebreathError
 
 SAMPLE = 0.5  # seconds between looks at the worker

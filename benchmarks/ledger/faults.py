@@ -20,7 +20,7 @@ from benchmarks import wire
 from benchmarks.choosing import NAME
 from benchmarks.ledger.site import NETWORK, Site, lines_of
 from benchmarks.ledger.talk import Seen, half_close, leave, talk
-from benchmarks.worker import CHAIN, Scan
+from benchmarks.scans import CHAIN, Scan
 
 Pixels: TypeAlias = NDArray[np.generic] | None
 Fault: TypeAlias = Callable[[Site, str, random.Random], tuple[Seen, Pixels]]

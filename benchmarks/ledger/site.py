@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from benchmarks.choosing import NAME, save_untrained
 from benchmarks.ledger.talk import Seen, talk
+from benchmarks.scans import CHAIN, Scan, make_scan, pixels
 from benchmarks.wire import ROOT, configuration
-from benchmarks.worker import CHAIN, Scan, address, make_scan, pixels
+from benchmarks.worker import address
 from onebreath.errors import OnebreathError
 from onebreath.host.handover import ask
 

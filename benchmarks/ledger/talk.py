@@ -14,8 +14,8 @@ import ismrmrd
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.scans import pixels
 from benchmarks.wire import CLOSE
-from benchmarks.worker import pixels
 from onebreath.errors import OnebreathError
 from onebreath.host.told import PREFIX
 from onebreath.wire.channel import Channel

@@ -13,7 +13,7 @@ from benchmarks.ledger import faults
 from benchmarks.ledger.clocked import jumping
 from benchmarks.ledger.site import lines_of, without_noise
 from benchmarks.ledger.talk import Seen
-from benchmarks.worker import make_scan
+from benchmarks.scans import make_scan
 from onebreath.errors import OnebreathError
 from onebreath.wire.messages import Text
 
