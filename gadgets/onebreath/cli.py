@@ -15,7 +15,6 @@ from typing import TextIO, get_args
 from onebreath import __version__
 from onebreath.diagnostics import logs
 from onebreath.errors import OnebreathError
-from onebreath.settings import LogFormat, LogLevel, Settings, misspelt, settings
 
 log = logging.getLogger("onebreath.cli")
 
@@ -69,10 +68,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = arguments[0] if arguments else ""
     try:
-        args = _parser(command, settings()).parse_args(arguments)
+        args = _parser(command).parse_args(arguments)
         logs.configure(args.log_level, args.log_format)
-        for problem in misspelt():
-            log.warning("%s", problem)
+        _warn_of_misspelt_variables()
         return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
     except (OnebreathError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads(sys.stdout):
@@ -94,28 +92,42 @@ def _nobody_reads(output: TextIO) -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _parser(command: str, chosen: Settings) -> argparse.ArgumentParser:
-    """Make the parser; only the command that is asked for is imported to add its arguments."""
+def _warn_of_misspelt_variables() -> None:
+    from onebreath.settings import misspelt
+
+    for problem in misspelt():
+        log.warning("%s", problem)
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    """Return the parser, with the arguments of the given command only: no other command's module is imported."""
     parser = argparse.ArgumentParser(prog="onebreath", description="Deep-learning MR reconstruction for Gadgetron.")
     parser.add_argument("--version", action="version", version=f"onebreath {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, text) in COMMANDS.items():
         sub = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        sub.add_argument(
-            "--log-level",
-            default=chosen.log_level,
-            choices=get_args(LogLevel),
-            help="how much is logged to standard error (default: %(default)s)",
-        )
-        sub.add_argument(
-            "--log-format",
-            default=chosen.log_format,
-            choices=get_args(LogFormat),
-            help="text for people, or a JSON object per line (default: %(default)s)",
-        )
         if name == command:
+            _add_log_arguments(sub)
             importlib.import_module(module).add_arguments(sub)
     return parser
+
+
+def _add_log_arguments(parser: argparse.ArgumentParser) -> None:
+    from onebreath.settings import LogFormat, LogLevel, settings  # pydantic takes longer to import than all the rest
+
+    chosen = settings()
+    parser.add_argument(
+        "--log-level",
+        default=chosen.log_level,
+        choices=get_args(LogLevel),
+        help="how much is logged to standard error (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-format",
+        default=chosen.log_format,
+        choices=get_args(LogFormat),
+        help="text for people, or a JSON object per line (default: %(default)s)",
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import pytest
 
 from onebreath.cli import main
-from onebreath.commands.models import check, explain
+from onebreath.commands.matching import check, explain
 from onebreath.zoo.domain import Scan
 from onebreath.zoo.rules import Conditions, Rule, RuleBook
 from tests.chain.running import simulated

@@ -188,9 +188,8 @@ def test_options(tmp_path: Path, certificate: tuple[Path, Path], caplog: pytest.
 def test_the_default_is_this_machine_alone() -> None:
     from onebreath.cli import _parser
     from onebreath.host.server import start_gadget_service, start_host
-    from onebreath.settings import settings
 
-    args = _parser("serve", settings()).parse_args(["serve"])
+    args = _parser("serve").parse_args(["serve"])
     assert is_loopback(args.host)
     with start_host() as host, start_gadget_service() as gadgets:
         assert is_loopback(host.address[0])

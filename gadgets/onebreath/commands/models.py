@@ -3,27 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 
-from gadgetron.types import ReconData
-
-from onebreath.chain.chain import build
-from onebreath.chain.gadget import gadget_class
-from onebreath.commands.inspect import own_steps
-from onebreath.errors import ConfigError, ModelError, ScanError
-from onebreath.gadgets.reconstruct.chooser import method_of
-from onebreath.gadgets.reconstruct.gather import Gathering
-from onebreath.gadgets.reconstruct.reconstruct import Reconstruct, ReconstructProperties
-from onebreath.methods.scan import scan_of, scan_of_header
-from onebreath.mrd.header import ScanHeader
-from onebreath.wire.connection import parse_header
-from onebreath.wire.raw_file import RawFile
 from onebreath.zoo import command
-from onebreath.zoo.card import read_card
-from onebreath.zoo.domain import Scan
-from onebreath.zoo.lint import Finding, lint
-from onebreath.zoo.rules import Rule, RuleBook, current_rules
-from onebreath.zoo.search import find
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,92 +28,8 @@ def run(args: argparse.Namespace) -> int:
     OnebreathError
         If a model, a file or the rules are wrong.
     """
-    if args.action == "match":
-        return _match(args)
-    return _rules() if args.action == "rules" else command.run(args)
+    if args.action not in ("match", "rules"):
+        return command.run(args)
+    from onebreath.commands import matching  # imports the gadgets: too slow for a list of models
 
-
-def _rules() -> int:
-    book = current_rules()
-    for number, rule in enumerate(book.rules, 1):
-        print(f"{number:3} {rule.name:24} {rule.model or rule.method:24} {rule.policy:9} {rule.why}")
-    findings = check(book)
-    for finding in findings:
-        print(finding)
-    return 1 if any(finding.serious for finding in findings) else 0
-
-
-def check(book: RuleBook) -> list[Finding]:
-    """Find what is wrong with rules: see `lint`, and methods or parameters that do not exist."""
-    findings = []
-    for rule in book.rules:
-        try:
-            method_of(rule)
-        except ConfigError as error:
-            findings.append(Finding(rule.name, f"cannot work: {error}", True))
-    return findings + lint(book.rules)
-
-
-def _match(args: argparse.Namespace) -> int:
-    book = current_rules()
-    with RawFile(args.file, args.group) as raw:
-        scan = scan_in(raw, args.config)
-    print("The scan: " + ", ".join(f"{name} {value}" for name, value in vars(scan).items() if value is not None))
-    for text in explain(book, scan):
-        print(text)
-    return 0 if book.match(scan) else 1
-
-
-def scan_in(raw: RawFile, config: str) -> Scan:
-    """Send a file through a configuration up to the reconstruction; what its first slice shows.
-
-    Raises
-    ------
-    OnebreathError
-        What the scan would raise in the chain.
-    """
-    xml = parse_header(raw.header_xml)
-    steps = own_steps(config)
-    chosen = next((pairs for name, pairs in steps if name == Reconstruct.name), {})
-    asked = {name: chosen[name] for name in ("acs_as_data",) if name in chosen}
-    wanted = ReconstructProperties.model_validate({"method": "zero_filled", **asked})
-    gathering = Gathering(ScanHeader(xml), wanted.acs_as_data)
-    for message in build(xml, [step for step in steps if gadget_class(step[0]).prepares]).run(raw.messages()):
-        if isinstance(message, ReconData):
-            return scan_of(gathering.first(message).merged, scan_of_header(ScanHeader(xml)))
-    raise ScanError(f"{raw.path} gives no slice, so there is nothing to match")
-
-
-def explain(book: RuleBook, scan: Scan) -> Iterator[str]:
-    """Tell of every rule whether it fires and why not, and what the model's card says to the one that does."""
-    fires = book.match(scan)
-    for rule, verdict in book.judge(scan):
-        reasons = [*verdict.outside, *(f"{name} is not known" for name in verdict.unknown)]
-        if rule is fires:
-            yield f"  {rule.name}: FIRES: {_outcome(rule, scan)}"
-        elif reasons:
-            yield f"  {rule.name}: no: {'; '.join(reasons)}"
-        else:
-            yield f"  {rule.name}: no: its conditions hold too, but an earlier rule fires"
-    if fires is None:
-        yield "  no rule fires: the fallback makes the images"
-    if book.warning:
-        yield f"These rules are the last good ones: {book.warning}"
-
-
-def _outcome(rule: Rule, scan: Scan) -> str:
-    if rule.model is None:
-        return f"method {rule.method}"
-    try:
-        card = read_card(find(rule.model))
-    except ModelError as error:
-        return f"{rule.fallback}, since {error}"
-    outside, unknown = card.domain.judge(Scan(**{**vars(scan), "contrast": rule.contrast}))
-    if outside:
-        then = {
-            "fallback": f"{rule.fallback} makes the images",
-            "warn": "it is used with a warning",
-            "refuse": "the scan ends with an error",
-        }[rule.policy]
-        return f"model {rule.model} is not for it ({'; '.join(outside)}), so {then}"
-    return f"model {rule.model}" + (f"; not known: {', '.join(unknown)}" if unknown else "")
+    return matching.match(args.file, args.group, args.config) if args.action == "match" else matching.rules()

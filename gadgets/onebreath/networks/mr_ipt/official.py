@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _DROPPED = re.compile(
     r"image_decoder\.(output_hypernetworks_mlp|transformer\.(final_attn_token_to_image|norm_final_attn))\."
@@ -45,6 +45,8 @@ _RULES: tuple[tuple[str, str], ...] = (
 
 def mr_ipt(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the released state; what the released network never uses is left out."""
+    import torch
+
     flat = _flat_groups({key: value for key, value in official.items() if not _DROPPED.match(key)})
     renamed: dict[str, Tensor] = {}
     stacks: dict[str, dict[int, Tensor]] = {}

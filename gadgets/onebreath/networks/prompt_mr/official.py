@@ -1,12 +1,15 @@
 """Parameter names of the released PromptMR (hellopipu/PromptMR), mapped to ours."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LIGHTNING_PREFIX, _LIGHTNING_EXTRA = "promptmr.", "loss.w"
 """What the released training program puts before every name, and the window of its SSIM, which is no parameter."""
