@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from onebreath.evaluation.statistics import bonferroni, compare, compare_all, holm, per_patient
+from onebreath.evaluation.statistics import Comparison, compare, compare_all, per_patient
 
 # Charles Darwin's differences in height of cross- and self-fertilised corn plants, in eighths of an inch.
 DARWIN = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48], float)
@@ -38,11 +38,13 @@ def test_equal_pairs_are_left_out():
     assert compare([1.0, 2.0], [1.0, 2.0]).p == 1
 
 
-def test_corrections():
-    p = [0.01, 0.04, 0.03, 0.005]
-    assert bonferroni(p) == pytest.approx([0.04, 0.16, 0.12, 0.02])
-    assert holm(p) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert max(holm([0.6, 0.9])) == 1
+def test_corrections(monkeypatch):
+    monkeypatch.setattr("onebreath.evaluation.statistics.compare", lambda _, p: Comparison(9, 9, 0.0, 0.0, p))
+    found = compare_all([], {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}).values()
+    assert [one.p_bonferroni for one in found] == pytest.approx([0.04, 0.16, 0.12, 0.02])
+    assert [one.p_holm for one in found] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert max(one.p_holm for one in compare_all([], {"a": 0.6, "b": 0.9}).values()) == 1
+    assert compare_all([], {}) == {}
 
 
 def test_several_methods_are_corrected_for_their_number():

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from onebreath.errors import WireError
+from onebreath.validation import as_text
 
 
 class Decision(BaseModel):
@@ -45,7 +46,7 @@ def facts_of(kind: type[AnyFacts], notes: Mapping[str, Mapping[str, Any]], gadge
     try:
         return kind.model_validate(dict(found))
     except ValidationError as error:
-        raise WireError(f"The note of gadget '{gadget}' is not what this version writes: {error}") from error
+        raise WireError(f"The note of gadget '{gadget}' is not what this version writes: {as_text(error)}") from error
 
 
 def readable(facts: Mapping[str, Any]) -> dict[str, str | int | float | bool]:

@@ -64,24 +64,14 @@ def compare(reference: ArrayLike, other: ArrayLike) -> Comparison:
 def compare_all(reference: ArrayLike, others: Mapping[str, ArrayLike]) -> dict[str, Comparison]:
     """Compare a reference with each of several others, corrected for their number."""
     found = {name: compare(reference, values) for name, values in others.items()}
+    if not found:
+        return {}
+    from statsmodels.stats.multitest import multipletests  # takes seconds to import
+
     plain = [one.p for one in found.values()]
-    corrected = zip(found.items(), bonferroni(plain), holm(plain), strict=True)
+    bonferroni, holm = (multipletests(plain, method=method)[1].tolist() for method in ("bonferroni", "holm"))
+    corrected = zip(found.items(), bonferroni, holm, strict=True)
     return {name: Comparison(**(asdict(one) | {"p_bonferroni": b, "p_holm": h})) for (name, one), b, h in corrected}
-
-
-def bonferroni(p: Sequence[float]) -> list[float]:
-    """Multiply p-values by their number."""
-    return [min(1.0, value * len(p)) for value in p]
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: the smallest times n, the next times n - 1, ..., never falling."""
-    corrected = [0.0] * len(p)
-    largest = 0.0
-    for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        largest = max(largest, min(1.0, p[index] * (len(p) - rank)))
-        corrected[index] = largest
-    return corrected
 
 
 def per_patient(patients: Sequence[str], values: Sequence[float]) -> list[float]:
