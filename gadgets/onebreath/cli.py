@@ -37,6 +37,7 @@ COMMANDS = {
     "images": ("onebreath.evaluation.image_study", "compare networks for magnitude images, or train on few samples"),
     "train": ("onebreath.training.command", "train a network by a recipe; an interrupted run goes on"),
     "finetune": ("onebreath.training.finetune", "train on from a model's weights"),
+    "report": ("onebreath.report.command", "make a page of a file of images: pictures, maps, what was decided and why"),
     "provenance": ("onebreath.commands.provenance", "say how the images in a file came about"),
     "reproduce": ("onebreath.commands.reproduce", "make images again from raw data and compare every bit"),
     "models": (

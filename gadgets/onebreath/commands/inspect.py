@@ -24,7 +24,7 @@ from onebreath.config.stream_config import External, find, parse
 from onebreath.config.suited import suited_to
 from onebreath.errors import OnebreathError
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, bit, header_of, header_table, side_line
+from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, bit, side_line
 from onebreath.mrd.quirks import two_dimensional
 from onebreath.mrd.spaces import SpaceChoice, spaces, with_space
 from onebreath.wire.connection import parse_config, parse_header
@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the report; 1 if the scan cannot be reconstructed with the configuration."""
     with RawFile(args.filename, args.group) as raw:
         header = ScanHeader(_of_image(parse_header(raw.header_xml), raw))
-        _print("Header", _header_facts(header))
-        _print("Lines", _line_facts(raw))
+        _print("Header", header_facts(header))
+        _print("Lines", line_facts(raw.headers(), raw.waveforms))
         _print("Missing from the header", _missing(header) or ["nothing that the chain asks for"])
         config, why = (args.config, "") if args.config else suited_to(raw.headers())
         print(f"What {config} does with it{f' (it suits the scan, as {why})' if why else ''}")
@@ -112,7 +112,8 @@ def _note_text(gadget: str, facts: dict[str, Any]) -> str:
     return f"{gadget}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in readable(facts).items())
 
 
-def _header_facts(header: ScanHeader) -> list[str]:
+def header_facts(header: ScanHeader) -> list[str]:
+    """Describe what the header of a scan states."""
     centre = header.limits("kspace_encoding_step_1")
     return [
         f"protocol {header.protocol_name or 'not named'}, {header.vendor or 'unknown vendor'}, "
@@ -139,9 +140,8 @@ def _partition_facts(header: ScanHeader) -> list[str]:
     return [f"partitions {stated}: the scan is three-dimensional"]
 
 
-def _line_facts(raw: RawFile) -> list[str]:
-    kept = [header_of(line) for line in raw.messages() if isinstance(line, ismrmrd.Acquisition)]
-    table = header_table(kept)
+def line_facts(table: np.ndarray, waveforms: int) -> list[str]:
+    """Describe the lines of a scan by their headers, and say how many waveforms it has."""
     flags = table["flags"]
     kinds: dict[str, int] = {}
     for value in flags:
@@ -157,7 +157,7 @@ def _line_facts(raw: RawFile) -> list[str]:
     several = ", ".join(f"{count} values of {name}" for name, count in counted.items() if count > 1)
     facts.append(f"counters: {several or 'one value each'}")
     stamped = bool(imaging["physiology_time_stamp"][:, 0].any())
-    facts.append(f"trigger time stamps: {'yes' if stamped else 'no'}; waveforms: {raw.waveforms}")
+    facts.append(f"trigger time stamps: {'yes' if stamped else 'no'}; waveforms: {waveforms}")
     return facts
 
 

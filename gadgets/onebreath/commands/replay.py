@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 
@@ -67,6 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     existing.add_argument("--append", action="store_true", help="add the images to a file that exists")
     existing.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     parser.add_argument(
+        "--report", action="store_true", help="write a page about each scan beside its images (see onebreath report)"
+    )
+    parser.add_argument(
         "-l", "--loops", type=at_least(1), default=1, help="how often to send the scan (default: %(default)s)"
     )
     parser.add_argument(
@@ -80,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
     if not named:
         raise ConfigError("Name the raw files to send, or folders of them: onebreath replay FILE...")
     changes = read_changes(args.set)
+    if args.report:
+        _report().check_packages()
     several = len(named) > 1 or named[0].is_dir()
     sources = [path for name in named for path in raw_files(name)]
     outputs = outputs_for(sources, args.outfile, several)
@@ -185,8 +191,19 @@ def _replay(args: argparse.Namespace, source: Path, output: Path, changes: Mappi
         print(f"{source}: {outcome}", flush=True)
         if outcome.images:
             print(f"images: {output}, group {group}", flush=True)
+            if args.report:
+                page = output.with_suffix(".html")
+                _report().write_report(output, page, group, source, args.group)
+                print(f"report: {page}", flush=True)
         good &= _is_good(outcome, config)
     return good
+
+
+def _report() -> ModuleType:
+    """Import what writes pages: packages that only they need are not asked for otherwise."""
+    from onebreath.report import page
+
+    return page
 
 
 def _configuration(config: str, local: str | None, changes: Mapping[str, Mapping[str, str]]) -> bytes | None:

@@ -14,8 +14,9 @@ import numpy as np
 from onebreath.chain.chain import build
 from onebreath.chain.gadget import usual_order
 from onebreath.commands.inspect import own_steps
-from onebreath.commands.provenance import CHAIN_KEY, Series, read_series
+from onebreath.commands.provenance import CHAIN_KEY
 from onebreath.errors import ScanError
+from onebreath.images.reading import Series, read_series
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onebreath.commands.provenance import Series, read_series
 from onebreath.errors import OnebreathError
+from onebreath.images.reading import Series, read_series
 
 if TYPE_CHECKING:
     from onebreath.commands.selftest.scans import Truth

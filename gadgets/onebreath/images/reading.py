@@ -1,0 +1,159 @@
+"""Image files as ``onebreath replay`` and ``gadgetron_ismrmrd_client`` write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import ismrmrd
+import numpy as np
+from ismrmrd.hdf5 import image_header_dtype
+from numpy.typing import NDArray
+
+from onebreath.errors import ScanError
+
+PARTS = {1: "magnitude", 2: "phase", 3: "real", 4: "imaginary", 5: "complex"}
+"""What an image shows, by MRD's image type."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """The images of one series.
+
+    Attributes
+    ----------
+    number
+        Of the series.
+    data
+        Pixels as they are stored (image, channel, z, y, x).
+    metas
+        Meta of each image.
+    headers
+        ISMRMRD image headers (image,), a structured array; empty where the file holds none.
+    """
+
+    number: int
+    data: np.ndarray
+    metas: list[dict[str, Any]]
+    headers: np.ndarray = field(default_factory=lambda: np.zeros(0, image_header_dtype))
+
+    def values(self, image: int) -> NDArray[Any]:
+        """Return one image (channel, z, y, x) in the units of the reconstruction; complex or float32.
+
+        Integer pixels are scaled back by what the meta says; without such a meta a pixel is its own value.
+        """
+        pixels = self.data[image]
+        if np.iscomplexobj(pixels):
+            return np.asarray(pixels, np.complex64)
+        slope, intercept = self.rescale(image)
+        return np.asarray(pixels, np.float32) * np.float32(slope) + np.float32(intercept)
+
+    def rescale(self, image: int) -> tuple[float, float]:
+        """Return slope and intercept from a stored pixel of an image to its value; 1 and 0 where none are stated.
+
+        Raises
+        ------
+        ScanError
+            If the meta states what is no number.
+        """
+        meta = self.metas[image]
+        try:
+            if "GADGETRON_ScaleRatio" in meta:
+                ratio, offset = float(meta["GADGETRON_ScaleRatio"]), float(meta.get("GADGETRON_ScaleOffset", 0))
+                return 1 / ratio, 0.0 - offset / ratio
+            return float(meta.get("RescaleSlope", 1)), float(meta.get("RescaleIntercept", 0))
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            place = f"image {image + 1} of series {self.number}"
+            raise ScanError(f"the scale in the meta of {place} is none: {error}") from error
+
+    @property
+    def role(self) -> str:
+        """What the pixels are: ``Image``, or the kind of map (``Gfactor``, ``SNR_MAP``, ``Normality``, ...)."""
+        return str(self.metas[0].get("GADGETRON_DataRole", "Image")) if self.metas else "Image"
+
+    @property
+    def part(self) -> str:
+        """The part of a complex image that was sent: magnitude, phase, real, imaginary or complex."""
+        if np.iscomplexobj(self.data):
+            return "complex"
+        return PARTS.get(int(self.headers["image_type"][0]), "magnitude") if len(self.headers) else "magnitude"
+
+    def said(self, name: str) -> list[str]:
+        """Return the values of a meta entry over all images, each once, in the order they come in."""
+        return list(dict.fromkeys(str(meta[name]) for meta in self.metas if name in meta))
+
+
+def read_series(path: Path, group: str | None = None) -> list[Series]:
+    """Read all series of a reconstruction.
+
+    Parameters
+    ----------
+    path
+        A file as ``onebreath replay`` or ``gadgetron_ismrmrd_client`` writes it.
+    group
+        Which reconstruction; None: the last one in the file.
+
+    Raises
+    ------
+    ScanError
+        If the file cannot be read or holds no images.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            groups = [name for name, item in file.items() if isinstance(item, h5py.Group) and _series_of(item)]
+            if not groups or (group is not None and group not in groups):
+                there = f"it has {', '.join(groups)}" if groups else "it holds no images at all"
+                raise ScanError(f"{path} has no images{f' in group {group}' if group else ''}; {there}")
+            chosen = file[group or groups[-1]]
+            return [_read(number, chosen[name]) for number, name in sorted(_series_of(chosen).items())]
+    except OSError as error:
+        raise ScanError(f"{path} cannot be read: {error}") from error
+
+
+def read_images(path: Path, group: str | None = None) -> list[Series]:
+    """Read all series of a reconstruction for use outside the chain, where every image needs its header.
+
+    Raises
+    ------
+    ScanError
+        If the file cannot be read, holds no images, or an image lacks its header or meta.
+    """
+    found = read_series(path, group)
+    for series in found:
+        if not len(series.data) == len(series.headers) == len(series.metas) or series.data.ndim != 5:
+            raise ScanError(
+                f"{path}: series {series.number} has {len(series.data)} images of {series.data.ndim - 1} axes, "
+                f"{len(series.headers)} headers and {len(series.metas)} metas; they do not fit together"
+            )
+    return found
+
+
+def _series_of(group: h5py.Group) -> dict[int, str]:
+    parts = [(name, name.rpartition("_")[2]) for name in group if name.startswith("image_")]
+    return {int(number): name for name, number in parts if number.isdecimal()}
+
+
+def _read(number: int, stored: h5py.Group) -> Series:
+    texts = stored["attributes"].asstr()[:]
+    headers = stored["header"][:] if "header" in stored else np.zeros(0, image_header_dtype)
+    return Series(number, _complex(stored["data"][:]), _metas(number, texts), headers)
+
+
+def _complex(data: np.ndarray) -> np.ndarray:
+    """Return pixels stored as records of real and imaginary part as complex numbers."""
+    if data.dtype.names == ("real", "imag"):
+        return data.view(np.complex64 if data.dtype["real"].itemsize == 4 else np.complex128)
+    return data
+
+
+def _metas(number: int, texts: Sequence[str]) -> list[dict[str, Any]]:
+    metas = []
+    for place, text in enumerate(texts):
+        try:
+            metas.append(dict(ismrmrd.Meta.deserialize(text)) if text.strip() else {})
+        except Exception as error:
+            raise ScanError(f"the meta of image {place + 1}, series {number}, cannot be read: {error}") from error
+    return metas

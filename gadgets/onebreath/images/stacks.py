@@ -1,0 +1,94 @@
+"""The images of a series sorted: one stack of frames for each place (slice, echo, set, ...) of the scan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.images.reading import Series
+
+TICK_MS = 2.5
+"""Unit of the time stamps of image headers in ms, unless the scan says otherwise (Siemens; `sort.time_tick`)."""
+PLACES = ("slice", "contrast", "set", "average", "repetition")
+"""Counters that tell places apart; that of the frames is not among them."""
+NAMES = {"contrast": "echo"}
+USUAL_FRAME_MS = 60.0
+_LONGEST_MS = 5000.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The frames of one place.
+
+    Attributes
+    ----------
+    series
+        That the images belong to.
+    images
+        Index of each frame's image in the series.
+    place
+        The counters that tell this place from others of the series, by name, counted from 0.
+    frame_counter
+        What the frames count: ``phase`` or ``repetition``; empty if there is one frame only.
+    """
+
+    series: Series
+    images: tuple[int, ...]
+    place: dict[str, int]
+    frame_counter: str
+
+    @property
+    def title(self) -> str:
+        """The place in words, counted from 1: "slice 2, echo 1"; empty if the series has one place only."""
+        return ", ".join(f"{NAMES.get(name, name)} {value + 1}" for name, value in self.place.items())
+
+    def values(self) -> NDArray[np.generic]:
+        """Return the values (frame, z, y, x) of the first channel, in the units of the reconstruction."""
+        return np.stack([self.series.values(image)[0] for image in self.images])
+
+    def trigger_ms(self, tick_ms: float = TICK_MS) -> list[float] | None:
+        """Return each frame's time since the R-wave in ms, that of the line nearest to the k-space centre.
+
+        None where the stamps do not rise from frame to frame, as those of scans without trigger.
+        """
+        stamps = self.series.headers["physiology_time_stamp"][list(self.images), 0] * tick_ms
+        return [float(stamp) for stamp in stamps] if len(stamps) > 1 and np.all(np.diff(stamps) > 0) else None
+
+    def frame_ms(self, tick_ms: float = TICK_MS) -> float:
+        """Return the usual distance of the frames in ms: of trigger times, else of acquisition times, else 60 ms."""
+        trigger = self.trigger_ms(tick_ms)
+        stamps = self.series.headers["acquisition_time_stamp"][list(self.images)].astype(float) * tick_ms
+        steps = np.diff(trigger if trigger is not None else stamps)
+        usual = float(np.median(steps)) if len(steps) and self.frame_counter else 0.0
+        return usual if 0 < usual <= _LONGEST_MS else USUAL_FRAME_MS
+
+
+def stacks(series: Series) -> list[Stack]:
+    """Sort the images of a series into places and frames; every image is in one stack.
+
+    Frames are cardiac phases where the series has several, else repetitions. Images whose counters do not differ are
+    frames of the same place, in the order of their numbers.
+    """
+    heads = series.headers
+    frame = next((name for name in ("phase", "repetition") if len(np.unique(heads[name])) > 1), "")
+    names = [name for name in PLACES if name != frame and len(np.unique(heads[name])) > 1]
+    order = np.lexsort((heads["image_index"], heads[frame or "phase"], *(heads[name] for name in reversed(names))))
+    found: dict[tuple[int, ...], list[int]] = {}
+    for image in order:
+        found.setdefault(tuple(int(heads[name][image]) for name in names), []).append(int(image))
+    return [
+        Stack(series, tuple(images), dict(zip(names, key, strict=True)), frame or ("image" if len(images) > 1 else ""))
+        for key, images in found.items()
+    ]
+
+
+def alike(stack: Stack) -> int:
+    """Return how many images of a stack have the same counters as another of it."""
+    counter = stack.frame_counter
+    if counter not in ("phase", "repetition"):
+        return len(stack.images) if len(stack.images) > 1 else 0
+    seen = Counter(int(value) for value in stack.series.headers[counter][list(stack.images)])
+    return sum(count for count in seen.values() if count > 1)

@@ -1,0 +1,32 @@
+"""Packages that only some commands need: imported when asked for, with one line that says how to get them."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from onebreath.errors import ConfigError
+
+
+def required(name: str, extra: str, what: str) -> ModuleType:
+    """Import a package that an extra of this one installs.
+
+    Parameters
+    ----------
+    name
+        The module.
+    extra
+        The extra that installs it.
+    what
+        What needs it, as the beginning of the sentence that says so: "A report".
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise ConfigError(f"{what} needs the package {package}: pip install 'onebreath[{extra}]'.") from error

@@ -1,0 +1,1 @@
+"""One page for one scan: images, maps, what was decided and why; a single HTML file that fetches nothing."""

@@ -1,0 +1,122 @@
+"""The facts in images' meta, over all images of a reconstruction, without the names and ids of the patient."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from onebreath.images.reading import Series
+
+HIDDEN = "[hidden]"
+IDENTIFYING = ("measurementID", "patientID", "studyID")
+"""Meta entries that are made of the patient's name or id."""
+SHORTEST = 3
+"""Characters of an id that is looked for inside other texts; a shorter one would hide other numbers."""
+_PREFIX = "Onebreath_"
+_APART = ("Onebreath_chain", "Onebreath_warnings")
+_SHOWN = 4
+
+
+class Facts:
+    """What the images' meta say.
+
+    Parameters
+    ----------
+    metas
+        Meta of every image.
+    """
+
+    def __init__(self, metas: Iterable[Mapping[str, Any]]) -> None:
+        self._metas = [dict(meta) for meta in metas]
+        self._secrets = sorted(
+            {
+                str(meta[name])
+                for meta in self._metas
+                for name in IDENTIFYING
+                if len(str(meta.get(name, ""))) >= SHORTEST
+            },
+            key=len,
+            reverse=True,
+        )
+
+    @classmethod
+    def of(cls, series: Iterable[Series]) -> Facts:
+        """Collect the meta of all images of some series."""
+        return cls(meta for one in series for meta in one.metas)
+
+    def all(self, name: str) -> list[str]:
+        """Return the values of an entry, each once, in the order of the images; lists are joined by blanks."""
+        found = (meta[name] for meta in self._metas if name in meta)
+        texts = (" ".join(map(str, value)) if isinstance(value, list) else str(value) for value in found)
+        return [self.hide(text) for text in dict.fromkeys(texts)]
+
+    def one(self, name: str) -> str:
+        """Return the values of an entry as one text, empty if there are none."""
+        values = self.all(name)
+        more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+        return ", ".join(values[:_SHOWN]) + more
+
+    def fact(self, gadget: str, name: str) -> str:
+        """Return what a gadget said; where images differ all values, separated by commas."""
+        return self.one(f"{_PREFIX}{gadget}_{name}")
+
+    def most(self, gadget: str, name: str) -> float:
+        """Return the largest number that a gadget said for any image; 0 if it said none."""
+        return max((_number(text) for text in self.all(f"{_PREFIX}{gadget}_{name}")), default=0.0)
+
+    def total(self, gadget: str, name: str) -> float:
+        """Return the sum of a number over all images."""
+        return sum(_number(str(meta.get(f"{_PREFIX}{gadget}_{name}", 0))) for meta in self._metas)
+
+    def of_places(self, gadget: str, name: str) -> float:
+        """Return the sum of a number that `sort` said for each group of lines, each group counted once."""
+        groups: dict[str, float] = {}
+        for meta in self._metas:
+            key = json.dumps(
+                [meta.get(f"{_PREFIX}sort_{one}") for one in ("slice", "repetition", "contrast", "average", "set")]
+            )
+            groups[key] = max(groups.get(key, 0.0), _number(str(meta.get(f"{_PREFIX}{gadget}_{name}", 0))))
+        return sum(groups.values())
+
+    def warnings(self) -> list[str]:
+        """Return all warnings, each once."""
+        found: dict[str, None] = {}
+        for meta in self._metas:
+            held = meta.get("Onebreath_warnings", [])
+            found |= dict.fromkeys([held] if isinstance(held, str) else map(str, held))
+        return [self.hide(text) for text in found]
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds that each gadget worked on the scan."""
+        names = dict.fromkeys(name for meta in self._metas for name in meta if name.startswith("Onebreath_seconds_"))
+        return {name.removeprefix("Onebreath_seconds_"): max(map(_number, self.all(name))) for name in names}
+
+    def table(self) -> dict[str, list[tuple[str, str]]]:
+        """Return every fact as text, by gadget: name and value."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        names = dict.fromkeys(name for meta in self._metas for name in meta)
+        for name in sorted(one for one in names if one.startswith(_PREFIX) and one not in _APART):
+            gadget, _, fact = name.removeprefix(_PREFIX).partition("_")
+            found.setdefault(gadget, []).append((fact.replace("_", " "), self.one(name)))
+        return found
+
+    def chain(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the gadgets and the properties that were set; empty if the images do not say."""
+        try:
+            return [(str(name), dict(properties)) for name, properties in json.loads(self.all("Onebreath_chain")[0])]
+        except (IndexError, ValueError, TypeError):
+            return []
+
+    def hide(self, text: str) -> str:
+        """Return a text without the ids of patient, study and measurement."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,145 @@
+"""The page: facts, pictures and tables put into the template."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onebreath import __version__
+from onebreath.images.reading import Series, read_images
+from onebreath.keeping import replacing
+from onebreath.optional import required
+from onebreath.report import viewer
+from onebreath.report.facts import Facts
+from onebreath.report.raw import raw_section
+from onebreath.report.words import candidates, sections
+
+HERE = Path(__file__).parent
+LEADING = "Image"
+_NEEDED = ("jinja2", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Seconds of one gadget, and their share of the longest in percent."""
+
+    name: str
+    seconds: float
+    percent: float
+
+
+def check_packages() -> None:
+    """Raise ConfigError if a package that a report needs is not installed."""
+    for name in _NEEDED:
+        required(name, "report", "A report")
+
+
+def write_report(
+    images: Path, output: Path, group: str | None = None, scan: Path | None = None, scan_group: str = "dataset"
+) -> None:
+    """Write the report of a file of images.
+
+    Parameters
+    ----------
+    images, group
+        The file, and which reconstruction of it; None: the last one.
+    output
+        The HTML file.
+    scan, scan_group
+        Raw data that the images were made from, if they are at hand, and their group.
+
+    Raises
+    ------
+    ConfigError
+        If a package is missing.
+    ScanError
+        If a file cannot be read.
+    """
+    check_packages()
+    found = read_images(images, group)
+    text = page(found, images.name, scan, scan_group)
+    with replacing(output) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def page(found: list[Series], name: str, scan: Path | None = None, scan_group: str = "dataset") -> str:
+    """Return the page as one text.
+
+    Parameters
+    ----------
+    found
+        All series of the reconstruction.
+    name
+        What the file of images is called.
+    scan, scan_group
+        Raw data that the images were made from, if they are at hand, and their group.
+    """
+    jinja2 = required("jinja2", "report", "A report")
+    leading = [series for series in found if series.role == LEADING] or found
+    facts = Facts.of(leading)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    return str(
+        environment.get_template("page.html.j2").render(
+            name=name,
+            version=__version__,
+            protocol=facts.one("protocolName"),
+            made_by=facts.one("GADGETRON_ImageComment"),
+            software=_software(facts),
+            model=_model(facts),
+            warnings=Facts.of(found).warnings(),
+            sections=sections(facts),
+            candidates=candidates(facts),
+            noise_only=facts.fact("reconstruct", "choice_noise_only"),
+            timings=_timings(facts),
+            chain=facts.chain(),
+            counts=[_count(series) for series in found],
+            table=facts.table(),
+            raw=raw_section(scan, scan_group, facts.hide) if scan is not None else None,
+            pictures=viewer.encoded(viewer.pictures(found)),
+            shades=viewer.shades(),
+            script=(HERE / "page.js").read_text(encoding="utf-8"),
+            style=(HERE / "page.css").read_text(encoding="utf-8"),
+        )
+    )
+
+
+def _software(facts: Facts) -> list[tuple[str, str]]:
+    names = {"OnebreathVersion": "version", "OnebreathCommit": "commit", "OnebreathCode": "digest of the code"}
+    entries = [(words, facts.one(name)) for name, words in names.items()]
+    served, device = facts.fact("host", "served_by"), facts.fact("reconstruct", "device")
+    return [(words, text) for words, text in [*entries, ("served by", served), ("device", device)] if text]
+
+
+def _model(facts: Facts) -> list[tuple[str, str]]:
+    names = ("model", "model_version", "weights_sha256", "model_not_newest", "precision")
+    entries = [(name.replace("_", " "), facts.fact("reconstruct", name)) for name in names]
+    return [(words, text) for words, text in entries if text]
+
+
+def _timings(facts: Facts) -> list[Bar]:
+    seconds = facts.seconds()
+    longest = max(seconds.values(), default=0.0) or 1.0
+    return [Bar(name, value, 100 * value / longest) for name, value in seconds.items()]
+
+
+def _count(series: Series) -> dict[str, Any]:
+    median: Callable[[list[float]], float] = statistics.median
+    fov = [median([float(head["field_of_view"][axis]) for head in series.headers]) for axis in range(3)]
+    _, _, z, y, x = series.data.shape
+    return {
+        "number": series.number,
+        "title": viewer.TITLES.get(series.role, series.role),
+        "part": series.part,
+        "images": len(series.data),
+        "matrix": f"{x} x {y}" + (f" x {z}" if z > 1 else ""),
+        "fov": f"{fov[0]:g} x {fov[1]:g} x {fov[2]:g} mm",
+        "pixel": f"{fov[0] / x:.3g} x {fov[1] / y:.3g} x {fov[2] / z:.3g} mm",
+        "type": str(series.data.dtype),
+        "description": ", ".join(series.said("SeriesDescription")),
+    }

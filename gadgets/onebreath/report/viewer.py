@@ -1,0 +1,186 @@
+"""What the page's viewers show: pixels of every series as compressed integers, with sizes, units and windows."""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.images.geometry import Geometry
+from onebreath.images.reading import Series
+from onebreath.images.stacks import Stack, alike, stacks
+from onebreath.report.facts import Facts
+
+BUDGET = 48 << 20
+"""Bytes of pixels before compression; a scan with more is shown with fewer levels, and then with fewer places."""
+SHADES = {"grey": "gray", "map": "viridis", "phase": "twilight"}
+"""Colours of a kind of picture, by matplotlib's names."""
+TITLES = {
+    "Image": "Images",
+    "Gfactor": "g-factor",
+    "SNR_MAP": "SNR",
+    "Normality": "Normality of the noise",
+    "STD_MAP": "Noise: standard deviation",
+}
+UNITS = {"Gfactor": "g", "SNR_MAP": "SNR", "Normality": "statistic / 5 % limit", "STD_MAP": "standard deviation"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One viewer: frames of all places of a series, one part of their values.
+
+    Attributes
+    ----------
+    series, title, units, shade
+        What is shown; `shade` is a key of `SHADES`.
+    places
+        Real values (frame, y, x) of each place, its name, geometry and stack.
+    remarks
+        What a reader must know of what is left out or joined.
+    """
+
+    series: int
+    title: str
+    units: str
+    shade: str
+    places: list[tuple[str, Geometry, Stack, NDArray[np.float32]]]
+    remarks: list[str]
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return sum(values.size for *_, values in self.places)
+
+
+def pictures(found: list[Series]) -> list[Picture]:
+    """Make the pictures of all series: images first, then maps."""
+    made = [picture for series in found for picture in _of_series(series)]
+    return sorted(made, key=lambda one: (one.shade == "map", one.series))
+
+
+def _of_series(series: Series) -> Iterator[Picture]:
+    role, part, facts = series.role, series.part, Facts(series.metas)
+    sorted_stacks = stacks(series)
+    remarks = []
+    if joined := sum(alike(stack) for stack in sorted_stacks):
+        remarks.append(f"{joined} images have the counters of another image; they are shown one after another.")
+    if (channels := series.data.shape[1]) > 1:
+        remarks.append(f"The images have {channels} channels; the first is shown.")
+    places = [place for stack in sorted_stacks for place in _places(stack)]
+    title = TITLES.get(role, role)
+    whitened = facts.fact("prewhiten", "whitened")
+    units = UNITS.get(role) or ("SNR units" if whitened == "True" else "arbitrary units")
+    shade = "map" if role in UNITS or role not in TITLES else "grey"
+    picture = Picture(series.number, title, units, shade, [], remarks)
+    if part == "complex":
+        yield replace(picture, title=f"{title}, magnitude", places=_with(places, np.abs))
+    if part in ("complex", "phase"):
+        values = _with(places, np.angle) if part == "complex" else _with(places, np.real)
+        yield replace(picture, title=f"{title}, phase", units="rad", shade="phase", places=values)
+    elif part != "complex":
+        yield replace(
+            picture, title=title if part == "magnitude" else f"{title}, {part} part", places=_with(places, np.real)
+        )
+
+
+def _places(stack: Stack) -> Iterator[tuple[str, Geometry, Stack, NDArray[Any]]]:
+    """Yield the slices of a place: itself, or the partitions of a volume."""
+    values = stack.values()
+    geometry = Geometry.of(stack.series.headers[stack.images[0]], values.shape)
+    for z in range(values.shape[1]):
+        names = [stack.title, f"partition {z + 1}" if values.shape[1] > 1 else ""]
+        yield ", ".join(name for name in names if name) or "the only slice", geometry, stack, values[:, z]
+
+
+def _with(places: list[tuple[str, Geometry, Stack, NDArray[Any]]], part: Any) -> list[Any]:
+    return [(name, where, stack, np.asarray(part(values), np.float32)) for name, where, stack, values in places]
+
+
+def encoded(made: list[Picture], budget: int = BUDGET) -> list[dict[str, Any]]:
+    """Return what the page's script reads of each picture, as plain values for JSON.
+
+    Pixels are integers of 16 bits between the smallest and the largest value; of 8 bits where there are too many, and
+    evenly chosen places where there are still too many. Each says so.
+    """
+    total = sum(picture.pixels for picture in made)
+    levels = 16 if 2 * total <= budget else 8
+    share = 1.0 if total * levels // 8 <= budget else budget / total
+    return [_encoded(picture, levels, share) for picture in made]
+
+
+def _encoded(picture: Picture, levels: int, share: float) -> dict[str, Any]:
+    count = len(picture.places)
+    shown = max(1, math.floor(count * share))
+    chosen = np.unique(np.linspace(0, count - 1, shown).round().astype(int))
+    places = [picture.places[index] for index in chosen]
+    remarks = list(picture.remarks)
+    if len(places) < count:
+        remarks.append(f"{len(places)} of {count} places are shown, evenly chosen: all would make the page too large.")
+    if levels == 8:
+        remarks.append("Pixels are shown in 256 levels: more would make the page too large.")
+    sample = np.concatenate([values.ravel() for *_, values in places])
+    finite = sample[np.isfinite(sample)]
+    if finite.size < sample.size:
+        remarks.append(f"{sample.size - finite.size} pixels are NaN or infinite; they are shown as the smallest value.")
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    high = max(high, low + 1e-6)
+    return {
+        "series": picture.series,
+        "title": picture.title,
+        "units": picture.units,
+        "shade": picture.shade,
+        "levels": levels,
+        "low": low,
+        "high": high,
+        "window": _window(picture.shade, finite),
+        "remarks": remarks,
+        "places": [_place(place, low, high, levels) for place in places],
+    }
+
+
+def _window(shade: str, values: NDArray[np.float32]) -> list[float]:
+    """Return the lower and upper end of the window that a picture begins with."""
+    if shade == "phase" or not values.size:
+        return [-math.pi, math.pi]
+    low, high = (float(one) for one in np.percentile(values, (0.5, 99.5)))
+    low = min(low, 0.0) if shade == "grey" else math.floor(min(low, 1.0))
+    return [low, max(high, low + 1e-6)]
+
+
+def _place(
+    place: tuple[str, Geometry, Stack, NDArray[np.float32]], low: float, high: float, levels: int
+) -> dict[str, Any]:
+    name, geometry, stack, values = place
+    top = 2**levels - 1
+    scaled = np.nan_to_num((values.astype(np.float64) - low) / (high - low), nan=0.0, posinf=0.0, neginf=0.0)
+    stored = np.rint(scaled.clip(0, 1) * top).astype("<u2" if levels == 16 else "u1")
+    return {
+        "name": name,
+        "nx": values.shape[2],
+        "ny": values.shape[1],
+        "mm": list(geometry.spacing[:2]),
+        "ends": geometry.ends(),
+        "counter": stack.frame_counter,
+        "frames": len(values),
+        "trigger": stack.trigger_ms(),
+        "frame_ms": stack.frame_ms(),
+        "row": int(values.std(axis=0).sum(axis=1).argmax()),
+        "pixels": base64.b64encode(zlib.compress(stored.tobytes(), 6)).decode("ascii"),
+    }
+
+
+def shades() -> dict[str, str]:
+    """Return 256 colours for each kind of picture, as 768 bytes in base64."""
+    from matplotlib import colormaps
+
+    ramp = np.linspace(0, 1, 256)
+    return {
+        kind: base64.b64encode((colormaps[name](ramp)[:, :3] * 255).round().astype(np.uint8).tobytes()).decode("ascii")
+        for kind, name in SHADES.items()
+    }

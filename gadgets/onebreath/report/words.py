@@ -1,0 +1,202 @@
+"""What was decided about a scan and why, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+from onebreath.report.facts import Facts
+
+Tone = Literal["plain", "note", "alarm"]
+
+
+class Sentence(NamedTuple):
+    """A sentence; `note` is for what changed data or is no default, `alarm` for what a person must look at."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+class Section(NamedTuple):
+    """Sentences about one question."""
+
+    title: str
+    sentences: list[Sentence]
+
+
+def sections(facts: Facts) -> list[Section]:
+    """Return all sections that there is something to say in."""
+    made = [Section(title, list(tell(facts))) for title, tell in _SECTIONS.items()]
+    return [section for section in made if section.sentences]
+
+
+def _method(facts: Facts) -> Iterator[Sentence]:
+    method, model = facts.fact("reconstruct", "method"), facts.fact("reconstruct", "model")
+    if method:
+        yield Sentence(f"The images were made by {method}{f' with the model {model}' if model else ''}.")
+    if rule := facts.fact("reconstruct", "rule"):
+        policy = facts.fact("reconstruct", "policy")
+        yield Sentence(f"The protocol rule '{rule}' applied{f'; its policy is {policy}' if policy else ''}.")
+    if fallback := facts.fact("reconstruct", "fallback"):
+        wanted = facts.fact("reconstruct", "wanted") or "the wanted method"
+        yield Sentence(f"This is a fallback: {wanted} was not used, because: {fallback}", "alarm")
+    if choice := facts.fact("reconstruct", "choice"):
+        lines = facts.fact("reconstruct", "choice_lines")
+        kept = f" {lines} acquired lines were kept back from every candidate to judge it." if lines else ""
+        yield Sentence(f"The choice among candidates: {choice}.{kept}")
+    if verdict := facts.fact("reconstruct", "choice_verdict"):
+        yield Sentence(f"The choice's verdict: {verdict}.", "alarm")
+    if standby := facts.fact("reconstruct", "standby"):
+        yield Sentence(f"A classical method stood by: {standby}.")
+    if facts.fact("reconstruct", "converged") == "no":
+        residual = facts.fact("reconstruct", "residual")
+        yield Sentence(
+            f"The iterations ended at their number, before the residual ({residual}) reached its aim.", "note"
+        )
+
+
+def _domain(facts: Facts) -> Iterator[Sentence]:
+    if domain := facts.fact("reconstruct", "domain"):
+        inside = domain == "inside"
+        words = "The scan is one that the model is for." if inside else f"The scan and the model's domain: {domain}."
+        yield Sentence(words, "plain" if inside else "alarm")
+    if score := facts.fact("reconstruct", "domain_score"):
+        limit = facts.fact("reconstruct", "domain_score_limit")
+        yield Sentence(f"Lines kept back from the model were predicted with an error of {score}; the limit is {limit}.")
+    if verdict := facts.fact("reconstruct", "domain_score_verdict"):
+        yield Sentence(f"The model's domain: {verdict}", "alarm")
+
+
+def _noise(facts: Facts) -> Iterator[Sentence]:
+    noise = facts.fact("prewhiten", "noise")
+    lines, samples = facts.fact("prewhiten", "noise_lines"), facts.fact("prewhiten", "noise_samples")
+    sources = {
+        "scan": f"The noise was measured in this scan: {lines} noise lines, {samples} samples.",
+        "stored": "The noise comes from a file of the configuration.",
+        "storage": f"The noise was measured in an earlier scan: {facts.fact('prewhiten', 'noise_source')}.",
+    }
+    if noise:
+        yield Sentence(sources.get(noise, f"Noise: {noise}."))
+    if facts.fact("prewhiten", "whitened") == "False":
+        yield Sentence("Nothing was whitened: pixel values are in no known unit, and cannot be compared.", "alarm")
+    elif noise:
+        yield Sentence(
+            "After whitening the noise has standard deviation 1 in real and imaginary part; image values are in these "
+            "units."
+        )
+    if reason := facts.fact("prewhiten", "noise_storage"):
+        yield Sentence(f"Stored noise: {reason}.", "note")
+    if late := facts.most("prewhiten", "noise_lines_after_imaging_not_used"):
+        yield Sentence(f"{late:.0f} noise lines came after imaging had begun and were not used.", "note")
+
+
+def _coils(facts: Facts) -> Iterator[Sentence]:
+    channels, kept = facts.fact("compress", "channels"), facts.fact("compress", "channels_kept")
+    mode, energy = facts.fact("compress", "mode"), facts.fact("compress", "energy_kept")
+    if channels and mode == "none":
+        yield Sentence(f"All {channels} channels were kept.")
+    elif channels:
+        share = f"; they hold {energy} of the energy" if energy else ""
+        yield Sentence(f"{channels} channels were compressed to {kept} virtual ones ({mode}){share}.")
+    if maps := facts.fact("calibrate", "coil_maps"):
+        lines = facts.fact("calibrate", "acs_lines")
+        yield Sentence(f"Coil maps: {maps}, from {lines} calibration lines.")
+    if mode := facts.fact("calibrate", "mode"):
+        header, agrees = facts.fact("calibrate", "header_mode"), facts.fact("calibrate", "agreement")
+        if agrees == "yes":
+            yield Sentence(f"Calibration lines are {mode}, as the header says.")
+        else:
+            yield Sentence(f"Calibration lines are {mode}; the header says {header}: {agrees}.", "note")
+
+
+def _lines(facts: Facts) -> Iterator[Sentence]:
+    groups = facts.of_places("sort", "lines")
+    if groups:
+        frames, source = facts.fact("sort", "frames"), facts.fact("sort", "frames_from")
+        yield Sentence(f"{groups:.0f} imaging lines became {frames} frames for each place, by: {source}.")
+    for name, words in (
+        ("averages_combined", "{0:.0f} averages were combined into one."),
+        ("beats_rejected", "{0:.0f} heart beats were rejected as irregular."),
+        (
+            "lines_of_rejected_beats_used",
+            "{0:.0f} lines of rejected beats were used all the same, as nothing else was there.",
+        ),
+        ("frames_dropped", "{0:.0f} incomplete frames were dropped."),
+        ("repeated_lines_averaged", "{0:.0f} lines that had been acquired more than once were averaged."),
+    ):
+        count = facts.most("sort", name)
+        if count > (1 if name == "averages_combined" else 0):
+            yield Sentence(words.format(count), "note")
+    dropped = facts.all("Onebreath_sort_dropped_lines")
+    if lost := [text for text in dropped if text != "none"]:
+        yield Sentence(f"Lines were left out: {'; '.join(lost)}.", "note")
+    elif dropped:
+        yield Sentence("No line was dropped.")
+    missing, incomplete = facts.of_places("sort", "missing_lines"), facts.of_places("sort", "incomplete_frames")
+    if missing or incomplete:
+        policy = facts.fact("sort", "incomplete_frames_policy")
+        yield Sentence(f"{missing:.0f} lines are missing in {incomplete:.0f} frames; what was done: {policy}.", "alarm")
+        if away := facts.most("sort", "filled_from_frames_away"):
+            yield Sentence(f"They were filled with lines of other frames, at most {away:.0f} frames away.", "alarm")
+    elif dropped:
+        yield Sentence("No line is missing, and none was filled in.")
+
+
+def _sampling(facts: Facts) -> Iterator[Sentence]:
+    if rate := facts.fact("reconstruct", "acceleration"):
+        effective, pattern = facts.fact("reconstruct", "effective_acceleration"), facts.fact("reconstruct", "sampling")
+        yield Sentence(f"Acceleration {rate} ({effective} with calibration lines counted); sampling: {pattern}.")
+    if partial := facts.fact("reconstruct", "partial_fourier"):
+        yield Sentence(f"Partial Fourier: {partial}.")
+    if gfactor := facts.fact("reconstruct", "gfactor"):
+        yield Sentence(f"g-factor map: {gfactor}.")
+    if normality := facts.fact("reconstruct", "normality"):
+        yield Sentence(f"Normality of the noise: {normality}.")
+
+
+def _pixels(facts: Facts) -> Iterator[Sentence]:
+    clipped = facts.total("export", "clipped_pixels")
+    if facts.fact("export", "clipped_pixels"):
+        words = f"{clipped:.0f} pixels were clipped." if clipped else "No pixel was clipped."
+        yield Sentence(words, "alarm" if clipped else "plain")
+    if ratios := facts.one("GADGETRON_ScaleRatio"):
+        offsets = facts.one("GADGETRON_ScaleOffset")
+        yield Sentence(f"A stored pixel is {ratios} times the image value, plus {offsets}; shown are the values.")
+
+
+_SECTIONS: dict[str, Callable[[Facts], Iterator[Sentence]]] = {
+    "Method": _method,
+    "Model's domain": _domain,
+    "Noise": _noise,
+    "Coils and calibration": _coils,
+    "Lines": _lines,
+    "Sampling": _sampling,
+    "Pixels": _pixels,
+}
+
+
+class Candidate(NamedTuple):
+    """A row of the choice's table; numbers as they were told, empty where it was not tested."""
+
+    name: str
+    error: str
+    uncertainty: str
+    remark: str
+
+
+def candidates(facts: Facts) -> list[Candidate]:
+    """Return the table of the choice among methods: errors estimated by lines kept back, relative to the image."""
+    rows: list[Candidate] = []
+    told = facts.all("Onebreath_reconstruct_choice_errors")
+    for text in told[0].split("; ") if told else ():
+        name, untested, reason = text.partition(" not tested: ")
+        if untested:
+            rows.append(Candidate(name, "", "", f"not tested: {reason}"))
+            continue
+        head, plus_minus, uncertainty = text.rpartition(" +- ")
+        name, _, error = head.rpartition(" ")
+        if plus_minus and name:
+            rows.append(Candidate(name, error, uncertainty, ""))
+        elif text:  # the end of a reason that holds the separator
+            rows[-1] = rows[-1]._replace(remark=f"{rows[-1].remark}; {text}") if rows else Candidate(text, "", "", "")
+    return rows
