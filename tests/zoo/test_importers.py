@@ -1,5 +1,7 @@
 """Released checkpoints become models that compute what the released networks computed."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -90,6 +92,41 @@ def test_a_checkpoint_of_promptmrs_training_program(shared, root):
     with torch.inference_mode():
         image = zoo.load(card.name).network(kspace, mask, torch.ones_like(kspace))
     assert relative_error(image[:, 2].real, stored["out/image"]) <= 1e-5
+
+
+def with_prompts(state, counts, net):
+    """Released weights with other numbers of prompts on the three levels of the nets whose names begin so."""
+    changed = dict(state)
+    for level, count in enumerate(counts, start=1):
+        for key, value in state.items():
+            if re.search(rf"^{net}.*\.prompt_level{level}\.", key):
+                if key.endswith("prompt_param"):
+                    changed[key] = value[:, torch.arange(count) % value.shape[1]]
+                elif ".linear_layer." in key:
+                    changed[key] = value[torch.arange(count) % len(value)]
+    return changed
+
+
+def test_every_level_may_have_its_own_number_of_prompts(shared, root):
+    """Four, five and three prompts, as some released weights have, and two in the sensitivity network."""
+    state = with_prompts(weights(golden(shared, "promptmr_tiny")), (4, 5, 3), "cascades")
+    torch.save(with_prompts(state, (2, 2, 2), "sens_net"), root / "released.pth")
+    card = zoo.read_card(import_checkpoint("prompt_mr", root / "released.pth", "prompt_mr.released", root))
+    assert card.arguments["prompts"] == [4, 5, 3]
+    assert card.arguments["sensitivity_prompts"] == 2
+    loaded = zoo.load(card.name).network.state_dict()
+    found = [loaded[f"blocks.1.decoder.{2 - level}.prompt.prompts"].shape[0] for level in range(3)]
+    assert found == [4, 5, 3]
+    released = state["cascades.1.model.unet.prompt_level3.prompt_param"][0]
+    assert torch.equal(loaded["blocks.1.decoder.0.prompt.prompts"], released)
+
+
+def test_promptmr_plus_proper_is_refused_by_name(shared, root):
+    state = weights(golden(shared, "promptmr_tiny"))
+    state["cascades.0.model.unet.dec_level3.momentum.0.weight"] = torch.zeros(1)
+    torch.save(state, root / "a.pth")
+    with pytest.raises(ModelError, match=r"these are weights of PromptMR\+"):
+        import_checkpoint("prompt_mr", root / "a.pth", "prompt_mr.a", root)
 
 
 def test_a_missing_parameter_of_promptmr_is_named(root):
@@ -202,5 +239,7 @@ def test_other_files_and_kinds_are_refused(root):
         import_checkpoint("crunet_mr", root / "a.pth", "crunet_mr.a", root)
     with pytest.raises(ModelError, match="there is no file"):
         import_checkpoint("crunet_mr", root / "b.npz", "crunet_mr.a", root)
-    with pytest.raises(ModelError, match="known are: crunet_mr, crunet_mr_bank, crnn_mri, mr_ipt, prompt_mr"):
+    with pytest.raises(
+        ModelError, match="known are: crunet_mr, crunet_mr_bank, crnn_mri, mr_ipt, prompt_mr, cinenet, a_liknet, unet"
+    ):
         import_checkpoint("promptmr", root / "a.pth", "crunet_mr.a", root)

@@ -9,10 +9,11 @@ import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save as save_bytes
 
 from onebreath import zoo
 from onebreath.errors import ModelError
-from onebreath.zoo.store import assemble, read_weights_file
+from onebreath.zoo.store import assemble, decode, read_weights_file
 from tests.models import details, random_state, save_model
 
 ARGUMENTS = {"channels": 4, "cascades": 2}
@@ -171,3 +172,14 @@ def test_a_model_is_not_replaced_by_accident(root):
         save_model(root, version="2")
     assert (folder / "card.yaml").read_text() == before
     assert [path.name for path in root.iterdir()] == ["crunet_mr.tiny"]
+
+
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408])
+def test_weights_whose_header_begins_as_a_pickle_does_are_read(length):
+    """The first bytes of a safetensors file are the length of its header; 640 is 0x80 0x02."""
+    state = {"a": torch.ones(2)}
+    content = save_bytes(state, {"x": "0" * (length - 200)})
+    header = int.from_bytes(content[:8], "little")
+    content = save_bytes(state, {"x": "0" * (length - 200 + length - header)})
+    assert content[:2] == length.to_bytes(2, "little")
+    assert torch.equal(decode(content, "here")["a"], state["a"])

@@ -7,7 +7,6 @@ containers and refuses everything else, and are stored as safetensors.
 from __future__ import annotations
 
 import pickle
-import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,10 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
+from onebreath.networks.a_liknet import official as a_liknet_official
+from onebreath.networks.cinenet import official as cinenet_official
 from onebreath.networks.crunet_mr import official_names
 from onebreath.networks.mr_ipt import official as mr_ipt_official
 from onebreath.networks.prompt_mr import official as prompt_mr_official
+from onebreath.networks.restoration import official as unet_official
 from onebreath.zoo.store import decode, save
+from onebreath.zoo.tensor_bundle import INDEX, read_bundle
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +54,8 @@ class Release:
         How our names of its parameters begin.
     conventions
         How it wants its data, where that is not as usual; see `onebreath.zoo.card.Conventions`.
+    complete
+        Makes the whole state of the network, of what is released once and stands in ours several times.
     """
 
     architecture: str
@@ -60,6 +65,7 @@ class Release:
     source: str
     own: str = "blocks."
     conventions: Mapping[str, str] = field(default_factory=dict)
+    complete: Callable[[State, dict[str, Any]], State] = lambda state, arguments: state
 
     def details(self, file: str) -> dict[str, Any]:
         """Fields of the card of whatever is imported from a file of this release."""
@@ -88,8 +94,8 @@ def import_checkpoint(
     kind
         A name in `RELEASES`.
     file
-        A checkpoint of PyTorch, or the same names in a ``.safetensors`` or ``.npz`` file; parameters may also have our
-        own names.
+        A checkpoint of PyTorch, or the same names in a ``.safetensors`` or ``.npz`` file, or the ``.index`` file of a
+        TensorFlow checkpoint; parameters may also have our own names.
     name, root
         Of the new model, and the folder of models.
     arguments
@@ -114,6 +120,7 @@ def import_checkpoint(
     if not any(key.startswith(release.own) for key in state):
         state = release.rename(state)
     chosen = {**release.fixed, **release.infer(state), **(arguments or {})}
+    state = release.complete(state, chosen)
     details = {"name": name, "summary": f"{kind}, imported from {file.name}", "arguments": chosen, "licence": licence}
     return save(state, {**release.details(file.name), **details}, root)
 
@@ -126,6 +133,8 @@ def read_state(file: Path) -> State:
     ModelError
         If the file cannot be read, holds anything that could run code, or holds no weights.
     """
+    if not file.is_file() and file.with_name(file.name + INDEX).is_file():
+        file = file.with_name(file.name + INDEX)
     if not file.is_file():
         raise ModelError(f"there is no file {file}")
     content = _READERS.get(file.suffix, _read_torch)(file)
@@ -165,6 +174,7 @@ def _read_npz(file: Path) -> State:
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".safetensors": lambda file: decode(file.read_bytes(), str(file)),
     ".npz": _read_npz,
+    INDEX: read_bundle,
 }
 
 
@@ -182,59 +192,27 @@ def _unwrapped(content: Any) -> State:
     return state
 
 
-def _count(state: State) -> int:
-    numbers = [int(match[1]) for match in (re.match(r"blocks\.(\d+)\.", key) for key in state) if match]
-    return max(numbers, default=-1) + 1
-
-
-def _shape(state: State, key: str) -> tuple[int, ...]:
-    if key not in state:
-        raise ModelError(f"the weights are not those of this network: parameter '{key}' is missing")
-    return tuple(state[key].shape)
-
-
-def _crunet_mr(state: State) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"channels": _shape(state, "blocks.0.head.weight")[0], "cascades": _count(state)}
-    side = state.get("blocks.0.encoder1.side.weight")
-    arguments |= {"side_branches": False} if side is None else {"side_kernel": int(side.shape[-1])}
-    if "blocks.0.encoder1.cascade.weight" not in state:
-        arguments["cross_cascade"] = False
-    return arguments | (_bank(state, arguments["channels"]) if any(key.startswith("bank.") for key in state) else {})
-
-
-def _bank(state: State, channels: int) -> dict[str, Any]:
-    """Arguments of the feature bank; that of the first cascade that has one fuses one map, that of the last most."""
-    fusers = max(int(key.split(".")[2]) for key in state if key.startswith("bank.fusers."))
-    last = f"bank.fusers.{fusers}.level1"
-    if f"{last}.weight" in state:
-        arguments: dict[str, Any] = {"fusion": "conv"}
-        width = _shape(state, f"{last}.weight")[1]
-    else:
-        squeezed, width, _, _ = _shape(state, f"{last}.attention.squeeze.weight")
-        style = "cab" if f"{last}.body.0.weight" in state else "se"
-        arguments = {"fusion": "ca", "ca_style": style, "ca_reduction": width // squeezed}
-    if width // channels < fusers + 1:
-        arguments["bank_window"] = width // channels
-    return arguments
-
-
-def _crnn_mri(state: State) -> dict[str, Any]:
-    channels, blocks = _shape(state, "blocks.0.tail.weight")[1], _count(state)
-    # With shared weights the number of cascades leaves no trace; the network's default is that of the released code.
-    return {"channels": channels, "shared": True} if blocks == 1 else {"channels": channels, "cascades": blocks}
-
-
 RELEASES = {
-    "crunet_mr": Release("crunet_mr", official_names.crunet_mr, _crunet_mr, {}, "https://github.com/dong845/CRUNet-MR"),
+    "crunet_mr": Release(
+        "crunet_mr",
+        official_names.crunet_mr,
+        official_names.crunet_mr_arguments,
+        {},
+        "https://github.com/dong845/CRUNet-MR",
+    ),
     "crunet_mr_bank": Release(
         "crunet_mr",
         official_names.crunet_mr,
-        _crunet_mr,
+        official_names.crunet_mr_arguments,
         {"circular_time": False, "pad_multiple": 2},
         "https://github.com/dong845/CRUNet",
     ),
     "crnn_mri": Release(
-        "crnn_mri", official_names.crnn_mri, _crnn_mri, {}, "https://github.com/js3611/Deep-MRI-Reconstruction"
+        "crnn_mri",
+        official_names.crnn_mri,
+        official_names.crnn_mri_arguments,
+        {},
+        "https://github.com/js3611/Deep-MRI-Reconstruction",
     ),
     "mr_ipt": Release(
         "mr_ipt",
@@ -254,6 +232,33 @@ RELEASES = {
         "https://github.com/hellopipu/PromptMR",
         # It looks for calibration lines along the last axis.
         conventions={"phase_encoding": "x"},
+    ),
+    "cinenet": Release(
+        "cinenet",
+        cinenet_official.cinenet,
+        cinenet_official.arguments_of,
+        {"cascades": 5, "pad_multiple": 1},
+        "https://github.com/koflera/DynamicRadCineMRI",
+        complete=cinenet_official.complete,
+    ),
+    "a_liknet": Release(
+        "a_liknet",
+        a_liknet_official.a_liknet,
+        a_liknet_official.arguments_of,
+        {},
+        "https://github.com/midas-tum/A-LIKNet",
+        own="iterations.",
+        # Its masks miss lines along the last axis.
+        conventions={"phase_encoding": "x"},
+    ),
+    "unet": Release(
+        "unet",
+        unet_official.unet,
+        unet_official.arguments_of,
+        {},
+        "https://github.com/facebookresearch/fastMRI",
+        own="down.",
+        conventions={"normalisation": "max_image", "phase_encoding": "x"},
     ),
 }
 """Released networks by the name that ``onebreath models import --from`` takes."""

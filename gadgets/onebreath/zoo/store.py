@@ -80,11 +80,12 @@ def decode(content: bytes, where: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load as decode_safetensors
 
-    if content[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        raise ModelError(f"{where} is a pickle, which can run code; only safetensors are read")
     try:
         return decode_safetensors(content)
     except SafetensorError as error:
+        # Looked at only now: a header of 640 bytes also begins with 0x80 0x02.
+        if content[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            raise ModelError(f"{where} is a pickle, which can run code; only safetensors are read") from error
         raise ModelError(f"{where} is no safetensors file: {error}") from error
 
 

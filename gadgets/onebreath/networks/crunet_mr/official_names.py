@@ -6,7 +6,9 @@ dong845/CRUNet-MR and dong845/CRUNet, and of js3611/Deep-MRI-Reconstruction.
 
 import re
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from torch import Tensor
 
 from onebreath.errors import ModelError
 
@@ -108,3 +110,53 @@ def _rename(official: Mapping[str, Array], layers: Mapping[str, str], network: s
     if unknown or missing or not names:
         raise ModelError(f"not the parameters of {network}: unknown {unknown}, missing {missing}")
     return {names[key]: value for key, value in official.items()}
+
+
+def _count(state: Mapping[str, Tensor]) -> int:
+    numbers = [int(match[1]) for match in (re.match(r"blocks\.(\d+)\.", key) for key in state) if match]
+    return max(numbers, default=-1) + 1
+
+
+def _shape(state: Mapping[str, Tensor], key: str) -> tuple[int, ...]:
+    if key not in state:
+        raise ModelError(f"the weights are not those of this network: parameter '{key}' is missing")
+    return tuple(state[key].shape)
+
+
+def crunet_mr_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of CRUNet-MR that the shapes of our state show.
+
+    Raises
+    ------
+    ModelError
+        If a parameter that shows one is missing.
+    """
+    arguments: dict[str, Any] = {"channels": _shape(state, "blocks.0.head.weight")[0], "cascades": _count(state)}
+    side = state.get("blocks.0.encoder1.side.weight")
+    arguments |= {"side_branches": False} if side is None else {"side_kernel": int(side.shape[-1])}
+    if "blocks.0.encoder1.cascade.weight" not in state:
+        arguments["cross_cascade"] = False
+    return arguments | (_bank(state, arguments["channels"]) if any(key.startswith("bank.") for key in state) else {})
+
+
+def _bank(state: Mapping[str, Tensor], channels: int) -> dict[str, Any]:
+    """Arguments of the feature bank; that of the first cascade that has one fuses one map, that of the last most."""
+    fusers = max(int(key.split(".")[2]) for key in state if key.startswith("bank.fusers."))
+    last = f"bank.fusers.{fusers}.level1"
+    if f"{last}.weight" in state:
+        arguments: dict[str, Any] = {"fusion": "conv"}
+        width = _shape(state, f"{last}.weight")[1]
+    else:
+        squeezed, width, _, _ = _shape(state, f"{last}.attention.squeeze.weight")
+        style = "cab" if f"{last}.body.0.weight" in state else "se"
+        arguments = {"fusion": "ca", "ca_style": style, "ca_reduction": width // squeezed}
+    if width // channels < fusers + 1:
+        arguments["bank_window"] = width // channels
+    return arguments
+
+
+def crnn_mri_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of CRNN-MRI that the shapes of our state show; errors as for CRUNet-MR."""
+    channels, blocks = _shape(state, "blocks.0.tail.weight")[1], _count(state)
+    # With shared weights the number of cascades leaves no trace; the network's default is that of the released code.
+    return {"channels": channels, "shared": True} if blocks == 1 else {"channels": channels, "cascades": blocks}

@@ -1,4 +1,4 @@
-"""Parameter names of the released PromptMR (hellopipu/PromptMR), mapped to ours."""
+"""Parameter names of the released PromptMR (hellopipu/PromptMR, hellopipu/PromptMR-plus), mapped to ours."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _LIGHTNING_PREFIX, _LIGHTNING_EXTRA = "promptmr.", "loss.w"
 """What the released training program puts before every name, and the window of its SSIM, which is no parameter."""
+_PLUS = re.compile(r"cascades\.\d+\.model\.unet\.dec_level\d\.momentum\.")
+"""Layers of PromptMR+ proper that PromptMR does not have: they take features of all cascades before."""
 _SHARED_SLOPE = "body.1.weight"
 _OWN_SLOPE = "enc_level1.encoder.0.body.1.weight"
 _NETS = ((r"sens_net\.norm_unet\.unet\.(.*)", "sensitivity.unet"), (r"cascades\.(\d+)\.model\.unet\.(.*)", "blocks.{}"))
@@ -54,6 +56,12 @@ def prompt_mr(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key, value in official.items():
         if key == _LIGHTNING_EXTRA:
             continue
+        if _PLUS.match(key.removeprefix(_LIGHTNING_PREFIX)):
+            raise ModelError(
+                f"these are weights of PromptMR+ ('{key}'), which carries features from cascade to cascade and makes "
+                "coil maps of several frames together; only PromptMR is here, also as the code of PromptMR+ writes "
+                "them (n_history and n_buffer 0, use_sens_adj false)"
+            )
         name = _our_name(key.removeprefix(_LIGHTNING_PREFIX))
         value = value[0] if name.endswith(".prompts") else value
         if not state.get(name, value).equal(value):
@@ -75,27 +83,26 @@ def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """
     try:
         unet = _unet_arguments(state, "blocks.0.")
-        arguments = {
-            "cascades": _count(state, "blocks."),
-            "window": state["blocks.0.head.weight"].shape[1] // 2,
-            **unet,
-        }
+        window = state["blocks.0.head.weight"].shape[1] // 2
+        arguments = {"cascades": _count(state, "blocks."), "window": window, **unet}
         if not _count(state, "sensitivity.unet.encoder."):
             return {**arguments, "coil_maps": "given"}
         unet = _unet_arguments(state, "sensitivity.unet.")
-        return arguments | {f"sensitivity_{name}": unet[name] for name in ("channels", "prompt_channels")}
+        names = ("channels", "prompt_channels", *(["prompts"] if unet["prompts"] != arguments["prompts"] else []))
+        return arguments | {f"sensitivity_{name}": unet[name] for name in names}
     except KeyError as error:
         raise ModelError(f"the weights are not those of PromptMR: parameter {error} is missing") from error
 
 
 def _unet_arguments(state: Mapping[str, Tensor], unet: str) -> dict[str, Any]:
     prompts = [state[f"{unet}decoder.{2 - level}.prompt.prompts"].shape for level in range(3)]
+    counts = [shape[0] for shape in prompts]
     down = [state[f"{unet}down.{level}.weight"].shape for level in range(3)]
     return {
         "channels": [down[0][1], *(shape[0] for shape in down)],
         "prompt_channels": [shape[1] for shape in prompts],
         "prompt_sizes": [shape[2] for shape in prompts],
-        "prompts": prompts[0][0],
+        "prompts": counts[0] if len(set(counts)) == 1 else counts,
         "encoder_blocks": [_count(state, f"{unet}encoder.{level}.") for level in range(3)],
         "decoder_blocks": [_count(state, f"{unet}decoder.{2 - level}.fuse.") for level in range(3)],
         "bottleneck_blocks": _count(state, f"{unet}bottleneck."),

@@ -49,6 +49,8 @@ class PromptMR(SeriesNetwork):
         The same of the sensitivity network.
     prompt_sizes, prompts, encoder_blocks, decoder_blocks, bottleneck_blocks
         See `UNetSizes`.
+    sensitivity_prompts
+        Prompts of the sensitivity network's levels; None: as `prompts`.
     coil_maps
         ``network``: estimated by the sensitivity network from calibration lines in the data; ``given``: those given,
         there is no sensitivity network then.
@@ -78,7 +80,8 @@ class PromptMR(SeriesNetwork):
         sensitivity_channels: tuple[int, int, int, int] = (24, 36, 48, 60),
         sensitivity_prompt_channels: tuple[int, int, int] = (12, 24, 36),
         prompt_sizes: tuple[int, int, int] = (64, 32, 16),
-        prompts: int = 5,
+        prompts: int | tuple[int, int, int] = 5,
+        sensitivity_prompts: int | tuple[int, int, int] | None = None,
         encoder_blocks: tuple[int, int, int] = (2, 3, 3),
         decoder_blocks: tuple[int, int, int] = (2, 2, 3),
         bottleneck_blocks: int = 3,
@@ -93,15 +96,16 @@ class PromptMR(SeriesNetwork):
             raise ModelError(f"cascades is {cascades} and at_once {at_once}, expected at least 1")
         if window < 1 or window % 2 == 0:
             raise ModelError(f"window is {window}, expected an odd number: it has a frame in the middle")
-        common = (prompt_sizes, prompts, encoder_blocks, decoder_blocks, bottleneck_blocks)
+        blocks = (encoder_blocks, decoder_blocks, bottleneck_blocks)
         self.window, self.combination, self.at_once, self.checkpointing = window, combination, at_once, checkpointing
-        sizes = UNetSizes(channels, prompt_channels, *common)
+        sizes = UNetSizes(channels, prompt_channels, prompt_sizes, prompts, *blocks)
         self.blocks = nn.ModuleList(PromptUNet(window, sizes) for _ in range(cascades))
         self.steps = nn.ParameterList(torch.ones(1) for _ in range(cascades))
         self.slope = new_slope()
         self.sensitivity = None
         if coil_maps == "network":
-            sizes = UNetSizes(sensitivity_channels, sensitivity_prompt_channels, *common)
+            counts = prompts if sensitivity_prompts is None else sensitivity_prompts
+            sizes = UNetSizes(sensitivity_channels, sensitivity_prompt_channels, prompt_sizes, counts, *blocks)
             self.sensitivity = SensitivityNetwork(sizes, acs_lines)
 
     def limits(self) -> dict[str, tuple[int, int]]:

@@ -34,7 +34,7 @@ class UNetSizes:
     prompt_channels, prompt_sizes
         Channels, and pixels along each axis, of the prompts of the three levels.
     prompts
-        How many prompts a level mixes.
+        How many prompts each of the three levels mixes; one number: all the same.
     encoder_blocks, decoder_blocks
         Attention blocks of the three levels.
     bottleneck_blocks
@@ -44,7 +44,7 @@ class UNetSizes:
     channels: tuple[int, int, int, int]
     prompt_channels: tuple[int, int, int]
     prompt_sizes: tuple[int, int, int]
-    prompts: int
+    prompts: int | tuple[int, int, int]
     encoder_blocks: tuple[int, int, int]
     decoder_blocks: tuple[int, int, int]
     bottleneck_blocks: int
@@ -53,9 +53,17 @@ class UNetSizes:
         """Refuse channels that the attention cannot squeeze, and counts below one."""
         if min(self.channels) < _REDUCTION:
             raise ModelError(f"channels are {self.channels}, expected at least {_REDUCTION} on every level")
-        counts = (*self.prompt_channels, *self.prompt_sizes, self.prompts, *self.encoder_blocks, *self.decoder_blocks)
+        counts = (
+            *self.prompt_channels, *self.prompt_sizes, *self.prompts_of_levels, *self.encoder_blocks,
+            *self.decoder_blocks,
+        )  # fmt: skip
         if min(*counts, self.bottleneck_blocks) < 1:
             raise ModelError(f"a U-Net has at least 1 block, prompt and prompt channel on every level, found {self}")
+
+    @property
+    def prompts_of_levels(self) -> tuple[int, int, int]:
+        """How many prompts each level mixes."""
+        return (self.prompts,) * 3 if isinstance(self.prompts, int) else self.prompts
 
 
 class AttentionBlock(nn.Module):
@@ -121,7 +129,9 @@ class Decoder(nn.Module):
         super().__init__()
         channels, out = sizes.channels[level + 1], sizes.channels[level]
         prompted = channels + sizes.prompt_channels[level]
-        self.prompt = Prompts(sizes.prompts, sizes.prompt_channels[level], sizes.prompt_sizes[level], channels)
+        self.prompt = Prompts(
+            sizes.prompts_of_levels[level], sizes.prompt_channels[level], sizes.prompt_sizes[level], channels
+        )
         self.fuse = AttentionBlocks(prompted, sizes.decoder_blocks[level])
         self.reduce = nn.Conv2d(prompted, channels, 1, bias=False)
         self.narrow = nn.Conv2d(channels, out, 1, bias=False)

@@ -1,0 +1,64 @@
+"""Parameter names of the U-Net of fastMRI (facebookresearch/fastMRI), which is UNet128's, mapped to ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from onebreath.errors import ModelError
+
+_CONVS = {"0": "0", "4": "3"}
+"""Places of the two convolutions in a released block, which has a dropout behind each activation, and in ours."""
+_TRAINER = "unet."
+"""What the released training program puts before every name."""
+
+
+def unet(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the released state of the network alone or of its trainer.
+
+    Raises
+    ------
+    ModelError
+        If a name is not known.
+    """
+    state = {key.removeprefix(_TRAINER): value for key, value in official.items() if not key.startswith("loss.")}
+    last = max((int(m[1]) for m in (re.match(r"up_conv\.(\d+)\.", key) for key in state) if m), default=0)
+    return {_our_name(key, last): value for key, value in state.items()}
+
+
+def _our_name(released: str, last: int) -> str:
+    if released in (f"up_conv.{last}.1.weight", f"up_conv.{last}.1.bias"):
+        return f"tail.{released.rpartition('.')[2]}"
+    # The last block of the way up stands beside the convolution to one image.
+    key = re.sub(rf"^up_conv\.{last}\.0\.", f"up_conv.{last}.", released)
+    for pattern, ours in (
+        (r"down_sample_layers\.(\d+)\.layers\.([04])\.weight", "down"),
+        (r"up_conv\.(\d+)\.layers\.([04])\.weight", "merge"),
+    ):
+        match = re.fullmatch(pattern, key)
+        if match:
+            return f"{ours}.{match[1]}.{_CONVS[match[2]]}.weight"
+    if match := re.fullmatch(r"conv\.layers\.([04])\.weight", key):
+        return f"bottom.{_CONVS[match[1]]}.weight"
+    if match := re.fullmatch(r"up_transpose_conv\.(\d+)\.layers\.0\.weight", key):
+        return f"up.{match[1]}.0.weight"
+    raise ModelError(f"not the parameters of fastMRI's U-Net: unknown '{released}'")
+
+
+def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of the network that the shapes of our state show.
+
+    Raises
+    ------
+    ModelError
+        If the parameter that shows one is missing, or the network has several images as input.
+    """
+    if "down.0.0.weight" not in state:
+        raise ModelError("the weights are not those of a U-Net: parameter 'down.0.0.weight' is missing")
+    channels, images = state["down.0.0.weight"].shape[:2]
+    if images != 1:
+        raise ModelError(f"the U-Net takes {images} images at once; here one magnitude image is restored at a time")
+    return {"channels": channels, "pools": len({key.split(".")[1] for key in state if key.startswith("down.")})}
