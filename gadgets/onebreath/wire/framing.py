@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 from gadgetron.external import constants
-from numpy.typing import NDArray
 
 from onebreath.budget import claim
 from onebreath.errors import ConnectionLost, WireError
-from onebreath.wire.buffer_pool import LARGEST, SMALLEST, BufferPool
 from onebreath.wire.limits import Limits
 from onebreath.wire.sending import LEAST_RATE, SMALL_MESSAGE, Sending
 from onebreath.wire.xml_guard import unpadded
@@ -26,7 +24,7 @@ log = logging.getLogger("onebreath.wire")
 
 ROOM = 1 << 22  # all that a sender may have under way: it then seldom waits, which costs more than the copying
 FIRST_ROOM = 1 << 18  # until that much of ROOM has come that it was no stranger knocking
-TOGETHER = 64  # messages at hand that are taken as one block
+TOGETHER, LARGEST = 64, 1 << 21  # messages at hand that are taken as one block, and its bytes
 
 NEXT_MESSAGE = "the next message"
 HESITATION = 10.0  # seconds that a message may stand still besides
@@ -75,7 +73,6 @@ class Stream(Sending):
         self._begin = self._end = 0
         self._received = 0
         self._taken, self._waited = 0, 0.0  # bytes received for the message that is being read, and seconds of waiting
-        self._pool, self._block_pool = BufferPool(64), BufferPool(2)
         self._silence = 0.0
         self._due: float | None = None
         self._sending = threading.Lock()
@@ -159,10 +156,6 @@ class Stream(Sending):
         """Count bytes that are at hand as read."""
         self._begin += count
 
-    def block(self, size: int) -> NDArray[np.uint8]:
-        """Return memory (size,) for what is at hand; all blocks are of one size, so that they are used again."""
-        return self._block_pool.block(LARGEST if size > SMALLEST else size)[:size]
-
     def unpack(self, layout: struct.Struct) -> Any:
         """Read one number."""
         return layout.unpack(self.read(layout.size))[0]
@@ -194,7 +187,7 @@ class Stream(Sending):
             If there is no memory for it.
         """
         try:
-            block = self._pool.block(math.prod(shape) * np.dtype(dtype).itemsize)
+            block = np.empty(math.prod(shape) * np.dtype(dtype).itemsize, np.uint8)
         except MemoryError as error:
             raise WireError(f"{self.reading}: no memory for an array of shape {shape}") from error
         if block.size > SMALL_MESSAGE:

@@ -44,7 +44,7 @@ def read_block(stream: Stream, like: ismrmrd.Acquisition) -> LineBlock | None:
     count = len(alike) if alike.all() else int(alike.argmin())
     if count < 2:
         return None
-    samples = stream.block(count * (size - _BODY)).reshape(count, -1)
+    samples = np.empty((count, size - _BODY), np.uint8)
     samples[:] = messages[:count, _BODY:]
     stream.skip(count * size)
     return LineBlock(headers[:count], samples.view(np.complex64).reshape(count, *shape))

@@ -59,7 +59,8 @@ class _Blocks:
             self._numbers[counters] = block
             self._touch_next(block + 1)
         if block == len(self._kspace):
-            # No view outlives a call while lines come, and the system moves the pages instead of copying them.
+            # No view outlives a call while lines come, and the system moves the pages instead of copying them, which
+            # would take the chain 1.17 times its processor time (docs/benchmarks.md).
             self._kspace.resize((block + self._growth, *self.shape), refcheck=False)
         self.taken.add(place)
         lay_down(line, self._kspace[block, :, row])
