@@ -1,9 +1,10 @@
 """Every configuration in a real Gadgetron against the embedded host, and what a whole scan takes there.
 
 The first table: each configuration by its name, on a genuine Siemens scan (static) and on a simulated cine of two
-slices, through the real server and through the embedded host; both have their nodes in one resident worker. The second:
-the genuine scan through a node's own process, a node handed over to the worker, one that the server connects to, and
-Gadgetron's own GRAPPA chain, in turn. Needs the server; see the tests of `tests/gadgetron`.
+slices, through the real server with its own client, and through the embedded host with that client and with FIRE's;
+server and host have their nodes in one resident worker. The second: the genuine scan through a node's own process, a
+node handed over to the worker, one that the server connects to, and Gadgetron's own GRAPPA chain, in turn. Needs the
+server; see the tests of `tests/gadgetron`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,8 +21,9 @@ import numpy as np
 from benchmarks.installed import SHARED, installed
 from benchmarks.table import table
 from onebreath.simulation.scan import ScanOptions, simulate
-from tests.gadgetron.real import CONFIGS, Ran, Server, serving
+from tests.gadgetron.real import CONFIGS, Ran, Server, read_images, serving
 from tests.gadgetron.resident import Both, both
+from tests.host.fire import Client, program
 
 WITHOUT_IMAGES = ("Onebreath_Noise.xml", "Onebreath_Retrieve.xml")
 CONNECT = "_Connect.xml"
@@ -53,11 +56,22 @@ def configurations(hosts: Both, static: Path, cine: Path, folder: Path, names: S
         count = sum(map(len, real.images.values()))
         row: list[object] = [name.removesuffix(".xml"), count, f"{real.seconds:.2f}"]
         if "_Hybrid" in name:
-            yield [*row, "-", "needs Gadgetron's own gadgets"]
+            yield [*row, *["-"] * 3, "needs Gadgetron's own gadgets"]
             continue
         other = name.replace(CONNECT, ".xml")  # the embedded host would dial the port of the file
         own = hosts.embedded(scan, other, folder / f"{name}.own.h5")
-        yield [*row, f"{own.seconds:.2f}", difference(real, own)]
+        fire, unlike = by_fire(hosts.port, scan, other, folder / f"{name}.fire", own)
+        yield [*row, f"{own.seconds:.2f}", difference(real, own), fire, unlike]
+
+
+def by_fire(port: int, scan: Path, config: str, folder: Path, own: Ran) -> tuple[str, str]:
+    """Seconds that FIRE's client took with the embedded host, and the difference of its images from `own`."""
+    if not program(SHARED).is_file():
+        return "-", "FIRE's client is not there"
+    begun = time.perf_counter()
+    client = Client(program(SHARED), port, scan, folder, config, timeout=PATIENCE)
+    seconds = time.perf_counter() - begun
+    return f"{seconds:.2f}", difference(Ran(read_images(client.out), "", 0, seconds), own)
 
 
 def whole_scans(hosts: Both, cold: Server, scan: Path, folder: Path, runs: int) -> Iterator[list[object]]:
@@ -88,11 +102,15 @@ def main() -> int:
         cine = folder / "cine.h5"
         simulate(ScanOptions(matrix=(64, 64), slices=2, phases=8, coils=10, acceleration=4, seed=3)).write(cine)
         with both(prefix, folder, storage) as hosts, serving(prefix, folder / "cold", storage.url) as cold:
-            first = list(configurations(hosts, static, cine, folder, names))
+            first = []
+            for row in configurations(hosts, static, cine, folder, names):
+                print(*row, file=sys.stderr, flush=True)
+                first.append(row)
             second = list(whole_scans(hosts, cold, static, folder, args.runs))
     packages = ("onebreath", "gadgetron", "ismrmrd", "numpy", "torch")
-    title = "Configurations by name: real Gadgetron 4.7.2 against the embedded host; difference in grey levels."
-    columns = ("configuration", "images", "real server, s", "embedded host, s", "largest difference")
+    title = "Configurations by name: real Gadgetron 4.7.2 against the embedded host, and FIRE's client against it; "
+    title += "differences in grey levels."
+    columns = ("configuration", "images", "real server, s", "embedded host, s", "difference", "FIRE, s", "difference")
     print(table(title, columns, first, packages))
     print()
     title = f"A whole scan (Siemens, 14 channels), client's start to end; {args.runs} runs each, in turn."

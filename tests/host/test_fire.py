@@ -1,15 +1,10 @@
 """FIRE's own client, as it is, against the embedded host: its images are those of `onebreath replay`."""
 
 import json
-import os
-import shutil
 import socket
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
-import h5py
 import ismrmrd
 import numpy as np
 import pytest
@@ -22,6 +17,7 @@ from onebreath.wire.channel import Channel
 from onebreath.wire.messages import ConfigName, ConfigText, HeaderText, Text
 from onebreath.worker.spooling.stream import SpoolStream
 from tests.host import tiny
+from tests.host.fire import Client, images_in, program
 from tests.host.wiring import HEADER, acquisition, fed
 from tests.host.workers import worker
 
@@ -49,58 +45,16 @@ def scans(tmp_path_factory):
 @pytest.fixture(scope="module")
 def client(shared):
     """The client's program; its folder is not written to."""
-    program = shared / "peers" / "fire_client" / "client.py"
-    if not program.is_file():
-        pytest.skip(f"FIRE's client is not at {program}")
-    return program
+    path = program(shared)
+    if not path.is_file():
+        pytest.skip(f"FIRE's client is not at {path}")
+    return path
 
 
 @pytest.fixture
 def host():
     with start_host(options=HostOptions(silence=60)) as listener:
         yield listener.address[1]
-
-
-class Client:
-    """What came of a run of the client."""
-
-    def __init__(
-        self, client: Path, host: int, scan: Path, folder: Path, config: str, request=None, *flags: str
-    ) -> None:
-        folder.mkdir(exist_ok=True)
-        shutil.copy(scan, folder / "scan.h5")  # the client opens it for writing
-        if request is not None:
-            with h5py.File(folder / "scan.h5", "a") as file:
-                text = request if isinstance(request, str) else json.dumps(request)
-                file["dataset"].create_dataset("configAdditional", (1,), h5py.string_dtype())[0] = text
-        self.out = folder / "out.h5"
-        command = [sys.executable, str(client), "scan.h5", "-a", "127.0.0.1", "-p", str(host), "-o", "out.h5"]
-        command += ["-G", "run", f"--config={config}"]  # written "-c NAME" the client would take the JSON's config out
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(
-            [*command, *flags],
-            capture_output=True, text=True, cwd=folder, env=environment, timeout=240, check=False,
-        )  # fmt: skip
-        self.log = done.stdout + done.stderr
-        assert done.returncode == 0, self.log
-        assert "Traceback" not in self.log
-
-    @property
-    def images(self) -> dict[int, tuple[np.ndarray, list[ismrmrd.Meta]]]:
-        return images_in(self.out, "run")
-
-
-def images_in(path: Path, group: str) -> dict[int, tuple[np.ndarray, list[ismrmrd.Meta]]]:
-    """Pixels and meta by series, in the order of slice and phase."""
-    found = {}
-    with h5py.File(path) as file:
-        for name in file[group]:
-            if name.startswith("image_"):
-                stored = file[group][name]
-                order = np.lexsort((stored["header"]["phase"], stored["header"]["slice"]))
-                metas = [ismrmrd.Meta.deserialize(text) for text in stored["attributes"].asstr()[:]]
-                found[int(name[6:])] = (stored["data"][:][order], [metas[place] for place in order])
-    return found
 
 
 def replayed(scan: Path, config: str | Path, folder: Path) -> dict[int, tuple[np.ndarray, list[ismrmrd.Meta]]]:
