@@ -25,7 +25,7 @@ from benchmarks.classical import cine_slice
 from benchmarks.table import table
 from onebreath.methods.base import SliceData
 from onebreath.methods.low_rank_sparse import LowRankSparse
-from onebreath.methods.low_rank_sparse_problem import Problem
+from onebreath.methods.low_rank_sparse.problem import Problem
 from onebreath.mri import Array
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.sampling import describe

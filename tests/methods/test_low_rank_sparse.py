@@ -9,9 +9,9 @@ import pytest
 from onebreath.commands.demo import reconstruct
 from onebreath.errors import ConfigError, MethodError
 from onebreath.methods.low_rank_sparse import LowRankSparse
-from onebreath.methods.low_rank_sparse_problem import Problem
-from onebreath.methods.low_rank_sparse_split import exact_data_step, iterative_data_step, split_steps
-from onebreath.methods.low_rank_sparse_steps import accelerated_steps
+from onebreath.methods.low_rank_sparse.problem import Problem
+from onebreath.methods.low_rank_sparse.split import exact_data_step, iterative_data_step, split_steps
+from onebreath.methods.low_rank_sparse.steps import accelerated_steps
 from onebreath.methods.zero_filled import ZeroFilled
 from onebreath.simulation.scan import ScanOptions, simulate
 from tests.helpers import as_numpy, backend, complex_normal, nrmse, relative_error  # noqa: F401

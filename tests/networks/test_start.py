@@ -4,7 +4,7 @@ import torch
 
 from onebreath.errors import MethodError, ModelError
 from onebreath.methods.base import SliceData
-from onebreath.methods.low_rank_sparse_problem import Problem
+from onebreath.methods.low_rank_sparse.problem import Problem
 from onebreath.mri.sampling import describe
 from onebreath.networks.consistency.data_consistency import DataConsistency
 from onebreath.networks.consistency.sampled_series import SampledSeries

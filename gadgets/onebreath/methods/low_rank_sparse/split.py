@@ -12,8 +12,8 @@ from typing import TypeAlias
 from array_api_compat import array_namespace
 
 from onebreath.methods.cg_sense import conjugate_gradients
-from onebreath.methods.low_rank_sparse_problem import Problem, matrix_of
-from onebreath.methods.low_rank_sparse_steps import Step, shrink_spectrum
+from onebreath.methods.low_rank_sparse.problem import Problem, matrix_of
+from onebreath.methods.low_rank_sparse.steps import Step, shrink_spectrum
 from onebreath.mri import Array
 from onebreath.mri.proximal import shrink_singular_values
 from onebreath.mri.sense import normal_matrices

@@ -10,7 +10,7 @@ from functools import cached_property
 from array_api_compat import array_namespace
 
 from onebreath.methods.base import SliceData
-from onebreath.methods.low_rank_sparse_steps import Step, accelerated_steps, published_steps
+from onebreath.methods.low_rank_sparse.steps import Step, accelerated_steps, published_steps
 from onebreath.mri import Array
 from onebreath.mri.fourier import fft
 from onebreath.mri.proximal import SPLIT, SPLITS, balance, singular_values

@@ -36,9 +36,9 @@ from onebreath.methods.base import (
     join_sets,
 )
 from onebreath.methods.device import Device, back, place
-from onebreath.methods.low_rank_sparse_problem import Problem, norm
-from onebreath.methods.low_rank_sparse_split import exact_data_step, split_steps
-from onebreath.methods.low_rank_sparse_steps import Step
+from onebreath.methods.low_rank_sparse.problem import Problem, norm
+from onebreath.methods.low_rank_sparse.split import exact_data_step, split_steps
+from onebreath.methods.low_rank_sparse.steps import Step
 from onebreath.mri.noise_level import faintest
 
 log = logging.getLogger("onebreath.low_rank_sparse")
