@@ -103,3 +103,16 @@ def test_conjugate_gradients_that_do_not_converge_are_told(scan):
 def test_counts_below_one_are_refused(name):
     with pytest.raises(ModelError, match=f"{name} is 0"):
         CineNet(**{name: 0})
+
+
+def test_unets_alone_are_one_pass_and_have_the_same_parameters(scan):
+    torch.manual_seed(0)
+    whole = CineNet(channels=4, stages=2, cascades=2, shared=True)
+    alone = CineNet(channels=4, stages=2, cascades=2, shared=True, unets_alone=True)
+    alone.load_state_dict(whole.state_dict(), strict=True)
+    inputs = scan(frames=4, y=8, x=8)
+    with torch.inference_mode():
+        first, _ = whole.refine(0, SampledSeries(*inputs).zero_filled(), None)
+        torch.testing.assert_close(alone(*inputs), first)
+    with pytest.raises(ModelError, match="needs shared: true"):
+        CineNet(unets_alone=True)

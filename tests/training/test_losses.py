@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from onebreath.training.losses import LossWeights, loss_terms, ssim_loss, total_loss
+from onebreath.errors import ConfigError
+from onebreath.mri.fourier import fft2c
+from onebreath.training.losses import LossWeights, kspace_loss, loss_terms, ssim_loss, total_loss
+from onebreath.training.tasks import task_of
+from onebreath.zoo.architectures import build
 from tests.helpers import relative_error
+from tests.models import TINY
+from tests.training.recipes import tiny_recipe
 
 
 def series(seed: int, batch: int = 1) -> torch.Tensor:
@@ -61,3 +67,65 @@ def test_the_magnitude_loss_is_blind_to_phase_only():
     assert float(total_loss(turned, target, weights)) == pytest.approx(0, abs=1e-5)
     worse, magnitude = total_loss(turned * 1.5, target, weights), target.abs() / target.abs().max()
     assert float(worse) == pytest.approx(float(2 * ssim_loss(1.5 * magnitude, magnitude)), rel=1e-4)
+
+
+NONE = {"kspace_mse": 0, "image_mse": 0, "image_l1": 0, "ssim": 0}
+
+
+def a_liknet_recipe(**loss):
+    network = {"architecture": "a_liknet", "arguments": TINY["a_liknet"]}
+    return tiny_recipe(network=network, loss={**NONE, "image_modulus": 1.0, "kspace_modulus": 2.0, **loss})
+
+
+def a_liknet_example():
+    generator = torch.Generator().manual_seed(3)
+    maps = torch.randn((1, 1, 2, 16, 16), dtype=torch.complex64, generator=generator)
+    maps = maps / torch.linalg.vector_norm(maps, dim=2, keepdim=True)
+    target = torch.randn((1, 3, 16, 16), dtype=torch.complex64, generator=generator)
+    mask = (torch.arange(16) % 2 == 0).reshape(1, 1, 1, 16, 1).expand(1, 3, 1, 16, 1)
+    kspace = fft2c(target[:, :, None] * maps) * mask
+    return {"kspace": kspace, "mask": mask, "maps": maps, "target": target, "noise_std": torch.zeros(1)}
+
+
+def test_a_liknets_loss_is_that_of_its_authors_but_for_a_factor():
+    """They sum sqrt(|error|^2 + 1e-9) over the image and the k-space of all coils, with weight 1 each."""
+    recipe, example = a_liknet_recipe(), a_liknet_example()
+    torch.manual_seed(0)
+    network = build("a_liknet", TINY["a_liknet"])
+    loss = task_of(recipe, network).loss(network, example, (0, 0))
+    image, kspace = network.reconstruct(*(example[name] for name in ("kspace", "mask", "maps")))
+    full = fft2c(example["target"][:, :, None] * example["maps"])
+    summed = sum(
+        (torch.view_as_real(error).square().sum(-1) + 1e-9).sqrt().sum()
+        for error in (image - example["target"], kspace - full)
+    )
+    assert float(loss.detach()) == pytest.approx(float(summed.detach()) / example["target"].numel(), rel=1e-5)
+    loss.backward()
+    assert float(network.kspace_weight.grad.abs()) > 0
+
+
+def test_moduli_are_blind_to_the_phase_of_the_error():
+    target = series(4)
+    error = series(5)
+    weights = LossWeights(**NONE, image_modulus=1.0)
+    one, other = (float(total_loss(target + factor * error, target, weights)) for factor in (1, np.exp(0.7j)))
+    assert one == pytest.approx(other, rel=1e-5)
+    assert one == pytest.approx(float(error.abs().mean()), rel=1e-4)
+    maps = torch.ones(1, 1, 1, 12, 14, dtype=torch.complex64)
+    shifted = fft2c(target)[:, :, None] + 0.5
+    assert float(kspace_loss(shifted, target, maps)) == pytest.approx(0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"network": {"architecture": "crunet_mr", "arguments": TINY["crunet_mr"]}}, "needs a network that predicts"),
+        ({"self_supervised": {}}, "compares with full samples"),
+    ],
+)
+def test_the_loss_of_kspace_needs_a_network_that_predicts_it_and_full_samples(changes, text):
+    recipe = a_liknet_recipe().model_dump(mode="json") | changes
+    recipe = type(a_liknet_recipe()).model_validate(recipe)
+    network = build(recipe.network.architecture, recipe.network.arguments)
+    with pytest.raises(ConfigError, match=text):
+        task_of(recipe, network)

@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "or folders; measured data sets have tables of their own")  # fmt: skip
     add("--kind", choices=KINDS, help="what the files are, where their names do not tell")
     add("--patient", nargs="+", default=["*"], help="patterns of patients (default: all)")
+    add("--views", nargs="+", default=["*"], help="patterns of views, where files tell them (lax, sax of CMRxRecon); "
+        "each view has a table of its own (default: all)")  # fmt: skip
     add("--slices", type=int, nargs="+", help="numbers of slices of each patient, from 0 (default: all)")
     add("--mask", nargs="+", default=["cmrxrecon"], metavar="FAMILY[:ACS]", help=f"{', '.join(SCAN_MASKS)}; with "
         "the number of calibration lines, 0 for a separate calibration (default: cmrxrecon:24)")  # fmt: skip
@@ -106,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _cases(args: argparse.Namespace) -> list[Case]:
     """All cases, those of one scan together."""
-    slices = [one for data in args.data for one in read_slices(data, args.kind, args.patient, args.slices)]
+    slices = [one for data in args.data for one in read_slices(data, args.kind, args.patient, args.slices, args.views)]
     masks: list[MaskChoice] = [_mask(text, r) for text in args.mask for r in args.acceleration]
     choices = [_choice(args, text) for text in args.snr]
     cases = []

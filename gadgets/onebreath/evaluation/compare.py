@@ -42,11 +42,12 @@ class Case:
 
     @property
     def group(self) -> str:
-        """Description of sampling and noise; cases of one group are compared with each other."""
+        """Description of view, sampling and noise; cases of one group are compared with each other."""
         low, high = self.choice.snr
         snr = f"SNR {low:g}" if low == high else f"SNR {low:g}-{high:g}"
         noise = snr if isinstance(self.series, ImageSeries) else "noise as measured"
-        return f"{self.mask or 'as acquired'}, {noise}"
+        view = f"{self.series.view}, " if self.series.view else ""
+        return f"{view}{self.mask or 'as acquired'}, {noise}"
 
     @cached_property
     def identity(self) -> list[Any]:

@@ -27,7 +27,11 @@ _RAW = (".h5", ".mrd")
 
 
 def read_slices(
-    data: str, kind: SourceKind | None, patients: Sequence[str], slices: Sequence[int] | None
+    data: str,
+    kind: SourceKind | None,
+    patients: Sequence[str],
+    slices: Sequence[int] | None,
+    views: Sequence[str] = ("*",),
 ) -> Iterator[tuple[Series, np.ndarray | None]]:
     """Read slices, and the truth of those that have one beside them.
 
@@ -42,7 +46,9 @@ def read_slices(
     patients
         Patterns.
     slices
-        Numbers of the slices of each patient; None: all.
+        Numbers of the slices of each patient and view; None: all.
+    views
+        Patterns of views; see `onebreath.training.recipe.Source`.
 
     Raises
     ------
@@ -51,20 +57,21 @@ def read_slices(
     ScanError
         If no slice is left, or a file is damaged.
     """
-    source = _source(data, kind, tuple(patients))
+    source = _source(data, kind, tuple(patients)).model_copy(update={"views": tuple(views)})
     truth = _truth_beside(Path(source.path)) if source.kind == "mrd" else None
-    counts: dict[str, int] = {}
+    counts: dict[tuple[str, str], int] = {}
     found = False
     for position, series in enumerate(read_source(source)):
         if not matches(series.patient, patients):  # the simulator draws all
             continue
-        number = counts.get(series.patient, 0)
-        counts[series.patient] = number + 1
+        number = counts.get((series.patient, series.view), 0)
+        counts[series.patient, series.view] = number + 1
         if slices is None or number in slices:
             found = True
             yield series, None if truth is None else _slice_of(truth, position, data)
     if not found:
-        raise ScanError(f"{data}: no slice of patients {' '.join(patients)} is left to evaluate on")
+        views_of = "" if tuple(views) == ("*",) else f", views {' '.join(views)},"
+        raise ScanError(f"{data}: no slice of patients {' '.join(patients)}{views_of} is left to evaluate on")
 
 
 def _source(data: str, kind: SourceKind | None, patients: tuple[str, ...]) -> Source:

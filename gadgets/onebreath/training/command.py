@@ -30,6 +30,10 @@ from onebreath.training.trainer import Trainer
 def add_arguments(parser: argparse.ArgumentParser, start_required: bool = False) -> None:
     """Arguments of ``onebreath train``."""
     parser.add_argument("recipe", type=Path, help="recipe, see models/recipes")
+    parser.add_argument(
+        "--set", dest="changes", action="append", default=[], metavar="FIELD=VALUE",
+        help="another value for a field of the recipe, as in masks.0.accelerations=[4]; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--run", type=Path, help="run folder (default: runs/NAME); a run in it goes on")
     parser.add_argument("--cache", type=Path, help="folder of prepared slices (default: prepared in the run folder)")
     parser.add_argument(
@@ -54,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     begun = time.monotonic()
-    recipe = read_recipe(args.recipe)
+    recipe = read_recipe(args.recipe, args.changes)
     if args.steps:
         recipe = recipe.model_copy(update={"steps": args.steps})
     folder = args.run or Path("runs") / recipe.name

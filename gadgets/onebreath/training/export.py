@@ -52,6 +52,8 @@ def export_run(
     state = checkpoints.load(folder / (LATEST if latest else BEST))
     recipe = parse_recipe(json.loads(state.recipe), str(folder))
     split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
+    done = checkpoints.load(folder / LATEST).step
+    steps = f"{state.step} steps" if state.step == done else f"weights of step {state.step} of {done}, the best"
     start = f", from the weights of {Path(str(state.facts['start'])).name}" if "start" in state.facts else ""
     details = {
         "name": name,
@@ -63,7 +65,7 @@ def export_run(
         "domain": domain_of(recipe),
         "training": {
             "data": f"{_split_text(split)}; {_sources_text(recipe)}",
-            "recipe": f"onebreath train {recipe.name}.yaml, {state.step} steps{start}",
+            "recipe": f"onebreath train {recipe.name}.yaml, {steps}{start}",
             "seed": recipe.seed,
         },
         "licence": licence,

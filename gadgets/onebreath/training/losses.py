@@ -20,6 +20,8 @@ _SMALLEST_TARGET = 1e-6
 _PUBLISHED = ("kspace_mse", "image_mse", "image_l1", "ssim", "ssim_magnitude")
 # Quantile of the change over time above which pixels move, and the squared error (90 dB) that ends all ambition.
 _DYNAMIC, _FLOOR = 0.9, 1e-9
+# Keeps the derivative of a modulus finite at zero, as in the released A-LIKNet.
+_SMALLEST_ENERGY = 1e-9
 
 
 class LossWeights(BaseModel):
@@ -39,6 +41,14 @@ class LossWeights(BaseModel):
         ge=0,
         description="logarithm of the mean squared error of each example, whole and where it moves, -4.34 dB PSNR "
         "each: so that scans with little noise count as much as those with a lot",
+    )
+    image_modulus: float = Field(0.0, ge=0, description="mean modulus of the complex error of the image (A-LIKNet)")
+    kspace_modulus: float = Field(
+        0.0,
+        ge=0,
+        description="mean modulus of the complex error of the multi-coil k-space, that of the combined target times "
+        "the coil maps; for networks that predict it (A-LIKNet). Its authors sum both errors, which is a weight of 1 of "
+        "the image and of as many as there are coils of the k-space",
     )
     official_ssim_scaling: bool = Field(
         False,
@@ -72,9 +82,10 @@ def loss_terms(prediction: Tensor, target: Tensor, official_ssim_scaling: bool =
 
 
 def total_loss(prediction: Tensor, target: Tensor, weights: LossWeights) -> Tensor:
-    """Weighted sum of the terms."""
+    """Weighted sum of the terms, but for `kspace_modulus`, which needs more than the image."""
     if not any(getattr(weights, name) for name in _PUBLISHED):
-        return weights.psnr * psnr_loss(prediction, target)
+        loss = weights.psnr * psnr_loss(prediction, target) if weights.psnr else target.real.new_zeros(())
+        return loss + weights.image_modulus * modulus_error(prediction, target) if weights.image_modulus else loss
     terms = loss_terms(prediction, target, weights.official_ssim_scaling)
     loss = (
         weights.kspace_mse * terms.kspace_mse
@@ -87,7 +98,31 @@ def total_loss(prediction: Tensor, target: Tensor, weights: LossWeights) -> Tens
         loss = loss + weights.ssim_magnitude * ssim_loss(*magnitudes)
     if weights.psnr:
         loss = loss + weights.psnr * psnr_loss(prediction, target)
+    if weights.image_modulus:
+        loss = loss + weights.image_modulus * modulus_error(prediction, target)
     return loss
+
+
+def modulus_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean modulus of the difference of complex arrays."""
+    error = prediction - target
+    return (error.real**2 + error.imag**2 + _SMALLEST_ENERGY).sqrt().mean()
+
+
+def kspace_loss(prediction: Tensor, target: Tensor, maps: Tensor) -> Tensor:
+    """Mean modulus of the error of multi-coil k-space.
+
+    Parameters
+    ----------
+    prediction
+        K-space ``(batch, frame, coil, y, x)``.
+    target
+        Combined image ``(batch, frame, y, x)``; its k-space is that of the image times the maps, as A-LIKNet's authors
+        simulate theirs.
+    maps
+        ``(batch, 1, coil, y, x)``.
+    """
+    return modulus_error(prediction, fft2c(target[:, :, None] * maps))
 
 
 def psnr_loss(prediction: Tensor, target: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +59,9 @@ class Source(_Part):
     path: str = Field("", description="file or folder; environment variables like $ONEBREATH_SHARED are filled in")
     patients: tuple[str, ...] = Field(("*",), description="patterns of the patients to use, like SCD*")
     exclude: tuple[str, ...] = Field((), description="patterns of patients to leave out")
+    views: tuple[str, ...] = Field(
+        ("*",), description="patterns of the views to use, lax or sax; only where the files tell them (cmrxrecon)"
+    )
     per_patient: int | None = Field(None, ge=1, description="at most so many series of each patient, evenly chosen")
     variants: int | None = Field(None, ge=1, description="scans simulated from each series; None: `scan.variants`")
     subjects: int = Field(8, ge=1, description="simulator: number of phantoms")
@@ -122,15 +126,51 @@ class Recipe(_Part):
         return self
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe; `based_on: FILE` in it takes the fields that it does not give from that file, beside it.
+
+    Parameters
+    ----------
+    path
+        The recipe.
+    changes
+        ``FIELD=VALUE`` each, to take the place of what the file says; a dot leads into a field, a number into a list,
+        as in ``masks.0.accelerations=[4]``. Values are YAML.
 
     Raises
     ------
     ConfigError
         If a file cannot be read, or a field is unknown, missing or ill-typed; the text names each.
     """
-    return parse_recipe(_fields(path), str(path))
+    fields = _fields(path)
+    for change in changes:
+        fields = _changed(fields, *_parsed(change), change)
+    return parse_recipe(fields, str(path))
+
+
+def _parsed(change: str) -> tuple[list[str], Any]:
+    name, equals, value = change.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"--set {change}: expected FIELD=VALUE")
+    try:
+        return name.split("."), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {change}: {value} is no YAML: {error}") from error
+
+
+def _changed(content: Any, path: list[str], value: Any, change: str) -> Any:
+    """Content with another value at a path; a field that is not there yet is made."""
+    if not path:
+        return value
+    first, *rest = path
+    if isinstance(content, list):
+        if not first.isdigit() or int(first) >= len(content):
+            raise ConfigError(f"--set {change}: there is no item {first}, the list has {len(content)}")
+        return [_changed(one, rest, value, change) if index == int(first) else one for index, one in enumerate(content)]
+    if content is not None and not isinstance(content, dict):
+        raise ConfigError(f"--set {change}: {first} cannot lie in {content!r}")
+    fields = content or {}
+    return {**fields, first: _changed(fields.get(first), rest, value, change)}
 
 
 def _fields(path: Path, above: tuple[Path, ...] = ()) -> Any:

@@ -36,12 +36,12 @@ def read_source(source: Source) -> Iterator[Series]:
     ConfigError
         If the path does not exist.
     ScanError
-        If there is no file of this kind, or a file is damaged.
+        If there is no file of this kind, a file is damaged, or views are chosen and a file does not tell its own.
     """
     if source.kind == "simulator":
         from onebreath.training.readers.simulator import phantoms
 
-        yield from phantoms(source.subjects, source.first_seed)
+        yield from (one for one in phantoms(source.subjects, source.first_seed) if _in_view(source, one))
         return
     reader, pattern = _READERS[source.kind]
     module, _, function = reader.partition(":")
@@ -51,11 +51,23 @@ def read_source(source: Source) -> Iterator[Series]:
     for file in _files(source_path(source), pattern):
         if source.kind == "cine_npz" and not _wanted(source, file.stem):
             continue
-        yield from (series for series in read(file) if _wanted(source, series.patient))
+        yield from (series for series in read(file) if _wanted(source, series.patient) and _in_view(source, series))
 
 
 def _wanted(source: Source, patient: str) -> bool:
     return matches(patient, source.patients) and not matches(patient, source.exclude)
+
+
+def _in_view(source: Source, series: Series) -> bool:
+    """Return whether a series has a wanted view; one whose view nobody knows is an error where views are chosen."""
+    if tuple(source.views) == ("*",):
+        return True
+    if not series.view:
+        raise ScanError(
+            f"{series.patient} {series.name} ({source.kind} {source.path}) does not say its view, so that views "
+            f"{' '.join(source.views)} cannot be chosen; leave views out"
+        )
+    return matches(series.view, source.views)
 
 
 def _files(path: Path, pattern: str) -> list[Path]:

@@ -16,7 +16,7 @@ from onebreath.mri.fourier import ifft2c
 from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.training.data.examples import Example, Examples
 from onebreath.training.data.ssdu import divide, hidden_loss
-from onebreath.training.losses import ssim_loss, total_loss
+from onebreath.training.losses import kspace_loss, ssim_loss, total_loss
 from onebreath.training.pictures import Shown
 from onebreath.training.recipe import Recipe
 from onebreath.training.restoration import RestorationExamples
@@ -53,6 +53,13 @@ def task_of(recipe: Recipe, network: nn.Module) -> Task:
     if images != (recipe.restoration is not None):
         kind, needs = ("magnitude images", "the field") if images else ("multi-coil series", "no field")
         raise ConfigError(f"{recipe.network.architecture} is a network for {kind}: its recipe has {needs} restoration")
+    if recipe.loss.kspace_modulus and not getattr(network, "predicts_kspace", False):
+        raise ConfigError(
+            f"loss.kspace_modulus needs a network that predicts k-space; {recipe.network.architecture}, as it is here, "
+            "does not"
+        )
+    if recipe.loss.kspace_modulus and recipe.self_supervised is not None:
+        raise ConfigError("loss.kspace_modulus compares with full samples; leave it or self_supervised out")
     if isinstance(network, RestorationNetwork):
         return RestorationTask(recipe, network)
     return SynthesisTask(recipe) if recipe.synthesis is not None else SeriesTask(recipe)
@@ -81,7 +88,7 @@ class SeriesTask:
         kspace, mask, maps, noise = (batch[name] for name in ("kspace", "mask", "maps", "noise_std"))
         split = self.recipe.self_supervised
         if split is None:
-            return total_loss(network(kspace, mask, maps, noise), batch["target"], self.recipe.loss)
+            return self._supervised(network, batch)
         seed = np.random.SeedSequence([self.recipe.seed, *position]).generate_state(1)[0]
         generator = torch.Generator().manual_seed(int(seed))
         shown, hidden = divide(mask, split, generator)
@@ -89,8 +96,16 @@ class SeriesTask:
 
     def validation_loss(self, network: nn.Module, example: Example) -> Tensor:
         """Loss with full samples; see `Task`."""
-        image = network(example["kspace"], example["mask"], example["maps"], example["noise_std"])
-        return total_loss(image, example["target"], self.recipe.loss)
+        return self._supervised(network, example)
+
+    def _supervised(self, network: nn.Module, example: Example) -> Tensor:
+        weights = self.recipe.loss
+        inputs = [example[name] for name in ("kspace", "mask", "maps", "noise_std")]
+        if not weights.kspace_modulus:
+            return total_loss(network(*inputs), example["target"], weights)
+        image, predicted = network(*inputs, with_kspace=True)
+        loss = total_loss(image, example["target"], weights)
+        return loss + weights.kspace_modulus * kspace_loss(predicted, example["target"], example["maps"])
 
     def shown(self, network: nn.Module, example: Example) -> Shown | None:
         """Magnitudes of one example; see `Task`."""

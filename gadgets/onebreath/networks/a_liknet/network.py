@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -118,10 +118,22 @@ class ALIKNet(SeriesNetwork):
             self.kspace_weight = nn.Parameter(torch.tensor(0.5))
         self.last = None if last_consistency == "none" else DataConsistency(last_consistency, noise_level)
 
-    def forward(self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None) -> Tensor:
-        """Reconstruct: the image after the last iteration."""
-        image, _ = self.reconstruct(kspace, mask, maps, noise_std)
-        return image
+    def forward(
+        self,
+        kspace: Tensor,
+        mask: Tensor,
+        maps: Tensor,
+        noise_std: Tensor | None = None,
+        with_kspace: bool = False,
+    ) -> Any:
+        """Reconstruct: the image after the last iteration; for training also the k-space, see `reconstruct`."""
+        found = self.reconstruct(kspace, mask, maps, noise_std)
+        return found if with_kspace else found[0]
+
+    @property
+    def predicts_kspace(self) -> bool:
+        """Whether there is k-space beside the image."""
+        return self.design.kspace_branch
 
     def reconstruct(
         self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None

@@ -7,6 +7,7 @@ The original is radial; here ``A = M F S`` is Cartesian. Where the paper leaves 
 import itertools
 import math
 import sys
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 from onebreath.errors import MethodError, ModelError
 from onebreath.mri.fourier import fftc, ifftc
 from onebreath.networks.consistency.sampled_series import SampledSeries
+from onebreath.networks.shared.checkpointing import run_step
 from onebreath.networks.shared.normalise import Normalised, to_complex, to_planes
 from onebreath.networks.shared.refinement import Refinement
-from onebreath.networks.shared.unrolled import UnrolledNetwork
+from onebreath.networks.shared.unrolled import Features, UnrolledNetwork
 
 _SLOPE = 0.01
 _SMALLEST_PENALTY = 1e-6
@@ -168,13 +170,16 @@ class CineNet(UnrolledNetwork):
     pad_multiple
         Matrix sizes are padded to a multiple of this; 1 as in the released code. Pooling grids of pieces of the image
         only agree if it is a multiple of ``2 ** (stages - 1)``.
+    unets_alone
+        Without data consistency: one pass of the U-Nets, as the original trains them first. The parameters are the
+        same; only with `shared`.
     checkpointing
         See `UnrolledNetwork`.
 
     Raises
     ------
     ModelError
-        If a number is below 1.
+        If a number is below 1, or U-Nets that are not shared shall run alone.
     """
 
     def __init__(
@@ -188,18 +193,33 @@ class CineNet(UnrolledNetwork):
         cascades: int = 5,
         iterations: int = 4,
         pad_multiple: int = 4,
+        unets_alone: bool = False,
         checkpointing: bool = False,
     ) -> None:
         counts = {"channels": channels, "stages": stages, "convs": convs, "iterations": iterations}
         for name, count in {**counts, "pad_multiple": pad_multiple}.items():
             if count < 1:
                 raise ModelError(f"{name} is {count}, expected at least 1")
+        if unets_alone and not shared:
+            raise ModelError("unets_alone trains one set of U-Nets; it needs shared: true")
         super().__init__(cascades, checkpointing=checkpointing)
+        self.unets_alone = unets_alone
         self.smallest = 2 ** (stages - 1)
         self.consistency = nn.ModuleList(PenalisedConsistency(iterations) for _ in range(cascades))
         self.blocks = nn.ModuleList(
             SpectrumBlock(channels, stages, convs, separate, pad_multiple) for _ in range(1 if shared else cascades)
         )
+
+    def states(
+        self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Features]]:
+        """Yield the image after each alternation; see `UnrolledNetwork`."""
+        if not self.unets_alone:
+            yield from super().states(kspace, mask, maps, noise_std)
+            return
+        image = SampledSeries(kspace, mask, maps).zero_filled()
+        with self.reduced_precision(kspace.device):
+            yield run_step(self.refine, 0, image, None, None, checkpointing=self.checkpointing)
 
     def limits(self) -> dict[str, tuple[int, int]]:
         """The U-Nets halve the temporal frequencies."""

@@ -28,6 +28,8 @@ class ImageSeries:
         Pixel size along y and x.
     facts
         What the file's header says.
+    view
+        How the slice lies, such as ``sax`` or ``lax``; empty where the file does not say.
     """
 
     patient: str
@@ -35,6 +37,7 @@ class ImageSeries:
     images: np.ndarray
     pixel_mm: tuple[float, float]
     facts: Facts = field(default_factory=dict)
+    view: str = ""
 
     def __post_init__(self) -> None:
         _check(self, self.images, ("frame", "y", "x"))
@@ -46,7 +49,7 @@ class KspaceSeries:
 
     Attributes
     ----------
-    patient, name, facts
+    patient, name, facts, view
         As in `ImageSeries`.
     kspace
         ``(frame, coil, y, x)`` complex64, centred unitary transform.
@@ -66,6 +69,7 @@ class KspaceSeries:
     maps: np.ndarray | None = None
     noise_std: float = 0.0
     facts: Facts = field(default_factory=dict)
+    view: str = ""
 
     def __post_init__(self) -> None:
         _check(self, self.kspace, ("frame", "coil", "y", "x"))

@@ -1,8 +1,9 @@
-"""Reader of CMRxRecon 2023 files (MATLAB v7.3, which is HDF5): multi-coil cine.
+"""Reader of CMRxRecon 2023 files (MATLAB v7.3, which is HDF5): cine of many coils, or of one.
 
 C. Wang et al., "CMRxRecon: a publicly available k-space dataset and benchmark to advance deep learning for cardiac
 MRI", Sci Data 11:687 (2024). MATLAB's (kx, ky, coil, slice, t) arrives as (t, slice, coil, ky, kx) with compound
-real and imaginary fields; kx is the readout, k-space is centred and unitary.
+real and imaginary fields; kx is the readout, k-space is centred and unitary. Files of a single, combined coil have no
+coil axis, and ``single`` in the names of their variables.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from onebreath.errors import ScanError
 from onebreath.training.data.series import KspaceSeries
 from onebreath.training.readers.hdf5 import opened
 
-_PREFIXES = ("kspace_full", "kspace_sub04", "kspace_sub08", "kspace_sub10")
+_STATES = ("full", "sub04", "sub08", "sub10")
+_NAMES = tuple(f"kspace_{coils}{state}" for coils in ("", "single_") for state in _STATES)
+_VIEWS = ("lax", "sax")
 
 
 def full_sample(path: Path) -> Iterator[KspaceSeries]:
     """Read the slices of one file, whose folder is named after the patient (``FullSample/P001/cine_sax.mat``).
 
-    Undersampled files are read with the mask of ``*_mask.mat`` beside them.
+    The view is told by the file's name. A single coil has a map of ones. Undersampled files are read
+    with the mask of ``*_mask.mat`` beside them.
 
     Raises
     ------
@@ -32,26 +36,29 @@ def full_sample(path: Path) -> Iterator[KspaceSeries]:
     if path.stem.endswith("_mask"):
         return
     with opened(path) as file:
-        name = next((prefix for prefix in _PREFIXES if prefix in file), None)
+        name = next((name for name in _NAMES if name in file), None)
         if name is None:
-            raise ScanError(f"{path} has none of the variables {', '.join(_PREFIXES)}; it holds {', '.join(file)}")
-        stored = file[name]
-        if stored.ndim != 5 or stored.dtype.names != ("real", "imag"):
+            raise ScanError(f"{path} has none of the variables {', '.join(_NAMES)}; it holds {', '.join(file)}")
+        stored, single = file[name], "single" in name
+        if stored.ndim != (4 if single else 5) or stored.dtype.names != ("real", "imag"):
             raise ScanError(
                 f"{path}: {name} has the shape {stored.shape} and type {stored.dtype}, expected complex values "
-                "(t, slice, coil, ky, kx); single-coil files are not supported"
+                f"(t, slice, {'' if single else 'coil, '}ky, kx)"
             )
-        mask = None if name == "kspace_full" else _mask(path, name, stored.shape[-2])
+        mask = None if name.endswith("full") else _mask(path, name, stored.shape[-2])
+        maps = np.ones((1, *stored.shape[-2:]), np.complex64) if single else None
+        view = next((view for view in _VIEWS if view in path.stem.split("_")), "")
         for index in range(stored.shape[1]):
             values = stored[:, index]
             kspace = (values["real"] + 1j * values["imag"]).astype(np.complex64)
-            yield KspaceSeries(path.parent.name, f"{path.stem}-slice{index:02d}", kspace, mask)
+            kspace = kspace[:, None] if single else kspace
+            yield KspaceSeries(path.parent.name, f"{path.stem}-slice{index:02d}", kspace, mask, maps, view=view)
 
 
 def _mask(path: Path, name: str, rows: int) -> np.ndarray:
     """Lines ``(1, ky)`` of the mask file, whose array is (kx, ky) in MATLAB."""
     file = path.with_name(f"{path.stem}_mask.mat")
-    key = name.replace("kspace_sub", "mask")
+    key = name.replace("kspace_single_sub", "mask").replace("kspace_sub", "mask")
     with opened(file) as content:
         if key not in content:
             raise ScanError(f"{file} has no variable {key}; it holds {', '.join(content)}")
