@@ -47,7 +47,7 @@ class LossWeights(BaseModel):
         0.0,
         ge=0,
         description="mean modulus of the complex error of the multi-coil k-space, that of the combined target times "
-        "the coil maps; for networks that predict it (A-LIKNet). Its authors sum both errors, which is a weight of 1 of "
+        "the coil maps; for networks that predict it (A-LIKNet). Its authors sum both errors: a weight of 1 of "
         "the image and of as many as there are coils of the k-space",
     )
     official_ssim_scaling: bool = Field(
