@@ -1,7 +1,8 @@
 import numpy as np
 from PIL import Image
+from scipy.ndimage import find_objects, label
 
-from onebreath.evaluation.figures.pictures import box_plots, cine_loop, compare_figure, most_moving_row
+from onebreath.evaluation.figures.pictures import TEXT_HEIGHT, box_plots, cine_loop, compare_figure, most_moving_row
 
 
 def moving() -> np.ndarray:
@@ -18,7 +19,27 @@ def test_a_loop_holds_every_frame_side_by_side(tmp_path):
     cine_loop(tmp_path / "loop.gif", {"truth": moving(), "method": 0.5 * moving()}, zoom=2)
     with Image.open(tmp_path / "loop.gif") as loop:
         assert loop.n_frames == 4
-        assert loop.size == (2 * 24, 2 * 16)
+        assert loop.size == (2 * 24, 2 * 16 + 2 * TEXT_HEIGHT)
+
+
+def test_a_loop_has_the_shape_of_the_body(tmp_path):
+    cine_loop(tmp_path / "loop.gif", {"truth": moving()}, frame_ms=70, pixel_mm=(1.0, 2.0), zoom=3)
+    with Image.open(tmp_path / "loop.gif") as loop:
+        assert loop.size == (3 * 2 * 12, 3 * 16 + 2 * TEXT_HEIGHT)
+        assert loop.info["duration"] == 70
+
+
+def test_panels_of_the_figure_have_the_shape_of_the_field_of_view(tmp_path):
+    dark = np.zeros((2, 64, 64))
+    dark[:, 30:34, 30:34] = 1
+    compare_figure(tmp_path / "images.png", dark, {"nothing": 0 * dark}, (290 / 64, 360 / 64), "SNR units")
+    with Image.open(tmp_path / "images.png") as picture:
+        grey = np.asarray(picture.convert("L"))
+    panels = [part for part in find_objects(label(grey < 5)[0]) if part[0].stop - part[0].start > 60]
+    shapes = [(rows.stop - rows.start) / (columns.stop - columns.start) for rows, columns in panels]
+    assert sum(abs(shape - 290 / 360) < 0.02 for shape in shapes) >= 2, (
+        "the pictures of two methods; an axis splits some"
+    )
 
 
 def test_the_figure_is_written(tmp_path):

@@ -1,4 +1,4 @@
-"""`onebreath demo`: a simulated scan goes through the chain; pictures, a cine loop and a table of numbers are left."""
+"""`onebreath demo`: a simulated scan goes through the chain; pictures, a cine loop, a table and a page are left."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from onebreath.evaluation.figures.pictures import cine_loop, compare_figure
 from onebreath.evaluation.metrics import measure
 from onebreath.host.replay import replay
 from onebreath.options import at_least, folder
+from onebreath.report.page import write_report
 from onebreath.simulation.scan import ScanOptions, simulate
 
 CONFIGS = {
     "zero-filled": "Onebreath_Cine_ZeroFilled.xml",
     "GRAPPA": "Onebreath_Cine_GRAPPA.xml",
     "CG-SENSE": "Onebreath_Cine_CGSENSE.xml",
+    "L+S": "Onebreath_Cine_LplusS.xml",
     "CRUNet-MR": "Onebreath_Cine.xml",
 }
 """The configurations that the demo runs, by the name shown."""
+REPORTED = "CRUNet-MR"
+"""The one that the page is about: the default for cine."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,24 +45,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Simulate, reconstruct, compare with the truth, and say where everything lies."""
     args.output.mkdir(parents=True, exist_ok=True)
-    scan = simulate(
-        ScanOptions(
-            slices=args.slices, slice_order="interleaved", acceleration=args.acceleration, snr=40.0, seed=args.seed
-        )
+    options = ScanOptions(
+        slices=args.slices, slice_order="interleaved", acceleration=args.acceleration, snr=40.0, seed=args.seed
     )
+    scan = simulate(options)
     raw = args.output / "scan.h5"
     scan.write(raw)
     print(f"{raw}: {len(scan.acquisitions)} acquisitions of {args.slices} interleaved slices, R = {args.acceleration}")
     truth = np.abs(scan.truth["image"])
     images, seconds = {}, {}
+    stored = args.output / "images.h5"
+    stored.unlink(missing_ok=True)
     for name, config in CONFIGS.items():
-        images[name], seconds[name] = reconstruct(raw, config, args.output / "images.h5", truth.shape)
+        images[name], seconds[name] = reconstruct(raw, config, stored, truth.shape)
     table = number_table(truth, images, seconds)
     (args.output / "table.md").write_text(table + "\n")
-    compare_figure(args.output / "images.png", truth[0], {name: series[0] for name, series in images.items()})
-    cine_loop(args.output / "cine.gif", {"truth": truth[0], **{name: series[0] for name, series in images.items()}})
+    units = "SNR units"
+    pixel_mm = tuple(fov / n for fov, n in zip(options.fov_mm, options.matrix, strict=True))
+    shown = {name: series[0] for name, series in images.items()}
+    frame_ms = options.rr_ms / options.phases
+    compare_figure(args.output / "images.png", truth[0], shown, pixel_mm, units)
+    cine_loop(args.output / "cine.gif", {"truth": truth[0], **shown}, frame_ms, pixel_mm, zoom=1.5, units=units)
+    page = args.output / "report.html"
+    write_report(stored, page, CONFIGS[REPORTED], raw)
     print(table)
-    print(f"Pictures: {args.output / 'images.png'}, {args.output / 'cine.gif'}; images: {args.output / 'images.h5'}")
+    print(f"Pictures: {args.output / 'images.png'}, {args.output / 'cine.gif'}; images: {stored}; report: {page}")
     return 0
 
 

@@ -165,12 +165,21 @@ def _write_tables(args: argparse.Namespace, tables: dict[Convention, list[Summar
     (args.output / "table.md").write_text(text, encoding="utf-8")
 
 
+def _pixel_mm(case: Case, shape: tuple[int, ...]) -> tuple[float, float] | None:
+    """Return the size of a pixel along y and x in a picture of the case's field of view; None if it is not known."""
+    if not isinstance(case.series, ImageSeries):
+        return None
+    old = case.series.images.shape[1:]
+    sizes = [mm * before / now for mm, before, now in zip(case.series.pixel_mm, old, shape, strict=True)]
+    return sizes[0], sizes[1]
+
+
 def _write_figures(folder: Path, evaluation: Evaluation, pictured: Sequence[Case], results: Sequence[Result]) -> None:
     for case in pictured:
         truth, images = evaluation.images(case)
         if images:
             name = re.sub(r"[^a-z0-9.]+", "_", case.group.lower())
-            compare_figure(folder / f"images_{name}.png", truth, images)
+            compare_figure(folder / f"images_{name}.png", truth, images, _pixel_mm(case, truth.shape[1:]))
     groups: dict[str, dict[str, dict[str, list[float]]]] = {}
     for one in results:
         for measure, value in one.measures.get("strict", {}).get("overall", {}).items():

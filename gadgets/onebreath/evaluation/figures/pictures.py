@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 ERROR_GAIN = 5
 """How much brighter error maps are shown than images."""
+TEXT_HEIGHT = 20
+"""Screen pixels for a line of text in a loop."""
 
 
-def compare_figure(path: Path, truth: NDArray[np.floating], images: Mapping[str, NDArray[np.floating]]) -> None:
-    """Draw one slice: image, error and profile over time of each method.
+def compare_figure(
+    path: Path,
+    truth: NDArray[np.floating],
+    images: Mapping[str, NDArray[np.floating]],
+    pixel_mm: tuple[float, float] | None = None,
+    units: str = "image units",
+) -> None:
+    """Draw one slice: image, error and profile over time of each method, with colour bars and a scale.
 
     Parameters
     ----------
@@ -23,26 +32,49 @@ def compare_figure(path: Path, truth: NDArray[np.floating], images: Mapping[str,
         Magnitude (frame, y, x).
     images
         Magnitudes in the same units, by method.
+    pixel_mm
+        Size of a pixel along y and x, so that the body has its true shape; None: not known, pixels are drawn square and
+        the picture says so.
+    units
+        Of the magnitudes, for the colour bars.
     """
     from matplotlib.figure import Figure
 
     columns = {"truth": truth, **images}
     top = float(np.percentile(truth, 99.8))
     frame, row = len(truth) // 3, most_moving_row(truth)
-    figure = Figure(figsize=(2.6 * len(columns), 7.0), layout="constrained")
-    axes = figure.subplots(3, len(columns), squeeze=False, gridspec_kw={"height_ratios": [1, 1, 0.45]})
+    tall, wide = (n * mm for n, mm in zip(truth.shape[1:], pixel_mm or (1.0, 1.0), strict=True))
+    shape, extent = tall / wide, (0.0, wide, tall, 0.0)
+    width = 2.6 * len(columns) + 0.9
+    figure = Figure(figsize=(width, 2.6 * (2 * shape + 0.45) + 1.1), layout="constrained")
+    axes = figure.subplots(3, len(columns), squeeze=False, gridspec_kw={"height_ratios": [shape, shape, 0.45]})
     for place, (name, series) in enumerate(columns.items()):
         image, error, profile = axes[:, place]
-        image.imshow(series[frame], cmap="gray", vmin=0, vmax=top)
-        image.axhline(row, color="tab:orange", linewidth=0.6)
+        shown = image.imshow(series[frame], cmap="gray", vmin=0, vmax=top, extent=extent, aspect="equal")
+        image.axhline((row + 0.5) * tall / truth.shape[1], color="tab:orange", linewidth=0.6)
         image.set_title(name)
-        error.imshow(np.abs(series[frame] - truth[frame]), cmap="gray", vmin=0, vmax=top / ERROR_GAIN)
+        wrong = np.abs(series[frame] - truth[frame])
+        missed = error.imshow(wrong, cmap="gray", vmin=0, vmax=top / ERROR_GAIN, extent=extent, aspect="equal")
         error.set_title("" if name == "truth" else f"error x{ERROR_GAIN}", fontsize="small")
         profile.imshow(series[:, row], cmap="gray", vmin=0, vmax=top, aspect="auto")
         profile.set_title("row over time" if place == 0 else "", fontsize="small")
         for axis in axes[:, place]:
             axis.set_axis_off()
+    _scale_bar(axes[0, 0], wide, tall, pixel_mm is not None)
+    figure.colorbar(shown, ax=axes[0], label=f"magnitude ({units})")
+    figure.colorbar(missed, ax=axes[1], label=f"error ({units})")
     figure.savefig(path, dpi=110)
+
+
+def _scale_bar(axis: Any, wide: float, tall: float, known: bool) -> None:
+    """Draw 50 mm (10 mm in small fields of view) into a corner, or say that sizes are not known."""
+    if not known:
+        axis.text(0.02 * wide, 0.97 * tall, "pixel size not known", color="tab:orange", fontsize="x-small")
+        return
+    length = 50 if wide > 120 else 10
+    axis.plot([0.95 * wide - length, 0.95 * wide], [0.95 * tall] * 2, color="tab:orange", linewidth=2)
+    middle = 0.95 * wide - length / 2
+    axis.text(middle, 0.93 * tall, f"{length} mm", color="tab:orange", fontsize="x-small", ha="center", va="bottom")
 
 
 def most_moving_row(series: NDArray[np.floating]) -> int:
@@ -80,24 +112,48 @@ def box_plots(
     figure.savefig(path, dpi=110)
 
 
-def cine_loop(path: Path, images: Mapping[str, NDArray[np.floating]], frame_ms: int = 60, zoom: int = 2) -> None:
-    """Write an animated GIF in which all series (frame, y, x) beat side by side.
+def cine_loop(
+    path: Path,
+    images: Mapping[str, NDArray[np.floating]],
+    frame_ms: float = 60,
+    pixel_mm: tuple[float, float] = (1.0, 1.0),
+    zoom: float = 2,
+    units: str = "image units",
+) -> None:
+    """Write an animated GIF in which all series (frame, y, x) beat side by side, each under its name.
 
     Parameters
     ----------
     path
         File to write.
     images
-        Magnitudes in the same units; the first one sets the window.
+        Magnitudes in the same units, by name; the first one sets the window.
     frame_ms
-        Duration of a frame in ms.
+        Duration of a frame in ms; GIF knows hundredths of a second.
+    pixel_mm
+        Size of a pixel along y and x: pictures are drawn as they are in the body.
     zoom
-        Pixels per image pixel.
+        Screen pixels for the smaller side of an image pixel.
+    units
+        Of the magnitudes, for the legend.
     """
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
-    top = float(np.percentile(next(iter(images.values())), 99.8))
-    beside = np.concatenate(list(images.values()), axis=2)
-    grey = np.clip(255 * beside / top, 0, 255).astype(np.uint8)
-    frames = [Image.fromarray(frame.repeat(zoom, axis=0).repeat(zoom, axis=1)) for frame in grey]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=frame_ms, loop=0)
+    first = next(iter(images.values()))
+    top = float(np.percentile(first, 99.8))
+    frames, ny, nx = first.shape
+    tall, wide = (round(n * mm / min(pixel_mm) * zoom) for n, mm in zip((ny, nx), pixel_mm, strict=True))
+    legend = f"white: {top:.3g} {units}"
+    pages = []
+    for frame in range(frames):
+        page = Image.new("L", (wide * len(images), tall + 2 * TEXT_HEIGHT))
+        pen = ImageDraw.Draw(page)
+        for place, (name, series) in enumerate(images.items()):
+            grey = Image.fromarray(np.clip(255 * series[frame] / top, 0, 255).astype(np.uint8))
+            page.paste(grey.resize((wide, tall), Image.Resampling.BICUBIC), (wide * place, TEXT_HEIGHT))
+            pen.text((wide * (place + 0.5), 2), name, fill=255, anchor="ma", font_size=TEXT_HEIGHT - 5)
+        pen.text((4, tall + TEXT_HEIGHT + 2), legend, fill=180, font_size=TEXT_HEIGHT - 6)
+        when = f"frame {frame + 1} of {frames}, {frame * frame_ms:.0f} ms"
+        pen.text((page.width - 4, tall + TEXT_HEIGHT + 2), when, fill=180, anchor="ra", font_size=TEXT_HEIGHT - 6)
+        pages.append(page)
+    pages[0].save(path, save_all=True, append_images=pages[1:], duration=max(10, round(frame_ms, -1)), loop=0)
