@@ -26,6 +26,7 @@ from onebreath.evaluation.scans import MaskChoice, ScanChoice
 from onebreath.evaluation.settings import ReadSettings
 from onebreath.evaluation.summary import TITLES, Summary, markdown, overview, summarise
 from onebreath.settings import settings
+from onebreath.training.data.series import ImageSeries
 from onebreath.validation import as_text
 
 _CONVENTIONS: tuple[Convention, ...] = ("strict", "paper")
