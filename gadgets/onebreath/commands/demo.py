@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     table = number_table(truth, images, seconds)
     (args.output / "table.md").write_text(table + "\n")
     units = "SNR units"
-    pixel_mm = tuple(fov / n for fov, n in zip(options.fov_mm, options.matrix, strict=True))
+    pixel_mm = (options.fov_mm[0] / options.matrix[0], options.fov_mm[1] / options.matrix[1])
     shown = {name: series[0] for name, series in images.items()}
     frame_ms = options.rr_ms / options.phases
     compare_figure(args.output / "images.png", truth[0], shown, pixel_mm, units)
