@@ -1,0 +1,119 @@
+"""The ``onebreath convert`` command: images as PNG, GIF, MP4 or NIfTI files."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from onebreath.convert.nifti import volumes, write_nifti
+from onebreath.convert.pictures import shown, write_gif, write_mp4, write_png
+from onebreath.errors import ConfigError
+from onebreath.images.geometry import Geometry
+from onebreath.images.reading import Series, read_images
+from onebreath.images.stacks import Stack, stacks
+from onebreath.optional import required
+from onebreath.options import folder, positive
+
+FORMATS = ("png", "gif", "mp4", "nifti")
+_NEEDED = {"png": ("PIL", "report"), "gif": ("PIL", "report"), "mp4": ("av", "video"), "nifti": ("nibabel", "report")}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``onebreath convert``."""
+    parser.add_argument("images", type=Path, help="file of images, as onebreath replay writes it")
+    parser.add_argument("-o", "--output", type=folder, help="folder (default: beside the images, with their name)")
+    parser.add_argument(
+        "-f", "--format", default="nifti", help=f"{', '.join(FORMATS)}; several by commas (default: %(default)s)"
+    )
+    parser.add_argument("-G", "--group", help="group of the images (default: the last one)")
+    parser.add_argument(
+        "--window",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="values that are black and white in PNG, GIF and MP4 (default: 0 and the 99.5th percentile)",
+    )
+    parser.add_argument(
+        "--zoom", type=positive, default=2.0, help="screen pixels for a pixel's smaller side (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write all files and name them."""
+    formats = [name.strip() for name in args.format.split(",")]
+    for name in formats:
+        if name not in FORMATS:
+            raise ConfigError(f"There is no format '{name}'; there are {', '.join(FORMATS)}.")
+        module, extra = _NEEDED[name]
+        required(module, extra, name.upper())
+    output = args.output or args.images.with_suffix("")
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"{output} is a file; name a folder with -o.")
+    found = read_images(args.images, args.group)
+    output.mkdir(parents=True, exist_ok=True)
+    for series in found:
+        if "nifti" in formats:
+            for path in _nifti(series, output):
+                print(path)
+        if set(formats) - {"nifti"}:
+            for path in _pictures(series, output, formats, args):
+                print(path)
+    return 0
+
+
+def _nifti(series: Series, output: Path) -> Iterator[Path]:
+    said = ", ".join(series.said("GADGETRON_ImageComment"))
+    remarks = set()
+    for volume in volumes(series):
+        path = output / f"{_stem(series)}{f'_{volume.name}' if volume.name else ''}.nii.gz"
+        write_nifti(volume, path, said)
+        if volume.remark and volume.remark not in remarks:
+            remarks.add(volume.remark)
+            print(f"series {series.number}: each slice has a file of its own, as {volume.remark}")
+        yield path
+
+
+def _pictures(series: Series, output: Path, formats: list[str], args: argparse.Namespace) -> Iterator[Path]:
+    places = [(stack, z, values) for stack in stacks(series) for z, values in _slices(stack, series.part)]
+    window = tuple(args.window) if args.window else _window(series, [values for _, _, values in places])
+    print(f"series {series.number}: black is {window[0]:.4g}, white {window[1]:.4g}")
+    for stack, z, values in places:
+        geometry = Geometry.of(series.headers[stack.images[0]], series.data.shape)
+        frames = shown(values, window, geometry, args.zoom)
+        counters = "".join(f"_{name}{value}" for name, value in stack.place.items())
+        stem = f"{_stem(series)}{counters}{f'_z{z}' if geometry.size[2] > 1 else ''}"
+        said = {"Window": f"{window[0]:.9g} {window[1]:.9g}", "Warning": "Not for diagnosis."}
+        if "png" in formats:
+            for number, frame in enumerate(frames):
+                path = output / f"{stem}_frame{number:03d}.png"
+                write_png(frame, path, said)
+                yield path
+        if "gif" in formats:
+            write_gif(frames, output / f"{stem}.gif", stack.frame_ms())
+            yield output / f"{stem}.gif"
+        if "mp4" in formats:
+            write_mp4(frames, output / f"{stem}.mp4", stack.frame_ms())
+            yield output / f"{stem}.mp4"
+
+
+def _slices(stack: Stack, part: str) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield index and real values (frame, y, x) of each slice: magnitude of complex images."""
+    values = stack.values()
+    for z in range(values.shape[1]):
+        yield z, np.asarray(np.abs(values[:, z]) if part == "complex" else values[:, z].real, np.float32)
+
+
+def _window(series: Series, values: list[np.ndarray]) -> tuple[float, float]:
+    if series.part == "phase":
+        return (-np.pi, np.pi)
+    low = min(0.0, *(float(one.min()) for one in values))
+    return low, max(float(np.percentile(one, 99.5)) for one in values)
+
+
+def _stem(series: Series) -> str:
+    name = series.role if series.part == "magnitude" else f"{series.role}_{series.part}"
+    return f"series{series.number}_{re.sub(r'[^A-Za-z0-9]+', '_', name)}"

@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onebreath.cli import main
+from tests.images.files import cine, image, write
+
+nibabel = pytest.importorskip("nibabel")
+
+LPS_TO_RAS = np.array([-1, -1, 1])
+
+
+def test_nifti_has_every_pixel_at_its_place_in_the_body(tmp_path: Path) -> None:
+    """Double oblique slices, against the position that headers and the centred transform give, computed by hand."""
+    read = np.array([np.cos(0.3), np.sin(0.3), 0])
+    phase = np.array([-np.sin(0.3) * np.cos(0.4), np.cos(0.3) * np.cos(0.4), np.sin(0.4)])
+    normal = np.cross(read, phase)
+    nx, ny, nz = 16, 12, 4
+    order = [2, 0, 3, 1]  # acquired interleaved, counted in time
+    images = []
+    for counter, place in enumerate(order):
+        values = np.zeros((1, ny, nx), np.float32)
+        values[0, 5, 11] = 100 + place
+        position = np.array([12.0, -30.0, 44.0]) + 10.0 * place * normal
+        where = {"read_dir": tuple(read), "phase_dir": tuple(phase), "slice_dir": tuple(normal)}
+        images.append(image(values, number=counter + 1, slice=counter, position=tuple(position), **where))
+    path = write(tmp_path / "oblique.h5", {1: images})
+    assert main(["convert", str(path)]) == 0
+    made = nibabel.load(tmp_path / "oblique" / "series1_Image.nii.gz")
+    assert made.shape == (nx, ny, nz)
+    data = np.asarray(made.dataobj)
+    for place in range(nz):
+        pixel = np.argwhere(data == 100 + place)
+        assert pixel.tolist() == [[11, 5, place]]
+        ras = (made.affine @ [*pixel[0], 1])[:3]
+        lps = np.array([12.0, -30.0, 44.0]) + 10.0 * place * normal
+        lps = lps + (11 - nx // 2) * 360 / nx * read + (5 - ny // 2) * 290 / ny * phase
+        np.testing.assert_allclose(ras, lps * LPS_TO_RAS, atol=1e-3)
+    assert made.header.get_zooms() == pytest.approx((22.5, 290 / 12, 10.0), rel=1e-6)
+    assert (int(made.header["sform_code"]), int(made.header["qform_code"])) == (1, 1)
+    np.testing.assert_allclose(made.get_qform(), made.affine, atol=1e-3)
+
+
+def test_frames_are_the_fourth_axis_and_values_keep_their_units(tmp_path: Path) -> None:
+    images = cine(slices=2, phases=3)
+    path = write(tmp_path / "i.h5", {1: images})
+    assert main(["convert", str(path), "-o", str(tmp_path / "out")]) == 0
+    made = nibabel.load(tmp_path / "out" / "series1_Image.nii.gz")
+    assert made.shape == (16, 12, 2, 3)
+    assert made.header.get_xyzt_units() == ("mm", "msec")
+    assert float(made.header.get_zooms()[3]) == 70.0
+    np.testing.assert_allclose(np.asarray(made.dataobj)[0, 0], [[0, 100, 200], [1000, 1100, 1200]])
+
+
+def test_slices_that_no_grid_holds_are_files_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.ones((1, 4, 4), np.float32)
+    radial = [
+        image(pixels, number=k + 1, slice=k, phase_dir=(0, np.cos(k), np.sin(k)), slice_dir=(0, -np.sin(k), np.cos(k)))
+        for k in range(3)
+    ]
+    path = write(tmp_path / "i.h5", {1: radial})
+    assert main(["convert", str(path)]) == 0
+    assert "as the slices are not parallel" in capsys.readouterr().out
+    assert len(list((tmp_path / "i").glob("*_slice?.nii.gz"))) == 3
+
+
+def test_a_volume_keeps_its_partitions(tmp_path: Path) -> None:
+    values = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
+    path = write(tmp_path / "i.h5", {1: [image(values, field_of_view=(40, 30, 10))]})
+    assert main(["convert", str(path)]) == 0
+    made = nibabel.load(tmp_path / "i" / "series1_Image.nii.gz")
+    np.testing.assert_array_equal(np.asarray(made.dataobj), values.transpose(2, 1, 0))
+    assert made.header.get_zooms() == (10.0, 10.0, 5.0)
+
+
+def test_pictures_have_the_true_shape_and_one_window(tmp_path: Path) -> None:
+    path = write(tmp_path / "i.h5", {1: cine(slices=2, phases=3)})
+    assert main(["convert", str(path), "-f", "png,gif", "--zoom", "2", "--window", "0", "1000"]) == 0
+    frames = sorted((tmp_path / "i").glob("*.png"))
+    assert len(frames) == 6
+    with Image.open(frames[0]) as first:
+        assert first.size == (32, round(2 * 12 * (290 / 12) / (360 / 16)))
+        assert first.text["Window"] == "0 1000"
+        assert np.asarray(first).max() <= 3
+    with Image.open(tmp_path / "i" / "series1_Image_slice1_frame000.png") as bright:
+        assert np.asarray(bright).min() == 255
+    with Image.open(tmp_path / "i" / "series1_Image_slice0.gif") as loop:
+        assert (loop.n_frames, loop.info["duration"]) == (3, 70)
+
+
+def test_mp4_plays_the_loop_at_its_speed(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    path = write(tmp_path / "i.h5", {1: cine(slices=1, phases=4)})
+    assert main(["convert", str(path), "-f", "mp4"]) == 0
+    with av.open(str(tmp_path / "i" / "series1_Image.mp4")) as film:
+        (stream,) = film.streams.video
+        frames = [frame.to_ndarray(format="gray") for frame in film.decode(stream)]
+        assert float(stream.average_rate) == pytest.approx(1000 / 70, rel=1e-3)
+    assert len(frames) == 20
+    brightness = np.array([frame.mean() for frame in frames[:4]])
+    assert np.all(np.diff(brightness) > 40), "frames come in order"
+
+
+def test_an_unknown_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(write(tmp_path / "i.h5", {1: cine()})), "-f", "bmp"]) == 1
+    assert "no format 'bmp'" in capsys.readouterr().err
