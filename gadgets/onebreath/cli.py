@@ -48,9 +48,6 @@ COMMANDS = {
 }
 """Module and help text of each command; a module offers ``add_arguments(parser)`` and ``run(args) -> int``."""
 
-OPTIONAL = {"matplotlib": "report", "PIL": "report", "skimage": "report", "statsmodels": "report"}
-"""Packages that some commands need, and the extra that brings each."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, or 1 after an error whose text went to standard error.
@@ -81,15 +78,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(error, BrokenPipeError) and _nobody_reads(sys.stdout):
             raise
         print(f"onebreath {command}: {error}", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        if error.name not in OPTIONAL:
-            raise
-        extra = OPTIONAL[error.name]
-        print(
-            f"onebreath {command}: {error.name} is not installed; pip install 'onebreath[{extra}]' brings it",
-            file=sys.stderr,
-        )
         return 1
     except KeyboardInterrupt:
         return 130

@@ -65,12 +65,3 @@ def test_a_connection_that_breaks_is_still_an_error(monkeypatch, capsys):
     monkeypatch.setattr("onebreath.commands.configs.run", broken)
     assert main(["configs", "list"]) == 1
     assert "Broken pipe" in capsys.readouterr().err
-
-
-def test_a_package_that_is_missing_is_named_with_how_to_get_it(monkeypatch, capsys):
-    def needs(args):
-        raise ModuleNotFoundError("No module named 'skimage'", name="skimage")
-
-    monkeypatch.setattr("onebreath.commands.configs.run", needs)
-    assert main(["configs", "list"]) == 1
-    assert "pip install 'onebreath[report]'" in capsys.readouterr().err

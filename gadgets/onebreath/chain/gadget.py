@@ -91,8 +91,10 @@ class Gadget(ABC):
     """Whether it works before `reconstruct`, on what was acquired: ``onebreath inspect`` runs such gadgets."""
     light: ClassVar[bool] = False
     """Whether it holds few messages at a time: alone in a node of a resident worker it runs without being admitted."""
+    usual: ClassVar[bool] = False
+    """Whether it is a step of the usual chain, without which no images are made."""
     alone: ClassVar[bool] = False
-    """Whether it makes up a chain by itself, rather than being a step of the usual one."""
+    """Whether it makes up a chain by itself."""
     takes_blocks: ClassVar[bool] = False
     """Whether it also takes, and may make, lines that came together as one `LineBlock`; else it gets them singly."""
 
@@ -136,8 +138,8 @@ def gadget_class(name: str) -> type[Gadget]:
 
 
 def usual_order() -> list[str]:
-    """Return the names of this package's gadgets in the order in which data usually pass them."""
-    return [name for name in GADGETS.own if not gadget_class(name).alone]
+    """Return the names of the gadgets of the usual chain, first to last."""
+    return [name for name in GADGETS.own if gadget_class(name).usual]
 
 
 def parse_properties(cls: type[Gadget], pairs: Mapping[str, str]) -> Properties:

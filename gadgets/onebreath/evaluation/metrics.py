@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import convolve2d
 
+from onebreath.optional import required
+
 Convention: TypeAlias = "Literal['strict', 'paper']"
 Series: TypeAlias = "NDArray[np.floating]"
 
@@ -85,9 +87,8 @@ def ssim_map(target: Series, prediction: Series, data_range: float) -> Series:
     """
     if min(target.shape) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, not {target.shape}")
-    from skimage.metrics import structural_similarity
-
-    _, similarity = structural_similarity(target, prediction, win_size=SSIM_WINDOW, data_range=data_range, full=True)
+    compute = required("skimage.metrics", "report", "SSIM").structural_similarity
+    _, similarity = compute(target, prediction, win_size=SSIM_WINDOW, data_range=data_range, full=True)
     return np.asarray(similarity)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import wilcoxon
 
+from onebreath.optional import required
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -66,10 +68,9 @@ def compare_all(reference: ArrayLike, others: Mapping[str, ArrayLike]) -> dict[s
     found = {name: compare(reference, values) for name, values in others.items()}
     if not found:
         return {}
-    from statsmodels.stats.multitest import multipletests  # takes seconds to import
-
+    correct = required("statsmodels.stats.multitest", "report", "A comparison of methods").multipletests
     plain = [one.p for one in found.values()]
-    bonferroni, holm = (multipletests(plain, method=method)[1].tolist() for method in ("bonferroni", "holm"))
+    bonferroni, holm = (correct(plain, method=method)[1].tolist() for method in ("bonferroni", "holm"))
     corrected = zip(found.items(), bonferroni, holm, strict=True)
     return {name: Comparison(**(asdict(one) | {"p_bonferroni": b, "p_holm": h})) for (name, one), b, h in corrected}
 

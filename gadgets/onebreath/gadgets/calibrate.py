@@ -69,7 +69,7 @@ class Calibrate(Gadget):
     """ReconData -> ReconData with coil maps."""
 
     name = "calibrate"
-    prepares = True
+    usual = prepares = True
     Properties: ClassVar[type[Properties]] = CalibrateProperties
     properties: CalibrateProperties
     consumes = ("ReconData",)

@@ -75,7 +75,7 @@ class Compress(Gadget):
     """
 
     name = "compress"
-    prepares = light = True
+    usual = prepares = light = True
     Properties = CompressProperties
     consumes = ("Acquisition",)
     emits = ("Acquisition",)

@@ -100,7 +100,7 @@ class Export(Gadget):
     """ImageArray -> Image."""
 
     name = "export"
-    light = True
+    usual = light = True
     Properties: ClassVar[type[Properties]] = ExportProperties
     properties: ExportProperties
     consumes = ("ImageArray",)

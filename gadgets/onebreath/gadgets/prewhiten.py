@@ -77,7 +77,7 @@ class Prewhiten(Gadget):
     """
 
     name = "prewhiten"
-    prepares = light = True
+    usual = prepares = light = True
     Properties = PrewhitenProperties
     consumes = ("Acquisition",)
     emits = ("Acquisition",)

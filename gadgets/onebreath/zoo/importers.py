@@ -6,6 +6,7 @@ containers and refuses everything else, and are stored as safetensors.
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,12 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
-from onebreath.networks.a_liknet import official as a_liknet_official
-from onebreath.networks.cinenet import official as cinenet_official
-from onebreath.networks.crunet_mr import official_names
-from onebreath.networks.mr_ipt import official as mr_ipt_official
-from onebreath.networks.prompt_mr import official as prompt_mr_official
-from onebreath.networks.restoration import official as unet_official
 from onebreath.zoo.store import decode, save
 from onebreath.zoo.tensor_bundle import INDEX, read_bundle
 
@@ -192,32 +187,42 @@ def _unwrapped(content: Any) -> State:
     return state
 
 
+def _of(where: str) -> Callable[..., Any]:
+    """Return a function ``module:name`` of a network's folder; torch comes with it, so it is imported when called."""
+
+    def call(*arguments: Any) -> Any:
+        module, name = where.split(":")
+        return getattr(importlib.import_module(f"onebreath.networks.{module}"), name)(*arguments)
+
+    return call
+
+
 RELEASES = {
     "crunet_mr": Release(
         "crunet_mr",
-        official_names.crunet_mr,
-        official_names.crunet_mr_arguments,
+        _of("crunet_mr.official_names:crunet_mr"),
+        _of("crunet_mr.official_names:crunet_mr_arguments"),
         {},
         "https://github.com/dong845/CRUNet-MR",
     ),
     "crunet_mr_bank": Release(
         "crunet_mr",
-        official_names.crunet_mr,
-        official_names.crunet_mr_arguments,
+        _of("crunet_mr.official_names:crunet_mr"),
+        _of("crunet_mr.official_names:crunet_mr_arguments"),
         {"circular_time": False, "pad_multiple": 2},
         "https://github.com/dong845/CRUNet",
     ),
     "crnn_mri": Release(
         "crnn_mri",
-        official_names.crnn_mri,
-        official_names.crnn_mri_arguments,
+        _of("crunet_mr.official_names:crnn_mri"),
+        _of("crunet_mr.official_names:crnn_mri_arguments"),
         {},
         "https://github.com/js3611/Deep-MRI-Reconstruction",
     ),
     "mr_ipt": Release(
         "mr_ipt",
-        mr_ipt_official.mr_ipt,
-        mr_ipt_official.arguments_of,
+        _of("mr_ipt.official:mr_ipt"),
+        _of("mr_ipt.official:arguments_of"),
         {},
         "https://github.com/GuoyaoShen/MR-IPT",
         own="encoder.",
@@ -226,8 +231,8 @@ RELEASES = {
     ),
     "prompt_mr": Release(
         "prompt_mr",
-        prompt_mr_official.prompt_mr,
-        prompt_mr_official.arguments_of,
+        _of("prompt_mr.official:prompt_mr"),
+        _of("prompt_mr.official:arguments_of"),
         {},
         "https://github.com/hellopipu/PromptMR",
         # It looks for calibration lines along the last axis.
@@ -235,16 +240,16 @@ RELEASES = {
     ),
     "cinenet": Release(
         "cinenet",
-        cinenet_official.cinenet,
-        cinenet_official.arguments_of,
+        _of("cinenet.official:cinenet"),
+        _of("cinenet.official:arguments_of"),
         {"cascades": 5, "pad_multiple": 1},
         "https://github.com/koflera/DynamicRadCineMRI",
-        complete=cinenet_official.complete,
+        complete=_of("cinenet.official:complete"),
     ),
     "a_liknet": Release(
         "a_liknet",
-        a_liknet_official.a_liknet,
-        a_liknet_official.arguments_of,
+        _of("a_liknet.official:a_liknet"),
+        _of("a_liknet.official:arguments_of"),
         {},
         "https://github.com/midas-tum/A-LIKNet",
         own="iterations.",
@@ -253,8 +258,8 @@ RELEASES = {
     ),
     "unet": Release(
         "unet",
-        unet_official.unet,
-        unet_official.arguments_of,
+        _of("restoration.official:unet"),
+        _of("restoration.official:arguments_of"),
         {},
         "https://github.com/facebookresearch/fastMRI",
         own="down.",

@@ -12,13 +12,12 @@ import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from onebreath.errors import ModelError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 INDEX = ".index"
@@ -26,8 +25,8 @@ _VARIABLE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _OPTIMISER = ("optimizer/", "keras_api/", "save_counter/")
 _SLOT = "/.OPTIMIZER_SLOT/"
 _FOOTER, _MAGIC = 48, 0xDB4775248B80FB57
-_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("<f8"), 19: np.dtype("<f2")}
-"""TensorFlow's numbers of the types that weights have."""
+_TYPES = {1: ("<f4", 4), 2: ("<f8", 8), 19: ("<f2", 2)}
+"""TensorFlow's numbers of the types that weights have: numpy's names, and bytes of a value."""
 _POLYNOMIAL = 0x82F63B78
 _MASK = 0xA282EAD8
 
@@ -71,16 +70,19 @@ def read_bundle(index: Path) -> dict[str, Tensor]:
 
 def _tensor(key: str, entry: dict[int, list[int | bytes]], contents: list[bytes]) -> np.ndarray:
     kind, offset, size = (int(entry.get(field, [0])[0]) for field in (1, 4, 5))
+    import numpy as np
+
     if kind not in _TYPES or 7 in entry:
         raise ModelError(f"'{key}' is of TensorFlow's type {kind} or in slices; only whole tensors of floats are read")
+    name, width = _TYPES[kind]
     dimensions = _fields(_bytes(entry.get(2, [b""])[0])).get(2, [])
     shape = tuple(int(_fields(_bytes(part)).get(1, [0])[0]) for part in dimensions)
     data = contents[int(entry.get(3, [0])[0])][offset : offset + size]
-    if len(data) != size or size != math.prod(shape) * _TYPES[kind].itemsize:
+    if len(data) != size or size != math.prod(shape) * width:
         raise ModelError(f"'{key}' has {len(data)} bytes, its shape {shape} needs another number: a file is damaged")
     if _checksum(data) != int(entry[6][0]):
         raise ModelError(f"the numbers of '{key}' do not fit their checksum: a file is damaged")
-    return np.frombuffer(data, _TYPES[kind]).reshape(shape).copy()
+    return np.frombuffer(data, name).reshape(shape).copy()
 
 
 def _table(content: bytes) -> Iterator[tuple[str, bytes]]:

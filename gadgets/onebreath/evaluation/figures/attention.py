@@ -21,6 +21,7 @@ from onebreath.evaluation.data import read_slices
 from onebreath.evaluation.scans import MaskChoice, ScanChoice, coil_maps, reference_scan, undersampled
 from onebreath.methods.base import SliceData
 from onebreath.methods.learned.unrolled import Unrolled
+from onebreath.optional import required
 from onebreath.training.data.masks import Family
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ def attention_figure(path: Path, maps: Mapping[str, NDArray[np.floating]]) -> No
     maps
         As `attention_of` gives them.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.2 * len(maps), 4.2), layout="constrained")
+    figure = required("matplotlib.figure", "report", "A figure").Figure(
+        figsize=(3.2 * len(maps), 4.2), layout="constrained"
+    )
     axes = figure.subplots(2, len(maps), squeeze=False)
     for column, (title, parts) in zip(axes.T, maps.items(), strict=True):
         for axis, part, values in zip(column, _PARTS, parts, strict=True):

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onebreath.optional import required
+
 ERROR_GAIN = 5
 """How much brighter error maps are shown than images."""
 TEXT_HEIGHT = 20
@@ -38,15 +40,15 @@ def compare_figure(
     units
         Of the magnitudes, for the colour bars.
     """
-    from matplotlib.figure import Figure
-
     columns = {"truth": truth, **images}
     top = float(np.percentile(truth, 99.8))
     frame, row = len(truth) // 3, most_moving_row(truth)
     tall, wide = (n * mm for n, mm in zip(truth.shape[1:], pixel_mm or (1.0, 1.0), strict=True))
     shape, extent = tall / wide, (0.0, wide, tall, 0.0)
     width = 2.6 * len(columns) + 0.9
-    figure = Figure(figsize=(width, 2.6 * (2 * shape + 0.45) + 1.1), layout="constrained")
+    figure = required("matplotlib.figure", "report", "A figure").Figure(
+        figsize=(width, 2.6 * (2 * shape + 0.45) + 1.1), layout="constrained"
+    )
     axes = figure.subplots(3, len(columns), squeeze=False, gridspec_kw={"height_ratios": [shape, shape, 0.45]})
     for place, (name, series) in enumerate(columns.items()):
         image, error, profile = axes[:, place]
@@ -96,10 +98,10 @@ def box_plots(
     titles
         What measures are called.
     """
-    from matplotlib.figure import Figure
-
     measures = list(dict.fromkeys(measure for group in groups.values() for measure in group))
-    figure = Figure(figsize=(3.6 * len(measures), 3.2 * len(groups)), layout="constrained")
+    figure = required("matplotlib.figure", "report", "A figure").Figure(
+        figsize=(3.6 * len(measures), 3.2 * len(groups)), layout="constrained"
+    )
     panels = figure.subplots(len(groups), len(measures), squeeze=False)
     for row, (name, group) in zip(panels, groups.items(), strict=True):
         for panel, measure in zip(row, measures, strict=True):

@@ -75,6 +75,7 @@ class Reconstruct(Gadget):
     name = "reconstruct"
     Properties: ClassVar[type[Properties]] = ReconstructProperties
     properties: ReconstructProperties
+    usual = True
     consumes = ("ReconData",)
     emits = ("ImageArray",)
 

@@ -82,7 +82,7 @@ class Sort(Gadget):
     """
 
     name = "sort"
-    prepares = True
+    usual = prepares = True
     Properties = SortProperties
     consumes = ("Acquisition", "AcquisitionBucket")
     emits = ("ReconData",)
