@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--coils", type=int, default=8, help="channels after compression")
     parser.add_argument("--rounds", type=int, default=3, help="of iRAKI; 0: as published")
     parser.add_argument("--channels", type=int, nargs=2, default=(128, 64), help="of iRAKI; published: 256 128")
+    parser.add_argument("--virtual-coils", action="store_true", help="RAKI and iRAKI also with virtual conjugate coils")
     parser.add_argument("--without-iraki", action="store_true", help="it takes most of the time")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
@@ -110,6 +111,9 @@ def compare(case: Case, options: argparse.Namespace) -> Iterator[tuple[str, ...]
     ]
     if options.without_iraki:
         del methods[-1]
+    if options.virtual_coils:
+        virtual = {"virtual_coils": True, "gfactor": "none"}
+        methods += [(f"{label}, virtual coils", name, {**more, **virtual}) for label, name, more in methods[2:]]
     reference = None
     for label, name, parameters in methods:
         begun = time.perf_counter(), time.process_time()

@@ -14,6 +14,7 @@ import numpy as np
 
 from onebreath.methods.base import Fact, SliceData
 from onebreath.methods.grappa.calibrated import frames_by_mask, lattice_offset
+from onebreath.methods.raki import virtual_coils
 from onebreath.methods.raki.parameters import RakiParameters
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Learner:
             return f"the mask is not a lattice of lines (family '{sampling.family}')"
         if sampling.family == "full":
             return "every line was measured, there is nothing to predict"
+        if p.virtual_coils:
+            reason = virtual_coils.problem_of(data, acs)
+            if reason:
+                return reason
+            data, acs = virtual_coils.with_virtual(data, acs)
         if p.refine_iterations and not _has_own_acs(data):
             return "refine_iterations needs calibration lines in every frame's data (acs_as_data = yes)"
         network, lines = self.fresh_network(acs.shape[0], sampling.acceleration), acs.shape[1]
@@ -99,6 +105,8 @@ class Learner:
             Its calibration lines, averaged over time. The same lines again, as those of another set or of a noise
             replica, need nothing new.
         """
+        if self.parameters.virtual_coils:
+            data, acs = virtual_coils.with_virtual(data, acs)
         key = self._key(data, acs)
         if key not in self._known:
             found = self._learn(data, acs)
@@ -116,7 +124,7 @@ class Learner:
         if p.variant == "iraki" or p.warm_start or p.refine_iterations:
             return
         alike: dict[tuple[object, ...], list[tuple[SliceData, np.ndarray]]] = {}
-        for data, acs in scans:
+        for data, acs in (virtual_coils.with_virtual(*scan) if p.virtual_coils else scan for scan in scans):
             if self._key(data, acs) not in self._known:
                 alike.setdefault((acs.shape, data.sampling.acceleration), []).append((data, acs))
         for group in alike.values():
@@ -187,6 +195,7 @@ class Learner:
             "loss": loss,
             "weights_from": f"seed {p.seed}",
             "device": str(network.weights[0].device),
+            **({"virtual_coils": network.coils // 2} if p.virtual_coils else {}),
         }
 
     def _train(

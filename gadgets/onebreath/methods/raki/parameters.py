@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from onebreath.methods.base import MOST_ITERATIONS, MethodParameters
 
@@ -68,6 +68,11 @@ class RakiParameters(MethodParameters):
         description="Seconds for the calibration of a slice; where it would take longer, the image is GRAPPA's "
         "(iraki: has fewer rounds; refinement ends early), and the meta says so; 0: no limit.",
     )
+    virtual_coils: bool = Field(
+        default=False,
+        description="Learn also from virtual conjugate coils: each channel mirrored at the centre of k-space. Not with "
+        "refine_iterations; the g-factor map is then mc or none.",
+    )
     unsuitable: Literal["error", "grappa"] = Field(
         default="error", description="What becomes of slices that RAKI cannot do: an error, or GRAPPA's image."
     )
@@ -96,6 +101,17 @@ class RakiParameters(MethodParameters):
         if value and value % 2 == 0:
             raise ValueError("must be odd")
         return value
+
+    @model_validator(mode="after")
+    def _virtual_coils_have_limits(self) -> RakiParameters:
+        if self.virtual_coils and self.refine_iterations:
+            raise ValueError("virtual_coils and refine_iterations exclude each other")
+        if self.virtual_coils and self.gfactor in ("exact", "frozen"):
+            raise ValueError(
+                f"gfactor = {self.gfactor} takes the noise of all channels as independent, and that of virtual_coils "
+                "is not; set gfactor to mc or none"
+            )
+        return self
 
     @property
     def kernels(self) -> list[tuple[int, int]]:

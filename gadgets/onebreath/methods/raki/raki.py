@@ -22,6 +22,7 @@ from onebreath.methods.grappa.calibrated import (
 from onebreath.methods.grappa.grappa import Grappa
 from onebreath.methods.raki.learner import Learner, tensor_of
 from onebreath.methods.raki.parameters import RakiParameters
+from onebreath.methods.raki.virtual_coils import doubled_kspace
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.gfactor import pseudo_replica
@@ -111,8 +112,9 @@ class Raki(Method):
     ) -> np.ndarray:
         """Image (y, x) of one frame's k-space (coil, y, x)."""
         offset = lattice_offset(np.any(mask, axis=1), sampling, network.acceleration)
-        given = tensor_of(kspace, network.weights[0].device)
-        predicted = network.fill(given[None], offset)[0][0].cpu().numpy()
+        seen = doubled_kspace(kspace, sampling.centre) if self.parameters.virtual_coils else kspace
+        given = tensor_of(seen, network.weights[0].device)
+        predicted = network.fill(given[None], offset)[0][0][: len(kspace)].cpu().numpy()
         filled = np.where(self._replaced(sampling, mask)[:, None], predicted, kspace)
         # The part of the readout that an asymmetric echo left out stays out, in predicted lines as in measured ones.
         coil_images = ifft2c(filled * mask.any(axis=0))
