@@ -79,7 +79,7 @@ def pattern_of(sampling: Sampling, mask: np.ndarray) -> str:
     """Name the type of a mask ``(frame, y, x)``: random, equispaced, gaussian_1d or gaussian_2d."""
     if not _is_lines(mask):
         return "gaussian_2d"
-    if not sampling.family.startswith("irregular"):
+    if sampling.uniform:
         return "equispaced"
     lines: np.ndarray = np.any(mask, axis=2)
     first = lines[lines.any(axis=1)][0]
