@@ -21,7 +21,7 @@ class Budget:
     Parameters
     ----------
     allows
-        Says whether a scan may hold so many bytes, and makes room for them.
+        Says whether a scan may hold this many bytes, and makes room for them.
     """
 
     def __init__(self, allows: Callable[[int], bool]) -> None:

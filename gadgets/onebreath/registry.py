@@ -26,7 +26,7 @@ class Registry(Mapping[str, str]):
     Parameters
     ----------
     kind
-        What is listed, in the words of an error.
+        What is listed, as error messages call it.
     group
         Group of the entry points by which packages add to the list.
     own

@@ -44,7 +44,7 @@ class Chain:
     steps
         Name and property texts of each, for the images' meta.
     several
-        The header, if it describes several encoding spaces, and what makes the gadgets anew for one of them.
+        The header, if it describes several encoding spaces, and what makes the gadgets again for one of them.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from onebreath.validation import as_text
 
 
 class Decision(BaseModel):
-    """A decision that other gadgets act on, and its words."""
+    """A decision that other gadgets act on, and its text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,5 +50,5 @@ def facts_of(kind: type[AnyFacts], notes: Mapping[str, Mapping[str, Any]], gadge
 
 
 def readable(facts: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
-    """Return facts as the meta, the log and reports have them: decisions by their words."""
+    """Return facts as the meta, the log and reports have them: decisions by their text."""
     return {name: value["text"] if isinstance(value, Mapping) else value for name, value in facts.items()}

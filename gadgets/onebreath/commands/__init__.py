@@ -1,1 +1,1 @@
-"""The command line's words, one per file."""
+"""The commands of the command line, one per file."""

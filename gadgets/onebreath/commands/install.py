@@ -55,7 +55,7 @@ def compile_code(package: Path) -> bool:
     """Write byte-code beside the sources, as pip does; False if that is not possible.
 
     Processes that Gadgetron starts may be unable or forbidden (``PYTHONDONTWRITEBYTECODE``) to do so; each of them then
-    compiles anew what it imports.
+    compiles its imports again.
     """
     return bool(compileall.compile_dir(package, quiet=2))
 

@@ -84,7 +84,7 @@ def scan_in(raw: RawFile, config: str) -> Scan:
 
 
 def explain(book: RuleBook, scan: Scan) -> Iterator[str]:
-    """Tell of every rule whether it fires and why not, and what the model's card says to the one that does."""
+    """Say of every rule whether it fires and why not, and what the model's card says to the one that does."""
     fires = book.match(scan)
     for rule, verdict in book.judge(scan):
         reasons = [*verdict.outside, *(f"{name} is not known" for name in verdict.unknown)]

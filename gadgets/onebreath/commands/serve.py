@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     """Run ``onebreath serve`` until a signal ends it; see `add_arguments`.
 
     SIGTERM and SIGINT: running and waiting scans end, then the process; a second one breaks them. SIGHUP: they end,
-    then the program starts anew with the same sockets, on which new connections wait meanwhile.
+    then the program restarts with the same sockets, on which new connections wait meanwhile.
     """
     if args.gpu is not None:
         use_gpu(args.gpu)

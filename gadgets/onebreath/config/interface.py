@@ -144,7 +144,7 @@ def parameters() -> dict[str, Parameter]:
         ),
         Parameter(
             "fallback",
-            "Method that stands by",
+            "Method used otherwise",
             "reconstruct",
             "fallback",
             choices={

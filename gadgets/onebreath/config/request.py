@@ -178,7 +178,7 @@ def _joined(gadget: str, configured: Mapping[str, str], request: Request) -> dic
 
 
 def checked(gadget: str, configured: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, str]:
-    """Return a gadget's properties with some of them chosen anew, and check them.
+    """Return a gadget's properties with some of them replaced, and check them.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from onebreath.images.geometry import Geometry
 from onebreath.optional import required
 
 _QUALITY = "16"
-"""Of MP4, by x264's scale of constant rate: smaller is better, 16 is hardly told from none."""
+"""Of MP4, by x264's scale of constant rate: smaller is better, 16 can hardly be distinguished from none."""
 
 
 def shown(values: NDArray[np.floating], window: tuple[float, float], geometry: Geometry, zoom: float) -> list[object]:

@@ -27,6 +27,6 @@ def heard() -> bool:
 
 
 def tell(event: str, **facts: Any) -> None:
-    """Tell of an event."""
+    """Report an event."""
     for listener in list(_listeners):
         listener(event, facts)

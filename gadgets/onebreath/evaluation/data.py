@@ -42,7 +42,7 @@ def read_slices(
     data
         Name of a data set (``sunnybrook``, ``sunnybrook_static``, ``brain7ch``, ``simulator``), a file or a folder.
     kind
-        What files these are; None: a named data set, or told by the suffix.
+        What files these are; None: a named data set, or recognised by the suffix.
     patients
         Patterns.
     slices
@@ -95,7 +95,7 @@ def _kind_of(path: Path) -> SourceKind:
         return "kspace_npy"
     if path.is_dir() and any(path.rglob("*.h5")):
         return "mrd"
-    raise ConfigError(f"what {path} is cannot be told by its name; say it with --kind {'|'.join(KINDS)}")
+    raise ConfigError(f"what {path} holds does not show in its name; state it with --kind {'|'.join(KINDS)}")
 
 
 def _truth_beside(path: Path) -> np.ndarray | None:

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument(
             "--types", nargs="+", choices=STUDY_MASKS, default=STUDY_MASKS, help="mask types; none is trained on radial"
         )
-        action.add_argument("--images", type=int, default=20, help="at most so many images")
+        action.add_argument("--images", type=int, default=20, help="largest number of images")
         action.add_argument("--seed", type=int, default=0, help="of masks, phase and noise")
         action.add_argument("--interpolated-prompts", action="store_true", help="for ratios between two levels")
 

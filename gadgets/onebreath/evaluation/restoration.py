@@ -36,7 +36,7 @@ class Study:
     types, accelerations
         Masks; every pair is one case.
     images
-        At most so many images.
+        Largest number of images.
     seed
         Of masks, phase and noise: every network sees the same k-space.
     phase, noise

@@ -72,7 +72,7 @@ class ReferenceScan:
     truth
         ``(frame, y, x)`` magnitude in SNR units.
     truth_is
-        What the truth is, in words.
+        Description of the truth.
     kspace
         ``(frame, coil, y, x)`` complex64; noise has unit standard deviation in real and imaginary part.
     lines

@@ -145,7 +145,7 @@ class Method(ABC):
     acs_as_data: ClassVar[bool] = True
     """Whether embedded calibration lines are given to it as imaging lines too."""
     learned: ClassVar[bool] = False
-    """Whether it uses a model trained on other scans, so that another method must stand by to make the images."""
+    """Whether it uses a model trained on other scans, so that a fallback must be there to make the images."""
     without_gfactor: ClassVar[Mapping[str, Any]] = {}
     """Parameters that leave out its own g-factor map, if it makes one."""
     Parameters: ClassVar[type[MethodParameters]] = MethodParameters
@@ -245,7 +245,7 @@ def compute(
     shape: tuple[int, ...],
     make: Callable[[], np.ndarray],
 ) -> np.ndarray:
-    """Compute an array anew: the `Derive` that keeps nothing."""
+    """Compute an array each time: the `Derive` that keeps nothing."""
     return make()
 
 

@@ -32,7 +32,7 @@ def place(data: SliceData, device: Device) -> tuple[SliceData, str]:
     Returns
     -------
     tuple
-        The slice there, and the words for it ("numpy cpu", "torch cuda:0", ...).
+        The slice there, and its description ("numpy cpu", "torch cuda:0", ...).
 
     Raises
     ------

@@ -78,7 +78,7 @@ class Guarded:
     wanted
         The method; None: there is none, and `refused` says why.
     safety
-        What stands by.
+        The method used otherwise.
     messages
         How many messages the scan will have.
     refused
@@ -113,7 +113,7 @@ class Guarded:
         Raises
         ------
         OnebreathError
-            If a method lacks something and nothing stands by for it, if the policy is to refuse, or if no model has the
+            If a method lacks something and has no fallback, if the policy is to refuse, or if no model has the
             name that the configuration says.
         """
         if self.safety.fallback is not None:

@@ -47,7 +47,7 @@ class MeasuredNoise:
     std : (frame or 1, y, x) real
         Standard deviation, in the units of the images.
     how
-        Estimator, number of samples and standard error in words.
+        Estimator, number of samples and standard error, as text.
     normality : (frame, y, x) real, or None
         Distance of the magnitude's noise from a normal distribution, where asked for; 1 is the limit that normal noise
         exceeds in 5 % of all pixels.
@@ -111,7 +111,7 @@ def measure_noise(
 
 
 class _Replicas:
-    """The change of the images when noise is added to the samples and everything is computed anew."""
+    """The change of the images when noise is added to the samples and everything is computed again."""
 
     def __init__(self, method: Method, data: SliceData, images: np.ndarray, finish: Finish, keep: bool) -> None:
         self.method, self.data, self.images, self.finish, self.keep = method, data, images, finish, keep

@@ -70,7 +70,7 @@ def acs_of(recon_data: ReconData, s: int = 0, loc: int = 0) -> Acs | None:
 
 
 def calibration_mode(recon_data: ReconData, header: ScanHeader) -> str:
-    """Tell what kind of calibration lines a scan has, from the lines themselves.
+    """Return what kind of calibration lines a scan has, from the lines themselves.
 
     ``embedded``: some are flagged as imaging lines too, or the header says so and nothing contradicts it; ``separate``:
     flagged for calibration only; ``full``, ``interleaved`` and ``none`` as in `Sampling.acs_mode`, ``centre``: a fully
@@ -84,7 +84,7 @@ def calibration_mode(recon_data: ReconData, header: ScanHeader) -> str:
 
 
 def flagged_mode(ref: ReconBuffer, header_mode: str | None) -> str:
-    """Tell whether flagged calibration lines are ``embedded`` or ``separate``; see `calibration_mode`."""
+    """Return whether flagged calibration lines are ``embedded`` or ``separate``; see `calibration_mode`."""
     both = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
     flagged = any(line.is_flag_set(both) for line in ref.headers.flat if line.number_of_samples > 0)
     return "embedded" if flagged or header_mode == "embedded" else "separate"

@@ -67,7 +67,7 @@ def places(recon_data: ReconData) -> Iterator[tuple[int, int]]:
 
 
 def acquired_of(headers: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Tell which headers, of any shape, are of acquired lines: those that count samples."""
+    """Return which headers, of any shape, are of acquired lines: those that count samples."""
     return np.asarray(np.vectorize(lambda header: header.number_of_samples > 0, otypes=[bool])(headers))
 
 
@@ -82,7 +82,7 @@ def check_readout(ref: ReconBuffer, data: ReconBuffer) -> None:
 
 
 def lines_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.bool_]:
-    """Tell which lines (frame, y) were acquired: those whose header counts samples.
+    """Return which lines (frame, y) were acquired: those whose header counts samples.
 
     Gadgetron may crop a reference buffer to its lines and keep all headers; then the lines are those in its limits.
     """

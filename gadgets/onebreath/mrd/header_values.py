@@ -18,7 +18,7 @@ DOUBLES = {"userParameterDoubleType"}
 def in_single_precision(xml: Any) -> Any:
     """Round the numbers of a parsed header to the precision that the schema gives them, and return the header.
 
-    A Gadgetron server reads a header and writes it anew for its nodes: 0.793 arrives as 0.792999983, which is the same
+    A Gadgetron server reads a header and writes it again for its nodes: 0.793 arrives as 0.792999983, which is the same
     number in single precision. Rounded here, a scan has the same pixels whichever way its header came.
     """
     if type(xml).__name__ in DOUBLES:

@@ -1,4 +1,4 @@
-"""Headers and meta of the images: geometry, counters and provenance, in Gadgetron's words and in the MRD standard's."""
+"""Headers and meta of the images: geometry, counters and provenance, as Gadgetron and the MRD standard name them."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class ImageNumbers:
 
 
 def image_index(idx: ismrmrd.EncodingCounters, values: Mapping[str, int]) -> int:
-    """Number an image from 1 by its counters, each of which takes so many values."""
+    """Number an image from 1 by its counters, each of which takes that many values."""
     index = 0
     for name in COUNTERS:
         index = index * values[name] + getattr(idx, name)

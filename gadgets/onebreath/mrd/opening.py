@@ -52,7 +52,7 @@ class Opening:
         return not (ambiguous or unlike or header.flags & DOUBTFUL)
 
     def ready(self, lines: int) -> bool:
-        """Return whether the lines can be judged, if so many are to be seen."""
+        """Return whether the lines can be judged, if this many are to be seen."""
         return len(self.held) >= _MOST or (self._first is not None and len(self.held) >= lines)
 
     def channels(self) -> int:

@@ -25,7 +25,7 @@ COUNTERS = (
 
 
 def flagged_image_lines(flagged: NDArray[np.void], others: Sequence[NDArray[np.void]]) -> NDArray[np.bool_]:
-    """Tell which lines flagged as surface coil correction scan (line,) are image lines.
+    """Return which lines flagged as surface coil correction scan (line,) are image lines.
 
     The Siemens converter sets ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA for image lines that need a raw data correction
     (ismrmrd issue 246, mrpro issue 119). Such lines fill places that no other line has; those of a correction scan are
@@ -57,7 +57,7 @@ def flagged_image_lines(flagged: NDArray[np.void], others: Sequence[NDArray[np.v
 
 
 def two_dimensional(header: ScanHeader) -> bool:
-    """Tell whether a scan has no partitions, whatever its encoded matrix says.
+    """Return whether a scan has no partitions, whatever its encoded matrix says.
 
     Converters of Pulseq files write an encoded z of 2 for two-dimensional scans (pulseq issue 34, mrpro issue 144).
     """
@@ -68,7 +68,7 @@ def two_dimensional(header: ScanHeader) -> bool:
 
 
 def echo_as_acquired(profile: NDArray[np.float64], centre: int) -> bool | None:
-    """Tell how a header counts the echo's sample of reversed lines: in the line as acquired, or once it is turned.
+    """Return how a header counts the echo's sample of reversed lines: in the line as acquired, or once it is turned.
 
     ISMRMRD's text says as acquired; Siemens' converter counts in the turned line. Where the echo is asymmetric the two
     differ by many samples (mrpro issue 832, gadgetron issue 1199).

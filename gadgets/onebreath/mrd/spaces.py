@@ -86,7 +86,7 @@ class SpaceChoice:
         return len(self._places.get(space, ())) >= self._needed.get(space, float("inf"))
 
     def chosen(self) -> tuple[int, str]:
-        """Return the space, and why it is not the first one; no words if it is."""
+        """Return the space, and why it is not the first one; an empty text if it is."""
         whole = [space for space in sorted(self._needed) if self._whole(space)]
         known = [space for space in sorted(self._needed) if self._lines[space]]
         most = max(known, key=lambda space: self._lines[space], default=self.likely)

@@ -42,7 +42,7 @@ def volume_of(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> Complex:
 
 
 def lines_of_volume(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> Bools:
-    """Tell which lines (frame, z, y) were acquired: those whose header counts samples.
+    """Return which lines (frame, z, y) were acquired: those whose header counts samples.
 
     If a buffer was cropped but has the headers of the whole matrix, they are those in its limits.
     """
@@ -102,7 +102,7 @@ def calibration_block(recon_data: ReconData, s: int = 0, loc: int = 0) -> Block 
 
 
 def embedded_lines(recon_data: ReconData, s: int = 0, loc: int = 0) -> tuple[Bools, tuple[int, int]] | None:
-    """Tell which lines (frame, z, y) of the reference are data too, and where in the matrix they begin.
+    """Return which lines (frame, z, y) of the reference are data too, and where in the matrix they begin.
 
     Only those of a reference of the data's own frames; any other belongs to another time or contrast.
     """
@@ -114,7 +114,7 @@ def embedded_lines(recon_data: ReconData, s: int = 0, loc: int = 0) -> tuple[Boo
 
 
 def mode_of_volume(recon_data: ReconData, header_mode: str | None) -> str:
-    """Tell what kind of calibration lines a scan with partitions has: as `acs.calibration_mode`."""
+    """Return what kind of calibration lines a scan with partitions has: as `acs.calibration_mode`."""
     bit = recon_data.bits[0]
     if bit.ref is not None and lines_of_volume(bit.ref).any():
         return flagged_mode(bit.ref, header_mode)

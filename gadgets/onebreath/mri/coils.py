@@ -149,7 +149,7 @@ def inati_maps(images: Array, window: int = 5, iterations: int = 10, tolerance: 
     window
         Side of the smoothing square in pixels, odd.
     iterations, tolerance
-        Stop after so many rounds, or when the combined image changes by less than this part of its norm.
+        Stop after this many rounds, or when the combined image changes by less than this part of its norm.
 
     Returns
     -------

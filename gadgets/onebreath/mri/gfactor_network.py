@@ -114,7 +114,7 @@ def network_gfactor(
     derivative
         See `Derivative`.
     samples
-        At most so many measured samples are used, drawn at random; 0: all.
+        Largest number of measured samples used, drawn at random; 0: all.
     seed
         Of the draw.
     """

@@ -60,7 +60,7 @@ def noise_map(
     mask : bool, broadcastable to (frame, y, x)
         Where samples were acquired; there the noise has unit standard deviation in real and in imaginary part.
     samples
-        At most so many, at least 2.
+        Largest number, at least 2.
     seed
         Of the random numbers: the same scan gives the same map.
     along : (frame, y, x) complex

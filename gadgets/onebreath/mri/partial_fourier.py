@@ -43,7 +43,7 @@ def pocs(
     kspace, y, x, z
         See the module's text.
     iterations, tolerance
-        Stop after so many rounds, or when the image changes by less than this part of its norm.
+        Stop after this many rounds, or when the image changes by less than this part of its norm.
     """
     xp = array_namespace(kspace)
     axes = _axes(kspace, y, x, z)

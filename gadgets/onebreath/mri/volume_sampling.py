@@ -45,7 +45,7 @@ class Lattice:
         return self.dz * self.dy
 
     def points(self, shape: tuple[int, int]) -> Bools:
-        """Tell which positions (z, y) of a plane are points."""
+        """Return which positions (z, y) of a plane are points."""
         z, y = np.arange(shape[0])[:, None] - self.origin[0], np.arange(shape[1])[None] - self.origin[1]
         return np.asarray((z % self.dz == 0) & ((y - self.shift * (z // self.dz)) % self.dy == 0))
 
@@ -251,7 +251,7 @@ def _region(union: Bools, steps: tuple[int, int]) -> Bools:
 
 
 def _hull(points: Bools) -> Bools:
-    """Tell which positions (z, y) lie in the convex hull of some."""
+    """Return which positions (z, y) lie in the convex hull of some."""
     from scipy.spatial import ConvexHull, QhullError
 
     where = np.argwhere(points)

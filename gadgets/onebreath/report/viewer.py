@@ -42,7 +42,7 @@ class Picture:
     places
         Real values (frame, y, x) of each place, its name, geometry and stack.
     remarks
-        What a reader must know of what is left out or joined.
+        What a reader must know about omitted or joined parts.
     """
 
     series: int

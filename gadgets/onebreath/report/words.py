@@ -176,7 +176,7 @@ _SECTIONS: dict[str, Callable[[Facts], Iterator[Sentence]]] = {
 
 
 class Candidate(NamedTuple):
-    """A row of the choice's table; numbers as they were told, empty where it was not tested."""
+    """A row of the choice's table; numbers as they were given, empty where it was not tested."""
 
     name: str
     error: str

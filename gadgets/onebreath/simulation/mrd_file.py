@@ -1,4 +1,4 @@
-"""Writing raw data files in the layout of the ISMRMRD library, in one go."""
+"""Writing raw data files in the layout of the ISMRMRD library, all at once."""
 
 from __future__ import annotations
 

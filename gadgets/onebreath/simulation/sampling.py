@@ -161,7 +161,7 @@ def plan_plane(options: ScanOptions, first: int, last: int) -> Lines:
 
 
 def on_plane_lattice(options: ScanOptions, z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Tell which places of the plane of both phase encodings belong to the lattice through its centre."""
+    """Return which places of the plane of both phase encodings belong to the lattice through its centre."""
     apart, along = options.partition_acceleration, options.acceleration
     distance = z - options.encoded_partitions // 2
     shift = options.caipi_shift * (distance // apart)

@@ -113,7 +113,7 @@ class StoredCovariance:
             )
         found = cls(matrix, dwell, labels, samples, source)
         if digest and digest != found._digest():
-            raise ConfigError(f"The noise covariance {path} is damaged: its digest does not fit. Measure noise anew.")
+            raise ConfigError(f"The noise covariance {path} is damaged: its digest does not fit. Measure noise again.")
         if not digest:
             log.warning("the noise covariance %s has no digest; whether it is damaged cannot be seen", path)
         return found

@@ -1,7 +1,7 @@
 """Images that were made after their client had gone: kept in files, until somebody asks for them.
 
 For each scan there are ``<scan>.json`` (whose it is, and how far) and ``<scan>.h5`` (the images, in the layout of
-``gadgetron_ismrmrd_client``). The note names no patient: scans of one patient and study are told by a hash. The images
+``gadgetron_ismrmrd_client``). The note names no patient: scans of one patient and study share a hash. The images
 carry what images carry, the patient's id among it, in clear; only their owner can read them. Both have digests, and
 damaged ones are set aside.
 """
@@ -210,7 +210,7 @@ def same_exam(one: str, other: str) -> bool:
 
 
 def exam_of(header: Any) -> str:
-    """Tell exams apart without naming the patient: a hash of patient, study and scanner, as the header has them.
+    """Identify exams without naming the patient: a hash of patient, study and scanner, as the header has them.
 
     Empty if it names neither a patient nor a study by what is unique: then nobody can say whose images they are.
     """

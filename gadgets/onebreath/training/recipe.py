@@ -62,7 +62,7 @@ class Source(_Part):
     views: tuple[str, ...] = Field(
         ("*",), description="patterns of the views to use, lax or sax; only where the files tell them (cmrxrecon)"
     )
-    per_patient: int | None = Field(None, ge=1, description="at most so many series of each patient, evenly chosen")
+    per_patient: int | None = Field(None, ge=1, description="largest number of series of each patient, evenly chosen")
     variants: int | None = Field(None, ge=1, description="scans simulated from each series; None: `scan.variants`")
     subjects: int = Field(8, ge=1, description="simulator: number of phantoms")
     first_seed: int = Field(0, ge=0, description="simulator: seed of the first phantom; each counts as a patient")

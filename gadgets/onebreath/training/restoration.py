@@ -36,8 +36,8 @@ class RestorationSettings(BaseModel):
     crop: int | None = Field(
         None, ge=8, description="side of the middle of an image that is used, before it is brought to `size`; null: all"
     )
-    frames: int = Field(2, ge=1, description="at most so many frames of a series, evenly chosen")
-    samples: int | None = Field(None, ge=1, description="train on so many images only, chosen by the seed; null: all")
+    frames: int = Field(2, ge=1, description="largest number of frames of a series, evenly chosen")
+    samples: int | None = Field(None, ge=1, description="train on this many images only, chosen by the seed; null: all")
     types: Annotated[tuple[ImageMask, ...], Field(min_length=1)] = Field(IMAGE_MASKS, description="mask types to draw")
     accelerations: Annotated[tuple[float, ...], Field(min_length=1)] = Field(
         (2.0, 4.0, 6.0, 8.0, 10.0), description="accelerations to draw, centre included"

@@ -27,7 +27,7 @@ class Schedule:
     used
         Seconds of it that are spent, up to the last call of `tick`.
     slowest_end
-        Longest measured time of what is left to do at the end: validation, checkpoint and export.
+        Longest measured time of the work at the end: validation, checkpoint and export.
     clock
         Seconds since any moment.
     """
@@ -60,7 +60,7 @@ class Schedule:
 
     @property
     def training_seconds(self) -> float:
-        """Seconds for steps: what is left when the end is taken off, at least half."""
+        """Seconds for steps: the total less the time for the end, at least half of it."""
         assert self.seconds is not None
         return max(self.seconds - 1.2 * self.slowest_end - self.longest_step, self.seconds / 2)
 
@@ -71,11 +71,11 @@ class Schedule:
         return min(self.used / self.training_seconds, 1.0)
 
     def warm(self, steps: int) -> float:
-        """Share of the training that a warm-up of so many steps may take: a tenth at most, where time decides."""
+        """Share of the training that a warm-up of this many steps may take: a tenth at most, where time decides."""
         return _WARM if self.seconds is not None else min(steps / self.steps, 1.0)
 
     def over(self, step: int) -> bool:
-        """Return whether no step is left after so many."""
+        """Return whether the training is over after this many steps."""
         if self.seconds is None:
             return step >= self.steps
         return self.used >= self.training_seconds

@@ -19,7 +19,7 @@ from onebreath.wire.messages import (
 
 log = logging.getLogger("onebreath.wire")
 
-FAREWELL = 30.0  # seconds that a client which was told of an error may stay silent before it is cut off
+FAREWELL = 30.0  # seconds that a client which received an error may stay silent before it is cut off
 
 
 class ClientChannel(Channel):

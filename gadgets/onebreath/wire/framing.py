@@ -217,7 +217,7 @@ class Stream(Sending):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(min(seconds, HESITATION)))
 
     def due_within(self, seconds: float | None) -> None:
-        """Read nothing any more when so many seconds have passed, however the bytes trickle in; None: no such end."""
+        """Read nothing more after this many seconds, however the bytes trickle in; None: no such end."""
         self._due = None if seconds is None else time.monotonic() + seconds
 
     def _hurry(self, due: float) -> None:
@@ -228,7 +228,7 @@ class Stream(Sending):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(max(wait, SHORTEST)))
 
     def give_up_after(self, silence: float) -> None:
-        """Take a peer for gone that sends nothing, or takes nothing, for so many seconds (0: never).
+        """Take a peer for gone that sends nothing, or takes nothing, for this many seconds (0: never).
 
         One whose computer or network is gone is found out sooner, by probes that the kernel sends while nothing flows.
         """

@@ -108,7 +108,7 @@ class ImageFile:
         self.series[number] = self.series.get(number, 0) + 1
 
     def _reserve(self, count: int) -> None:
-        """Have the system set aside room for so many bytes more: HDF5 gets over no write that fails.
+        """Have the system set aside room for this many more bytes: HDF5 gets over no write that fails.
 
         What is not used of it is given back when HDF5 next flushes.
         """

@@ -1,4 +1,4 @@
-"""The sending half of a stream: one message in one go, without joining its parts."""
+"""The sending half of a stream: one message in one system call where possible, without joining its parts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Sending:
         self.send([data])
 
     def send(self, parts: Sequence[Octets], *, last: bool = False) -> None:
-        """Send one message in one go.
+        """Send one message as a whole.
 
         Parameters
         ----------

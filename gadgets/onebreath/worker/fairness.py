@@ -26,7 +26,7 @@ class Sender:
     address
         See `onebreath.worker.rates.source`; `OWN_USER` for processes of this user.
     exam
-        Hash of patient, study and scanner; a claim of the sender, by which scans of one address are told apart.
+        Hash of patient, study and scanner; a claim of the sender, by which scans of one address are distinguished.
     """
 
     address: Hashable = OWN_USER
@@ -128,7 +128,7 @@ def gives_way(waiting: Sequence[Item], newcomer: Sent) -> Item | None:
 
 
 def sender_of(side: str, header: Any) -> Sender:
-    """Tell who sends the scan of this thread's connection; see `fairness`."""
+    """Return who sends the scan of this thread's connection; see `fairness`."""
     other = peer()
     if side == "execute" or not isinstance(other, tuple):
         return Sender(exam=exam_of(header))

@@ -26,7 +26,7 @@ OUTCOMES = ("done", "lost", "overdue", "failed")
 
 
 def scan_key(side: str, origin: Hashable, header: bytes) -> Hashable:
-    """Tell nodes of one scan from those of others.
+    """Distinguish the nodes of one scan from those of others.
 
     Parameters
     ----------

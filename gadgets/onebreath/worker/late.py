@@ -118,7 +118,7 @@ class LateWork:
             return False
 
     def close(self, patience: float) -> None:
-        """Begin nothing new, and wait for the scan at work; what is left stays on disk for the next start."""
+        """Begin nothing new, and wait for the scan at work; the others stay on disk for the next start."""
         self._closing.set()
         self._thread.join(patience)
         if self._thread.is_alive():

@@ -93,7 +93,7 @@ class Scheduler:
             self._admit()
 
     def allows(self, ticket: Ticket, held: int) -> bool:
-        """Whether a running scan may hold so many bytes; what it needs above its estimate comes from what is free."""
+        """Whether a running scan may hold this many bytes; what it needs above its estimate comes from what is free."""
         ticket.held = held
         needs = BASE + HELD * held
         if needs <= ticket.needs:

@@ -93,7 +93,7 @@ class Watched:
         """Return the error that ends a scan whose peer was informed already, so that it is not informed twice."""
         if self.teller is None:
             return None
-        return ConnectionLost("its time was over, and the other side was told")
+        return ConnectionLost("its time was over, and the other side has been informed")
 
 
 class Watcher:
@@ -141,7 +141,7 @@ class Watcher:
             with ended_by(watched.ticket.check):
                 yield
         finally:
-            settle(False)  # what is left is to read on to the end; who comes anew goes before that
+            settle(False)  # only the rest of the input is to be read; new scans go before that
             self._watched.pop(watched.name, None)
 
     def _watch(self) -> None:

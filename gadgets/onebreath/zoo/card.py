@@ -22,7 +22,7 @@ DEFAULT_SCORE_LIMIT = 0.24
 """For cards that state none; docs/protocols.md tells how it was chosen."""
 LARGEST_CARD = 1_000_000
 """Bytes; a longer card.yaml is not a card, and parsing it would cost memory."""
-TOLD = 20  # problems of a card that are told
+TOLD = 20  # problems of a card that are listed
 
 
 def check_name(name: str) -> str:

@@ -84,7 +84,7 @@ class Rule(BaseModel):
         description="further models and classical methods, in the order of preference; lines kept back decide between "
         "them and the rule's own model or method",
     )
-    fallback: str = Field(default="cg_sense", description="classical method that stands by")
+    fallback: str = Field(default="cg_sense", description="classical method that is used otherwise")
 
     @model_validator(mode="after")
     def _model_fits_method(self) -> Rule:

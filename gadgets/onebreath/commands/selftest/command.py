@@ -238,9 +238,7 @@ def _quiet() -> Iterator[None]:
 def _conclude(rows: Sequence[Row]) -> int:
     others = {row.software for row in rows if row.software} - {f"{__version__} {code_sha256()}"}
     if others:
-        print(
-            f"The server runs other code than this command ({', '.join(sorted(others))}): restart or install it anew."
-        )
+        print(f"The server runs other code than this command ({', '.join(sorted(others))}): restart or reinstall it.")
     count = {result: sum(row.result == result for row in rows) for result in (OK, FAILS, UNTESTED)}
     print(", ".join(f"{number} {result}" for result, number in count.items() if number))
     return int(count[FAILS] > 0)

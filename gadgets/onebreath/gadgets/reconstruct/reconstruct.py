@@ -106,7 +106,7 @@ class Reconstruct(Gadget):
             self._warnings.append(text)
 
     def _announced(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """Pass messages in their order; the method sees the slices among every so many before the first is made."""
+        """Pass messages in their order; the method sees the slices of each group before the first is made."""
         waiting: list[Message] = []
         for message in messages:
             waiting.append(message)

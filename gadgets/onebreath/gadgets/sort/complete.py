@@ -33,7 +33,7 @@ class Placed:
     facts
         What was found and decided, for the note.
     warnings
-        What was filled, averaged or left out, in words.
+        What was filled, averaged or left out, as sentences.
     """
 
     data: Placement
@@ -104,7 +104,7 @@ def complete(placed: Placed, policy: str, cyclic: bool, rows: int, centre: int) 
 
 
 def broken_off(filled: Bools) -> Bools:
-    """Tell which frames (frame,) have far fewer lines than frames usually have.
+    """Return which frames (frame,) have far fewer lines than frames usually have.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def broken_off(filled: Bools) -> Bools:
 
 
 def _expected(filled: Bools, short: Bools) -> Bools:
-    """Tell which rows (s, row) every frame should have; those of the whole frames if these are all alike."""
+    """Return which rows (s, row) every frame should have; those of the whole frames if these are all alike."""
     whole = filled[~short & filled.any(axis=(1, 2))]
     if short.any() and len(whole) and (whole == whole[0]).all():
         return np.asarray(whole[0])
@@ -125,7 +125,7 @@ def _expected(filled: Bools, short: Bools) -> Bools:
 
 
 def _hopeless(filled: Bools, missing: Bools, short: Bools, centre: int) -> Bools:
-    """Tell which frames would be more of other frames than of themselves, or have no k-space centre."""
+    """Return which frames would be more of other frames than of themselves, or have no k-space centre."""
     lacking, own = missing.sum(axis=(1, 2)), filled.sum(axis=(1, 2))
     rows = np.arange(filled.shape[2])
     around = (filled & (rows <= centre)).any(axis=(1, 2)) & (filled & (rows >= centre)).any(axis=(1, 2))

@@ -41,7 +41,7 @@ class FrameChoice:
     separate
         Whether the calibration lines belong to another time.
     warning
-        What was decided against the counters, in words.
+        What was decided against the counters, as a sentence.
     """
 
     frames: str
@@ -216,7 +216,7 @@ def _beat_facts(beats: Beats) -> dict[str, Any]:
 
 
 def _only_in_rejected(s: Ints, rows: Ints, imaging: Bools, accepted: Bools) -> Bools:
-    """Tell which lines of rejected beats are the only ones of their row: without them the row lacks in every phase."""
+    """Return which lines of rejected beats are the only ones of their row, which would be empty without them."""
     held = np.zeros((int(s.max()) + 1, int(rows.max()) + 1), bool)
     good = accepted & imaging
     held[s[good], rows[good]] = True
@@ -257,7 +257,7 @@ def _readouts_differ(table: NDArray[np.void], counter: str) -> bool:
 
 
 def gated_retrospectively(table: NDArray[np.void], tick_ms: float) -> bool:
-    """Tell whether the phases start anew with each heart beat, and how many there are depends on the beat.
+    """Return whether the phases start again with each heart beat, and how many there are depends on the beat.
 
     The first and the last beat of a slice may be cut; of the others two must differ, or one be longer than most.
     """

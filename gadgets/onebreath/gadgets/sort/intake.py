@@ -52,7 +52,7 @@ class Intake:
         self._layout: Layout | None = None
 
     def judge(self, line: ismrmrd.Acquisition) -> bool:
-        """Tell whether a line is of an image; else it is counted or put aside.
+        """Return whether a line is of an image; else it is counted or put aside.
 
         Raises
         ------

@@ -88,12 +88,12 @@ class Layout:
         )
 
     def inside(self, z: Ints, y: Ints) -> NDArray[np.bool_]:
-        """Tell which places lie in the matrix."""
+        """Return which places lie in the matrix."""
         return (z >= 0) & (z < self.partitions) & (y >= 0) & (y < self.lines)
 
 
 def inside_matrix(layout: Layout, table: NDArray[np.void]) -> tuple[NDArray[np.bool_], str]:
-    """Tell which lines (line,) lie inside the matrix, and say which do not; no words if all do."""
+    """Return which lines (line,) lie inside the matrix, and say which do not; an empty text if all do."""
     z, y = layout.places(table)
     inside = layout.inside(z, y)
     if inside.all():
@@ -183,7 +183,7 @@ def stated_centre(header: ScanHeader, table: NDArray[np.void], axis: Axis = LINE
     """Return the counter of the line through the k-space centre, and where it is known from.
 
     The header's limits come first. Siemens also writes it into every line (``idx.user[5]``, for partitions
-    ``idx.user[6]``); a disagreement is told.
+    ``idx.user[6]``); a disagreement is reported.
     """
     in_lines = np.unique(table["idx"]["user"][:, axis.user])
     told = int(in_lines[0]) if in_lines.size == 1 and in_lines[0] > 0 else None

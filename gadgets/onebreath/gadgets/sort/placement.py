@@ -47,7 +47,7 @@ class Placement:
         return Placement(*(getattr(self, field.name)[entries] for field in fields(self)))
 
     def lines(self, frames: int, sets: int, rows: int) -> NDArray[np.bool_]:
-        """Tell which places (frame, s, row) are filled."""
+        """Return which places (frame, s, row) are filled."""
         filled = np.zeros((frames, sets, rows), bool)
         filled[self.frame, self.s, self.row] = True
         return filled
@@ -74,7 +74,7 @@ def by_counters(frame: Ints, s: Ints, row: Ints, line: Ints, averages: int) -> t
 
 
 def expected_lines(filled: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which rows (s, row) every frame should have: those that more than half of the non-empty frames have.
+    """Return which rows (s, row) every frame should have: those that more than half of the non-empty frames have.
 
     Rows that a sampling pattern moves from frame to frame are in at most half of them, so they are never missed.
 
@@ -118,7 +118,7 @@ def fill_missing(table: Placement, missing: NDArray[np.bool_], cyclic: bool) -> 
 
 
 def drop_frames(table: Placement, kept: NDArray[np.bool_]) -> Placement:
-    """Keep some frames (frame,) and number them anew."""
+    """Keep some frames (frame,) and renumber them."""
     number = np.cumsum(kept) - 1
     stays = table.select(kept[table.frame])
     return Placement(number[stays.frame], stays.s, stays.row, stays.line, stays.weight)

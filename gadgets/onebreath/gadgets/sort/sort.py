@@ -258,7 +258,7 @@ class Sort(Gadget):
         yield ReconData([ReconBit(data, reference)])
 
     def _inside(self, table: NDArray[np.void], where: str) -> tuple[NDArray[np.bool_], str]:
-        """Return which lines (line,) lie inside the matrix, and words about the others; none if all do.
+        """Return which lines (line,) lie inside the matrix, and a sentence about the others; empty if all do.
 
         Raises
         ------

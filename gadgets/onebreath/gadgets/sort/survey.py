@@ -26,7 +26,7 @@ _UNIT = 0.02
 
 
 def imaging_of(table: Table) -> NDArray[np.bool_]:
-    """Tell which lines (line,) are for more than calibration."""
+    """Return which lines (line,) are for more than calibration."""
     return np.asarray(table["flags"] & bit(CALIBRATION) == 0)
 
 
@@ -65,7 +65,7 @@ def geometries(table: Table) -> tuple[Ints, NDArray[np.float64]]:
 
 
 def slices_by_position(header: ScanHeader, table: Table) -> tuple[Ints, str] | None:
-    """Tell slices apart by where they lie, if the slice counter does not.
+    """Distinguish slices by where they lie, if the slice counter does not.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def _along(places: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def echoes_by_order(header: ScanHeader, table: Table) -> tuple[Ints, str] | None:
-    """Tell echoes apart by their order, if the contrast counter counts none but the header announces some.
+    """Distinguish echoes by their order, if the contrast counter counts none but the header announces some.
 
     Every place of k-space must then hold as many lines as there are echoes in the header's limits and echo list.
 

@@ -199,7 +199,7 @@ def calibrate(
     regularisation
         Tikhonov: this part of the mean diagonal element of the normal matrix is added to its diagonal.
     overdetermined
-        Use at most so many equations per unknown, those nearest the centre of the readout; 0 uses all.
+        Largest number of equations per unknown, those nearest the centre of the readout; 0 uses all.
     derive
         Where the weights come from.
     """

@@ -47,7 +47,7 @@ class GrappaParameters(MethodParameters):
         "not fitted to; false: as published.",
     )
     grappa_calib_over_determine_ratio: float = Field(
-        default=45.0, ge=0, description="Uniform kernel: at most so many equations per unknown; 0: all there are."
+        default=45.0, ge=0, description="Uniform kernel: largest number of equations per unknown; 0: all there are."
     )
     arc_lines: int = Field(
         default=0,

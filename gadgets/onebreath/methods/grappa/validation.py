@@ -17,7 +17,7 @@ from onebreath.methods.grappa.lattice import equations_of, regularised
 
 STRENGTHS = (1, 4, 20)
 """Multiples of the regularisation that are compared."""
-# Part of the readout, at each end, whose mean energy stands for that of the noise.
+# Part of the readout, at each end, whose mean energy is taken for that of the noise.
 _EDGE = 1 / 16
 
 

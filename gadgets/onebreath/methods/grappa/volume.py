@@ -21,7 +21,7 @@ Complex = NDArray[np.complex64]
 _NOISE = 2.0
 """Mean squared magnitude of the noise of a whitened sample."""
 _EDGE = 1 / 16
-"""Part of the readout, at each end, whose weaker energy stands for that of the noise where that is not known."""
+"""Part of the readout, at each end, whose weaker energy is taken for that of the noise where that is not known."""
 
 
 def reconstruct_volume(data: VolumeData, parameters: Any) -> Reconstruction:
@@ -98,7 +98,7 @@ def _own_maps(data: VolumeData, algorithm: Any) -> Complex:
 
 
 def _lattice_points(data: VolumeData) -> NDArray[np.bool_]:
-    """Tell which positions (z, y) are points of the lattice; all without one."""
+    """Return which positions (z, y) are points of the lattice; all without one."""
     lattice = data.sampling.lattice
     return np.ones(data.sampling.shape[1:], bool) if lattice is None else lattice.points(data.sampling.shape[1:])
 

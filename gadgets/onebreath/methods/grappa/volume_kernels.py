@@ -90,7 +90,7 @@ class VolumeKernels:
         return out
 
     def targets(self, kernel: PlaceKernel, shape: tuple[int, int]) -> NDArray[np.bool_]:
-        """Tell which positions (z, y) of a plane are this place of their cell."""
+        """Return which positions (z, y) of a plane are this place of their cell."""
         (z0, y0), (dz, dy) = self.lattice.origin, kernel.offset
         shifted = Lattice(self.lattice.dz, self.lattice.dy, self.lattice.shift, (z0 + dz, y0 + dy))
         return shifted.points(shape)

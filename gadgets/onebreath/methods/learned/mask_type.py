@@ -33,7 +33,7 @@ class Choice:
     level, kind
         Indices of the acceleration level and of the mask type.
     prompt
-        Level that the prompt stands for, also between two.
+        Level that the prompt represents, also between two.
     pattern
         What the mask was found to be.
     acceleration

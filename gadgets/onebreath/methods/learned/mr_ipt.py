@@ -110,7 +110,7 @@ def restore(network: RestorationNetwork, magnitudes: Tensor, choice: Choice, acr
     magnitudes
         Of the zero-filled frames; a frame of zeros stays one.
     choice
-        What the network is told.
+        What the network receives.
     across
         Whether the network expects the missing lines along the other axis.
 

@@ -99,7 +99,7 @@ class Unrolled(Method):
     parameters: UnrolledParameters
 
     scan = Scan()
-    """What the header told."""
+    """What the header states."""
 
     @cached_property
     def model(self) -> zoo.Version:

@@ -156,7 +156,7 @@ class Learner:
         return devices_to_try(self.parameters.device)[0]
 
     def _deadline(self, slices: int = 1) -> float | None:
-        """When so many slices must have been learned, if there is a time budget."""
+        """When this many slices must have been learned, if there is a time budget."""
         budget = self.parameters.time_budget_s
         return time.monotonic() + slices * budget if budget else None
 

@@ -215,7 +215,7 @@ class ALIKNet(SeriesNetwork):
         iteration.refine(torch.empty_like(kspace[0, :_AT_ONCE, :, 0]), torch.empty_like(kspace[1, :_AT_ONCE]))
 
     def facts(self, frames: int) -> dict[str, str | int]:
-        """Tell the windows in time, and how many columns are seen at once."""
+        """Return the windows in time, and how many columns are seen at once."""
         in_time, _ = self._windows(frames, 1)
         columns = "all" if self.columns == _MOST else self.columns
         return {"frame_windows": len(in_time), "window_frames": self.design.frames, "window_columns": columns}

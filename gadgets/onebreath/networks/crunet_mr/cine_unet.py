@@ -43,8 +43,8 @@ class CineUNet(Refinement):
     further_channels
         Channels of the input beside the two of the image.
     patch
-        Squares of so many pixels become the channels of one (K. Zhang et al., FFDNet, IEEE Trans Image Process 27:4608,
-        2018): the levels have the matrix, and half of it, divided by this.
+        Squares of this many pixels become the channels of one (K. Zhang et al., FFDNet, IEEE Trans Image Process
+        27:4608, 2018): the levels have the matrix, and half of it, divided by this.
     starts_at_zero
         Whether new weights change nothing.
     """

@@ -1,7 +1,7 @@
 """MR-IPT: one transformer for many sampling patterns.
 
 G. Shen et al., "Magnetic Resonance Image Processing Transformer for General Accelerated Image Reconstruction". A head
-and a tail of its own for each group of scans, one encoder for all, and a decoder that is told the acceleration level
+and a tail of its own for each group of scans, one encoder for all, and a decoder that receives the acceleration level
 and the mask type. A network for magnitude images: no coils, no k-space, no phase.
 """
 
@@ -51,7 +51,7 @@ class MRIPT(RestorationNetwork):
     variant
         What a head and a tail belong to: a mask type, an acceleration level, or a pair of both (`split`).
     levels, types
-        Accelerations and mask types that are told apart, in the order of their indices.
+        Accelerations and mask types that are distinguished, in the order of their indices.
     channels
         Features of heads and tails.
     decoder_heads, decoder_hidden

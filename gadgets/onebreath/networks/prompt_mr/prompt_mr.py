@@ -1,7 +1,7 @@
 """PromptMR: an unrolled network that sees a few adjacent frames at a time (B. Xin et al., STACOM 2023).
 
-The released network makes one frame of a window of five, and starts anew for the next. Here the windows of a series run
-together: coil maps are estimated once per frame, and instead of the k-space of all coils of all windows only two
+The released network makes one frame of a window of five, and starts again for the next. Here the windows of a series
+run together: coil maps are estimated once per frame, and instead of the k-space of all coils of all windows only two
 combined images per window and frame are kept. With ``k_n = y - F S p_n + M F S q_n`` the released step
 
     k_(n+1) = k_n - eta M (k_n - y) - F S r_n,    r_n = UNet(S^H F^-1 k_n)

@@ -58,7 +58,7 @@ class RestorationNetwork(Network):
         levels, types
             Index of the acceleration level and of the mask type of each image.
         prompt_levels
-            Level that the prompt stands for where it lies between two (1.5: half-way between indices 1 and 2); None:
+            Level that the prompt represents where it lies between two (1.5: half-way between indices 1 and 2); None:
             `levels`.
 
         Raises

@@ -30,7 +30,7 @@ class Network(nn.Module, ABC):
         """
 
     def facts(self, frames: int) -> dict[str, str | int]:
-        """Tell what the network decides by itself for a series of so many frames."""
+        """Return what the network decides by itself for a series of this many frames."""
         return {}
 
     def limits(self) -> dict[str, tuple[int, int]]:

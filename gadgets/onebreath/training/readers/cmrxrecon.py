@@ -25,7 +25,7 @@ _VIEWS = ("lax", "sax")
 def full_sample(path: Path) -> Iterator[KspaceSeries]:
     """Read the slices of one file, whose folder is named after the patient (``FullSample/P001/cine_sax.mat``).
 
-    The view is told by the file's name. A single coil has a map of ones. Undersampled files are read
+    The file's name states the view. A single coil has a map of ones. Undersampled files are read
     with the mask of ``*_mask.mat`` beside them.
 
     Raises

@@ -48,7 +48,7 @@ class Journal:
             LOG.warning("no picture of the run: %s; log.jsonl has all values", error)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining entries."""
         if self.writer is not None:
             self.writer.close()
 

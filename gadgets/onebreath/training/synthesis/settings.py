@@ -8,7 +8,7 @@ Range = tuple[float, float]
 
 
 class SynthesisSettings(BaseModel):
-    """Ranges and shares; each scan draws anew."""
+    """Ranges and shares; drawn again for each scan."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

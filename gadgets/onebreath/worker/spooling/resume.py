@@ -46,7 +46,7 @@ def resume(
     run
         Runs the configuration.
     take
-        Asked before an image is written; raises OSError if there is no room for so many bytes.
+        Asked before an image is written; raises OSError if there is no room for that many bytes.
 
     Returns
     -------

@@ -133,7 +133,7 @@ class SpoolStream(Stream):
         keep
             Go on once everything that was taken in by `absorb` has been read.
         take
-            Asked before bytes are written; raises OSError if there is no room for so many.
+            Asked before bytes are written; raises OSError if there is no room for that many.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class SpoolStream(Stream):
         self._reread = self._reader.seek(self._written)
 
     def arrived(self, seconds: float) -> bool:
-        """Return whether anything has come, or the other side has gone, within so many seconds."""
+        """Return whether anything has come, or the other side has gone, within this many seconds."""
         if self._end > self._begin:
             return True
         poll = select.poll()
