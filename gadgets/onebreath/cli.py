@@ -39,6 +39,7 @@ COMMANDS = {
     "finetune": ("onebreath.training.finetune", "train on from a model's weights"),
     "report": ("onebreath.report.command", "make a page of a file of images: pictures, maps, what was decided and why"),
     "convert": ("onebreath.convert.command", "write images as PNG, GIF, MP4 or NIfTI files"),
+    "dicom": ("onebreath.dicom.command", "write images as DICOM files, or send them to a PACS"),
     "provenance": ("onebreath.commands.provenance", "say how the images in a file came about"),
     "reproduce": ("onebreath.commands.reproduce", "make images again from raw data and compare every bit"),
     "models": (

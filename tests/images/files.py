@@ -58,7 +58,7 @@ def image(
 
 
 def cine(
-    slices: int = 2, phases: int = 3, shape: tuple[int, int] = (12, 16), gap_mm: float = 10.0
+    slices: int = 2, phases: int = 3, shape: tuple[int, int] = (12, 16), gap_mm: float = 10.0, series: int = 1
 ) -> list[ismrmrd.Image]:
     """Float images, interleaved, whose pixels say slice, phase, row and column: 1000 s + 100 p + 10 y / ny + x / nx."""
     made = []
@@ -69,6 +69,7 @@ def cine(
             image(
                 values.astype(np.float32)[None],
                 number=number,
+                series=series,
                 slice=place,
                 phase=phase,
                 position=(20.0, 30.0, -20.0 + gap_mm * place),

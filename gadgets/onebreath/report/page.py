@@ -10,7 +10,7 @@ from typing import Any
 
 from onebreath import __version__
 from onebreath.images.reading import Series, read_images
-from onebreath.keeping import replacing
+from onebreath.keeping import whole
 from onebreath.optional import required
 from onebreath.report import viewer
 from onebreath.report.facts import Facts
@@ -61,7 +61,7 @@ def write_report(
     check_packages()
     found = read_images(images, group)
     text = page(found, images.name, scan, scan_group)
-    with replacing(output) as part:
+    with whole(output) as part:
         part.write_text(text, encoding="utf-8")
 
 

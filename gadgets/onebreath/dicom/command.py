@@ -1,0 +1,111 @@
+"""The ``onebreath dicom`` command: images as DICOM files, and to a PACS."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any
+
+from onebreath.dicom.identity import identity
+from onebreath.dicom.instances import instances
+from onebreath.dicom.queue import Queue
+from onebreath.dicom.store import Pacs, send
+from onebreath.errors import ConfigError
+from onebreath.images.reading import read_images
+from onebreath.keeping import whole
+from onebreath.mrd.header import ScanHeader
+from onebreath.optional import required
+from onebreath.options import amount, folder
+from onebreath.settings import settings
+from onebreath.wire.connection import parse_header
+from onebreath.wire.raw_file import RawFile
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``onebreath dicom``."""
+    parser.add_argument("images", type=Path, nargs="?", help="file of images; without it what waits is sent")
+    parser.add_argument("scan", type=Path, nargs="?", help="raw data they were made from: name, study and scanner")
+    parser.add_argument(
+        "-o", "--output", type=folder, help="folder for the files (default: beside the images, if none are sent)"
+    )
+    parser.add_argument("-g", "--scan-group", default="dataset", help="group of the raw data (default: %(default)s)")
+    parser.add_argument("-G", "--group", help="group of the images (default: the last one)")
+    parser.add_argument(
+        "--anonymise",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="leave out the patient, study and dates; NAME stands for the patient (default: made of the images)",
+    )
+    parser.add_argument("--send", metavar="HOST:PORT", help="send to this PACS, from a queue that outlives its absence")
+    parser.add_argument("--called", default="ANY-SCP", help="title of the PACS (default: %(default)s)")
+    parser.add_argument("--calling", default="ONEBREATH", help="title of this sender (default: %(default)s)")
+    parser.add_argument("--queue", type=folder, help="folder of the queue (default: dicom in the state folder)")
+    parser.add_argument(
+        "--patience",
+        type=amount,
+        default=60.0,
+        help="seconds to try a PACS that does not answer (default: %(default)s); what is left waits for the next call",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write or send; 1 if instances are left in the queue, or were refused."""
+    if args.images is None and args.send is None:
+        raise ConfigError("Name a file of images, or a PACS by --send for what waits in the queue.")
+    pacs = Pacs.parse(args.send, args.called, args.calling) if args.send else None
+    required("pydicom", "dicom", "DICOM")
+    if pacs is not None:
+        required("pynetdicom", "dicom", "Sending to a PACS")
+    queue = Queue(args.queue or settings().state / "dicom") if pacs is not None else None
+    if args.images is not None:
+        _make(args, queue)
+    return _send(queue, pacs, args.patience) if pacs is not None and queue is not None else 0
+
+
+def _make(args: argparse.Namespace, queue: Queue | None) -> None:
+    """Make all instances, then write them into the folder or the queue, or both."""
+    found = read_images(args.images, args.group)
+    made = list(instances(found, identity(found, _header(args), args.anonymise)))
+    if args.output is not None or queue is None:
+        output = args.output or args.images.with_suffix("")
+        if output.exists() and not output.is_dir():
+            raise ConfigError(f"{output} is a file; name a folder with -o.")
+        for one in made:
+            path = output / f"series{int(one.SeriesNumber):04d}" / f"{int(one.InstanceNumber):05d}.dcm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole(path) as part:
+                part.write_bytes(content(one))
+        print(f"{len(made)} instances of {len({one.SeriesInstanceUID for one in made})} series: {output}")
+    if queue is not None:
+        added = sum(queue.add(str(one.SOPInstanceUID), content(one)) for one in made)
+        known = f"; {len(made) - added} were sent or taken in before" if added < len(made) else ""
+        print(f"{added} instances taken into the queue {queue.folder}{known}")
+
+
+def _send(queue: Queue, pacs: Pacs, patience: float) -> int:
+    refused = len(list(queue.refused.glob("*.dcm")))
+    arrived = send(queue, pacs, patience)
+    refused = len(list(queue.refused.glob("*.dcm"))) - refused
+    left = len(queue.left())
+    print(f"{arrived} instances arrived at {pacs.host}:{pacs.port}")
+    if refused:
+        print(f"{refused} were refused; they and the reasons are in {queue.refused}")
+    if left:
+        print(f"{left} wait in {queue.folder}; 'onebreath dicom --send {pacs.host}:{pacs.port}' sends them")
+    return 1 if left or refused else 0
+
+
+def _header(args: argparse.Namespace) -> ScanHeader | None:
+    if args.scan is None:
+        return None
+    with RawFile(args.scan, args.scan_group) as raw:
+        return ScanHeader(parse_header(raw.header_xml))
+
+
+def content(instance: Any) -> bytes:
+    """Return an instance as the bytes of its file; the same for the same images."""
+    target = io.BytesIO()
+    instance.save_as(target, enforce_file_format=True)
+    return target.getvalue()

@@ -1,0 +1,211 @@
+"""MR Image Storage instances of a reconstruction: one for each frame of each slice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from onebreath import __version__
+from onebreath.dicom.identity import Identity, uid
+from onebreath.dicom.pixels import Scaled, scaled
+from onebreath.images.geometry import Geometry
+from onebreath.images.reading import Series
+from onebreath.images.stacks import Stack, stacks
+from onebreath.optional import required
+from onebreath.report.facts import SHORTEST, Facts
+
+MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
+EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+IMPLEMENTATION = uid("implementation")
+NOT_FOR_DIAGNOSIS = "NOT FOR DIAGNOSIS: research reconstruction, not a medical device"
+PARTS = {"magnitude": "M", "phase": "P", "real": "R", "imaginary": "I"}
+"""Fourth value of the image type, by what a pixel is."""
+PHASE_SERIES = 3000
+"""Added to a series' number for the phase of complex images, as Gadgetron does."""
+NARROW = 256.0
+"""Width of a window below which the half and the one that DICOM's usual formula takes off would be seen."""
+_LONG, _SHORT_TEXT = 64, 1024
+
+
+def instances(found: Sequence[Series], who: Identity) -> Iterator[Any]:
+    """Yield a pydicom `FileDataset` for each picture of all series.
+
+    Parameters
+    ----------
+    found
+        All series of the reconstruction.
+    who
+        Whom they belong to.
+
+    Raises
+    ------
+    ConfigError
+        If pydicom is not installed.
+    ScanError
+        If pixels or places cannot be told in DICOM.
+    """
+    for series in found:
+        for scale in scaled(series):
+            yield from _of_series(series, scale, who)
+
+
+def _of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
+    facts = Facts(series.metas)
+    number = series.number + (PHASE_SERIES if series.part == "complex" and scale.part == "phase" else 0)
+    own = np.ascontiguousarray(scale.pixels).tobytes() + series.headers.tobytes()
+    series_uid = uid("series", who.study_uid, str(number), hashlib.sha256(own).hexdigest())
+    count = 0
+    for stack in stacks(series):
+        trigger = stack.trigger_ms()
+        for frame, image in enumerate(stack.images):
+            geometry = Geometry.of(series.headers[image], series.data.shape)
+            for z in range(geometry.size[2]):
+                count += 1
+                made = _instance(series, scale, image, z)
+                _identify(made, who, series_uid, number, count)
+                _describe(made, series, scale, facts, who)
+                _place(made, geometry, z)
+                _time(made, stack, frame, trigger, facts)
+                yield made
+
+
+def _instance(series: Series, scale: Scaled, image: int, z: int) -> Any:
+    """Return a dataset with the pixels and what describes them."""
+    pydicom = required("pydicom", "dicom", "DICOM")
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID = MR_IMAGE_STORAGE
+    meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
+    meta.ImplementationClassUID, meta.ImplementationVersionName = IMPLEMENTATION, f"ONEBREATH_{__version__}"[:16]
+    made = pydicom.dataset.FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    made.SOPClassUID, made.Modality = MR_IMAGE_STORAGE, "MR"
+    pixels = scale.pixels[image, z]
+    made.Rows, made.Columns = pixels.shape
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.BitsAllocated = made.BitsStored = 16
+    made.HighBit, made.PixelRepresentation = 15, 0
+    made.PixelData = np.ascontiguousarray(pixels, "<u2").tobytes()
+    made["PixelData"].VR = "OW"
+    as_text = pydicom.valuerep.format_number_as_ds
+    made.RescaleSlope, made.RescaleIntercept = as_text(scale.slopes[image]), as_text(scale.intercepts[image])
+    made.RescaleType = "US"
+    made.WindowCenter, made.WindowWidth = as_text(float(scale.window[0])), as_text(float(scale.window[1]))
+    if scale.window[1] < NARROW:
+        made.VOILUTFunction = "LINEAR_EXACT"
+    made.LossyImageCompression, made.BurnedInAnnotation = "00", "NO"
+    return made
+
+
+def _identify(made: Any, who: Identity, series_uid: str, series_number: int, number: int) -> None:
+    for name in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"):
+        setattr(made, name, who.attributes.get(name, ""))
+    for name in ("AccessionNumber", "ReferringPhysicianName", "Manufacturer", "PatientPosition"):
+        setattr(made, name, who.attributes.get(name, ""))
+    for name, text in who.attributes.items():
+        setattr(made, name, text[:_LONG])
+    made.StudyInstanceUID, made.SeriesInstanceUID = who.study_uid, series_uid
+    made.Laterality = ""
+    made.FrameOfReferenceUID, made.PositionReferenceIndicator = who.frame_uid, ""
+    made.SeriesNumber, made.InstanceNumber = series_number, number
+    made.SOPInstanceUID = uid("instance", series_uid, str(number))
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+
+
+def _describe(made: Any, series: Series, scale: Scaled, facts: Facts, who: Identity) -> None:
+    """Say what was done, by what, and what it is not for."""
+
+    def text(name: str) -> str:
+        return _without(facts.one(name), who.secrets)
+
+    kind = PARTS.get(scale.part, "M") if series.role == "Image" else series.role.upper().replace("_", " ")[:16]
+    made.ImageType = ["DERIVED", "PRIMARY", "OTHER", kind]
+    comment = text("GADGETRON_ImageComment") or f"series {series.number}"
+    described = text("SeriesDescription") or comment
+    made.SeriesDescription = (described if scale.part != "phase" or "phase" in described else f"{described}_phase")[
+        :_LONG
+    ]
+    made.ProtocolName = text("protocolName")[:_LONG]
+    made.ImageComments = f"{NOT_FOR_DIAGNOSIS}. {comment}"[:10240]
+    made.ContentQualification = "RESEARCH"
+    made.SoftwareVersions = f"Onebreath {text('OnebreathVersion') or __version__}"[:_LONG]
+    model, sha = facts.fact("reconstruct", "model"), facts.fact("reconstruct", "weights_sha256")
+    version, fallback = facts.fact("reconstruct", "model_version"), facts.fact("reconstruct", "fallback")
+    parts = [
+        f"Reconstructed from raw data by Onebreath {text('OnebreathVersion')} (commit {text('OnebreathCommit')[:12]})",
+        f"method {facts.fact('reconstruct', 'method')}",
+        f"model {model} version {version}, weights sha256 {sha}" if model else "no learned model",
+        f"fallback: {fallback}" if fallback else "",
+        f"acceleration {facts.fact('reconstruct', 'acceleration')}"
+        if facts.fact("reconstruct", "acceleration")
+        else "",
+        f"clipped pixels in the series: {facts.total('export', 'clipped_pixels'):.0f}",
+        *(f"warning: {warning}" for warning in facts.warnings()),
+    ]
+    made.DerivationDescription = _without("; ".join(filter(None, parts)), who.secrets)[:_SHORT_TEXT]
+    made.ContributingEquipmentSequence = [_equipment(f"{model} {version} {sha}".strip() or "no learned model")]
+    if series.role == "Image" and scale.part != "phase" and facts.fact("prewhiten", "whitened") == "True":
+        made.RescaleType = "SNR"
+    elif scale.part == "phase":
+        made.RescaleType = "RAD"
+
+
+def _equipment(model: str) -> Any:
+    pydicom = required("pydicom", "dicom", "DICOM")
+    purpose, made = pydicom.Dataset(), pydicom.Dataset()
+    purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = "109102", "DCM", "Processing Equipment"
+    made.PurposeOfReferenceCodeSequence = [purpose]
+    made.Manufacturer, made.ManufacturerModelName, made.SoftwareVersions = "Onebreath", "Onebreath", __version__
+    made.ContributionDescription = f"Image reconstruction; {model}"[:_SHORT_TEXT]
+    return made
+
+
+def _without(text: str, secrets: Sequence[str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST:
+            text = text.replace(secret, "[removed]")
+    return text
+
+
+def _place(made: Any, geometry: Geometry, z: int) -> None:
+    """Write where the picture lies; directions are made perpendicular to the last digit that DICOM has."""
+    as_text = required("pydicom", "dicom", "DICOM").valuerep.format_number_as_ds
+    row = geometry.axes[:, 0] / np.linalg.norm(geometry.axes[:, 0])
+    column = geometry.axes[:, 1] - (geometry.axes[:, 1] @ row) * row
+    column /= np.linalg.norm(column)
+    made.ImageOrientationPatient = [as_text(float(one) + 0.0) for one in (*row, *column)]
+    made.ImagePositionPatient = [as_text(float(one) + 0.0) for one in geometry.position((0, 0, z))]
+    made.PixelSpacing = [as_text(geometry.spacing[1]), as_text(geometry.spacing[0])]  # between rows, then columns
+    made.SliceThickness = as_text(geometry.spacing[2])
+    normal = np.cross(row, column)
+    made.SliceLocation = as_text(float(geometry.position((0, 0, z)) @ normal) + 0.0)
+    made.MRAcquisitionType = "3D" if geometry.size[2] > 1 else "2D"
+
+
+def _time(made: Any, stack: Stack, frame: int, trigger: list[float] | None, facts: Facts) -> None:
+    """Write the sequence's times, the place in the heart beat, and the counters."""
+    as_text = required("pydicom", "dicom", "DICOM").valuerep.format_number_as_ds
+    meta = stack.series.metas[stack.images[frame]]
+    made.ScanningSequence, made.SequenceVariant, made.ScanOptions = "RM", "NONE", ""
+    for keyword, name in (
+        ("RepetitionTime", "RepetitionTime"),
+        ("EchoTime", "EchoTime"),
+        ("InversionTime", "InversionTime"),
+    ):
+        times = meta.get(name, [])
+        for time in (times if isinstance(times, list) else [times])[:1]:
+            setattr(made, keyword, as_text(float(time)))
+    for keyword in ("RepetitionTime", "EchoTime"):
+        if keyword not in made:
+            setattr(made, keyword, "")
+    made.EchoTrainLength = ""
+    made.EchoNumbers = int(stack.series.headers["contrast"][stack.images[frame]]) + 1
+    made.AcquisitionNumber = int(stack.series.headers["repetition"][stack.images[frame]]) + 1
+    if trigger is not None:
+        made.ScanOptions = "CG"
+        made.TriggerTime, made.CardiacNumberOfImages = as_text(trigger[frame]), len(stack.images)
+        if rr := facts.most("sort", "rr_median_ms"):
+            made.NominalInterval = round(rr)
+    if len(stack.images) > 1:
+        made.TemporalPositionIdentifier, made.NumberOfTemporalPositions = frame + 1, len(stack.images)

@@ -1,0 +1,80 @@
+"""Pixels of instances: integers of 16 bits, with the line that leads back to the values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.errors import ScanError
+from onebreath.images.reading import Series
+
+_TOP = 65535
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """One part of a series' values as integers.
+
+    Attributes
+    ----------
+    part
+        magnitude, phase, real or imaginary.
+    pixels
+        (image, z, y, x) uint16.
+    slopes, intercepts
+        Of each image: value = slope * pixel + intercept.
+    window
+        Centre and width for display, in values.
+    """
+
+    part: str
+    pixels: NDArray[np.uint16]
+    slopes: list[float]
+    intercepts: list[float]
+    window: tuple[float, float]
+
+
+def scaled(series: Series) -> list[Scaled]:
+    """Return what of a series is stored: its own pixels where they are uint16, else its values on a scale of their own.
+
+    Complex series have two parts, magnitude and phase.
+
+    Raises
+    ------
+    ScanError
+        If pixels are not finite, or there are several channels.
+    """
+    if series.data.shape[1] != 1:
+        raise ScanError(
+            f"Series {series.number} has {series.data.shape[1]} channels in each image; DICOM holds images of one. "
+            "Combine the channels in the reconstruction."
+        )
+    if series.data.dtype == np.uint16:
+        lines = [series.rescale(image) for image in range(len(series.data))]
+        slopes, intercepts = [slope for slope, _ in lines], [intercept for _, intercept in lines]
+        pixels = series.data[:, 0]
+        return [Scaled(series.part, pixels, slopes, intercepts, _window(pixels, slopes[0], intercepts[0]))]
+    values = np.stack([series.values(image)[0] for image in range(len(series.data))])
+    broken = int(np.count_nonzero(~np.isfinite(values)))
+    if broken:
+        raise ScanError(f"{broken} pixels of series {series.number} are NaN or infinite; DICOM's integers hold none.")
+    if series.part == "complex":
+        return [_on_own_scale("magnitude", np.abs(values)), _on_own_scale("phase", np.angle(values))]
+    return [_on_own_scale(series.part, values.real)]
+
+
+def _on_own_scale(part: str, values: NDArray[np.floating]) -> Scaled:
+    """Put values on the whole range of 16 bits, so that nothing is clipped."""
+    low, high = min(0.0, float(values.min())), float(values.max())
+    slope = float(f"{(high - low) / _TOP:.9e}") or 1.0
+    low = float(f"{low:.9e}")
+    pixels = np.rint((values.astype(np.float64) - low) / slope).clip(0, _TOP).astype(np.uint16)
+    count = len(pixels)
+    return Scaled(part, pixels, [slope] * count, [low] * count, _window(pixels, slope, low))
+
+
+def _window(pixels: NDArray[np.uint16], slope: float, intercept: float) -> tuple[float, float]:
+    low, high = (float(one) * slope + intercept for one in np.percentile(pixels, (0.5, 99.5)))
+    return (low + high) / 2, max(high - low, abs(slope))

@@ -1,0 +1,173 @@
+"""Instances against the words of others: dciodvfy for the rules, dcmtk and dcm2niix for what is in them."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onebreath.cli import main
+from onebreath.images.reading import read_images
+from tests.images.files import cine, image, write
+
+pydicom = pytest.importorskip("pydicom")
+nibabel = pytest.importorskip("nibabel")
+
+READ = np.array([np.cos(0.3), np.sin(0.3), 0])
+PHASE = np.array([-np.sin(0.3) * np.cos(0.4), np.cos(0.3) * np.cos(0.4), np.sin(0.4)])
+WHERE = {"read_dir": tuple(READ), "phase_dir": tuple(PHASE), "slice_dir": tuple(np.cross(READ, PHASE))}
+
+
+def program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def all_kinds(path: Path) -> Path:
+    """Integer and float magnitude, phase, complex, a map, and a volume."""
+    scale = {"GADGETRON_ScaleRatio": "10", "GADGETRON_ScaleOffset": "0", "RepetitionTime": "3.2", "EchoTime": "1.5"}
+    counts = [
+        image(
+            np.arange(24, dtype=np.uint16).reshape(1, 4, 6) + 100 * k,
+            meta=scale,
+            number=k + 1,
+            phase=k,
+            physiology_time_stamp=(10 + 20 * k, 0, 0),
+        )
+        for k in range(3)
+    ]
+    rng = np.random.default_rng(5)
+    noise = rng.standard_normal((1, 4, 6)) + 1j * rng.standard_normal((1, 4, 6))
+    return write(
+        path,
+        {
+            1: counts,
+            2: cine(series=2),
+            20: [image(np.full((1, 4, 6), 1.5, np.float32), series=20, meta={"GADGETRON_DataRole": "Gfactor"})],
+            30: [image(rng.standard_normal((3, 4, 6)).astype(np.float32), series=30, **WHERE)],
+            3001: [image(np.angle(noise).astype(np.float32), series=3001, image_type=2)],
+            4001: [image(noise.astype(np.complex64), series=4001)],
+        },
+    )
+
+
+def made(folder: Path, *options: str) -> list[Path]:
+    assert main(["dicom", str(all_kinds(folder / "i.h5")), "-o", str(folder / "dcm"), *options]) == 0
+    return sorted((folder / "dcm").glob("*/*.dcm"))
+
+
+@pytest.mark.parametrize("options", [[], ["--anonymise"]])
+def test_the_validator_finds_no_error(tmp_path: Path, options: list[str]) -> None:
+    validator = program("dciodvfy")
+    files = made(tmp_path, *options)
+    assert len(files) == 3 + 6 + 1 + 3 + 1 + 2
+    for file in files:
+        said = subprocess.run([validator, str(file)], capture_output=True, text=True, check=False)
+        errors = [line for line in said.stderr.splitlines() if line.startswith("Error")]
+        assert not errors, f"{file}: {errors}"
+        assert "MRImage" in said.stderr
+
+
+def test_dcmtk_reads_the_pixels_as_they_were_stored(tmp_path: Path) -> None:
+    dump = program("dcmdump")
+    files = made(tmp_path)
+    stored = read_images(tmp_path / "i.h5")[0].data
+    for number, file in enumerate(files[:3]):
+        raw = tmp_path / f"raw{number}"
+        raw.mkdir()
+        subprocess.run([dump, "+W", str(raw), str(file)], capture_output=True, check=True)
+        (pixels,) = raw.iterdir()
+        assert pixels.read_bytes() == stored[number].astype("<u2").tobytes()
+    said = subprocess.run([dump, str(files[1])], capture_output=True, text=True, check=True).stdout
+    for words in ("[75.0]", "IS [2]", "[3.2]", "[1.5]", "[0.1]", "NOT FOR DIAGNOSIS", "RESEARCH", "DERIVED"):
+        assert words in said, words
+
+
+def test_values_come_back_by_slope_and_intercept(tmp_path: Path) -> None:
+    files = made(tmp_path)
+    read = [pydicom.dcmread(file) for file in files]
+    by_series: dict[int, list[np.ndarray]] = {}
+    for one in read:
+        values = one.pixel_array * float(one.RescaleSlope) + float(one.RescaleIntercept)
+        by_series.setdefault(int(one.SeriesNumber), []).append(values)
+    wanted = {series.number: series for series in read_images(tmp_path / "i.h5")}
+    for number, part in ((1, np.real), (20, np.real), (3001, np.real), (4001, np.abs), (7001, np.angle)):
+        series = wanted[4001 if number == 7001 else number]
+        for place, found in enumerate(by_series[number]):
+            truth = part(series.values(place)[0, 0])
+            np.testing.assert_allclose(found, truth, atol=np.ptp(truth) / 65535 + 1e-6)
+    assert {str(one.RescaleType) for one in read if one.SeriesNumber == 1} == {"SNR"}
+
+
+def test_another_reader_finds_the_same_place_in_the_body(tmp_path: Path) -> None:
+    """dcm2niix makes NIfTI of our DICOM; the bright pixel must lie where our own NIfTI and the header have it."""
+    converter = program("dcm2niix")
+    images = []
+    for place in range(4):
+        values = np.zeros((1, 12, 16), np.uint16)
+        values[0, 5, 11] = 1000 + place
+        position = np.array([12.0, -30.0, 44.0]) + 10.0 * place * np.array(WHERE["slice_dir"])
+        images.append(image(values, number=place + 1, slice=place, position=tuple(position), **WHERE))
+    path = write(tmp_path / "i.h5", {1: images})
+    assert main(["dicom", str(path), "-o", str(tmp_path / "dcm")]) == 0
+    assert main(["convert", str(path), "-o", str(tmp_path / "own")]) == 0
+    (tmp_path / "theirs").mkdir()
+    command = [converter, "-z", "n", "-o", str(tmp_path / "theirs"), str(tmp_path / "dcm")]
+    subprocess.run(command, capture_output=True, check=True)
+    (theirs,) = (tmp_path / "theirs").glob("*.nii")
+    places = []
+    for file in (theirs, tmp_path / "own" / "series1_Image.nii.gz"):
+        nifti = nibabel.load(file)
+        data = np.asarray(nifti.dataobj)
+        places.append([(nifti.affine @ [*np.argwhere(data == 1000 + k)[0], 1])[:3] for k in range(4)])
+    np.testing.assert_allclose(places[0], places[1], atol=1e-3)
+
+
+def test_the_same_images_have_the_same_identifiers_and_others_do_not(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, again = made(tmp_path / "a"), made(tmp_path / "b")
+    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in again]
+    read = [pydicom.dcmread(file) for file in first]
+    assert len({one.SOPInstanceUID for one in read}) == len(read)
+    assert len({one.StudyInstanceUID for one in read}) == 1
+    other = write(tmp_path / "other.h5", {1: [image(np.ones((1, 4, 6), np.uint16))]})
+    assert main(["dicom", str(other), "-o", str(tmp_path / "c")]) == 0
+    (single,) = [pydicom.dcmread(file) for file in (tmp_path / "c").glob("*/*.dcm")]
+    assert single.StudyInstanceUID == read[0].StudyInstanceUID, "another scan of the same exam"
+    assert single.SeriesInstanceUID not in {one.SeriesInstanceUID for one in read}
+
+
+def test_nothing_of_the_patient_is_left_when_anonymised(tmp_path: Path) -> None:
+    open_files, files = made(tmp_path), []
+    assert b"PAT4711" in open_files[0].read_bytes()
+    files = made(tmp_path, "--anonymise", "Subject 1")
+    for file in files:
+        content = file.read_bytes()
+        assert b"PAT4711" not in content
+        assert b"study9" not in content
+    one = pydicom.dcmread(files[0])
+    assert (str(one.PatientName), one.PatientIdentityRemoved) == ("Subject 1", "YES")
+
+
+def test_derivation_names_method_model_and_version(tmp_path: Path) -> None:
+    meta = {"Onebreath_reconstruct_model": "crunet_mr.cine", "Onebreath_reconstruct_model_version": "3"}
+    meta |= {
+        "Onebreath_reconstruct_weights_sha256": "ab" * 32,
+        "Onebreath_warnings": "look at it, scanner_PAT4711_study9_7",
+    }
+    path = write(tmp_path / "i.h5", {1: [image(np.ones((1, 4, 6), np.uint16), meta=meta)]})
+    assert main(["dicom", str(path)]) == 0
+    said = str(pydicom.dcmread(next((tmp_path / "i").glob("*/*.dcm"))).DerivationDescription)
+    assert "Onebreath 0.1.0" in said
+    assert f"model crunet_mr.cine version 3, weights sha256 {'ab' * 32}" in said
+    assert "warning: look at it, [hidden]" in said
+
+
+def test_pixels_that_are_no_numbers_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "i.h5", {1: [image(np.full((1, 4, 6), np.nan, np.float32))]})
+    assert main(["dicom", str(path)]) == 1
+    assert "24 pixels of series 1 are NaN or infinite" in capsys.readouterr().err
