@@ -9,7 +9,7 @@ GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 GPU_MINUTES ?= $(if $(REHEARSE),6,9)
 OUT ?= runs/gpu
 
-.PHONY: demo test lint docs bench train-demo gpu gpu-pack clean
+.PHONY: demo test lint docs papers bench train-demo gpu gpu-pack clean
 
 demo: $(STAMP)  ## simulate a scan, stream it through the chain, leave pictures and a table in demo/
 	$(BIN)/onebreath demo --output demo
@@ -25,6 +25,9 @@ lint: $(STAMP)
 
 docs: $(DOCS_STAMP)  ## the documentation as a site in site/; runs the notebooks, and fails on a link that leads nowhere
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+papers: $(STAMP)  ## docs/papers.md: what the papers claim beside what was measured here
+	$(BIN)/python -m onebreath.evaluation.papers
 
 bench: $(STAMP)  ## measure against named peers; tables go to benchmarks/results/
 	$(BIN)/python -m benchmarks

@@ -1,9 +1,20 @@
+from pathlib import Path
+
+import pytest
 import yaml
 
 from onebreath import zoo
 from onebreath.evaluation.figures import ablation
 from onebreath.training import command
-from tests.training.recipes import CONTENT, tiny_slice
+from onebreath.training.recipe import read_recipe
+from onebreath.zoo.architectures import build
+from tests.training.recipes import CONTENT, tiny_recipe, tiny_slice
+
+
+@pytest.fixture
+def repository():
+    return Path(__file__).parents[2]
+
 
 NETWORK = {"frames": 4, "coils": 3, "iterations": 2, "channels": 2, "kspace_channels": [2, 2]}
 
@@ -24,3 +35,41 @@ def test_each_variant_is_trained_and_becomes_a_model(tmp_path, monkeypatch, caps
     assert not design.time_attention
     assert not design.coil_attention
     assert zoo.load("a_liknet.whole").network.design.time_attention
+
+
+RECIPES = {
+    "a_liknet": "a_liknet.small",
+    "crunet_mr": "crunet_mr.small",
+    "bank": "crunet_mr.small_bank_conv",
+    "mr_ipt": "mr_ipt.small",
+}
+
+
+@pytest.mark.parametrize(("study", "name"), [(s, n) for s, found in ablation.STUDIES.items() for n in found])
+def test_every_variant_of_every_study_changes_what_it_says(study, name, repository):
+    recipe = read_recipe(repository / "models" / "recipes" / f"{RECIPES[study]}.yaml")
+    whole = ablation.varied(recipe, "whole", {})
+    changed = ablation.varied(recipe, name, ablation.STUDIES[study][name])
+    build(changed.network.architecture, changed.network.arguments)
+    assert changed.name == f"{recipe.name}.{name}"
+    if ablation.STUDIES[study][name] and name not in ("conv", "split"):
+        assert (changed.network, changed.loss) != (whole.network, whole.loss)
+
+
+def test_losses_of_all_variants_are_the_recipes(tmp_path, monkeypatch):
+    slices = {"train": [tiny_slice(0)], "validate": [tiny_slice(1, "two")]}
+    monkeypatch.setattr(command, "prepare_any", lambda recipe, cache, workers=0: slices)
+    recipe = tiny_recipe(steps=1, validate_every=1)
+    variants = {
+        "whole": {},
+        "no_weight": {"loss": {"ssim": 0.0, "image_mse": 0.0, "image_l1": 0.0, "kspace_mse": 1e-6}},
+    }
+    whole, other = ablation.rows(recipe, variants, tmp_path, tmp_path / "prepared")
+    # After one step both are nearly the new weights, and so must be their losses.
+    assert float(other[2]) == pytest.approx(float(whole[2]), rel=0.2)
+
+
+def test_an_unknown_variant_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        ablation.main([str(tmp_path / "a.yaml"), "--steps", "1", "--study", "mr_ipt", "--variants", "liknet"])
+    assert "study mr_ipt has no variant liknet; it has type, level, split" in capsys.readouterr().err
