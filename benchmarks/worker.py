@@ -68,7 +68,8 @@ def worker(folder: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
 def address(folder: Path, side: str) -> tuple[str, int]:
     """Where the worker of a folder listens."""
     text = ask(folder / "worker.sock", "status")["listens"][side]
-    return "127.0.0.1", int(text.strip("()").split(",")[1])
+    host, _, port = text.rpartition(":")
+    return host, int(port)
 
 
 def executed(scan: Scan, path: str) -> Answer:

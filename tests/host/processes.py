@@ -60,7 +60,8 @@ def answers(path: Path) -> int:
 def address(folder: Path, side: str = "gadget") -> tuple[str, int]:
     """Where a worker listens."""
     text = ask(folder / "worker.sock", "status")["listens"][side]
-    return "127.0.0.1", int(text.strip("()").split(",")[1])
+    host, _, port = text.rpartition(":")
+    return host, int(port)
 
 
 @contextmanager

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import sys
 import threading
+import urllib.error
 import urllib.request
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,10 +18,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from onebreath.chain.notes import note
 from onebreath.diagnostics import events
-from onebreath.errors import OnebreathError
+from onebreath.diagnostics.reports import report
+from onebreath.errors import ConfigError, OnebreathError, ScanError, UnknownModel
 from onebreath.worker.metrics import KINDS, Metrics, gpu_memory, serving_metrics
 from tests.chain.running import run, simulated, steps
 
+REPOSITORY = Path(__file__).parents[2]
 BOOKS = {"running": [{}], "waiting": [{}, {}], "reserved_mb": 5, "memory_mb": 100}
 
 
@@ -104,3 +110,47 @@ def test_memory_of_gpus_is_told_once_torch_uses_them(monkeypatch: pytest.MonkeyP
     assert found["onebreath_gpu_memory_bytes", "0", "total"] == 100
     monkeypatch.setattr(used, "is_initialized", lambda: False)  # asking must not make a CUDA context
     assert list(gpu_memory()) == []
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_health_and_metrics_are_apart() -> None:
+    troubles: list[str] = []
+    with serving_metrics(Metrics(lambda: BOOKS), 0, troubles=lambda: troubles) as port:
+        assert get(port, "/healthz") == (200, "ok\n")
+        assert get(port, "/metrics")[0] == 200
+        troubles += ["the client side accepts no connections", "scan 1 still runs"]
+        assert get(port, "/healthz") == (503, "the client side accepts no connections\nscan 1 still runs\n")
+        assert get(port, "/metrics")[0] == 200, "metrics are there when the worker is not well"
+        for path in ("/", "/metricsx", "/healthz/x", "/favicon.ico"):
+            assert get(port, path)[0] == 404
+
+
+def test_rejected_configurations_are_counted() -> None:
+    metrics = Metrics(lambda: BOOKS)
+    with serving_metrics(metrics, 0) as port:
+        report(ConfigError("gadget 'sort' has no property 'phase'"), "the host")
+        report(UnknownModel("no model x"), "the host")
+        report(ScanError("no lines"), "the host")
+        found = scrape(port)
+    assert found["onebreath_rejected_configurations_total",] == 2
+    assert found["onebreath_errors_total", "ScanError"] == 1
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
+    dashboard = json.loads((REPOSITORY / "docker" / "grafana.json").read_text())
+    questions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    metrics = Metrics(lambda: BOOKS)
+    ends = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
+    names = {f"{family.name}{end}" for family in metrics.registry.collect() for end in ends[family.type]}
+    asked = {name for question in questions for name in re.findall(r"onebreath_\w+", question)}
+    assert len(asked) >= 10
+    assert asked <= names, f"no such metrics: {asked - names}"
+    places = [tuple(panel["gridPos"].values()) for panel in dashboard["panels"]]
+    assert len(set(places)) == len(places)

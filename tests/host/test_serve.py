@@ -77,7 +77,11 @@ def test_restart_ends_running_scans_and_lets_new_ones_wait(tmp_path):
             thread.join(60)
         wait_for(lambda: processes.answers(tmp_path / "worker.sock") == process.pid, 60)
         assert processes.address(tmp_path) == address
-        assert ask(tmp_path / "worker.sock", "status")["counts"] == {"done": 1}
+        assert ask(tmp_path / "worker.sock", "status")["counts"] == {"done": 3}, "those before the restart count"
+        assert len(ask(tmp_path / "worker.sock", "status")["ended"]) == 3
+        assert ask(tmp_path / "worker.sock", "status")["listens"]["gadget"] == f"{address[0]}:{address[1]}"
+        assert not list((tmp_path / "state").glob("history-*"))
+        assert (tmp_path / "log").read_text().count("INFO onebreath.scans: scan ") == 3
     assert [len(one.images) for one in (*seen, after)] == [1] * 3
 
 

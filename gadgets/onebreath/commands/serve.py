@@ -16,12 +16,12 @@ from pathlib import Path
 
 from onebreath.errors import ConfigError
 from onebreath.host.server import CLIENT_PORT
-from onebreath.keeping import private_folder
+from onebreath.keeping import private_folder, read_document, set_aside, write_document
 from onebreath.options import amount, at_least, folder, port, port_or_none, positive
 from onebreath.shim_settings import state_folder, worker_sockets
 from onebreath.worker import rates, secure
 from onebreath.worker.opening import warm_up
-from onebreath.worker.worker import MEMORY_SHARE, Worker, WorkerOptions
+from onebreath.worker.worker import MEMORY_SHARE, Worker, WorkerOptions, listening_at
 
 log = logging.getLogger("onebreath.serve")
 
@@ -97,8 +97,8 @@ def run(args: argparse.Namespace) -> int:
     wanted = _Signals()
     with Worker(options_of(args), sockets) as worker, watching(worker, args.metrics_port, args.metrics_host):
         for name, listener in worker.listeners.items():
-            address = listener.socket.getsockname()
-            print(f"{name}: {address if isinstance(address, str) else f'{address[0]}:{address[1]}'}", flush=True)
+            print(f"{name}: {listening_at(listener.socket)}", flush=True)
+        recall_history(worker)
         print("ready", flush=True)
         restart = wanted.wait() == signal.SIGHUP
         log.warning("restarting" if restart else "stopping")
@@ -108,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
         if not worker.pause(args.grace):
             log.error("scans that did not end within %g s are broken off", args.grace)
         if restart:
+            keep_history(worker)
             start_anew({name: listener.socket for name, listener in worker.listeners.items()})
     return 0
 
@@ -167,7 +168,7 @@ def watching(worker: Worker, port: int | None, host: str) -> Iterator[None]:
 
     metrics = Metrics(worker.service.scheduler.snapshot)
     worker.service.observers.append(metrics.scan_ended)
-    with serving_metrics(metrics, port, host) as served:
+    with serving_metrics(metrics, port, host, worker.troubles) as served:
         print(f"metrics: {host}:{served}", flush=True)
         yield
 
@@ -210,6 +211,33 @@ def inherited_sockets() -> dict[str, socket.socket]:
     if not mine:
         return {}
     return {names[index]: socket.socket(fileno=FIRST_DESCRIPTOR + index) for index in range(count)}
+
+
+def _history(worker: Worker) -> Path:
+    """Return the file that this process leaves for itself: a restart by SIGHUP keeps its number."""
+    return worker.options.state / f"history-{os.getpid()}.json"
+
+
+def keep_history(worker: Worker) -> None:
+    """Write down how many scans have ended, and how, for the program that takes this process's place."""
+    books = worker.service.scheduler.snapshot()
+    try:
+        write_document(_history(worker), {"counts": books["counts"], "ended": books["ended"]})
+    except OSError as error:
+        log.warning("what was done before the restart cannot be kept: %s", error)
+
+
+def recall_history(worker: Worker) -> None:
+    """Take up what `keep_history` wrote, if anything."""
+    path = _history(worker)
+    try:
+        found = read_document(path)
+        worker.service.scheduler.remember(found["counts"], found["ended"])
+        path.unlink()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError) as error:
+        set_aside(path, error)
 
 
 def start_anew(sockets: Mapping[str, socket.socket]) -> None:

@@ -20,6 +20,8 @@ SCAN: contextvars.ContextVar[str] = contextvars.ContextVar("scan", default="")
 """Identifier of the scan that the running thread works on."""
 
 HIDDEN = "[hidden]"
+SCANS = "onebreath.scans"
+"""Logger of the line that each scan ends with; shown at the default level, though nothing is wrong."""
 MOST = 500  # names and identifiers of one scan that are kept out of the log; headers have some dozen
 LONGEST, MARGIN = 8000, 300  # characters of a text that is logged; a name at the cut is hidden before that is made
 SHORTEST = 2  # characters of a text worth hiding: hiding every "1" would make logs useless, and tells nobody's name
@@ -174,6 +176,8 @@ def configure(level: str | int, form: Format = "text") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form == "json" else _Plain())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    least = logging.getLevelName(level) if isinstance(level, str) else level
+    logging.getLogger(SCANS).setLevel(min(least, logging.INFO) if least <= logging.WARNING else least)
 
 
 def guard_handlers() -> None:

@@ -77,7 +77,7 @@ def report(error: BaseException, who: str) -> str:
     if isinstance(error, Reported):
         return str(error)
     identifier = uuid.uuid4().hex[:8]
-    tell("error", kind=type(error).__name__)
+    tell("error", kind=type(error).__name__, rejected=isinstance(error, ConfigError))
     if isinstance(error, OnebreathError):
         what = _told(str(error))
         log.error("[%s] %s", identifier, what)

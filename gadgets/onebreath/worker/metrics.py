@@ -6,7 +6,7 @@ import logging
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -43,6 +43,9 @@ class Metrics:
         self._scans = Counter("onebreath_scans", "Scans that have ended", ["side", "outcome"], registry=registry)
         self._images = Counter("onebreath_images", "Messages sent back: images, mostly", registry=registry)
         self._errors = Counter("onebreath_errors", "Errors that were reported to a host", ["kind"], registry=registry)
+        self._rejected = Counter(
+            "onebreath_rejected_configurations", "Configurations that were refused", registry=registry
+        )
         self._fallbacks = Counter(
             "onebreath_fallbacks", "Slices made by the fallback instead of the wanted method", registry=registry
         )
@@ -64,6 +67,7 @@ class Metrics:
             self._gadget.labels(facts["gadget"]).observe(facts["seconds"])
         elif event == "error":
             self._errors.labels(self._bounded(facts["kind"])).inc()
+            self._rejected.inc(bool(facts.get("rejected")))
         elif event == "refused":
             self._refused.labels("told" if facts["told"] else "closed").inc()
         elif event == "note" and facts["gadget"] == "reconstruct" and facts["facts"].get("fallback"):
@@ -160,9 +164,28 @@ def _family(host: str) -> type[WSGIServer]:
     return _Server6 if ":" in host else _Server
 
 
+def _pages(metrics: Metrics, troubles: Callable[[], Sequence[str]]) -> Callable[..., Iterable[bytes]]:
+    """Return the WSGI application that knows two paths."""
+    numbers = make_wsgi_app(metrics.registry)
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            return numbers(environ, start_response)
+        found = list(troubles()) if path == "/healthz" else []
+        status = ("503 Service Unavailable" if found else "200 OK") if path == "/healthz" else "404 Not Found"
+        text = "\n".join(found) or ("ok" if path == "/healthz" else "there are /metrics and /healthz")
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")])
+        return [f"{text}\n".encode()]
+
+    return answer
+
+
 @contextmanager
-def serving_metrics(metrics: Metrics, port: int, host: str = "127.0.0.1") -> Iterator[int]:
-    """Count, and answer ``GET /metrics`` on a port, while the body runs.
+def serving_metrics(
+    metrics: Metrics, port: int, host: str = "127.0.0.1", troubles: Callable[[], Sequence[str]] = tuple
+) -> Iterator[int]:
+    """Count, and answer ``GET /metrics`` and ``GET /healthz`` on a port, while the body runs; other paths are unknown.
 
     Parameters
     ----------
@@ -172,6 +195,8 @@ def serving_metrics(metrics: Metrics, port: int, host: str = "127.0.0.1") -> Ite
         0: any free one.
     host
         Address to listen on.
+    troubles
+        Says what is wrong with the worker; ``/healthz`` answers 200 if nothing is, else 503 with these lines.
 
     Yields
     ------
@@ -184,7 +209,7 @@ def serving_metrics(metrics: Metrics, port: int, host: str = "127.0.0.1") -> Ite
         If the port cannot be had.
     """
     try:
-        server = make_server(host, port, make_wsgi_app(metrics.registry), _family(host), _Handler)
+        server = make_server(host, port, _pages(metrics, troubles), _family(host), _Handler)
     except OSError as error:
         raise OnebreathError(f"metrics cannot be served on {host}:{port}: {error.strerror}") from error
     thread = threading.Thread(target=server.serve_forever, name="onebreath-metrics", daemon=True)

@@ -292,7 +292,7 @@ class ScanService:
                 self._ended(ticket)
 
     def _ended(self, ticket: Ticket) -> None:
-        log.info("scan %s: %s", ticket.scan, ticket.outcome)
+        logging.getLogger("onebreath.scans").info("%s", ticket.summary())  # see `logs.SCANS`
         for observer in list(self.observers):
             try:
                 observer(ticket)

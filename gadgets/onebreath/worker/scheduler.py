@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onebreath.config.node_options import Priority
@@ -53,6 +54,7 @@ class Scheduler:
         self._served = Turns()
         self._ended: deque[Ticket] = deque(maxlen=REMEMBERED)
         self._counts: dict[str, int] = {}
+        self._earlier: list[dict[str, Any]] = []
 
     def enter(self, ticket: Ticket) -> None:
         """Queue a scan; its `admitted` is set when it may run.
@@ -163,8 +165,15 @@ class Scheduler:
                 "counts": dict(self._counts),
                 "running": [ticket.facts() for ticket in self._running],
                 "waiting": [ticket.facts() for ticket in sorted(self._waiting, key=self._turn)],
-                "ended": [ticket.facts() for ticket in self._ended],
+                "ended": [*self._earlier, *(ticket.facts() for ticket in self._ended)][-REMEMBERED:],
             }
+
+    def remember(self, counts: Mapping[str, int], ended: Sequence[Mapping[str, Any]]) -> None:
+        """Go on with the counts and the ended scans of the books that this process had before a restart."""
+        with self._guard:
+            self._earlier = [dict(facts) for facts in ended]
+            for outcome, count in counts.items():
+                self._counts[outcome] = self._counts.get(outcome, 0) + count
 
     def stuck(self) -> list[str]:
         """Return which scans keep their places although they were given up, or for so long that it cannot be right."""

@@ -126,5 +126,13 @@ class Ticket:
             "outcome": self.outcome,
         }
 
+    def summary(self) -> str:
+        """Return the line that the log has about the scan when it has ended."""
+        facts = self.facts()
+        return (
+            f"scan {self.scan} {self.outcome}: {self.title} ({self.side}), {self.images} messages sent back, "
+            f"{facts['seconds']:.2f} s in all, {facts['waited_s']:.2f} s of them waited"
+        )
+
     def _until(self, moment: float | None) -> float:
         return moment or self.ended or time.time()

@@ -204,7 +204,7 @@ class Worker:
             "uptime_s": round(time.monotonic() - self.begun, 1),
             "stopping": self.stopping,
             "troubles": self.troubles(),
-            "listens": {name: str(listener.socket.getsockname()) for name, listener in self.listeners.items()},
+            "listens": {name: listening_at(listener.socket) for name, listener in self.listeners.items()},
             "threads": threading.active_count(),
             "accelerator_mb": _accelerator_mb(),
             "spool": self.service.raw.mode,
@@ -247,6 +247,15 @@ class Worker:
             if name != "worker":
                 is_own(listener.address[1], listens=False)
         self.service.close(patience)
+
+
+def listening_at(sock: socket.socket) -> str:
+    """Return where a socket listens: ``HOST:PORT``, with brackets around IPv6, or a path."""
+    address = sock.getsockname()
+    if isinstance(address, str):
+        return address
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{host}:{address[1]}"
 
 
 def _accelerator_mb() -> int:
