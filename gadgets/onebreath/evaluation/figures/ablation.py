@@ -6,8 +6,8 @@ r"""Ablation studies: a network without each of its parts, or with others, train
 
 The validation loss of every variant is the recipe's, whatever it was trained on.
 Other studies: ``--study crunet_mr`` (recipe crunet_mr.small.yaml), ``bank`` (crunet_mr.small_bank_conv.yaml) and
-``mr_ipt`` (mr_ipt.small.yaml). Each variant starts from its own random weights, sees the same examples in the same order,
-and becomes a model.
+``mr_ipt`` (mr_ipt.small.yaml). Each variant starts from its own random weights, sees the same examples in the same
+order, and becomes a model.
 """
 
 from __future__ import annotations
