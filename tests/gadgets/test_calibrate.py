@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from onebreath.chain.gadget import parse_properties
-from onebreath.chain.notes import read_note
+from onebreath.chain.notes import read_note, read_warning
 from onebreath.errors import ConfigError, ScanError
 from onebreath.gadgets.calibrate import Calibrate, CalibrateProperties
 from onebreath.mrd.buffers import maps_of
@@ -82,3 +82,22 @@ def test_cropped_maps_are_zero_in_the_background_only():
 def test_soft_maps_need_a_threshold():
     with pytest.raises(ConfigError, match="'calibrate': espirit_soft fades out around espirit_crop"):
         parse_properties(Calibrate, {"espirit_soft": "true"})
+
+
+def test_cropping_takes_nothing_away_that_the_calibration_lines_show():
+    """Eight lines give low eigenvalues in the middle of the object: a crop at 0.8 would cut it out of the images."""
+    images, _, kspace = coil_scan(y=48, x=40, noise=0.02)
+    lines = np.ones((3, 48), bool)
+    eight = np.zeros((3, 48), bool)
+    eight[:, 20:28] = True
+    lines[:, ::2] = False
+    gadget = Calibrate(header(48, 40), CalibrateProperties(espirit_crop=0.8))
+    *written, calibrated = gadget.process([recon_data(kspace, lines, eight)])
+    assert (np.linalg.norm(maps_of(calibrated)[0], axis=0) > 0).all()
+    assert "of 1 of 1 slices are not cropped: espirit_crop=0.8 would take away" in read_warning(written[0])
+    assert read_note(written[1])[1]["coil_maps_cropped"] == 0
+    facts, cropped = calibrate(recon_data(kspace, np.ones((3, 48), bool)), header(48, 40), espirit_crop=0.8)
+    support = np.linalg.norm(maps_of(cropped)[0], axis=0) > 0
+    assert support[np.abs(images[0]) > 1].all()
+    assert facts["coil_maps_cropped"] == pytest.approx(1 - support.mean(), abs=1e-3)
+    assert facts["coil_maps_cropped"] > 0.05

@@ -21,7 +21,7 @@ from onebreath.mrd.acs import Acs, acs_of, calibration_mode, with_reference
 from onebreath.mrd.buffers import E1, RO, acquired_of, checked, places, with_maps
 from onebreath.mrd.volumes import calibration_block, has_partitions, mode_of_volume
 from onebreath.mri.coils import inati_maps, walsh_maps
-from onebreath.mri.espirit import espirit
+from onebreath.mri.espirit import MOST_LOST, cropped
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.volume_maps import volume_maps
 from onebreath.storage.calibration import CalibrationStorage
@@ -54,7 +54,8 @@ class CalibrateProperties(Properties):
         0.0,
         ge=0,
         lt=1,
-        description="maps are zero where the eigenvalue is lower, which keeps noise out of the background; 0: nowhere",
+        description="maps are zero where the eigenvalue is lower, which keeps noise out of the background; 0: nowhere. "
+        "Nothing is cropped where that would take away what the calibration lines show, as it does with few of them",
     )
     espirit_soft: bool = Field(False, description="fade the maps out around `espirit_crop` instead of cropping them")
 
@@ -120,7 +121,10 @@ class Calibrate(Gadget):
         maps = None
         if algorithm != "none":
             found = [one for one in acs if one is not None]
-            maps = self._maps(found, recon_data, self._derived if facts.stored else compute)
+            lost: list[float] = []
+            maps = self._maps(found, recon_data, self._derived if facts.stored else compute, lost)
+            yield from self._not_cropped(sum(one > MOST_LOST for one in lost), len(lost), "slices")
+            facts = facts.model_copy(update={"coil_maps_cropped": self._share_cropped(maps)})
         yield note(self.name, facts.model_copy(update=self._derived.told()))
         yield recon_data if maps is None else with_maps(recon_data, maps)
 
@@ -138,8 +142,8 @@ class Calibrate(Gadget):
         if lines and blocks[0] is not None:
             _, partitions, rows, _ = blocks[0].lines.shape
             told = {"acs_block": f"{rows} lines x {partitions} partitions", "acs_left_out": blocks[0].left_out}
-        yield note(self.name, self._facts(mode, lines, algorithm, **told))
         if algorithm == "none":
+            yield note(self.name, self._facts(mode, lines, algorithm, **told))
             yield recon_data
             return
         samples, rows, partitions, coils = recon_data.bits[0].data.data.shape[:4]
@@ -147,11 +151,30 @@ class Calibrate(Gadget):
         sets = settings.get("n_sets", 1)
         claim(8 * len(blocks) * sets * coils * partitions * rows * samples, "the coil maps")
         maps = np.empty((len(blocks), sets, coils, partitions, rows, samples), np.complex64)
+        left_out = 0
         for place, block in enumerate(blocks):
             assert block is not None
-            volume_maps(block.lines, block.first, maps[place], algorithm, settings)  # type: ignore[arg-type]
+            left_out += volume_maps(block.lines, block.first, maps[place], algorithm, settings)  # type: ignore[arg-type]
+        yield from self._not_cropped(left_out, len(blocks) * samples, "planes")
+        yield note(self.name, self._facts(mode, lines, algorithm, coil_maps_cropped=self._share_cropped(maps), **told))
         del blocks
         yield with_maps(recon_data, maps)
+
+    def _not_cropped(self, count: int, of: int, what: str) -> Iterator[Message]:
+        """Warn where cropping was left out."""
+        if count:
+            crop, kernel = self.properties.espirit_crop, self.properties.espirit_kernel
+            yield from self.warn(
+                f"The coil maps of {count} of {of} {what} are not cropped: espirit_crop={crop:g} would take away what "
+                "the calibration lines show. That is usual with fewer than twice as many of them as the kernel "
+                f"(espirit_kernel={kernel}) has."
+            )
+
+    def _share_cropped(self, maps: NDArray[np.complex64]) -> float | None:
+        """Share of the pixels (..., set, coil, pixels) where the first set's maps are zero; None if none shall be."""
+        if not self.properties.espirit_crop or self.properties.coil_map_algorithm != "espirit":
+            return None
+        return round(1 - float(maps[:, 0].any(axis=1).mean()), 4)
 
     def _facts(self, mode: str, lines: int, algorithm: str, **more: Any) -> CalibrateFacts:
         return CalibrateFacts(
@@ -186,8 +209,8 @@ class Calibrate(Gadget):
         self.log.warning("the header's calibration mode is %s, but the lines show %s; the lines are used", claim, mode)
         return f"no: the header says {claim}, the lines show {mode}; the lines were used"
 
-    def _maps(self, acs: list[Acs], recon_data: ReconData, derive: Derive) -> NDArray[np.complex64]:
-        """Coil maps (place, set, coil, y, x)."""
+    def _maps(self, acs: list[Acs], recon_data: ReconData, derive: Derive, lost: list[float]) -> NDArray[np.complex64]:
+        """Coil maps (place, set, coil, y, x); `lost` gets what cropping each place would take away, where computed."""
         samples, rows, _, coils = recon_data.bits[0].data.data.shape[:4]
         limits = recon_data.bits[0].data.sampling.sampling_limits
         algorithm, settings = self.properties.coil_map_algorithm, self._settings()
@@ -199,7 +222,9 @@ class Calibrate(Gadget):
         def estimate(lines: NDArray[np.complex64]) -> NDArray[np.complex64]:
             if algorithm == "espirit":
                 claim(8 * lines.shape[0] * rows * samples, "the coil maps")
-                return np.asarray(espirit(lines, (rows, samples), **settings)[0], np.complex64)
+                found, away = cropped(lines, (rows, samples), **settings)
+                lost.append(away)
+                return np.asarray(found, np.complex64)
             return np.asarray((inati_maps if algorithm == "inati" else walsh_maps)(ifft2c(lines)), np.complex64)[None]
 
         return derive(

@@ -49,6 +49,7 @@ class CalibrateFacts(Facts):
     agreement: str
     acs_lines: int
     coil_maps: str
+    coil_maps_cropped: float | None = None
     acs_block: str | None = None
     acs_left_out: int | None = None
     calibration_kept: Decision | None = None

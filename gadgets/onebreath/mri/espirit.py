@@ -5,13 +5,20 @@ Reson Med 71:990 (2014). The weight curve of soft maps is that of the BART toolb
 """
 
 import math
+from typing import Any
 
 from array_api_compat import array_namespace, device
 
 from onebreath.cancellation import checkpoint
 from onebreath.errors import ScanError
 from onebreath.mri import Array
-from onebreath.mri.coils import BLOCK, dominant_eigenvectors, with_reference_phase
+from onebreath.mri.coils import BLOCK, dominant_eigenvectors, rss, with_reference_phase
+from onebreath.mri.fourier import ifft2c, resize
+
+MOST_LOST = 0.005
+"""Share of the bright pixels that cropping may take away."""
+_BRIGHTEST, _BRIGHT = 0.97, 0.25
+"""Bright is what is above this part of this quantile of the calibration image: body, not noise or ringing."""
 
 
 def espirit(
@@ -66,6 +73,34 @@ def espirit(
         raise ValueError(f"cannot compute {n_sets} map sets of {coils} coils")
     vectors, eigenvalues = _eigenmaps(_signal_correlation(acs, window, threshold), shape, n_sets)
     return with_reference_phase(vectors, acs) * _weight(eigenvalues, crop, soft)[:, None], eigenvalues
+
+
+def cropped(
+    acs: Array, shape: tuple[int, int], crop: float | None, soft: bool = False, **settings: Any
+) -> tuple[Array, float]:
+    """Coil maps as of `espirit`, cropped unless that would remove what the calibration lines show.
+
+    Few calibration lines (8, with a kernel of 6) give low eigenvalues in the middle of the body, too. Cropped there, a
+    heart would be missing from the images; with 12 lines or more the share of bright pixels lost was below 0.002 on
+    hearts and phantoms at SNR 8 to 150, with 10 it was 0.01 to 0.02, with 8 0.2 to 0.3.
+
+    Returns
+    -------
+    maps
+        ``(set, coil, y, x)``.
+    lost
+        Share of the bright pixels of the calibration image that cropping takes away; above `MOST_LOST` nothing was
+        cropped.
+    """
+    if crop is None:
+        return espirit(acs, shape, crop=None, **settings)[0], 0.0
+    maps, eigenvalues = espirit(acs, shape, crop=None, **settings)
+    xp = array_namespace(acs)
+    image = rss(ifft2c(resize(acs, shape)), 0)
+    level = xp.sort(xp.reshape(image, (-1,)))[int(_BRIGHTEST * (math.prod(shape) - 1))]
+    bright = image > _BRIGHT * level
+    lost = float(xp.sum(xp.astype(bright & (eigenvalues[0] <= crop), xp.int64)) / xp.sum(xp.astype(bright, xp.int64)))
+    return maps if lost > MOST_LOST else maps * _weight(eigenvalues, crop, soft)[:, None], lost
 
 
 def _eigenmaps(correlation: Array, shape: tuple[int, int], n_sets: int) -> tuple[Array, Array]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onebreath.cancellation import checkpoint
 from onebreath.errors import ScanError
 from onebreath.mri.coils import inati_maps, pca_matrix, phase_factor, walsh_maps
-from onebreath.mri.espirit import espirit
+from onebreath.mri.espirit import MOST_LOST, cropped
 from onebreath.mri.fourier import ifft2c, ifftc, resize
 
 Complex = NDArray[np.complex64]
@@ -25,7 +25,7 @@ Algorithm = Literal["espirit", "inati", "walsh"]
 
 def volume_maps(
     acs: Complex, first: tuple[int, int], maps: Complex, algorithm: Algorithm, settings: Mapping[str, Any]
-) -> None:
+) -> int:
     """Make coil maps with unit sum of squares over the coils.
 
     Parameters
@@ -39,7 +39,12 @@ def volume_maps(
     algorithm
         How the maps of a plane are made.
     settings
-        Parameters of `espirit`; `size` is the largest number of lines, partitions and samples used.
+        Parameters of `cropped`; `size` is the largest number of lines, partitions and samples used.
+
+    Returns
+    -------
+    int
+        Number of planes whose maps are not cropped, as that would take away what the calibration lines show.
 
     Raises
     ------
@@ -55,7 +60,11 @@ def volume_maps(
     energy = np.einsum("czyx,czyx->x", hybrid.conj(), hybrid).real
     if not np.isfinite(energy).all() or not energy.any():
         raise ScanError("The calibration lines hold no signal (all zero, NaN or Inf), so no coil maps can be computed.")
-    make = _espirit_of(first, shape, size, chosen) if algorithm == "espirit" else _images_of(first, shape, algorithm)
+    lost: list[float] = []
+    if algorithm == "espirit":
+        make = _espirit_of(first, shape, size, chosen, lost)
+    else:
+        make = _images_of(first, shape, algorithm)
     for x in range(pixels):
         checkpoint()
         if energy[x] == 0:
@@ -65,16 +74,19 @@ def volume_maps(
         # Planes know nothing of each other; one reference gives them all a phase that is smooth along x.
         reference = np.tensordot(plane, principal, axes=((1,), (0,)))
         maps[..., x] = plane * np.conj(phase_factor(reference))[:, None]
+    return sum(one > MOST_LOST for one in lost)
 
 
 def _espirit_of(
-    first: tuple[int, int], shape: tuple[int, int], size: int, settings: dict[str, Any]
+    first: tuple[int, int], shape: tuple[int, int], size: int, settings: dict[str, Any], lost: list[float]
 ) -> Callable[[Complex], Complex]:
     def make(plane: Complex) -> Complex:
         z, y = (_middle(n, f, m, size) for n, f, m in zip(plane.shape[1:], first, shape, strict=True))
         block = plane[:, z, y]
         kernel = tuple(min(settings.get("kernel", 6), n) for n in block.shape[1:])
-        return np.asarray(espirit(block, shape, **{**settings, "kernel": kernel})[0], np.complex64)
+        found, away = cropped(block, shape, **{"crop": None, **settings, "kernel": kernel})
+        lost.append(away)
+        return np.asarray(found, np.complex64)
 
     return make
 
