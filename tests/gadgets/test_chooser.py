@@ -2,13 +2,15 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 
 from onebreath.errors import OutsideDomain
 from onebreath.gadgets.reconstruct import chooser
-from onebreath.methods import choice
+from onebreath.methods.choice import choice
+from onebreath.zoo.rules import read_rules
 from tests.gadgets.test_guard import meta_of, run
 from tests.models import save_model
 
@@ -29,6 +31,7 @@ def automatic(**properties):
     return {series: meta_of(array) for series, array in arrays.items()}
 
 
+MODELS = Path(__file__).parents[2] / "models"
 TINY = {"name": "tiny", "model": "crunet_mr.tiny", "when": {"frames": [2, 9], "protocol": ["te*"]}}
 REST = {"name": "rest", "method": "low_rank_sparse", "properties": {"iterations": 3}}
 
@@ -106,17 +109,19 @@ def test_lines_kept_back_decide_among_candidates(root, monkeypatch, winner, meth
     made = []
 
     def choose(candidates, data, within, slices):
-        made.append(choice.choose(candidates, data, within, slices))
+        made.append(choice.choose(candidates, data, 1.0, 1000))
         return replace(made[0], winner=winner)
 
     monkeypatch.setattr(chooser, "choose", choose)
-    rules(root, {**TINY, "candidates": ["cg_sense", "crunet_mr.missing"]})
+    scored = {"properties": {"domain_score": True}}
+    rules(root, {**TINY, **scored, "candidates": ["cg_sense", "crunet_mr.missing"]})
     images = automatic()
     assert list(images) == [1]
     meta = images[1]
     assert meta["Onebreath_reconstruct_method"] == method
     assert meta["Onebreath_reconstruct_rule"] == "tiny"
     assert "Onebreath_reconstruct_fallback" not in meta
+    assert "Onebreath_reconstruct_domain_score" not in meta, "its error is known already"
     assert meta["Onebreath_reconstruct_choice"] == made[0].reason
     told = meta["Onebreath_reconstruct_choice_errors"]
     assert re.fullmatch(r"crunet_mr.tiny \d.\d+ \+- \d.\d+; cg_sense \d.\d+ \+- \d.\d+", told)
@@ -128,3 +133,18 @@ def test_without_time_for_a_choice_the_rule_itself_decides(root):
     meta = automatic(choose_within=0)[1]
     assert meta["Onebreath_reconstruct_model"] == "crunet_mr.tiny"
     assert "Onebreath_reconstruct_choice" not in meta
+
+
+def test_where_lines_kept_back_cannot_decide_the_score_guards_the_model(root):
+    """So small a scan that a test would take more than its share: the rule's model, watched, and the meta says so."""
+    rules(root, {**TINY, "properties": {"domain_score": True}, "candidates": ["low_rank_sparse"]})
+    meta = automatic()[50]
+    told = meta["Onebreath_reconstruct_choice"]
+    assert told.startswith("nothing can be told by lines kept back: the tests would take more than 0.3")
+    assert "lines kept back tell an error" in meta["Onebreath_reconstruct_fallback"]
+
+
+def test_the_rule_for_cine_that_is_shipped_chooses():
+    rule = next(rule for rule in read_rules(MODELS / "protocols.yaml") if rule.name == "cartesian-cine")
+    assert rule.model in {path.name for path in MODELS.iterdir()}
+    assert "low_rank_sparse" in rule.candidates

@@ -8,7 +8,9 @@ import pytest
 from onebreath.errors import MethodError
 from onebreath.methods.base import Reconstruction
 from onebreath.methods.cg_sense import CgSense
-from onebreath.methods.choice import NARROWEST, choose, strip_width
+from onebreath.methods.choice.choice import choose
+from onebreath.methods.choice.kept_back import kept_back
+from onebreath.methods.choice.plan import FEWEST_FRAMES, NARROWEST, WIDEST, plan_of
 from onebreath.methods.low_rank_sparse import LowRankSparse
 from onebreath.methods.zero_filled import ZeroFilled
 from tests.helpers import nrmse
@@ -29,14 +31,14 @@ def scan(noise=1.0, acceleration=4, acs=6, frames=8, last=None):
 def test_the_candidate_wins_whose_image_is_the_best(noise, acceleration):
     data, truth = scan(noise, acceleration)
     errors = [nrmse(method(data).images, truth) for _, method in CANDIDATES]
-    found = choose(CANDIDATES, data, within=1.0, slices=10)
+    found = choose(CANDIDATES, data, within=1.0, slices=1000)
     assert errors[found.winner] < 1.03 * min(errors)
     assert f"{CANDIDATES[found.winner][0]} by" in found.reason
 
 
 def test_the_estimates_are_about_the_errors():
     data, truth = scan(5.0, 4)
-    found = choose(CANDIDATES, data, within=1.0, slices=10)
+    found = choose(CANDIDATES, data, within=1.0, slices=1000)
     for (_, method), estimate in zip(CANDIDATES, found.estimates, strict=True):
         images = method(data).images
         error = np.linalg.norm(images - truth) / np.linalg.norm(images)
@@ -55,7 +57,7 @@ def test_partial_fourier_is_not_held_against_anyone():
 def test_among_equals_the_order_decides():
     data, _ = scan()
     same = [("second", CgSense()), ("first", CgSense())]
-    assert choose(same, data, 1.0).winner == 0
+    assert choose(same, data, 1.0, 10).winner == 0
 
 
 def test_what_cannot_be_tested_is_named_and_does_not_win():
@@ -68,7 +70,7 @@ def test_what_cannot_be_tested_is_named_and_does_not_win():
             raise MethodError("not today")
 
     data, _ = scan()
-    found = choose([("broken", Broken()), ("refusing", Refusing()), ("cg_sense", CgSense())], data, 1.0)
+    found = choose([("broken", Broken()), ("refusing", Refusing()), ("cg_sense", CgSense())], data, 1.0, 1000)
     assert found.winner == 2
     told = found.facts["choice_errors"]
     assert "broken not tested: it made pixels that are NaN" in told
@@ -80,20 +82,85 @@ def test_what_cannot_be_tested_is_named_and_does_not_win():
 def test_it_says_when_nothing_can_be_told():
     data, _ = scan()
     with pytest.raises(MethodError, match="without coil maps"):
-        choose(CANDIDATES, replace(data, maps=None))
+        choose(CANDIDATES, replace(data, maps=None), slices=1000)
     mask = np.zeros((8, 64, 1), bool)
     mask[:, 30:34] = True
     few = replace(data, mask=mask, kspace=data.kspace * mask[:, None])
-    with pytest.raises(MethodError, match="needs a frame with 6 lines"):
-        choose(CANDIDATES, few)
+    with pytest.raises(MethodError, match="a frame needs 6 lines"):
+        choose(CANDIDATES, few, slices=1000)
 
 
-def test_time_is_bounded():
-    """With nothing left, the candidates after the second are not tested; the part is as wide as the share allows."""
+def test_the_part_is_as_large_as_the_share_allows():
+    """Whichever wins, the tests take at most the share of its time; efforts are counted, so that no clock decides."""
+    shape = (24, 10, 160, 192)
+    for efforts in ([1.0, 2.5], [2.5, 1.0], [1.0, 1.0, 1.0]):
+        for slices in (1, 2, 5, 12):
+            plan = plan_of(efforts, shape, slices, 0.3)
+            tested = [effort for i, effort in enumerate(efforts) if i not in plan.left_out]
+            share = plan.columns / shape[3] * plan.frames / shape[0]
+            assert len(tested) == 1 or share * sum(tested) <= 0.3 * slices * min(tested)
+            assert plan.columns >= NARROWEST and plan.frames >= FEWEST_FRAMES
+    assert plan_of([1.0, 2.5], shape, 12, 0.3) == plan_of([1.0, 2.5], shape, 50, 0.3)
+    assert plan_of([1.0, 2.5], shape, 12, 0.3).columns == WIDEST
+    assert plan_of([1.0, 2.5, 60.0], shape, 12, 0.3).left_out == {2: "the tests would take more than 0.3 of the "
+                                                                  "reconstruction's time"}  # fmt: skip
+
+
+def test_what_there_is_no_time_for_is_named():
+    class Slow(ZeroFilled):
+        seconds_per_million = 1000.0
+
     data, _ = scan()
-    found = choose([*CANDIDATES[:2], ("late", ZeroFilled())], data, within=0.0)
-    assert [one.failed for one in found.estimates] == ["", "", "0 of the reconstruction's time was spent"]
-    assert found.winner != 2
-    assert strip_width(192, 1, 3, 0.3) == NARROWEST
-    assert strip_width(192, 12, 3, 0.3) == 64
-    assert strip_width(20, 12, 3, 0.3) == 20
+    found = choose([*CANDIDATES[1:], ("slow", Slow())], data, within=1.0, slices=10)
+    assert [bool(one.failed) for one in found.estimates] == [False, False, True]
+    assert "slow not tested: the tests would take more than 1 of" in found.facts["choice_errors"]
+    with pytest.raises(MethodError, match=r"would take more than 0\.01 of the reconstruction's time"):
+        choose(CANDIDATES[1:], data, within=0.01)
+
+
+def test_the_same_scan_has_the_same_winner_whatever_the_clock_says(monkeypatch):
+    data, _ = scan(5.0)
+    found = choose(CANDIDATES[1:], data, within=1.0, slices=10)
+    monkeypatch.setattr("time.perf_counter", iter(range(0, 10**9, 1000)).__next__)
+    again = choose(CANDIDATES[1:], data, within=1.0, slices=10)
+    assert [one.error for one in again.estimates] == [one.error for one in found.estimates]
+    assert again.reason == found.reason
+
+
+def test_lines_kept_back_are_like_those_that_are_missing():
+    """Missing in all frames, if lines are so; outside a full centre; at each distance at which lines are missing."""
+    fixed = np.broadcast_to(lines(64, 4, 12, 0), (8, 64))
+    held = kept_back(fixed, 32)
+    assert (held == held[0]).all()
+    assert not (held & ~fixed).any()
+    assert not held[:, 26:38].any()
+    assert 0 < held[0].sum() <= (fixed[0].sum() - 12) / 4
+    rng = np.random.default_rng(1)
+    scattered = rng.random((8, 64)) < 0.3
+    scattered[:, 32] = np.arange(8) < 2
+    held = kept_back(scattered, 32)
+    assert held.any(axis=1).all()
+    assert held[:, 32].any(), "what misses the centre in a frame is judged by a centre"
+    assert held.sum() <= scattered.sum() / 4
+
+
+@pytest.mark.parametrize("keeps", [0.0, 0.5, 1.0])
+def test_the_error_at_lines_that_were_seen_counts_the_noise_kept(keeps):
+    """A method that multiplies its image by a number keeps so much noise and loses so much signal: both are told."""
+
+    class Weaker(CgSense):
+        def __call__(self, data):
+            made = super().__call__(data)
+            made.images = made.images * np.float32(keeps)
+            return made
+
+    data, truth = scan(2.0, acceleration=1)
+    found = choose([("weaker", Weaker())], data, within=1.0, slices=10)
+    images = Weaker()(data).images
+    energy = np.linalg.norm(images) if keeps else 1.0
+    noisier = (1.25 - 1) * keeps**2 * 2 * images.size  # the trial's data have a quarter more noise
+    error = np.sqrt(np.linalg.norm(images - truth) ** 2 + noisier)
+    if keeps:
+        assert found.estimates[0].error == pytest.approx(error / energy, rel=0.1)
+    else:
+        assert found.estimates[0].error > 10

@@ -21,7 +21,7 @@ from onebreath.mrd.acs import Acs, acs_of, calibration_mode, with_reference
 from onebreath.mrd.buffers import E1, RO, acquired_of, checked, places, with_maps
 from onebreath.mrd.volumes import calibration_block, has_partitions, mode_of_volume
 from onebreath.mri.coils import inati_maps, walsh_maps
-from onebreath.mri.espirit import MOST_LOST, cropped
+from onebreath.mri.espirit import MOST_LOST, cropped, share_of_zeros
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.volume_maps import volume_maps
 from onebreath.storage.calibration import CalibrationStorage
@@ -124,7 +124,7 @@ class Calibrate(Gadget):
             lost: list[float] = []
             maps = self._maps(found, recon_data, self._derived if facts.stored else compute, lost)
             yield from self._not_cropped(sum(one > MOST_LOST for one in lost), len(lost), "slices")
-            facts = facts.model_copy(update={"coil_maps_cropped": self._share_cropped(maps)})
+            facts = facts.model_copy(update={"coil_maps_cropped": share_of_zeros(maps)})
         yield note(self.name, facts.model_copy(update=self._derived.told()))
         yield recon_data if maps is None else with_maps(recon_data, maps)
 
@@ -156,7 +156,7 @@ class Calibrate(Gadget):
             assert block is not None
             left_out += volume_maps(block.lines, block.first, maps[place], algorithm, settings)  # type: ignore[arg-type]
         yield from self._not_cropped(left_out, len(blocks) * samples, "planes")
-        yield note(self.name, self._facts(mode, lines, algorithm, coil_maps_cropped=self._share_cropped(maps), **told))
+        yield note(self.name, self._facts(mode, lines, algorithm, coil_maps_cropped=share_of_zeros(maps), **told))
         del blocks
         yield with_maps(recon_data, maps)
 
@@ -169,12 +169,6 @@ class Calibrate(Gadget):
                 "the calibration lines show. That is usual with fewer than twice as many of them as the kernel "
                 f"(espirit_kernel={kernel}) has."
             )
-
-    def _share_cropped(self, maps: NDArray[np.complex64]) -> float | None:
-        """Share of the pixels (..., set, coil, pixels) where the first set's maps are zero; None if none shall be."""
-        if not self.properties.espirit_crop or self.properties.coil_map_algorithm != "espirit":
-            return None
-        return round(1 - float(maps[:, 0].any(axis=1).mean()), 4)
 
     def _facts(self, mode: str, lines: int, algorithm: str, **more: Any) -> CalibrateFacts:
         return CalibrateFacts(

@@ -148,6 +148,8 @@ class Method(ABC):
     """Whether it uses a model trained on other scans, so that a fallback must be there to make the images."""
     without_gfactor: ClassVar[Mapping[str, Any]] = {}
     """Parameters that leave out its own g-factor map, if it makes one."""
+    seconds_per_million: ClassVar[float] = 1.0
+    """Time of one core for a million samples (frame, coil, y, x), for decisions that must not depend on a clock."""
     Parameters: ClassVar[type[MethodParameters]] = MethodParameters
     parameters: MethodParameters
 
@@ -197,6 +199,10 @@ class Method(ABC):
             If it is not for such scans.
         """
         return
+
+    def effort(self, data: SliceData) -> float:
+        """Seconds that one core of a usual CPU takes for a slice: counted from its size, the same on every machine."""
+        return self.seconds_per_million * float(np.prod(data.kspace.shape)) / 1e6
 
     def trial(self, part: SliceData) -> Reconstruction:
         """Reconstruct a part of a slice that passed `check`, to see how well that goes."""

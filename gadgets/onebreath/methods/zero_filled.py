@@ -31,6 +31,7 @@ class ZeroFilled(Method):
     """
 
     name = "zero_filled"
+    seconds_per_million = 0.02
     Parameters = ZeroFilledParameters
     parameters: ZeroFilledParameters
 

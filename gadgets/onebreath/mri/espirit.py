@@ -103,6 +103,12 @@ def cropped(
     return maps if lost > MOST_LOST else maps * _weight(eigenvalues, crop, soft)[:, None], lost
 
 
+def share_of_zeros(maps: Array) -> float:
+    """Share of the pixels where the first of the sets of maps (place, set, coil, ...) is zero."""
+    xp = array_namespace(maps)
+    return round(1 - float(xp.mean(xp.astype(xp.any(maps[:, 0] != 0, axis=1), xp.float64))), 4)
+
+
 def _eigenmaps(correlation: Array, shape: tuple[int, int], n_sets: int) -> tuple[Array, Array]:
     """Strongest eigenvectors ``(set, coil, y, x)`` and eigenvalues ``(set, y, x)`` of the matrix of every pixel.
 

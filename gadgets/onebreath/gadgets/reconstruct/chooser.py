@@ -10,7 +10,7 @@ from typing import Any
 from onebreath.errors import ConfigError, MethodError, OnebreathError
 from onebreath.gadgets.reconstruct.guard import AUTO, DEFAULT_FALLBACK, MethodProperties, messages_of
 from onebreath.methods.base import Method, SliceData, method_class
-from onebreath.methods.choice import choose
+from onebreath.methods.choice.choice import choose
 from onebreath.methods.guarded import Guarded, Safety
 from onebreath.methods.scan import scan_of, scan_of_header
 from onebreath.mrd.header import ScanHeader
@@ -120,6 +120,7 @@ class Chooser:
             return guard
         chosen = guards[methods[found.winner][0]]
         chosen.facts |= guard.facts | found.facts
+        _without_score(chosen)
         wrong = found.estimates[found.winner].error
         if wrong > LEAST_TRUSTED:
             log.warning("no candidate is trustworthy: the best one's error is %.2g of the image", wrong)
@@ -171,6 +172,12 @@ class Chooser:
         guard = Guarded(None, self._safety(None), messages_of(self.header), refused=reason)
         guard.prepare(self.scan)
         return guard
+
+
+def _without_score(guard: Guarded) -> None:
+    """Leave out the out-of-domain score of a winner: its error is known from the lines that decided."""
+    if guard.wanted is not None and getattr(guard.wanted.parameters, "domain_score", False):
+        guard.wanted.parameters = guard.wanted.parameters.model_copy(update={"domain_score": False})
 
 
 def method_of(rule: Rule, parameters: dict[str, Any] | None = None) -> Method:

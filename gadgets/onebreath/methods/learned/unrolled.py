@@ -157,6 +157,12 @@ class Unrolled(Method):
         """Compare the card's domain with a slice; raises OutsideDomain unless the parameters allow it all."""
         self._judge(scan_of(data, self.scan))
 
+    def effort(self, data: SliceData) -> float:
+        """Seconds of one core of a usual CPU for a slice, counted by the network's operations."""
+        from onebreath.methods.learned.effort import network_seconds
+
+        return network_seconds(self.card.architecture, self.card.arguments, tuple(data.kspace.shape))
+
     def trial(self, part: SliceData) -> Reconstruction:
         """Reconstruct a part of a slice, whose size and lines are not those that the card is about."""
         return Reconstruction(back(self._first_that_works(part)[0], part.kspace))

@@ -40,6 +40,7 @@ class Raki(Method):
     """
 
     name = "raki"
+    seconds_per_million = 100
     acs_as_data = False  # as in GRAPPA: noise and g-factor then follow the lattice alone
     without_gfactor: ClassVar[Mapping[str, Any]] = {"gfactor": "none"}
     Parameters = RakiParameters

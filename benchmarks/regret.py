@@ -1,0 +1,268 @@
+"""How far the choice by lines kept back is from the best candidate, which only the truth tells.
+
+    python -m benchmarks.regret
+    python -m benchmarks.regret --patients SCD0000301 simulator --slices 5
+
+Every scan is reconstructed by all candidates. The regret is the PSNR of the best one less that of the chosen one, in dB
+over the whole magnitude image. Beside it stands the guard that came before: the model, unless its out-of-domain score
+is above its card's limit, and then L+S. The scans are hearts with simulated coils and the phantom, over noise,
+acceleration and families of masks, and with one thing wrong at a time: coil maps, motion, contrast, noise that is not
+what it is said to be. Results are kept in a file as they come, and a run that was stopped goes on there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.domain_score import contrasts, moved, noise
+from benchmarks.table import table
+from benchmarks.thresholds import psnr
+from onebreath import zoo
+from onebreath.evaluation.data import read_slices
+from onebreath.evaluation.scans import ReferenceScan, ScanChoice, coil_maps, reference_scan
+from onebreath.methods.base import Method, SliceData, method_class
+from onebreath.methods.choice.choice import choose
+from onebreath.methods.learned.unrolled import Unrolled
+from onebreath.methods.score import domain_score
+from onebreath.mri.fourier import fft2c, ifft2c
+from onebreath.mri.sampling import describe
+from onebreath.training.data.masks import Family, make_mask
+from onebreath.training.data.series import ImageSeries
+
+CANDIDATES = ("crunet_mr.cine", "low_rank_sparse")
+SNR = (8, 20, 60, 300)
+MASKS: tuple[tuple[Family, int, int], ...] = (
+    ("uniform", 2, 24), ("uniform", 4, 24), ("cmrxrecon", 8, 24), ("cmrxrecon", 24, 24), ("kt_uniform", 4, 16),
+    ("kt_uniform", 12, 8), ("vista", 6, 16), ("vista", 16, 8), ("gaussian", 6, 16), ("random", 6, 0), ("uniform", 8, 0),
+)  # fmt: skip
+HARM_SNR = (20, 80)
+MATRIX, FRAMES, CHANNELS, CROP = (128, 96), 8, 6, 0.8
+SLICES = {6: "6 slices", 12: "12 slices"}
+"""How many slices the scan is said to have: the tests may then take more or less of a slice."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan: where it is from, what is wrong with it, its SNR and mask, its data and the truth (frame, y, x)."""
+
+    scan: str
+    harm: str
+    snr: float
+    mask: str
+    data: SliceData
+    truth: np.ndarray
+
+    @property
+    def key(self) -> str:
+        """What it is called in the file of results."""
+        return f"{self.scan}, {self.harm}, SNR {self.snr:g}, {self.mask}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A case that can be made: scans are simulated only if their results are not there yet."""
+
+    scan: str
+    harm: str
+    snr: float
+    mask: tuple[Family, int, int]
+    number: int
+    reference: Reference
+
+    @property
+    def key(self) -> str:
+        """As that of the case."""
+        return f"{self.scan}, {self.harm}, SNR {self.snr:g}, {self.mask[0]} R={self.mask[1]} {self.mask[2]} ACS"
+
+
+class Reference:
+    """The scan of a slice, made when it is first asked for."""
+
+    def __init__(self, series: ImageSeries, snr: float, seed: int) -> None:
+        self.series, self.snr, self.seed = series, snr, seed
+
+    @cached_property
+    def scan(self) -> ReferenceScan:
+        """Truth and full k-space."""
+        step = max(1, len(self.series.images) // FRAMES)
+        few = replace(self.series, images=self.series.images[::step][:FRAMES])
+        choice = ScanChoice(seed=self.seed, snr=(self.snr, self.snr), matrix=MATRIX, channels=CHANNELS)
+        return reference_scan(few, choice)
+
+    @cached_property
+    def maps(self) -> np.ndarray:
+        """Coil maps as the configurations have them: zero where their eigenvalue is low."""
+        maps, eigenvalues = coil_maps(self.scan)
+        return np.asarray(maps * (eigenvalues > CROP)[:, None], np.complex64)
+
+
+HARMS = (
+    *(("contrast", i) for i in range(4)), *(("motion", i) for i in range(3)), *(("coil maps", i) for i in range(4)),
+    *(("noise", i) for i in range(3)),
+)  # fmt: skip
+
+
+def wanted(patients: list[str], slices: list[int]) -> Iterator[Wanted]:
+    """All scans of the table."""
+    for patient in patients:
+        data, names = ("simulator", ("*",)) if patient == "simulator" else ("sunnybrook", (patient,))
+        found = read_slices(data, None, names, [0] if patient == "simulator" else slices)  # each phantom has one slice
+        for number, (series, _) in zip(slices, found, strict=False):
+            assert isinstance(series, ImageSeries)
+            where = f"{patient} {number}"
+            for snr in SNR:
+                reference = Reference(series, snr, number)
+                for mask in MASKS:
+                    yield Wanted(where, "none", snr, mask, 0, reference)
+            for snr in HARM_SNR:
+                reference = Reference(series, snr, number)
+                for harm, which in HARMS:
+                    yield Wanted(where, f"{harm} {which + 1}", snr, ("cmrxrecon", 4, 24), which, reference)
+
+
+def made(one: Wanted) -> tuple[SliceData, np.ndarray]:
+    """The data and the truth (frame, y, x) of a scan."""
+    scan, maps = one.reference.scan, one.reference.maps
+    frames, coils, ny, _ = scan.kspace.shape
+    rng = np.random.default_rng(0)
+    lines = make_mask(one.mask[0], frames, ny, one.mask[1], one.mask[2], rng)
+    kspace, truth, seen = scan.kspace, scan.truth, maps
+    match one.harm.rstrip(" 1234"):
+        case "contrast":
+            truth = contrasts(truth, rng)[one.number]
+            phase = np.exp(1j * np.angle((maps[0].conj() * ifft2c(kspace.mean(0))).sum(0)))
+            kspace = fft2c((truth * phase)[:, None] * maps[0]) + noise(kspace.shape, 1, rng)
+        case "motion":
+            kspace = moved(kspace, (1, 3, 6)[one.number], rng)
+        case "coil maps":
+            wrong = (
+                np.roll(maps, (4, 4), (-2, -1)), np.roll(maps, (16, 10), (-2, -1)), maps[:, rng.permutation(coils)],
+                maps.conj(),
+            )  # fmt: skip
+            seen = np.ascontiguousarray(wrong[one.number])
+        case "noise":
+            kspace = kspace + noise(kspace.shape, (2, 5, 10)[one.number], rng)
+    mask = np.broadcast_to(lines, (frames, ny))[:, :, None]
+    sampled = np.where(mask[:, None], kspace, 0).astype(np.complex64)
+    mode = None if one.mask[2] else "separate"
+    sampling = describe(mask, acceleration=one.mask[1], acs_mode=mode)
+    return SliceData(sampled, mask, scan.acs, scan.acs_first, seen, sampling), truth
+
+
+def method_named(name: str) -> Method:
+    """Make a candidate: a model of the zoo, or a classical method."""
+    return Unrolled(model=name) if "." in name else method_class(name)()
+
+
+def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
+    """Reconstruct a scan with all candidates and let lines kept back choose; also what today's guard would take."""
+    data, truth = made(one)
+    found: dict[str, Any] = {"key": one.key, "psnr": {}, "error": {}, "seconds": {}, "choice": {}}
+    for name, method in candidates.items():
+        begun = time.process_time()
+        images = np.asarray(method(data).images)
+        found["seconds"][name] = round(time.process_time() - begun, 3)
+        found["psnr"][name] = round(psnr(images, truth), 3)
+        found["error"][name] = round(float(np.linalg.norm(np.abs(images) - truth) / np.linalg.norm(truth)), 4)
+    for slices in SLICES:
+        begun = time.process_time()
+        choice = choose(list(candidates.items()), data, slices=slices)
+        found["choice"][str(slices)] = {
+            "winner": choice.estimates[choice.winner].name,
+            "estimates": {e.name: [round(e.error, 4), round(e.uncertainty, 4)] for e in choice.estimates},
+            "seconds": round(time.process_time() - begun, 3),
+        }
+    model = next(iter(candidates))
+    limit = zoo.read_card(zoo.find(model)).score_limit
+    found["guard"] = model if domain_score(candidates[model], data).value <= limit else "low_rank_sparse"
+    return found
+
+
+def regret(result: dict[str, Any], chosen: str) -> float:
+    """What choosing this one costs, in dB."""
+    return float(max(result["psnr"].values()) - result["psnr"][chosen])
+
+
+def cost(result: dict[str, Any], slices: int) -> float:
+    """Time of the choice over what the winner needs for the scan."""
+    choice = result["choice"][str(slices)]
+    return float(choice["seconds"] / (slices * result["seconds"][choice["winner"]]))
+
+
+def groups(results: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Rows of the table: all, hearts, phantoms, each SNR, each mask, each harm."""
+    parts = [result["key"].split(", ") for result in results]
+    yield "all", results
+    yield "hearts", [r for r, p in zip(results, parts, strict=True) if not p[0].startswith("simulator")]
+    yield "phantoms", [r for r, p in zip(results, parts, strict=True) if p[0].startswith("simulator")]
+    for place, name in ((2, ""), (3, "")):
+        for value in dict.fromkeys(p[place] for p in parts if p[1] == "none"):
+            yield name + value, [r for r, p in zip(results, parts, strict=True) if p[1] == "none" and p[place] == value]
+    for harm in dict.fromkeys(p[1].rstrip(" 1234") for p in parts if p[1] != "none"):
+        yield f"harm: {harm}", [r for r, p in zip(results, parts, strict=True) if p[1].startswith(harm)]
+
+
+def row(name: str, results: list[dict[str, Any]]) -> tuple[object, ...]:
+    """Mean and 95th percentile of the regret of each way to choose, and of each candidate alone."""
+    ways = {
+        **{slices: [regret(r, r["choice"][slices]["winner"]) for r in results] for slices in map(str, SLICES)},
+        "guard": [regret(r, r["guard"]) for r in results],
+        **{name: [regret(r, name) for r in results] for name in results[0]["psnr"]},
+    }
+    cells = [f"{np.mean(one):.2f}, {np.percentile(one, 95):.2f}" for one in ways.values()]
+    costs = [[cost(r, slices) for r in results] for slices in SLICES]
+    return name, len(results), *cells, *(f"{np.median(one):.0%}, {np.percentile(one, 95):.0%}" for one in costs)
+
+
+def report(results: list[dict[str, Any]], patients: list[str]) -> str:
+    """The table."""
+    names = list(results[0]["psnr"])
+    return table(
+        f"Regret of the choice in dB, mean and 95th percentile: {', '.join(patients)}; {FRAMES} frames of "
+        f"{MATRIX[0]} x {MATRIX[1]}, {CHANNELS} channels, coil maps cropped at {CROP}. guard: the model unless its "
+        "out-of-domain score is above the limit of its card, then L+S. cost: processor time of the choice over that of "
+        "the winner for the scan, median and 95th percentile",
+        (
+            "scans", "number", *SLICES.values(), "guard", *(f"always {name}" for name in names),
+            *(f"cost, {name}" for name in SLICES.values()),
+        ),
+        [row(name, these) for name, these in groups(results) if these],
+        ("numpy", "torch"),
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Measure what is not measured yet and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patients", nargs="+", default=["SCD0000401", "simulator"], help="simulator: the phantom")
+    parser.add_argument("--slices", nargs="+", type=int, default=[3, 7], help="numbers of the slices of each")
+    parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES), help="the first one is the rule's model")
+    parser.add_argument("--keep", type=Path, default=Path("runs/regret.jsonl"), help="file of results")
+    options = parser.parse_args()
+    options.keep.parent.mkdir(parents=True, exist_ok=True)
+    known = {}
+    if options.keep.exists():
+        known = {one["key"]: one for one in map(json.loads, options.keep.read_text().splitlines())}
+    candidates = {name: method_named(name) for name in options.candidates}
+    results = []
+    with options.keep.open("a") as file:
+        for one in wanted(options.patients, options.slices):
+            if one.key not in known:
+                known[one.key] = measure(one, candidates)
+                file.write(json.dumps(known[one.key]) + "\n")
+                file.flush()
+            results.append(known[one.key])
+    print(report(results, options.patients))
+
+
+if __name__ == "__main__":
+    main()

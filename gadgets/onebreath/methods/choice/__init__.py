@@ -1,0 +1,1 @@
+"""Choice among methods by acquired lines that none of them sees."""

@@ -1,0 +1,173 @@
+"""Which of several methods makes the best images of a scan: decided by acquired lines that none of them sees.
+
+Every candidate reconstructs a part of a slice without a few acquired lines. The squared error of what it predicts
+there, less the known energy of the noise, is an unbiased estimate of its true error at these lines; lines at the same
+distance from the centre stand for those that were not acquired. All candidates are tested on the same lines, so that
+their differences are far better known than their errors. The smallest error wins; a candidate that is no more than the
+standard error of the difference behind it wins if the rule's order puts it first.
+
+How much is tested is counted beforehand from sizes alone, never by the clock: the same scan has the same winner on
+every machine, however busy that is.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from onebreath.errors import MethodError
+from onebreath.methods.base import Fact, Method, SliceData
+from onebreath.methods.choice.plan import plan_of
+from onebreath.methods.choice.trial import Tested, Trial
+
+log = logging.getLogger("onebreath.choice")
+
+_FEWEST = 2
+"""Candidates among which there is something to decide."""
+_NOTHING = 1e-30
+"""In place of the energy of an image of zeros."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Error of one candidate, estimated from held-back lines.
+
+    Attributes
+    ----------
+    name
+        The candidate.
+    error
+        Estimated ``||image - truth|| / ||image||``; NaN if it was not tested.
+    uncertainty
+        Standard error of that; of the candidate's difference to the best one, where this is not it.
+    seconds
+        That its test took.
+    failed
+        Why it was not tested.
+    """
+
+    name: str
+    error: float
+    uncertainty: float
+    seconds: float
+    failed: str = ""
+
+    def __str__(self) -> str:
+        if self.failed:
+            return f"{self.name} not tested: {self.failed}"
+        return f"{self.name} {self.error:.4f} +- {self.uncertainty:.4f}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The decision for a series.
+
+    Attributes
+    ----------
+    winner
+        Index of the candidate.
+    estimates
+        One for each candidate, in the rule's order.
+    reason
+        Why it won, in words.
+    noise_only
+        The error, relative to the image, that the noise of the acquired lines alone makes.
+    lines
+        Number of lines kept back.
+    seconds
+        What the decision took.
+    """
+
+    winner: int
+    estimates: tuple[Estimate, ...]
+    reason: str
+    noise_only: float
+    lines: int
+    seconds: float
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        """For the meta of the images."""
+        return {
+            "choice": self.reason,
+            "choice_errors": "; ".join(map(str, self.estimates)),
+            "choice_noise_only": round(self.noise_only, 4),
+            "choice_lines": self.lines,
+            "choice_seconds": round(self.seconds, 3),
+        }
+
+
+def choose(candidates: Sequence[tuple[str, Method]], data: SliceData, within: float = 0.3, slices: int = 1) -> Choice:
+    """Choose among methods by lines kept back from a slice.
+
+    Parameters
+    ----------
+    candidates
+        Names and methods, in the order of preference.
+    data
+        The first slice of the scan.
+    within
+        Share of the time that may be spent, of what the winner will need for all slices. It decides how large the part
+        is that is tested on; a candidate whose test would take too long for any part is left out.
+    slices
+        How many slices the scan has.
+
+    Raises
+    ------
+    MethodError
+        If nothing can be told: there are no coil maps, too few lines, or no two candidates could be tested.
+    """
+    begun = time.perf_counter()
+    plan = plan_of([method.effort(data) for _, method in candidates], data.kspace.shape, slices, within)
+    if plan.left_out and len(candidates) - len(plan.left_out) < _FEWEST:
+        raise MethodError(next(iter(plan.left_out.values())))
+    trial = Trial.of(data, plan.frames, plan.columns)
+    found: list[Tested | str] = []
+    seconds: list[float] = []
+    for i, (_, method) in enumerate(candidates):
+        started = time.perf_counter()
+        found.append(plan.left_out.get(i) or trial.run(method, data))
+        seconds.append(time.perf_counter() - started)
+    tested = {i: one for i, one in enumerate(found) if not isinstance(one, str)}
+    if not tested:
+        raise MethodError("no candidate could be tested: " + "; ".join(str(text) for text in found))
+    best = min(tested, key=lambda i: tested[i].total)
+    behind = {i: trial.standard_error(one, tested[best]) for i, one in tested.items()}
+    winner = next(i for i, one in tested.items() if one.total - tested[best].total <= behind[i])
+    whole = max(tested[best].energy, _NOTHING)
+    estimates = []
+    for i, (name, _) in enumerate(candidates):
+        one = found[i]
+        if isinstance(one, str):
+            estimates.append(Estimate(name, math.nan, math.nan, seconds[i], one))
+            continue
+        error = math.sqrt(max(one.total, 0.0) / whole)
+        spread = behind[i] if i != best else trial.standard_error(one, None)
+        estimates.append(Estimate(name, error, _root_spread(one.total, spread, whole), seconds[i]))
+    reason = _words(candidates, tested, best, winner)
+    log.info("%s (%s)", reason, "; ".join(map(str, estimates)))
+    noise_only = math.sqrt(trial.noise_through / whole)
+    lines, spent = int(trial.held.sum()), time.perf_counter() - begun
+    return Choice(winner, tuple(estimates), reason, noise_only, lines, spent)
+
+
+def _root_spread(total: float, spread: float, whole: float) -> float:
+    """Standard error of sqrt(total / whole)."""
+    level = math.sqrt(max(total, 0.0) / whole)
+    return math.sqrt((max(total, 0.0) + spread) / whole) - level
+
+
+def _words(candidates: Sequence[tuple[str, Method]], tested: dict[int, Tested], best: int, winner: int) -> str:
+    name = candidates[winner][0]
+    others = [i for i in tested if i != winner]
+    if not others:
+        return f"{name}, as no other candidate could be tested"
+    second = min(others, key=lambda i: tested[i].total)
+    ratio = math.sqrt(max(tested[second].total, 1e-30) / max(tested[winner].total, 1e-30))
+    against = candidates[second][0]
+    if winner != best:
+        return f"{name} by its place in the rule: {against} is ahead by less than the standard error"
+    return f"{name} by lines kept back: the error of {against} is {ratio:.2f} times as large"

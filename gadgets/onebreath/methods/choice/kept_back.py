@@ -1,0 +1,96 @@
+"""Lines of a slice that are kept back from methods, and for how many missing lines each of them stands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onebreath.errors import MethodError
+from onebreath.methods.score import BANDS, SHARE
+
+FEWEST_LINES = 6
+"""Of a frame from which lines are kept back."""
+_MOST = 0.25
+"""Largest part of the lines outside the fully sampled centre that is kept back."""
+_CENTRE, _GOLDEN = 3, 0.6180339887
+
+
+def _bands(rows: int, centre: int) -> np.ndarray:
+    """Band of each row (y), by its distance from the centre; narrow near it."""
+    distance = np.abs(np.arange(rows) - centre)
+    edges = np.unique(np.geomspace(1, distance.max() + 1, BANDS).round().astype(int))
+    return np.digitize(distance, edges)
+
+
+def kept_back(acquired: np.ndarray, centre: int) -> np.ndarray:
+    """Choose the lines to keep back, (frame, y) bool, so that they are like those that are missing.
+
+    Where all frames have the same lines, the lines kept back are the same in all of them, too: a method that takes a
+    line from the frames beside it would do well at lines missing in one frame, and badly at those missing in all. Lines
+    of the fully sampled centre are like none that is missing. At most a quarter of the others are kept back.
+
+    Raises
+    ------
+    MethodError
+        If no frame has enough lines.
+    """
+    rows = acquired.shape[1]
+    free = acquired & ~_full_centre(acquired, centre)
+    if not free.any():
+        free = acquired & (np.abs(np.arange(rows) - centre) > 1)
+    same, chosen = bool((acquired == acquired[:1]).all()), np.zeros_like(acquired)
+    for frame, lines in enumerate(acquired):
+        candidates = np.flatnonzero(free[frame])
+        if lines.sum() < FEWEST_LINES or not len(candidates):
+            continue
+        count = max(1, min(round(SHARE * lines.sum()), int(_MOST * len(candidates))))
+        place = ((np.arange(count) + 0.5 + (0 if same else frame * _GOLDEN)) / count) % 1
+        chosen[frame, candidates[(place * len(candidates)).astype(int)]] = True
+    if not chosen.any():
+        raise MethodError(f"to keep lines back a frame needs {FEWEST_LINES} lines or more")
+    return _with_every_band(chosen, acquired, free, _bands(rows, centre), same)
+
+
+def _full_centre(acquired: np.ndarray, centre: int) -> np.ndarray:
+    """Rows (y) about the centre that all frames have, if there are more than three next to each other."""
+    always = acquired.all(axis=0)
+    apart = np.cumsum(~always)
+    block = always & (apart == apart[centre]) if always[centre] else np.zeros_like(always)
+    return block if block.sum() > _CENTRE else np.zeros_like(always)
+
+
+def _with_every_band(
+    chosen: np.ndarray, acquired: np.ndarray, free: np.ndarray, band: np.ndarray, same: bool
+) -> np.ndarray:
+    """Keep back a few lines more, where lines are missing at a distance from the centre at which none is kept back."""
+    chosen = chosen.copy()
+    most = _MOST * free.sum()
+    for b in np.unique(band):
+        here = free & (band == b)
+        if (chosen & here).any() or not here.any() or acquired[:, band == b].all():
+            continue
+        row = np.flatnonzero(here.any(axis=0))
+        more = here & (np.arange(len(band)) == row[len(row) // 2])
+        if not same:  # one frame
+            frame = np.flatnonzero(here.any(axis=1))
+            middle = frame[len(frame) // 2]
+            more = np.zeros_like(here)
+            more[middle, np.flatnonzero(here[middle])[0]] = True
+        if chosen.sum() + more.sum() <= most:
+            chosen |= more
+    return chosen
+
+
+def weights_of(held: np.ndarray, acquired: np.ndarray, centre: int, limits: tuple[int, int]) -> np.ndarray:
+    """For how many missing lines each line kept back stands (frame, y), by its distance from the centre.
+
+    Lines beyond partial Fourier are not the methods' affair, and are not counted.
+    """
+    rows = np.arange(held.shape[1])
+    missing = ~acquired & (rows >= limits[0]) & (rows <= limits[1])
+    band = np.broadcast_to(_bands(held.shape[1], centre), held.shape)
+    tested = np.unique(band[held])
+    nearest = tested[np.abs(band[..., None] - tested).argmin(axis=-1)]
+    weight = np.zeros(held.shape)
+    for b in tested:
+        weight[held & (band == b)] = (missing & (nearest == b)).sum() / (held & (band == b)).sum()
+    return weight

@@ -1,0 +1,62 @@
+"""How large a part of a slice is tested on, so that the tests take no more than a share of the reconstruction's time.
+
+The time is counted, not measured: `Method.effort` tells by sizes alone what a slice takes. So a choice depends on the
+scan and the configuration, and on nothing that differs from run to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDEST, NARROWEST = 64, 32
+"""Columns; networks see their surroundings, and a narrower part would be unlike what they were trained on."""
+FEWEST_FRAMES = 8
+_MARGIN = 0.85
+"""Part of the share that is planned for: preparing a test and judging it take time, too, and efforts are rounded."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The part: its first frames, its middle columns; and candidates that are left out, by index, with the reason."""
+
+    frames: int
+    columns: int
+    left_out: dict[int, str]
+
+
+def plan_of(efforts: Sequence[float], shape: tuple[int, ...], slices: int, within: float) -> Plan:
+    """Plan tests that take at most `within` of the time that any of the tested candidates would need for the scan.
+
+    A candidate is left out if it and those before it cannot be tested within that on the smallest part.
+
+    Parameters
+    ----------
+    efforts
+        Of the candidates, for a slice.
+    shape
+        Of the k-space (frame, coil, y, x).
+    slices
+        How many slices the scan has.
+    within
+        The share.
+    """
+    frames, _, _, columns = shape
+    narrow, few = min(NARROWEST, columns), min(FEWEST_FRAMES, frames)
+    smallest = narrow / columns * few / frames
+    tested: list[float] = []
+    left_out: dict[int, str] = {}
+    for i, effort in enumerate(efforts):
+        if not tested or _share([*tested, effort], slices, within) >= smallest:
+            tested.append(effort)
+        else:
+            left_out[i] = f"the tests would take more than {within:g} of the reconstruction's time"
+    share = _share(tested, slices, within)
+    wide = int(min(WIDEST, columns, max(narrow, share * columns)))
+    long = int(min(frames, max(few, share * frames * columns / wide)))
+    return Plan(long, wide, left_out)
+
+
+def _share(efforts: list[float], slices: int, within: float) -> float:
+    """Part of a slice that may be tested on, whichever of these wins."""
+    return _MARGIN * within * slices * min(efforts) / max(sum(efforts), 1e-12)

@@ -1,0 +1,135 @@
+"""The part of a slice that candidates are tested on, and their error there.
+
+Lines kept back tell the error at lines that were not acquired. For lines that the candidates see the noise is split in
+two: they get the data with a little more noise, and are judged by data whose noise is independent of it. With n drawn
+as the noise of the data is, y + a n and y - n / a are independent; so the squared difference of a prediction from the
+former to the latter, less the known noise, is an unbiased estimate of its error, whatever the method.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onebreath.errors import MethodError, OnebreathError
+from onebreath.methods.base import Method, SliceData
+from onebreath.methods.choice.kept_back import kept_back, weights_of
+from onebreath.methods.device import as_numpy
+from onebreath.methods.low_rank_sparse import noise_level
+from onebreath.methods.score import without
+from onebreath.mri.fourier import fft2c, fftc, ifftc
+from onebreath.mri.sampling import describe
+
+MORE = 0.5
+"""Standard deviation of the noise that is added to the lines that the candidates see, over that of the data."""
+NOISIER = math.sqrt(1 + MORE**2)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One candidate's error energies: at each line kept back (frame, y), and of the whole image; the image's energy."""
+
+    at_held: np.ndarray
+    total: float
+    energy: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The part of a slice that is tested on, the lines kept back (frame, y), and for how many lines each stands.
+
+    `given` is what the methods get, `judge` what they are judged by where they saw a line, both in units of the data.
+    """
+
+    data: SliceData
+    held: np.ndarray
+    weight: np.ndarray
+    noise: float
+    given: SliceData
+    judge: np.ndarray
+
+    @classmethod
+    def of(cls, data: SliceData, frames: int, columns: int) -> Trial:
+        """Make the trial on the first frames and the middle columns; raises MethodError if nothing can be told."""
+        if data.maps is None:
+            raise MethodError("lines kept back can tell nothing without coil maps")
+        part = part_of(data, frames, columns)
+        frames, _, ny, _ = part.kspace.shape
+        acquired = np.any(np.broadcast_to(part.mask, (frames, ny, part.mask.shape[2])), axis=2)
+        held = kept_back(acquired, part.sampling.centre)
+        noise = noise_level(data)[0]
+        rest = without(part, held)
+        drawn = (
+            noise * _drawn(rest.kspace.shape) * np.broadcast_to(rest.mask, (frames, ny, rest.mask.shape[2]))[:, None]
+        )
+        given = replace(rest, kspace=(rest.kspace + MORE * drawn) / np.float32(NOISIER))
+        judge = part.kspace - drawn / np.float32(MORE)
+        weight = weights_of(held, acquired, part.sampling.centre, data.sampling.acquired)
+        return cls(part, held, weight, noise, given, judge)
+
+    def run(self, method: Method, whole: SliceData) -> Tested | str:
+        """Test a method; return the reason if it could not be tested."""
+        try:
+            method.check(whole)
+            images = np.asarray(method.for_replicas().trial(self.given).images) * np.float32(NOISIER)
+        except OnebreathError as reason:
+            return str(reason)
+        except MemoryError:
+            return "memory ran out"
+        if not np.isfinite(images).all():
+            return "it made pixels that are NaN or infinite"
+        mask = np.broadcast_to(self.data.mask, (len(images), *images.shape[1:]))
+        acquired = np.any(mask, axis=2)
+        used = acquired & ~self.held
+        predicted = fft2c(images[:, None] * np.asarray(self.data.maps)[0])
+        measured = np.where(used[:, None, :, None], self.judge, self.data.kspace)
+        error = (np.abs(np.where(mask[:, None], predicted - measured, 0)) ** 2).sum(axis=(1, 3))
+        variance = 2 * self.noise**2 * np.where(used, 1 + MORE**-2, 1)
+        excess = error - variance * self.data.kspace.shape[1] * mask.sum(axis=2)
+        total = float((self.weight * excess)[self.held].sum())
+        total += float(excess[used].sum()) * acquired.sum() / used.sum()
+        return Tested(np.where(self.held, excess, 0), total, float((np.abs(images) ** 2).sum()))
+
+    @property
+    def noise_through(self) -> float:
+        """Energy of the noise of the acquired lines in the image: a unit-norm combination keeps that of one coil."""
+        mask = np.broadcast_to(self.data.mask, (len(self.held), self.held.shape[1], self.data.kspace.shape[3]))
+        return 2 * self.noise**2 * float(mask.sum())
+
+    def standard_error(self, one: Tested, other: Tested | None) -> float:
+        """Of the difference of two candidates' errors, or of one's error, by the scatter from line to line."""
+        values = one.at_held - (0 if other is None else other.at_held)
+        variance = 0.0
+        for weight in np.unique(self.weight[self.held]):
+            these = values[self.held & (self.weight == weight)]
+            spread = float(np.var(these, ddof=1)) if len(these) > 1 else float(np.mean(values[self.held] ** 2))
+            variance += weight**2 * len(these) * spread
+        return math.sqrt(variance)
+
+
+def part_of(data: SliceData, frames: int, columns: int) -> SliceData:
+    """Return the first frames and the columns about the middle of the readout, with their calibration lines.
+
+    The lines of a Cartesian scan are fully sampled along the readout, so that any part of it is a scan of its own;
+    where the mask depends on x all columns stay.
+    """
+    data = as_numpy(data)
+    nx = data.kspace.shape[3]
+    kspace, mask, acs, maps = data.kspace[:frames], data.mask[:frames], data.acs, data.maps
+    if columns < nx and bool((mask == mask[:, :, :1]).all()):
+        middle = slice((nx - columns) // 2, (nx - columns) // 2 + columns)
+        mask, maps = mask[:, :, :1], None if maps is None else maps[..., middle]
+        kspace, acs = (
+            None if one is None else np.asarray(fftc(ifftc(one, -1)[..., middle], -1), np.complex64)
+            for one in (kspace, acs)
+        )
+    sampling = describe(mask, data.sampling.centre, acceleration=data.sampling.acceleration)
+    return SliceData(kspace, mask, acs, data.acs_first, maps, sampling, data.whitened)
+
+
+def _drawn(shape: tuple[int, ...]) -> np.ndarray:
+    """Complex noise of unit standard deviation in both parts; always the same, so that the choice is."""
+    parts = np.random.default_rng(0).standard_normal((2, *shape), dtype=np.float32)
+    return np.asarray(parts[0] + 1j * parts[1], np.complex64)
