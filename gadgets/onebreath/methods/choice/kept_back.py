@@ -52,7 +52,7 @@ def kept_back(acquired: np.ndarray, centre: int) -> np.ndarray:
 
 def _full_centre(acquired: np.ndarray, centre: int) -> np.ndarray:
     """Rows (y) about the centre that all frames have, if there are more than three next to each other."""
-    always = acquired.all(axis=0)
+    always = np.asarray(acquired.all(axis=0))
     apart = np.cumsum(~always)
     block = always & (apart == apart[centre]) if always[centre] else np.zeros_like(always)
     return block if block.sum() > _CENTRE else np.zeros_like(always)
