@@ -38,6 +38,7 @@ COMMANDS = {
     "train": ("onebreath.training.command", "train a network by a recipe; an interrupted run goes on"),
     "finetune": ("onebreath.training.finetune", "train on from a model's weights"),
     "report": ("onebreath.report.command", "make a page of a file of images: pictures, maps, what was decided and why"),
+    "import": ("onebreath.vendor.command", "take raw data of a scanner into an ISMRMRD file"),
     "convert": ("onebreath.convert.command", "write images as PNG, GIF, MP4 or NIfTI files"),
     "dicom": ("onebreath.dicom.command", "write images as DICOM files, or send them to a PACS"),
     "provenance": ("onebreath.commands.provenance", "say how the images in a file came about"),

@@ -1,0 +1,1 @@
+"""Raw data of scanners, taken into ISMRMRD files."""

@@ -1,0 +1,59 @@
+"""The ``onebreath import`` command: raw data of a scanner as ISMRMRD files."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import ismrmrd
+
+from onebreath.errors import ConfigError
+from onebreath.mrd.lines import side_line
+from onebreath.simulation.mrd_file import write_mrd
+from onebreath.vendor.siemens import Measurement, acquisitions, left_out, read_measurements
+from onebreath.vendor.siemens_header import make_header
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``onebreath import``."""
+    parser.add_argument("file", type=Path, help="raw data of a Siemens scanner, a twix file (.dat) of VD or VE")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="ISMRMRD file (default: beside the raw data, with their name)"
+    )
+    parser.add_argument(
+        "--anonymise", action="store_true", help="leave out the patient's name and ids, and the institution"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write a file for the last measurement, and one with its number for each that comes before it, as of noise."""
+    output = args.output or args.file.with_suffix(".h5")
+    measurements = read_measurements(args.file)
+    names = {one.number: output.with_name(f"{output.stem}_{one.number}{output.suffix}") for one in measurements[:-1]}
+    names[measurements[-1].number] = output
+    if not args.overwrite and (there := [path for path in names.values() if path.exists()]):
+        raise ConfigError(f"{there[0]} exists already. Say --overwrite to replace it, or name another file with -o.")
+    for measurement in measurements:
+        _write(measurement, names[measurement.number], args.anonymise)
+    return 0
+
+
+def _write(measurement: Measurement, path: Path, anonymous: bool) -> None:
+    lines = list(acquisitions(measurement))
+    header = make_header(measurement, (line.getHead() for line in lines), anonymous)
+    write_mrd(path, header, lines, [])
+    print(f"{path}: {measurement.name} ({measurement.software}), {_counted(lines)}")
+    for kind, count in left_out(measurement).items():
+        print(f"  {count} records of kind {kind} are no lines, and were left out")
+    if any(line.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT) for line in lines):
+        print("  noise lines have the dwell time of the imaging lines, as the protocol states no other")
+    trajectory = header.encoding[0].trajectory.value
+    if trajectory != "cartesian":
+        print(f"  the trajectory is {trajectory}: the samples do not lie on a grid, which the chain asks for")
+
+
+def _counted(lines: list[ismrmrd.Acquisition]) -> str:
+    kinds = Counter(side_line(int(line.flags)) or "imaging" for line in lines)
+    return f"{len(lines)} lines: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
