@@ -1,10 +1,13 @@
 """Memory: what a network needs, what there is, and what fits."""
 
 import gc
+import subprocess
+import sys
 
 import pytest
 import torch
 
+from onebreath.methods.learned import memory
 from onebreath.methods.learned.memory import (
     GIB,
     Meter,
@@ -65,6 +68,29 @@ def test_the_estimate_is_what_a_real_run_allocates(architecture, arguments, way)
         network(kspace, torch.ones(1, 1, 1, SIZE.y, 1, dtype=torch.bool), maps)
     ratio = needed_bytes(architecture, arguments, SIZE, way) / (meter.peak + weights)
     assert 1.2 <= ratio <= 1.6  # tensors alone: the estimate has a reserve for workspace
+
+
+@pytest.mark.parametrize("way", [Way(), Way(torch.bfloat16), TILES])
+@pytest.mark.parametrize(
+    ("architecture", "arguments"),
+    [(name, THREE) for name in ("crunet_mr", "crnn_mri", "unet3d_mr")] + [("crunet_mr", {**THREE, "fusion": "ca"})],
+)
+def test_shapes_alone_count_as_torch_counts(architecture, arguments, way, monkeypatch):
+    size = Size(frames=5, coils=4, y=44, x=62)  # odd halves: padding and copies between memory formats
+    ours = needed_bytes(architecture, arguments, size, way)
+    memory._counted.cache_clear()
+    monkeypatch.setattr(memory, "result", lambda *_: None)
+    assert needed_bytes(architecture, arguments, size, way) == ours
+
+
+def test_counting_imports_no_compiler():
+    code = (
+        "import sys; from onebreath.methods.learned.memory import *; "
+        "needed_bytes('crunet_mr', {'channels': 4, 'cascades': 1}, Size(4, 2, 32, 32), Way()); "
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_smaller_pieces_and_numbers_need_less():

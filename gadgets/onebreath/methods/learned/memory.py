@@ -14,6 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from onebreath.methods.learned.meta_shapes import result
 from onebreath.networks.shared.pieces import InPieces
 from onebreath.networks.shared.unrolled import UnrolledNetwork
 from onebreath.zoo.architectures import build
@@ -74,6 +75,11 @@ class Plan:
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all tensors that are made while it is active; tensors on the `meta` device cost nothing."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: to keep its compiler away from `__torch_dispatch__`, torch would have to import it."""
+        return False
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak = self._live = 0
@@ -82,7 +88,9 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and count what it made."""
-        made = function(*args, **(kwargs or {}))
+        made = result(function, args, kwargs or {})
+        if made is None:
+            made = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(made):
             if isinstance(tensor, torch.Tensor):
                 self._count(tensor.untyped_storage())

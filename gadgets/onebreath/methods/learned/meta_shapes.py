@@ -1,0 +1,105 @@
+"""Results of common operations on tensors without numbers (torch's meta device), by their shapes alone.
+
+Torch has Python code for many of them, which imports its compiler when it first runs: seconds, for a process that
+reconstructs one scan and compiles nothing. What is not listed here is left to torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_aten = torch.ops.aten
+
+
+def result(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:
+    """Return an empty tensor like what an operation makes; None if it must be left to torch.
+
+    Parameters
+    ----------
+    function
+        An overload of an operation.
+    args, kwargs
+        Its arguments.
+    """
+    known = _KNOWN.get(function)
+    if known is None or kwargs:
+        return None
+    given = args[0] if isinstance(args[0], (list, tuple)) else args
+    if any(isinstance(one, Tensor) and one.device.type != "meta" for one in given):
+        return None
+    return known(*args)
+
+
+def _unary(tensor: Tensor, *_: Any) -> Tensor | None:
+    return torch.empty_like(tensor) if tensor.dtype.is_floating_point else None
+
+
+def _binary(first: Any, second: Any) -> Tensor | None:
+    dtype = torch.result_type(first, second)
+    if not (dtype.is_floating_point or dtype.is_complex):
+        return None
+    tensors = [one for one in (first, second) if isinstance(one, Tensor)]
+    shape = torch.broadcast_shapes(*(one.shape for one in tensors))  # type: ignore[no-untyped-call]
+    whole = next((one for one in tensors if one.shape == shape), None)  # the result lies in memory as it does
+    return _empty(shape, dtype) if whole is None else torch.empty_like(whole, dtype=dtype)
+
+
+def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
+    first = tensors[0]
+    if not _alike(tensors):
+        return None
+    shape = list(first.shape)
+    shape[dim] = sum(one.shape[dim] for one in tensors)
+    channels_last = first.ndim == 4 and all(map(_is_channels_last, tensors))
+    return _empty(shape, first.dtype, torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def _stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
+    shape = list(tensors[0].shape)
+    shape.insert(dim % (len(shape) + 1), len(tensors))
+    return _empty(shape, tensors[0].dtype) if _alike(tensors) else None
+
+
+def _alike(tensors: Sequence[Tensor]) -> bool:
+    first = tensors[0]
+    return all(one.dtype == first.dtype and one.ndim == first.ndim and one.numel() for one in tensors)
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    return tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+
+
+def _mean(tensor: Tensor, dims: Sequence[int] | None, keepdim: bool = False) -> Tensor | None:
+    if not dims or not tensor.dtype.is_floating_point:
+        return None
+    gone = {dim % tensor.ndim for dim in dims}
+    sizes = [1 if axis in gone else size for axis, size in enumerate(tensor.shape) if keepdim or axis not in gone]
+    return _empty(sizes, tensor.dtype)
+
+
+def _std(tensor: Tensor, dims: Sequence[int] | None, unbiased: bool = True, keepdim: bool = False) -> Tensor | None:
+    return _mean(tensor, dims, keepdim)
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype, form: torch.memory_format = torch.contiguous_format) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta", memory_format=form)
+
+
+_KNOWN: dict[Any, Callable[..., Tensor | None]] = {
+    _aten.relu.default: _unary,
+    _aten.sqrt.default: _unary,
+    _aten.square.default: _unary,
+    _aten.clamp_min.default: _unary,
+    _aten.add.Tensor: _binary,
+    _aten.sub.Tensor: _binary,
+    _aten.mul.Tensor: _binary,
+    _aten.div.Tensor: _binary,
+    _aten.cat.default: _cat,
+    _aten.stack.default: _stack,
+    _aten.mean.dim: _mean,
+    _aten.std.dim: _std,
+}
