@@ -85,12 +85,12 @@ def test_a_replayed_scan_does_not_wait_for_ever_behind_live_ones(monkeypatch):
 
 
 def test_light_scans_of_one_address_give_way_to_others():
-    places = LightScans(2)
+    slots = LightScans(2)
     flood = [ticket("1", "a"), ticket("2", "a")]
-    with places.place(flood[0]), places.place(flood[1]):
-        with pytest.raises(Busy), places.place(ticket("3", "a")):
+    with slots.slot(flood[0]), slots.slot(flood[1]):
+        with pytest.raises(Busy), slots.slot(ticket("3", "a")):
             pass
-        with places.place(ticket("honest", "b")):
+        with slots.slot(ticket("honest", "b")):
             with pytest.raises(Busy, match="more than of others"):
                 flood[1].check()
             flood[0].check()

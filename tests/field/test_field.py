@@ -29,7 +29,7 @@ CASES = {
     "01_siemens_units": Case((0.025,), ("WARNING: Series 1 is scaled to its own brightest pixel",)),
     "02_retro_gated": Case(words=("binned into 20 cardiac phases", "property phases"), images=20,
                            config="Onebreath_Cine_CGSENSE.xml"),
-    "04_same_slice_counter": Case(words=("3 different places", "20 mm"), status=1, images=0),
+    "04_same_slice_counter": Case(words=("3 different positions", "20 mm"), status=1, images=0),
     "06_unflagged_phasestab": Case(words=("64 surplus lines", "no repeats"), status=1, images=0),
     "07_radial_said_cartesian": Case(words=("trajectory that is not Cartesian",), status=1, images=0),
     "08_multiband": Case(words=("2 slices were excited together", "not supported"), status=1, images=0),
@@ -114,7 +114,7 @@ def test_warnings_stand_in_the_meta_and_each_once_in_the_closing_lines(scan_file
         ("09_fractional_acceleration", "acceleration 2.3"),
         ("17_no_encoding_limits", "<encodingLimits>"),
         ("23_zero_directions", "Directions of lines are (0, 0, 0)"),
-        ("04_same_slice_counter", "3 different places"),
+        ("04_same_slice_counter", "3 different positions"),
     ],
 )
 def test_inspect_says_it_too_and_never_dies(name, words, scan_file, capsys):

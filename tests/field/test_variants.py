@@ -28,13 +28,13 @@ def test_slices_that_only_positions_tell_apart_are_numbered_along_their_directio
 def test_slices_that_nothing_confirms_are_refused(announced):
     limits = None if announced is None else {"slice": (0, 0, announced - 1)}
     apart = [one for n in range(3) for one in lines(n, position=(0.0, 0.0, 12.0 * n))]
-    with pytest.raises(ScanError, match="3 different places"):
+    with pytest.raises(ScanError, match="3 different positions"):
         reconstructed(apart, head(limits=limits))
 
 
 def test_turned_slices_at_one_position_are_not_mixed():
     turned = lines(1, read_dir=(0.0, 1.0, 0.0), phase_dir=(0.0, 0.0, 1.0), slice_dir=(1.0, 0.0, 0.0))
-    with pytest.raises(ScanError, match="2 different places"):
+    with pytest.raises(ScanError, match="2 different positions"):
         reconstructed(lines(0) + turned)
 
 

@@ -42,7 +42,7 @@ def test_slices_without_a_counter_are_told_apart_by_position() -> None:
     images, told, _ = made(slices=2, lost_counters=("slice",))
     assert len(images) == 2
     assert error(images, slices=2) < 0.05
-    assert any("2 different places" in text and "positions number them" in text for text in told)
+    assert any("2 different positions" in text and "positions number them" in text for text in told)
 
 
 def test_slices_without_a_counter_are_refused_where_the_header_does_not_confirm_them() -> None:
@@ -107,7 +107,7 @@ def test_lines_for_calibration_and_imaging_that_are_for_calibration_only_too_are
 def test_lines_flagged_as_dummies_leave_the_image_and_are_counted() -> None:
     changes = {"calibrate": {"coil_map_algorithm": "none"}}
     _, told, (image,) = made("zero_filled", changes, flag_conflicts=("dummy",))
-    assert any("5 of them have places of k-space that no other line has" in text for text in told)
+    assert any("5 of them have positions of k-space that no other line has" in text for text in told)
     assert any("kspace_encode_step_1 0, 7, 14, 21, 28" in text for text in told)
     assert image.meta["Onebreath_sort_dropped_lines"] == "dummy 5"
     assert image.meta["Onebreath_sort_lines"] == "27"

@@ -54,7 +54,7 @@ class Guest:
     peer
         As `socket.accept` names it.
     settled
-        Whether it has a place of its own: nobody sends it away for others.
+        Whether it has a slot of its own: it is never dropped in favour of others.
     away
         Whether it was sent away.
     """
@@ -75,7 +75,7 @@ _guest: contextvars.ContextVar[Guest | None] = contextvars.ContextVar("guest", d
 
 
 def settle(settled: bool = True) -> None:
-    """Say whether the connection that this thread serves has a place of its own; see `Listener`."""
+    """Say whether the connection that this thread serves has a slot of its own; see `Listener`."""
     guest = _guest.get()
     if guest is not None:
         guest.settled = settled
@@ -108,8 +108,8 @@ class Listener:
     most
         Connections served at once; more wait, unread, in the kernel's queue.
     yielding
-        Connections that have no place of their own yet (see `settle`) give way instead: above `most` of them, the
-        oldest of the address that has most is broken off for the one that comes. Those with a place are not counted.
+        Connections that have no slot of their own yet (see `settle`) give way instead: above `most` of them, the
+        oldest of the address that has most is broken off for the one that comes. Those with a slot are not counted.
 
     Raises
     ------

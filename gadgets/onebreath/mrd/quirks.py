@@ -28,8 +28,8 @@ def flagged_image_lines(flagged: NDArray[np.void], others: Sequence[NDArray[np.v
     """Return which lines flagged as surface coil correction scan (line,) are image lines.
 
     The Siemens converter sets ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA for image lines that need a raw data correction
-    (ismrmrd issue 246, mrpro issue 119). Such lines fill places that no other line has; those of a correction scan are
-    of other channels or samples, or share their counters with image lines.
+    (ismrmrd issue 246, mrpro issue 119). Such lines fill positions that no other line has; those of a correction scan
+    are of other channels or samples, or share their counters with image lines.
 
     Parameters
     ----------
@@ -47,12 +47,12 @@ def flagged_image_lines(flagged: NDArray[np.void], others: Sequence[NDArray[np.v
     if not others:
         return alike
 
-    def places(table: NDArray[np.void]) -> NDArray[np.int64]:
+    def positions(table: NDArray[np.void]) -> NDArray[np.int64]:
         return np.stack([table["idx"][name].astype(np.int64) for name in COUNTERS], axis=1)
 
-    held = {tuple(place) for place in places(reference).tolist()}
-    wanted = places(flagged).tolist()
-    shared = any(tuple(place) in held for place, fits in zip(wanted, alike.tolist(), strict=True) if fits)
+    held = {tuple(position) for position in positions(reference).tolist()}
+    wanted = positions(flagged).tolist()
+    shared = any(tuple(position) in held for position, fits in zip(wanted, alike.tolist(), strict=True) if fits)
     return alike & (not shared)
 
 

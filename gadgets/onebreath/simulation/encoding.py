@@ -84,20 +84,20 @@ def make_receiver(options: ScanOptions, phantom: Phantom, heights_mm: np.ndarray
     return Receiver(maps * np.float32(wanted / snr), covariance, noisy)
 
 
-def encode_volume(coil_images: np.ndarray, places: np.ndarray, readout: Readout) -> np.ndarray:
+def encode_volume(coil_images: np.ndarray, positions: np.ndarray, readout: Readout) -> np.ndarray:
     """K-space lines of a volume ``(line, coil, sample)`` complex64.
 
     Parameters
     ----------
     coil_images
         ``(coil, z, y, x)`` complex64 on the oversampled readout.
-    places
+    positions
         Places in the plane of both phase encodings (line,).
     readout
         Which samples of a line are acquired.
     """
     kspace = fftc(coil_images, (-3, -2, -1))
-    partition, row = divmod(places, coil_images.shape[2])
+    partition, row = divmod(positions, coil_images.shape[2])
     return np.ascontiguousarray(kspace[:, partition, row, readout.first :].swapaxes(0, 1))
 
 

@@ -28,7 +28,7 @@ class Lines:
     acs
         Rows of the calibration block, ascending; empty if there is none.
     matrix
-        Encoded partitions and rows; `frames` and `acs` hold places, ``partition * rows + row``.
+        Encoded partitions and rows; `frames` and `acs` hold positions, ``partition * rows + row``.
     first_partition, last_partition
         First and last partition that can be acquired.
     """
@@ -43,11 +43,11 @@ class Lines:
     last_partition: int = 0
 
     @property
-    def centre_place(self) -> int:
+    def centre_position(self) -> int:
         """Place of the k-space centre."""
-        return self.place(self.matrix[0] // 2, self.centre)
+        return self.position(self.matrix[0] // 2, self.centre)
 
-    def place(self, partition: int, row: int) -> int:
+    def position(self, partition: int, row: int) -> int:
         """Place of a line."""
         return partition * self.matrix[1] + row
 
@@ -153,15 +153,15 @@ def plan_plane(options: ScanOptions, first: int, last: int) -> Lines:
             )
     if options.acs_mode == "embedded":
         sampled |= acs
-    places = np.flatnonzero(sampled)
+    positions = np.flatnonzero(sampled)
     return Lines(
-        first, last, centre, [places] * options.phases, np.flatnonzero(acs), (partitions, rows), first_partition,
+        first, last, centre, [positions] * options.phases, np.flatnonzero(acs), (partitions, rows), first_partition,
         partitions - 1,
     )  # fmt: skip
 
 
 def on_plane_lattice(options: ScanOptions, z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return which places of the plane of both phase encodings belong to the lattice through its centre."""
+    """Return which positions of the plane of both phase encodings belong to the lattice through its centre."""
     apart, along = options.partition_acceleration, options.acceleration
     distance = z - options.encoded_partitions // 2
     shift = options.caipi_shift * (distance // apart)
@@ -192,7 +192,7 @@ def _vista_rows(options: ScanOptions, frame: int, rows: np.ndarray, centre: int)
     """Draw rows with a density that falls off from the centre, spread evenly within a frame and between frames.
 
     The density is a Gaussian on a floor, as in VISTA (R. Ahmad et al., Magn Reson Med 74:1266, 2015). Instead of its
-    minimisation, equal shares of the cumulated density are sampled once each, at a place that moves from frame to
+    minimisation, equal shares of the cumulated density are sampled once each, at a position that moves from frame to
     frame by the golden ratio: lines of a frame keep apart and neighbouring frames differ.
     """
     count = max(round(rows.size / options.acceleration), 1)

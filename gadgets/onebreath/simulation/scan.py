@@ -133,11 +133,11 @@ def simulate(options: ScanOptions) -> SimulatedScan:
 
 
 def _slice_encoder(phantom: Phantom, heights: np.ndarray, receiver: Receiver, readout: Readout) -> Encoder:
-    def encoded(slice_index: int, phase: float, shift_mm: float, places: np.ndarray) -> np.ndarray:
-        wanted, place = np.unique(places, return_inverse=True)
+    def encoded(slice_index: int, phase: float, shift_mm: float, positions: np.ndarray) -> np.ndarray:
+        wanted, index = np.unique(positions, return_inverse=True)
         picture = phantom.draw(float(heights[slice_index]), phase, shift_mm)
         kspace = encode(receiver.maps[slice_index] * picture, wanted, readout)
-        return np.asarray(kspace[place.ravel()])
+        return np.asarray(kspace[index.ravel()])
 
     return encoded
 

@@ -253,7 +253,7 @@ def _lines_of(options: ScanOptions, plan: Lines, rhythm: Rhythm, burst: _Burst, 
 
 def _embedded_flags(options: ScanOptions, plan: Lines, frame: int, partition: int, row: int) -> tuple[int, ...]:
     """Flags of a line in an embedded calibration block: lines that the pattern has anyway are image lines as well."""
-    if options.acs_mode != "embedded" or plan.place(partition, row) not in plan.acs:
+    if options.acs_mode != "embedded" or plan.position(partition, row) not in plan.acs:
         return ()
     if options.partitions > 1:
         both = bool(on_plane_lattice(options, np.array(partition), np.array(row)))

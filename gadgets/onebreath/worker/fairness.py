@@ -103,12 +103,12 @@ def _remember(memory: OrderedDict[Hashable, int], key: Hashable, number: int) ->
 
 
 def gives_way(waiting: Sequence[Item], newcomer: Sent) -> Item | None:
-    """Choose who gives its place to a newcomer where all places are taken: of who has most, the one that came last.
+    """Choose who gives its slot to a newcomer where all slots are taken: of who has most, the one that came last.
 
     Parameters
     ----------
     waiting
-        Who has a place, in the order of arrival.
+        Who has a slot, in the order of arrival.
     newcomer
         Who has none.
 

@@ -12,12 +12,12 @@ from onebreath.worker.ticket import Ticket
 
 
 class LightScans:
-    """So many of them at once; who has most of the places gives one to who has fewer.
+    """A limited number of them at once; the sender with most slots gives one to a sender with fewer.
 
     Parameters
     ----------
     most
-        Places.
+        Number of slots.
     """
 
     def __init__(self, most: int) -> None:
@@ -26,8 +26,8 @@ class LightScans:
         self._there: list[Ticket] = []
 
     @contextmanager
-    def place(self, ticket: Ticket) -> Iterator[None]:
-        """Keep a place while the body runs.
+    def slot(self, ticket: Ticket) -> Iterator[None]:
+        """Keep a slot while the body runs.
 
         Raises
         ------

@@ -154,7 +154,7 @@ class ScanService:
     ) -> Iterator[None]:
         """Wait until a client's scan may run, and run the body on it; see `scan`.
 
-        A retrieval must not keep the place that its images need. Nor a scan that other services run: the service may be
+        A retrieval must not keep the slot that its images need. Nor a scan that other services run: the service may be
         this process, which admits the scan there; admitted twice, it could wait for itself.
         """
         parsed = parse_header(header)
@@ -212,7 +212,7 @@ class ScanService:
             except BaseException:
                 outcome = "failed" if outcome == "done" else outcome
                 raise
-            finally:  # whatever else fails: who waits must get the place
+            finally:  # whatever else fails: who waits must get the slot
                 self._leave(key, ticket, outcome)
                 watched.join_teller()
 
@@ -228,7 +228,7 @@ class ScanService:
         watched = Watched(ticket.scan, ticket, channel, shim)
         budget = Budget(lambda held: held <= LIGHT_HOLDS)
         try:
-            with self._light.place(ticket), self.watcher.looked_after(watched), counted(budget):
+            with self._light.slot(ticket), self.watcher.looked_after(watched), counted(budget):
                 ticket.admitted.set()
                 settle()
                 yield
@@ -242,7 +242,7 @@ class ScanService:
 
     @contextmanager
     def _counted(self, ticket: Ticket) -> Iterator[None]:
-        """Count what the body holds against the scan's place in the books."""
+        """Count what the body holds against the memory that the scan was admitted with."""
         budget = Budget(partial(self.scheduler.allows, ticket))
         try:
             with counted(budget):

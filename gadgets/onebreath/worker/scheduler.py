@@ -41,8 +41,8 @@ class Scheduler:
     memory
         Bytes that they may need together; a scan that needs more than all of it runs alone.
     queue
-        Scans that may wait, of live ones and of others; one more is refused, or takes the place of one whose sender has
-        more places (`fairness.gives_way`).
+        Scans that may wait, of live ones and of others; one more is refused, or takes the slot of one whose sender has
+        more slots (`fairness.gives_way`).
     """
 
     def __init__(self, slots: int, memory: int, queue: int) -> None:
@@ -176,7 +176,7 @@ class Scheduler:
                 self._counts[outcome] = self._counts.get(outcome, 0) + count
 
     def stuck(self) -> list[str]:
-        """Return which scans keep their places although they were given up, or for so long that it cannot be right."""
+        """Return which scans keep their slots although they were given up, or for so long that it cannot be right."""
         now = time.monotonic()
         with self._guard:
             running = list(self._running)

@@ -19,7 +19,7 @@ from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.readout import Extent, oversampled_to, place_echo
 
 NOTHING = ismrmrd.AcquisitionHeader(version=1, available_channels=1, active_channels=1)
-"""Header of a place where no line was acquired, as Gadgetron makes it: it counts no samples."""
+"""Header of a position where no line was acquired, as Gadgetron makes it: it counts no samples."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Matrix:
         lines
             The lines that `placed` counts.
         placed
-            Where they go; of several lines at one place, the last one's header is kept.
+            Where they go; of several lines at one position, the last one's header is kept.
         frames, sets
             Lengths of the axes N and S.
         limits
@@ -164,13 +164,13 @@ def number_frames(buffer: ReconBuffer, counter: str, values: NDArray[np.int64]) 
     values
         Its value in each frame (frame,).
     """
-    for place, header in np.ndenumerate(buffer.headers):
-        if header is not NOTHING and getattr(header.idx, counter) != values[place[2]]:
+    for position, header in np.ndenumerate(buffer.headers):
+        if header is not NOTHING and getattr(header.idx, counter) != values[position[2]]:
             own = ismrmrd.AcquisitionHeader.from_buffer_copy(header)
-            setattr(own.idx, counter, int(values[place[2]]))
-            buffer.headers[place] = own
+            setattr(own.idx, counter, int(values[position[2]]))
+            buffer.headers[position] = own
     _, _, frames, sets, _ = buffer.headers.shape
-    for frame, s in np.ndindex(frames, sets):  # a place without any line counts what it would have been
+    for frame, s in np.ndindex(frames, sets):  # a position without any line counts what it would have been
         lines = buffer.headers[:, :, frame, s, 0]
         others = [header for header in buffer.headers[:, :, :, s, 0].flat if header is not NOTHING]
         if others and all(header is NOTHING for header in lines.flat):
@@ -180,9 +180,11 @@ def number_frames(buffer: ReconBuffer, counter: str, values: NDArray[np.int64]) 
             lines[0, 0] = empty
 
 
-def runs(places: Sequence[NDArray[Any]]) -> tuple[list[tuple[int, ...]], list[NDArray[np.intp]]]:
+def runs(positions: Sequence[NDArray[Any]]) -> tuple[list[tuple[int, ...]], list[NDArray[np.intp]]]:
     """Group lines by the values of several counters (line,): the values of each group, and its lines; sorted."""
-    values, member = np.unique(np.stack([np.asarray(place, np.int64) for place in places]), axis=1, return_inverse=True)
+    values, member = np.unique(
+        np.stack([np.asarray(position, np.int64) for position in positions]), axis=1, return_inverse=True
+    )
     member = member.reshape(-1)
     order = np.argsort(member, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)

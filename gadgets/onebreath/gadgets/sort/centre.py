@@ -71,12 +71,12 @@ def strongest(counters: NDArray[np.int64], energies: Energies) -> int | None:
     """Return the counter of the strongest line, if the others fall off on both sides of it as about a centre."""
     if counters.size < _FEWEST:
         return None
-    place = int(energies.argmax())
+    position = int(energies.argmax())
     margin = max(1, counters.size // 16)
     below, above = energies[:margin], energies[-margin:]
-    inside = margin <= place < counters.size - margin
-    falls = energies[place] > _FALL * max(float(below.mean()), float(above.mean()))
-    return int(counters[place]) if inside and falls else None
+    inside = margin <= position < counters.size - margin
+    falls = energies[position] > _FALL * max(float(below.mean()), float(above.mean()))
+    return int(counters[position]) if inside and falls else None
 
 
 def _around(counters: NDArray[np.int64], energies: Energies, centre: int) -> float:

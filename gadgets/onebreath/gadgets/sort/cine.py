@@ -89,8 +89,8 @@ def nearest(fraction: Floats, s: Ints, row: Ints, phases: int) -> Placement:
     position = fraction * phases
     frame = np.minimum(position.astype(np.int64), phases - 1)
     order = np.lexsort((np.abs(position - frame - 0.5), row, s, frame))
-    places = np.stack([frame, s, row])[:, order]
-    chosen = order[np.any(np.diff(places, axis=1, prepend=-1), axis=0)] if order.size else order
+    positions = np.stack([frame, s, row])[:, order]
+    chosen = order[np.any(np.diff(positions, axis=1, prepend=-1), axis=0)] if order.size else order
     return Placement(frame[chosen], s[chosen], row[chosen], chosen, np.ones(chosen.size))
 
 

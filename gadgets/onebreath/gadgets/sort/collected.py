@@ -49,10 +49,10 @@ class _Blocks:
         return len(self._numbers)
 
     def put(self, counters: tuple[int, ...], row: int, line: ismrmrd.Acquisition) -> tuple[int, int] | None:
-        """Lay a line down and return its block and row; None if its place is taken or does not exist."""
+        """Lay a line down and return its block and row; None if its position is taken or does not exist."""
         block = self._numbers.get(counters, len(self._numbers))
-        place = block, row
-        if place in self.taken or not 0 <= row < self.shape[1]:
+        position = block, row
+        if position in self.taken or not 0 <= row < self.shape[1]:
             return None
         if block == len(self._numbers):
             claim(self._block, "the k-space of one more frame", self)
@@ -62,9 +62,9 @@ class _Blocks:
             # No view outlives a call while lines come, and the system moves the pages instead of copying them, which
             # would take the chain 1.17 times its processor time (docs/benchmarks.md).
             self._kspace.resize((block + self._growth, *self.shape), refcheck=False)
-        self.taken.add(place)
+        self.taken.add(position)
         lay_down(line, self._kspace[block, :, row])
-        return place
+        return position
 
     def _touch_next(self, block: int) -> None:
         """Have the pages of the next block made while this one is filled: it costs as much as work on lines."""
@@ -75,9 +75,9 @@ class _Blocks:
             self._ahead = threading.Thread(target=self._kspace[block].fill, args=(0,), daemon=True)
             begin(self._ahead)
 
-    def line(self, place: tuple[int, int]) -> Samples:
-        """Samples (coil, x) of the line at a place."""
-        block, row = place
+    def line(self, position: tuple[int, int]) -> Samples:
+        """Samples (coil, x) of the line at a position."""
+        block, row = position
         return self._kspace[block, :, row]
 
     def kspace(self) -> Samples:
@@ -122,18 +122,18 @@ class Lines:
                 f"The number of channels changes within the scan: {describe(header)} has {coils}, the lines before it "
                 f"have {self.coils}."
             )
-        place = self._place(line, header)
-        samples = line.data if place is None or self._blocks is None else self._blocks.line(place)
+        position = self._place(line, header)
+        samples = line.data if position is None or self._blocks is None else self._blocks.line(position)
         if samples.size and samples[0, 0] == 0 and not samples.any():
-            if place is not None and self._blocks is not None:
-                self._blocks.taken.discard(place)
+            if position is not None and self._blocks is not None:
+                self._blocks.taken.discard(position)
             return False
-        if place is None:
-            claim(line.data.nbytes, "a line that has no place of its own", self)
+        if position is None:
+            claim(line.data.nbytes, "a line that has no position of its own", self)
         if len(self.headers) % PER_CLAIM == 0:
             claim(PER_CLAIM * HEADER, "the headers of more lines", self)
         self.headers.append(header)
-        self._where.append(samples if place is None else place)
+        self._where.append(samples if position is None else position)
         return True
 
     def _place(self, line: ismrmrd.Acquisition, header: Any) -> tuple[int, int] | None:
@@ -183,12 +183,14 @@ class Lines:
         return some
 
     def as_placed(self, placed: Placement, frames: int, shape: tuple[int, int, int]) -> Samples | None:
-        """Return the k-space (frame, coil, y, x) itself if its lines are those of `placed`, at their places."""
+        """Return the k-space (frame, coil, y, x) itself if its lines are those of `placed`, at their positions."""
         blocks = self._blocks
         if blocks is None or (len(blocks), blocks.shape) != (frames, shape) or len(placed) != len(blocks.taken):
             return None
         wanted = zip(placed.frame.tolist(), placed.row.tolist(), strict=True)
         where = (self._where[line] for line in placed.line.tolist())
-        in_place = all(isinstance(is_at, tuple) and is_at == place for is_at, place in zip(where, wanted, strict=True))
+        in_place = all(
+            isinstance(is_at, tuple) and is_at == position for is_at, position in zip(where, wanted, strict=True)
+        )
         unweighted = not placed.s.any() and bool((placed.weight == 1).all())
         return blocks.kspace() if in_place and unweighted and len(np.unique(placed.line)) == len(placed) else None

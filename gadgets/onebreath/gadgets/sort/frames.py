@@ -224,9 +224,9 @@ def _only_in_rejected(s: Ints, rows: Ints, imaging: Bools, accepted: Bools) -> B
 
 
 def _variance(placed: Placement) -> NDArray[np.float64]:
-    """Noise variance of each place, for lines with variance 1."""
-    _, place = np.unique(np.stack([placed.frame, placed.s, placed.row]), axis=1, return_inverse=True)
-    variance: NDArray[np.float64] = np.bincount(place.reshape(-1), placed.weight**2).astype(np.float64)
+    """Noise variance of each position, for lines with variance 1."""
+    _, position = np.unique(np.stack([placed.frame, placed.s, placed.row]), axis=1, return_inverse=True)
+    variance: NDArray[np.float64] = np.bincount(position.reshape(-1), placed.weight**2).astype(np.float64)
     return variance
 
 

@@ -95,7 +95,7 @@ class Intake:
                 del self.slices[number]
 
     def take_doubtful(self) -> Iterator[str]:
-        """Settle what lines are whose flags say one thing and their places another; yields a warning."""
+        """Settle what lines are whose flags say one thing and their positions another; yields a warning."""
         lines, self._doubtful = self._doubtful, []
         if not lines:
             return
@@ -110,7 +110,7 @@ class Intake:
         if taken.any():
             yield (
                 f"{int(taken.sum())} lines are flagged as {side_line(header_of(lines[0]).flags)} lines, but fill "
-                "places of k-space that no other line has: they were taken for imaging lines."
+                "positions of k-space that no other line has: they were taken for imaging lines."
             )
 
     def settle(self) -> Iterator[str]:
@@ -119,7 +119,7 @@ class Intake:
         Raises
         ------
         ScanError
-            If lines of one image lie at different places.
+            If lines of one image lie at different positions.
         """
         numbers = sorted(self.slices)
         table = np.concatenate([self.slices[number].table() for number in numbers])
@@ -174,10 +174,10 @@ class Intake:
                 if first.shape == second.shape:
                     difference += float(np.linalg.norm(first - second) ** 2)
                     energy += float(np.linalg.norm(first) ** 2 + np.linalg.norm(second) ** 2)
-        places = sum(len({one for one, _ in found}) for found in pairs.values())
+        positions = sum(len({one for one, _ in found}) for found in pairs.values())
         count = (
-            f"{places} places of k-space (slice {', '.join(str(n) for n in pairs if pairs[n])}) have more lines than "
-            f"the counter average says: {surplus} surplus lines"
+            f"{positions} positions of k-space (slice {', '.join(str(n) for n in pairs if pairs[n])}) have more lines "
+            f"than the counter average says: {surplus} surplus lines"
         )
         if difference > _UNLIKE * energy:
             raise ScanError(
@@ -198,8 +198,8 @@ class Intake:
         def energy(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
             if not values:
                 values.extend(float(np.vdot(one, one).real) for one in map(lines.samples, chosen.tolist()))
-            counters, place = np.unique(table["idx"][axis.counter][chosen].astype(np.int64), return_inverse=True)
-            return counters, np.bincount(place.reshape(-1), values) / np.bincount(place.reshape(-1))
+            counters, position = np.unique(table["idx"][axis.counter][chosen].astype(np.int64), return_inverse=True)
+            return counters, np.bincount(position.reshape(-1), values) / np.bincount(position.reshape(-1))
 
         line, source, warning = centre_line(self.header, table, energy)
         warnings = [warning] if warning else []

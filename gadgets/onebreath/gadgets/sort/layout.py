@@ -18,7 +18,7 @@ Limits = tuple[tuple[int, int], tuple[int, int]]
 
 
 class Axis(NamedTuple):
-    """One phase encoding: its counter in lines and in the header's limits, its place in ``idx.user``, its matrix."""
+    """One phase encoding: its counter in lines and in the header's limits, its position in ``idx.user``, its matrix."""
 
     counter: str
     limits: str
@@ -79,7 +79,7 @@ class Layout:
         z, y = idx.kspace_encode_step_2 + self.offsets[0], idx.kspace_encode_step_1 + self.offsets[1]
         return z * self.lines + y if 0 <= z < self.partitions and 0 <= y < self.lines else -1
 
-    def places(self, table: NDArray[np.void]) -> tuple[Ints, Ints]:
+    def positions(self, table: NDArray[np.void]) -> tuple[Ints, Ints]:
         """Partition and line (line,) of some lines by their headers; they may lie outside the matrix."""
         idx = table["idx"]
         return (
@@ -88,13 +88,13 @@ class Layout:
         )
 
     def inside(self, z: Ints, y: Ints) -> NDArray[np.bool_]:
-        """Return which places lie in the matrix."""
+        """Return which positions lie in the matrix."""
         return (z >= 0) & (z < self.partitions) & (y >= 0) & (y < self.lines)
 
 
 def inside_matrix(layout: Layout, table: NDArray[np.void]) -> tuple[NDArray[np.bool_], str]:
     """Return which lines (line,) lie inside the matrix, and say which do not; an empty text if all do."""
-    z, y = layout.places(table)
+    z, y = layout.positions(table)
     inside = layout.inside(z, y)
     if inside.all():
         return inside, ""
@@ -133,14 +133,14 @@ def rows_of(layout: Layout, table: NDArray[np.void], of_calibration: NDArray[np.
     moved
         By how many partitions and lines those of the calibration scan were moved.
     """
-    places = list(layout.places(table))
+    positions = list(layout.positions(table))
     moved = [0, 0]
     for axis, size in enumerate((layout.partitions, layout.lines)):
-        own = places[axis][of_calibration]
+        own = positions[axis][of_calibration]
         if own.size and not own.min() <= size // 2 <= own.max():
             moved[axis] = size // 2 - int(own.min() + own.max() + 1) // 2
-            places[axis] = np.where(of_calibration, places[axis] + moved[axis], places[axis])
-    return places[0] * layout.lines + places[1], (moved[0], moved[1])
+            positions[axis] = np.where(of_calibration, positions[axis] + moved[axis], positions[axis])
+    return positions[0] * layout.lines + positions[1], (moved[0], moved[1])
 
 
 def line_limits(header: ScanHeader, layout: Layout, rows: Ints) -> Limits:
@@ -159,13 +159,13 @@ def line_limits(header: ScanHeader, layout: Layout, rows: Ints) -> Limits:
         Rows of the imaging lines (line,).
     """
     found = []
-    for axis, (places, counter, size) in enumerate(
+    for axis, (positions, counter, size) in enumerate(
         (
             (rows // layout.lines, PARTITION.limits, layout.partitions),
             (rows % layout.lines, LINE.limits, layout.lines),
         )
     ):
-        acquired = np.unique(places)
+        acquired = np.unique(positions)
         first, last = int(acquired[0]), int(acquired[-1])
         stated = header.limits(counter)
         if stated is not None and size > 1:

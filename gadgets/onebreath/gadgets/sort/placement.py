@@ -47,7 +47,7 @@ class Placement:
         return Placement(*(getattr(self, field.name)[entries] for field in fields(self)))
 
     def lines(self, frames: int, sets: int, rows: int) -> NDArray[np.bool_]:
-        """Return which places (frame, s, row) are filled."""
+        """Return which positions (frame, s, row) are filled."""
         filled = np.zeros((frames, sets, rows), bool)
         filled[self.frame, self.s, self.row] = True
         return filled
@@ -57,20 +57,20 @@ def by_counters(frame: Ints, s: Ints, row: Ints, line: Ints, averages: int) -> t
     """Place lines by their counters; lines that share a place are averaged.
 
     The mean of `averages` lines times the root of their number keeps the standard deviation of whitened noise at 1. All
-    places get that factor, so that rows stay consistent where a line was acquired more or less often.
+    positions get that factor, so that rows stay consistent where a line was acquired more or less often.
 
     Returns
     -------
     placement
         The table.
     repeated
-        Lines beyond `averages` per place.
+        Lines beyond `averages` per position.
     """
-    places = np.stack([frame, s, row])
-    _, place, counts = np.unique(places, axis=1, return_inverse=True, return_counts=True)
-    place = place.reshape(-1)
+    positions = np.stack([frame, s, row])
+    _, position, counts = np.unique(positions, axis=1, return_inverse=True, return_counts=True)
+    position = position.reshape(-1)
     repeated = int(np.maximum(counts - averages, 0).sum())
-    return Placement(frame, s, row, line, np.sqrt(averages) / counts[place]), repeated
+    return Placement(frame, s, row, line, np.sqrt(averages) / counts[position]), repeated
 
 
 def expected_lines(filled: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -88,7 +88,7 @@ def expected_lines(filled: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def fill_missing(table: Placement, missing: NDArray[np.bool_], cyclic: bool) -> tuple[Placement, int]:
-    """Give missing places (frame, s, row) the lines of the nearest frame that has them.
+    """Give missing positions (frame, s, row) the lines of the nearest frame that has them.
 
     Parameters
     ----------

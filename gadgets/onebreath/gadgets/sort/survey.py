@@ -37,13 +37,13 @@ def numbered(columns: Iterable[NDArray[Any]]) -> Ints:
 
 
 def geometries(table: Table) -> tuple[Ints, NDArray[np.float64]]:
-    """Number the places in space at which lines lie, in the order in which they came.
+    """Number the positions in space at which lines lie, in the order in which they came.
 
     Returns
     -------
     number : (line,)
-        Of the place of each line.
-    places : (place, 12)
+        Of the position of each line.
+    positions : (position, 12)
         Position in mm, then the three directions.
     """
     names = ("position", "read_dir", "phase_dir", "slice_dir")
@@ -53,15 +53,15 @@ def geometries(table: Table) -> tuple[Ints, NDArray[np.float64]]:
     first = np.full(len(unlike), len(table))
     np.minimum.at(first, of_line, np.arange(len(table)))
     tolerance = np.array([_SAME_MM] * 3 + [_SAME_DIRECTION] * 9)
-    places: list[NDArray[np.float64]] = []
+    positions: list[NDArray[np.float64]] = []
     number = np.zeros(len(unlike), np.int64)
     for index in np.argsort(first):
-        known = np.all(np.abs(np.array(places).reshape(-1, 12) - unlike[index]) < tolerance, axis=1)
+        known = np.all(np.abs(np.array(positions).reshape(-1, 12) - unlike[index]) < tolerance, axis=1)
         if not known.any():
-            places.append(unlike[index])
-            known = np.arange(len(places)) == len(places) - 1
+            positions.append(unlike[index])
+            known = np.arange(len(positions)) == len(positions) - 1
         number[index] = int(np.argmax(known))
-    return number[of_line], np.array(places)
+    return number[of_line], np.array(positions)
 
 
 def slices_by_position(header: ScanHeader, table: Table) -> tuple[Ints, str] | None:
@@ -77,23 +77,23 @@ def slices_by_position(header: ScanHeader, table: Table) -> tuple[Ints, str] | N
     Raises
     ------
     ScanError
-        If lines of one image lie at different places, and the header does not announce as many slices as there are
-        places.
+        If lines of one image lie at different positions, and the header does not announce as many slices as there are
+        positions.
     """
-    where, places = geometries(table)
+    where, positions = geometries(table)
     imaging = imaging_of(table)
-    if len(places) == 1 or not imaging.any():
+    if len(positions) == 1 or not imaging.any():
         return None
     images = numbered([table["idx"][name] for name in IMAGE_COUNTERS])
-    mixed = _mixed(images[imaging], where[imaging], places, _tolerance(header))
+    mixed = _mixed(images[imaging], where[imaging], positions, _tolerance(header))
     lines = numbered([images, table["idx"]["kspace_encode_step_1"], table["idx"]["kspace_encode_step_2"]])
-    mixed |= _mixed(lines[imaging], where[imaging], places, (0.0, 0.0))
+    mixed |= _mixed(lines[imaging], where[imaging], positions, (0.0, 0.0))
     if not mixed:
         return None
     count = len(np.unique(where[imaging]))
     limits = header.limits("slice")
-    apart = float(np.linalg.norm(np.ptp(places[:, :3], axis=0)))
-    found = f"Lines with the same counters lie at {count} different places (positions up to {apart:.4g} mm apart)"
+    apart = float(np.linalg.norm(np.ptp(positions[:, :3], axis=0)))
+    found = f"Lines with the same counters lie at {count} different positions, up to {apart:.4g} mm apart"
     if limits is None or limits.maximum + 1 != count or len(np.unique(table["idx"]["slice"])) > 1:
         announced = "does not announce" if limits is None else f"announces {limits.maximum + 1}, not"
         raise ScanError(
@@ -101,7 +101,7 @@ def slices_by_position(header: ScanHeader, table: Table) -> tuple[Ints, str] | N
             f"encoding limits {announced} {count} slices. Convert the raw data again with a slice counter, or correct "
             "<encodingLimits><slice> in the header."
         )
-    order = np.argsort(np.argsort(_along(places), kind="stable"), kind="stable")
+    order = np.argsort(np.argsort(_along(positions), kind="stable"), kind="stable")
     return order[where].astype(np.int64), f"{found}; as the header announces {count} slices, positions number them."
 
 
@@ -110,28 +110,28 @@ def _tolerance(header: ScanHeader) -> tuple[float, float]:
     return 0.5 * header.encoded_fov.z / max(header.encoded_matrix.z, 1), 0.1
 
 
-def _mixed(groups: Ints, where: Ints, places: NDArray[np.float64], tolerance: tuple[float, float]) -> bool:
-    """Return whether a group of lines lies at several places that are further apart than the tolerance."""
+def _mixed(groups: Ints, where: Ints, positions: NDArray[np.float64], tolerance: tuple[float, float]) -> bool:
+    """Return whether a group of lines lies at several positions that are further apart than the tolerance."""
     pairs = np.unique(np.stack([groups, where]), axis=1)
     for group in np.unique(pairs[0][1:][np.diff(pairs[0]) == 0]):
-        spread = np.ptp(places[pairs[1][pairs[0] == group]], axis=0)
+        spread = np.ptp(positions[pairs[1][pairs[0] == group]], axis=0)
         if spread[:3].max() > tolerance[0] or spread[3:].max() > tolerance[1]:
             return True
     return False
 
 
-def _along(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Height of each place along the slice direction; its number where the directions differ."""
-    normals = places[:, 9:12]
+def _along(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Height of each position along the slice direction; its number where the directions differ."""
+    normals = positions[:, 9:12]
     if np.abs(normals - normals[0]).max() > _SAME_DIRECTION or not normals[0].any():
-        return np.arange(len(places), dtype=float)
-    return np.asarray(places[:, :3] @ normals[0])
+        return np.arange(len(positions), dtype=float)
+    return np.asarray(positions[:, :3] @ normals[0])
 
 
 def echoes_by_order(header: ScanHeader, table: Table) -> tuple[Ints, str] | None:
     """Distinguish echoes by their order, if the contrast counter counts none but the header announces some.
 
-    Every place of k-space must then hold as many lines as there are echoes in the header's limits and echo list.
+    Every position of k-space must then hold as many lines as there are echoes in the header's limits and echo list.
 
     Returns
     -------
@@ -145,15 +145,15 @@ def echoes_by_order(header: ScanHeader, table: Table) -> tuple[Ints, str] | None
         return None
     echoes = limits.maximum + 1
     imaging = np.flatnonzero(imaging_of(table))
-    _, place, counts = np.unique(_places(table[imaging]), return_inverse=True, return_counts=True)
+    _, position, counts = np.unique(_places(table[imaging]), return_inverse=True, return_counts=True)
     if len(times) not in (0, echoes) or (counts != echoes).any():
         return None
-    order = np.lexsort((table["scan_counter"][imaging], table["acquisition_time_stamp"][imaging], place.reshape(-1)))
+    order = np.lexsort((table["scan_counter"][imaging], table["acquisition_time_stamp"][imaging], position.reshape(-1)))
     contrast = np.zeros(len(table), np.int64)
     contrast[imaging[order]] = np.tile(np.arange(echoes), len(counts))
     listed = f" (echo times {', '.join(f'{time:g}' for time in times)} ms)" if times else ""
     return contrast, (
-        f"All lines have the contrast counter 0, and each place of k-space holds {echoes} lines; as the header "
+        f"All lines have the contrast counter 0, and each position of k-space holds {echoes} lines; as the header "
         f"announces {echoes} echoes{listed}, their order numbers them."
     )
 
@@ -168,13 +168,13 @@ def repeats(table: Table) -> list[tuple[int, int]]:
     imaging = np.flatnonzero(imaging_of(table))
     if not imaging.size:
         return []
-    _, first, place = np.unique(_places(table[imaging]), return_index=True, return_inverse=True)
-    kept = first[place.reshape(-1)]
+    _, first, position = np.unique(_places(table[imaging]), return_index=True, return_inverse=True)
+    kept = first[position.reshape(-1)]
     return [(int(imaging[one]), int(imaging[two])) for two, one in enumerate(kept) if one != two]
 
 
 def missed(header: ScanHeader, side: Table, held: Mapping[int, Table]) -> str:
-    """Say which places of k-space that the image needs only lines have that are flagged as none of it.
+    """Say which positions of k-space that the image needs only lines have that are flagged as none of it.
 
     Parameters
     ----------
@@ -202,8 +202,8 @@ def missed(header: ScanHeader, side: Table, held: Mapping[int, Table]) -> str:
         return ""
     named = ", ".join(map(str, sorted(examples)[:8])) + (", ..." if len(examples) > 8 else "")
     return (
-        f"{count} of them have places of k-space that no other line has (kspace_encode_step_1 {named}): is their flag "
-        "right? Without them these places are empty."
+        f"{count} of them have positions of k-space that no other line has (kspace_encode_step_1 {named}): is their "
+        "flag right? Without them these positions are empty."
     )
 
 

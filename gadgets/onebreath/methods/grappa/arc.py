@@ -42,7 +42,7 @@ class ArcKernels:
         window: more equations, some of them slightly wrong. Else on windows inside them, with fewer sources:
     nearest
         Lines used, those nearest the missing sample, but not so many that they span more than a third of the
-        calibration lines: weights fitted in so few places fail elsewhere.
+        calibration lines: weights fitted in so few positions fail elsewhere.
 
     Raises
     ------

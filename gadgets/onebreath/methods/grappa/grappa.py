@@ -29,8 +29,9 @@ from onebreath.mri.fourier import ifft2c
 from onebreath.mri.gfactor import line_kernel_gfactor
 from onebreath.mri.sampling import Sampling
 
-# Part of the calibration lines that a uniform kernel may span. A larger kernel is fitted to too few places: on cardiac
-# and brain data with 20-24 calibration lines, 2 source lines then beat 4 (R = 3, 4), and ARC beats 2 (R = 6, 8).
+# Part of the calibration lines that a uniform kernel may span. A larger kernel is fitted to too few positions: on
+# cardiac and brain data with 20-24 calibration lines, 2 source lines then beat 4 (R = 3, 4), and ARC beats 2 (R = 6,
+# 8).
 _WELL_CALIBRATED = 0.25
 # Part that it may span where kernels are compared on calibration lines that they were not fitted to. Beyond it too few
 # rows are left to judge by (16 channels, R = 4, 20 lines: 4 source lines look best and are 4 dB worse than 2).

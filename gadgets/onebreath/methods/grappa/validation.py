@@ -1,9 +1,9 @@
-"""Which uniform GRAPPA kernel suits a scan: calibrated on half of the places, judged on the other half.
+"""Which uniform GRAPPA kernel suits a scan: calibrated on half of the positions, judged on the other half.
 
 The error of a missing sample has two parts. What the kernel does not explain of the signal is measured on calibration
-places that took no part in the fit, and scaled to the energy of the lines outside the calibration block; for lines that
-are missing within the block, which the fit has seen, it is what the fit leaves. The noise of its sources is passed on
-with the sum of the squared weights. The kernel with the smallest sum is taken.
+positions that took no part in the fit, and scaled to the energy of the lines outside the calibration block; for lines
+that are missing within the block, which the fit has seen, it is what the fit leaves. The noise of its sources is passed
+on with the sum of the squared weights. The kernel with the smallest sum is taken.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def energies(kspace: np.ndarray, mask: np.ndarray, acs: np.ndarray, acs_first: i
     kspace : (frame, coil, y, x) complex
         Undersampled frames.
     mask : (frame or 1, y, x or 1) bool
-        Sampled places.
+        Sampled positions.
     acs : (coil, ya, x) complex
         Calibration lines.
     acs_first
@@ -147,7 +147,7 @@ def _expected_errors(
 
 @dataclass(frozen=True)
 class _Part:
-    """Normal equations of some of the calibration places."""
+    """Normal equations of some of the calibration positions."""
 
     normal: np.ndarray
     product: np.ndarray

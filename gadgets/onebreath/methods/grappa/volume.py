@@ -106,7 +106,7 @@ def _lattice_points(data: VolumeData) -> NDArray[np.bool_]:
 def _facts(kernels: VolumeKernels | None, data: VolumeData, maps: str) -> dict[str, Fact]:
     facts: dict[str, Fact] = {"coil_maps": maps, "kernel": "none", "kernel_reason": "every line was measured"}
     if kernels is not None:
-        counts = [len(one.sources) for one in kernels.places]
+        counts = [len(one.sources) for one in kernels.positions]
         facts |= {
             "kernel": "uniform",
             "kernel_reason": f"the lines are a lattice of {kernels.lattice}",

@@ -1,8 +1,8 @@
-"""GRAPPA of scans with partitions: one kernel for each place between the points of a lattice of both phase encodings.
+"""GRAPPA of scans with partitions: a kernel for each position between the points of a lattice of both phase encodings.
 
 M. Blaimer et al., "2D-GRAPPA-operator for faster 3D parallel MRI", Magn Reson Med 56:1359 (2006), names the problem;
-here each missing place of a cell has its own weights for the points around it, as in A. C. Brau et al., "Comparison of
-reconstruction accuracy and efficiency among autocalibrating data-driven parallel imaging methods", Magn Reson Med
+here each missing position of a cell has its own weights for the points around it, as in A. C. Brau et al., "Comparison
+of reconstruction accuracy and efficiency among autocalibrating data-driven parallel imaging methods", Magn Reson Med
 59:382 (2008), whose hybrid space is used too: weights are applied with the readout in image space. Sheared lattices
 (CAIPIRINHA) need nothing more: only the offsets of the points differ.
 """
@@ -26,19 +26,19 @@ Complex = NDArray[np.complex64]
 _OVERDETERMINED = 3.0
 """Equations per unknown without which a kernel gets fewer sources."""
 _SPAN = 1 / 3
-"""Part of the block that the sources of a place may span: weights fitted in fewer places fail elsewhere."""
+"""Part of the block that the sources of a position may span: weights fitted in fewer positions fail elsewhere."""
 _EQUATIONS = 30.0
 """Equations per unknown beyond which more bring nothing: the middle of the readout is taken."""
 
 
 @dataclass(frozen=True)
-class PlaceKernel:
-    """Weights for one missing place of a cell.
+class PositionKernel:
+    """Weights for one missing position of a cell.
 
     Attributes
     ----------
     offset
-        Partition and line of the place, counted from a point of the lattice.
+        Partition and line of the position, counted from a point of the lattice.
     sources : (source, 2) int
         Distances (z, y) of the points that serve it.
     weights : (x, target coil, source coil, source) complex64
@@ -52,16 +52,16 @@ class PlaceKernel:
 
 @dataclass(frozen=True)
 class VolumeKernels:
-    """Kernels for all missing places of a lattice."""
+    """Kernels for all missing positions of a lattice."""
 
     lattice: Lattice
-    places: list[PlaceKernel]
+    positions: list[PositionKernel]
     width: int
     equations: float
     regularisation: float
 
     def fill(self, plane: Complex, sampled: NDArray[np.bool_], region: NDArray[np.bool_], x: int) -> Complex:
-        """Return a plane (frame, coil, z, y) with the missing places of the region predicted, measured ones kept.
+        """Return a plane (frame, coil, z, y) with the missing positions of the region predicted, measured ones kept.
 
         Parameters
         ----------
@@ -76,12 +76,12 @@ class VolumeKernels:
         """
         frames, coils, nz, ny = plane.shape
         points = sampled & self.lattice.points((nz, ny))
-        reach = [max(int(np.abs(one.sources[:, axis]).max()) for one in self.places) for axis in (0, 1)]
+        reach = [max(int(np.abs(one.sources[:, axis]).max()) for one in self.positions) for axis in (0, 1)]
         padded = np.pad(plane * points, ((0, 0), (0, 0), (reach[0],) * 2, (reach[1],) * 2))
         stride = padded.shape[-1]
         flat = padded.reshape(frames, coils, -1)
         out: Complex = plane.copy()
-        for kernel in self.places:
+        for kernel in self.positions:
             z, y = np.nonzero(self.targets(kernel, (nz, ny)) & region & ~sampled)
             base = (z + reach[0]) * stride + y + reach[1]
             around = base + (kernel.sources[:, 0] * stride + kernel.sources[:, 1])[:, None]
@@ -89,8 +89,8 @@ class VolumeKernels:
             out[:, :, z, y] = matrix @ flat[:, :, around].reshape(frames, matrix.shape[1], -1)
         return out
 
-    def targets(self, kernel: PlaceKernel, shape: tuple[int, int]) -> NDArray[np.bool_]:
-        """Return which positions (z, y) of a plane are this place of their cell."""
+    def targets(self, kernel: PositionKernel, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return which positions (z, y) of a plane are this position of their cell."""
         (z0, y0), (dz, dy) = self.lattice.origin, kernel.offset
         shifted = Lattice(self.lattice.dz, self.lattice.dy, self.lattice.shift, (z0 + dz, y0 + dy))
         return shifted.points(shape)
@@ -111,7 +111,7 @@ class VolumeKernels:
         combine = np.conj(maps)
         total = combine.copy()
         z, y = (np.arange(nz) - nz // 2)[:, None], (np.arange(ny) - ny // 2)[None]
-        for kernel in self.places:
+        for kernel in self.positions:
             for number, (dz, dy) in enumerate(kernel.sources):
                 turn = np.exp(-2j * np.pi * (dz * z / nz + dy * y / ny)).astype(np.complex64)
                 total += np.tensordot(kernel.weights[x, :, :, number], combine, axes=(0, 0)) * turn
@@ -126,7 +126,7 @@ class KernelShape:
     Attributes
     ----------
     lines
-        Points along z and along y, at most, that serve a place.
+        Points along z and along y, at most, that serve a position.
     sources
         Points in all, at most; the nearest ones.
     width
@@ -162,16 +162,16 @@ def calibrate_volume(acs: Complex, lattice: Lattice, shape: KernelShape, has: En
     """
     coils, nz, ny, nx = acs.shape
     phases = readout_phases(nx, shape.width)
-    places, equations, strengths = [], np.inf, []
+    positions, equations, strengths = [], np.inf, []
     for offset in _missing(lattice):
         checkpoint()
         sources, per_unknown = _sources(lattice, offset, shape, (coils, nz, ny, nx - shape.width + 1))
         solved, strength = _solve(acs, sources, shape, has)
         weights = np.einsum("tsnw,xw->xtsn", solved, phases, optimize=True).astype(np.complex64)
-        places.append(PlaceKernel(offset, sources, weights))
+        positions.append(PositionKernel(offset, sources, weights))
         equations = min(equations, per_unknown)
         strengths.append(strength)
-    return VolumeKernels(lattice, places, shape.width, float(equations), max(strengths))
+    return VolumeKernels(lattice, positions, shape.width, float(equations), max(strengths))
 
 
 def _missing(lattice: Lattice) -> list[tuple[int, int]]:
@@ -182,7 +182,7 @@ def _missing(lattice: Lattice) -> list[tuple[int, int]]:
 def _sources(
     lattice: Lattice, offset: tuple[int, int], shape: KernelShape, block: tuple[int, int, int, int]
 ) -> tuple[NDArray[np.int64], float]:
-    """The points (source, 2) that serve a place, nearest first, as many as the block can teach."""
+    """The points (source, 2) that serve a position, nearest first, as many as the block can teach."""
     coils, nz, ny, samples = block
     steps = (lattice.dz, lattice.dy)
     reach = (shape.lines[0] * lattice.dz, shape.lines[1] * lattice.dy)
@@ -235,7 +235,7 @@ class _Equations:
 def _solve(
     acs: Complex, sources: NDArray[np.int64], shape: KernelShape, has: Energies
 ) -> tuple[NDArray[np.complex128], float]:
-    """Weights (target coil, source coil, source, sample) of one place, and the regularisation that was chosen.
+    """Weights (target coil, source coil, source, sample) of one position, and the regularisation that was chosen.
 
     The two halves of the block judge each other's weights, as in `validation`.
     """

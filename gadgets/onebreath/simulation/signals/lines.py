@@ -12,7 +12,7 @@ from onebreath.simulation.sampling import Lines, Readout
 from onebreath.simulation.schedule import CALIBRATION, CALIBRATION_AND_IMAGING, Schedule, frame_time_ms, is_extra
 
 Encoder: TypeAlias = Callable[[int, float, float, np.ndarray], np.ndarray]
-"""Gives k-space lines (line, coil, sample) of a slice, cardiac phase and displacement (mm) at some places (line,)."""
+"""Returns lines (line, coil, sample) of a slice, cardiac phase and displacement (mm) at some positions (line,)."""
 
 
 def line_signals(
@@ -28,7 +28,7 @@ def line_signals(
     Parameters
     ----------
     options, plan, readout, schedule
-        The scan, its places, its samples and its lines.
+        The scan, its positions, its samples and its lines.
     factors
         Complex factors of the sets and of the contrasts.
     encoded
@@ -42,9 +42,11 @@ def line_signals(
     for state, indices in states.items():
         lines = [schedule.lines[index] for index in indices]
         # Lines that are no image lines hold a strong echo: a reconstruction that takes them for image lines shows it.
-        places = [plan.centre_place if is_extra(line.flags) else plan.place(line.partition, line.row) for line in lines]
+        positions = [
+            plan.centre_position if is_extra(line.flags) else plan.position(line.partition, line.row) for line in lines
+        ]
         weights = np.array([sets[line.set] * contrasts[line.contrast] for line in lines])
-        data[indices] = encoded(*state, np.array(places)) * weights[:, None, None]
+        data[indices] = encoded(*state, np.array(positions)) * weights[:, None, None]
     return data
 
 

@@ -21,8 +21,8 @@ def slab_encoder(phantom: Phantom, heights: np.ndarray, receiver: Receiver, read
     """Return what draws and encodes the slab; see `Encoder`."""
     maps = receiver.maps.swapaxes(0, 1)
 
-    def encoded(_: int, phase: float, shift_mm: float, places: np.ndarray) -> np.ndarray:
-        return encode_volume(maps * _slab(phantom, heights, phase, shift_mm), places, readout)
+    def encoded(_: int, phase: float, shift_mm: float, positions: np.ndarray) -> np.ndarray:
+        return encode_volume(maps * _slab(phantom, heights, phase, shift_mm), positions, readout)
 
     return encoded
 

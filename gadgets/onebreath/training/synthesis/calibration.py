@@ -51,9 +51,9 @@ def _pixel_matrices(acs: Tensor, shape: tuple[int, int], grid: tuple[int, int]) 
 
 def _harmonics(size: int, count: int, like: Tensor) -> Tensor:
     """``exp(-2 pi i p l / size)`` at `count` points p from the first to the last of `size` pixels, for all lags l."""
-    place = torch.linspace(-(size // 2), size - 1 - size // 2, count, device=like.device) / size
+    position = torch.linspace(-(size // 2), size - 1 - size // 2, count, device=like.device) / size
     lag = torch.arange(1 - _KERNEL, _KERNEL, device=like.device)
-    return torch.exp(-2j * torch.pi * place[:, None] * lag)
+    return torch.exp(-2j * torch.pi * position[:, None] * lag)
 
 
 def _dominant(matrices: Tensor) -> Tensor:

@@ -40,12 +40,12 @@ def procedural_clip(shape: tuple[int, int], phase: np.ndarray, draws: Draws) -> 
     return clip.clamp_min(0) * body
 
 
-def _moved(layer: Tensor, place: Tensor) -> Tensor:
-    """Look a layer ``(channel, y, x)`` up at places ``(frame, 2, y, x)`` in the coordinates of `pixel_grid`."""
+def _moved(layer: Tensor, position: Tensor) -> Tensor:
+    """Look a layer ``(channel, y, x)`` up at positions ``(frame, 2, y, x)`` in the coordinates of `pixel_grid`."""
     shape = layer.shape[-2:]
     stretch = torch.tensor([(min(shape) - 1) / (size - 1) for size in shape])[:, None, None]
-    inside = place * stretch.to(place.device, non_blocking=True) / _MARGIN
-    return look_up(layer.expand(len(place), -1, -1, -1), inside)
+    inside = position * stretch.to(position.device, non_blocking=True) / _MARGIN
+    return look_up(layer.expand(len(position), -1, -1, -1), inside)
 
 
 def _texture(shape: tuple[int, int], draws: Draws) -> Tensor:

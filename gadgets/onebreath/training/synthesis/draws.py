@@ -84,14 +84,14 @@ def pixel_grid(shape: tuple[int, int], device: torch.device) -> Tensor:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
-def look_up(images: Tensor, place: Tensor, mode: str = "bilinear", padding: str = "reflection") -> Tensor:
-    """Look images up at other places.
+def look_up(images: Tensor, position: Tensor, mode: str = "bilinear", padding: str = "reflection") -> Tensor:
+    """Look images up at other positions.
 
     Parameters
     ----------
     images
         ``(n, channel, height, width)`` real.
-    place
+    position
         ``(n, 2, y, x)``, y and x coordinates from -1 to 1 over the first and last pixel of each axis.
     mode, padding
         As in `torch.nn.functional.grid_sample`.
@@ -101,5 +101,5 @@ def look_up(images: Tensor, place: Tensor, mode: str = "bilinear", padding: str 
     Tensor
         ``(n, channel, y, x)``.
     """
-    grid = place.flip(1).permute(0, 2, 3, 1)
+    grid = position.flip(1).permute(0, 2, 3, 1)
     return F.grid_sample(images, grid, mode=mode, padding_mode=padding, align_corners=True)

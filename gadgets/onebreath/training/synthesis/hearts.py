@@ -40,15 +40,15 @@ class SequencePool:
         """Draw a sequence ``(frame, y, x)``, real, not negative; `phase` ``(frame,)`` are cardiac phases."""
         index = int(draws.rng.choice(len(self.images), p=self.share))
         images = self.images[index]
-        place = _views(shape, (images.shape[1], images.shape[2]), draws)
+        position = _views(shape, (images.shape[1], images.shape[2]), draws)
         if len(images) == 1:
-            place = place + beating_places(shape, phase, draws)
+            position = position + beating_places(shape, phase, draws)
             frames = images.float().expand(len(phase), -1, -1)
         else:
             weights = draws.tensor(_in_time(len(images), phase, self.cyclic[index]))
             frames = torch.einsum("ts,syx->tyx", weights, images.float())
-            place = place.expand(len(phase), -1, -1, -1)
-        made = look_up(frames[:, None], place, "bicubic")[:, 0].clamp_min(0)
+            position = position.expand(len(phase), -1, -1, -1)
+        made = look_up(frames[:, None], position, "bicubic")[:, 0].clamp_min(0)
         return made * (made + 1e-3) ** draws.uniform(-0.2, 0.3)
 
 

@@ -46,9 +46,9 @@ def drifting(shape: tuple[int, int], phase: np.ndarray, strength: float, draws: 
     shift = draws.tensor(np.stack([down, right], 1) * draws.rng.normal(0, strength, 2))
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     matrix = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
-    place = torch.einsum("tij,jyx->tiyx", matrix, grid) + shift[:, :, None, None]
+    position = torch.einsum("tij,jyx->tiyx", matrix, grid) + shift[:, :, None, None]
     fields = draws.smooth(2 * len(bends), shape, draws.uniform(2, 6)).unflatten(0, (len(bends), 2))
-    return place + torch.einsum("bt,biyx->tiyx", draws.tensor(np.stack(bends)), fields) * (0.5 * strength)
+    return position + torch.einsum("bt,biyx->tiyx", draws.tensor(np.stack(bends)), fields) * (0.5 * strength)
 
 
 def beating_places(shape: tuple[int, int], phase: np.ndarray, draws: Draws) -> Tensor:

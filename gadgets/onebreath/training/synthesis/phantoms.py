@@ -58,11 +58,11 @@ def _paint_heart(canvas: _Canvas, phase: np.ndarray, draws: Draws) -> None:
     cavity = outer * (1 - thickness) * (1 - shortening * squeeze[:, None])
     canvas.paint(drift, cavity, blood, swing)
     for angle in draws.rng.uniform(0, 2 * np.pi, draws.integer(0, 3)):
-        place = drift + 0.6 * cavity * np.array([np.sin(angle), np.cos(angle)])
-        canvas.paint(place, 0.18 * cavity, wall, swing)
+        position = drift + 0.6 * cavity * np.array([np.sin(angle), np.cos(angle)])
+        canvas.paint(position, 0.18 * cavity, wall, swing)
     if draws.chance(0.5):
-        place = drift + 1.1 * outer * (1 - 0.35 * shortening * squeeze[:, None]) * draws.rng.uniform(-0.7, 0.7, 2)
-        canvas.paint(place, (0.03, 0.03), blood)
+        position = drift + 1.1 * outer * (1 - 0.35 * shortening * squeeze[:, None]) * draws.rng.uniform(-0.7, 0.7, 2)
+        canvas.paint(position, (0.03, 0.03), blood)
 
 
 class _Canvas:

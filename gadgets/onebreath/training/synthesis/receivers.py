@@ -58,9 +58,11 @@ class MeasuredCoils:
         stretch = draws.rng.uniform(0.75, 1.0, 2) * draws.rng.choice((-1, 1), 2) * min(shape) / np.array(shape)
         grid = pixel_grid(shape, draws.device)
         matrix = draws.tensor(turn * stretch)
-        place = torch.einsum("ij,jyx->iyx", matrix, grid) + draws.tensor(draws.rng.uniform(-0.1, 0.1, 2))[:, None, None]
+        position = (
+            torch.einsum("ij,jyx->iyx", matrix, grid) + draws.tensor(draws.rng.uniform(-0.1, 0.1, 2))[:, None, None]
+        )
         planes = torch.cat([maps.real, maps.imag])[None]
-        found = look_up(planes, place[None], padding="border")[0]
+        found = look_up(planes, position[None], padding="border")[0]
         return torch.complex(found[:coils], found[coils:])
 
 
