@@ -3,6 +3,7 @@
 import hashlib
 import io
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,6 +69,17 @@ def test_one_flipped_bit_is_refused(root, place, bit):
             read_weights_file(folder, zoo.read_card(folder))
     finally:
         path.write_bytes(good)
+
+
+def test_a_file_larger_than_the_network_is_not_read(root, monkeypatch):
+    folder = save_model(root)
+    path = folder / "weights.safetensors"
+    with path.open("r+b") as file:
+        file.truncate(3 << 30)  # a sparse file: no disk is needed
+    card = zoo.read_card(folder)
+    monkeypatch.setattr(Path, "read_bytes", None)
+    with pytest.raises(ModelError, match="have 3,221,225,472 bytes, those of the network in the card have at most"):
+        read_weights_file(folder, card)
 
 
 def test_a_model_is_loaded_once_until_its_weights_change(root):

@@ -13,6 +13,8 @@ from onebreath.zoo.architectures import build
 from onebreath.zoo.card import CARD_FILE, WEIGHTS_FILE, Card, check_name, parse_card
 from onebreath.zoo.search import PARTIAL, REPLACED
 
+DESCRIPTION = 1024  # bytes that a safetensors file may spend on a parameter's shape, type and place
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -38,7 +40,8 @@ def read_weights_file(folder: Path, card: Card) -> bytes:
     Raises
     ------
     ModelError
-        If the file is missing, lies elsewhere, or has another hash than the card says.
+        If the file is missing, lies elsewhere, is larger than the card's network can be (it is not read then), or has
+        another hash than the card says.
     """
     path = folder / card.weights.file
     if path.resolve().parent != folder.resolve():
@@ -46,11 +49,27 @@ def read_weights_file(folder: Path, card: Card) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise ModelError(f"model '{card.name}': the weights {path} are no file")
+        _check_size(path, card)
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"model '{card.name}': the weights cannot be read: {error}") from error
     check_hash(content, card, str(path))
     return content
+
+
+def _check_size(path: Path, card: Card) -> None:
+    """Refuse a file that is larger than all the network's numbers in double precision, with their names."""
+    import torch
+
+    with torch.device("meta"):
+        state = build(card.architecture, card.arguments).state_dict()
+    most = sum(8 * value.numel() + len(name) + DESCRIPTION for name, value in state.items()) + DESCRIPTION
+    found = path.stat().st_size
+    if found > most:
+        raise ModelError(
+            f"model '{card.name}': the weights {path} have {found:,} bytes, those of the network in the card have at "
+            f"most {most:,}; the file is another one. Copy the model again."
+        )
 
 
 def check_hash(content: bytes, card: Card, where: str) -> None:
