@@ -28,8 +28,8 @@ def serve(arguments: list[str], log: Path, variables: dict[str, str]) -> None:
     sys.exit(main())
 
 
-def start(folder: Path, *more: str, **variables: str):
-    """Start a worker, with variables of its own; gives its process, once it answers."""
+def start(folder: Path, *more: str, target=serve, **variables: str):
+    """Start a worker, with variables of its own; gives its process, once it answers. `target` runs in it."""
     path = folder / "worker.sock"
     arguments = [
         "--cold",
@@ -44,9 +44,9 @@ def start(folder: Path, *more: str, **variables: str):
         "--state",
         str(folder / "state"),
     ]
-    process = FORKS.Process(target=serve, args=([*arguments, *more], folder / "log", {**environment(), **variables}))
+    process = FORKS.Process(target=target, args=([*arguments, *more], folder / "log", {**environment(), **variables}))
     process.start()
-    wait_for(lambda: answers(path) == process.pid, 60)
+    wait_for(lambda: answers(path) == process.pid or not process.is_alive(), 60)
     return process
 
 
@@ -65,9 +65,9 @@ def address(folder: Path, side: str = "gadget") -> tuple[str, int]:
 
 
 @contextmanager
-def served(folder: Path, *more: str, **variables: str):
-    """A worker that is killed at the end, if it lives."""
-    process = start(folder, *more, **variables)
+def served(folder: Path, *more: str, target=serve, **variables: str):
+    """A worker that is killed at the end, if it lives; `target` as in `start`."""
+    process = start(folder, *more, target=target, **variables)
     try:
         yield process
     finally:

@@ -136,6 +136,22 @@ def test_who_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, certifica
             assert time.monotonic() - begun < 5
 
 
+def test_who_trickles_through_the_handshake_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, certificate: tuple[Path, Path]
+) -> None:
+    """The time is for all of it, not for each byte."""
+    monkeypatch.setattr(secure, "PATIENCE", 0.3)
+    hello = b"\x16\x03\x01\x02\x00" + bytes(507)  # the head of a record of TLS, and nothing that ends it
+    with (
+        Listener(Security(server_context(*certificate), TOKEN).gate(serve_client)) as server,
+        socket.create_connection(server.address) as sock,
+        pytest.raises(OSError, match=r"(Broken pipe|reset)"),
+    ):
+        for number in range(len(hello)):
+            sock.sendall(hello[number : number + 1])
+            time.sleep(0.05)
+
+
 def test_no_security_changes_nothing() -> None:
     assert Security().gate(serve_client) is serve_client
 

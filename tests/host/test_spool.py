@@ -8,6 +8,7 @@ import pytest
 
 from onebreath.diagnostics.reports import SpoolError
 from onebreath.errors import ConnectionLost, WireError
+from onebreath.keeping import DAMAGED
 from onebreath.wire.channel import Channel
 from onebreath.worker.spooling.spool import Request, SpooledScan, left_behind, scan_id
 from onebreath.worker.spooling.stream import SpoolStream
@@ -148,3 +149,15 @@ def test_identifiers_differ_and_sort_by_time():
     made = [scan_id() for _ in range(50)]
     assert len(set(made)) == 50
     assert [name[:15] for name in made] == sorted(name[:15] for name in made)
+
+
+def test_what_a_crash_left_half_made_or_half_removed_goes_and_what_is_damaged_after_two_days(tmp_path):
+    for name in (".20260101-000000-aaaaaa", f"{DAMAGED}old", f"{DAMAGED}new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "request.json").write_text("of a patient")
+    os.utime(tmp_path / f"{DAMAGED}old", (0, 0))
+    with_work = SpooledScan.create(tmp_path, REQUEST)
+    assert list(left_behind(tmp_path)) == []
+    assert {path.name for path in tmp_path.glob("*")} == {REQUEST.scan, f"{DAMAGED}new"}
+    with_work.release(remove=True)
+    assert {path.name for path in tmp_path.glob("*")} == {f"{DAMAGED}new"}

@@ -176,10 +176,12 @@ class LateWork:
     def _made(self, spooled: SpooledScan, ticket: Ticket) -> tuple[str, bool]:
         """Make the images; return the scan's outcome, and whether its data are needed no more."""
         request = spooled.request
-        outcome, text = "done", "" if spooled.complete else "the data ended before the scan did"
+        outcome, text = "done", ""
         try:
             spooled.check()
-            ticket.images = resume(spooled, self.results, self.run_nodes, self.space.take)
+            ticket.images, whole = resume(spooled, self.results, self.run_nodes, self.space.take)
+            if not whole:
+                text = "the data ended before the scan did"
         except OSError as error:
             return self._put_off(request, error)
         except Exception as error:  # noqa: BLE001 - `report` logs it, and its text is kept for whoever asks

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 import ismrmrd
 
@@ -32,9 +32,24 @@ RunNodes = Callable[[ClientChannel, str, HeaderText], None]
 """Runs a configuration (XML) on a client's connection whose header has been read."""
 
 
+class Resumed(NamedTuple):
+    """What came of a scan on disk.
+
+    Attributes
+    ----------
+    images
+        Number of its images.
+    whole
+        Whether its data go on to the message that closes a scan.
+    """
+
+    images: int
+    whole: bool
+
+
 def resume(
     spooled: SpooledScan, results: Results, run: RunNodes, take: Callable[[int], None] = lambda count: None
-) -> int:
+) -> Resumed:
     """Reconstruct a spooled scan and keep its images.
 
     Parameters
@@ -48,11 +63,6 @@ def resume(
     take
         Asked before an image is written; raises OSError if there is no room for that many bytes.
 
-    Returns
-    -------
-    int
-        Number of images.
-
     Raises
     ------
     ScanError
@@ -62,9 +72,10 @@ def resume(
     path = results.path(request.scan)
     path.unlink(missing_ok=True)  # an earlier attempt may have ended in the middle
     ours, theirs = socket.socketpair()
+    whole = threading.Event()
     worker = _thread(f"onebreath-resume-{request.scan}", _serve, theirs, spooled, run)
     with closing(Channel(ours)) as channel, ImageFile(path, GROUP, private=True) as images:
-        feeder = _thread(f"onebreath-feed-{request.scan}", _feed, channel, spooled)
+        feeder = _thread(f"onebreath-feed-{request.scan}", _feed, channel, spooled, whole)
         try:
             begin(worker)
             begin(feeder)
@@ -78,7 +89,7 @@ def resume(
         raise ScanError("; ".join(texts))
     if not images.series:
         raise ScanError("no images were made")
-    return sum(images.series.values())
+    return Resumed(sum(images.series.values()), whole.is_set())
 
 
 def _thread(name: str, work: Callable[..., None], *args: Any) -> threading.Thread:
@@ -108,13 +119,15 @@ def _serve(sock: socket.socket, spooled: SpooledScan, run: RunNodes) -> None:
         client.close()
 
 
-def _feed(channel: Channel, spooled: SpooledScan) -> None:
-    """Send the messages on disk; one that was cut off when the data ended is left out."""
+def _feed(channel: Channel, spooled: SpooledScan, whole: threading.Event) -> None:
+    """Send the messages on disk, and set `whole` if the last one closes the scan; one that was cut off is left out."""
     with closing(Channel(SpoolStream.over(spooled.data))) as source:
         messages = iter(source)
         while True:
             try:
                 message = next(messages, None)
+                if message is None:
+                    whole.set()
             except WireError as error:
                 log.warning("the data of scan %s end early: %s", spooled.request.scan, error)
                 message = None

@@ -7,6 +7,7 @@ The process that works on a folder holds a lock on it, which ends with the proce
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -21,8 +22,8 @@ from typing import Any
 from xml.etree.ElementTree import tostring
 
 from onebreath.diagnostics.reports import SpoolError
-from onebreath.keeping import digest_of_file, private_folder, read_document, set_aside, write, write_document
-from onebreath.storage.results import is_scan
+from onebreath.keeping import DAMAGED, digest_of_file, private_folder, read_document, set_aside, write, write_document
+from onebreath.storage.results import KEPT_SECONDS, is_scan
 from onebreath.wire.xml_guard import fromstring, unpadded
 from onebreath.worker.spooling.stream import check_pieces
 
@@ -87,6 +88,26 @@ class InUse(SpoolError):
     """Another scan or process works on a folder."""
 
 
+def locked(folder: Path) -> int:
+    """Lock a folder for this process; gives what is to be closed to let go of it.
+
+    Raises
+    ------
+    SpoolError
+        If it cannot be read; `InUse` if another scan or process has it.
+    """
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SpoolError(f"{folder} cannot be read: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise InUse(f"{folder} is in use: {error}") from error
+    return lock
+
+
 class SpooledScan:
     """A folder with a scan's raw data, locked by this process.
 
@@ -94,6 +115,8 @@ class SpooledScan:
     ----------
     folder
         The folder; it exists.
+    lock
+        What `locked` gave for it; None: it is locked here.
 
     Raises
     ------
@@ -101,18 +124,10 @@ class SpooledScan:
         If another process works on it, or it cannot be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lock: int | None = None) -> None:
         self.folder = folder
         self.data = folder / DATA
-        try:
-            self._lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise SpoolError(f"{folder} cannot be read: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise InUse(f"{folder} is in use: {error}") from error
+        self._lock = locked(folder) if lock is None else lock
         try:
             self.request = Request.of(read_document(folder / REQUEST))
             if not folder.name.endswith(self.request.scan) or not self.data.exists():
@@ -132,15 +147,19 @@ class SpooledScan:
         """
         folder = root / request.scan
         partial = root / f".{request.scan}"
+        lock = None
         try:
             private_folder(root)
             partial.mkdir(mode=0o700)
+            lock = locked(partial)  # at once: what nobody has locked was left by a crash
             write_document(partial / REQUEST, asdict(request))
             (partial / DATA).touch(mode=0o600)
-            made = cls(partial)  # locked before others can see it
+            made = cls(partial, lock)
             partial.rename(folder)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
+            if lock is not None:
+                os.close(lock)
             raise SpoolError(f"raw data cannot be kept at {folder}: {error.strerror}") from error
         made.folder, made.data = folder, folder / DATA
         return made
@@ -168,15 +187,30 @@ class SpooledScan:
         """Let go of the folder, and remove it if nobody needs it any more."""
         try:
             if remove:
-                shutil.rmtree(self.folder, ignore_errors=True)
-                if self.folder.exists():
-                    log.warning("%s cannot be removed; it may be made again at the next start", self.folder)
+                self._remove()
         finally:
             os.close(self._lock)
 
+    def _remove(self) -> None:
+        """Remove the folder: first its name, so that what a crash leaves of it is seen to be no scan."""
+        going = self.folder.with_name(f".{self.request.scan}")
+        with contextlib.suppress(OSError):
+            self.folder = self.folder.rename(going)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.exists():
+            log.warning("%s cannot be removed; it may be made again at the next start", self.folder)
+
 
 def left_behind(root: Path) -> Iterator[SpooledScan]:
-    """Find the scans that no process works on, oldest first."""
+    """Find the scans that no process works on, oldest first; what a crash left of others' folders is removed."""
+    for partial in root.glob(".*/"):
+        if not partial.name.startswith(DAMAGED):
+            with contextlib.suppress(SpoolError):
+                lock = locked(partial)
+                shutil.rmtree(partial, ignore_errors=True)
+                os.close(lock)
+        elif time.time() - partial.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(partial, ignore_errors=True)
     for folder in sorted(root.glob("[!.]*/")):
         try:
             yield SpooledScan(folder)
