@@ -39,6 +39,7 @@ COMMANDS = {
     "finetune": ("onebreath.training.finetune", "train on from a model's weights"),
     "report": ("onebreath.report.command", "make a page of a file of images: pictures, maps, what was decided and why"),
     "import": ("onebreath.vendor.command", "take raw data of a scanner into an ISMRMRD file"),
+    "cohort": ("onebreath.cohort.command", "send many scans through a configuration; resumes, and leaves one table"),
     "convert": ("onebreath.convert.command", "write images as PNG, GIF, MP4 or NIfTI files"),
     "dicom": ("onebreath.dicom.command", "write images as DICOM files, or send them to a PACS"),
     "provenance": ("onebreath.commands.provenance", "say how the images in a file came about"),

@@ -1,0 +1,135 @@
+"""The ``onebreath cohort`` command: many scans through one configuration, resumed where it was broken off."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from onebreath.cohort.engine import local, on_ray
+from onebreath.cohort.table import write_page, write_table
+from onebreath.cohort.work import Row, Task, known
+from onebreath.commands.replay import raw_files
+from onebreath.config.changes import changed, read_changes
+from onebreath.config.stream_config import find, parse
+from onebreath.errors import ConfigError
+from onebreath.optional import required
+from onebreath.options import at_least, folder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``onebreath cohort``."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="raw data, ISMRMRD HDF5 files, or folders of them")
+    parser.add_argument("-c", "--config", required=True, help="name of the configuration, or its file")
+    parser.add_argument("-o", "--output", type=folder, required=True, help="folder for images, table and page")
+    parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="GADGET.PROPERTY=VALUE", help="set a property, as in replay"
+    )
+    parser.add_argument(
+        "-j", "--jobs", type=at_least(1), default=os.cpu_count() or 1, help="scans at once (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--retries", type=at_least(0), default=2, help="how often a scan is tried again whose worker died (default: 2)"
+    )
+    parser.add_argument("--report", action="store_true", help="also make a page of each scan")
+    parser.add_argument("--again", action="store_true", help="do all scans, also those that were done before")
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="processes of this computer, or Ray (default: local)",
+    )
+    parser.add_argument("--address", help="Ray cluster (default: one that is started on this computer)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is not done yet, then write table and page of all; 1 if any scan failed or was lost."""
+    if args.address and args.engine != "ray":
+        raise ConfigError("--address is that of a Ray cluster; say --engine ray as well.")
+    for name in ("jinja2", *(("matplotlib",) if args.report else ())):
+        required(name, "report", "The page of a cohort")
+    if args.engine == "ray":
+        required("ray", "cohort", "--engine ray")
+    tasks = _tasks(args)
+    rows: dict[str, Row] = {}
+    if not args.again:
+        rows = {task.name: row for task in tasks if (row := known(task)) is not None}
+    left = [task for task in tasks if task.name not in rows]
+    if rows:
+        print(f"{len(rows)} of {len(tasks)} scans were done before")
+    begun = time.perf_counter()
+    rows |= _work(args, left)
+    ordered = [rows[task.name] for task in tasks]
+    wall = time.perf_counter() - begun
+    paths = [*write_table(ordered, args.output), write_page(ordered, args.output, args.config, wall, args.report)]
+    return _told(ordered, paths, len(left), wall)
+
+
+def _tasks(args: argparse.Namespace) -> list[Task]:
+    """Name the scans; the configuration is read and checked once, so that all have the same.
+
+    Raises
+    ------
+    ConfigError, ScanError
+        If it cannot be read, or a file is missing.
+    """
+    path = Path(args.config) if Path(args.config).is_file() else find(args.config)
+    text = path.read_bytes()
+    if changes := read_changes(args.set):
+        text = changed(text, path.name, changes)
+    parse(text, path.name)
+    sources = [source for name in args.files for source in raw_files(Path(name))]
+    if missing := [source for source in sources if not source.is_file()]:
+        raise ConfigError(f"There is no file {missing[0]}.")
+    for name in ("rows", "logs"):
+        (args.output / name).mkdir(parents=True, exist_ok=True)
+    where = str(args.output.resolve())
+    return [
+        Task(name, str(source.resolve()), args.group, text, where, args.report)
+        for source, name in zip(sources, names_of(sources), strict=True)
+    ]
+
+
+def names_of(sources: Sequence[Path]) -> list[str]:
+    """Return a name for each file, unique and the same at every call: its own, with a number where that is taken."""
+    taken: dict[str, None] = {}
+    for source in sources:
+        name, number = source.stem, 1
+        while name in taken:
+            number += 1
+            name = f"{source.stem}_{number}"
+        taken[name] = None
+    return list(taken)
+
+
+def _work(args: argparse.Namespace, left: list[Task]) -> dict[str, Row]:
+    if not left:
+        return {}
+    made = (
+        local(left, args.jobs, args.retries)
+        if args.engine == "local"
+        else on_ray(left, args.jobs, args.retries, args.address)
+    )
+    found: dict[str, Row] = {}
+    with tqdm(total=len(left), unit=" scans", disable=not sys.stderr.isatty(), smoothing=0.1) as progress:
+        for row in made:
+            found[row.scan] = row
+            progress.update()
+            if row.status != "done":
+                progress.write(f"{row.scan}: {row.status}: {row.error}", file=sys.stderr)
+    return found
+
+
+def _told(rows: list[Row], paths: list[Path], worked: int, wall: float) -> int:
+    counts = {status: sum(row.status == status for row in rows) for status in ("done", "failed", "lost")}
+    retried = sum(row.attempts > 1 for row in rows)
+    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    print(f"{len(rows)} scans: {said}; {worked} now, in {wall:.1f} s{f'; {retried} tried again' if retried else ''}")
+    print(f"table and page: {', '.join(map(str, paths))}")
+    return 0 if counts["done"] == len(rows) else 1

@@ -1,0 +1,77 @@
+"""The table and the page of a cohort."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from onebreath import __version__
+from onebreath.cohort.work import Row
+from onebreath.keeping import whole
+from onebreath.optional import required
+
+HERE = Path(__file__).parent
+
+
+def write_table(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Write ``table.csv``, and ``table.parquet`` where pyarrow is installed; return what was written."""
+    flat = [row.flat() for row in rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(flat[0]))
+    writer.writeheader()
+    writer.writerows(flat)
+    paths = [folder / "table.csv"]
+    with whole(paths[0]) as part:
+        part.write_text(text.getvalue(), encoding="utf-8")
+    if importlib.util.find_spec("pyarrow") is not None:
+        pyarrow = required("pyarrow", "cohort", "A parquet table")
+        parquet = required("pyarrow.parquet", "cohort", "A parquet table")
+        paths.append(folder / "table.parquet")
+        with whole(paths[1]) as part:
+            parquet.write_table(pyarrow.Table.from_pylist(flat), part)
+    return paths
+
+
+def summary(rows: Sequence[Row], wall_s: float) -> dict[str, Any]:
+    """Return the numbers that stand first: counts by status, method and fallback, seconds."""
+    done = [row for row in rows if row.status == "done"]
+    seconds = sorted(row.seconds for row in done) or [0.0]
+    return {
+        "scans": len(rows),
+        "status": dict(Counter(row.status for row in rows)),
+        "methods": dict(Counter(row.facts.get("model") or row.facts.get("method", "") for row in done)),
+        "fallbacks": sum("fallback" in row.facts for row in done),
+        "warnings": sum(row.warnings > 0 for row in rows),
+        "clipped": sum(row.clipped_pixels > 0 for row in done),
+        "retried": sum(row.attempts > 1 for row in rows),
+        "median_s": statistics.median(seconds),
+        "longest_s": seconds[-1],
+        "sum_s": sum(seconds),
+        "wall_s": wall_s,
+    }
+
+
+def write_page(rows: Sequence[Row], folder: Path, config: str, wall_s: float, pages: bool) -> Path:
+    """Write ``cohort.html``, one self-contained page that leads to the files of each scan.
+
+    Raises
+    ------
+    ConfigError
+        If jinja2 is not installed.
+    """
+    jinja2 = required("jinja2", "report", "The page of a cohort")
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True)
+    style = (HERE.parent / "report" / "page.css").read_text(encoding="utf-8")
+    text = environment.get_template("cohort.html.j2").render(
+        rows=rows, numbers=summary(rows, wall_s), config=config, pages=pages, version=__version__, style=style
+    )
+    path = folder / "cohort.html"
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+    return path
