@@ -6,6 +6,7 @@ from onebreath.errors import MethodError, ModelError
 from onebreath.methods.base import SliceData
 from onebreath.methods.low_rank_sparse.problem import Problem
 from onebreath.mri.sampling import describe
+from onebreath.networks.consistency import sampled_series
 from onebreath.networks.consistency.data_consistency import DataConsistency
 from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.consistency.start import LowRankSparseStart, _shrink_singular_values, _shrink_spectrum
@@ -44,6 +45,29 @@ def test_matrices_are_the_operator(ny):
     torch.testing.assert_close(
         plain.regularised(image, weight, 4), fast.regularised(image, weight, 4), atol=1e-4, rtol=1e-3
     )
+
+
+@pytest.mark.parametrize("along_x", [1, 12])
+def test_networks_that_solve_take_the_matrices_in_inference_alone(along_x, monkeypatch):
+    kspace, mask, maps = random_series()
+    mask = mask.expand(-1, -1, -1, -1, along_x)
+    network = CRUNetMR(channels=4, cascades=2, data_consistency="cg").requires_grad_(False)
+    used = []
+    whole = sampled_series._matrices_of
+    monkeypatch.setattr(sampled_series, "_matrices_of", lambda *args: used.append(1) or whole(*args))
+    noise = torch.full((2,), 0.1)
+    plain = network(kspace, mask, maps, noise)
+    assert not used
+    with torch.inference_mode():
+        fast = network(kspace, mask, maps, noise)
+    assert used
+    torch.testing.assert_close(fast, plain, atol=1e-5 * float(plain.abs().max()), rtol=1e-4)
+
+
+def test_lines_that_are_sampled_in_part_have_no_matrices():
+    kspace, mask, maps = random_series()
+    part = mask & (torch.arange(12) > 3)
+    assert SampledSeries(kspace * part, part, maps, by_matrices=True)._matrices is None
 
 
 def test_masks_that_change_have_no_matrices_and_the_same_answer():

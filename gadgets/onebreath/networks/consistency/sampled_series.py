@@ -189,16 +189,17 @@ class SampledSeries:
 
 
 def _small(kspace: Tensor) -> bool:
-    """Return whether a matrix for each column takes no more memory than four copies of the k-space."""
+    """Return whether matrices for all columns, twice while they are made, fit into four copies of the k-space."""
     frames, coils, lines = kspace.shape[1:4]
-    return lines <= 4 * frames * coils
+    return lines <= 2 * frames * coils
 
 
 def _matrices_of(mask: Tensor, maps: Tensor) -> Tensor | None:
-    """Return ``A^H A`` as matrices ``(batch, x, y, y)``; None where mask or maps change with the frames."""
-    if maps.shape[1] > 1 or mask.shape[-1] > 1 or bool((mask != mask[:, :1]).any()):
+    """Return ``A^H A`` as matrices ``(batch, x, y, y)``; None unless all frames have the same maps and whole lines."""
+    first = mask[:, :1, ..., :1]
+    if maps.shape[1] > 1 or mask.shape[-2] != maps.shape[-2] or bool((mask != first).any()):
         return None
-    matrices: Tensor = normal_matrices(maps, mask[:, 0, 0, :, 0])
+    matrices: Tensor = normal_matrices(maps, first[:, 0, 0, :, 0])
     return matrices
 
 

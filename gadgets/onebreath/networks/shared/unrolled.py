@@ -128,7 +128,9 @@ class UnrolledNetwork(SeriesNetwork):
         self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Features]]:
         """Yield the image after each cascade and the features it hands over; arguments as in `forward`."""
-        series = SampledSeries(kspace, mask, maps, by_matrices=self.start is not None)
+        solves = not any(isinstance(one, DataConsistency) and one.kind != "cg" for one in self.consistency)
+        by_matrices = self.start is not None or (solves and not torch.is_grad_enabled())
+        series = SampledSeries(kspace, mask, maps, by_matrices)
         image = series.zero_filled() if self.start is None else self.start(series, noise_std)
         history: list[Features] = []
         for index, consistency in enumerate(self.consistency):
