@@ -1,15 +1,19 @@
 import csv
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from onebreath.cli import main
 from onebreath.cohort.command import names_of
+from onebreath.cohort.compare import paired_tests, pairs
 from onebreath.cohort.engine import local, on_ray
-from onebreath.cohort.work import Task, known
+from onebreath.cohort.work import Row, Task, known
 from tests.cohort.deeds import dies_first
+from tests.images.files import image, write
 
 CONFIG = "Onebreath_Cine_ZeroFilled.xml"
 
@@ -120,3 +124,48 @@ def test_what_cannot_be_is_said_before_any_scan(
 ) -> None:
     assert main(["cohort", str(scans), "-o", str(tmp_path / "out"), *options]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_two_configurations_are_compared_scan_by_scan(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = [tmp_path / "old", tmp_path / "new"]
+    files = [str(scans / f"s{k}.h5") for k in range(3)]
+    for output, names, changes in zip(
+        both, (files, files[:2]), ([], ["--set", "export.data_type=float32"]), strict=True
+    ):
+        assert main(["cohort", *names, "-c", CONFIG, "-o", str(output), "-j", "1", *changes]) == 0
+    assert main(["cohort", *map(str, both), "--compare", "-o", str(tmp_path / "out")]) == 1, "one scan is missing"
+    said = capsys.readouterr()
+    assert "not compared: s2: old done, new not in it" in said.err
+    with (tmp_path / "out" / "compare.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["scan"] for row in rows] == ["s0", "s1"]
+    for row in rows:
+        assert 0 < float(row["difference"]) < 0.01, "only what rounding to integers takes"
+        assert float(row["scale"]) == pytest.approx(1, abs=1e-3)
+    page = (tmp_path / "out" / "compare.html").read_text()
+    for words in ("Wilcoxon", "old done, new not in it", "seconds of the replay"):
+        assert words in page
+
+
+def test_differences_have_their_size_and_sign(tmp_path: Path) -> None:
+    names = [tmp_path / "old", tmp_path / "new"]
+    scores = [("0.10", "0.08"), ("0.20", "0.15"), ("0.30", "0.24")]
+    for folder, factor, which in zip(names, (1.0, 1.1), (0, 1), strict=True):
+        (folder / "rows").mkdir(parents=True)
+        for number, pair in enumerate(scores):
+            row = Row(
+                f"s{number}", "x", "done", seconds=2.0 - which, facts={"domain_score": pair[which], "method": "m"}
+            )
+            (folder / "rows" / f"s{number}.json").write_text(json.dumps({"key": "", **asdict(row)}))
+            values = np.full((1, 4, 4), 50 * factor, np.float32)
+            write(folder / f"s{number}_images.h5", {1: [image(values)]})
+    found, left = pairs(*names)
+    assert not left
+    assert [one.difference for one in found] == pytest.approx([0.1] * 3, rel=1e-5)
+    assert [one.scale for one in found] == pytest.approx([1.1] * 3, rel=1e-5)
+    made = paired_tests(found)
+    assert made["domain_score"].difference == pytest.approx(0.05)
+    assert made["domain_score"].p == pytest.approx(0.25), "three pairs of one sign: 2 / 2^3"
+    assert made["seconds"].difference == 1.0

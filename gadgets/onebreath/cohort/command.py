@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -25,7 +26,7 @@ from onebreath.options import at_least, folder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``onebreath cohort``."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="raw data, ISMRMRD HDF5 files, or folders of them")
-    parser.add_argument("-c", "--config", required=True, help="name of the configuration, or its file")
+    parser.add_argument("-c", "--config", help="name of the configuration, or its file")
     parser.add_argument("-o", "--output", type=folder, required=True, help="folder for images, table and page")
     parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
     parser.add_argument(
@@ -45,11 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="local",
         help="processes of this computer, or Ray (default: local)",
     )
+    parser.add_argument(
+        "--compare", action="store_true", help="compare two folders that this command has written: OLD NEW"
+    )
     parser.add_argument("--address", help="Ray cluster (default: one that is started on this computer)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, then write table and page of all; 1 if any scan failed or was lost."""
+    if args.compare:
+        return _compare(args)
+    if not args.config:
+        raise ConfigError("Name the configuration by -c, as in -c Onebreath_Cine.xml.")
     if args.address and args.engine != "ray":
         raise ConfigError("--address is that of a Ray cluster; say --engine ray as well.")
     for name in ("jinja2", *(("matplotlib",) if args.report else ())):
@@ -69,6 +77,22 @@ def run(args: argparse.Namespace) -> int:
     wall = time.perf_counter() - begun
     paths = [*write_table(ordered, args.output), write_page(ordered, args.output, args.config, wall, args.report)]
     return _told(ordered, paths, len(left), wall)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    """Compare two cohorts and say what changed most; 1 if scans could not be compared."""
+    from onebreath.cohort.compare import write_comparison
+
+    if len(args.files) != 2:
+        raise ConfigError("--compare takes two folders, the old and the new cohort: onebreath cohort OLD NEW --compare")
+    old, new = map(Path, args.files)
+    found, left, paths = write_comparison(old, new, args.output)
+    most = max(found, key=lambda one: -1 if math.isnan(one.difference) else one.difference)
+    print(f"{len(found)} scans compared; most changed: {most.scan}, by {most.difference:.4f} of its images")
+    for text in left:
+        print(f"not compared: {text}", file=sys.stderr)
+    print(f"table and page: {', '.join(map(str, paths))}")
+    return 1 if left or any(math.isnan(one.difference) for one in found) else 0
 
 
 def _tasks(args: argparse.Namespace) -> list[Task]:

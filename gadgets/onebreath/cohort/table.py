@@ -45,7 +45,7 @@ def summary(rows: Sequence[Row], wall_s: float) -> dict[str, Any]:
     return {
         "scans": len(rows),
         "status": dict(Counter(row.status for row in rows)),
-        "methods": dict(Counter(row.facts.get("model") or row.facts.get("method", "") for row in done)),
+        "methods": dict(Counter(row.made_by for row in done)),
         "fallbacks": sum("fallback" in row.facts for row in done),
         "warnings": sum(row.warnings > 0 for row in rows),
         "clipped": sum(row.clipped_pixels > 0 for row in done),

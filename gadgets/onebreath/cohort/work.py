@@ -104,6 +104,11 @@ class Row:
     worker: int = 0
     facts: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def made_by(self) -> str:
+        """The model, or the method where none was used."""
+        return self.facts.get("model") or self.facts.get("method", "")
+
     def flat(self) -> dict[str, Any]:
         """Return the columns: those of the row, then the facts; all rows have the same."""
         own = asdict(self)

@@ -71,7 +71,7 @@ def _noise(facts: Facts) -> Iterator[Sentence]:
     noise = facts.fact("prewhiten", "noise")
     lines, samples = facts.fact("prewhiten", "noise_lines"), facts.fact("prewhiten", "noise_samples")
     sources = {
-        "scan": f"The noise was measured in this scan: {lines} noise lines, {samples} samples.",
+        "scan": f"The noise was measured in this scan{f': {lines} noise lines, {samples} samples' if lines else ''}.",
         "stored": "The noise comes from a file of the configuration.",
         "storage": f"The noise was measured in an earlier scan: {facts.fact('prewhiten', 'noise_source')}.",
     }
