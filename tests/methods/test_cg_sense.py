@@ -173,3 +173,38 @@ def test_description_of_a_mask_for_every_sample():
     case = synthetic(mask, acs=None)
     assert describe(mask).family.startswith("irregular")
     assert nrmse(CgSense()(case.data).images, case.truth) < 0.05
+
+
+@pytest.mark.parametrize("noise", [1.0, 10.0, 40.0])
+@pytest.mark.parametrize("acceleration", [2, 4])
+def test_weights_by_the_noise_are_about_the_best_of_a_grid(noise, acceleration):
+    """Regularisation by the noise is within 3 % of the best of a grid, which only who has the truth could choose."""
+    case = synthetic(lines(64, acceleration, 12), noise=noise)
+    data = replace(case.data, kspace=case.data.kspace / np.float32(noise), acs=case.data.acs / np.float32(noise))
+    grid = [1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3]
+    errors = [nrmse(CgSense(regularisation=value)(data).images, case.truth / noise) for value in grid]
+    made = CgSense(regularisation="noise")(data)
+    assert nrmse(made.images, case.truth / noise) <= 1.03 * min(errors)
+    assert made.facts["expected_image"] == "that of the calibration lines"
+    assert made.facts["regularisation"] > 0
+
+
+def test_an_expected_image_that_explains_nothing_is_not_used():
+    """Calibration lines of another contrast, or none: the image is regularised towards zero, and the facts say so."""
+    case = synthetic(lines(64, 3, 12), noise=5.0)
+    data = replace(case.data, kspace=case.data.kspace / np.float32(5))
+    usual = nrmse(CgSense()(data).images, case.truth / 5)
+    for acs in (np.ascontiguousarray(case.data.acs[..., ::-1]), None):
+        made = CgSense(regularisation="noise")(replace(data, acs=acs))
+        assert made.facts["expected_image"] == "zero"
+        assert nrmse(made.images, case.truth / 5) <= usual
+    nothing = CgSense(regularisation="noise")(replace(data, kspace=0 * data.kspace))
+    assert np.isfinite(nothing.images).all()
+
+
+def test_without_noise_lines_nothing_is_weighed_by_the_noise():
+    """The faintest part of k-space may be signal: a scan with little noise would be smoothed by it."""
+    data = replace(synthetic(lines(64, 3, 12), noise=0).data, whitened=False)
+    made = CgSense(regularisation="noise")(data)
+    assert made.facts["expected_image"] == "none, as the noise is not known"
+    assert np.array_equal(made.images, CgSense()(data).images)

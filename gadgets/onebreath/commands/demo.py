@@ -23,11 +23,11 @@ CONFIGS = {
     "GRAPPA": "Onebreath_Cine_GRAPPA.xml",
     "CG-SENSE": "Onebreath_Cine_CGSENSE.xml",
     "L+S": "Onebreath_Cine_LplusS.xml",
-    "CRUNet-MR": "Onebreath_Cine.xml",
+    "default": "Onebreath_Cine.xml",
 }
 """The configurations that the demo runs, by the name shown."""
-REPORTED = "CRUNet-MR"
-"""The one that the page is about: the default for cine."""
+REPORTED = "default"
+"""The one that the page is about; it tells which of the candidates made the images."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

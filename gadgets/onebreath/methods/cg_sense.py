@@ -7,8 +7,9 @@ K. P. Pruessmann et al., "Advances in sensitivity encoding with arbitrary k-spac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 from array_api_compat import array_namespace
 from pydantic import Field
@@ -26,20 +27,24 @@ from onebreath.methods.base import (
     join_sets,
 )
 from onebreath.methods.device import Device, back, place
+from onebreath.methods.expected import expected_of
 from onebreath.methods.volumes.data import VolumeData, by_planes
 from onebreath.mri import Array
 from onebreath.mri.gfactor import pseudo_replica
 from onebreath.mri.sense import SenseOperator
 
+USUAL = 1e-3
+
 
 class CgSenseParameters(MethodParameters):
     """Parameters of `CgSense`."""
 
-    regularisation: float = Field(
-        default=1e-3,
-        ge=0,
+    regularisation: Annotated[float, Field(ge=0)] | Literal["noise"] = Field(
+        default=USUAL,
         description="lambda of (A^H A + lambda) x = A^H y. The eigenvalues of A^H A lie between 0 and 1 whatever the "
-        "scan, so the value needs no scaling; 1e-3 stops noise blow-up and shrinks images by less than 0.1 % * R.",
+        "scan, so the value needs no scaling; 1e-3 stops noise blow-up and shrinks images by less than 0.1 % * R. "
+        "noise: the noise over what the image of the calibration lines does not explain, about that image; 1e-3 for "
+        "partitions, and where no noise lines tell the noise.",
     )
     iterations: int = Field(default=30, ge=1, le=MOST_ITERATIONS, description="Largest number of iterations.")
     tolerance: float = Field(
@@ -74,38 +79,56 @@ class CgSense(Method):
         if data.maps is None:
             raise MethodError("cg_sense needs coil maps; let the calibrate gadget run before it")
         check_finite(data, self.name)
-        placed, where = place(data, self.parameters.device)
-        images, progress = self._solve(placed, placed.kspace)
+        chosen = self.parameters.regularisation
+        expected = expected_of(data) if chosen == "noise" and data.whitened else None
+        regularisation = USUAL if chosen == "noise" else chosen
+        if expected is not None:
+            regularisation = expected.regularisation
+        placed, where = place(
+            data if expected is None else replace(data, kspace=expected.unexplained), self.parameters.device
+        )
+        images, progress = self._solve(placed, placed.kspace, float(regularisation))
+        images = back(images, data.kspace)
+        told: dict[str, Fact] = {"expected_image": "none, as the noise is not known"} if chosen == "noise" else {}
+        if expected is not None:
+            told["expected_image"] = "zero" if expected.image is None else "that of the calibration lines"
+            if expected.image is not None:
+                images = images + back(expected.image, data.kspace)
         facts: dict[str, Fact] = {
             "iterations": progress.iterations,
             "residual": progress.residual,
             "converged": "yes" if progress.converged else "no",
-            "regularisation": self.parameters.regularisation,
+            "regularisation": float(regularisation),
+            **told,
             "map_sets": int(data.maps.shape[0]),
             "backend": where,
         }
         if progress.empty_frames:
             facts["empty_frames"] = progress.empty_frames
-        gfactor = self._gfactor(placed) if self.parameters.gfactor_replicas else None
-        return Reconstruction(back(images, data.kspace), None if gfactor is None else back(gfactor, data.kspace), facts)
+        gfactor = self._gfactor(placed, float(regularisation)) if self.parameters.gfactor_replicas else None
+        return Reconstruction(images, None if gfactor is None else back(gfactor, data.kspace), facts)
 
     def volume(self, data: VolumeData) -> Reconstruction:
         """Reconstruct a scan with partitions, plane by plane; raises as for a slice."""
-        return by_planes(self, data)
+        plane = self
+        if self.parameters.regularisation == "noise":  # planes with little signal would have less noise than others
+            plane = copy(self)
+            plane.parameters = self.parameters.model_copy(update={"regularisation": USUAL})
+        return by_planes(plane, data)
 
-    def _solve(self, data: SliceData, kspace: Array) -> tuple[Array, Progress]:
+    def _solve(self, data: SliceData, kspace: Array, regularisation: float) -> tuple[Array, Progress]:
         operator = SenseOperator(data.maps, data.mask)
         rhs = operator.adjoint(kspace)
         sets = rhs if rhs.ndim == 4 else rhs[None]
         p = self.parameters
-        images, progress = conjugate_gradients(operator, sets, p.regularisation, p.iterations, p.tolerance)
+        images, progress = conjugate_gradients(operator, sets, regularisation, p.iterations, p.tolerance)
         return join_sets(images), progress
 
-    def _gfactor(self, data: SliceData) -> Array:
+    def _gfactor(self, data: SliceData, regularisation: float) -> Array:
         first = data.mask[:1]
         one = SliceData(data.kspace[:1], first, None, 0, data.maps, data.sampling, data.whitened)
         return pseudo_replica(
-            lambda noisy: self._solve(one, noisy)[0],
+            lambda noisy: self._solve(one, noisy, regularisation)[0],
             one.kspace,
             first,
             acceleration=data.sampling.acceleration,

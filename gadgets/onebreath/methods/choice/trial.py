@@ -17,7 +17,7 @@ from onebreath.errors import MethodError, OnebreathError
 from onebreath.methods.base import Method, SliceData
 from onebreath.methods.choice.kept_back import kept_back, weights_of
 from onebreath.methods.device import as_numpy
-from onebreath.methods.low_rank_sparse import noise_level
+from onebreath.methods.known_noise import noise_level
 from onebreath.methods.score import without
 from onebreath.mri.fourier import fft2c, fftc, ifftc
 from onebreath.mri.sampling import describe

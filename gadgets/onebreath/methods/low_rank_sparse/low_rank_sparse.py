@@ -15,7 +15,6 @@ accelerations.
 
 from __future__ import annotations
 
-import logging
 import math
 from itertools import islice
 from typing import Literal
@@ -36,19 +35,15 @@ from onebreath.methods.base import (
     join_sets,
 )
 from onebreath.methods.device import Device, back, place
+from onebreath.methods.known_noise import noise_level
 from onebreath.methods.low_rank_sparse.problem import Problem, norm
 from onebreath.methods.low_rank_sparse.split import exact_data_step, split_steps
 from onebreath.methods.low_rank_sparse.steps import Step
-from onebreath.mri.noise_level import faintest
-
-log = logging.getLogger("onebreath.low_rank_sparse")
 
 GROWTH = 1e3
 """An iterate with this times the energy norm of the zero-filled series has diverged; no mask can cause it."""
 FEW, MORE = 15, 30
 """Steps of the split where the data step is exact, and where it is not."""
-FAR_BELOW = 0.5
-"""Whitened data whose faintest part has less noise than this are in other units than was said."""
 
 
 class LowRankSparseParameters(MethodParameters):
@@ -212,17 +207,3 @@ class LowRankSparse(Method):
             if change < tolerance or size == 0:
                 break
         return step, done, change
-
-
-def noise_level(data: SliceData) -> tuple[float, str]:
-    """Standard deviation of the noise in the real and in the imaginary part of a sample, and where it is known from.
-
-    1 where the data are whitened; otherwise, and where no part of k-space is as loud as that, what is measured there.
-    """
-    measured = faintest(data.kspace, data.mask)
-    if not data.whitened:
-        return measured, "measured in the faintest part of k-space, as no noise scan was there"
-    if 0 < measured < FAR_BELOW:
-        log.warning("the data count as whitened, but their noise is %.3g, not 1; that is used", measured)
-        return measured, "measured in the faintest part of k-space, as it is far below that of whitened data"
-    return 1.0, "whitening"

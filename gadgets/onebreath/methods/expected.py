@@ -1,0 +1,94 @@
+"""What is expected of an image before its undersampled lines are looked at: the image of its calibration lines.
+
+Least squares with white noise of variance v and an image that differs from an expected one by deviations of variance s
+in every pixel have their most probable solution where ``||A x - y||^2 + (v / s) ||x - expected||^2`` is least. The
+noise is known after whitening; s is measured: the energy of the lines that the expected image does not explain, less
+their noise, with lines at the same distance from the centre standing for those that are missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.methods.base import SliceData
+from onebreath.methods.device import as_numpy
+from onebreath.methods.known_noise import noise_level
+from onebreath.mri.coils import combine
+from onebreath.mri.fourier import fft2c, ifft2c
+
+_BANDS = 9
+_LEAST = 1e-3
+"""Deviations are taken to have at least this part of the noise's variance."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is expected of a slice.
+
+    Attributes
+    ----------
+    image : (y, x) complex, or None
+        None: zero, as there are no calibration lines, several map sets, or an image that explains nothing.
+    unexplained : (frame, coil, y, x) complex
+        The data less what the expected image would give.
+    regularisation
+        Variance of the noise over that of the deviations.
+    """
+
+    image: NDArray[np.complex64] | None
+    unexplained: NDArray[np.complex64]
+    regularisation: float
+
+
+def expected_of(data: SliceData) -> Expected:
+    """Return what is expected of a slice, which has coil maps."""
+    data = as_numpy(data)
+    assert data.maps is not None
+    kspace, mask, maps = np.asarray(data.kspace), np.asarray(data.mask), np.asarray(data.maps)
+    noise = 2 * noise_level(data)[0] ** 2
+    pixels = max(int(maps[0].any(axis=0).sum()), 1)
+    least = _LEAST * max(noise, 1e-30)
+
+    def deviations(rest: NDArray[np.complex64]) -> float:
+        return max(_energy(rest, mask, noise, data.sampling.centre) / pixels, least)
+
+    plain = deviations(kspace)
+    if data.acs is not None and len(maps) == 1:
+        image = _low_resolution(data, maps[0])
+        seen = fft2c(image * maps[0])
+        rest = np.where(mask[:, None], kspace - seen, 0).astype(np.complex64)
+        unexplained = deviations(rest)
+        if unexplained < plain:
+            return Expected(image, rest, noise / unexplained)
+    return Expected(None, kspace, noise / plain)
+
+
+def _low_resolution(data: SliceData, maps: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Return the combined image of the calibration lines (y, x), tapered so that it does not ring."""
+    acs = np.asarray(data.acs)
+    placed = np.zeros((acs.shape[0], *data.kspace.shape[2:]), np.complex64)
+    placed[:, data.acs_first : data.acs_first + acs.shape[1]] = acs * np.hanning(acs.shape[1] + 2)[1:-1, None]
+    return np.asarray(combine(ifft2c(placed), maps), np.complex64)
+
+
+def _energy(kspace: NDArray[np.complex64], mask: NDArray[np.bool_], noise: float, centre: int) -> float:
+    """Return the energy of a frame that all samples would have, less that of their noise."""
+    frames, coils, ny, nx = kspace.shape
+    counts = np.broadcast_to(mask, (frames, ny, nx)).sum(axis=(0, 2))
+    energy = (np.abs(kspace) ** 2).sum(axis=(0, 1, 3)) - noise * coils * counts
+    acquired = counts > 0
+    if not acquired.any():
+        return 0.0
+    each = np.zeros(ny)
+    each[acquired] = energy[acquired] * nx / counts[acquired]
+    distance = np.abs(np.arange(ny) - centre)
+    edges = np.unique(np.geomspace(1, distance.max() + 1, _BANDS).round().astype(int))
+    band = np.digitize(distance, edges)
+    for b in np.unique(band):
+        known = acquired & (band == b)
+        nearest = known if known.any() else acquired & (np.abs(band - b) == np.abs(band - b)[acquired].min())
+        each[~acquired & (band == b)] = each[nearest].mean()
+    return float(each.sum())
