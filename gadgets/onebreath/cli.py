@@ -33,6 +33,7 @@ COMMANDS = {
     ),
     "simulate": ("onebreath.simulation.command", "write a simulated scan as an ISMRMRD file"),
     "demo": ("onebreath.commands.demo", "simulate a scan, reconstruct it, and leave pictures and a table"),
+    "compare": ("onebreath.commands.compare", "all candidates on one scan: estimated errors, seconds, pictures"),
     "evaluate": ("onebreath.evaluation.command", "compare methods and models on the same scans: tables and figures"),
     "images": ("onebreath.evaluation.image_study", "compare networks for magnitude images, or train on few samples"),
     "train": ("onebreath.training.command", "train a network by a recipe; an interrupted run goes on"),

@@ -27,6 +27,10 @@ log = logging.getLogger("onebreath.choice")
 
 _FEWEST = 2
 """Candidates among which there is something to decide."""
+LIKELY = (0.45, 1.25)
+"""Between these parts of the estimated error the true error of the magnitude was in nine of ten scans: patient
+SCD0000301 and a phantom, SNR 8 to 300, R = 2 to 24. It is mostly below, as noise across the signal does not count in a
+magnitude, and lines kept back leave wider gaps than those that are missing."""
 _NOTHING = 1e-30
 """In place of the energy of an image of zeros."""
 
@@ -91,8 +95,11 @@ class Choice:
     @property
     def facts(self) -> dict[str, Fact]:
         """For the meta of the images."""
+        error = self.estimates[self.winner].error
         return {
             "choice": self.reason,
+            "choice_error": round(error, 4),
+            "choice_error_90_percent": f"{LIKELY[0] * error:.4f} to {LIKELY[1] * error:.4f}",
             "choice_errors": "; ".join(map(str, self.estimates)),
             "choice_noise_only": round(self.noise_only, 4),
             "choice_lines": self.lines,

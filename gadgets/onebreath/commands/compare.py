@@ -1,0 +1,175 @@
+"""`onebreath compare`: all candidates on one scan, their estimated errors, times, and pictures side by side."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gadgetron.types import ReconData
+from numpy.typing import NDArray
+
+from onebreath.chain.chain import build
+from onebreath.chain.facts import facts_of
+from onebreath.chain.gadget import gadget_class
+from onebreath.chain.notes import read_note
+from onebreath.commands.inspect import own_steps
+from onebreath.errors import MethodError, OnebreathError, ScanError
+from onebreath.gadgets.facts import PrewhitenFacts
+from onebreath.gadgets.reconstruct.chooser import method_of
+from onebreath.gadgets.reconstruct.gather import Gathering
+from onebreath.gadgets.reconstruct.reconstruct import Reconstruct, ReconstructProperties
+from onebreath.methods.base import Method, method_class
+from onebreath.methods.choice.choice import Choice, choose
+from onebreath.methods.place import Place
+from onebreath.methods.scan import scan_of, scan_of_header
+from onebreath.mrd.header import ScanHeader
+from onebreath.optional import required
+from onebreath.wire.connection import parse_header
+from onebreath.wire.raw_file import RawFile
+from onebreath.zoo.domain import Scan
+from onebreath.zoo.rules import current_rules
+
+GAIN = 5
+"""How much brighter differences are shown than images."""
+_ANY_TIME = 10**6
+"""Slices that the scan is said to have, so that the tests may take as long as they need."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a candidate made of the slice: magnitudes (frame, y, x) in seconds, or why it made none."""
+
+    images: NDArray[np.floating] | None
+    seconds: float
+    failed: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("file", help="raw data file (.h5)")
+    parser.add_argument("-c", "--config", default="Onebreath_Cine.xml", help="what prepares the scan (%(default)s)")
+    parser.add_argument("-G", "--group", default="dataset", help="group in the file (default: %(default)s)")
+    parser.add_argument(
+        "--candidates",
+        nargs="+",
+        help="models (architecture.tag) and classical methods; default: those of the protocol rule that fires",
+    )
+    parser.add_argument("--output", type=Path, default=Path("compare.png"), help="picture (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reconstruct the first slice with every candidate, print the table, draw the picture."""
+    with RawFile(args.file, args.group) as raw:
+        place, scan = first_place(raw, args.config)
+    candidates = {name: method_named(name) for name in args.candidates or candidates_of(scan)}
+    made = {name: reconstructed(place, method, scan) for name, method in candidates.items()}
+    able = [(name, candidates[name]) for name, one in made.items() if one.images is not None]
+    if not able:
+        raise MethodError("no candidate can reconstruct this scan: " + "; ".join(one.failed for one in made.values()))
+    choice: Choice | None = None
+    try:
+        choice = choose(able, place.merged, 1.0, _ANY_TIME)
+    except MethodError as error:
+        print(f"Nothing can be told by lines kept back: {error}.")
+    print(table(made, choice))
+    winner = able[0][0] if choice is None else able[choice.winner][0]
+    if choice is not None:
+        print(f"Chosen: {choice.reason}. Noise alone makes an error of {choice.noise_only:.4f}.")
+    images = {name: one.images for name, one in made.items() if one.images is not None}
+    draw(args.output, images, winner)
+    print(f"Pictures: {args.output}; differences are to {winner}, times {GAIN}")
+    return 0
+
+
+def first_place(raw: RawFile, config: str) -> tuple[Place, Scan]:
+    """Send a file through a configuration up to the reconstruction; return its first slice and what the scan is.
+
+    Raises
+    ------
+    OnebreathError
+        What the scan would raise in the chain.
+    """
+    xml = parse_header(raw.header_xml)
+    header, steps = ScanHeader(xml), own_steps(config)
+    given = next((pairs for name, pairs in steps if name == Reconstruct.name), {})
+    kept = {name: given[name] for name in ("acs_as_data", "partial_fourier") if name in given}
+    properties = ReconstructProperties.model_validate({"method": "zero_filled", **kept})
+    notes: dict[str, dict[str, Any]] = {}
+    for message in build(xml, [step for step in steps if gadget_class(step[0]).prepares]).run(raw.messages()):
+        notes |= dict([read_note(message) or ("", {})])
+        if isinstance(message, ReconData):
+            said = facts_of(PrewhitenFacts, notes, "prewhiten")
+            whitened = said is None or said.whitened is not False
+            place = Gathering(header, properties.acs_as_data, whitened, properties.partial_fourier).first(message)
+            return place, scan_of(place.merged, scan_of_header(header))
+    raise ScanError(f"{raw.path} gives no slice, so there is nothing to compare")
+
+
+def candidates_of(scan: Scan) -> list[str]:
+    """Return the names of a scan's candidates, by the protocol rule that fires."""
+    rule = current_rules().match(scan)
+    if rule is None:
+        raise ScanError("no protocol rule is for this scan; name the methods and models with --candidates")
+    method_of(rule)
+    return list(dict.fromkeys([rule.model or rule.method, *rule.candidates, rule.fallback]))
+
+
+def method_named(name: str) -> Method:
+    """Make a method by the name of a classical one or of a model."""
+    made: dict[str, Any] = {"model": name} if "." in name else {}
+    return method_class("unrolled" if made else name)(**made)
+
+
+def reconstructed(place: Place, method: Method, scan: Scan) -> Made:
+    """Let a method reconstruct the slice; what it cannot do is told."""
+    try:
+        method.prepare(scan)
+        begun = time.perf_counter()
+        images = np.abs(place.reconstruct(method).images)
+    except OnebreathError as error:
+        return Made(None, math.nan, str(error))
+    return Made(images, time.perf_counter() - begun)
+
+
+def table(made: Mapping[str, Made], choice: Choice | None) -> str:
+    """Make the table: estimated error relative to the image, its standard error, seconds for the slice."""
+    told = {one.name: one for one in choice.estimates} if choice else {}
+    lines = [f"{'candidate':24} {'error':>8} {'+-':>8} {'seconds':>8}"]
+    for name, one in made.items():
+        estimate = told.get(name)
+        error, spread = ("-", "-")
+        if estimate is not None and not estimate.failed:
+            error, spread = f"{estimate.error:.4f}", f"{estimate.uncertainty:.4f}"
+        why = one.failed or (estimate.failed if estimate is not None else "")
+        seconds = "-" if one.images is None else f"{one.seconds:.2f}"
+        lines.append(f"{name:24} {error:>8} {spread:>8} {seconds:>8}  {why}".rstrip())
+    return "\n".join(lines)
+
+
+def draw(path: Path, images: Mapping[str, NDArray[np.floating]], winner: str) -> None:
+    """Draw a frame of each candidate, its difference to the winner's, and a row over time where there are frames."""
+    best = images[winner]
+    top = float(np.percentile(best, 99.8)) or 1.0
+    frame, row = len(best) // 3, int(best.std(axis=0).sum(axis=1).argmax())
+    panels = 3 if len(best) > 1 else 2
+    figure = required("matplotlib.figure", "report", "A figure").Figure(
+        figsize=(2.6 * len(images) + 0.6, 2.6 * panels + 0.6), layout="constrained"
+    )
+    axes = figure.subplots(panels, len(images), squeeze=False)
+    for place, (name, series) in enumerate(images.items()):
+        axes[0, place].imshow(series[frame], cmap="gray", vmin=0, vmax=top)
+        axes[0, place].set_title(f"{name} (chosen)" if name == winner else name, fontsize="small")
+        difference = np.abs(series[frame] - best[frame])
+        axes[1, place].imshow(difference, cmap="gray", vmin=0, vmax=top / GAIN)
+        axes[1, place].set_title("" if name == winner else f"difference x{GAIN}", fontsize="small")
+        if panels == 3:
+            axes[2, place].imshow(series[:, row], cmap="gray", vmin=0, vmax=top, aspect="auto")
+        for axis in axes[:, place]:
+            axis.set_axis_off()
+    figure.savefig(path, dpi=110)

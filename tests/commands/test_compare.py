@@ -1,0 +1,43 @@
+"""`onebreath compare`: candidates on one scan."""
+
+import re
+
+import pytest
+from PIL import Image
+
+from onebreath.cli import main
+from onebreath.simulation.scan import ScanOptions, simulate
+
+
+@pytest.fixture(scope="module")
+def scan_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scan") / "scan.h5"
+    simulate(ScanOptions(matrix=(64, 64), phases=8, coils=6, acceleration=4, snr=60.0, seed=1)).write(path)
+    return path
+
+
+def test_it_tells_errors_seconds_and_the_winner_and_draws_them(scan_file, tmp_path, capsys):
+    picture = tmp_path / "compare.png"
+    names = ["zero_filled", "low_rank_sparse", "grappa", "crunet_mr.absent"]
+    assert main(["compare", str(scan_file), "--candidates", *names, "--output", str(picture)]) == 0
+    told = capsys.readouterr().out
+    found = re.findall(r"^(\w+) +(\d\.\d{4}) +\d\.\d{4} +\d+\.\d\d", told, re.M)
+    errors = {name: float(value) for name, value in found}
+    assert errors["low_rank_sparse"] < 0.9 * errors["zero_filled"]
+    assert re.search(r"^crunet_mr.absent +- +- +- +there is no model", told, re.M)
+    assert "Chosen: low_rank_sparse by lines kept back" in told or errors["grappa"] < errors["low_rank_sparse"]
+    with Image.open(picture) as image:
+        assert image.width > image.height * 0.9
+
+
+def test_the_rule_names_the_candidates(scan_file, tmp_path, capsys):
+    assert main(["compare", str(scan_file), "--output", str(tmp_path / "c.png")]) == 0
+    told = capsys.readouterr().out
+    assert "crunet_mr.cine" in told and "low_rank_sparse" in told
+
+
+def test_what_nobody_can_reconstruct_is_an_error(scan_file, tmp_path, capsys):
+    assert (
+        main(["compare", str(scan_file), "--candidates", "crunet_mr.absent", "--output", str(tmp_path / "c.png")]) == 1
+    )
+    assert "no candidate can reconstruct this scan: there is no model 'crunet_mr.absent'" in capsys.readouterr().err
