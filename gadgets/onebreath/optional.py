@@ -7,6 +7,9 @@ from types import ModuleType
 
 from onebreath.errors import ConfigError
 
+PACKAGES = {"PIL": "pillow", "skimage": "scikit-image"}
+"""Packages whose modules are called otherwise."""
+
 
 def required(name: str, extra: str, what: str) -> ModuleType:
     """Import a package that an extra of this one installs.
@@ -28,5 +31,6 @@ def required(name: str, extra: str, what: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = name.partition(".")[0]
+        module = name.partition(".")[0]
+        package = PACKAGES.get(module, module)
         raise ConfigError(f"{what} needs the package {package}: pip install 'onebreath[{extra}]'.") from error

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.images.files import cine, write
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -72,3 +74,13 @@ def test_a_wheel_passes_its_selftest(environment):
     done = run(environment, "selftest", "Onebreath_Static_GRAPPA.xml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "other code" not in done.stdout
+
+
+def test_a_wheel_has_what_its_pages_are_made_of(environment, tmp_path):
+    images = write(tmp_path / "images.h5", {1: cine()})
+    done = run(environment, "report", str(images))
+    assert done.returncode == 0, done.stderr
+    assert "What was decided, and why" in (tmp_path / "images.html").read_text()
+    package = next(environment.glob("lib/python*/site-packages/onebreath"))
+    named = {path.relative_to(ROOT / "gadgets/onebreath") for path in (ROOT / "gadgets/onebreath").rglob("*.j2")}
+    assert named == {path.relative_to(package) for path in package.rglob("*.j2")}
