@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.scans import pixels
 from benchmarks.wire import CLOSE
 from onebreath.errors import OnebreathError
-from onebreath.host.told import PREFIX
+from onebreath.host.client_messages import PREFIX
 from onebreath.wire.channel import Channel
 from onebreath.wire.messages import ErrorText, Text
 

@@ -42,7 +42,7 @@ class Budget:
             self.peak = max(self.peak, self.held)
 
     def leave(self, count: int) -> None:
-        """Bytes are held no more."""
+        """Release bytes."""
         with self._guard:
             self.held -= count
 

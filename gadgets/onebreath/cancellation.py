@@ -1,4 +1,4 @@
-"""Ending work that nobody waits for any more: whoever works long asks now and then whether to go on.
+"""Ending work that is no longer wanted: long computations ask now and then whether to continue.
 
 Python cannot end a thread from outside. What may end a piece of work is known to the context that it runs in, which the
 threads of a chain inherit.

@@ -20,7 +20,7 @@ from onebreath.errors import ConfigError
 log = logging.getLogger("onebreath.keeping")
 
 DAMAGED = ".damaged-"
-"""What the name of a file begins with that was set aside."""
+"""Beginning of the name of a file that was set aside."""
 DIGEST = "sha256"
 SEAL = 32  # bytes of the digest at the end of a file
 KEY = 32  # bytes of a key
@@ -86,6 +86,12 @@ def whole(path: Path) -> Iterator[Path]:
         raise ConfigError(cannot_write("The file", path, error)) from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8; the file appears complete or not at all. Errors as in `whole`."""
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
 def cannot_write(what: str, path: Path, error: Exception) -> str:
     """Say that something cannot be written to a file, why, and what is there now."""
     number = getattr(error, "errno", None)
@@ -104,7 +110,7 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def sealed(content: bytes) -> bytes:
-    """Return what `unsealed` takes apart: the content and its digest."""
+    """Return the content followed by its digest; `unsealed` checks and removes it."""
     return content + hashlib.sha256(content).digest()
 
 

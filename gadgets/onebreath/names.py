@@ -1,4 +1,4 @@
-"""Help with names that a person wrote wrong."""
+"""Help with misspelt names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def shortened(text: object) -> str:
 
 
 def harmless(text: str) -> str:
-    """Return a text with all but its line ends spelt that a terminal would obey, or that cannot be seen."""
+    """Return a text in which control and invisible characters, line ends excepted, are spelt out."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)

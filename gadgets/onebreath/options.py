@@ -24,7 +24,7 @@ def port_or_none(text: str) -> int:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """Return what reads a whole number from `least` up."""
+    """Return a reader of whole numbers from `least` up."""
 
     def read(text: str) -> int:
         number = _whole(text)

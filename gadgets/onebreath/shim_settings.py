@@ -17,11 +17,11 @@ STORAGE, GADGETRON_STORAGE = "ONEBREATH_STORAGE", "GADGETRON_STORAGE_ADDRESS"
 OFF = "off"
 
 STORAGE_OF_SCAN: ContextVar[str | None] = ContextVar("storage of the scan", default=None)
-"""Storage of the process that handed a scan over; it goes before this process's own."""
+"""Storage of the process that handed a scan over; it takes precedence over this process's own."""
 
 
 def state_folder() -> Path:
-    """Return the folder of what outlives a process: ``ONEBREATH_STATE``, or one below the user's state folder."""
+    """Return the folder of data that outlive a process: ``ONEBREATH_STATE``, or one below the user's state folder."""
     return Path(os.environ.get(STATE) or platformdirs.user_state_path("onebreath"))
 
 

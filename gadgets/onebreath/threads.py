@@ -34,7 +34,7 @@ def _check_room() -> None:
 
 
 class _Patient(threading.Event):
-    """An event that nobody waits for without end."""
+    """An event whose waiting is limited."""
 
     def wait(self, timeout: float | None = None) -> bool:
         return super().wait(BEGINS if timeout is None else timeout)

@@ -25,6 +25,7 @@ from onebreath.evaluation.metrics import Convention
 from onebreath.evaluation.scans import MaskChoice, ScanChoice
 from onebreath.evaluation.settings import ReadSettings
 from onebreath.evaluation.summary import TITLES, Summary, markdown, overview, summarise
+from onebreath.keeping import write_text
 from onebreath.settings import settings
 from onebreath.training.data.series import ImageSeries
 from onebreath.validation import as_text
@@ -161,9 +162,9 @@ def _write_tables(args: argparse.Namespace, tables: dict[Convention, list[Summar
     settings["data"] = " ".join(args.data)
     groups = [one for found in tables.values() for one in found]
     content: dict[str, Any] = {"settings": settings, "titles": TITLES, "groups": groups}
-    (args.output / "table.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(args.output / "table.json", json.dumps(content, indent=1) + "\n")
     text = "\n".join(f"## {name} convention\n\n{overview(found)}\n{markdown(found)}" for name, found in tables.items())
-    (args.output / "table.md").write_text(text, encoding="utf-8")
+    write_text(args.output / "table.md", text)
 
 
 def _pixel_mm(case: Case, shape: tuple[int, ...]) -> tuple[float, float] | None:

@@ -13,6 +13,7 @@ from onebreath import zoo
 from onebreath.errors import ConfigError
 from onebreath.evaluation.masks import STUDY_MASKS
 from onebreath.evaluation.restoration import METRICS, Score, Study, study_images, table
+from onebreath.keeping import write_text
 from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.training.command import describe_run, load_start
 from onebreath.training.data.image_preparation import prepare_images
@@ -99,8 +100,8 @@ def report(scores: Sequence[Score], folder: Path, name: str) -> None:
     scores = list({(one.method, one.mask_type, one.acceleration): one for one in scores}.values())
     text = "\n\n".join(f"## {metric}\n\n{table(scores, metric)}" for metric in METRICS)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
-    (folder / f"{name}.json").write_text(json.dumps([asdict(one) for one in scores], indent=1) + "\n", encoding="utf-8")
+    write_text(folder / f"{name}.md", text + "\n")
+    write_text(folder / f"{name}.json", json.dumps([asdict(one) for one in scores], indent=1) + "\n")
     print(text)
 
 

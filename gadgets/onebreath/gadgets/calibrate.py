@@ -92,7 +92,7 @@ class Calibrate(Gadget):
             yield message
 
     def _take_note(self, gadget: str, facts: dict[str, Any]) -> None:
-        """Take from another gadget's note what became of the channels."""
+        """Read from another gadget's note what happened to the channels."""
         if (white := facts_of(PrewhitenFacts, {gadget: facts}, "prewhiten")) is not None:
             self._storage.whitened = bool(white.whitened)
         elif (mixed := facts_of(CompressFacts, {gadget: facts}, "compress")) is not None:
@@ -244,7 +244,7 @@ class Calibrate(Gadget):
 
 
 def _what_came(recon_data: ReconData) -> str:
-    """Say how many lines of each slice's matrix came, for an error: "slice 2 has 20 of 64 lines"."""
+    """Return how many lines of each slice's matrix came, for an error: "slice 2 has 20 of 64 lines"."""
     headers = recon_data.bits[0].data.headers
     texts = {}
     for loc in range(headers.shape[4]):
@@ -292,7 +292,7 @@ def _windowed(acs: Acs, rows: int) -> NDArray[np.complex64]:
 
 
 def _taper(lines: int) -> NDArray[np.float32]:
-    """Weights (line,): 1, but for a tenth of the lines at either end, along which they fall as a cosine does."""
+    """Return weights (line,): 1, falling like a cosine over a tenth of the lines at either end."""
     edge = round(lines / 10)
     rising = np.hanning(2 * edge + 3)[1 : edge + 1]
     return np.concatenate([rising, np.ones(lines - 2 * edge), rising[::-1]]).astype(np.float32)

@@ -146,7 +146,7 @@ class Compress(Gadget):
         return near and (not self._volume or -wanted <= 2 * (partition - self._partition) < wanted)
 
     def _block(self, block: LineBlock) -> LineBlock | None:
-        """Compress the lines of calibrated slices all at once; None if each must be looked at."""
+        """Compress the lines of calibrated slices all at once; None if each must be handled by itself."""
         if block.header(0).active_channels != self._channels or (block.headers["flags"] & SIDE_BITS).any():
             return None
         if self._channels <= self.properties.upstream_coil_compression_num_modesKept:
@@ -159,7 +159,7 @@ class Compress(Gadget):
         return block.mixed([way.after(whitening) for way, whitening in zip(rows, before, strict=True)])
 
     def _calibrate(self, state: _Slice) -> Iterator[Message]:
-        """Find a slice's matrix, and let its lines go."""
+        """Find a slice's matrix, and release its lines."""
         lines, source = state.flagged + state.central, "calibration lines" if state.flagged else "central lines"
         if not lines:
             lines, source = [held.data for held in state.held], "first lines"
@@ -191,7 +191,7 @@ class Compress(Gadget):
         return note(self.name, facts)
 
     def _count(self, energy: NDArray[np.float32]) -> int:
-        """Channels to keep; `energy` (coil,) falls."""
+        """Return the number of channels to keep; `energy` (coil,) is sorted, largest first."""
         fixed, part = (
             self.properties.upstream_coil_compression_num_modesKept,
             self.properties.upstream_coil_compression_thres,

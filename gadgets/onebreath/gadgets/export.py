@@ -136,7 +136,7 @@ class Export(Gadget):
                 )
 
     def _unwhitened(self) -> Iterator[Message]:
-        """Send the images whose scale can only be taken from their own maximum."""
+        """Yield the images whose scale can only be taken from their own maximum."""
         peaks: dict[int, float] = {}
         for held in self._held:
             series = held.header.image_series_index
@@ -262,7 +262,7 @@ def _sizes(size: int, meta: ismrmrd.Meta, place: int) -> tuple[int, int]:
     Raises
     ------
     ScanError
-        If the meta's numbers are none, or not of this world.
+        If the meta's values are no numbers, or impossible ones.
     """
     try:
         encoded, recon = float(meta["encoding_FOV"][place]), float(meta["recon_FOV"][place])

@@ -63,7 +63,7 @@ class CalibrateFacts(Facts):
 
 
 class SortFacts(Facts):
-    """Facts of `sort`: how many values the counters take, and what became of the lines of a group."""
+    """Facts of `sort`: how many values the counters take, and what happened to the lines of a group."""
 
     values_average: int | None = None
     values_repetition: int | None = None

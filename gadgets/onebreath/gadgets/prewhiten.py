@@ -147,7 +147,7 @@ class Prewhiten(Gadget):
         return CHECKED if self._found is not None and self._found.covariance is not None else 1
 
     def _open(self) -> Iterator[Message]:
-        """Decide about the scan by the first lines, and let them go."""
+        """Decide about the scan by the first lines, and release them."""
         first, held = self._opening.release()
         self._readout.cropped = self._opening.cropped
         yield from self._start(first, held)
@@ -190,7 +190,7 @@ class Prewhiten(Gadget):
         self._noise.append(line.data)
 
     def _note(self, **facts: Any) -> ismrmrd.Waveform:
-        """Add to what is known of the scan; every note says all of it, as it replaces the one before."""
+        """Extend the facts about the scan; every note holds all of them, as it replaces the one before."""
         self._facts |= facts
         return note(self.name, PrewhitenFacts.model_validate(self._facts))
 
@@ -264,7 +264,7 @@ class Prewhiten(Gadget):
         return mixed(line, self._used.matrix(header.sample_time_us), data, **fields), news
 
     def _block(self, block: LineBlock) -> LineBlock | None:
-        """Whiten lines that are like those before them, all at once; None if each must be looked at."""
+        """Whiten lines that are like those before them, all at once; None if each must be handled by itself."""
         flags, header = block.headers["flags"], block.header(0)
         if self._used is None or header.active_channels != self._channels or (flags & (SIDE_BITS | bit(REVERSE))).any():
             return None

@@ -1,4 +1,4 @@
-"""`retrieve`: a gadget that gives images which were made after their own scan had ended (``deliver=later``)."""
+"""`retrieve`: a gadget that returns images which were made after their own scan had ended (``deliver=later``)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Retrieve(Gadget):
     emits = ("Image",)
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """Read to the end, then give the images.
+        """Read to the end, then yield the images.
 
         Raises
         ------

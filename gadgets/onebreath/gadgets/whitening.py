@@ -11,7 +11,7 @@ from onebreath.mri.noise import edge_noise, gadgetron_scale, whitening_matrix
 from onebreath.storage.noise import StoredCovariance
 
 STORED_NOISE = 0.5, 5.0
-"""Noise of whitened lines that speaks for a covariance from another scan; 1 if all is right."""
+"""Noise of whitened lines for which a covariance from another scan is believed; 1 if all is right."""
 POSSIBLE_NOISE = 1e-4, 1e4
 """Noise of whitened lines beyond which the scan's own noise lines are of something else."""
 

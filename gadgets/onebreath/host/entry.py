@@ -50,7 +50,7 @@ def run_target(connection: Any, target: str) -> None:
 
 
 class _HandedOver:
-    """Stands where the socket was: ``python -m gadgetron`` closes the connection when its target returns."""
+    """Replaces the socket: ``python -m gadgetron`` closes the connection when its target returns."""
 
     def close(self) -> None:
         """Send nothing: the worker has done so."""
@@ -64,7 +64,7 @@ def _run_here(connection: Any, target: str, served_by: str) -> None:
 
 
 def _bury(sock: Any, answer: dict[str, Any]) -> None:
-    """Report that the worker died; the data it did not read are thrown away first."""
+    """Report that the worker died; the data it did not read are discarded first."""
     from onebreath.diagnostics.reports import WorkerDied, report
     from onebreath.wire.channel import QUIET, Channel
 
@@ -88,8 +88,8 @@ def _target(name: str) -> Target:
 def __getattr__(name: str) -> Target:
     """Return the target of this name: ``chain``, or any gadget, those of installed packages included.
 
-    A name that is none gives a target as well, so that its error reaches the client: Gadgetron tells nobody of a target
-    that cannot be found.
+    A name that is none gives a target as well, so that its error reaches the client: Gadgetron reports no
+    target that cannot be found.
     """
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

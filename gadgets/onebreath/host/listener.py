@@ -45,7 +45,7 @@ def open_port(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
 
 @dataclass(eq=False)
 class Guest:
-    """A connection that is served.
+    """An accepted connection.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Guest:
     settled
         Whether it has a slot of its own: it is never dropped in favour of others.
     away
-        Whether it was sent away.
+        Whether it was dropped for another.
     """
 
     sock: socket.socket
@@ -65,7 +65,7 @@ class Guest:
     away: bool = False
 
     def send_away(self) -> None:
-        """Break the connection, whatever speaks over it; its thread ends by that."""
+        """Break the connection, whatever protocol runs over it; its thread ends as a result."""
         self.away = True
         with suppress(OSError):  # it may have ended by itself just now
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # not the TLS layer's, which another thread is in

@@ -1,4 +1,4 @@
-"""The nodes of one scan at work in the embedded host, joined as Gadgetron joins them."""
+"""The nodes of one scan in the embedded host, connected as Gadgetron connects them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onebreath.config.properties import CHAIN_TARGET
 from onebreath.config.stream_config import OWN_MODULE, Connect, Execute, External, Native, StreamConfig
 from onebreath.diagnostics.reports import Reported
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
-from onebreath.host.told import Told
+from onebreath.host.client_messages import ClientMessages
 from onebreath.registry import GADGETS
 from onebreath.threads import begin
 from onebreath.wire.channel import Channel, identifier_of
@@ -31,7 +31,7 @@ RETRY = 0.5  # seconds between attempts to reach a <connect> service
 
 Target = Callable[[Connection], None]
 RunOwn = Callable[[Connection, str], None]
-"""Runs one of our own targets, by name."""
+"""Runs one of this package's targets, by name."""
 
 
 def external_nodes(config: StreamConfig) -> list[External]:
@@ -153,7 +153,7 @@ class Pipeline:
         self.channels: list[Channel] = []
         self.workers: list[threading.Thread] = []
         self._failure: OnebreathError | None = None
-        self._told = Told()
+        self._for_client = ClientMessages()
         self._guard = threading.Lock()
 
     def start(self, targets: Sequence[Target | None], header: HeaderText) -> None:
@@ -247,7 +247,7 @@ class Pipeline:
             self._abort(OnebreathError(f"internal error in the host: {type(error).__name__}: {error}; see the log"))
 
     def _take(self, number: int, source: Channel) -> Any:
-        """Read a message; None at the end. Errors of a node are made to name it."""
+        """Read a message; None at the end. Errors of a node get its name."""
         try:
             _, message = source.read()
         except StopIteration:
@@ -269,7 +269,7 @@ class Pipeline:
 
     def _give(self, number: int, sink: Channel, message: Any) -> None:
         if sink is self.client:
-            message = self._told(message)
+            message = self._for_client(message)
             if message is None:
                 return
         try:
@@ -280,7 +280,7 @@ class Pipeline:
             raise OnebreathError(f"{self.nodes[number]} failed: {error}") from error
 
     def _abort(self, error: OnebreathError) -> None:
-        """Keep the first failure and wake everybody."""
+        """Keep the first failure and wake all threads."""
         with self._guard:
             if self._failure is None:
                 self._failure = error

@@ -22,8 +22,8 @@ import ismrmrd
 from tqdm import tqdm
 
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
+from onebreath.host.client_messages import PREFIX
 from onebreath.host.server import GADGETRON_PORT, serve_client
-from onebreath.host.told import PREFIX
 from onebreath.mrd.meta import WARNINGS, read_warnings
 from onebreath.wire.channel import Channel
 from onebreath.wire.image_file import ImageFile
@@ -222,7 +222,7 @@ class _Exchange:
             log.info("%s received and not kept; only images are written", type(message).__name__)
 
     def _tell_first_cause(self) -> bool:
-        """Say what is wrong with the raw file, once: what the server says of its end is a consequence."""
+        """Report what is wrong with the raw file, once: the server's complaint about its end is a consequence."""
         if self._sending_failed is None:
             return False
         if str(self._sending_failed) not in self.outcome.texts:

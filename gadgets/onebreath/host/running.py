@@ -1,4 +1,4 @@
-"""Our gadgets at work on one connection, in whichever process that is."""
+"""Gadgets of this package on one connection, in whichever process that is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onebreath.chain.marks import checked, marked, node_name
 from onebreath.chain.notes import is_note, note, note_maker
 from onebreath.chain.seals import Seals
 from onebreath.config.node_options import Steps, read_options
-from onebreath.host.told import Told
+from onebreath.host.client_messages import ClientMessages
 from onebreath.wire.client_channel import ClientChannel
 from onebreath.wire.connection import Connection, reporting
 from onebreath.wire.messages import Text
@@ -35,9 +35,9 @@ def run_here(connection: Connection, target: str, served_by: str, deliver: str =
     target
         ``chain``, or the name of the only gadget.
     served_by
-        Words for the images' meta: which process this is, and why.
+        Text for the images' meta: which process this is, and why.
     deliver
-        Words for the images' meta: when they are delivered; if not given, that it is now.
+        Text for the images' meta: when they are delivered; if not given, that it is now.
     """
     with reporting(connection, target):
         options = read_options(connection.config, target)
@@ -59,7 +59,7 @@ def run_steps(
     steps
         The gadgets and their properties.
     facts
-        What the host decided; stands in the images' meta.
+        What the host decided; recorded in the images' meta.
     check
         Called before every message that is sent; what it raises ends the scan.
 
@@ -69,8 +69,8 @@ def run_steps(
         Number of images sent, whichever messages they came in.
     """
     chain = build(connection.header, steps)
-    told = Told() if isinstance(connection.channel, ClientChannel) else None
-    sends_lines = told is None and "Acquisition" in chain.gadgets[-1].emits
+    for_client = ClientMessages() if isinstance(connection.channel, ClientChannel) else None
+    sends_lines = for_client is None and "Acquisition" in chain.gadgets[-1].emits
     messages: Any = checked(connection.in_blocks() if chain.takes_blocks else connection, keep=sends_lines)
     here, seals = {name for name, _ in steps}, Seals(connection.raw_bytes.header)
     messages = believed(messages, here)
@@ -80,7 +80,7 @@ def run_steps(
     for message in marked(made, node_name(chain.gadgets)) if sends_lines else made:
         check()
         checkpoint()
-        given = _with_seal(message, here, seals) if told is None else told(message)
+        given = _with_seal(message, here, seals) if for_client is None else for_client(message)
         if isinstance(given, Text):
             connection.channel.send(given)
         elif given is not None:
@@ -90,7 +90,7 @@ def run_steps(
 
 
 def believed(messages: Iterable[Any], here: set[str]) -> Iterator[Any]:
-    """Give the messages without notes that nobody can rightly have sent.
+    """Yield the messages without forged notes.
 
     What gadgets of this node, later ones and the host decide is decided here; a note of theirs that comes from outside
     is forged, and so is any that reaches the first gadget of a chain.
@@ -108,7 +108,7 @@ def believed(messages: Iterable[Any], here: set[str]) -> Iterator[Any]:
 
 
 def _unsealed_told(messages: Iterable[Any], seals: Seals, facts: dict[str, Any]) -> Iterator[Any]:
-    """Give the messages, and the names of the gadgets whose notes no node of this user has made, for the images."""
+    """Yield the messages; collect, for the images' meta, the gadgets whose notes no node of this user has made."""
     unsealed: list[str] = []
     for message in messages:
         if is_note(message) and not seals.holds(message) and note_maker(message) not in unsealed:

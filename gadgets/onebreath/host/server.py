@@ -40,7 +40,7 @@ log = logging.getLogger("onebreath.host")
 
 GADGETRON_PORT = 9002
 CLIENT_PORT = 9012
-"""Where our own host serves clients: beside a Gadgetron server, which has 9002."""
+"""Port of the embedded host for clients; 9002 is left to a Gadgetron server."""
 HANDSHAKE = 60.0  # seconds in which the header must have come, and a refused connection must have ended
 REFUSAL = "more connections came within a minute than this worker takes (--rate, --rate-total of onebreath serve)"
 
@@ -104,7 +104,7 @@ def serve_client(sock: socket.socket, options: HostOptions | None = None) -> Non
 
 @contextmanager
 def telling(client: ClientChannel) -> Iterator[None]:
-    """Tell the client of whatever goes wrong inside, and close its connection."""
+    """Report whatever goes wrong inside to the client, and close its connection."""
     try:
         yield
     except ConnectionLost as error:
@@ -125,7 +125,7 @@ def open_stream(sock: socket.socket, options: HostOptions) -> Stream:
 
 
 def begun(stream: Stream, silence: float) -> None:
-    """Let a peer whose header has come take its time: scans are slow."""
+    """Lift the time limit of a peer whose header has come: scans are slow."""
     stream.due_within(None)
     stream.give_up_after(silence)
 
@@ -171,7 +171,7 @@ def _as_requested(config: StreamConfig, client: ClientChannel, options: HostOpti
 
 
 def _until_gone(client: ClientChannel) -> Iterator[Any]:
-    """Give the messages of a client; one that goes away before its scan begins has asked for nothing."""
+    """Yield the messages of a client; one that leaves before its scan begins has asked for nothing."""
     try:
         yield from client
     except ConnectionLost as error:

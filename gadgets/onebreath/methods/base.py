@@ -39,7 +39,7 @@ maybe from storage: see `onebreath.storage.derived`."""
 
 
 MOST_ITERATIONS = 10_000
-"""That a configuration may ask for, and noise replicas likewise: one that has not ended by then never will."""
+"""Largest number that a configuration may ask for, of noise replicas too: what has not converged by then never will."""
 
 
 @dataclass(frozen=True)
@@ -164,12 +164,12 @@ class Method(ABC):
         """Where what is calibrated comes from; replaced for scans whose calibration lines lie in storage."""
 
     def prepare(self, scan: Scan | None = None) -> None:
-        """Look for what the method needs besides the data, before any data flow; most methods need nothing.
+        """Load what the method needs besides the data, before any data flow; most methods need nothing.
 
         Parameters
         ----------
         scan
-            What the header tells of the scan.
+            What the header states about the scan.
 
         Raises
         ------
@@ -179,7 +179,7 @@ class Method(ABC):
         return
 
     def foresee(self, slices: Sequence[SliceData]) -> None:
-        """Take note of slices that will come one after the other; most methods make nothing of it."""
+        """Take note of slices that will come one after the other; most methods ignore it."""
         return
 
     def for_replicas(self) -> Method:

@@ -1,4 +1,4 @@
-"""Work that may take only so long.
+"""Work with a time limit.
 
 Work that is late is left behind: it stops by itself at the next `onebreath.cancellation.checkpoint`, and if it hangs
 somewhere else, nothing waits for it but the next piece of work, which is refused while it is there.

@@ -18,7 +18,7 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 
 def place(data: SliceData, device: Device) -> tuple[SliceData, str]:
-    """Move a slice to where it shall be computed.
+    """Move a slice to the device where it is to be reconstructed.
 
     `auto` leaves torch and cupy arrays where they are, and takes numpy arrays to the GPU if torch sees one.
 
@@ -89,7 +89,7 @@ def upload(x: np.ndarray, device: str = "cuda") -> Array:
 
 
 def _cuda() -> bool:
-    """Whether torch is there and sees a GPU; importing torch takes seconds, so it is only done if it is installed."""
+    """Whether torch is installed and sees a GPU; importing it takes seconds, so only if it is installed."""
     if importlib.util.find_spec("torch") is None:
         return False
     import torch

@@ -23,7 +23,7 @@ Policy: TypeAlias = Literal["fallback", "warn", "refuse"]
 """What happens to a scan that a model is not for: the fallback's images, the model's with a warning, or an error."""
 
 _MARGIN = 0.1
-"""Part of the deadline that is left for what comes after the method: partial Fourier, headers, export."""
+"""Part of the deadline that is reserved for what follows the method: partial Fourier, headers, export."""
 _ALONE = 0.5
 """Part of a message's share of the time that is left during which the wanted method works alone."""
 
@@ -197,7 +197,7 @@ class Guarded:
     def _in_time(
         self, wanted: Callable[[], list[Reconstruction]], standby: _Standby, end: float
     ) -> list[Reconstruction]:
-        """Let the wanted method work until `end` (of `time.perf_counter`), at some time with the fallback beside it."""
+        """Let the wanted method work until `end` (of `time.perf_counter`), later in parallel with the fallback."""
         left, taken = end - time.perf_counter(), max(self._classical_s, standby.seconds)
         if left <= taken * (self._to_come + (standby.made is None)):
             raise DeadlineMissed("no time is left for it")
@@ -261,7 +261,7 @@ class _Standby:
             log.warning("the fallback cannot work beside the method: %s", error, exc_info=error)
 
     def last_resort(self, reason: str) -> list[Reconstruction]:
-        """Return the images; raises the fallback's error, with the reason why it stood by."""
+        """Return the images; raises the fallback's error, with the reason why it was used."""
         made = self.images()
         if isinstance(made, OnebreathError):
             assert self.fallback is not None

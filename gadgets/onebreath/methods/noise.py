@@ -15,7 +15,7 @@ from onebreath.mri.noise_map import noise_map
 from onebreath.mri.normality import LEAST_SAMPLES, LIMIT, lilliefors
 
 Finish: TypeAlias = Callable[[np.ndarray], np.ndarray]
-"""What is done to a method's images (frame, y, x) after it."""
+"""Processing of a method's images (frame, y, x) after it."""
 
 
 @runtime_checkable

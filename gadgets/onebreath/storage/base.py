@@ -69,7 +69,7 @@ def tags_of(header: ScanHeader, name: str, measurement: str = "") -> Tags | None
 
 
 class Store(Protocol):
-    """A place that keeps data for some time."""
+    """Keeps data for some time."""
 
     @property
     def where(self) -> str:

@@ -96,7 +96,7 @@ class CalibrationStorage:
         return found, Decision(yes=True, text=f"found: {dependency or 'the latest of this session'}")
 
     def _objection(self, tags: Tags | None) -> str:
-        """Say why nothing is looked for; empty: something is."""
+        """Return the reason not to look for lines; empty if there is none."""
         if self.compressed:
             return "the channels are compressed"
         if self.header.calibration_mode == "embedded":

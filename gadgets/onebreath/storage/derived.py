@@ -1,8 +1,8 @@
 """Stored results of calibration: coil maps and kernels, for later scans with the same calibration lines.
 
-They lie under a digest of everything they depend on: the lines as they were used (so after whitening, in this order of
-channels, of this matrix), all settings, and the version of this software. A scan that finds such an array would have
-computed the very same one; one that differs in anything finds nothing, and computes.
+They are stored under a digest of everything they depend on: the lines as they were used (so after whitening, in this
+order of channels, of this matrix), all settings, and the version of this software. A scan that finds such an array
+would have computed the very same one; one that differs in anything computes its own.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Derived:
         return made
 
     def told(self) -> dict[str, str]:
-        """Return what became of each name since this was last asked, for a note."""
+        """Return what happened to each array since the last call, for a note."""
         facts, self._facts = self._facts, {}
         return facts
 

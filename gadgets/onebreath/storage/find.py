@@ -38,7 +38,7 @@ def open_store() -> Store | None:
 
 
 class _OnlyRead:
-    """A store as a scan sees it whose data ended early: what it measured is no measure for others."""
+    """A read-only view of a store, for a scan whose data ended early: others must not use what it measured."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

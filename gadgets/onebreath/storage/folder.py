@@ -1,4 +1,4 @@
-"""A folder as a store, where no storage server is at hand."""
+"""A folder as a store, where there is no storage server."""
 
 from __future__ import annotations
 

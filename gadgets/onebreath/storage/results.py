@@ -89,7 +89,7 @@ class Results:
     Parameters
     ----------
     folder
-        Where they lie; None: in the state folder.
+        Where they are; None: in the state folder.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -105,7 +105,7 @@ class Results:
         write_document(self.folder / f"{result.scan}.json", asdict(result))
 
     def begin(self, scan: str, exam: str, title: str) -> None:
-        """Write down that images of a scan will come; it is later than all before it, however the clock jumps."""
+        """Note that images of a scan will come, dated later than all before it, even if the clock was set back."""
         last = max((result.created for result in self.all()), default=0.0)
         self.write(Result(scan, exam, title, max(time.time(), last + 1e-3)))
 

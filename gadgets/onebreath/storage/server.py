@@ -15,7 +15,7 @@ LARGEST = 256 << 20  # bytes of an answer
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *args: object) -> None:
-        """Follow nothing: a storage server answers by itself."""
+        """Follow no redirection: a storage server answers itself."""
 
 
 class ServerStore:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from onebreath.errors import ConfigError
+from onebreath.keeping import write_text
 from onebreath.options import at_least, positive
 from onebreath.training.data.image_preparation import prepare_images
 from onebreath.training.data.preparation import prepare, prepare_sequences
@@ -140,9 +141,9 @@ def load_start(name: str) -> dict[str, Tensor]:
 def describe_run(recipe: Recipe, slices: dict[Purpose, list[Any]], folder: Path) -> None:
     """Write the recipe and the split, by patient, into the run folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(write_recipe(recipe), encoding="utf-8")
+    write_text(folder / "recipe.yaml", write_recipe(recipe))
     split = {
         side: {"patients": sorted({one.patient for one in found}), "slices": len(found)}
         for side, found in slices.items()
     }
-    (folder / "split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "split.json", json.dumps(split, indent=1) + "\n")

@@ -50,7 +50,10 @@ def learning_rate(step: int, progress: float, settings: Optimiser, warm: float) 
 
 
 def set_learning_rate(optimiser: torch.optim.AdamW, rate: float) -> None:
-    """Give every group the rate times its factor."""
+    """Give every group the rate times its factor.
+
+    PyTorch's schedulers count steps, while here the time that is left may decide about the rate.
+    """
     for group in optimiser.param_groups:
         group["lr"] = rate * group["factor"]
 

@@ -70,7 +70,7 @@ IDENTIFIERS: list[tuple[type, int]] = [
     (AcquisitionBucket, constants.GADGET_MESSAGE_BUCKET),
 ]
 UNREADABLE = (ValueError, TypeError, OverflowError, AssertionError, MemoryError, AttributeError, ParseError)
-"""What the libraries underneath raise on nonsense; it becomes a WireError."""
+"""What the underlying libraries raise on malformed data; it becomes a WireError."""
 
 
 def encode(message: Any) -> list[Octets]:

@@ -1,6 +1,6 @@
-"""The gadget's end of Gadgetron's protocol: the `gadgetron` package's connection, mended.
+"""The gadget's end of Gadgetron's protocol: the `gadgetron` package's connection with its faults mended.
 
-What real scans suffer from there is put right underneath it, in `channel` and `framing`: a peer that goes away ends
+The faults that affect real scans are corrected underneath it, in `channel` and `framing`: a peer that goes away ends
 the reading instead of spinning, reading after CLOSE ends again instead of blocking, every message is checked and cast
 before its first byte goes out and leaves in one send, and a gadget that fails can say so with ERROR.
 """

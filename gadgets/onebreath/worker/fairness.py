@@ -14,7 +14,7 @@ from onebreath.worker.rates import source
 REMEMBERED = 4096  # addresses and exams
 BAD = 8  # scans of an address in a row that came to nothing
 OWN_USER = "this user"
-"""Who hands scans over on the worker's own socket: processes of its user, of which none is sent away for others."""
+"""Address of the worker's own socket: its senders are processes of its user, none of which is dropped for others."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def by_exam(item: Sent) -> Hashable:
 
 
 def held(item: Sent, running: Iterable[Sent]) -> tuple[int, int]:
-    """Return how many of those that run are of its address, and of its exam: who has least goes first."""
+    """Return how many running scans are of its address, and of its exam: those with fewest go first."""
     others = list(running)
     addresses = sum(by_address(other) == by_address(item) for other in others)
     return addresses, sum(by_exam(other) == by_exam(item) for other in others)
@@ -62,7 +62,7 @@ def held(item: Sent, running: Iterable[Sent]) -> tuple[int, int]:
 class Turns:
     """History of senders: their last turn, and whether their scans ended well.
 
-    An address of which many scans in a row were given up or failed is one that floods, or has a fault: its scans go
+    An address many of whose scans in a row were given up or failed floods the worker, or has a fault: its scans go
     after those of others, one at a time.
     """
 
@@ -86,11 +86,11 @@ class Turns:
             _remember(self._bad, key, min(self._bad.get(key, 0) + 1, 4 * BAD))
 
     def bad(self, item: Sent) -> bool:
-        """Return whether the scans of its address mostly came to nothing."""
+        """Return whether most scans of its address failed or were given up."""
         return self._bad.get(by_address(item), 0) >= BAD
 
     def order(self, item: Sent, running: Iterable[Sent]) -> tuple[int, ...]:
-        """Return what sorts those that wait: bad ones last, then who has most at work, or had a turn just now."""
+        """Return the sort key of waiting scans: bad ones last, then by running scans and last turn of the sender."""
         last = (self._last.get(by_address(item), 0), self._last.get(by_exam(item), 0))
         return (int(self.bad(item)), *held(item, running), *last)
 

@@ -22,7 +22,7 @@ from onebreath.worker.scheduler import Scheduler
 from onebreath.worker.ticket import Ticket
 
 OUTCOMES = ("done", "lost", "overdue", "failed")
-"""What a node's end may be; that of the scan is the last of these that any node had."""
+"""Possible outcomes of a node; that of the scan is the last of these that any node had."""
 
 
 def scan_key(side: str, origin: Hashable, header: bytes) -> Hashable:
@@ -70,12 +70,12 @@ class JointScans:
         self._scans: dict[Hashable, list[_Scan]] = {}
 
     def knows(self, key: Hashable) -> bool:
-        """Return whether a node of this scan is there already."""
+        """Return whether a node of this scan is already registered."""
         with self._guard:
             return key in self._scans
 
     def join(self, key: Hashable | None, ticket: Ticket) -> Ticket:
-        """Enter a node in the books; gives the ticket of its scan, which is that of its first node.
+        """Register a node; return the ticket of its scan, which is that of its first node.
 
         A node that is there already, by its title, belongs to another scan of the same header. A scan without
         room is in the books as failed.
@@ -116,7 +116,7 @@ class JointScans:
             raise
 
     def leave(self, key: Hashable | None, ticket: Ticket, outcome: str) -> bool:
-        """Take a node out of the books, by the ticket that `join` gave; whether its scan has ended with it."""
+        """Remove a node by the ticket that `join` gave; return whether its scan has ended with it."""
         if key is None:
             self.scheduler.leave(ticket, outcome)
             return True
@@ -136,7 +136,7 @@ class JointScans:
 
 @dataclass(eq=False)
 class _Scan:
-    """Nodes that are there, and have been there, of one scan."""
+    """Present and former nodes of one scan."""
 
     ticket: Ticket
     titles: set[str] = field(default_factory=set)

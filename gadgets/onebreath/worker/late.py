@@ -1,4 +1,4 @@
-"""Work that nobody waits for: series that were promised for later, and scans that a crash left on disk."""
+"""Work without a waiting client: series that were promised for later, and scans that a crash left on disk."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class LateWork:
 
     @property
     def works(self) -> bool:
-        """Whether the thread is there that all late scans need."""
+        """Whether the thread that late scans need is alive."""
         return self._thread.is_alive()
 
     def recover(self) -> int:
-        """Take up what earlier processes left behind, and what a full disk did not let be made; return how many."""
+        """Queue scans that earlier processes left behind or a full disk held up; return how many."""
         count = 0
         for spooled in left_behind(self.folder):
             if not spooled.request.nodes:
@@ -146,7 +146,7 @@ class LateWork:
                 self._safely(lambda: self._reconstruct(spooled))  # noqa: B023 - called at once
 
     def _safely(self, work: Callable[[], object]) -> None:
-        """Do work of which nothing may end this thread."""
+        """Do work whose errors must not end this thread."""
         try:
             work()
         except Exception:
@@ -174,7 +174,7 @@ class LateWork:
         return True
 
     def _made(self, spooled: SpooledScan, ticket: Ticket) -> tuple[str, bool]:
-        """Make the images; return the scan's outcome, and whether its data are needed no more."""
+        """Make the images; return the scan's outcome, and whether its data can be removed."""
         request = spooled.request
         outcome, text = "done", ""
         try:
@@ -194,7 +194,7 @@ class LateWork:
         return outcome, True
 
     def _put_off(self, request: Request, error: OSError) -> tuple[str, bool]:
-        """Leave a scan on the disk that did not take its images; it is tried again, but not for ever."""
+        """Leave a scan whose images could not be written on the disk; it is tried again a limited number of times."""
         self._failed[request.scan] = tries = self._failed.get(request.scan, 0) + 1
         log.error("the disk does not take the images of scan %s (attempt %d): %s", request.scan, tries, error)
         with contextlib.suppress(OSError):

@@ -87,7 +87,7 @@ class Metrics:
 
 
 class _Now(Collector):
-    """Values of the moment, found out when they are asked for."""
+    """Current values, determined when they are asked for."""
 
     def __init__(self, snapshot: Callable[[], Mapping[str, Any]]) -> None:
         self.snapshot = snapshot
@@ -120,7 +120,7 @@ def gpu_memory() -> Iterator[tuple[int, int, int, int]]:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """Answers in threads, of which there are never more than `AT_ONCE`."""
+    """Answers requests in at most `AT_ONCE` threads."""
 
     daemon_threads = True
 
@@ -150,7 +150,7 @@ class _Server6(_Server):
 
 
 class _Handler(WSGIRequestHandler):
-    """Waits for no question longer than `QUESTION`, and logs none."""
+    """Waits at most `QUESTION` for a request, and logs none."""
 
     def setup(self) -> None:
         super().setup()

@@ -18,7 +18,7 @@ SITE = 64  # bits of an IPv6 address that tell one network from another; the res
 
 
 class Pace:
-    """So many events a minute from each source, all of them at once if it was quiet before.
+    """Limit of events per minute from each source, which may come all at once after a quiet time.
 
     One number is kept per source: when its events so far would have ended, had they come evenly (the generic cell rate
     algorithm, ITU-T I.371, annex A).
@@ -115,5 +115,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def rates_of(args: argparse.Namespace) -> Rates:
-    """Make what `add_arguments` asks for."""
+    """Return the rates that the arguments ask for."""
     return Rates(args.rate, args.rate_total)

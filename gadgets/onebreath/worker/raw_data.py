@@ -1,4 +1,4 @@
-"""Raw data of scans on disk: begun, handed on to who makes images of them later, or removed."""
+"""Raw data of scans on disk: written, handed on for later reconstruction, or removed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SpoolMode = Literal["auto", "always", "off"]
 
 
 class RawData:
-    """Puts raw data on disk, and decides what becomes of them.
+    """Writes raw data to disk, and decides what happens to them.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class RawData:
             return False
 
     def spool(self, stream: SpoolStream, request: Request, later: bool, *, keep: bool) -> SpooledScan | None:
-        """Begin to put the data of a scan on disk: to its end (`keep`), or while it waits."""
+        """Begin to write the data of a scan to disk: to its end (`keep`), or while it waits."""
         if later and self.mode == "off":
             raise SpoolError('deliver="later" keeps raw data on disk, which is switched off here (--spool off)')
         spooled = None
@@ -64,7 +64,7 @@ class RawData:
             return None
 
     def put_away(self, watched: Watched, outcome: str, later: bool) -> None:
-        """Decide what becomes of data on disk when their scan has ended.
+        """Decide what happens to data on disk when their scan has ended.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class RawData:
             self._say_failed(spooled.request.scan, later)
 
     def _kept(self, watched: Watched, spooled: SpooledScan, outcome: str, later: bool) -> bool:
-        """Hand the data on to those who make images later, if they shall; whether they did."""
+        """Hand the data on for later reconstruction, if that is wanted; return whether it was done."""
         complete = watched.channel.complete and watched.stream.lost is None
         wanted = (later and complete) or (self.mode == "always" and outcome == "lost" and bool(spooled.request.nodes))
         if wanted and complete:

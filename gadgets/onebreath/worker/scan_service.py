@@ -93,7 +93,7 @@ class ScanService:
         shim: socket.socket | None = None,
         origin: Hashable = None,
     ) -> None:
-        """Run one of our nodes on a connection whose CONFIG and HEADER have been read.
+        """Run one of this package's nodes on a connection whose CONFIG and HEADER have been read.
 
         Whatever goes wrong is reported to the other side.
 
@@ -252,7 +252,7 @@ class ScanService:
                 self.watcher.tidy_soon()
 
     def _join(self, key: Hashable | None, ticket: Ticket) -> Ticket:
-        """Enter a node in the books; gives the ticket of its scan."""
+        """Register a node; return the ticket of its scan."""
         try:
             ticket = self.joint.join(key, ticket)
         except (Busy, ScanError):

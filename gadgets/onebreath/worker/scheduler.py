@@ -89,7 +89,7 @@ class Scheduler:
         gone.cancel(Busy(f"{len(queued)} scans wait already, and of this sender more than of others"))
 
     def ready(self, ticket: Ticket) -> None:
-        """Let a scan that waited for its first data run when it fits; others may have overtaken it."""
+        """Admit a scan that waited for its first data when it fits; others may have overtaken it."""
         with self._guard:
             ticket.ready = True
             self._admit()
@@ -108,7 +108,7 @@ class Scheduler:
             return True
 
     def full(self) -> bool:
-        """Return whether as many live scans wait as may."""
+        """Return whether the queue of live scans is full."""
         with self._guard:
             return sum(other.priority == Priority.LIVE for other in self._waiting) >= self.queue
 
@@ -143,7 +143,7 @@ class Scheduler:
             longest.cancel(ConnectionLost("its data did not come, and other scans need its memory"))
 
     def leave(self, ticket: Ticket, outcome: str) -> None:
-        """Take a scan out of the books, whether it ran or still waited."""
+        """Remove a scan, whether it ran or still waited."""
         with self._guard:
             self._waiting = [other for other in self._waiting if other is not ticket]
             if ticket in self._running:
@@ -155,7 +155,7 @@ class Scheduler:
             self._admit()
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the status: memory, counts, and the scans that run, wait and have ended."""
+        """Return the status: memory, counts, and running, waiting and ended scans."""
         with self._guard:
             return {
                 "slots": self.slots,
@@ -169,7 +169,7 @@ class Scheduler:
             }
 
     def remember(self, counts: Mapping[str, int], ended: Sequence[Mapping[str, Any]]) -> None:
-        """Go on with the counts and the ended scans of the books that this process had before a restart."""
+        """Continue with the counts and ended scans that this process had before a restart."""
         with self._guard:
             self._earlier = [dict(facts) for facts in ended]
             for outcome, count in counts.items():
@@ -201,7 +201,7 @@ class Scheduler:
         return room and self._reserved() + ticket.needs <= self.memory
 
     def _turn(self, ticket: Ticket) -> tuple[Priority, tuple[int, ...], float]:
-        """Return by what those that wait are sorted."""
+        """Return the sort key of a waiting scan."""
         aged = ticket.priority == Priority.REPLAY and time.monotonic() - ticket.clock > PATIENT
         fair = self._served.order(ticket, self._running)
         return Priority.LIVE if aged else ticket.priority, fair, ticket.clock
@@ -210,18 +210,18 @@ class Scheduler:
         return next(iter(self._in_turn()), None)
 
     def _in_turn(self) -> list[Ticket]:
-        """Return those that may run when they fit, in their order."""
+        """Return the waiting scans that may run when they fit, in order."""
         may = [ticket for ticket in self._waiting if ticket.ready and not self._held_back(ticket)]
         return sorted(may, key=self._turn)
 
     def _held_back(self, ticket: Ticket) -> bool:
-        """Return whether a scan waits for another of its address, because those come to nothing."""
+        """Return whether a scan must wait for another of its address, because most of those fail."""
         if self.slots == 1 or not self._served.bad(ticket):
             return False
         return any(by_address(other) == by_address(ticket) for other in self._running)
 
     def _admit(self) -> None:
-        """Let in whose turn it is. A scan that does not fit is overtaken by none of its address, and by few others."""
+        """Admit the scans whose turn it is. One that does not fit is overtaken by few others, none of its address."""
         while (ticket := self._next()) is not None:
             self._waiting.remove(ticket)
             ticket.started, ticket.outcome = time.time(), "running"

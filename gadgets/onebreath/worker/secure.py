@@ -53,7 +53,7 @@ class Security:
     token: bytes | None = None
 
     def gate(self, serve: Serve) -> Serve:
-        """Return `serve` behind TLS and the token; whoever has not both never reaches it."""
+        """Return `serve` behind TLS and the token; peers without both never reach it."""
         if self.context is None and self.token is None:
             return serve
 
@@ -68,7 +68,7 @@ class Security:
         return guarded
 
     def _admit(self, sock: socket.socket) -> socket.socket:
-        """Return the connection once it has shown what is asked for, else close it."""
+        """Return the connection once it has been authenticated, else close it."""
         sock.settimeout(PATIENCE)
         with ExitStack() as undo:
             try:
@@ -181,7 +181,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def security_of(args: argparse.Namespace) -> Security:
-    """Make what `add_arguments` asks for, and warn where other machines can connect without it.
+    """Return the security that the arguments ask for, and warn where other machines can connect without any.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A scan in the worker's books, and what it is thought to need."""
+"""A registered scan of the worker, and what it is expected to need."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Ticket:
 
     @property
     def overdue(self) -> bool:
-        """Whether its deadline has passed; by a clock that nobody sets."""
+        """Whether its deadline has passed, by a monotonic clock."""
         return time.monotonic() - self.clock > self.limit
 
     def cancel(self, reason: OnebreathError) -> None:

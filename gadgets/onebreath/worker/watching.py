@@ -1,4 +1,4 @@
-"""Looking after scans at work: a thread sees when their clients have gone, and when their time is over."""
+"""Supervision of running scans: a thread sees when their clients have gone, and when their time is over."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Watcher:
 
     @property
     def works(self) -> bool:
-        """Whether the thread is there."""
+        """Whether the thread is alive."""
         return self._thread.is_alive()
 
     def tidy_soon(self) -> None:
@@ -134,7 +134,7 @@ class Watcher:
 
     @contextmanager
     def looked_after(self, watched: Watched) -> Iterator[None]:
-        """Look after a node while the body runs; its end reaches all that work on it."""
+        """Supervise a node while the body runs; its cancellation reaches all threads that work on it."""
         SCAN.set(watched.ticket.scan)
         self._watched[watched.name] = watched
         try:

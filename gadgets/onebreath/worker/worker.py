@@ -238,7 +238,7 @@ class Worker:
         return all(listener.idle(max(0.0, deadline - time.monotonic())) for listener in self.listeners.values())
 
     def close(self, patience: float = 5.0) -> None:
-        """Break what still runs, and end all threads."""
+        """Break off running scans, and end all threads."""
         self.stopping = True
         if self.options.path is not None and "worker" in self.listeners:
             self.options.path.unlink(missing_ok=True)

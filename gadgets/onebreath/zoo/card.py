@@ -19,7 +19,7 @@ WEIGHTS_FILE = "weights.safetensors"
 
 _NAME = re.compile(r"([a-z0-9][a-z0-9_]*)\.([a-z0-9][a-z0-9_-]*)")
 DEFAULT_SCORE_LIMIT = 0.24
-"""For cards that state none; docs/protocols.md tells how it was chosen."""
+"""For cards that state none; docs/protocols.md describes how it was chosen."""
 LARGEST_CARD = 1_000_000
 """Bytes; a longer card.yaml is not a card, and parsing it would cost memory."""
 TOLD = 20  # problems of a card that are listed

@@ -60,7 +60,7 @@ class Domain(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     subject: ClassVar[str] = "the model"
-    """Who has these limits, for the texts."""
+    """Whose limits these are, for error messages."""
 
     acceleration: Range | None = Field(
         default=None, description="distance of neighbouring lines outside the calibration block"

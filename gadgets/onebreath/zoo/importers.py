@@ -174,7 +174,7 @@ _READERS: dict[str, Callable[[Path], Any]] = {
 
 
 def _unwrapped(content: Any) -> State:
-    """Take the weights out of a checkpoint, and what wrappers wrote off their names."""
+    """Return the weights in a checkpoint, without the prefixes that wrappers add to their names."""
     if not isinstance(content, Mapping):
         raise ModelError(f"a checkpoint is a mapping of names to tensors, found {type(content).__name__}")
     for key in _CONTAINERS:

@@ -1,6 +1,6 @@
 """Folders that are read again when they change, and whose last good content stays in force while they are wrong.
 
-A site changes models and rules while scans run. The next scan takes what is new; one that has begun keeps what it has,
+A site changes models and rules while scans run. The next scan uses the new ones; one that has begun keeps its own,
 since it holds the value itself; and a new version that is broken replaces nothing.
 """
 
@@ -77,7 +77,7 @@ class LastGood(Generic[T]):
             return kept
 
     def _converted(self, folder: Path) -> T:
-        """Read a folder; what nobody foresaw is an error like others, so that the last good content stays in force."""
+        """Read a folder; an unexpected exception counts as an error, so that the last good content stays in force."""
         try:
             return self._read(folder)
         except OnebreathError:
@@ -91,7 +91,7 @@ class LastGood(Generic[T]):
         return folder in self._good
 
     def _read_whole(self, folder: Path) -> tuple[Signature, T]:
-        """Read a folder that nobody changes meanwhile."""
+        """Read a folder that does not change meanwhile."""
         for attempt in range(1, _ATTEMPTS + 1):
             before = signature(folder, self._pattern)
             try:

@@ -69,7 +69,7 @@ class Chooser:
                 self._guards[rule.name] = error
 
     def guard(self, data: SliceData) -> Guarded:
-        """Return who reconstructs the scan.
+        """Return the guarded method that reconstructs the scan.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Chooser:
         return self._chosen
 
     def guard_of_volumes(self) -> Guarded:
-        """Return who reconstructs a scan with partitions: no rule's model is for one."""
+        """Return the guarded method for a scan with partitions: no rule's model is for one."""
         if self._chosen is None:
             self._chosen = self._without_model("no model is for scans with partitions (three-dimensional encoding)")
         return self._chosen
@@ -151,7 +151,7 @@ class Chooser:
         return guards
 
     def _guard(self, rule: Rule) -> Guarded:
-        """Make what a rule says; what is wrong with its method leaves the images to the fallback."""
+        """Make the method of a rule; if that is wrong, the fallback makes the images."""
         safety = self._safety(rule)
         try:
             return Guarded(method_of(rule, self.properties.parameters), safety, messages_of(self.header))

@@ -78,7 +78,7 @@ class MethodProperties(Properties):
         return method
 
     def make_fallback(self) -> Method | None:
-        """Make the fallback, or None if there shall be none."""
+        """Make the fallback; None if the configuration wants none."""
         name = self.fallback
         if name == AUTO:
             name = DEFAULT_FALLBACK if method_class(self.method).learned else NO_FALLBACK

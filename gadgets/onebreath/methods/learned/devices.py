@@ -6,7 +6,7 @@ from onebreath.errors import MethodError
 
 
 def devices_to_try(device: str) -> list[str]:
-    """List devices in the order of preference; a device that is named stands alone.
+    """List devices in the order of preference; a device that is named is the only one.
 
     Raises
     ------

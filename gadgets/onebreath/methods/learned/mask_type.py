@@ -59,7 +59,7 @@ def choose(
     mask
         Bool ``(frame, y, x)``, single axes for what does not vary.
     levels, types
-        What the network tells apart; nothing: it treats all scans alike.
+        What the network distinguishes; nothing: it treats all scans alike.
     interpolate
         Whether the prompt of a ratio between two levels lies between theirs, or is that of the nearest.
     """

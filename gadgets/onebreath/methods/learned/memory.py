@@ -48,7 +48,7 @@ class Size:
 class Way:
     """Execution plan of a network: type of the convolutions, tiles and halo as in `InPieces` (one tile: unchanged).
 
-    `features_elsewhere`: whether the features that wait for the next cascade lie in other memory than the tiles.
+    `features_elsewhere`: whether the features that wait for the next cascade are in other memory than the tiles.
     """
 
     dtype: torch.dtype = torch.float32

@@ -164,7 +164,7 @@ class Unrolled(Method):
         return network_seconds(self.card.architecture, self.card.arguments, tuple(data.kspace.shape))
 
     def trial(self, part: SliceData) -> Reconstruction:
-        """Reconstruct a part of a slice, whose size and lines are not those that the card is about."""
+        """Reconstruct a part of a slice, whose size and lines the card does not cover."""
         return Reconstruction(back(self._first_that_works(part)[0], part.kspace))
 
     def _judge(self, scan: Scan) -> str:

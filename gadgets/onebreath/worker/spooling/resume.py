@@ -1,4 +1,4 @@
-"""Reconstructing what lies on disk: series that were promised for later, and what a crash left behind."""
+"""Reconstruction of scans on disk: series that were promised for later, and what a crash left behind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RunNodes = Callable[[ClientChannel, str, HeaderText], None]
 
 
 class Resumed(NamedTuple):
-    """What came of a scan on disk.
+    """Result of a scan on disk.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ def _thread(name: str, work: Callable[..., None], *args: Any) -> threading.Threa
 
 
 def _collect(channel: Channel, images: ImageFile, take: Callable[[int], None]) -> list[str]:
-    """Keep the images; return what was said of errors."""
+    """Keep the images; return the errors that were reported."""
     texts = []
     for message in channel:
         if isinstance(message, ismrmrd.Image):

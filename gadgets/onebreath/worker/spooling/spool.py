@@ -85,11 +85,11 @@ def as_text(header: bytes) -> str:
 
 
 class InUse(SpoolError):
-    """Another scan or process works on a folder."""
+    """A folder is in use by another scan or process."""
 
 
 def locked(folder: Path) -> int:
-    """Lock a folder for this process; gives what is to be closed to let go of it.
+    """Lock a folder for this process; return an object whose closing releases it.
 
     Raises
     ------
@@ -184,7 +184,7 @@ class SpooledScan:
             raise SpoolError(f"the raw data of scan {self.request.scan} were damaged on the disk: {error}") from error
 
     def release(self, *, remove: bool) -> None:
-        """Let go of the folder, and remove it if nobody needs it any more."""
+        """Release the folder, and remove it if it is no longer needed."""
         try:
             if remove:
                 self._remove()

@@ -80,7 +80,7 @@ class SpoolStream(Stream):
     def __init__(self, sock: socket.socket, limits: Limits | None = None) -> None:
         super().__init__(sock, limits)
         self.lost: SpoolError | None = None
-        """Why not everything is on disk."""
+        """Reason why not everything is on disk."""
         self._writer: io.FileIO | None = None
         self._reader: io.FileIO | None = None
         self._sums: io.FileIO | None = None

@@ -11,8 +11,8 @@ PREFIX = "WARNING: "
 """How the text of a warning begins; that of an error begins with ``ERROR: ``."""
 
 
-class Told:
-    """Makes of messages what a client takes: warnings become texts, all other notes are left out."""
+class ClientMessages:
+    """Converts messages for a client: warnings become texts, all other notes are left out."""
 
     def __init__(self) -> None:
         self._texts: set[str] = set()
