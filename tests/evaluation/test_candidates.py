@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from onebreath.cli import main
+from onebreath.errors import ConfigError
 from onebreath.evaluation.candidates import parse_candidates
 from tests.models import save_model
 
@@ -63,3 +64,11 @@ def test_models_are_measured_inside_and_outside_their_domain(models, tmp_path):
     domains = {one["method"]: one["facts"].get("domain") for one in results}
     assert domains["crunet_mr.one"] == "inside"
     assert domains["crunet_mr.two"].startswith("outside: acceleration is 4")
+
+
+def test_a_name_that_may_match_nothing_is_left_out_with_a_word(caplog):
+    found = parse_candidates(["zero_filled", "?nothing_like.*", "?nothing_like.*:data_consistency=off"])
+    assert [one.label for one in found] == ["zero_filled"]
+    assert "no model matches 'nothing_like.*'; it is left out" in caplog.text
+    with pytest.raises(ConfigError, match="no model matches"):
+        parse_candidates(["nothing_like.*"])

@@ -2,6 +2,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import find_objects, label
 
+from onebreath.evaluation.figures.crop import crop_figure, cropped, ssim_of_crop
 from onebreath.evaluation.figures.pictures import TEXT_HEIGHT, box_plots, cine_loop, compare_figure, most_moving_row
 
 
@@ -56,3 +57,18 @@ def test_box_plots_have_a_panel_for_every_group_and_measure(tmp_path):
     with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "four.png") as four:
         assert four.size == (2 * one.size[0], 2 * one.size[1])
         assert np.asarray(one).std() > 0
+
+
+def test_the_crop_is_the_middle_half_and_its_ssim_ignores_the_rest(tmp_path):
+    truth = np.random.default_rng(0).random((4, 40, 24))
+    assert cropped(truth).shape == (4, 20, 24)
+    np.testing.assert_array_equal(cropped(truth), truth[:, 10:30])
+    outside = truth.copy()
+    outside[:, :10] = 0
+    assert ssim_of_crop(truth, outside) == 1
+    inside = truth.copy()
+    inside[:, 15:25] = 0
+    assert ssim_of_crop(truth, inside) < 0.9
+    crop_figure(tmp_path / "crop.png", truth, {"one": outside, "two": inside}, (1.0, 2.0))
+    with Image.open(tmp_path / "crop.png") as picture:
+        assert np.asarray(picture).std() > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from onebreath.errors import ConfigError
 from onebreath.methods.base import Method, method_class
 from onebreath.registry import METHODS, RESTORATION
 
+LOG = logging.getLogger("onebreath.evaluation")
 MODELS = "models"
 """Stands for every model that is found."""
 _MAP_CROP = "map_crop"
@@ -47,7 +49,7 @@ class Candidate:
 
 
 def parse_candidates(texts: Sequence[str]) -> list[Candidate]:
-    """Make methods of ``NAME[:PARAMETER=VALUE,...]``.
+    """Make methods of ``NAME[:PARAMETER=VALUE,...]``; with ``?`` before it a name may match no model.
 
     A name is a classical method (zero_filled, grappa, cg_sense), a model (architecture.tag, wildcards allowed), or
     ``models``. Besides the method's own parameters there is ``map_crop``. Models run outside their domain too: to see
@@ -62,7 +64,11 @@ def parse_candidates(texts: Sequence[str]) -> list[Candidate]:
     """
     found: list[Candidate] = []
     for text in texts:
+        optional, text = text.startswith("?"), text.removeprefix("?")
         name, _, rest = text.partition(":")
+        if optional and not list(zoo.models(name)):
+            LOG.warning("no model matches '%s'; it is left out", name)
+            continue
         parameters = dict(_pair(part, text) for part in rest.split(",") if part)
         classical = [known for known in METHODS if not method_class(known).learned]
         if name in classical or ("." not in name and name != MODELS):

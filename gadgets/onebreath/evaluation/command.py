@@ -19,6 +19,7 @@ from onebreath.evaluation.data import KINDS, NAMED, read_slices
 from onebreath.evaluation.dists.fetch import fetch_dists
 from onebreath.evaluation.dists.file import load_dists, prepare_dists
 from onebreath.evaluation.dists.network import Dists
+from onebreath.evaluation.figures.crop import crop_figure
 from onebreath.evaluation.figures.pictures import box_plots, compare_figure
 from onebreath.evaluation.masks import SCAN_MASKS, STUDY_MASKS, ScanMask, is_study_mask
 from onebreath.evaluation.metrics import Convention
@@ -181,7 +182,9 @@ def _write_figures(folder: Path, evaluation: Evaluation, pictured: Sequence[Case
         truth, images = evaluation.images(case)
         if images:
             name = re.sub(r"[^a-z0-9.]+", "_", case.group.lower())
-            compare_figure(folder / f"images_{name}.png", truth, images, _pixel_mm(case, truth.shape[1:]))
+            pixel_mm = _pixel_mm(case, truth.shape[1:])
+            compare_figure(folder / f"images_{name}.png", truth, images, pixel_mm)
+            crop_figure(folder / f"crop_{name}.png", truth, images, pixel_mm)
     groups: dict[str, dict[str, dict[str, list[float]]]] = {}
     for one in results:
         for measure, value in one.measures.get("strict", {}).get("overall", {}).items():

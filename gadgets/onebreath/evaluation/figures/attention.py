@@ -1,4 +1,4 @@
-"""Attention of A-LIKNet: its weights of frames and coils, measured on a scan and drawn.
+"""Attention of A-LIKNet, its weights of frames and coils, and its singular values, measured on a scan and drawn.
 
 python -m onebreath.evaluation.figures.attention a_liknet.cine_kt --data sunnybrook --acceleration 16 ...
 """
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,73 @@ def by_panel(weights: Mapping[str, Tensor]) -> dict[str, NDArray[np.floating]]:
     return found
 
 
+def spectra_of(model: str, data: SliceData) -> NDArray[np.floating]:
+    """Reconstruct a slice and keep the singular values of the patches of the low-rank branch.
+
+    Parameters
+    ----------
+    model
+        ``architecture.tag``.
+    data
+        The slice, with coil maps.
+
+    Returns
+    -------
+    array
+        ``(before or after, iteration, singular value)``: the mean over all patches, largest first, relative to the
+        largest before.
+
+    Raises
+    ------
+    ModelError
+        If the network has no low-rank branch.
+    """
+    import torch
+
+    from onebreath.networks.a_liknet.low_rank import LowRank, cut_patches
+
+    found: dict[str, list[NDArray[np.floating]]] = {}
+
+    def keep(name: str, frames: int) -> Any:
+        def hook(module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            values = [
+                torch.linalg.svdvals(cut_patches(one.detach(), frames).flatten(3)).mean(dim=(0, 1)).cpu().numpy()
+                for one in (inputs[0], output)
+            ]
+            found.setdefault(name, []).append(np.stack(values))
+
+        return hook
+
+    network = zoo.load(model).network
+    branches = {name: part for name, part in network.named_modules() if isinstance(part, LowRank)}
+    if not branches:
+        raise ModelError(f"model '{model}' has no low-rank branch to look at")
+    hooks = [part.register_forward_hook(keep(name, part.frames)) for name, part in branches.items()]
+    try:
+        Unrolled(model=model, device="cpu", outside_domain="allow")(data)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if set(found) != set(branches):
+        raise ModelError(f"not every low-rank branch of model '{model}' was run; nothing can be said of it")
+    spectra = np.stack([np.mean(found[name], axis=0) for name in branches], axis=1)
+    return np.asarray(spectra / spectra[0, :, :1])
+
+
+def spectra_figure(path: Path, spectra: NDArray[np.floating]) -> None:
+    """Draw singular values before and after the low-rank branch, a line for each iteration; see `spectra_of`."""
+    figure = required("matplotlib.figure", "report", "A figure").Figure(figsize=(7.0, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, title, lines in zip(axes, ("before", "after"), spectra, strict=True):
+        for number, values in enumerate(lines, start=1):
+            axis.semilogy(np.arange(1, len(values) + 1), values, marker=".", label=f"iteration {number}")
+        axis.set_title(f"{title} the low-rank branch", fontsize="small")
+        axis.set_xlabel("singular value", fontsize="small")
+    axes[0].set_ylabel("relative to the largest before", fontsize="small")
+    axes[1].legend(fontsize="x-small")
+    figure.savefig(path, dpi=110)
+
+
 def attention_figure(path: Path, maps: Mapping[str, NDArray[np.floating]]) -> None:
     """Draw weights as images, iterations from top to bottom.
 
@@ -118,17 +185,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--acceleration", type=int, default=8, help="default: %(default)s")
     parser.add_argument("--channels", type=int, default=10, help="coils after compression (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("attention.png"), help="default: %(default)s")
+    parser.add_argument("--spectra", type=Path, metavar="FILE", help="draw the low-rank branch's singular values too")
     args = parser.parse_args(arguments)
     try:
         series, truth = next(read_slices(args.data, None, [args.patient], [args.slice]))
         scan = reference_scan(series, ScanChoice(channels=args.channels), truth)
         mask = MaskChoice(family=args.mask, acceleration=args.acceleration, acs_lines=0)
         maps, _ = coil_maps(scan)
-        attention_figure(args.output, attention_of(args.model, replace(undersampled(scan, mask, seed=0), maps=maps)))
+        data = replace(undersampled(scan, mask, seed=0), maps=maps)
+        attention_figure(args.output, attention_of(args.model, data))
+        if args.spectra:
+            spectra_figure(args.spectra, spectra_of(args.model, data))
     except OnebreathError as error:
         print(error, file=sys.stderr)
         return 1
-    print(args.output)
+    print(*(path for path in (args.output, args.spectra) if path), sep="\n")
     return 0
 
 

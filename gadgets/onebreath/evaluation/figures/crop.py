@@ -1,0 +1,72 @@
+"""One slice as the CRUNet-MR paper draws it: the middle half of its lines, with SSIM, errors and what moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.evaluation.figures.pictures import ERROR_GAIN, most_moving_row
+from onebreath.evaluation.metrics import measure
+from onebreath.evaluation.regions import dynamic_region
+from onebreath.optional import required
+
+
+def cropped(series: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Series (frame, y, x) without its top and bottom quarter, as in the figures of the paper."""
+    rows = series.shape[1]
+    return series[:, rows // 4 : rows - rows // 4]
+
+
+def ssim_of_crop(truth: NDArray[np.floating], image: NDArray[np.floating]) -> float:
+    """Mean SSIM of the frames of the crop, of whole series (frame, y, x) in the same units."""
+    return float(np.mean(measure(cropped(truth), cropped(image))["ssim"]))
+
+
+def crop_figure(
+    path: Path,
+    truth: NDArray[np.floating],
+    images: Mapping[str, NDArray[np.floating]],
+    pixel_mm: tuple[float, float] | None = None,
+) -> None:
+    """Draw the crop: images, errors, a row over time, and the dynamic region, which is that of the whole slice.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    truth, images
+        Magnitudes (frame, y, x) in the same units, by method.
+    pixel_mm
+        Size of a pixel along y and x; None: not known, pixels are drawn square.
+    """
+    moving = cropped(dynamic_region(truth)[None].astype(float))[0]
+    series = {name: cropped(one) for name, one in {"truth": truth, **images}.items()}
+    target = series["truth"]
+    top, frame, row = float(np.percentile(target, 99.8)), len(target) // 3, most_moving_row(target)
+    aspect = 1.0 if pixel_mm is None else pixel_mm[0] / pixel_mm[1]
+    figure = required("matplotlib.figure", "report", "A figure").Figure(
+        figsize=(2.6 * len(series), 5.4), layout="constrained"
+    )
+    axes = figure.subplots(3, len(series), squeeze=False, gridspec_kw={"height_ratios": [1, 1, 0.6]})
+    for place, (name, one) in enumerate(series.items()):
+        image, below, profile = axes[:, place]
+        image.imshow(one[frame], cmap="gray", vmin=0, vmax=top, aspect=aspect)
+        image.axhline(row, color="tab:orange", linewidth=0.6)
+        if name == "truth":
+            image.set_title(name, fontsize="small")
+            below.imshow(one[frame], cmap="gray", vmin=0, vmax=top, aspect=aspect)
+            below.imshow(np.ma.masked_equal(moving, 0), cmap="autumn", alpha=0.5, vmin=0, vmax=1, aspect=aspect)
+            below.set_title("dynamic region", fontsize="small")
+        else:
+            image.set_title(f"{name}: SSIM {ssim_of_crop(truth, images[name]):.3f}", fontsize="small")
+            wrong = np.abs(one[frame] - target[frame])
+            below.imshow(wrong, cmap="gray", vmin=0, vmax=top / ERROR_GAIN, aspect=aspect)
+            below.set_title(f"error x{ERROR_GAIN}", fontsize="small")
+        profile.imshow(one[:, row], cmap="gray", vmin=0, vmax=top, aspect="auto")
+        profile.set_title("row over time" if place == 0 else "", fontsize="small")
+        for axis in axes[:, place]:
+            axis.set_axis_off()
+    figure.savefig(path, dpi=110)
