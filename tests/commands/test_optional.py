@@ -9,7 +9,19 @@ import pytest
 from onebreath.cli import main
 from tests.images.files import cine, write
 
-PACKAGES = ("jinja2", "matplotlib", "PIL", "nibabel", "av", "pydicom", "pynetdicom", "twixtools", "pyarrow", "ray")
+PACKAGES = (
+    "jinja2",
+    "matplotlib",
+    "PIL",
+    "nibabel",
+    "av",
+    "pydicom",
+    "pynetdicom",
+    "highdicom",
+    "twixtools",
+    "pyarrow",
+    "ray",
+)
 """What extras install for rooms beside the chain."""
 NEEDS = [
     ("report", ["report", "{images}"], ("jinja2", "matplotlib")),

@@ -55,7 +55,8 @@ def sender(pacs: Orthanc, queue: Path, *images: Path) -> subprocess.Popen[str]:
 
 
 def test_what_was_sent_is_found_and_has_the_same_pixels(tmp_path: Path, pacs: Orthanc) -> None:
-    images = scan(tmp_path / "i.h5", 4)
+    gfactor = image(np.full((1, 64, 64), 1.5, np.float32), series=20, meta={"GADGETRON_DataRole": "Gfactor"})
+    images = write(scan(tmp_path / "i.h5", 4), {20: [gfactor]})
     assert main([*command(pacs, tmp_path / "queue", images), "-o", str(tmp_path / "files")]) == 0
     written = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, (tmp_path / "files").glob("*/*.dcm"))}
     entity = pynetdicom.AE()
@@ -68,8 +69,10 @@ def test_what_was_sent_is_found_and_has_the_same_pixels(tmp_path: Path, pacs: Or
     assert [one.StudyInstanceUID for one in found] == [next(iter(written.values())).StudyInstanceUID]
     for one in pacs.get("/instances?expand"):
         stored = pydicom.dcmread(io.BytesIO(pacs.bytes_of(f"/instances/{one['ID']}/file")))
-        assert stored.PixelData == written[stored.SOPInstanceUID].PixelData
+        for name in ("PixelData", "FloatPixelData"):
+            assert stored.get(name) == written[stored.SOPInstanceUID].get(name)
         assert stored == written[stored.SOPInstanceUID]
+    assert len(pacs.stored()) == len(written) == 5
 
 
 def test_a_pacs_that_dies_in_the_middle_gets_the_rest_later(tmp_path: Path, pacs: Orthanc) -> None:

@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="leave out the patient, study and dates; NAME stands for the patient (default: made of the images)",
     )
+    parser.add_argument(
+        "--maps",
+        choices=("parametric", "mr"),
+        default="parametric",
+        help="maps of the noise as parametric maps of real numbers, or as MR images (default: parametric)",
+    )
     parser.add_argument("--send", metavar="HOST:PORT", help="send to this PACS, from a queue that outlives its absence")
     parser.add_argument("--called", default="ANY-SCP", help="title of the PACS (default: %(default)s)")
     parser.add_argument("--calling", default="ONEBREATH", help="title of this sender (default: %(default)s)")
@@ -67,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
 def _make(args: argparse.Namespace, queue: Queue | None) -> None:
     """Make all instances, then write them into the folder or the queue, or both."""
     found = read_images(args.images, args.group)
-    made = list(instances(found, identity(found, _header(args), args.anonymise)))
+    who = identity(found, _header(args), args.anonymise)
+    made = list(instances(found, who, maps=args.maps == "parametric"))
     if args.output is not None or queue is None:
         output = args.output or args.images.with_suffix("")
         if output.exists() and not output.is_dir():

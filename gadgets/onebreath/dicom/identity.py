@@ -86,7 +86,7 @@ def identity(found: Sequence[Series], header: ScanHeader | None, pseudonym: str 
         secrets += tuple(stated[key] for key in _PATIENT if stated.get(key))
         kept = {key: text for key, text in equipment.items() if key not in ("InstitutionName", "StationName")}
         patient = {
-            "PatientName": name,
+            "PatientName": _person(name),
             "PatientID": name,
             "PatientIdentityRemoved": "YES",
             "DeidentificationMethod": "Onebreath: only equipment, protocol and geometry are kept",
@@ -135,7 +135,7 @@ def _stated(header: ScanHeader | None) -> dict[str, str]:
     measurement, system = xml.measurementInformation, xml.acquisitionSystemInformation
     found: dict[str, Any] = {}
     if subject is not None:
-        found["PatientName"], found["PatientID"] = subject.patientName, subject.patientID
+        found["PatientName"], found["PatientID"] = _person(subject.patientName or ""), subject.patientID
         found["PatientBirthDate"] = _date(subject.patientBirthdate)
         found["PatientSex"] = _SEXES.get(str(getattr(subject.patientGender, "value", subject.patientGender)), "")
     if study is not None:
@@ -150,6 +150,11 @@ def _stated(header: ScanHeader | None) -> dict[str, str]:
         found |= {"DeviceSerialNumber": getattr(system, "deviceSerialNumber", None)}
         found["MagneticFieldStrength"] = system.systemFieldStrength_T
     return {name: str(value) for name, value in found.items() if value not in (None, "")}
+
+
+def _person(name: str) -> str:
+    """Return a name as DICOM has it: with a caret where there is one part only."""
+    return f"{name}^" if name and "^" not in name else name
 
 
 def _date(value: object) -> str:

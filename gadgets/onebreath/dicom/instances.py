@@ -10,6 +10,7 @@ import numpy as np
 
 from onebreath import __version__
 from onebreath.dicom.identity import Identity, uid
+from onebreath.dicom.maps import is_map, parametric_maps
 from onebreath.dicom.pixels import Scaled, scaled
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
@@ -30,7 +31,7 @@ NARROW = 256.0
 _LONG, _SHORT_TEXT = 64, 1024
 
 
-def instances(found: Sequence[Series], who: Identity) -> Iterator[Any]:
+def instances(found: Sequence[Series], who: Identity, *, maps: bool = True) -> Iterator[Any]:
     """Yield a pydicom `FileDataset` for each picture of all series.
 
     Parameters
@@ -39,6 +40,8 @@ def instances(found: Sequence[Series], who: Identity) -> Iterator[Any]:
         All series of the reconstruction.
     who
         Whom they belong to.
+    maps
+        Whether maps of the noise become parametric maps; where there is no image that they belong to they never do.
 
     Raises
     ------
@@ -47,9 +50,18 @@ def instances(found: Sequence[Series], who: Identity) -> Iterator[Any]:
     ScanError
         If pixels or places cannot be told in DICOM.
     """
-    for series in found:
+    first = None
+    apart = [series for series in found if maps and is_map(series)]
+    for series in (one for one in found if one not in apart):
         for scale in scaled(series):
-            yield from _of_series(series, scale, who)
+            for made in _of_series(series, scale, who):
+                first = first or made
+                yield made
+    for series in apart:
+        if first is not None:
+            yield from parametric_maps(series, [first], who)
+        else:
+            yield from _of_series(series, scaled(series)[0], who)
 
 
 def _of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
@@ -171,9 +183,7 @@ def _without(text: str, secrets: Sequence[str]) -> str:
 def _place(made: Any, geometry: Geometry, z: int) -> None:
     """Write where the picture lies; directions are made perpendicular to the last digit that DICOM has."""
     as_text = required("pydicom", "dicom", "DICOM").valuerep.format_number_as_ds
-    row = geometry.axes[:, 0] / np.linalg.norm(geometry.axes[:, 0])
-    column = geometry.axes[:, 1] - (geometry.axes[:, 1] @ row) * row
-    column /= np.linalg.norm(column)
+    row, column = geometry.in_plane()
     made.ImageOrientationPatient = [as_text(float(one) + 0.0) for one in (*row, *column)]
     made.ImagePositionPatient = [as_text(float(one) + 0.0) for one in geometry.position((0, 0, z))]
     made.PixelSpacing = [as_text(geometry.spacing[1]), as_text(geometry.spacing[0])]  # between rows, then columns

@@ -68,6 +68,12 @@ class Geometry:
         steps = [(one - size // 2) * mm for one, size, mm in zip(index, self.size, self.spacing, strict=True)]
         return self.centre + self.axes @ np.array(steps)
 
+    def in_plane(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the unit vectors (LPS) of growing x and y, perpendicular to the last digit."""
+        x = self.axes[:, 0] / np.linalg.norm(self.axes[:, 0])
+        y = self.axes[:, 1] - (self.axes[:, 1] @ x) * x
+        return x, y / np.linalg.norm(y)
+
     def ends(self) -> dict[str, str]:
         """Return the letters of the directions at the edges of the picture: left, right, top and bottom.
 

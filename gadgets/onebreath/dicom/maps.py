@@ -1,0 +1,151 @@
+"""Noise maps as parametric maps: real numbers with their unit, one instance for each frame of a series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from onebreath import __version__
+from onebreath.dicom.identity import Identity, digest, uid
+from onebreath.errors import ScanError
+from onebreath.images.geometry import Geometry
+from onebreath.images.reading import Series
+from onebreath.images.stacks import Stack, stacks
+from onebreath.optional import required
+
+QUANTITIES = {
+    "Gfactor": ("GFACTOR", "g-factor"),
+    "SNR_MAP": ("SNR", "Signal to noise ratio"),
+    "Normality": ("NORMALITY", "Lilliefors statistic over its 5 % limit"),
+    "STD_MAP": ("NOISE_STD", "Standard deviation of the noise"),
+}
+"""Label and meaning of what a map holds, by its role; DICOM has no codes for them, so they are ours."""
+SCHEME = "99ONEBREATH"
+_TIMELESS = ("19000101", "000000")
+
+
+def is_map(series: Series) -> bool:
+    """Return whether a series is a map that DICOM can hold as one."""
+    return series.role in QUANTITIES and series.part == "magnitude"
+
+
+def parametric_maps(series: Series, images: Sequence[Any], who: Identity) -> Iterator[Any]:
+    """Yield a `highdicom.pm.ParametricMap` for each frame of a map; its frames are the slices.
+
+    Parameters
+    ----------
+    series
+        The map.
+    images
+        Instances of the pictures that it belongs to; patient and study are taken from them.
+    who
+        Whom they belong to.
+
+    Raises
+    ------
+    ConfigError
+        If highdicom is not installed.
+    ScanError
+        If pixels are not finite, or a slice has no place.
+    """
+    highdicom = required("highdicom.pm", "dicom", "A parametric map")
+    content = required("highdicom.content", "dicom", "A parametric map")
+    series_uid = uid("series", who.study_uid, str(series.number), digest([series]))
+    places = stacks(series)
+    frames = max(len(stack.images) for stack in places)
+    low, high = _window(series)
+    for frame in range(frames):
+        slices = [one for stack in places if frame < len(stack.images) for one in _slices(stack, frame)]
+        made = highdicom.ParametricMap(
+            source_images=list(images[:1]),
+            pixel_array=np.stack([values for values, _ in slices]).astype(np.float32),
+            series_instance_uid=series_uid,
+            series_number=series.number,
+            sop_instance_uid=uid("instance", series_uid, str(frame)),
+            instance_number=frame + 1,
+            manufacturer="Onebreath",
+            manufacturer_model_name="Onebreath",
+            software_versions=__version__,
+            device_serial_number=who.attributes.get("DeviceSerialNumber") or "none",
+            contains_recognizable_visual_features=False,
+            real_world_value_mappings=[_mapping(series, np.stack([values for values, _ in slices]))],
+            pixel_measures=_measures(slices[0][1]),
+            plane_orientation=_orientation(slices[0][1]),
+            plane_positions=[_position(geometry, z) for geometry, z in (place for _, place in slices)],
+            voi_lut_transformations=[
+                content.VOILUTTransformation((low + high) / 2, high - low, voi_lut_function="LINEAR_EXACT")
+            ],
+            content_label=QUANTITIES[series.role][0],
+            content_description=f"{QUANTITIES[series.role][1]}; not for diagnosis",
+        )
+        _settle(made, series, who)
+        yield made
+
+
+def _window(series: Series) -> tuple[float, float]:
+    """Return the values between which a map is shown: from 0, or its least, to what only 0.5 % exceed."""
+    values = np.stack([series.values(image) for image in range(len(series.data))])
+    if broken := int(np.count_nonzero(~np.isfinite(values))):
+        raise ScanError(f"{broken} pixels of series {series.number} are NaN or infinite; they have no place in a map.")
+    low = min(0.0, float(values.min()))
+    return low, max(float(np.percentile(values, 99.5)), low + 1e-6)
+
+
+def _slices(stack: Stack, frame: int) -> Iterator[tuple[np.ndarray, tuple[Geometry, int]]]:
+    image = stack.images[frame]
+    values = stack.series.values(image)[0]
+    geometry = Geometry.of(stack.series.headers[image], values.shape)
+    for z, one in enumerate(values):
+        yield one, (geometry, z)
+
+
+def _mapping(series: Series, values: np.ndarray) -> Any:
+    content = required("highdicom.pm", "dicom", "A parametric map")
+    coding = required("pydicom.sr.coding", "dicom", "DICOM")
+    label, meaning = QUANTITIES[series.role]
+    return content.RealWorldValueMapping(
+        lut_label=label,
+        lut_explanation=meaning,
+        unit=coding.Code("1", "UCUM", "no units"),
+        value_range=(float(values.min()), float(values.max())),
+        slope=1.0,
+        intercept=0.0,
+        quantity_definition=coding.Code(label, SCHEME, meaning),
+    )
+
+
+def _measures(place: tuple[Geometry, int]) -> Any:
+    content = required("highdicom.content", "dicom", "A parametric map")
+    x, y, z = place[0].spacing
+    return content.PixelMeasuresSequence(pixel_spacing=[y, x], slice_thickness=z)
+
+
+def _orientation(place: tuple[Geometry, int]) -> Any:
+    content = required("highdicom.content", "dicom", "A parametric map")
+    row, column = place[0].in_plane()
+    return content.PlaneOrientationSequence("PATIENT", [float(one) for one in (*row, *column)])
+
+
+def _position(geometry: Geometry, z: int) -> Any:
+    content = required("highdicom.content", "dicom", "A parametric map")
+    return content.PlanePositionSequence("PATIENT", [float(one) for one in geometry.position((0, 0, z))])
+
+
+def _settle(made: Any, series: Series, who: Identity) -> None:
+    """Put in place of times and identifiers of this moment those that repeat for the same images."""
+    own = made.SOPInstanceUID
+    made.ContentDate = who.attributes.get("StudyDate") or _TIMELESS[0]
+    made.ContentTime = who.attributes.get("StudyTime") or _TIMELESS[1]
+    for name in ("InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime"):
+        if name in made:
+            delattr(made, name)
+    organisation = uid("dimensions", own)
+    for sequence in (made.DimensionOrganizationSequence, made.DimensionIndexSequence):
+        for item in sequence:
+            item.DimensionOrganizationUID = organisation
+    made.SeriesDescription = ", ".join(series.said("SeriesDescription"))[:64] or QUANTITIES[series.role][1]
+    made.FrameOfReferenceUID, made.Laterality = who.frame_uid, ""
+    for item in made.get("ContributingEquipmentSequence", []):
+        item.pop("ContributionDateTime", None)
