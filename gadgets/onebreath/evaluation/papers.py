@@ -1,6 +1,6 @@
 """The papers' claims beside what was measured here: ``python -m onebreath.evaluation.papers`` writes docs/papers.md.
 
-Claims, published numbers and commands stand in ``models/evaluation/papers.yaml``. Numbers of ours are never typed: they
+Claims, published numbers and commands stand in ``docs/papers.yaml``. Numbers of ours are never typed: they
 are looked up in model cards, in the tables that the benchmarks and the documentation hold, or counted in a network that
 is built for it.
 """
@@ -21,11 +21,11 @@ from onebreath.validation import as_text
 from onebreath.zoo.architectures import build
 from onebreath.zoo.card import read_card
 
-CLAIMS = Path("models/evaluation/papers.yaml")
+CLAIMS = Path("docs/papers.yaml")
 PAGE = Path("docs/papers.md")
 _HEAD = """# What the papers claim, and what was measured here
 
-Made by `python -m onebreath.evaluation.papers` from `models/evaluation/papers.yaml`; numbers of ours come from model
+Made by `python -m onebreath.evaluation.papers` from `docs/papers.yaml`; numbers of ours come from model
 cards, benchmark tables and counted networks, none is typed. The published networks were trained on data that are
 not public or not here, for GPU-days; those here are smaller, trained for minutes to hours on two CPU cores, and
 measured on other scans with simulated coils and noise. So a row tells what was repeated and how to repeat it, not
