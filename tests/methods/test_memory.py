@@ -6,8 +6,10 @@ import sys
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from onebreath.methods.learned import memory
+from onebreath.methods.learned.effort import OPERATIONS_PER_SECOND, network_seconds
 from onebreath.methods.learned.memory import (
     GIB,
     Meter,
@@ -83,10 +85,22 @@ def test_shapes_alone_count_as_torch_counts(architecture, arguments, way, monkey
     assert needed_bytes(architecture, arguments, size, way) == ours
 
 
+@pytest.mark.parametrize("architecture", ["crunet_mr", "crnn_mri", "cinenet", "prompt_mr", "unet3d_mr"])
+def test_operations_are_those_that_torch_counts(architecture):
+    shape = (5, 4, 44, 62)
+    with torch.device("meta"):
+        network = build(architecture, {}).requires_grad_(False)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network.rehearse(*shape)
+    counted = network_seconds(architecture, {}, shape) * OPERATIONS_PER_SECOND
+    assert round(counted) == counter.get_total_flops() > 0
+
+
 def test_counting_imports_no_compiler():
     code = (
         "import sys; from onebreath.methods.learned.memory import *; "
-        "needed_bytes('crunet_mr', {'channels': 4, 'cascades': 1}, Size(4, 2, 32, 32), Way()); "
+        "from onebreath.methods.learned.effort import network_seconds; network = 'crunet_mr', {'channels': 4}; "
+        "needed_bytes(*network, Size(4, 2, 32, 32), Way()); network_seconds(*network, (4, 2, 32, 32)); "
         "print('torch._dynamo' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

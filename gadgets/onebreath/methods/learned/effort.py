@@ -22,10 +22,11 @@ def network_seconds(architecture: str, arguments: Mapping[str, Any], shape: tupl
 def _operations(architecture: str, arguments: str, shape: tuple[int, ...]) -> int:
     """Multiplications and additions of the learned parts, counted by running them without numbers."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+
+    from onebreath.methods.learned.meta_shapes import OperationCount
 
     with torch.device("meta"):
         network = build(architecture, json.loads(arguments)).requires_grad_(False)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), OperationCount() as counter:
         network.rehearse(*shape)
-    return int(counter.get_total_flops())
+    return int(counter.total)

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from onebreath.methods.learned.meta_shapes import result
+from onebreath.methods.learned.meta_shapes import WithoutCompiler, result
 from onebreath.networks.shared.pieces import InPieces
 from onebreath.networks.shared.unrolled import UnrolledNetwork
 from onebreath.zoo.architectures import build
@@ -72,13 +71,8 @@ class Plan:
         return f"{pieces} on {self.device}: needs {self.needed / GIB:.2f} GiB, free {free} GiB"
 
 
-class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Meter(WithoutCompiler):
     """Counts the bytes of all tensors that are made while it is active; tensors on the `meta` device cost nothing."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Return False: to keep its compiler away from `__torch_dispatch__`, torch would have to import it."""
-        return False
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 _aten = torch.ops.aten
 
@@ -32,6 +34,40 @@ def result(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor
     if any(isinstance(one, Tensor) and one.device.type != "meta" for one in given):
         return None
     return known(*args)
+
+
+class WithoutCompiler(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Base of modes that see every operation, for which torch need not import its compiler."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: to keep its compiler away from `__torch_dispatch__`, torch would have to import it."""
+        return False
+
+
+class OperationCount(WithoutCompiler):
+    """Counts multiplications and additions as torch's `FlopCounterMode` does."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, or its parts, and count it."""
+        kwargs = kwargs or {}
+        count = flop_registry.get(function._overloadpacket)
+        made = result(function, args, kwargs)
+        if made is None and count is None:
+            with self:
+                made = function.decompose(*args, **kwargs)
+            if made is not NotImplemented:
+                return made
+            made = None
+        if made is None:
+            made = function(*args, **kwargs)
+        if count is not None:
+            self.total += int(count(*args, **kwargs, out_val=made))
+        return made
 
 
 def _unary(tensor: Tensor, *_: Any) -> Tensor | None:
