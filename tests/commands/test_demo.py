@@ -16,7 +16,7 @@ def test_the_demo_leaves_what_it_promises(tmp_path, capsys):
         assert loop.n_frames == 12
         assert loop.width / loop.height > (len(demo.CONFIGS) + 1) * 360 / (290 + 80)
     assert (folder / "images.png").stat().st_size > 10_000
-    assert "The images were made by unrolled with the model crunet_mr.cine." in (folder / "report.html").read_text()
+    assert "The images were made by low_rank_sparse." in (folder / "report.html").read_text()
 
 
 def test_a_failing_chain_is_an_error_with_its_text(tmp_path, monkeypatch, capsys):

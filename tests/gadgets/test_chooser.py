@@ -145,6 +145,17 @@ def test_where_lines_kept_back_cannot_decide_the_score_guards_the_model(root):
 
 
 def test_the_rule_for_cine_that_is_shipped_chooses():
+    """L+S first: where nothing can be told it is 1 dB better on hearts than the model with its score as a guard."""
     rule = next(rule for rule in read_rules(MODELS / "protocols.yaml") if rule.name == "cartesian-cine")
-    assert rule.model in {path.name for path in MODELS.iterdir()}
-    assert "low_rank_sparse" in rule.candidates
+    assert rule.method == "low_rank_sparse"
+    assert set(rule.candidates) <= {path.name for path in MODELS.iterdir()}
+    assert "crunet_mr.cine" in rule.candidates
+
+
+def test_the_rules_classical_method_stands_by_for_a_model_that_won(root, monkeypatch):
+    save_model(root, "crunet_mr.other")
+    monkeypatch.setattr(chooser, "choose", lambda *given: replace(choice.choose(*given[:2], 1.0, 1000), winner=1))
+    rules(root, {"name": "cine", "method": "low_rank_sparse", "candidates": ["crunet_mr.tiny"]})
+    images = automatic(send_out_classical=True)
+    assert images[1]["Onebreath_reconstruct_model"] == "crunet_mr.tiny"
+    assert images[50]["Onebreath_reconstruct_method"] == "low_rank_sparse"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +46,7 @@ class Chooser:
         self.scan = scan_of_header(header)
         self._chosen: Guarded | None = None
         self._guards: dict[str, Guarded | OnebreathError] = {}
+        self._others: dict[str, dict[str, Guarded]] = {}
         self.book = RuleBook(())
         if properties.automatic:
             self._read_rules()
@@ -67,6 +69,8 @@ class Chooser:
                 self._guards[rule.name] = guard
             except OnebreathError as error:  # it matters only if the rule fires
                 self._guards[rule.name] = error
+            if self.properties.choose_within:
+                self._others[rule.name] = self._other_candidates(rule)
 
     def guard(self, data: SliceData) -> Guarded:
         """Return the guarded method that reconstructs the scan.
@@ -129,26 +133,37 @@ class Chooser:
         return chosen
 
     def _able(self, rule: Rule, guard: Guarded) -> dict[str, Guarded]:
-        """The rule's own method and the other candidates, without those that lack something or are not for the scan."""
+        """The rule's own method and the other candidates, without those that lack something."""
         guards = {guard.name: guard} if guard.wanted is not None and not guard.refused else {}
-        for name in rule.candidates:
-            model = "." in name
-            made: dict[str, Any] = {
-                "model": name if model else None,
-                "method": "unrolled" if model else name,
-                "properties": {},
-            }
-            other = self._guard(rule.model_copy(update=made))
-            try:
-                other.prepare(replace(self.scan, contrast=rule.contrast))
-            except OnebreathError as error:
-                other.refused = str(error)
+        for name, other in self._others[rule.name].items():
             if other.refused:
                 log.warning("candidate %s is left out: %s", name, other.refused)
                 guard.facts[f"choice_without_{name}"] = other.refused
             else:
                 guards.setdefault(other.name, other)
         return guards
+
+    def _other_candidates(self, rule: Rule) -> dict[str, Guarded]:
+        """Make a rule's candidates, who look for what they need; its own classical method stands by for models."""
+        others: dict[str, Guarded] = {}
+        standby = rule.fallback
+        with suppress(ConfigError):  # which the rule's own guard tells
+            standby = rule.fallback if method_class(rule.method).learned else rule.method
+        for name in rule.candidates:
+            model = "." in name
+            made: dict[str, Any] = {
+                "model": name if model else None,
+                "method": "unrolled" if model else name,
+                "properties": {},
+                "fallback": standby if model else rule.fallback,
+            }
+            other = self._guard(rule.model_copy(update=made))
+            try:
+                other.prepare(replace(self.scan, contrast=rule.contrast))
+            except OnebreathError as error:
+                other.refused = str(error)
+            others[name] = other
+        return others
 
     def _guard(self, rule: Rule) -> Guarded:
         """Make the method of a rule; if that is wrong, the fallback makes the images."""
