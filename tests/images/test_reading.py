@@ -36,6 +36,15 @@ def test_interleaved_images_are_sorted_into_places_and_frames(tmp_path: Path) ->
         assert alike(stack) == 0
 
 
+def test_time_stamps_count_what_the_chain_was_told(tmp_path: Path) -> None:
+    meta = {"Onebreath_chain": '[["prewhiten", {}], ["sort", {"time_tick": "1.0"}]]'}
+    pixels = np.ones((1, 2, 2), np.float32)
+    frames = [image(pixels, number=k + 1, phase=k, physiology_time_stamp=(30 * k, 0, 0), meta=meta) for k in range(3)]
+    (stack,) = stacks(read_images(write(tmp_path / "i.h5", {1: frames}))[0])
+    assert stack.trigger_ms() == [0, 30, 60]
+    assert stack.frame_ms() == 30
+
+
 def test_images_with_the_same_counters_are_not_lost(tmp_path: Path) -> None:
     twice = [image(np.full((1, 2, 2), value, np.float32), number=value) for value in (2, 1)]
     (stack,) = stacks(read_images(write(tmp_path / "i.h5", {1: twice}))[0])

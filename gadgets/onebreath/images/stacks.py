@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from onebreath.images.reading import Series
 
 TICK_MS = 2.5
-"""Unit of the time stamps of image headers in ms, unless the scan says otherwise (Siemens; `sort.time_tick`)."""
+"""Unit of the time stamps of image headers in ms (Siemens), unless the chain was told another (`sort.time_tick`)."""
 PLACES = ("slice", "contrast", "set", "average", "repetition")
 """Counters that tell places apart; that of the frames is not among them."""
 NAMES = {"contrast": "echo"}
@@ -49,21 +50,30 @@ class Stack:
         """Return the values (frame, z, y, x) of the first channel, in the units of the reconstruction."""
         return np.stack([self.series.values(image)[0] for image in self.images])
 
-    def trigger_ms(self, tick_ms: float = TICK_MS) -> list[float] | None:
+    def trigger_ms(self) -> list[float] | None:
         """Return each frame's time since the R-wave in ms, that of the line nearest to the k-space centre.
 
         None where the stamps do not rise from frame to frame, as those of scans without trigger.
         """
-        stamps = self.series.headers["physiology_time_stamp"][list(self.images), 0] * tick_ms
+        stamps = self.series.headers["physiology_time_stamp"][list(self.images), 0] * tick_ms(self.series)
         return [float(stamp) for stamp in stamps] if len(stamps) > 1 and np.all(np.diff(stamps) > 0) else None
 
-    def frame_ms(self, tick_ms: float = TICK_MS) -> float:
+    def frame_ms(self) -> float:
         """Return the usual distance of the frames in ms: of trigger times, else of acquisition times, else 60 ms."""
-        trigger = self.trigger_ms(tick_ms)
-        stamps = self.series.headers["acquisition_time_stamp"][list(self.images)].astype(float) * tick_ms
+        trigger = self.trigger_ms()
+        stamps = self.series.headers["acquisition_time_stamp"][list(self.images)] * tick_ms(self.series)
         steps = np.diff(trigger if trigger is not None else stamps)
         usual = float(np.median(steps)) if len(steps) and self.frame_counter else 0.0
         return usual if 0 < usual <= _LONGEST_MS else USUAL_FRAME_MS
+
+
+def tick_ms(series: Series) -> float:
+    """Return the unit of the time stamps in ms: what the chain that made the images was told, else 2.5."""
+    try:
+        chain = json.loads(str(series.metas[0]["Onebreath_chain"]))
+        return float(next(dict(properties)["time_tick"] for name, properties in chain if name == "sort"))
+    except (IndexError, KeyError, StopIteration, TypeError, ValueError):
+        return TICK_MS
 
 
 def stacks(series: Series) -> list[Stack]:
