@@ -60,7 +60,8 @@ def test_tables_and_figures_are_written(table):
     assert "cmrxrecon R=3, 16 ACS lines, SNR 30" in text
     assert "| cg_sense:iterations=4 |" in text
     figures = {file.name for file in table.glob("*.png")}
-    assert figures == {"boxes.png", "images_cmrxrecon_r_3_16_acs_lines_snr_30.png"}
+    group = "cmrxrecon_r_3_16_acs_lines_snr_30.png"
+    assert figures == {"boxes.png", f"images_{group}", f"crop_{group}"}
 
 
 def test_the_overview_has_a_row_for_each_method_and_names_the_reference(table):
