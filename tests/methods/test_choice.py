@@ -164,3 +164,11 @@ def test_the_error_at_lines_that_were_seen_counts_the_noise_kept(keeps):
         assert found.estimates[0].error == pytest.approx(error / energy, rel=0.1)
     else:
         assert found.estimates[0].error > 10
+
+
+def test_the_error_has_an_interval_where_the_centre_is_known():
+    found = choose(CANDIDATES[1:], scan(5.0)[0], 1.0, 10)
+    low, high = (float(word) for word in str(found.facts["choice_error_90_percent"]).split(" to "))
+    assert low < found.facts["choice_error"] < high
+    without = choose(CANDIDATES[1:], scan(5.0, acs=0)[0], 1.0, 10)
+    assert str(without.facts["choice_error_90_percent"]).startswith("not known, as the centre of k-space")

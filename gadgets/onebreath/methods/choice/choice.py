@@ -83,6 +83,8 @@ class Choice:
         Number of lines kept back.
     seconds
         What the decision took.
+    calibrated
+        Whether the interval about the error holds: all frames have the centre of k-space, where most of the energy is.
     """
 
     winner: int
@@ -91,6 +93,7 @@ class Choice:
     noise_only: float
     lines: int
     seconds: float
+    calibrated: bool = True
 
     @property
     def facts(self) -> dict[str, Fact]:
@@ -99,7 +102,9 @@ class Choice:
         return {
             "choice": self.reason,
             "choice_error": round(error, 4),
-            "choice_error_90_percent": f"{LIKELY[0] * error:.4f} to {LIKELY[1] * error:.4f}",
+            "choice_error_90_percent": f"{LIKELY[0] * error:.4f} to {LIKELY[1] * error:.4f}"
+            if self.calibrated
+            else "not known, as the centre of k-space was not acquired in all frames",
             "choice_errors": "; ".join(map(str, self.estimates)),
             "choice_noise_only": round(self.noise_only, 4),
             "choice_lines": self.lines,
@@ -158,7 +163,7 @@ def choose(candidates: Sequence[tuple[str, Method]], data: SliceData, within: fl
     log.info("%s (%s)", reason, "; ".join(map(str, estimates)))
     noise_only = math.sqrt(trial.noise_through / whole)
     lines, spent = int(trial.held.sum()), time.perf_counter() - begun
-    return Choice(winner, tuple(estimates), reason, noise_only, lines, spent)
+    return Choice(winner, tuple(estimates), reason, noise_only, lines, spent, trial.centre_is_known)
 
 
 def _root_spread(total: float, spread: float, whole: float) -> float:

@@ -34,7 +34,7 @@ def kept_back(acquired: np.ndarray, centre: int) -> np.ndarray:
         If no frame has enough lines.
     """
     rows = acquired.shape[1]
-    free = acquired & ~_full_centre(acquired, centre)
+    free = acquired & ~full_centre(acquired, centre)
     if not free.any():
         free = acquired & (np.abs(np.arange(rows) - centre) > 1)
     same, chosen = bool((acquired == acquired[:1]).all()), np.zeros_like(acquired)
@@ -50,7 +50,7 @@ def kept_back(acquired: np.ndarray, centre: int) -> np.ndarray:
     return _with_every_band(chosen, acquired, free, _bands(rows, centre), same)
 
 
-def _full_centre(acquired: np.ndarray, centre: int) -> np.ndarray:
+def full_centre(acquired: np.ndarray, centre: int) -> np.ndarray:
     """Rows (y) about the centre that all frames have, if there are more than three next to each other."""
     always = np.asarray(acquired.all(axis=0))
     apart = np.cumsum(~always)

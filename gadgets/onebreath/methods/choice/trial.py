@@ -15,7 +15,7 @@ import numpy as np
 
 from onebreath.errors import MethodError, OnebreathError
 from onebreath.methods.base import Method, SliceData
-from onebreath.methods.choice.kept_back import kept_back, weights_of
+from onebreath.methods.choice.kept_back import full_centre, kept_back, weights_of
 from onebreath.methods.device import as_numpy
 from onebreath.methods.known_noise import noise_level
 from onebreath.methods.score import without
@@ -91,6 +91,11 @@ class Trial:
         total = float((self.weight * excess)[self.held].sum())
         total += float(excess[used].sum()) * acquired.sum() / used.sum()
         return Tested(np.where(self.held, excess, 0), total, float((np.abs(images) ** 2).sum()))
+
+    @property
+    def centre_is_known(self) -> bool:
+        """Whether all frames have the centre of k-space, where most of the energy is."""
+        return bool(full_centre(self.data.mask.any(axis=2), self.data.sampling.centre).any())
 
     @property
     def noise_through(self) -> float:
