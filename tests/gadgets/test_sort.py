@@ -216,6 +216,13 @@ class TestErrors:
         with pytest.raises(ScanError, match="is strict"):
             sorted_by(lines, strict="true")
 
+    def test_a_single_line_that_was_lost_is_named(self) -> None:
+        rows = [row for row in range(ROWS) if row != 7]
+        told = warnings_of("sort", HEADER, [marked(row) for row in rows])
+        assert [text for text in told if "lacks" in text] == ["slice 0 lacks 1 of 12 lines of its pattern (rows 7)."]
+        told = warnings_of("sort", HEADER, [marked(row) for row in range(ROWS)])
+        assert not [text for text in told if "lacks" in text]
+
     def test_lines_of_another_encoding_space_are_named_or_refused(self) -> None:
         other = line(np.ones((COILS, SAMPLES)), 0, encoding_space_ref=1)
         lines = [*(marked(row) for row in range(ROWS)), other]

@@ -15,6 +15,10 @@ Bools = NDArray[np.bool_]
 
 SHORT = 0.75
 """A frame with fewer than this part of the lines that frames usually have was broken off."""
+LOST = 0.1
+"""Of a pattern that the lines of a slice keep, at most this part may be missing; else it is another pattern."""
+_DISTANCES = 16
+_TELLING = 10  # lines outside the block that show a lattice
 _LISTED = 8
 
 
@@ -114,6 +118,30 @@ def broken_off(filled: Bools) -> Bools:
     counts = filled.sum(axis=(1, 2))
     used = counts > 0
     return np.asarray(used & (counts < SHORT * np.median(counts[used]))) if used.any() else used
+
+
+def lost_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return rows that are missing from the lattice that nearly all others keep; none if they keep no lattice.
+
+    Rows off the lattice are then one block without a gap, of calibration lines.
+
+    Parameters
+    ----------
+    rows
+        Rows that were acquired, in any order.
+    """
+    present = np.unique(rows)
+    for distance in range(1, _DISTANCES + 1):
+        offset = np.bincount(present % distance).argmax()
+        lattice = np.arange(present[0] + (offset - present[0]) % distance, present[-1] + 1, distance)
+        missing = np.setdiff1d(lattice, present, assume_unique=True)
+        others = np.setdiff1d(present, lattice, assume_unique=True)
+        first, last = (others[0], others[-1]) if len(others) else (present[-1] + 1, present[-1])
+        gaps = (last - first + 1) - ((present >= first) & (present <= last)).sum()
+        outside = ((lattice < first) | (lattice > last)).sum()
+        if not gaps and len(missing) <= LOST * outside and outside >= _TELLING:
+            return missing
+    return present[:0]
 
 
 def _expected(filled: Bools, short: Bools) -> Bools:

@@ -14,6 +14,7 @@ from onebreath.errors import ScanError
 from onebreath.gadgets.sort import survey
 from onebreath.gadgets.sort.centre import centre_line
 from onebreath.gadgets.sort.collected import Lines
+from onebreath.gadgets.sort.complete import lost_rows
 from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, stated_centre
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, header_of, header_table, side_line
@@ -22,6 +23,7 @@ from onebreath.mrd.trajectory import Trajectories
 
 _WHOLE = 0.9
 """A slice with fewer than this part of the rows that slices usually have is incomplete."""
+_LISTED = 8
 _PAIRS = 256
 _UNLIKE = 0.5
 """Lines with the same counters are no repeats if more than this part of their energy is in their difference."""
@@ -228,9 +230,18 @@ class Intake:
         if not holds_centre and usual == count:
             usual = max(self._announced_rows(), count)
         if holds_centre and count >= _WHOLE * usual:
-            return "", True
+            return self._lost(table, rows), True
         text = f"slice {int(table['idx']['slice'][0])} is incomplete: {count} of {usual} lines"
         return (f"{text}.", True) if holds_centre else (f"{text}, and the k-space centre is not among them.", False)
+
+    def _lost(self, table: NDArray[Any], rows: NDArray[np.int64]) -> str:
+        """Name rows that the pattern of a slice lacks; they are reconstructed as if they had not been asked for."""
+        lost = lost_rows(rows) if two_dimensional(self.header) else rows[:0]
+        if not len(lost):
+            return ""
+        listed = ", ".join(map(str, lost[:_LISTED].tolist())) + (", ..." if len(lost) > _LISTED else "")
+        which = f"slice {int(table['idx']['slice'][0])}"
+        return f"{which} lacks {len(lost)} of {len(np.unique(rows)) + len(lost)} lines of its pattern (rows {listed})."
 
     def _announced_rows(self) -> int:
         """Rows by the header's limits; 0 if it states none."""
