@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.table import table
+from onebreath.evaluation.figures.raki_study import centre_strength
 from onebreath.evaluation.metrics import measure
 from onebreath.methods.raki.calibration import Schedule, calibrate
 from onebreath.methods.raki.parameters import RakiParameters
@@ -34,7 +35,6 @@ from onebreath.networks.raki.raki import Raki
 
 SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SCHEDULE = Schedule(RakiParameters().steps, RakiParameters().rate, head_start=True)
-_CENTRE = 4
 # Of the pictures, which are kept in the repository.
 _COLOURS = 32
 
@@ -130,7 +130,8 @@ def slope_sweep(scan: Scan, output: Path | None) -> str:
         quality = {k: float(v[0]) for k, v in measure(truth[None], (image * scan.inside)[None]).items()}
         spectrum = mask_spectrum(masks[0], scan.acceleration).numpy()
         cells = [slope, 1e4 * quality["nmse"], 100 * quality["ssim"], gfactor[scan.inside].mean()]
-        cells += [edges(image, truth), *(comb_energy(mask, scan.acceleration) for mask in masks), _centre(spectrum)]
+        combs = (comb_energy(mask, scan.acceleration) for mask in masks)
+        cells += [edges(image, truth), *combs, centre_strength(spectrum)[1]]
         rows.append([f"{cell:.3g}" for cell in cells])
         name = f"slope {slope:g}"
         images[name], maps[name], spectra[name] = image, gfactor * scan.inside, np.log10(spectrum + 1e-6)
@@ -216,14 +217,6 @@ def edges(image: np.ndarray, truth: np.ndarray) -> float:
     strength = np.hypot(*theirs)
     strong = strength > np.percentile(strength, 95)
     return float(np.sum((ours * theirs)[:, strong]) / np.sum(strength[strong] ** 2))
-
-
-def _centre(spectrum: np.ndarray) -> float:
-    """Root mean square of a mask's transform about its centre over that of all of it."""
-    ny, nx = spectrum.shape
-    around = spectrum[ny // 2 - _CENTRE : ny // 2 + _CENTRE + 1, nx // 2 - _CENTRE : nx // 2 + _CENTRE + 1]
-    everywhere = np.sqrt(np.mean(spectrum**2))
-    return float(np.sqrt(np.mean(around**2)) / everywhere) if everywhere > 1e-6 else 0.0
 
 
 def _figure(path: Path, panels: Mapping[str, np.ndarray], colours: str, window: tuple[float, float]) -> None:
