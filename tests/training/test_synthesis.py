@@ -143,6 +143,10 @@ def test_maps_are_those_of_espirit(size):
     # One phase for all pixels is free.
     alike = alike * torch.exp(-1j * (alike * body).mean().angle())
     assert float(alike.real[body > 0.5].min()) > 0.98
+    kept = (coil_maps(acs, (size, 44), crop=0.8) != 0).any(0)
+    assert kept[body > 0.5].all()
+    assert not kept.all()
+    assert float((kept.numpy() == (espirit(acs.numpy(), (size, 44), crop=0.8)[0][0] != 0).any(0)).mean()) > 0.9
 
 
 @pytest.mark.parametrize("make", [procedural_clip, random_phantom])

@@ -17,8 +17,11 @@ _GRID = 56
 _SQUARINGS = 8
 
 
-def coil_maps(acs: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Maps ``(coil, y, x)`` with unit sum of squares from calibration k-space ``(coil, ya, xa)``, centred."""
+def coil_maps(acs: Tensor, shape: tuple[int, int], crop: float | None = None) -> Tensor:
+    """Maps ``(coil, y, x)`` with unit sum of squares from calibration k-space ``(coil, ya, xa)``, centred.
+
+    They are zero where the eigenvalue is at most `crop`, as the configurations' ``espirit_crop`` makes them.
+    """
     coils = len(acs)
     grid = tuple(min(_GRID, size) for size in shape)
     matrices = _pixel_matrices(acs, shape, (grid[0], grid[1]))
@@ -27,7 +30,11 @@ def coil_maps(acs: Tensor, shape: tuple[int, int]) -> Tensor:
     planes = torch.cat([vectors.real, vectors.imag], -1).permute(2, 0, 1)[None]
     fine = F.interpolate(planes, size=shape, mode="bicubic", align_corners=True)[0]
     maps = torch.complex(fine[:coils], fine[coils:])
-    return maps / maps.abs().square().sum(0).sqrt().clamp_min(1e-6)
+    maps = maps / maps.abs().square().sum(0).sqrt().clamp_min(1e-6)
+    if crop is None:
+        return maps
+    eigenvalues = (vectors.conj() * (matrices @ vectors[..., None])[..., 0]).sum(-1).real
+    return maps * (F.interpolate(eigenvalues[None, None], size=shape, mode="bilinear", align_corners=True)[0] > crop)
 
 
 def _pixel_matrices(acs: Tensor, shape: tuple[int, int], grid: tuple[int, int]) -> Tensor:

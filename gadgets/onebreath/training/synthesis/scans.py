@@ -109,7 +109,8 @@ class DeviceExamples(Dataset[Example]):
         image = image * (draws.log_uniform(*settings.snr) / level.clamp_min(1e-6))
         acs = resize(fft2c(image.mean(0) * coils), region)
         acs = acs + draws.complex_normal(*acs.shape) / frames**0.5
-        return Scan(image, coils, coil_maps(acs, shape))
+        crop = settings.crop if draws.chance(settings.cropped) else None
+        return Scan(image, coils, coil_maps(acs, shape, crop))
 
     def sequence(self, frames: int, shape: tuple[int, int], draws: Draws) -> Tensor:
         """Draw magnitudes ``(frame, y, x)``: a measured heart, a phantom or a procedural clip."""

@@ -32,6 +32,8 @@ class SynthesisSettings(BaseModel):
     noise_correlation: Range = Field((0.0, 0.5), description="correlation of the channels' noise")
     snr: Range = Field((8.0, 300.0), description="SNR of the brightest tissues, fully sampled; drawn log-uniformly")
     calibration_lines: tuple[int, int] = Field((20, 32), description="lines that coil maps are estimated from")
+    cropped: float = Field(0.0, ge=0, le=1, description="share of scans whose coil maps are zero in the background")
+    crop: float = Field(0.8, gt=0, lt=1, description="eigenvalue up to which they are then, as `espirit_crop`")
     partial_fourier: float = Field(0.15, ge=0, le=1, description="share of examples with partial Fourier along y")
     partial_fourier_fraction: Range = Field((0.6, 0.9), description="fraction of the lines that are then acquired")
     breathing: float = Field(0.2, ge=0, le=1, description="share of sequences that drift as in a poor breath-hold")

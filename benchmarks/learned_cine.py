@@ -1,0 +1,100 @@
+"""Models for cine against L+S that knows the noise: nine scans a slice, over noise and acceleration.
+
+    python -m benchmarks.learned_cine
+    python -m benchmarks.learned_cine --patient SCD0000301 --slices 5 --models crunet_mr.mine
+
+Hearts with simulated coils, masks as in CMRxRecon with 24 calibration lines, the same in all frames, and coil maps
+cropped as the configurations do. PSNR of the magnitude (strict), over the whole image and where the heart moves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.regret import CHANNELS, CROP, MATRIX, Reference, Wanted, made, method_named
+from benchmarks.table import table
+from benchmarks.thresholds import psnr
+from onebreath.evaluation.data import read_slices
+from onebreath.evaluation.regions import dynamic_region, measure_region
+from onebreath.methods.base import Method
+from onebreath.training.data.series import ImageSeries
+
+SNR = (10, 30, 150)
+ACCELERATIONS = (4, 8, 24)
+ACS_LINES = 24
+REFERENCE = "low_rank_sparse"
+
+
+def scans(patient: str, slices: list[int]) -> Iterator[Wanted]:
+    """All scans of the table, slice by slice."""
+    for number, (series, _) in zip(slices, read_slices("sunnybrook", None, (patient,), slices), strict=True):
+        assert isinstance(series, ImageSeries)
+        for snr in SNR:
+            reference = Reference(series, snr, number)
+            for acceleration in ACCELERATIONS:
+                yield Wanted(f"{patient} {number}", "none", snr, ("cmrxrecon", acceleration, ACS_LINES), 0, reference)
+
+
+def measure(one: Wanted, methods: dict[str, Method]) -> dict[str, tuple[float, float]]:
+    """PSNR (dB) of each method: the whole image, and the moving part."""
+    data, truth = made(one)
+    target = np.abs(truth)
+    moving = dynamic_region(target)
+    found = {}
+    for name, method in methods.items():
+        images = np.abs(np.asarray(method(data).images))
+        found[name] = psnr(images, truth), measure_region(target, images, moving)["psnr"]
+    return {name: (round(float(whole), 3), round(float(part), 3)) for name, (whole, part) in found.items()}
+
+
+def rows(results: dict[str, dict[str, list[float]]], models: list[str]) -> Iterator[tuple[object, ...]]:
+    """For each SNR and R the mean of each method, and each model's least and largest lead over L+S on a slice."""
+    for snr in SNR:
+        for acceleration in ACCELERATIONS:
+            these = [one for key, one in results.items() if f"SNR {snr:g}, cmrxrecon R={acceleration} " in key]
+            values = {name: np.array([one[name] for one in these]) for name in (REFERENCE, *models)}
+            means = [" / ".join(f"{value:.1f}" for value in array.mean(0)) for array in values.values()]
+            leads = [values[name] - values[REFERENCE] for name in models]
+            spans = [
+                " / ".join(f"{a:+.1f} to {b:+.1f}" for a, b in zip(d.min(0), d.max(0), strict=True)) for d in leads
+            ]
+            yield snr, acceleration, *means, *spans
+
+
+def main() -> None:
+    """Measure what is not measured yet and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patient", default="SCD0000401")
+    parser.add_argument("--slices", nargs="+", type=int, default=[1, 3, 5, 7, 9])
+    parser.add_argument("--models", nargs="+", default=["crunet_mr.cine", "crunet_mr.noise_aware"])
+    parser.add_argument("--keep", type=Path, default=Path("runs/learned_cine.jsonl"), help="file of results")
+    options = parser.parse_args()
+    options.keep.parent.mkdir(parents=True, exist_ok=True)
+    known = {}
+    if options.keep.exists():
+        known = {one["key"]: one["psnr"] for one in map(json.loads, options.keep.read_text().splitlines())}
+    methods = {name: method_named(name) for name in (REFERENCE, *options.models)}
+    results = {}
+    with options.keep.open("a") as file:
+        for one in scans(options.patient, options.slices):
+            if one.key not in known or known[one.key].keys() != methods.keys():
+                known[one.key] = measure(one, methods)
+                file.write(json.dumps({"key": one.key, "psnr": known[one.key]}) + "\n")
+                file.flush()
+            results[one.key] = known[one.key]
+    title = (
+        f"PSNR in dB, whole image / where the heart moves: {options.patient}, slices {options.slices}, 8 frames of "
+        f"{MATRIX[0]} x {MATRIX[1]}, {CHANNELS} channels, coil maps cropped at {CROP}; means, and the lead of a model "
+        "over L+S on its worst and best slice"
+    )
+    columns = ("SNR", "R", "L+S", *options.models, *(f"{name} less L+S" for name in options.models))
+    print(table(title, columns, list(rows(results, options.models)), ("numpy", "torch")))
+
+
+if __name__ == "__main__":
+    main()
