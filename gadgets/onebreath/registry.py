@@ -101,7 +101,7 @@ METHODS = Registry(
         "zero_filled": "onebreath.methods.zero_filled:ZeroFilled",
         "cg_sense": "onebreath.methods.cg_sense:CgSense",
         "grappa": "onebreath.methods.grappa.grappa:Grappa",
-        "low_rank_sparse": "onebreath.methods.low_rank_sparse:LowRankSparse",
+        "low_rank_sparse": "onebreath.methods.low_rank_sparse.low_rank_sparse:LowRankSparse",
         "mr_ipt": "onebreath.methods.learned.mr_ipt:MrIpt",
         "raki": "onebreath.methods.raki.raki:Raki",
         "unrolled": "onebreath.methods.learned.unrolled:Unrolled",
