@@ -18,6 +18,7 @@ from onebreath.methods.device import as_numpy
 from onebreath.methods.known_noise import noise_level
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import fft2c, ifft2c
+from onebreath.mri.sampling import distance_bands
 
 _BANDS = 9
 _LEAST = 1e-3
@@ -84,9 +85,7 @@ def _energy(kspace: NDArray[np.complex64], mask: NDArray[np.bool_], noise: float
         return 0.0
     each = np.zeros(ny)
     each[acquired] = energy[acquired] * nx / counts[acquired]
-    distance = np.abs(np.arange(ny) - centre)
-    edges = np.unique(np.geomspace(1, distance.max() + 1, _BANDS).round().astype(int))
-    band = np.digitize(distance, edges)
+    band = distance_bands(ny, centre, _BANDS)
     for b in np.unique(band):
         known = acquired & (band == b)
         nearest = known if known.any() else acquired & (np.abs(band - b) == np.abs(band - b)[acquired].min())

@@ -25,14 +25,15 @@ from onebreath.errors import MethodError
 from onebreath.methods.base import Reconstruction, SliceData
 from onebreath.methods.device import as_numpy
 from onebreath.mri.fourier import fft2c, fftc, ifftc
-from onebreath.mri.sampling import describe
+from onebreath.mri.sampling import describe, distance_bands
 
 SHARE = 0.08
 """Part of the acquired lines of each frame that is kept back."""
 WIDTH = 64
 """Columns about the middle of the readout that are reconstructed for the score, to save time."""
-_FEWEST_LINES = 6
-_GOLDEN = 0.6180339887
+FEWEST_LINES = 6
+"""Of a frame from which lines are kept back."""
+GOLDEN = 0.6180339887
 BANDS = 7
 _NOISE = 2.0
 """Energy of the noise of a complex sample: unit standard deviation in its real and in its imaginary part."""
@@ -88,7 +89,7 @@ def domain_score(method: Callable[[SliceData], Reconstruction], data: SliceData)
     noise = _NOISE * coils * sampled.sum(axis=2)
     energy = (np.abs(predicted) ** 2).sum(axis=(1, 3))
     distance = np.broadcast_to(np.abs(np.arange(ny) - data.sampling.centre), (frames, ny))
-    missing = _missing(error - noise, energy, distance, held, ~acquired)
+    missing = _missing(error - noise, energy, data.sampling.centre, held, ~acquired)
     missing += _untested(energy, distance, held, acquired)
     used = acquired & ~held
     measured = max(float((error - noise)[used].sum()), 0.0)
@@ -104,14 +105,29 @@ def middle_columns(data: SliceData, width: int = WIDTH) -> SliceData:
     The lines of a Cartesian scan are fully sampled along the readout, so that any part of it is a scan of its own;
     where the mask depends on x the slice is returned as it is.
     """
-    nx = data.kspace.shape[3]
-    mask = data.mask[:, :, :1]
-    if nx <= width or not bool((data.mask == mask).all()) or data.maps is None:
+    fixed = bool((data.mask == data.mask[:, :, :1]).all())
+    if data.kspace.shape[3] <= width or not fixed or data.maps is None:
         return data
-    columns = slice((nx - width) // 2, (nx - width) // 2 + width)
-    kspace = fftc(ifftc(data.kspace, -1)[..., columns], -1).astype(data.kspace.dtype)
+    return part_of(replace(data, acs=None, acs_first=0), len(data.kspace), width)
+
+
+def part_of(data: SliceData, frames: int, columns: int) -> SliceData:
+    """Return the first frames and the columns about the middle of the readout, with their calibration lines.
+
+    Where the mask depends on x all columns stay.
+    """
+    data = as_numpy(data)
+    nx = data.kspace.shape[3]
+    kspace, mask, acs, maps = data.kspace[:frames], data.mask[:frames], data.acs, data.maps
+    if columns < nx and bool((mask == mask[:, :, :1]).all()):
+        middle = slice((nx - columns) // 2, (nx - columns) // 2 + columns)
+        mask, maps = mask[:, :, :1], None if maps is None else maps[..., middle]
+        kspace, acs = (
+            None if one is None else np.asarray(fftc(ifftc(one, -1)[..., middle], -1), np.complex64)
+            for one in (kspace, acs)
+        )
     sampling = describe(mask, data.sampling.centre, acceleration=data.sampling.acceleration)
-    return SliceData(kspace, mask, None, 0, data.maps[..., columns], sampling, data.whitened)
+    return SliceData(kspace, mask, acs, data.acs_first, maps, sampling, data.whitened)
 
 
 def held_out(acquired: np.ndarray, centre: int) -> np.ndarray:
@@ -127,14 +143,14 @@ def held_out(acquired: np.ndarray, centre: int) -> np.ndarray:
     chosen = np.zeros_like(acquired)
     for frame, lines in enumerate(acquired):
         rows = np.flatnonzero(lines)
-        if len(rows) < _FEWEST_LINES:
+        if len(rows) < FEWEST_LINES:
             continue
         candidates = rows[np.abs(rows - centre) > 1]
         count = max(1, round(SHARE * len(rows)))
-        wanted = rows[0] + (rows[-1] - rows[0]) * (((np.arange(count) + frame * _GOLDEN) / count) % 1)
+        wanted = rows[0] + (rows[-1] - rows[0]) * (((np.arange(count) + frame * GOLDEN) / count) % 1)
         chosen[frame, candidates[np.abs(candidates[None] - wanted[:, None]).argmin(axis=1)]] = True
     if not chosen.any():
-        raise MethodError(f"the out-of-domain score needs a frame with {_FEWEST_LINES} lines or more to keep one back")
+        raise MethodError(f"the out-of-domain score needs a frame with {FEWEST_LINES} lines or more to keep one back")
     return chosen
 
 
@@ -146,12 +162,9 @@ def without(data: SliceData, held: np.ndarray) -> SliceData:
     return replace(data, kspace=kspace, mask=mask, sampling=describe(mask, data.sampling.centre))
 
 
-def _missing(
-    excess: np.ndarray, energy: np.ndarray, distance: np.ndarray, held: np.ndarray, missing: np.ndarray
-) -> float:
+def _missing(excess: np.ndarray, energy: np.ndarray, centre: int, held: np.ndarray, missing: np.ndarray) -> float:
     """Error of the missing lines: their predicted energy times the relative error at lines kept back as far out."""
-    edges = np.unique(np.geomspace(1, distance.max() + 1, BANDS).round().astype(int))
-    band = np.digitize(distance, edges)
+    band = np.broadcast_to(distance_bands(held.shape[1], centre, BANDS), held.shape)
     bands = np.unique(band)
     tested = [b for b in bands if (held & (band == b)).any()]
     ratios = [

@@ -114,8 +114,8 @@ def describe(
     centre, x_centre = _inside(centre_line, shape[1]), _inside(readout_centre, shape[2])
     union: np.ndarray = np.any(frames, axis=0)
     acquired, readout = range_of(union), range_of(samples)
-    acs = _block(np.all(frames, axis=0), centre)
-    together = _block(union, centre) if acs is None and len(frames) > 1 else None
+    acs = central_block(np.all(frames, axis=0), centre)
+    together = central_block(union, centre) if acs is None and len(frames) > 1 else None
     lattice = _common_lattice(frames, acs, acceleration) if separable else None
     distance, offsets = lattice or (_mean_distance(frames, acquired), [acquired[0]])
     return Sampling(
@@ -145,7 +145,7 @@ def find_acs(mask: Array, centre_line: int | None = None) -> tuple[int, int] | N
     has fewer than 4 lines. Arguments and errors as `describe`.
     """
     shape, frames, *_ = _measure(mask)
-    return _block(np.all(frames, axis=0), _inside(centre_line, shape[1]))
+    return central_block(np.all(frames, axis=0), _inside(centre_line, shape[1]))
 
 
 def _measure(mask: Array) -> tuple[tuple[int, int, int], np.ndarray, np.ndarray, tuple[int, ...], bool]:
@@ -174,7 +174,7 @@ def _inside(centre: int | None, size: int) -> int:
     return size // 2 if centre is None else centre
 
 
-def _block(always: np.ndarray, centre: int) -> tuple[int, int] | None:
+def central_block(always: np.ndarray, centre: int) -> tuple[int, int] | None:
     """The contiguous run of `always` that holds the centre, if it is long enough."""
     if not always[centre]:
         return None
@@ -182,6 +182,13 @@ def _block(always: np.ndarray, centre: int) -> tuple[int, int] | None:
     first = int(gaps[gaps < centre].max(initial=-1)) + 1
     last = int(gaps[gaps > centre].min(initial=len(always))) - 1
     return (first, last) if last - first + 1 >= SHORTEST_ACS else None
+
+
+def distance_bands(rows: int, centre: int, count: int) -> np.ndarray:
+    """Band of each row (y) by its distance from the centre: at most `count` of them, the narrow ones near it."""
+    distance = np.abs(np.arange(rows) - centre)
+    edges = np.unique(np.geomspace(1, distance.max() + 1, count).round().astype(int))
+    return np.digitize(distance, edges)
 
 
 def _common_lattice(

@@ -32,7 +32,7 @@ LIKELY = (0.45, 1.25)
 SCD0000301 and a phantom, SNR 8 to 300, R = 2 to 24. It is mostly below, as noise across the signal does not count in a
 magnitude, and lines kept back leave wider gaps than those that are missing."""
 _NOTHING = 1e-30
-"""In place of the energy of an image of zeros."""
+"""In place of an energy of zero."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _words(candidates: Sequence[tuple[str, Method]], tested: dict[int, Tested], 
     if not others:
         return f"{name}, as no other candidate could be tested"
     second = min(others, key=lambda i: tested[i].total)
-    ratio = math.sqrt(max(tested[second].total, 1e-30) / max(tested[winner].total, 1e-30))
+    ratio = math.sqrt(max(tested[second].total, _NOTHING) / max(tested[winner].total, _NOTHING))
     against = candidates[second][0]
     if winner != best:
         return f"{name} by its place in the rule: {against} is ahead by less than the standard error"

@@ -5,20 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from onebreath.errors import MethodError
-from onebreath.methods.score import BANDS, SHARE
+from onebreath.methods.score import BANDS, FEWEST_LINES, GOLDEN, SHARE
+from onebreath.mri.sampling import central_block, distance_bands
 
-FEWEST_LINES = 6
-"""Of a frame from which lines are kept back."""
 _MOST = 0.25
 """Largest part of the lines outside the fully sampled centre that is kept back."""
-_CENTRE, _GOLDEN = 3, 0.6180339887
-
-
-def _bands(rows: int, centre: int) -> np.ndarray:
-    """Band of each row (y), by its distance from the centre; narrow near it."""
-    distance = np.abs(np.arange(rows) - centre)
-    edges = np.unique(np.geomspace(1, distance.max() + 1, BANDS).round().astype(int))
-    return np.digitize(distance, edges)
 
 
 def kept_back(acquired: np.ndarray, centre: int) -> np.ndarray:
@@ -43,19 +34,20 @@ def kept_back(acquired: np.ndarray, centre: int) -> np.ndarray:
         if lines.sum() < FEWEST_LINES or not len(candidates):
             continue
         count = max(1, min(round(SHARE * lines.sum()), int(_MOST * len(candidates))))
-        place = ((np.arange(count) + 0.5 + (0 if same else frame * _GOLDEN)) / count) % 1
+        place = ((np.arange(count) + 0.5 + (0 if same else frame * GOLDEN)) / count) % 1
         chosen[frame, candidates[(place * len(candidates)).astype(int)]] = True
     if not chosen.any():
         raise MethodError(f"to keep lines back a frame needs {FEWEST_LINES} lines or more")
-    return _with_every_band(chosen, acquired, free, _bands(rows, centre), same)
+    return _with_every_band(chosen, acquired, free, distance_bands(rows, centre, BANDS), same)
 
 
 def full_centre(acquired: np.ndarray, centre: int) -> np.ndarray:
-    """Rows (y) about the centre that all frames have, if there are more than three next to each other."""
-    always = np.asarray(acquired.all(axis=0))
-    apart = np.cumsum(~always)
-    block = always & (apart == apart[centre]) if always[centre] else np.zeros_like(always)
-    return block if block.sum() > _CENTRE else np.zeros_like(always)
+    """Rows (y) about the centre that all frames have, if they are as many as a calibration block has."""
+    found = np.zeros(acquired.shape[1], bool)
+    block = central_block(acquired.all(axis=0), centre)
+    if block is not None:
+        found[block[0] : block[1] + 1] = True
+    return found
 
 
 def _with_every_band(
@@ -87,7 +79,7 @@ def weights_of(held: np.ndarray, acquired: np.ndarray, centre: int, limits: tupl
     """
     rows = np.arange(held.shape[1])
     missing = ~acquired & (rows >= limits[0]) & (rows <= limits[1])
-    band = np.broadcast_to(_bands(held.shape[1], centre), held.shape)
+    band = np.broadcast_to(distance_bands(held.shape[1], centre, BANDS), held.shape)
     tested = np.unique(band[held])
     nearest = tested[np.abs(band[..., None] - tested).argmin(axis=-1)]
     weight = np.zeros(held.shape)

@@ -16,11 +16,9 @@ import numpy as np
 from onebreath.errors import MethodError, OnebreathError
 from onebreath.methods.base import Method, SliceData
 from onebreath.methods.choice.kept_back import full_centre, kept_back, weights_of
-from onebreath.methods.device import as_numpy
 from onebreath.methods.known_noise import noise_level
-from onebreath.methods.score import without
-from onebreath.mri.fourier import fft2c, fftc, ifftc
-from onebreath.mri.sampling import describe
+from onebreath.methods.score import part_of, without
+from onebreath.mri.fourier import fft2c
 
 MORE = 0.5
 """Standard deviation of the noise that is added to the lines that the candidates see, over that of the data."""
@@ -112,26 +110,6 @@ class Trial:
             spread = float(np.var(these, ddof=1)) if len(these) > 1 else float(np.mean(values[self.held] ** 2))
             variance += weight**2 * len(these) * spread
         return math.sqrt(variance)
-
-
-def part_of(data: SliceData, frames: int, columns: int) -> SliceData:
-    """Return the first frames and the columns about the middle of the readout, with their calibration lines.
-
-    The lines of a Cartesian scan are fully sampled along the readout, so that any part of it is a scan of its own;
-    where the mask depends on x all columns stay.
-    """
-    data = as_numpy(data)
-    nx = data.kspace.shape[3]
-    kspace, mask, acs, maps = data.kspace[:frames], data.mask[:frames], data.acs, data.maps
-    if columns < nx and bool((mask == mask[:, :, :1]).all()):
-        middle = slice((nx - columns) // 2, (nx - columns) // 2 + columns)
-        mask, maps = mask[:, :, :1], None if maps is None else maps[..., middle]
-        kspace, acs = (
-            None if one is None else np.asarray(fftc(ifftc(one, -1)[..., middle], -1), np.complex64)
-            for one in (kspace, acs)
-        )
-    sampling = describe(mask, data.sampling.centre, acceleration=data.sampling.acceleration)
-    return SliceData(kspace, mask, acs, data.acs_first, maps, sampling, data.whitened)
 
 
 def _drawn(shape: tuple[int, ...]) -> np.ndarray:
