@@ -1,11 +1,12 @@
-"""Help with misspelt names."""
+"""Names and numbers as texts show them."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LONGEST = 200  # characters of a name that are worth a search for similar ones
+LISTED = 8  # of many numbers that a text names
 QUOTED = 80  # characters of a peer's text that an error or a log line repeats
 
 
@@ -17,6 +18,11 @@ def shortened(text: object) -> str:
         whole = f"{type(text).__name__} of very many digits"
     plain = harmless(whole[:QUOTED]).replace("\n", "\\n")
     return plain if len(whole) <= QUOTED else f"{plain}... ({len(whole)} characters)"
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """Return the first of many numbers in a row, and dots if there are more."""
+    return ", ".join(map(str, numbers[:LISTED])) + (", ..." if len(numbers) > LISTED else "")
 
 
 def harmless(text: str) -> str:

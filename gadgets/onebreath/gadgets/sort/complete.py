@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort.placement import Placement, drop_frames, expected_lines, fill_missing
+from onebreath.names import listed
 
 Bools = NDArray[np.bool_]
 
@@ -19,7 +20,6 @@ LOST = 0.1
 """Of a pattern that the lines of a slice keep, at most this part may be missing; else it is another pattern."""
 _DISTANCES = 16
 _TELLING = 10  # lines outside the block that show a lattice
-_LISTED = 8
 
 
 @dataclass
@@ -53,8 +53,7 @@ class Placed:
     def named(self, frames: Bools) -> str:
         """Name some frames (frame,) by the values of their counter."""
         numbers = [int(value) for value in self.values[: len(frames)][frames]]
-        listed = ", ".join(map(str, numbers[:_LISTED])) + (", ..." if len(numbers) > _LISTED else "")
-        return f"{self.counter or 'frame'} {listed}"
+        return f"{self.counter or 'frame'} {listed(numbers)}"
 
 
 def complete(placed: Placed, policy: str, cyclic: bool, rows: int, centre: int) -> Placed:

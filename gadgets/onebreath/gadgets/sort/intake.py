@@ -20,10 +20,10 @@ from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, header_of, header_table, side_line
 from onebreath.mrd.quirks import flagged_image_lines, two_dimensional
 from onebreath.mrd.trajectory import Trajectories
+from onebreath.names import listed
 
 _WHOLE = 0.9
 """A slice with fewer than this part of the rows that slices usually have is incomplete."""
-_LISTED = 8
 _PAIRS = 256
 _UNLIKE = 0.5
 """Lines with the same counters are no repeats if more than this part of their energy is in their difference."""
@@ -239,9 +239,9 @@ class Intake:
         lost = lost_rows(rows) if two_dimensional(self.header) else rows[:0]
         if not len(lost):
             return ""
-        listed = ", ".join(map(str, lost[:_LISTED].tolist())) + (", ..." if len(lost) > _LISTED else "")
         which = f"slice {int(table['idx']['slice'][0])}"
-        return f"{which} lacks {len(lost)} of {len(np.unique(rows)) + len(lost)} lines of its pattern (rows {listed})."
+        pattern = len(np.unique(rows)) + len(lost)
+        return f"{which} lacks {len(lost)} of {pattern} lines of its pattern (rows {listed(lost.tolist())})."
 
     def _announced_rows(self) -> int:
         """Rows by the header's limits; 0 if it states none."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onebreath.errors import ScanError
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, bit
+from onebreath.names import listed
 
 Ints = NDArray[np.int64]
 Table = NDArray[np.void]
@@ -200,10 +201,9 @@ def missed(header: ScanHeader, side: Table, held: Mapping[int, Table]) -> str:
         examples |= set(rows)
     if not count:
         return ""
-    named = ", ".join(map(str, sorted(examples)[:8])) + (", ..." if len(examples) > 8 else "")
     return (
-        f"{count} of them have positions of k-space that no other line has (kspace_encode_step_1 {named}): is their "
-        "flag right? Without them these positions are empty."
+        f"{count} of them have positions of k-space that no other line has (kspace_encode_step_1 "
+        f"{listed(sorted(examples))}): is their flag right? Without them these positions are empty."
     )
 
 

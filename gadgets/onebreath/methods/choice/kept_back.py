@@ -44,7 +44,7 @@ def kept_back(acquired: np.ndarray, centre: int) -> np.ndarray:
 def full_centre(acquired: np.ndarray, centre: int) -> np.ndarray:
     """Rows (y) about the centre that all frames have, if they are as many as a calibration block has."""
     found = np.zeros(acquired.shape[1], bool)
-    block = central_block(acquired.all(axis=0), centre)
+    block = central_block(np.all(acquired, axis=0), centre)
     if block is not None:
         found[block[0] : block[1] + 1] = True
     return found
