@@ -8,7 +8,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-HELPERS = {"__init__", "__main__", "hostile", "installed", "same_images", "scans", "table", "timing"}
+HELPERS = {"__init__", "__main__", "hostile", "installed", "kept", "same_images", "scans", "table", "timing"}
 
 
 def main() -> int:

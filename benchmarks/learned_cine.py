@@ -10,12 +10,14 @@ cropped as the configurations do. PSNR of the magnitude (strict), over the whole
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.kept import Kept
 from benchmarks.regret import CHANNELS, CROP, MATRIX, Reference, Wanted, made, method_named
 from benchmarks.table import table
 from benchmarks.thresholds import psnr
@@ -40,7 +42,7 @@ def scans(patient: str, slices: list[int]) -> Iterator[Wanted]:
                 yield Wanted(f"{patient} {number}", "none", snr, ("cmrxrecon", acceleration, ACS_LINES), 0, reference)
 
 
-def measure(one: Wanted, methods: dict[str, Method]) -> dict[str, tuple[float, float]]:
+def measure(key: str, one: Wanted, methods: dict[str, Method]) -> dict[str, Any]:
     """PSNR (dB) of each method: the whole image, and the moving part."""
     data, truth = made(one)
     target = np.abs(truth)
@@ -49,7 +51,8 @@ def measure(one: Wanted, methods: dict[str, Method]) -> dict[str, tuple[float, f
     for name, method in methods.items():
         images = np.abs(np.asarray(method(data).images))
         found[name] = psnr(images, truth), measure_region(target, images, moving)["psnr"]
-    return {name: (round(float(whole), 3), round(float(part), 3)) for name, (whole, part) in found.items()}
+    values = {name: (round(float(whole), 3), round(float(part), 3)) for name, (whole, part) in found.items()}
+    return {"key": key, "psnr": values}
 
 
 def rows(results: dict[str, dict[str, list[float]]], models: list[str]) -> Iterator[tuple[object, ...]]:
@@ -74,19 +77,12 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["crunet_mr.cine", "crunet_mr.noise_aware"])
     parser.add_argument("--keep", type=Path, default=Path("runs/learned_cine.jsonl"), help="file of results")
     options = parser.parse_args()
-    options.keep.parent.mkdir(parents=True, exist_ok=True)
-    known = {}
-    if options.keep.exists():
-        known = {one["key"]: one["psnr"] for one in map(json.loads, options.keep.read_text().splitlines())}
+    kept = Kept(options.keep)
     methods = {name: method_named(name) for name in (REFERENCE, *options.models)}
     results = {}
-    with options.keep.open("a") as file:
-        for one in scans(options.patient, options.slices):
-            if one.key not in known or known[one.key].keys() != methods.keys():
-                known[one.key] = measure(one, methods)
-                file.write(json.dumps({"key": one.key, "psnr": known[one.key]}) + "\n")
-                file.flush()
-            results[one.key] = known[one.key]
+    for one in scans(options.patient, options.slices):
+        key = f"{one.key}, {', '.join(methods)}"
+        results[one.key] = kept.get(key, partial(measure, key, one, methods))["psnr"]
     title = (
         f"PSNR in dB, whole image / where the heart moves: {options.patient}, slices {options.slices}, 8 frames of "
         f"{MATRIX[0]} x {MATRIX[1]}, {CHANNELS} channels, coil maps cropped at {CROP}; means, and the lead of a model "

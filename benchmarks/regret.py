@@ -13,17 +13,17 @@ what it is said to be. Results are kept in a file as they come, and a run that w
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.domain_score import contrasts, moved, noise
+from benchmarks.kept import Kept
 from benchmarks.table import table
 from benchmarks.thresholds import psnr
 from onebreath import zoo
@@ -260,21 +260,13 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=Path("runs/regret.jsonl"), help="file of results")
     parser.add_argument("--as-it-is", action="store_true", help="measure nothing more; the table of what is there")
     options = parser.parse_args()
-    options.keep.parent.mkdir(parents=True, exist_ok=True)
-    known = {}
-    if options.keep.exists():
-        known = {one["key"]: one for one in map(json.loads, options.keep.read_text().splitlines())}
+    kept = Kept(options.keep)
     candidates = {name: method_named(name) for name in options.candidates}
-    results = []
-    with options.keep.open("a") as file:
-        for one in wanted(options.patients, options.slices):
-            if one.key not in known and options.as_it_is:
-                continue
-            if one.key not in known:
-                known[one.key] = measure(one, candidates)
-                file.write(json.dumps(known[one.key]) + "\n")
-                file.flush()
-            results.append(known[one.key])
+    results = [
+        kept.get(one.key, partial(measure, one, candidates))
+        for one in wanted(options.patients, options.slices)
+        if one.key in kept.known or not options.as_it_is
+    ]
     print(report(results, options.patients))
 
 
