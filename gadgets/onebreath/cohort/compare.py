@@ -21,7 +21,7 @@ from onebreath.cohort.work import Row
 from onebreath.errors import ScanError
 from onebreath.evaluation.statistics import Comparison, compare
 from onebreath.images.reading import Series, read_images
-from onebreath.keeping import whole
+from onebreath.keeping import write_text
 from onebreath.optional import required
 
 HERE = Path(__file__).parent
@@ -185,6 +185,5 @@ def write_comparison(old: Path, new: Path, output: Path) -> tuple[list[Pair], li
     )
     paths = [output / "compare.csv", output / "compare.html"]
     for path, content in zip(paths, (text.getvalue(), page), strict=True):
-        with whole(path) as part:
-            part.write_text(content, encoding="utf-8")
+        write_text(path, content)
     return found, left, paths

@@ -13,7 +13,7 @@ from typing import Any
 
 from onebreath import __version__
 from onebreath.cohort.work import Row
-from onebreath.keeping import whole
+from onebreath.keeping import whole, write_text
 from onebreath.optional import required
 
 HERE = Path(__file__).parent
@@ -27,8 +27,7 @@ def write_table(rows: Sequence[Row], folder: Path) -> list[Path]:
     writer.writeheader()
     writer.writerows(flat)
     paths = [folder / "table.csv"]
-    with whole(paths[0]) as part:
-        part.write_text(text.getvalue(), encoding="utf-8")
+    write_text(paths[0], text.getvalue())
     if importlib.util.find_spec("pyarrow") is not None:
         pyarrow = required("pyarrow", "cohort", "A parquet table")
         parquet = required("pyarrow.parquet", "cohort", "A parquet table")
@@ -72,6 +71,5 @@ def write_page(rows: Sequence[Row], folder: Path, config: str, wall_s: float, pa
         rows=rows, numbers=summary(rows, wall_s), config=config, pages=pages, version=__version__, style=style
     )
     path = folder / "cohort.html"
-    with whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path

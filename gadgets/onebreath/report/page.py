@@ -10,7 +10,7 @@ from typing import Any
 
 from onebreath import __version__
 from onebreath.images.reading import Series, read_images
-from onebreath.keeping import whole
+from onebreath.keeping import write_text
 from onebreath.optional import required
 from onebreath.report import viewer
 from onebreath.report.facts import Facts
@@ -60,9 +60,7 @@ def write_report(
     """
     check_packages()
     found = read_images(images, group)
-    text = page(found, images.name, scan, scan_group)
-    with whole(output) as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(output, page(found, images.name, scan, scan_group))
 
 
 def page(found: list[Series], name: str, scan: Path | None = None, scan_group: str = "dataset") -> str:
