@@ -16,13 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from onebreath import __version__
 from onebreath.cohort.work import Row
 from onebreath.errors import ScanError
 from onebreath.evaluation.statistics import Comparison, compare
 from onebreath.images.reading import Series, read_images
 from onebreath.keeping import write_text
-from onebreath.optional import required
+from onebreath.report.template import rendered
 
 HERE = Path(__file__).parent
 MEASURES = {"domain_score": "error at lines kept back", "seconds": "seconds of the replay"}
@@ -168,10 +167,10 @@ def write_comparison(old: Path, new: Path, output: Path) -> tuple[list[Pair], li
     writer = csv.DictWriter(text, fieldnames=list(asdict(found[0])))
     writer.writeheader()
     writer.writerows(asdict(one) for one in found)
-    jinja2 = required("jinja2", "report", "The page of a comparison")
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True)
     differences = [one.difference for one in found if math.isfinite(one.difference)]
-    page = environment.get_template("compare.html.j2").render(
+    page = rendered(
+        HERE / "compare.html.j2",
+        "The page of a comparison",
         old=old,
         new=new,
         pairs=sorted(found, key=lambda one: -one.difference if math.isfinite(one.difference) else -math.inf),
@@ -180,8 +179,6 @@ def write_comparison(old: Path, new: Path, output: Path) -> tuple[list[Pair], li
         measures=MEASURES,
         median=float(np.median(differences)) if differences else math.nan,
         largest=max(differences, default=math.nan),
-        version=__version__,
-        style=(HERE.parent / "report" / "page.css").read_text(encoding="utf-8"),
     )
     paths = [output / "compare.csv", output / "compare.html"]
     for path, content in zip(paths, (text.getvalue(), page), strict=True):

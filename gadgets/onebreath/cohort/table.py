@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onebreath import __version__
 from onebreath.cohort.work import Row
 from onebreath.keeping import whole, write_text
 from onebreath.optional import required
+from onebreath.report.template import rendered
 
 HERE = Path(__file__).parent
 
@@ -64,12 +64,8 @@ def write_page(rows: Sequence[Row], folder: Path, config: str, wall_s: float, pa
     ConfigError
         If jinja2 is not installed.
     """
-    jinja2 = required("jinja2", "report", "The page of a cohort")
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True)
-    style = (HERE.parent / "report" / "page.css").read_text(encoding="utf-8")
-    text = environment.get_template("cohort.html.j2").render(
-        rows=rows, numbers=summary(rows, wall_s), config=config, pages=pages, version=__version__, style=style
-    )
+    template, numbers = HERE / "cohort.html.j2", summary(rows, wall_s)
+    text = rendered(template, "The page of a cohort", rows=rows, numbers=numbers, config=config, pages=pages)
     path = folder / "cohort.html"
     write_text(path, text)
     return path

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onebreath import __version__
 from onebreath.images.reading import Series, read_images
 from onebreath.keeping import write_text
 from onebreath.optional import required
 from onebreath.report import viewer
 from onebreath.report.facts import Facts
 from onebreath.report.raw import raw_section
+from onebreath.report.template import rendered
 from onebreath.report.words import candidates, sections
 
 HERE = Path(__file__).parent
@@ -75,35 +75,28 @@ def page(found: list[Series], name: str, scan: Path | None = None, scan_group: s
     scan, scan_group
         Raw data that the images were made from, if they are at hand, and their group.
     """
-    jinja2 = required("jinja2", "report", "A report")
     leading = [series for series in found if series.role == LEADING] or found
     facts = Facts.of(leading)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    return str(
-        environment.get_template("page.html.j2").render(
-            name=name,
-            version=__version__,
-            protocol=facts.one("protocolName"),
-            made_by=facts.one("GADGETRON_ImageComment"),
-            software=_software(facts),
-            model=_model(facts),
-            warnings=Facts.of(found).warnings(),
-            sections=sections(facts),
-            candidates=candidates(facts),
-            noise_only=facts.fact("reconstruct", "choice_noise_only"),
-            timings=_timings(facts),
-            chain=facts.chain(),
-            counts=[_count(series) for series in found],
-            table=facts.table(),
-            raw=raw_section(scan, scan_group, facts.hide) if scan is not None else None,
-            pictures=viewer.encoded(viewer.pictures(found)),
-            shades=viewer.shades(),
-            script=(HERE / "page.js").read_text(encoding="utf-8"),
-            style=(HERE / "page.css").read_text(encoding="utf-8"),
-        )
+    return rendered(
+        HERE / "page.html.j2",
+        "A report",
+        name=name,
+        protocol=facts.one("protocolName"),
+        made_by=facts.one("GADGETRON_ImageComment"),
+        software=_software(facts),
+        model=_model(facts),
+        warnings=Facts.of(found).warnings(),
+        sections=sections(facts),
+        candidates=candidates(facts),
+        noise_only=facts.fact("reconstruct", "choice_noise_only"),
+        timings=_timings(facts),
+        chain=facts.chain(),
+        counts=[_count(series) for series in found],
+        table=facts.table(),
+        raw=raw_section(scan, scan_group, facts.hide) if scan is not None else None,
+        pictures=viewer.encoded(viewer.pictures(found)),
+        shades=viewer.shades(),
+        script=(HERE / "page.js").read_text(encoding="utf-8"),
     )
 
 
