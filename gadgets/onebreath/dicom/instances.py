@@ -24,6 +24,8 @@ IMPLEMENTATION = uid("implementation")
 NOT_FOR_DIAGNOSIS = "NOT FOR DIAGNOSIS: research reconstruction, not a medical device"
 PARTS = {"magnitude": "M", "phase": "P", "real": "R", "imaginary": "I"}
 """Fourth value of the image type, by what a pixel is."""
+MODEL = ("model", "model_version", "weights_sha256")
+"""Facts of `reconstruct` that say which model it was."""
 PHASE_SERIES = 3000
 """Added to a series' number for the phase of complex images, as Gadgetron does."""
 NARROW = 256.0
@@ -69,6 +71,9 @@ def _of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
     number = series.number + (PHASE_SERIES if series.part == "complex" and scale.part == "phase" else 0)
     own = np.ascontiguousarray(scale.pixels).tobytes() + series.headers.tobytes()
     series_uid = uid("series", who.study_uid, str(number), hashlib.sha256(own).hexdigest())
+    described = _description(series, scale, facts, who)
+    model = " ".join(facts.fact("reconstruct", name) for name in MODEL).strip() or "no learned model"
+    rr_ms = facts.most("sort", "rr_median_ms")
     count = 0
     for stack in stacks(series):
         trigger = stack.trigger_ms()
@@ -78,9 +83,11 @@ def _of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
                 count += 1
                 made = _instance(series, scale, image, z)
                 _identify(made, who, series_uid, number, count)
-                _describe(made, series, scale, facts, who)
+                for name, value in described.items():
+                    setattr(made, name, value)
+                made.ContributingEquipmentSequence = [_equipment(model)]
                 _place(made, geometry, z)
-                _time(made, stack, frame, trigger, facts)
+                _time(made, stack, frame, trigger, rr_ms)
                 yield made
 
 
@@ -125,42 +132,42 @@ def _identify(made: Any, who: Identity, series_uid: str, series_number: int, num
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
 
 
-def _describe(made: Any, series: Series, scale: Scaled, facts: Facts, who: Identity) -> None:
-    """Say what was done, by what, and what it is not for."""
+def _description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> dict[str, Any]:
+    """Return the attributes that say what was done, by what, and what it is not for: those of every instance."""
 
     def text(name: str) -> str:
         return _without(facts.one(name), who.secrets)
 
     kind = PARTS.get(scale.part, "M") if series.role == "Image" else series.role.upper().replace("_", " ")[:16]
-    made.ImageType = ["DERIVED", "PRIMARY", "OTHER", kind]
     comment = text("GADGETRON_ImageComment") or f"series {series.number}"
-    described = text("SeriesDescription") or comment
-    made.SeriesDescription = (described if scale.part != "phase" or "phase" in described else f"{described}_phase")[
-        :_LONG
-    ]
-    made.ProtocolName = text("protocolName")[:_LONG]
-    made.ImageComments = f"{NOT_FOR_DIAGNOSIS}. {comment}"[:10240]
-    made.ContentQualification = "RESEARCH"
-    made.SoftwareVersions = f"Onebreath {text('OnebreathVersion') or __version__}"[:_LONG]
-    model, sha = facts.fact("reconstruct", "model"), facts.fact("reconstruct", "weights_sha256")
-    version, fallback = facts.fact("reconstruct", "model_version"), facts.fact("reconstruct", "fallback")
+    title = text("SeriesDescription") or comment
+    if scale.part == "phase" and "phase" not in title:
+        title += "_phase"
+    model, version, sha = (facts.fact("reconstruct", name) for name in MODEL)
+    fallback, acceleration = (facts.fact("reconstruct", name) for name in ("fallback", "acceleration"))
     parts = [
         f"Reconstructed from raw data by Onebreath {text('OnebreathVersion')} (commit {text('OnebreathCommit')[:12]})",
         f"method {facts.fact('reconstruct', 'method')}",
         f"model {model} version {version}, weights sha256 {sha}" if model else "no learned model",
         f"fallback: {fallback}" if fallback else "",
-        f"acceleration {facts.fact('reconstruct', 'acceleration')}"
-        if facts.fact("reconstruct", "acceleration")
-        else "",
+        f"acceleration {acceleration}" if acceleration else "",
         f"clipped pixels in the series: {facts.total('export', 'clipped_pixels'):.0f}",
         *(f"warning: {warning}" for warning in facts.warnings()),
     ]
-    made.DerivationDescription = _without("; ".join(filter(None, parts)), who.secrets)[:_SHORT_TEXT]
-    made.ContributingEquipmentSequence = [_equipment(f"{model} {version} {sha}".strip() or "no learned model")]
+    described: dict[str, Any] = {
+        "ImageType": ["DERIVED", "PRIMARY", "OTHER", kind],
+        "SeriesDescription": title[:_LONG],
+        "ProtocolName": text("protocolName")[:_LONG],
+        "ImageComments": f"{NOT_FOR_DIAGNOSIS}. {comment}"[:10240],
+        "ContentQualification": "RESEARCH",
+        "SoftwareVersions": f"Onebreath {text('OnebreathVersion') or __version__}"[:_LONG],
+        "DerivationDescription": _without("; ".join(filter(None, parts)), who.secrets)[:_SHORT_TEXT],
+    }
     if series.role == "Image" and scale.part != "phase" and facts.fact("prewhiten", "whitened") == "True":
-        made.RescaleType = "SNR"
+        described["RescaleType"] = "SNR"
     elif scale.part == "phase":
-        made.RescaleType = "RAD"
+        described["RescaleType"] = "RAD"
+    return described
 
 
 def _equipment(model: str) -> Any:
@@ -193,17 +200,13 @@ def _place(made: Any, geometry: Geometry, z: int) -> None:
     made.MRAcquisitionType = "3D" if geometry.size[2] > 1 else "2D"
 
 
-def _time(made: Any, stack: Stack, frame: int, trigger: list[float] | None, facts: Facts) -> None:
+def _time(made: Any, stack: Stack, frame: int, trigger: list[float] | None, rr_ms: float) -> None:
     """Write the sequence's times, the place in the heart beat, and the counters."""
     as_text = required("pydicom", "dicom", "DICOM").valuerep.format_number_as_ds
     meta = stack.series.metas[stack.images[frame]]
     made.ScanningSequence, made.SequenceVariant, made.ScanOptions = "RM", "NONE", ""
-    for keyword, name in (
-        ("RepetitionTime", "RepetitionTime"),
-        ("EchoTime", "EchoTime"),
-        ("InversionTime", "InversionTime"),
-    ):
-        times = meta.get(name, [])
+    for keyword in ("RepetitionTime", "EchoTime", "InversionTime"):  # the meta has DICOM's names
+        times = meta.get(keyword, [])
         for time in (times if isinstance(times, list) else [times])[:1]:
             setattr(made, keyword, as_text(float(time)))
     for keyword in ("RepetitionTime", "EchoTime"):
@@ -215,7 +218,7 @@ def _time(made: Any, stack: Stack, frame: int, trigger: list[float] | None, fact
     if trigger is not None:
         made.ScanOptions = "CG"
         made.TriggerTime, made.CardiacNumberOfImages = as_text(trigger[frame]), len(stack.images)
-        if rr := facts.most("sort", "rr_median_ms"):
-            made.NominalInterval = round(rr)
+        if rr_ms:
+            made.NominalInterval = round(rr_ms)
     if len(stack.images) > 1:
         made.TemporalPositionIdentifier, made.NumberOfTemporalPositions = frame + 1, len(stack.images)
