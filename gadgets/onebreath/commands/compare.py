@@ -11,26 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gadgetron.types import ReconData
 from numpy.typing import NDArray
 
-from onebreath.chain.chain import build
-from onebreath.chain.facts import facts_of
-from onebreath.chain.gadget import gadget_class
-from onebreath.chain.notes import read_note
-from onebreath.commands.inspect import own_steps
+from onebreath.commands.matching import first_place
 from onebreath.errors import MethodError, OnebreathError, ScanError
-from onebreath.gadgets.facts import PrewhitenFacts
 from onebreath.gadgets.reconstruct.chooser import method_of
-from onebreath.gadgets.reconstruct.gather import Gathering
-from onebreath.gadgets.reconstruct.reconstruct import Reconstruct, ReconstructProperties
 from onebreath.methods.base import Method, method_class
 from onebreath.methods.choice.choice import Choice, choose
 from onebreath.methods.place import Place
-from onebreath.methods.scan import scan_of, scan_of_header
-from onebreath.mrd.header import ScanHeader
 from onebreath.optional import required
-from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
 from onebreath.zoo.domain import Scan
 from onebreath.zoo.rules import current_rules
@@ -85,30 +74,6 @@ def run(args: argparse.Namespace) -> int:
     draw(args.output, images, winner)
     print(f"Pictures: {args.output}; differences are to {winner}, times {GAIN}")
     return 0
-
-
-def first_place(raw: RawFile, config: str) -> tuple[Place, Scan]:
-    """Send a file through a configuration up to the reconstruction; return its first slice and what the scan is.
-
-    Raises
-    ------
-    OnebreathError
-        What the scan would raise in the chain.
-    """
-    xml = parse_header(raw.header_xml)
-    header, steps = ScanHeader(xml), own_steps(config)
-    given = next((pairs for name, pairs in steps if name == Reconstruct.name), {})
-    kept = {name: given[name] for name in ("acs_as_data", "partial_fourier") if name in given}
-    properties = ReconstructProperties.model_validate({"method": "zero_filled", **kept})
-    notes: dict[str, dict[str, Any]] = {}
-    for message in build(xml, [step for step in steps if gadget_class(step[0]).prepares]).run(raw.messages()):
-        notes |= dict([read_note(message) or ("", {})])
-        if isinstance(message, ReconData):
-            said = facts_of(PrewhitenFacts, notes, "prewhiten")
-            whitened = said is None or said.whitened is not False
-            place = Gathering(header, properties.acs_as_data, whitened, properties.partial_fourier).first(message)
-            return place, scan_of(place.merged, scan_of_header(header))
-    raise ScanError(f"{raw.path} gives no slice, so there is nothing to compare")
 
 
 def candidates_of(scan: Scan) -> list[str]:

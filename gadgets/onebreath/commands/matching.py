@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from gadgetron.types import ReconData
 
 from onebreath.chain.chain import build
+from onebreath.chain.facts import facts_of
 from onebreath.chain.gadget import gadget_class
+from onebreath.chain.notes import read_note
 from onebreath.commands.inspect import own_steps
 from onebreath.errors import ConfigError, ModelError, ScanError
+from onebreath.gadgets.facts import PrewhitenFacts
 from onebreath.gadgets.reconstruct.chooser import method_of
 from onebreath.gadgets.reconstruct.gather import Gathering
 from onebreath.gadgets.reconstruct.reconstruct import Reconstruct, ReconstructProperties
+from onebreath.methods.place import Place
 from onebreath.methods.scan import scan_of, scan_of_header
 from onebreath.mrd.header import ScanHeader
 from onebreath.wire.connection import parse_header
@@ -56,15 +61,15 @@ def match(file: str, group: str, config: str) -> int:
     """
     book = current_rules()
     with RawFile(file, group) as raw:
-        scan = scan_in(raw, config)
+        _, scan = first_place(raw, config)
     print("The scan: " + ", ".join(f"{name} {value}" for name, value in vars(scan).items() if value is not None))
     for text in explain(book, scan):
         print(text)
     return 0 if book.match(scan) else 1
 
 
-def scan_in(raw: RawFile, config: str) -> Scan:
-    """Send a file through a configuration up to the reconstruction; what its first slice shows.
+def first_place(raw: RawFile, config: str) -> tuple[Place, Scan]:
+    """Send a file through a configuration up to the reconstruction; return its first slice and what the scan is.
 
     Raises
     ------
@@ -72,15 +77,20 @@ def scan_in(raw: RawFile, config: str) -> Scan:
         What the scan would raise in the chain.
     """
     xml = parse_header(raw.header_xml)
-    steps = own_steps(config)
-    chosen = next((pairs for name, pairs in steps if name == Reconstruct.name), {})
-    asked = {name: chosen[name] for name in ("acs_as_data",) if name in chosen}
-    wanted = ReconstructProperties.model_validate({"method": "zero_filled", **asked})
-    gathering = Gathering(ScanHeader(xml), wanted.acs_as_data)
+    header, steps = ScanHeader(xml), own_steps(config)
+    given = next((pairs for name, pairs in steps if name == Reconstruct.name), {})
+    kept = {name: given[name] for name in ("acs_as_data", "partial_fourier") if name in given}
+    properties = ReconstructProperties.model_validate({"method": "zero_filled", **kept})
+    notes: dict[str, dict[str, Any]] = {}
     for message in build(xml, [step for step in steps if gadget_class(step[0]).prepares]).run(raw.messages()):
+        if (written := read_note(message)) is not None:
+            notes.update([written])
         if isinstance(message, ReconData):
-            return scan_of(gathering.first(message).merged, scan_of_header(ScanHeader(xml)))
-    raise ScanError(f"{raw.path} gives no slice, so there is nothing to match")
+            said = facts_of(PrewhitenFacts, notes, "prewhiten")
+            whitened = said is None or said.whitened is not False
+            place = Gathering(header, properties.acs_as_data, whitened, properties.partial_fourier).first(message)
+            return place, scan_of(place.merged, scan_of_header(header))
+    raise ScanError(f"{raw.path} gives no slice, so what the scan is cannot be told")
 
 
 def explain(book: RuleBook, scan: Scan) -> Iterator[str]:
