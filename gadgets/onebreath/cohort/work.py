@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from onebreath.errors import OnebreathError
-from onebreath.keeping import write
+from onebreath.host.replay import replay
+from onebreath.images.reading import read_images
+from onebreath.keeping import write, write_text
+from onebreath.report.page import leading, page
 
 FACTS = {
     "method": "Onebreath_reconstruct_method",
@@ -145,8 +148,6 @@ def work(task: Task) -> Row:
 
 
 def _replayed(task: Task) -> Row:
-    from onebreath.host.replay import replay
-
     outcome = replay(
         task.source, config_local=task.config, output=task.images, group="images", in_group=task.group, anew=True
     )
@@ -162,17 +163,13 @@ def _replayed(task: Task) -> Row:
 
 def _tell(row: Row, task: Task) -> None:
     """Add what the images' meta say, and make the page if there shall be one."""
-    from onebreath.images.reading import read_images
-    from onebreath.report.facts import Facts
-
     series = read_images(task.images)
-    facts = Facts.of([one for one in series if one.role == "Image"] or series)
+    facts = leading(series)
     row.facts = {name: text for name, entry in FACTS.items() if (text := facts.one(entry))}
     row.clipped_pixels = int(facts.total("export", "clipped_pixels"))
     if task.report:
-        from onebreath.report.page import write_report
-
-        write_report(task.images, task.images.with_suffix(".html"), None, Path(task.source), task.group)
+        text = page(series, task.images.name, Path(task.source), task.group)
+        write_text(task.images.with_suffix(".html"), text)
 
 
 @contextmanager

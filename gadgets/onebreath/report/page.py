@@ -75,8 +75,7 @@ def page(found: list[Series], name: str, scan: Path | None = None, scan_group: s
     scan, scan_group
         Raw data that the images were made from, if they are at hand, and their group.
     """
-    leading = [series for series in found if series.role == LEADING] or found
-    facts = Facts.of(leading)
+    facts = leading(found)
     return rendered(
         HERE / "page.html.j2",
         "A report",
@@ -98,6 +97,11 @@ def page(found: list[Series], name: str, scan: Path | None = None, scan_group: s
         shades=viewer.shades(),
         script=(HERE / "page.js").read_text(encoding="utf-8"),
     )
+
+
+def leading(found: list[Series]) -> Facts:
+    """Return the facts of the images; of whatever there is, where no series holds images."""
+    return Facts.of([series for series in found if series.role == LEADING] or found)
 
 
 def _software(facts: Facts) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, alike, stacks
+from onebreath.optional import required
 from onebreath.report.facts import Facts
 
 BUDGET = 48 << 20
@@ -177,8 +178,7 @@ def _place(
 
 def shades() -> dict[str, str]:
     """Return 256 colours for each kind of picture, as 768 bytes in base64."""
-    from matplotlib import colormaps
-
+    colormaps = required("matplotlib", "report", "A report").colormaps
     ramp = np.linspace(0, 1, 256)
     return {
         kind: base64.b64encode((colormaps[name](ramp)[:, :3] * 255).round().astype(np.uint8).tobytes()).decode("ascii")
