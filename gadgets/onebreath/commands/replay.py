@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from types import ModuleType
 
 import h5py
 
@@ -19,6 +18,7 @@ from onebreath.errors import ConfigError, OnebreathError, ScanError
 from onebreath.host.replay import Outcome, replay
 from onebreath.host.server import GADGETRON_PORT
 from onebreath.options import at_least, port, positive
+from onebreath.report.page import check_packages, write_report
 from onebreath.wire.raw_file import RawFile
 
 DEFAULT_OUTPUT = "out.h5"
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("Name the raw files to send, or folders of them: onebreath replay FILE...")
     changes = read_changes(args.set)
     if args.report:
-        _report().check_packages()
+        check_packages()
     several = len(named) > 1 or named[0].is_dir()
     sources = [path for name in named for path in raw_files(name)]
     outputs = outputs_for(sources, args.outfile, several)
@@ -193,17 +193,10 @@ def _replay(args: argparse.Namespace, source: Path, output: Path, changes: Mappi
             print(f"images: {output}, group {group}", flush=True)
             if args.report:
                 page = output.with_suffix(".html")
-                _report().write_report(output, page, group, source, args.group)
+                write_report(output, page, group, source, args.group)
                 print(f"report: {page}", flush=True)
         good &= _is_good(outcome, config)
     return good
-
-
-def _report() -> ModuleType:
-    """Import what writes pages: packages that only they need are not asked for otherwise."""
-    from onebreath.report import page
-
-    return page
 
 
 def _configuration(config: str, local: str | None, changes: Mapping[str, Mapping[str, str]]) -> bytes | None:
