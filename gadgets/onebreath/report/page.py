@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from onebreath.images.reading import Series, read_images
 from onebreath.keeping import write_text
@@ -124,8 +124,7 @@ def _timings(facts: Facts) -> list[Bar]:
 
 
 def _count(series: Series) -> dict[str, Any]:
-    median: Callable[[list[float]], float] = statistics.median
-    fov = [median([float(head["field_of_view"][axis]) for head in series.headers]) for axis in range(3)]
+    fov = np.median(series.headers["field_of_view"].astype(float), axis=0)
     _, _, z, y, x = series.data.shape
     return {
         "number": series.number,
