@@ -14,6 +14,7 @@ from torch import Tensor
 
 from onebreath.errors import ModelError
 from onebreath.networks.a_liknet.low_rank import BLOCKS, chunk_length
+from onebreath.networks.released import count_after, parameters_of
 
 _SPATIAL, _TEMPORAL, _KSPACE = (4, 0, 3, 1, 2, 5), (4, 0, 3, 5), (4, 2, 3, 0, 1, 5)
 """Axes of a released kernel, (k1, k2, k3, in, out, part), in our order; those left out have size 1."""
@@ -141,6 +142,7 @@ def _unknown(key: str) -> ModelError:
     return ModelError(f"not the parameters of A-LIKNet: unknown '{key}'")
 
 
+@parameters_of("A-LIKNet")
 def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Arguments of the network that the shapes of our state show.
 
@@ -149,25 +151,22 @@ def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     ModelError
         If a parameter that shows one is missing, or the thresholds are not those of the frames.
     """
-    try:
-        frames = state["iterations.0.kspace.layers.6.weight"].shape[0]
-        thresholds = len(state["iterations.0.image.low_rank.coefficients"])
-        arguments = {
-            "frames": frames,
-            "coils": len(state["iterations.0.kspace.layers.1.bias"]),
-            "iterations": len({key.split(".")[1] for key in state if key.startswith("iterations.")}),
-            "channels": state["iterations.0.image.denoiser.encoders.0.0.conv.weight"].shape[0],
-            "kspace_channels": [state[f"iterations.0.kspace.layers.{n}.weight"].shape[0] for n in (0, 3)],
-            "upsample_kernel": round(
-                (
-                    state["iterations.0.image.denoiser.up.0.values.weight"].shape[0]
-                    / (len(state["iterations.0.image.denoiser.up.0.bias"]) / 2)
-                )
-                ** (1 / 3)
-            ),
-        }
-    except KeyError as error:
-        raise ModelError(f"the weights are not those of A-LIKNet: parameter {error} is missing") from error
+    frames = state["iterations.0.kspace.layers.6.weight"].shape[0]
+    thresholds = len(state["iterations.0.image.low_rank.coefficients"])
+    arguments = {
+        "frames": frames,
+        "coils": len(state["iterations.0.kspace.layers.1.bias"]),
+        "iterations": count_after(state, "iterations."),
+        "channels": state["iterations.0.image.denoiser.encoders.0.0.conv.weight"].shape[0],
+        "kspace_channels": [state[f"iterations.0.kspace.layers.{n}.weight"].shape[0] for n in (0, 3)],
+        "upsample_kernel": round(
+            (
+                state["iterations.0.image.denoiser.up.0.values.weight"].shape[0]
+                / (len(state["iterations.0.image.denoiser.up.0.bias"]) / 2)
+            )
+            ** (1 / 3)
+        ),
+    }
     expected = frames // chunk_length(frames) * BLOCKS**2
     if thresholds != expected:
         raise ModelError(

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from onebreath.errors import ModelError
+from onebreath.networks.released import count_after, parameters_of
 
 _ENCODING = "EncObj."
 """What the released network keeps of its radial trajectory; it is no part of the weights."""
@@ -52,6 +53,7 @@ def _our_name(released: str) -> str:
     raise ModelError(f"not the parameters of CineNet: unknown '{released}'")
 
 
+@parameters_of("CineNet")
 def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Arguments of the network that the shapes of our state show.
 
@@ -62,17 +64,13 @@ def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     ModelError
         If a parameter that shows one is missing.
     """
-    blocks = len({key.split(".")[1] for key in state if key.startswith("blocks.")})
-    penalties = len({key for key in state if key.startswith("consistency.")})
-    first = "blocks.0.nets.0."
-    if f"{first}tail.weight" not in state:
-        raise ModelError(f"the weights are not those of CineNet: parameter '{first}tail.weight' is missing")
+    first, penalties = "blocks.0.nets.0.", count_after(state, "consistency.")
     arguments: dict[str, Any] = {
         "channels": state[f"{first}tail.weight"].shape[1],
-        "stages": len({key.split(".")[5] for key in state if key.startswith(f"{first}down.")}),
-        "convs": len({key.split(".")[6] for key in state if key.startswith(f"{first}down.0.")}),
+        "stages": count_after(state, f"{first}down."),
+        "convs": count_after(state, f"{first}down.0."),
         "separate": any(key.startswith("blocks.0.nets.1.") for key in state),
-        "shared": blocks == 1,
+        "shared": count_after(state, "blocks.") == 1,
     }
     return arguments if penalties <= 1 else {**arguments, "cascades": penalties}
 

@@ -11,8 +11,11 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from onebreath.errors import ModelError
+from onebreath.networks.released import parameters_of
 
 Array = TypeVar("Array")
+
+_BLOCKS = r"blocks\.(\d+)\."
 
 _RECURRENT = {"CRNN_model.i2h": "input", "CRNN_model.h2h": "time", "CRNN_model.ih2ih": "cascade"}
 _CRUNET_UNITS = {
@@ -112,17 +115,7 @@ def _rename(official: Mapping[str, Array], layers: Mapping[str, str], network: s
     return {names[key]: value for key, value in official.items()}
 
 
-def _count(state: Mapping[str, Tensor]) -> int:
-    numbers = [int(match[1]) for match in (re.match(r"blocks\.(\d+)\.", key) for key in state) if match]
-    return max(numbers, default=-1) + 1
-
-
-def _shape(state: Mapping[str, Tensor], key: str) -> tuple[int, ...]:
-    if key not in state:
-        raise ModelError(f"the weights are not those of this network: parameter '{key}' is missing")
-    return tuple(state[key].shape)
-
-
+@parameters_of("this network")
 def crunet_mr_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Arguments of CRUNet-MR that the shapes of our state show.
 
@@ -131,7 +124,10 @@ def crunet_mr_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
     ModelError
         If a parameter that shows one is missing.
     """
-    arguments: dict[str, Any] = {"channels": _shape(state, "blocks.0.head.weight")[0], "cascades": _count(state)}
+    arguments: dict[str, Any] = {
+        "channels": state["blocks.0.head.weight"].shape[0],
+        "cascades": _cascades(state, _BLOCKS),
+    }
     side = state.get("blocks.0.encoder1.side.weight")
     arguments |= {"side_branches": False} if side is None else {"side_kernel": int(side.shape[-1])}
     if "blocks.0.encoder1.cascade.weight" not in state:
@@ -145,9 +141,9 @@ def _bank(state: Mapping[str, Tensor], channels: int) -> dict[str, Any]:
     last = f"bank.fusers.{fusers}.level1"
     if f"{last}.weight" in state:
         arguments: dict[str, Any] = {"fusion": "conv"}
-        width = _shape(state, f"{last}.weight")[1]
+        width = state[f"{last}.weight"].shape[1]
     else:
-        squeezed, width, _, _ = _shape(state, f"{last}.attention.squeeze.weight")
+        squeezed, width, _, _ = state[f"{last}.attention.squeeze.weight"].shape
         style = "cab" if f"{last}.body.0.weight" in state else "se"
         arguments = {"fusion": "ca", "ca_style": style, "ca_reduction": width // squeezed}
     if width // channels < fusers + 1:
@@ -155,8 +151,9 @@ def _bank(state: Mapping[str, Tensor], channels: int) -> dict[str, Any]:
     return arguments
 
 
+@parameters_of("this network")
 def crnn_mri_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Arguments of CRNN-MRI that the shapes of our state show; errors as for CRUNet-MR."""
-    channels, blocks = _shape(state, "blocks.0.tail.weight")[1], _count(state)
+    channels, blocks = state["blocks.0.tail.weight"].shape[1], _cascades(state, _BLOCKS)
     # With shared weights the number of cascades leaves no trace; the network's default is that of the released code.
     return {"channels": channels, "shared": True} if blocks == 1 else {"channels": channels, "cascades": blocks}

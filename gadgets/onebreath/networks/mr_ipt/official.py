@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
+from onebreath.networks.released import parameters_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,6 +75,7 @@ def _flat_groups(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {re.sub(r"^(head|tail)\.(\d+)\.(\d+)\.", number, key): value for key, value in official.items()}
 
 
+@parameters_of("MR-IPT")
 def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Arguments of the network that the shapes of our state show; the heads of the decoder leave no trace.
 
@@ -82,26 +84,22 @@ def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     ModelError
         If a parameter that shows one is missing.
     """
-    try:
-        grid, width = state["encoder.positions"].shape[1], state["encoder.positions"].shape[3]
-        blocks = [key for key in state if re.fullmatch(r"encoder\.blocks\.\d+\.attention\.relative_y", key)]
-        sides = [(len(state[f"encoder.blocks.{n}.attention.relative_y"]) + 1) // 2 for n in range(len(blocks))]
-        windows = {side for side in sides if side != grid}
-        arguments = {
-            "variant": _variant(state),
-            "image_size": grid * state["encoder.patches.weight"].shape[-1],
-            "channels": state["heads.0.0.weight"].shape[0],
-            "width": width,
-            "depth": len(sides),
-            "heads": width // state["encoder.blocks.0.attention.relative_y"].shape[1],
-            "window": min(windows, default=grid),
-            "global_blocks": [index for index, side in enumerate(sides) if side == grid],
-            "embedding": state["encoder.neck.0.weight"].shape[0],
-            "decoder_hidden": state["decoder.blocks.0.mlp.0.weight"].shape[0],
-        }
-    except KeyError as error:
-        raise ModelError(f"the weights are not those of MR-IPT: parameter {error} is missing") from error
-    return arguments
+    grid, width = state["encoder.positions"].shape[1], state["encoder.positions"].shape[3]
+    blocks = [key for key in state if re.fullmatch(r"encoder\.blocks\.\d+\.attention\.relative_y", key)]
+    sides = [(len(state[f"encoder.blocks.{n}.attention.relative_y"]) + 1) // 2 for n in range(len(blocks))]
+    windows = {side for side in sides if side != grid}
+    return {
+        "variant": _variant(state),
+        "image_size": grid * state["encoder.patches.weight"].shape[-1],
+        "channels": state["heads.0.0.weight"].shape[0],
+        "width": width,
+        "depth": len(sides),
+        "heads": width // state["encoder.blocks.0.attention.relative_y"].shape[1],
+        "window": min(windows, default=grid),
+        "global_blocks": [index for index, side in enumerate(sides) if side == grid],
+        "embedding": state["encoder.neck.0.weight"].shape[0],
+        "decoder_hidden": state["decoder.blocks.0.mlp.0.weight"].shape[0],
+    }
 
 
 def _variant(state: Mapping[str, Tensor]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
+from onebreath.networks.released import count_after, parameters_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,6 +74,7 @@ def prompt_mr(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
+@parameters_of("PromptMR")
 def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Arguments of the network that the shapes of our state show.
 
@@ -81,17 +83,14 @@ def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     ModelError
         If a parameter that shows one is missing.
     """
-    try:
-        unet = _unet_arguments(state, "blocks.0.")
-        window = state["blocks.0.head.weight"].shape[1] // 2
-        arguments = {"cascades": _count(state, "blocks."), "window": window, **unet}
-        if not _count(state, "sensitivity.unet.encoder."):
-            return {**arguments, "coil_maps": "given"}
-        unet = _unet_arguments(state, "sensitivity.unet.")
-        names = ("channels", "prompt_channels", *(["prompts"] if unet["prompts"] != arguments["prompts"] else []))
-        return arguments | {f"sensitivity_{name}": unet[name] for name in names}
-    except KeyError as error:
-        raise ModelError(f"the weights are not those of PromptMR: parameter {error} is missing") from error
+    unet = _unet_arguments(state, "blocks.0.")
+    window = state["blocks.0.head.weight"].shape[1] // 2
+    arguments = {"cascades": count_after(state, "blocks."), "window": window, **unet}
+    if not count_after(state, "sensitivity.unet.encoder."):
+        return {**arguments, "coil_maps": "given"}
+    unet = _unet_arguments(state, "sensitivity.unet.")
+    names = ("channels", "prompt_channels", *(["prompts"] if unet["prompts"] != arguments["prompts"] else []))
+    return arguments | {f"sensitivity_{name}": unet[name] for name in names}
 
 
 def _unet_arguments(state: Mapping[str, Tensor], unet: str) -> dict[str, Any]:
@@ -103,16 +102,10 @@ def _unet_arguments(state: Mapping[str, Tensor], unet: str) -> dict[str, Any]:
         "prompt_channels": [shape[1] for shape in prompts],
         "prompt_sizes": [shape[2] for shape in prompts],
         "prompts": counts[0] if len(set(counts)) == 1 else counts,
-        "encoder_blocks": [_count(state, f"{unet}encoder.{level}.") for level in range(3)],
-        "decoder_blocks": [_count(state, f"{unet}decoder.{2 - level}.fuse.") for level in range(3)],
-        "bottleneck_blocks": _count(state, f"{unet}bottleneck."),
+        "encoder_blocks": [count_after(state, f"{unet}encoder.{level}.") for level in range(3)],
+        "decoder_blocks": [count_after(state, f"{unet}decoder.{2 - level}.fuse.") for level in range(3)],
+        "bottleneck_blocks": count_after(state, f"{unet}bottleneck."),
     }
-
-
-def _count(state: Mapping[str, Tensor], before: str) -> int:
-    """Count what is numbered behind a part of the names."""
-    found = {match[1] for match in (re.match(rf"{re.escape(before)}(\d+)\.", key) for key in state) if match}
-    return len(found)
 
 
 def _our_name(released: str) -> str:

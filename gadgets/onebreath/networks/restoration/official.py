@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from onebreath.errors import ModelError
+from onebreath.networks.released import count_after, parameters_of
 
 _CONVS = {"0": "0", "4": "3"}
 """Places of the two convolutions in a released block, which has a dropout behind each activation, and in ours."""
@@ -48,6 +49,7 @@ def _our_name(released: str, last: int) -> str:
     raise ModelError(f"not the parameters of fastMRI's U-Net: unknown '{released}'")
 
 
+@parameters_of("a U-Net")
 def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Arguments of the network that the shapes of our state show.
 
@@ -56,9 +58,7 @@ def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     ModelError
         If the parameter that shows one is missing, or the network has several images as input.
     """
-    if "down.0.0.weight" not in state:
-        raise ModelError("the weights are not those of a U-Net: parameter 'down.0.0.weight' is missing")
     channels, images = state["down.0.0.weight"].shape[:2]
     if images != 1:
         raise ModelError(f"the U-Net takes {images} images at once; here one magnitude image is restored at a time")
-    return {"channels": channels, "pools": len({key.split(".")[1] for key in state if key.startswith("down.")})}
+    return {"channels": channels, "pools": count_after(state, "down.")}
