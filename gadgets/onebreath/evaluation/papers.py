@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from onebreath.errors import ConfigError, OnebreathError
 from onebreath.validation import as_text
-from onebreath.zoo.architectures import build
+from onebreath.zoo.architectures import hollow
 from onebreath.zoo.card import read_card
 
 CLAIMS = Path("docs/papers.yaml")
@@ -149,10 +149,7 @@ def number(measured: Measured, root: Path) -> str:
         If a card or network is not as it should be.
     """
     if isinstance(measured, Parameters):
-        import torch
-
-        with torch.device("meta"):
-            network = build(measured.architecture, measured.arguments)
+        network = hollow(measured.architecture, measured.arguments)
         count = f"{sum(weight.numel() for weight in network.parameters()):,}"
         return f"{measured.label}: {count}" if measured.label else count
     return _of_card(measured, root) if isinstance(measured, OfCard) else _of_table(measured, root)

@@ -63,6 +63,14 @@ def build(architecture: str, arguments: Mapping[str, Any]) -> Network:
     return network(**_checked(network, architecture, arguments))
 
 
+def hollow(architecture: str, arguments: Mapping[str, Any]) -> Network:
+    """Build a network whose weights have shapes but no numbers, on torch's meta device; see `build`."""
+    import torch
+
+    with torch.device("meta"):
+        return build(architecture, arguments)
+
+
 def _checked(network: type, architecture: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Check the arguments against the signature of the class, and convert them to its types."""
     hints = get_type_hints(network.__init__)  # type: ignore[misc]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
-from onebreath.zoo.architectures import build
+from onebreath.zoo.architectures import hollow
 from onebreath.zoo.card import CARD_FILE, WEIGHTS_FILE, Card, check_name, parse_card
 from onebreath.zoo.search import PARTIAL, REPLACED
 
@@ -59,10 +59,7 @@ def read_weights_file(folder: Path, card: Card) -> bytes:
 
 def _check_size(path: Path, card: Card) -> None:
     """Refuse a file that is larger than all the network's numbers in double precision, with their names."""
-    import torch
-
-    with torch.device("meta"):
-        state = build(card.architecture, card.arguments).state_dict()
+    state = hollow(card.architecture, card.arguments).state_dict()
     most = sum(8 * value.numel() + len(name) + DESCRIPTION for name, value in state.items()) + DESCRIPTION
     found = path.stat().st_size
     if found > most:
@@ -125,10 +122,7 @@ def assemble(architecture: str, arguments: Mapping[str, Any], state: Mapping[str
     ModelError
         If a parameter is missing, left over, mis-shaped, of no floating type or not finite.
     """
-    import torch
-
-    with torch.device("meta"):
-        network = build(architecture, arguments)
+    network = hollow(architecture, arguments)
     expected = network.state_dict()
     _check_names(expected, state, name)
     for key, value in state.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onebreath.errors import ModelError, OnebreathError
 from onebreath.registry import RESTORATION
-from onebreath.zoo.architectures import build
+from onebreath.zoo.architectures import hollow
 from onebreath.zoo.card import Card
 
 if TYPE_CHECKING:
@@ -42,11 +42,10 @@ def try_out(network: Network, card: Card) -> None:
     mask = torch.ones(1, frames, 1, y, x, dtype=torch.bool)
     maps = torch.full((1, 1, coils, y, x), coils**-0.5, dtype=torch.complex64)
     try:
-        with torch.device("meta"):
-            hollow = build(card.architecture, card.arguments).requires_grad_(False)
+        without_numbers = hollow(card.architecture, card.arguments).requires_grad_(False)
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            hollow.rehearse(*size)
+            without_numbers.rehearse(*size)
             image = network(kspace, mask, maps, torch.full((1,), 0.01))
     except OnebreathError as error:
         raise ModelError(f"model '{card.name}' fails in a trial run: {error}") from error

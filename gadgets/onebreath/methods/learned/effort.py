@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from onebreath.zoo.architectures import build
+from onebreath.zoo.architectures import hollow
 
 OPERATIONS_PER_SECOND = 4.2e10
 """Of one core: CRUNet-MR, 8 frames of 128 x 112, 6 channels, has 43e9 operations in its layers and takes 1.03 s."""
@@ -25,8 +25,7 @@ def _operations(architecture: str, arguments: str, shape: tuple[int, ...]) -> in
 
     from onebreath.methods.learned.meta_shapes import OperationCount
 
-    with torch.device("meta"):
-        network = build(architecture, json.loads(arguments)).requires_grad_(False)
+    network = hollow(architecture, json.loads(arguments)).requires_grad_(False)
     with torch.inference_mode(), OperationCount() as counter:
         network.rehearse(*shape)
     return int(counter.total)

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from onebreath.methods.learned.meta_shapes import WithoutCompiler, result
 from onebreath.networks.shared.pieces import InPieces
 from onebreath.networks.shared.unrolled import UnrolledNetwork
-from onebreath.zoo.architectures import build
+from onebreath.zoo.architectures import hollow
 
 GIB = 2**30
 
@@ -136,8 +136,7 @@ def needed_bytes(architecture: str, arguments: Mapping[str, Any], size: Size, wa
 @lru_cache(maxsize=64)
 def _counted(architecture: str, arguments: str, size: Size, way: Way) -> tuple[int, int]:
     """Peak of the bytes inside the learned parts, and the bytes of the weights."""
-    with torch.device("meta"):
-        network = build(architecture, json.loads(arguments))
+    network = hollow(architecture, json.loads(arguments))
     weights = sum(value.numel() * 4 for value in network.state_dict().values())
     network = network.to(way.dtype).requires_grad_(False)
     with torch.inference_mode(), Meter() as meter:
