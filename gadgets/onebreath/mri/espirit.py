@@ -92,9 +92,9 @@ def cropped(
         Share of the bright pixels of the calibration image that cropping takes away; above `MOST_LOST` nothing was
         cropped.
     """
-    if crop is None:
-        return espirit(acs, shape, crop=None, **settings)[0], 0.0
     maps, eigenvalues = espirit(acs, shape, crop=None, **settings)
+    if crop is None:
+        return maps, 0.0
     xp = array_namespace(acs)
     image = rss(ifft2c(resize(acs, shape)), 0)
     level = xp.sort(xp.reshape(image, (-1,)))[int(_BRIGHTEST * (math.prod(shape) - 1))]

@@ -83,16 +83,15 @@ def loss_terms(prediction: Tensor, target: Tensor, official_ssim_scaling: bool =
 
 def total_loss(prediction: Tensor, target: Tensor, weights: LossWeights) -> Tensor:
     """Weighted sum of the terms, but for `kspace_modulus`, which needs more than the image."""
-    if not any(getattr(weights, name) for name in _PUBLISHED):
-        loss = weights.psnr * psnr_loss(prediction, target) if weights.psnr else target.real.new_zeros(())
-        return loss + weights.image_modulus * modulus_error(prediction, target) if weights.image_modulus else loss
-    terms = loss_terms(prediction, target, weights.official_ssim_scaling)
-    loss = (
-        weights.kspace_mse * terms.kspace_mse
-        + weights.image_mse * terms.image_mse
-        + weights.image_l1 * terms.image_l1
-        + weights.ssim * (terms.ssim_real + terms.ssim_imag) / 2
-    )
+    loss = target.real.new_zeros(())
+    if any(getattr(weights, name) for name in _PUBLISHED):
+        terms = loss_terms(prediction, target, weights.official_ssim_scaling)
+        loss = (
+            weights.kspace_mse * terms.kspace_mse
+            + weights.image_mse * terms.image_mse
+            + weights.image_l1 * terms.image_l1
+            + weights.ssim * (terms.ssim_real + terms.ssim_imag) / 2
+        )
     if weights.ssim_magnitude:
         magnitudes = _scaled(prediction.abs(), target.abs(), target, official=False)
         loss = loss + weights.ssim_magnitude * ssim_loss(*magnitudes)
