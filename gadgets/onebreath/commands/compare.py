@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from onebreath.commands.matching import first_place
 from onebreath.errors import MethodError, OnebreathError, ScanError
+from onebreath.evaluation.figures.pictures import most_moving_row, new_figure
 from onebreath.gadgets.reconstruct.chooser import method_of
 from onebreath.methods.base import Method, method_class
 from onebreath.methods.choice.choice import Choice, choose
 from onebreath.methods.place import Place
-from onebreath.optional import required
 from onebreath.wire.raw_file import RawFile
 from onebreath.zoo.domain import Scan
 from onebreath.zoo.rules import current_rules
@@ -121,11 +121,9 @@ def draw(path: Path, images: Mapping[str, NDArray[np.floating]], winner: str) ->
     """Draw a frame of each candidate, its difference to the winner's, and a row over time where there are frames."""
     best = images[winner]
     top = float(np.percentile(best, 99.8)) or 1.0
-    frame, row = len(best) // 3, int(best.std(axis=0).sum(axis=1).argmax())
+    frame, row = len(best) // 3, most_moving_row(best)
     panels = 3 if len(best) > 1 else 2
-    figure = required("matplotlib.figure", "report", "A figure").Figure(
-        figsize=(2.6 * len(images) + 0.6, 2.6 * panels + 0.6), layout="constrained"
-    )
+    figure = new_figure(2.6 * len(images) + 0.6, 2.6 * panels + 0.6)
     axes = figure.subplots(panels, len(images), squeeze=False)
     for place, (name, series) in enumerate(images.items()):
         axes[0, place].imshow(series[frame], cmap="gray", vmin=0, vmax=top)

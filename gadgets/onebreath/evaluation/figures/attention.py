@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from onebreath import zoo
 from onebreath.errors import ModelError, OnebreathError
 from onebreath.evaluation.data import read_slices
+from onebreath.evaluation.figures.pictures import new_figure
 from onebreath.evaluation.scans import MaskChoice, ScanChoice, coil_maps, reference_scan, undersampled
 from onebreath.methods.base import SliceData
 from onebreath.methods.learned.unrolled import Unrolled
-from onebreath.optional import required
 from onebreath.training.data.masks import Family
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def spectra_of(model: str, data: SliceData) -> NDArray[np.floating]:
 
 def spectra_figure(path: Path, spectra: NDArray[np.floating]) -> None:
     """Draw singular values before and after the low-rank branch, a line for each iteration; see `spectra_of`."""
-    figure = required("matplotlib.figure", "report", "A figure").Figure(figsize=(7.0, 3.4), layout="constrained")
+    figure = new_figure(7.0, 3.4)
     axes = figure.subplots(1, 2, sharey=True)
     for axis, title, lines in zip(axes, ("before", "after"), spectra, strict=True):
         for number, values in enumerate(lines, start=1):
@@ -156,9 +156,7 @@ def attention_figure(path: Path, maps: Mapping[str, NDArray[np.floating]]) -> No
     maps
         As `attention_of` gives them.
     """
-    figure = required("matplotlib.figure", "report", "A figure").Figure(
-        figsize=(3.2 * len(maps), 4.2), layout="constrained"
-    )
+    figure = new_figure(3.2 * len(maps), 4.2)
     axes = figure.subplots(2, len(maps), squeeze=False)
     for column, (title, parts) in zip(axes.T, maps.items(), strict=True):
         for axis, part, values in zip(column, _PARTS, parts, strict=True):

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.evaluation.figures.pictures import ERROR_GAIN, most_moving_row
+from onebreath.evaluation.figures.pictures import ERROR_GAIN, most_moving_row, new_figure
 from onebreath.evaluation.metrics import measure
 from onebreath.evaluation.regions import dynamic_region
-from onebreath.optional import required
 
 
 def cropped(series: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -47,9 +46,7 @@ def crop_figure(
     target = series["truth"]
     top, frame, row = float(np.percentile(target, 99.8)), len(target) // 3, most_moving_row(target)
     aspect = 1.0 if pixel_mm is None else pixel_mm[0] / pixel_mm[1]
-    figure = required("matplotlib.figure", "report", "A figure").Figure(
-        figsize=(2.6 * len(series), 5.4), layout="constrained"
-    )
+    figure = new_figure(2.6 * len(series), 5.4)
     axes = figure.subplots(3, len(series), squeeze=False, gridspec_kw={"height_ratios": [1, 1, 0.6]})
     for place, (name, one) in enumerate(series.items()):
         image, below, profile = axes[:, place]

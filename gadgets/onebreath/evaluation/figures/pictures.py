@@ -17,6 +17,11 @@ TEXT_HEIGHT = 20
 """Screen pixels for a line of text in a loop."""
 
 
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty figure of matplotlib, sizes in inches; raises ConfigError if matplotlib is not installed."""
+    return required("matplotlib.figure", "report", "A figure").Figure(figsize=(width, height), layout="constrained")
+
+
 def compare_figure(
     path: Path,
     truth: NDArray[np.floating],
@@ -46,9 +51,7 @@ def compare_figure(
     tall, wide = (n * mm for n, mm in zip(truth.shape[1:], pixel_mm or (1.0, 1.0), strict=True))
     shape, extent = tall / wide, (0.0, wide, tall, 0.0)
     width = 2.6 * len(columns) + 0.9
-    figure = required("matplotlib.figure", "report", "A figure").Figure(
-        figsize=(width, 2.6 * (2 * shape + 0.45) + 1.1), layout="constrained"
-    )
+    figure = new_figure(width, 2.6 * (2 * shape + 0.45) + 1.1)
     axes = figure.subplots(3, len(columns), squeeze=False, gridspec_kw={"height_ratios": [shape, shape, 0.45]})
     for place, (name, series) in enumerate(columns.items()):
         image, error, profile = axes[:, place]
@@ -99,9 +102,7 @@ def box_plots(
         What measures are called.
     """
     measures = list(dict.fromkeys(measure for group in groups.values() for measure in group))
-    figure = required("matplotlib.figure", "report", "A figure").Figure(
-        figsize=(3.6 * len(measures), 3.2 * len(groups)), layout="constrained"
-    )
+    figure = new_figure(3.6 * len(measures), 3.2 * len(groups))
     panels = figure.subplots(len(groups), len(measures), squeeze=False)
     for row, (name, group) in zip(panels, groups.items(), strict=True):
         for panel, measure in zip(row, measures, strict=True):

@@ -24,13 +24,13 @@ import numpy as np
 
 from onebreath.errors import MethodError, OnebreathError
 from onebreath.evaluation.data import KINDS, read_slices
+from onebreath.evaluation.figures.pictures import new_figure
 from onebreath.evaluation.metrics import measure
 from onebreath.evaluation.scans import MaskChoice, ReferenceScan, ScanChoice, coil_maps, reference_scan, undersampled
 from onebreath.methods.base import SliceData
 from onebreath.methods.grappa.calibrated import lattice_offset
 from onebreath.methods.raki.raki import Raki
 from onebreath.mri.fourier import ifft2c
-from onebreath.optional import required
 from onebreath.training.data.masks import Family
 
 SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -134,9 +134,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def spectra_figure(path: Path, spectra: dict[str, np.ndarray]) -> None:
     """Draw transforms of activation masks, in powers of ten of the comb's tap."""
-    figure = required("matplotlib.figure", "report", "A figure").Figure(
-        figsize=(2.6 * len(spectra) + 0.8, 3.2), layout="constrained"
-    )
+    figure = new_figure(2.6 * len(spectra) + 0.8, 3.2)
     axes = figure.subplots(1, len(spectra), squeeze=False)[0]
     for axis, (name, values) in zip(axes, spectra.items(), strict=True):
         drawn = axis.imshow(np.log10(values + _NOTHING), cmap="magma", vmin=-4, vmax=-1)
