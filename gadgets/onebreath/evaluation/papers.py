@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from onebreath.errors import ConfigError, OnebreathError
+from onebreath.keeping import write_text
 from onebreath.validation import as_text
 from onebreath.zoo.architectures import hollow
 from onebreath.zoo.card import read_card
@@ -204,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     output = args.output or args.root / PAGE
     try:
-        output.write_text(page(read_claims(args.claims or args.root / CLAIMS), args.root), encoding="utf-8")
+        write_text(output, page(read_claims(args.claims or args.root / CLAIMS), args.root))
     except OnebreathError as error:
         print(error, file=sys.stderr)
         return 1

@@ -27,6 +27,7 @@ from onebreath.evaluation.data import KINDS, read_slices
 from onebreath.evaluation.figures.pictures import new_figure
 from onebreath.evaluation.metrics import measure
 from onebreath.evaluation.scans import MaskChoice, ReferenceScan, ScanChoice, coil_maps, reference_scan, undersampled
+from onebreath.keeping import write_text
 from onebreath.methods.base import SliceData
 from onebreath.methods.grappa.calibrated import lattice_offset
 from onebreath.methods.raki.raki import Raki
@@ -171,19 +172,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scan = reference_scan(series, choice, truth)
         mask = MaskChoice(family=args.mask, acceleration=args.acceleration, acs_lines=0)
         found = list(study(scan, mask, args.slopes, args.acs, gfactor_samples=512, device="cpu"))
+        rows = [row for row, _ in found]
+        spectra = {f"{row.acs_lines} lines, slope {row.slope:g}": one for row, one in found if one is not None}
+        _write(args, rows, spectra)
     except OnebreathError as error:
         print(error, file=sys.stderr)
         return 1
-    rows = [row for row, _ in found]
-    spectra = {f"{row.acs_lines} lines, slope {row.slope:g}": one for row, one in found if one is not None}
-    args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "table.md").write_text(table(rows) + "\n", encoding="utf-8")
-    content = {"arguments": {name: str(value) for name, value in vars(args).items()}, "rows": [asdict(r) for r in rows]}
-    (args.output / "table.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    if spectra:
-        spectra_figure(args.output / "masks.png", spectra)
     print(table(rows))
     return 0
+
+
+def _write(args: argparse.Namespace, rows: Sequence[Row], spectra: dict[str, np.ndarray]) -> None:
+    args.output.mkdir(parents=True, exist_ok=True)
+    write_text(args.output / "table.md", table(rows) + "\n")
+    content = {"arguments": {name: str(value) for name, value in vars(args).items()}, "rows": [asdict(r) for r in rows]}
+    write_text(args.output / "table.json", json.dumps(content, indent=1) + "\n")
+    if spectra:
+        spectra_figure(args.output / "masks.png", spectra)
 
 
 if __name__ == "__main__":
