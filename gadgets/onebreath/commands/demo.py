@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,7 @@ from onebreath.errors import OnebreathError
 from onebreath.evaluation.figures.pictures import cine_loop, compare_figure
 from onebreath.evaluation.metrics import measure
 from onebreath.host.replay import replay
+from onebreath.images.reading import read_images
 from onebreath.options import at_least, folder
 from onebreath.report.page import write_report
 from onebreath.simulation.scan import ScanOptions, simulate
@@ -85,13 +85,10 @@ def reconstruct(raw: Path, config: str, output: Path, shape: tuple[int, ...]) ->
     slices, frames = shape[:2]
     if outcome.failed or outcome.images.get(1) != slices * frames:
         raise OnebreathError(f"{config}: {outcome}; {' '.join(outcome.texts)}")
-    with h5py.File(output) as file:
-        series = file[config]["image_1"]
-        headers = series["header"][()]
-        scale = [_ratio(text) for text in series["attributes"].asstr()]
-        pixels = series["data"][:, 0, 0].astype(np.float32) / np.array(scale, np.float32)[:, None, None]
+    series = next(one for one in read_images(output, config) if one.number == 1)
     sorted_images = np.empty(shape, np.float32)
-    sorted_images[headers["slice"], headers["phase"]] = pixels
+    for image, head in enumerate(series.headers):
+        sorted_images[head["slice"], head["phase"]] = series.values(image)[0, 0]
     return sorted_images, outcome.seconds
 
 
@@ -108,9 +105,3 @@ def number_table(
             f"| {seconds[name]:.2f} |"
         )
     return "\n".join(rows)
-
-
-def _ratio(attributes: str) -> float:
-    from ismrmrd import Meta
-
-    return float(Meta.deserialize(attributes)["GADGETRON_ScaleRatio"])
