@@ -7,6 +7,8 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
+from onebreath.errors import ConfigError
+
 LAST_PORT = 65535
 
 
@@ -56,6 +58,20 @@ def folder(text: str) -> Path:
     path = Path(text)
     if path.exists() and not path.is_dir():
         raise ArgumentTypeError(f"{text} is no folder, but a file")
+    return path
+
+
+def folder_beside(file: Path) -> Path:
+    """Return the folder beside a file that has its name without the ending; it need not exist yet.
+
+    Raises
+    ------
+    ConfigError
+        If there is a file of this name.
+    """
+    path = file.with_suffix("")
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path} is a file; name a folder with -o.")
     return path
 
 

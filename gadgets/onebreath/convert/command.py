@@ -16,7 +16,7 @@ from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series, read_images
 from onebreath.images.stacks import Stack, stacks
 from onebreath.optional import required
-from onebreath.options import folder, positive
+from onebreath.options import folder, folder_beside, positive
 
 FORMATS = ("png", "gif", "mp4", "nifti")
 _NEEDED = {"png": ("PIL", "report"), "gif": ("PIL", "report"), "mp4": ("av", "video"), "nifti": ("nibabel", "report")}
@@ -50,9 +50,7 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"There is no format '{name}'; there are {', '.join(FORMATS)}.")
         module, extra = _NEEDED[name]
         required(module, extra, name.upper())
-    output = args.output or args.images.with_suffix("")
-    if output.exists() and not output.is_dir():
-        raise ConfigError(f"{output} is a file; name a folder with -o.")
+    output = args.output or folder_beside(args.images)
     found = read_images(args.images, args.group)
     output.mkdir(parents=True, exist_ok=True)
     for series in found:

@@ -16,7 +16,7 @@ from onebreath.images.reading import read_images
 from onebreath.keeping import whole
 from onebreath.mrd.header import ScanHeader
 from onebreath.optional import required
-from onebreath.options import amount, folder
+from onebreath.options import amount, folder, folder_beside
 from onebreath.settings import settings
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
@@ -76,9 +76,7 @@ def _make(args: argparse.Namespace, queue: Queue | None) -> None:
     who = identity(found, _header(args), args.anonymise)
     made = list(instances(found, who, maps=args.maps == "parametric"))
     if args.output is not None or queue is None:
-        output = args.output or args.images.with_suffix("")
-        if output.exists() and not output.is_dir():
-            raise ConfigError(f"{output} is a file; name a folder with -o.")
+        output = args.output or folder_beside(args.images)
         for one in made:
             path = output / f"series{int(one.SeriesNumber):04d}" / f"{int(one.InstanceNumber):05d}.dcm"
             path.parent.mkdir(parents=True, exist_ok=True)
