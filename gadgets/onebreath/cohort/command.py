@@ -15,7 +15,7 @@ from tqdm import tqdm
 from onebreath.cohort.engine import local, on_ray
 from onebreath.cohort.table import write_page, write_table
 from onebreath.cohort.work import Row, Task, known
-from onebreath.commands.replay import raw_files
+from onebreath.commands.replay import numbered, raw_files
 from onebreath.config.changes import changed, read_changes
 from onebreath.config.stream_config import find, parse
 from onebreath.errors import ConfigError
@@ -122,14 +122,7 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
 
 def names_of(sources: Sequence[Path]) -> list[str]:
     """Return a name for each file, unique and the same at every call: its own, with a number where that is taken."""
-    taken: dict[str, None] = {}
-    for source in sources:
-        name, number = source.stem, 1
-        while name in taken:
-            number += 1
-            name = f"{source.stem}_{number}"
-        taken[name] = None
-    return list(taken)
+    return numbered([source.stem for source in sources])
 
 
 def _work(args: argparse.Namespace, left: list[Task]) -> dict[str, Row]:

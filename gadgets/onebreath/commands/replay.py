@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -153,16 +153,19 @@ def outputs_for(sources: list[Path], output: str | None, several: bool) -> list[
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"The images of {len(sources)} scans go into a folder, one file each, but {folder} is a file")
     folder.mkdir(parents=True, exist_ok=True)
-    taken: set[str] = set()
-    made = []
-    for source in sources:
-        stem, number = f"{source.stem}_images", 1
-        while f"{stem}.h5" in taken:
+    return [folder / f"{name}.h5" for name in numbered([f"{source.stem}_images" for source in sources])]
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return the names, each once and the same at every call: with a number where one is taken."""
+    taken: dict[str, None] = {}
+    for name in names:
+        given, number = name, 1
+        while given in taken:
             number += 1
-            stem = f"{source.stem}_images_{number}"
-        taken.add(f"{stem}.h5")
-        made.append(folder / f"{stem}.h5")
-    return made
+            given = f"{name}_{number}"
+        taken[given] = None
+    return list(taken)
 
 
 def _replay(args: argparse.Namespace, source: Path, output: Path, changes: Mapping[str, Mapping[str, str]]) -> bool:
