@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onebreath.cohort.work import Row
+from onebreath.cohort.work import Row, read_row
 from onebreath.errors import ScanError
 from onebreath.evaluation.statistics import Comparison, compare
 from onebreath.images.reading import Series, read_images
@@ -65,8 +64,7 @@ def read_rows(folder: Path) -> dict[str, Row]:
         If the folder is none of a cohort.
     """
     try:
-        found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "rows").glob("*.json"))]
-        rows = [Row(**{name: value for name, value in one.items() if name != "key"}) for one in found]
+        rows = [read_row(path)[1] for path in sorted((folder / "rows").glob("*.json"))]
     except (OSError, ValueError, TypeError) as error:
         raise ScanError(f"{folder} cannot be read as a cohort: {error}") from error
     if not rows:

@@ -122,16 +122,22 @@ class Row:
 def known(task: Task) -> Row | None:
     """Return the row of a scan that was done before, with the same data and configuration; None if there is none."""
     try:
-        found = json.loads(task.row.read_text(encoding="utf-8"))
-        same = found.pop("key") == task.key and task.images.exists()
-        return Row(**found) if same and found["status"] == "done" else None
-    except (OSError, ValueError, KeyError, TypeError):
+        key, row = read_row(task.row)
+        return row if key == task.key and row.status == "done" and task.images.exists() else None
+    except (OSError, ValueError, TypeError):
         return None
 
 
 def keep(task: Task, row: Row) -> None:
     """Write the row of a scan, at once or not at all."""
     write(task.row, json.dumps({"key": task.key, **asdict(row)}).encode())
+
+
+def read_row(path: Path) -> tuple[str, Row]:
+    """Return what `keep` wrote, `Task.key` and row; raises OSError, ValueError or TypeError if that is not there."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    key = str(found.pop("key", ""))
+    return key, Row(**found)
 
 
 def work(task: Task) -> Row:
