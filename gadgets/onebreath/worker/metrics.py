@@ -172,9 +172,12 @@ def _pages(metrics: Metrics, troubles: Callable[[], Sequence[str]]) -> Callable[
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
             return numbers(environ, start_response)
-        found = list(troubles()) if path == "/healthz" else []
-        status = ("503 Service Unavailable" if found else "200 OK") if path == "/healthz" else "404 Not Found"
-        text = "\n".join(found) or ("ok" if path == "/healthz" else "there are /metrics and /healthz")
+        if path != "/healthz":
+            status, text = "404 Not Found", "there are /metrics and /healthz"
+        elif found := "\n".join(troubles()):
+            status, text = "503 Service Unavailable", found
+        else:
+            status, text = "200 OK", "ok"
         start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")])
         return [f"{text}\n".encode()]
 
