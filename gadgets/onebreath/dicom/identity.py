@@ -11,6 +11,7 @@ from typing import Any
 
 from onebreath.images.reading import Series
 from onebreath.mrd.header import ScanHeader
+from onebreath.report.facts import IDENTIFYING
 
 _NAMESPACE = uuid.UUID("6b4c4a3e-2f1d-5d0e-9a44-5f0f3c1f7a10")
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
@@ -82,7 +83,7 @@ def identity(found: Sequence[Series], header: ScanHeader | None, pseudonym: str 
     if pseudonym is not None:
         name = pseudonym or f"ANON-{own[:12]}"
         study = uid("anonymous study", pseudonym, own)
-        secrets = tuple(filter(None, (str(meta.get(key, "")) for key in ("measurementID", "patientID", "studyID"))))
+        secrets = tuple(filter(None, (str(meta.get(key, "")) for key in IDENTIFYING)))
         secrets += tuple(stated[key] for key in _PATIENT if stated.get(key))
         kept = {key: text for key, text in equipment.items() if key not in ("InstitutionName", "StationName")}
         patient = {

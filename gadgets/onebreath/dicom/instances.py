@@ -16,12 +16,13 @@ from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, stacks
 from onebreath.optional import required
-from onebreath.report.facts import SHORTEST, Facts
+from onebreath.report.facts import Facts, without
 
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 IMPLEMENTATION = uid("implementation")
 NOT_FOR_DIAGNOSIS = "NOT FOR DIAGNOSIS: research reconstruction, not a medical device"
+REMOVED = "[removed]"
 PARTS = {"magnitude": "M", "phase": "P", "real": "R", "imaginary": "I"}
 """Fourth value of the image type, by what a pixel is."""
 MODEL = ("model", "model_version", "weights_sha256")
@@ -136,7 +137,7 @@ def _description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> 
     """Return the attributes that say what was done, by what, and what it is not for: those of every instance."""
 
     def text(name: str) -> str:
-        return _without(facts.one(name), who.secrets)
+        return without(facts.one(name), who.secrets, REMOVED)
 
     kind = PARTS.get(scale.part, "M") if series.role == "Image" else series.role.upper().replace("_", " ")[:16]
     comment = text("GADGETRON_ImageComment") or f"series {series.number}"
@@ -161,7 +162,7 @@ def _description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> 
         "ImageComments": f"{NOT_FOR_DIAGNOSIS}. {comment}"[:10240],
         "ContentQualification": "RESEARCH",
         "SoftwareVersions": f"Onebreath {text('OnebreathVersion') or __version__}"[:_LONG],
-        "DerivationDescription": _without("; ".join(filter(None, parts)), who.secrets)[:_SHORT_TEXT],
+        "DerivationDescription": without("; ".join(filter(None, parts)), who.secrets, REMOVED)[:_SHORT_TEXT],
     }
     if series.role == "Image" and scale.part != "phase" and facts.fact("prewhiten", "whitened") == "True":
         described["RescaleType"] = "SNR"
@@ -178,13 +179,6 @@ def _equipment(model: str) -> Any:
     made.Manufacturer, made.ManufacturerModelName, made.SoftwareVersions = "Onebreath", "Onebreath", __version__
     made.ContributionDescription = f"Image reconstruction; {model}"[:_SHORT_TEXT]
     return made
-
-
-def _without(text: str, secrets: Sequence[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST:
-            text = text.replace(secret, "[removed]")
-    return text
 
 
 def _place(made: Any, geometry: Geometry, z: int) -> None:

@@ -29,16 +29,7 @@ class Facts:
 
     def __init__(self, metas: Iterable[Mapping[str, Any]]) -> None:
         self._metas = [dict(meta) for meta in metas]
-        self._secrets = sorted(
-            {
-                str(meta[name])
-                for meta in self._metas
-                for name in IDENTIFYING
-                if len(str(meta.get(name, ""))) >= SHORTEST
-            },
-            key=len,
-            reverse=True,
-        )
+        self._secrets = {str(meta[name]) for meta in self._metas for name in IDENTIFYING if name in meta}
 
     @classmethod
     def of(cls, series: Iterable[Series]) -> Facts:
@@ -110,9 +101,15 @@ class Facts:
 
     def hide(self, text: str) -> str:
         """Return a text without the ids of patient, study and measurement."""
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return text
+        return without(text, self._secrets)
+
+
+def without(text: str, secrets: Iterable[str], mark: str = HIDDEN) -> str:
+    """Return a text with a mark in place of secrets, the longest first; those shorter than `SHORTEST` stay."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST:
+            text = text.replace(secret, mark)
+    return text
 
 
 def _number(text: str) -> float:
