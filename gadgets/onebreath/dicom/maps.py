@@ -58,9 +58,10 @@ def parametric_maps(series: Series, images: Sequence[Any], who: Identity) -> Ite
     low, high = _window(series)
     for frame in range(frames):
         slices = [one for stack in places if frame < len(stack.images) for one in _slices(stack, frame)]
+        values = np.stack([one for one, _ in slices])
         made = highdicom.ParametricMap(
             source_images=list(images[:1]),
-            pixel_array=np.stack([values for values, _ in slices]).astype(np.float32),
+            pixel_array=values,
             series_instance_uid=series_uid,
             series_number=series.number,
             sop_instance_uid=uid("instance", series_uid, str(frame)),
@@ -70,7 +71,7 @@ def parametric_maps(series: Series, images: Sequence[Any], who: Identity) -> Ite
             software_versions=__version__,
             device_serial_number=who.attributes.get("DeviceSerialNumber") or "none",
             contains_recognizable_visual_features=False,
-            real_world_value_mappings=[_mapping(series, np.stack([values for values, _ in slices]))],
+            real_world_value_mappings=[_mapping(series, values)],
             pixel_measures=_measures(slices[0][1]),
             plane_orientation=_orientation(slices[0][1]),
             plane_positions=[_position(geometry, z) for geometry, z in (place for _, place in slices)],
