@@ -184,7 +184,7 @@ def write_warnings(meta: ismrmrd.Meta, texts: Iterable[str]) -> None:
         meta[WARNINGS] = added
 
 
-def read_warnings(meta: ismrmrd.Meta) -> list[str]:
+def read_warnings(meta: Mapping[str, Any]) -> list[str]:
     """Return the warnings in an image's meta."""
     held = meta.get(WARNINGS, [])
     return [held] if isinstance(held, str) else [str(text) for text in held]

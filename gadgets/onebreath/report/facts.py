@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from onebreath.images.reading import Series
+from onebreath.mrd.meta import WARNINGS, read_warnings
 
 HIDDEN = "[hidden]"
 IDENTIFYING = ("measurementID", "patientID", "studyID")
@@ -14,7 +15,7 @@ IDENTIFYING = ("measurementID", "patientID", "studyID")
 SHORTEST = 3
 """Characters of an id that is looked for inside other texts; a shorter one would hide other numbers."""
 _PREFIX = "Onebreath_"
-_APART = ("Onebreath_chain", "Onebreath_warnings")
+_APART = ("Onebreath_chain", WARNINGS)
 _SHOWN = 4
 
 
@@ -72,10 +73,7 @@ class Facts:
 
     def warnings(self) -> list[str]:
         """Return all warnings, each once."""
-        found: dict[str, None] = {}
-        for meta in self._metas:
-            held = meta.get("Onebreath_warnings", [])
-            found |= dict.fromkeys([held] if isinstance(held, str) else map(str, held))
+        found = dict.fromkeys(text for meta in self._metas for text in read_warnings(meta))
         return [self.hide(text) for text in found]
 
     def seconds(self) -> dict[str, float]:
