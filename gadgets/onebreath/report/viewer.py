@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onebreath.evaluation.figures.pictures import most_moving_row
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, alike, stacks
@@ -171,7 +172,7 @@ def _place(
         "frames": len(values),
         "trigger": stack.trigger_ms(),
         "frame_ms": stack.frame_ms(),
-        "row": int(values.std(axis=0).sum(axis=1).argmax()),
+        "row": most_moving_row(values),
         "pixels": base64.b64encode(zlib.compress(stored.tobytes(), 6)).decode("ascii"),
     }
 
