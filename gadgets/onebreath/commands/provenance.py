@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from onebreath.images.reading import Series, read_series
+from onebreath.mrd.meta import CHAIN
 
-CHAIN_KEY = "Onebreath_chain"
 _PREFIX = "Onebreath"
 _SECTIONS = {
     "software": ("OnebreathVersion", "OnebreathCommit", "OnebreathCode"),
@@ -24,7 +24,7 @@ def facts_of(series: Series) -> Iterator[tuple[str, str]]:
         for name in names:
             if values := _values(series, name):
                 yield section, f"{name.removeprefix('GADGETRON_')}: {values}"
-    found = sorted({name for meta in series.metas for name in meta if name.startswith(f"{_PREFIX}_")} - {CHAIN_KEY})
+    found = sorted({name for meta in series.metas for name in meta if name.startswith(f"{_PREFIX}_")} - {CHAIN})
     for name in found:
         _, section, fact = name.split("_", 2)
         yield section, f"{fact.replace('_', ' ')}: {_values(series, name)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import numpy as np
 from onebreath.chain.chain import build
 from onebreath.chain.gadget import usual_order
 from onebreath.commands.inspect import own_steps
-from onebreath.commands.provenance import CHAIN_KEY
 from onebreath.errors import ScanError
 from onebreath.images.reading import Series, read_series
+from onebreath.mrd.meta import CHAIN, read_chain
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
 
@@ -43,8 +42,7 @@ def steps_of_images(series: list[Series], where: Path) -> Steps:
     ScanError
         If the meta does not tell all of them: the images were made by another program, or by gadgets in several nodes.
     """
-    told = next((meta[CHAIN_KEY] for one in series for meta in one.metas if CHAIN_KEY in meta), None)
-    steps = [] if told is None else [(str(name), dict(pairs)) for name, pairs in json.loads(str(told))]
+    steps = read_chain(next((meta for one in series for meta in one.metas if CHAIN in meta), {}))
     order = usual_order()
     if [name for name, _ in steps if name in order] != order:
         raise ScanError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.images.reading import Series
+from onebreath.mrd.meta import read_chain
 
 TICK_MS = 2.5
 """Unit of the time stamps of image headers in ms (Siemens), unless the chain was told another (`sort.time_tick`)."""
@@ -70,8 +70,9 @@ class Stack:
 def tick_ms(series: Series) -> float:
     """Return the unit of the time stamps in ms: what the chain that made the images was told, else 2.5."""
     try:
-        chain = json.loads(str(series.metas[0]["Onebreath_chain"]))
-        return float(next(dict(properties)["time_tick"] for name, properties in chain if name == "sort"))
+        return float(
+            next(properties["time_tick"] for name, properties in read_chain(series.metas[0]) if name == "sort")
+        )
     except (IndexError, KeyError, StopIteration, TypeError, ValueError):
         return TICK_MS
 

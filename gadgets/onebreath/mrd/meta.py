@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ STANDARD_NAMES = {
 
 LAST_NUMBER = 65535
 """Largest image_index: the header has 16 bits for it."""
+CHAIN = "Onebreath_chain"
+"""Entry of the gadgets that made the image, and of their properties."""
 WARNINGS = "Onebreath_warnings"
 """Entry of the warnings that were given before the image was made."""
 
@@ -188,6 +191,16 @@ def read_warnings(meta: Mapping[str, Any]) -> list[str]:
     """Return the warnings in an image's meta."""
     held = meta.get(WARNINGS, [])
     return [held] if isinstance(held, str) else [str(text) for text in held]
+
+
+def write_chain(meta: ismrmrd.Meta, steps: Iterable[tuple[str, Mapping[str, str]]]) -> None:
+    """Write the gadgets and the properties that were set."""
+    meta[CHAIN] = json.dumps(list(steps))
+
+
+def read_chain(meta: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    """Return what `write_chain` wrote, nothing if it is not there; raises ValueError or TypeError if it is damaged."""
+    return [(str(name), dict(properties)) for name, properties in json.loads(str(meta.get(CHAIN, "[]")))]
 
 
 def _write_geometry(meta: ismrmrd.Meta, line: ismrmrd.AcquisitionHeader) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from onebreath.images.reading import Series
-from onebreath.mrd.meta import WARNINGS, read_warnings
+from onebreath.mrd.meta import CHAIN, WARNINGS, read_chain, read_warnings
 
 HIDDEN = "[hidden]"
 IDENTIFYING = ("measurementID", "patientID", "studyID")
@@ -15,7 +15,7 @@ IDENTIFYING = ("measurementID", "patientID", "studyID")
 SHORTEST = 3
 """Characters of an id that is looked for inside other texts; a shorter one would hide other numbers."""
 _PREFIX = "Onebreath_"
-_APART = ("Onebreath_chain", WARNINGS)
+_APART = (CHAIN, WARNINGS)
 _SHOWN = 4
 
 
@@ -90,10 +90,10 @@ class Facts:
             found.setdefault(gadget, []).append((fact.replace("_", " "), self.one(name)))
         return found
 
-    def chain(self) -> list[tuple[str, dict[str, Any]]]:
+    def chain(self) -> list[tuple[str, dict[str, str]]]:
         """Return the gadgets and the properties that were set; empty if the images do not say."""
         try:
-            return [(str(name), dict(properties)) for name, properties in json.loads(self.all("Onebreath_chain")[0])]
+            return read_chain({CHAIN: self.all(CHAIN)[0]})
         except (IndexError, ValueError, TypeError):
             return []
 

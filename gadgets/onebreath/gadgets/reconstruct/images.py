@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +22,7 @@ from onebreath.mrd.meta import (
     image_header,
     image_meta,
     write_both,
+    write_chain,
     write_facts,
     write_role,
     write_warnings,
@@ -91,7 +91,7 @@ class Label:
             meta["Skip_processing_after_recon"] = "1"
         write_facts(meta, {gadget: readable(facts) for gadget, facts in self.notes[place].items()})
         write_warnings(meta, self.warnings)
-        meta["Onebreath_chain"] = json.dumps(self.chain)
+        write_chain(meta, self.chain)
 
 
 class ImageMaker:
