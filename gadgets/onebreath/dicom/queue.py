@@ -103,10 +103,13 @@ class Queue:
     def done(self, path: Path) -> None:
         """Write into the journal that a file has arrived, then drop it; in this order, so that none is lost."""
         if path.stem not in self.sent():
+            line = f"{path.stem}\n"
             with self.journal.open("a", encoding="ascii") as file:
-                file.write(f"{path.stem}\n")
+                file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
+            self._sent[path.stem] = None  # as reading it all again would say
+            self._read += len(line)
         path.unlink()
 
     def refuse(self, path: Path, reason: str) -> None:
