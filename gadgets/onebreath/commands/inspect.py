@@ -51,9 +51,10 @@ def run(args: argparse.Namespace) -> int:
     with RawFile(args.filename, args.group) as raw:
         header = ScanHeader(_of_image(parse_header(raw.header_xml), raw))
         _print("Header", header_facts(header))
-        _print("Lines", line_facts(raw.headers(), raw.waveforms))
+        table = raw.headers()
+        _print("Lines", line_facts(table, raw.waveforms))
         _print("Missing from the header", _missing(header) or ["nothing that the chain asks for"])
-        config, why = (args.config, "") if args.config else suited_to(raw.headers())
+        config, why = (args.config, "") if args.config else suited_to(table)
         print(f"What {config} does with it{f' (it suits the scan, as {why})' if why else ''}")
         try:
             for text in gadget_reports(raw, config):
