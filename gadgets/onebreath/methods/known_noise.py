@@ -1,24 +1,25 @@
-"""What is known of the noise of a slice's samples."""
+"""Noise level of a slice's samples, from whitening or measured."""
 
 from __future__ import annotations
 
 import logging
 
 from onebreath.methods.base import SliceData
-from onebreath.mri.noise_level import faintest
+from onebreath.mri.noise_level import noise_floor
 
 log = logging.getLogger("onebreath.noise")
 
 FAR_BELOW = 0.5
-"""Whitened data whose faintest part has less noise than this are in other units than was said."""
+"""Whitened data whose weakest part has less noise than this are not in the units that whitening gives."""
 
 
 def noise_level(data: SliceData) -> tuple[float, str]:
-    """Standard deviation of the noise in the real and in the imaginary part of a sample, and where it is known from.
+    """Standard deviation of the noise in the real and in the imaginary part of a sample, and its source in words.
 
-    1 where the data are whitened; otherwise, and where no part of k-space is as loud as that, what is measured there.
+    1 where the data are whitened. Otherwise, and where the weakest part of k-space contradicts that, the standard
+    deviation measured there.
     """
-    measured = faintest(data.kspace, data.mask)
+    measured = noise_floor(data.kspace, data.mask)
     if not data.whitened:
         return measured, "measured in the faintest part of k-space, as no noise scan was there"
     if 0 < measured < FAR_BELOW:

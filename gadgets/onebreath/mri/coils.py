@@ -10,7 +10,7 @@ from array_api_compat import array_namespace, device
 from onebreath.mri import Array
 from onebreath.mri.fourier import fftc, ifftc, resize
 
-# Matrix entries (pixels x coil x coil) worked on at once: they stay in the cache and leave memory to the rest.
+# Matrix entries (pixels x coil x coil) processed at once: few enough for the cache.
 BLOCK = 1 << 20
 
 
@@ -61,7 +61,7 @@ def gcc_matrices(acs: Array, n: int, width: int | None = None) -> Array:
     Notes
     -----
     Neighbouring matrices span nearly the same space, but each basis is only defined up to a unitary matrix; from x = 0
-    upward each is turned to its predecessor by the polar factor of ``A(x-1) A(x)^H`` (their eq. 8).
+    upward each is aligned with its predecessor by the polar factor of ``A(x-1) A(x)^H`` (their eq. 8).
     """
     xp = array_namespace(acs)
     _check_channels(n, acs.shape[0])
@@ -149,7 +149,7 @@ def inati_maps(images: Array, window: int = 5, iterations: int = 10, tolerance: 
     window
         Side of the smoothing square in pixels, odd.
     iterations, tolerance
-        Stop after this many rounds, or when the combined image changes by less than this part of its norm.
+        Stop after this many iterations, or when the combined image changes by less than this fraction of its norm.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def inati_maps(images: Array, window: int = 5, iterations: int = 10, tolerance: 
     for _ in range(iterations):
         maps = _normalised(_box_sum(xp.conj(combined) * images, window))
         previous, combined = combined, combine(images, maps)
-        # Map and image share a phase that the product does not fix: give it to the image, lest it grow every round.
+        # The product fixes the phase of map and image only together: give it to the image, or it drifts.
         mean_coils = xp.sum(maps * combined, axis=(1, 2))
         turn = phase_factor(combine(maps, mean_coils[:, None, None]))
         maps, combined = maps * xp.conj(turn), combined * turn
@@ -172,9 +172,9 @@ def inati_maps(images: Array, window: int = 5, iterations: int = 10, tolerance: 
 
 
 def with_reference_phase(maps: Array, calibration: Array) -> Array:
-    """Give maps ``(..., coil, y, x)`` the phase convention of this module.
+    """Maps ``(..., coil, y, x)`` in the phase convention of this module.
 
-    `calibration` ``(coil, ...)`` is the data whose principal component is the reference coil.
+    The principal component of `calibration` ``(coil, ...)`` is the reference coil.
     """
     xp = array_namespace(maps)
     principal = pca_matrix(calibration, 1)[0]
@@ -200,9 +200,9 @@ def dominant_eigenvectors(matrices: Array, n: int) -> tuple[Array, Array]:
 
     Notes
     -----
-    Orthogonal iteration on a power of the matrices that squaring brings cheaply; the rounds do the work of 512 (one
-    vector) or 64 plain ones. Vectors whose eigenvalues are closer than that resolves come out as a mixture of them.
-    The power is low for several vectors: in single precision a high one drowns all but the first.
+    Orthogonal iteration on a power of the matrices, which repeated squaring computes cheaply; the iterations equal 512
+    (one vector) or 64 (several) of plain orthogonal iteration. Eigenvectors whose eigenvalues are too close for that
+    come out mixed. The power is low for several vectors, as in single precision a high one loses all but the first.
     """
     xp = array_namespace(matrices)
     *leading, coils, _ = matrices.shape
@@ -272,13 +272,13 @@ def phase_factor(x: Array) -> Array:
 
 
 def _positive(x: Array) -> Array:
-    """`x` with 1 in place of 0, to divide by."""
+    """`x` with zeros replaced by 1, safe to divide by."""
     xp = array_namespace(x)
     return xp.where(x > 0, x, xp.ones_like(x))
 
 
 def _largest_entry_real(rows: Array) -> Array:
-    """Each row turned so that its largest entry is real and positive: the same in every linear algebra library."""
+    """Each row rotated so that its largest entry is real and positive, which every linear algebra library agrees on."""
     xp = array_namespace(rows)
     where = xp.argmax(xp.abs(rows), axis=-1)
     largest = xp.stack([row[i] for row, i in zip(rows, where, strict=True)])

@@ -16,9 +16,10 @@ from onebreath.mri.coils import BLOCK, dominant_eigenvectors, rss, with_referenc
 from onebreath.mri.fourier import ifft2c, resize
 
 MOST_LOST = 0.005
-"""Share of the bright pixels that cropping may take away."""
+"""Largest fraction of the bright pixels that cropping may remove."""
 _BRIGHTEST, _BRIGHT = 0.97, 0.25
-"""Bright is what is above this part of this quantile of the calibration image: body, not noise or ringing."""
+"""A pixel is bright (body, not noise or ringing) above `_BRIGHT` times the `_BRIGHTEST` quantile of the calibration
+image."""
 
 
 def espirit(
@@ -41,10 +42,10 @@ def espirit(
     n_sets
         Number of map sets; 2 where the object is larger than the field of view.
     kernel
-        Side of the square k-space window in samples, or its lines and samples.
+        Side of the square k-space window in samples, or its size as (lines, samples).
     threshold
-        Signal space: eigenvalues of the calibration Gram matrix above this part of the largest one. (Programs that
-        cut singular values at t have ``threshold = t**2``.)
+        Signal space: eigenvalues of the calibration Gram matrix above this fraction of the largest one. (A program that
+        cuts singular values at t uses ``threshold = t**2``.)
     crop
         Maps are set to zero where their eigenvalue is not above this; None keeps them everywhere.
     soft
@@ -78,19 +79,19 @@ def espirit(
 def cropped(
     acs: Array, shape: tuple[int, int], crop: float | None, soft: bool = False, **settings: Any
 ) -> tuple[Array, float]:
-    """Coil maps as of `espirit`, cropped unless that would remove what the calibration lines show.
+    """Coil maps from `espirit`, cropped unless that would remove parts of the body.
 
-    Few calibration lines (8, with a kernel of 6) give low eigenvalues in the middle of the body, too. Cropped there, a
-    heart would be missing from the images; with 12 lines or more the share of bright pixels lost was below 0.002 on
-    hearts and phantoms at SNR 8 to 150, with 10 it was 0.01 to 0.02, with 8 0.2 to 0.3.
+    With few calibration lines (8, with a kernel of 6) eigenvalues are low in the middle of the body, too, and cropping
+    there would remove the heart from the images. The fraction of bright pixels lost was below 0.002 with 12 lines or
+    more on hearts and phantoms at SNR 8 to 150, 0.01 to 0.02 with 10 lines, and 0.2 to 0.3 with 8.
 
     Returns
     -------
     maps
         ``(set, coil, y, x)``.
     lost
-        Share of the bright pixels of the calibration image that cropping takes away; above `MOST_LOST` nothing was
-        cropped.
+        Fraction of the bright pixels of the calibration image that cropping would remove; above `MOST_LOST` the maps
+        are not cropped.
     """
     maps, eigenvalues = espirit(acs, shape, crop=None, **settings)
     if crop is None:
@@ -104,7 +105,7 @@ def cropped(
 
 
 def share_of_zeros(maps: Array) -> float:
-    """Share of the pixels where the first of the sets of maps (place, set, coil, ...) is zero."""
+    """Fraction of the pixels where the first set of the maps (place, set, coil, ...) is zero."""
     xp = array_namespace(maps)
     return round(1 - float(xp.mean(xp.astype(xp.any(maps[:, 0] != 0, axis=1), xp.float64))), 4)
 
@@ -162,6 +163,7 @@ def _harmonics(size: int, lags: int, like: Array) -> Array:
 
 
 def _weight(eigenvalues: Array, crop: float | None, soft: bool) -> Array:
+    """Weight of the maps at each pixel: 1 without `crop`, else a step at it or a smooth curve around it."""
     xp = array_namespace(eigenvalues)
     if crop is None:
         return xp.ones_like(eigenvalues)

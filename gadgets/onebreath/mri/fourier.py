@@ -11,7 +11,7 @@ from array_api_compat import array_namespace, device, is_numpy_array
 
 from onebreath.mri import Array
 
-# More threads than this bring nothing at MR matrix sizes and would compete with the other gadgets of a chain.
+# More threads are no faster at MR matrix sizes and would compete with the other gadgets of a chain.
 _WORKERS = min(os.cpu_count() or 1, 8)
 
 
@@ -53,7 +53,7 @@ def ifft(x: Array, axes: int | Sequence[int], overwrite: bool = False) -> Array:
 def resize(x: Array, shape: Sequence[int]) -> Array:
     """Crop or zero-pad the last ``len(shape)`` axes about the centre sample ``n // 2``.
 
-    Of k-space this changes the pixel size at a constant field of view, of an image the field of view.
+    In k-space this changes the pixel size at a constant field of view, in an image the field of view.
     """
     xp = array_namespace(x)
     leading = x.ndim - len(shape)

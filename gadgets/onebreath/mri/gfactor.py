@@ -13,7 +13,7 @@ import numpy as np
 from onebreath.mri import Array
 from onebreath.mri.noise_map import noise_map
 
-# Columns of the image worked on at once: bounds the memory for masks with many kinds of missing lines.
+# Columns of the image processed at once: bounds the memory for masks with many kinds of missing lines.
 _COLUMNS = 32
 
 
@@ -26,12 +26,12 @@ def line_kernel_gfactor(
 ) -> np.ndarray:
     """g-factor of a reconstruction that fills missing lines from acquired ones, in closed form.
 
-    A sample's way into a pixel is its own Fourier component (it stays where it was measured) plus those of the
-    missing lines that it helps to predict. Samples that serve lines of the same kinds have the same weight, so one
-    sum per such group suffices, at the ends of the sampled range and beside calibration lines too. Where every
-    source serves the same kinds this is sqrt(sum_c |u_c|^2) / R with the unmixing coefficients u of F. A. Breuer et
-    al., "General formulation for quantitative g-factor calculation in GRAPPA reconstructions", Magn Reson Med 62:739
-    (2009), eq. 10.
+    A sample contributes to a pixel through its own Fourier component (it stays where it was measured) and through those
+    of the missing lines that it helps to predict. Samples that help to predict the same kinds of lines have the same
+    weight, so one sum per such group suffices, also at the ends of the sampled range and beside calibration lines.
+    Where every source has the same kinds this is sqrt(sum_c |u_c|^2) / R with the unmixing coefficients u of F. A.
+    Breuer et al., "General formulation for quantitative g-factor calculation in GRAPPA reconstructions", Magn Reson
+    Med 62:739 (2009), eq. 10.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def line_kernel_gfactor(
 def _served(
     kernels: Mapping[tuple[int, int], np.ndarray], kinds: np.ndarray, acquired: np.ndarray
 ) -> dict[tuple[tuple[int, int], ...], int]:
-    """How many acquired lines serve which (kind, distance) pairs."""
+    """Number of acquired lines that are sources of each group of (kind, distance) pairs."""
     groups: dict[tuple[tuple[int, int], ...], int] = {}
     for line in np.flatnonzero(acquired):
         pairs = tuple((kind, d) for kind, d in kernels if 0 <= line + d < len(kinds) and kinds[line + d] == kind)
@@ -104,7 +104,7 @@ def pseudo_replica(
     coverage: float = 1.0,
     seed: int = 0,
 ) -> Array:
-    """g-factor by adding noise to the acquired samples again and again.
+    """g-factor from reconstructions of the same data with different added noise.
 
     P. M. Robson et al., "Comprehensive quantification of signal-to-noise ratio and g-factor for image-based and
     k-space-based parallel imaging reconstructions", Magn Reson Med 60:895 (2008).
@@ -120,11 +120,11 @@ def pseudo_replica(
     acceleration
         The R to divide out.
     replicas
-        How many; the standard error of the map is about 1 / (2 sqrt(replicas)) of its value.
+        Number of reconstructions; the relative standard error of the map is about 1 / (2 sqrt(replicas)).
     coverage
-        Part of the full k-space that the reconstruction fills; below 1 with partial Fourier left at zero.
+        Fraction of the full k-space that the reconstruction fills; below 1 with zero-filled partial Fourier.
     seed
-        Of the random numbers: the same scan gives the same map.
+        Seed of the random numbers: the same scan gives the same map.
 
     Returns
     -------

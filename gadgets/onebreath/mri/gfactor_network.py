@@ -22,9 +22,11 @@ import numpy as np
 from onebreath.mri.fourier import ifft2c
 
 Derivative: TypeAlias = Literal["frozen", "exact"]
-"""Of the activation: multiplication by act(z) / z as in the paper, or the true one, which also involves conj(z)."""
+"""Derivative of the activation: multiplication by act(z) / z as in the paper (``frozen``), or the exact one, which also
+involves conj(z)."""
 
 Gain: TypeAlias = tuple[np.ndarray, np.ndarray | None]
+"""Factors of dz and of conj(dz) of one activation; the second is None for the frozen derivative."""
 
 # Samples whose local kernels are computed at once: bounds the memory.
 _BLOCK = 256
@@ -32,19 +34,19 @@ _BLOCK = 256
 
 @dataclass(frozen=True)
 class Linearisation:
-    """A network at the data of one slice.
+    """A network linearised about the data of one slice.
 
     Attributes
     ----------
     weights
         Kernels (out, in, line, sample) of the layers; the last one's outputs are ordered (coil, target).
     responses
-        Before each activation (channel, row, column), rows being sampled lines; computed with `reach` rows of zeros
+        Input of each activation (channel, row, column), rows being sampled lines; computed with `reach` rows of zeros
         before and after the sampled lines, and half of the reach in columns.
     slope
-        Of the activation.
+        Slope of the leaky rectifier for negative values.
     acceleration, first_target, targets
-        Target j of the sources in line y, y + R, ... is line y + first_target + j.
+        Target j of the sources in the lines y, y + R, ... is line y + first_target + j.
     """
 
     weights: list[np.ndarray]
@@ -56,7 +58,7 @@ class Linearisation:
 
     @property
     def reach(self) -> tuple[int, int]:
-        """Size of all kernels together: sampled lines, readout samples."""
+        """Receptive field of all kernels together: sampled lines, readout samples."""
         lines, samples = (sum(weight.shape[axis] - 1 for weight in self.weights) + 1 for axis in (2, 3))
         return lines, samples
 
@@ -94,15 +96,15 @@ def network_gfactor(
     samples: int = 4096,
     seed: int = 0,
 ) -> GfactorMap:
-    """g-factor of one slice.
+    """g-factor of one slice and its standard error.
 
     Noise in the real and in the imaginary part of a pixel differs a little where the activation is not complex-linear;
-    this is the root of their mean square.
+    this is their root mean square.
 
     Parameters
     ----------
     network
-        At the data.
+        The network, linearised about the slice's data.
     offset
         The sources are lines offset + n R.
     replaced : (y,) bool
@@ -116,7 +118,7 @@ def network_gfactor(
     samples
         Largest number of measured samples used, drawn at random; 0: all.
     seed
-        Of the draw.
+        Seed of the random draw.
     """
     nx = maps.shape[2]
     rows = np.flatnonzero(acquired[offset :: network.acceleration])
@@ -140,7 +142,7 @@ def network_gfactor(
 
 
 def displacements(network: Linearisation) -> np.ndarray:
-    """Distances (displacement, 2) in lines and columns from a source to where it acts, itself last."""
+    """Distances (displacement, 2) in lines and columns from a source to the samples it changes, itself last."""
     ky, kx = network.reach
     row, column, target = np.meshgrid(np.arange(ky), np.arange(kx), np.arange(network.targets), indexing="ij")
     dy = network.first_target + network.acceleration * (row - ky + 1) + target
@@ -148,14 +150,14 @@ def displacements(network: Linearisation) -> np.ndarray:
 
 
 def local_kernels(network: Linearisation, gains: list[Gain], sites: np.ndarray) -> list[np.ndarray]:
-    """What a unit change of each coil's sample does: [factor of dv, factor of conj(dv)], the second only if not frozen.
+    """Effect of a unit change of each coil's sample: [factor of dv, factor of conj(dv)], the second only if not frozen.
 
     Parameters
     ----------
     network
-        At the data.
+        The network, linearised about the slice's data.
     gains
-        Of `Linearisation.gains`.
+        Result of `Linearisation.gains`.
     sites : (site, 2) int
         Sampled line (counted on the lattice) and column of the samples.
 
@@ -201,6 +203,7 @@ def _patch(gain: np.ndarray, corner: np.ndarray, shape: tuple[int, ...]) -> np.n
 
 
 def _activate(parts: list[np.ndarray], gains: list[np.ndarray | None]) -> list[np.ndarray]:
+    """Chain rule through an activation for the factors of dv and of conj(dv)."""
     direct, mirrored = gains
     if direct is None or mirrored is None:
         return [part * direct for part in parts]

@@ -13,7 +13,7 @@ from array_api_compat import array_namespace, device
 from onebreath.errors import ScanError
 from onebreath.mri import Array
 
-# Part of the readout at either end in which noise is looked for.
+# Noise is measured in the first and the last 1 / _EDGE of the readout.
 _EDGE = 16
 # A channel whose noise variance is this far below the median channel carries no signal path.
 _DEAD = 1e-8
@@ -112,7 +112,7 @@ def gadgetron_scale(dwell_us: float, noise_dwell_us: float, bandwidth: float = 0
 
 
 def edge_noise(lines: Iterable[np.ndarray]) -> float | None:
-    """Estimate the noise of k-space lines from the samples at both ends of the readout, where there is least signal.
+    """Noise of k-space lines, estimated from the samples at both ends of the readout, where signal is weakest.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def edge_noise(lines: Iterable[np.ndarray]) -> float | None:
         power = np.abs(np.concatenate([line[:, :width], line[:, -width:]], axis=1)) ** 2
         power = power[power > 0]
         if power.size:
-            # The power of complex noise is exponentially distributed; signal in some samples leaves its median alone.
+            # The power of complex noise is exponentially distributed; signal in a few samples hardly moves its median.
             found.append(math.sqrt(float(np.median(power)) / (2 * math.log(2))))
     return float(np.quantile(found, 0.2)) if found else None
 

@@ -1,4 +1,4 @@
-"""Noise of samples that came without a noise scan, from the samples themselves."""
+"""Noise level of a scan without a noise scan, estimated from its samples."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from array_api_compat import to_device
 from onebreath.mri import Array
 
 _COLUMNS = 8
-"""Samples along the readout that are taken together."""
+"""Samples along the readout in one block."""
 _PERCENTILE = 5.0
-"""Of all blocks; the faintest ones hold noise alone, if anything of k-space does."""
+"""Percentile of the blocks' energy that is taken as noise: if any part of k-space is noise alone, the weakest is."""
 
 
-def faintest(kspace: Array, mask: Array) -> float:
-    """Standard deviation of the faintest part of k-space, in the real and in the imaginary part.
+def noise_floor(kspace: Array, mask: Array) -> float:
+    """Standard deviation of the weakest part of k-space, in the real and in the imaginary part.
 
-    That is the noise, or more where even the rim of k-space holds signal. Samples that are exactly zero were filled in
-    by a gadget before, and do not count.
+    An upper bound of the noise, as even the rim of k-space may hold signal. Samples that are exactly zero were filled
+    in by an earlier gadget and do not count.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def faintest(kspace: Array, mask: Array) -> float:
     Returns
     -------
     float
-        0 if there are no samples but zeros.
+        0 if all samples are zero.
     """
     samples = np.asarray(to_device(kspace, "cpu"))
     frames, _, ny, nx = samples.shape

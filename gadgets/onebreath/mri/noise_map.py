@@ -29,9 +29,9 @@ class NoiseMap:
     std : (frame or 1, y, x) real
         Standard deviation; of the real and the imaginary part together, or of the part along the image's phase.
     samples
-        Random samples used.
+        Number of random samples used.
     error
-        Standard error of `std`, relative, from their number.
+        Relative standard error of `std`, from the number of samples.
     """
 
     std: Array
@@ -49,33 +49,33 @@ def noise_map(
     pool_frames: bool = False,
     seconds: float = math.inf,
 ) -> NoiseMap:
-    """Measure the noise of an image.
+    """Standard deviation of the noise in each pixel of a reconstruction.
 
     Parameters
     ----------
     response
         Noise on the k-space (frame, coil, y, x) -> change of the images (frame, y, x): a replica or a probe.
     like : (frame, coil, y, x) complex
-        Array of the shape, type and device that the noise shall have.
+        Array whose shape, type and device the noise takes.
     mask : bool, broadcastable to (frame, y, x)
         Where samples were acquired; there the noise has unit standard deviation in real and in imaginary part.
     samples
-        Largest number, at least 2.
+        Largest number of random samples, at least 2.
     seed
-        Of the random numbers: the same scan gives the same map.
+        Seed of the random numbers: the same scan gives the same map.
     along : (frame, y, x) complex
-        Images whose magnitude's noise is wanted: what lies along their phase.
+        Images of whose magnitude the noise is measured: only noise along their phase counts.
     pool_frames
         Whether all frames share one map, the root of their mean variance, which needs fewer samples.
     seconds
-        No further sample is begun that would end later than this.
+        Time limit; no sample is started that would exceed it.
 
     Raises
     ------
     ValueError
         If there are fewer than 2 samples.
     TimeoutError
-        If the time does not suffice for 2.
+        If the time limit is too short for 2 samples.
     """
     if samples < 2:
         raise ValueError(f"a standard deviation needs at least 2 samples, not {samples}")
@@ -106,7 +106,7 @@ def noise_map(
 
 
 def white_noise(rng: np.random.Generator, like: Array) -> Array:
-    """Complex noise, unit standard deviation in real and in imaginary part, as an array like the given one."""
+    """Complex noise of unit standard deviation in real and imaginary part; shape, type and device of `like`."""
     noise = rng.standard_normal((*like.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
     if is_numpy_array(like):
         return noise

@@ -1,8 +1,8 @@
-"""Whether noise is normally distributed, pixel by pixel: the Lilliefors test.
+"""Lilliefors test for normally distributed noise, pixel by pixel.
 
-The Kolmogorov-Smirnov test with mean and standard deviation taken from the samples themselves accepts too much with
-its usual limits; H. W. Lilliefors, J Am Stat Assoc 62:399 (1967), gives those that hold then, here in the form of
-M. A. Stephens, J Am Stat Assoc 69:730 (1974), table 1A, case 3.
+With mean and standard deviation estimated from the samples, the Kolmogorov-Smirnov test needs smaller critical values:
+those of H. W. Lilliefors, J Am Stat Assoc 62:399 (1967), here in the form of M. A. Stephens, J Am Stat Assoc 69:730
+(1974), table 1A, case 3.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 from scipy.special import ndtr
 
 LIMIT = 0.895
-"""Normal noise stays below this in 95 % of all pixels."""
+"""Critical value: normal noise stays below it in 95 % of all pixels."""
 LEAST_SAMPLES = 5
-"""With fewer the test says nothing."""
+"""Fewest samples that the test accepts."""
 
 
 def lilliefors(samples: np.ndarray) -> np.ndarray:
-    """Distance of samples from a normal distribution.
+    """Test statistic of samples against a normal distribution.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def lilliefors(samples: np.ndarray) -> np.ndarray:
     Returns
     -------
     (...) real
-        D (sqrt(n) - 0.01 + 0.85 / sqrt(n)) with D the largest distance of the distribution functions; compare with
+        D (sqrt(n) - 0.01 + 0.85 / sqrt(n)) with D the largest difference of the distribution functions; compare with
         `LIMIT`.
 
     Raises

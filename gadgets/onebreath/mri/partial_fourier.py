@@ -20,7 +20,7 @@ Range = tuple[int, int]
 
 
 def zero_fill(kspace: Array, y: Range | None = None, x: Range | None = None, z: Range | None = None) -> Array:
-    """Image with zeros for what was not acquired: blurred, but free of assumptions."""
+    """Image with zeros where nothing was acquired: blurred, but free of assumptions."""
     axes = _axes(kspace, y, x, z)
     return _image(kspace * _weights(kspace, [axis.acquired() for axis in axes]), axes)
 
@@ -36,14 +36,14 @@ def pocs(
     """Projection onto convex sets: acquired samples kept, the image phase that of the symmetric centre.
 
     E. M. Haacke et al., "A fast, iterative, partial-Fourier technique capable of local phase recovery", J Magn Reson
-    92:126 (1991). Works along any of the axes. What has no acquired mirror image stays zero.
+    92:126 (1991). Works along any of the axes. Samples whose mirror image was not acquired stay zero.
 
     Parameters
     ----------
     kspace, y, x, z
-        See the module's text.
+        See the module's docstring.
     iterations, tolerance
-        Stop after this many rounds, or when the image changes by less than this part of its norm.
+        Stop after this many iterations, or when the image changes by less than this fraction of its norm.
     """
     xp = array_namespace(kspace)
     axes = _axes(kspace, y, x, z)
@@ -70,7 +70,7 @@ def homodyne(kspace: Array, y: Range | None = None, x: Range | None = None, z: R
     Raises
     ------
     MethodError
-        More than one axis is partial: one corner of k-space then has no mirror image.
+        If more than one axis is partial, as one corner of k-space then has no mirror image.
     """
     xp = array_namespace(kspace)
     axes = _axes(kspace, y, x, z)
@@ -91,7 +91,7 @@ class _Axis:
 
     @property
     def partial(self) -> bool:
-        """Whether one side reaches further out; an even axis always has one sample more below the centre."""
+        """Whether one side reaches further by more than the one sample that an even axis has more below the centre."""
         return abs(self.below - self.above) > 1
 
     def _k(self) -> np.ndarray:
@@ -123,6 +123,7 @@ class _Axis:
 
 
 def _axes(kspace: Array, y: Range | None, x: Range | None, z: Range | None) -> list[_Axis]:
+    """Axes of k-space with their acquired ranges; ScanError if a range does not hold the centre."""
     axes = []
     names, ranges = ("yx", (y, x)) if z is None else ("zyx", (z, y, x))
     for name, size, bounds in zip(names, kspace.shape[-len(names) :], ranges, strict=True):

@@ -9,9 +9,9 @@ from array_api_compat import array_namespace
 from onebreath.mri import Array
 
 SPLIT, SPLITS = 3.0, (0.003, 0.3)
-"""Weight of the split of L+S times the strength of a series, and its bounds: the first threshold of the nuclear norm is
-then a third of the largest singular value, from where it is fine in ten to twenty steps. The strength of a series is
-its largest singular value over that of its noise."""
+"""Penalty of L+S times the strength of a series, and the bounds of the penalty. The first threshold of the nuclear norm
+is then a third of the largest singular value, from where L+S converges in ten to twenty iterations. The strength of a
+series is its largest singular value over that of its noise."""
 
 
 def singular_values(matrix: Array) -> Array:
@@ -20,7 +20,7 @@ def singular_values(matrix: Array) -> Array:
 
 
 def shrink_singular_values(matrix: Array, threshold: float, relative: bool = False) -> Array:
-    """Lower every singular value by a threshold, those below it to 0: the proximal map of the nuclear norm.
+    """Soft-threshold the singular values of a matrix: the proximal map of the nuclear norm.
 
     J.-F. Cai et al., "A singular value thresholding algorithm for matrix completion", SIAM J Optim 20:1956 (2010),
     theorem 2.1. A series has few frames and many pixels, so the left singular vectors U are those of the small Gram
@@ -30,7 +30,7 @@ def shrink_singular_values(matrix: Array, threshold: float, relative: bool = Fal
     ----------
     matrix : (frame, pixel) complex
     threshold
-        Of the singular values; with `relative` as a part of the largest.
+        Threshold of the singular values; with `relative` as a fraction of the largest.
     """
     xp = array_namespace(matrix)
     values, vectors = _left_vectors(matrix)
@@ -40,7 +40,7 @@ def shrink_singular_values(matrix: Array, threshold: float, relative: bool = Fal
 
 
 def soft_threshold(x: Array, threshold: float) -> Array:
-    """Lower every magnitude by a threshold, those below it to 0, and keep the phase: the proximal map of the 1-norm."""
+    """Soft-threshold the magnitudes and keep the phases: the proximal map of the 1-norm."""
     xp = array_namespace(x)
     return x * _shrinkage(xp.abs(x), threshold)
 
@@ -48,8 +48,8 @@ def soft_threshold(x: Array, threshold: float) -> Array:
 def _left_vectors(matrix: Array) -> tuple[Array, Array]:
     """Singular values (frame,), ascending, and left singular vectors (frame, frame).
 
-    In double precision, for the Gram matrix squares the values: in single precision all below 3e-4 of the largest
-    would drown in rounding.
+    In double precision, because the Gram matrix squares the values: in single precision all below 3e-4 of the largest
+    would be lost in rounding errors.
     """
     xp = array_namespace(matrix)
     double = xp.astype(matrix, xp.complex128)
@@ -66,17 +66,17 @@ def _shrinkage(magnitude: Array, threshold: float) -> Array:
 
 
 def balance(evenness: Any, strength: Any) -> Any:
-    """Return the weight of the 1-norm in L+S for a weight of 1 of the nuclear norm, both in units of the noise.
+    """Weight of the 1-norm in L+S for a weight of 1 of the nuclear norm, both in units of the noise.
 
-    A background b that does not move costs ``lambda_L sqrt(T) ||b||_2`` in L and ``lambda_S sqrt(T) ||b||_1`` in S.
-    Where both are the same neither part is empty, which is where images are best at usual noise; with little noise less
-    sparsity is better (exponent and factor were fitted to simulated scans, SNR 10 to 150, R 4 to 24).
+    A static background b costs ``lambda_L sqrt(T) ||b||_2`` in L and ``lambda_S sqrt(T) ||b||_1`` in S. Where both are
+    equal neither part is empty, and images are best at usual noise; with little noise less sparsity is better (exponent
+    and factor were fitted to simulated scans, SNR 10 to 150, R 4 to 24).
 
     Parameters
     ----------
     evenness
-        ``||b||_2 / ||b||_1``, times the largest singular value of noise of deviation 1; a number or an array.
+        ``||b||_2 / ||b||_1`` times the largest singular value of noise of standard deviation 1; a number or an array.
     strength
-        Strength of the series, likewise.
+        Strength of the series (see `SPLIT`); a number or an array.
     """
     return 1.1 * evenness * (25.0 / strength) ** 0.15

@@ -1,4 +1,4 @@
-"""What a mask says about a scan: range, acceleration, calibration lines, partial Fourier, and a family name.
+"""Description of a sampling mask: range, acceleration, calibration lines, partial Fourier, and a family name.
 
 Families: ``full`` (every line of the acquired range), ``uniform`` (every R-th line), ``uniform_acs`` (every R-th line
 and a block around the centre), ``kt_uniform`` (every R-th line, shifted from frame to frame, with or without a block),
@@ -13,9 +13,9 @@ from array_api_compat import to_device
 from onebreath.errors import ScanError
 from onebreath.mri import Array
 
-# Fewer adjacent lines at the centre than this are a coincidence of the pattern, not calibration lines.
+# Fewer adjacent lines at the centre are a coincidence of the pattern, not calibration lines.
 SHORTEST_ACS = 4
-# Difference of the two halves of k-space, relative to the longer one, that is still called symmetric.
+# Largest difference of the two halves of k-space, relative to the longer one, that still counts as symmetric.
 _SYMMETRIC = 0.02
 
 
@@ -40,11 +40,11 @@ class Sampling:
         First and last line of the block around the centre that every frame acquired; for ``interleaved`` the block
         that the frames acquired together; None without either.
     acs_mode
-        ``full`` (nothing missing), ``embedded``, ``interleaved``, ``none``, or what the caller knew from the header.
+        ``full`` (nothing missing), ``embedded``, ``interleaved``, ``none``, or the mode the header claims.
     uniform
         Whether every frame is a lattice of distance R, calibration block aside.
     partial_fourier
-        Acquired part of the line range that is symmetric about the centre; 1 without partial Fourier.
+        Acquired fraction of the line range symmetric about the centre; 1 without partial Fourier.
     readout
         First and last sample acquired along x.
     readout_centre
@@ -54,11 +54,11 @@ class Sampling:
     per_frame
         Whether the frames differ.
     empty_frames
-        Frames without any sample; they are left out of everything above.
+        Frames without any sample; the other attributes ignore them.
     effective_acceleration
         Lines of the matrix divided by the mean number of lines acquired per frame, calibration lines included.
     family
-        One of the names in the module's text.
+        One of the names in the module's docstring.
     """
 
     shape: tuple[int, int, int]
@@ -91,24 +91,24 @@ def describe(
     acceleration: int | None = None,
     acs_mode: str | None = None,
 ) -> Sampling:
-    """Describe a mask, bool ``(frame, y, x)`` or ``(frame, y)``.
+    """Description of a mask, bool ``(frame, y, x)`` or ``(frame, y)``.
 
     Parameters
     ----------
     mask
-        The samples that were acquired.
+        Which samples were acquired.
     centre_line, readout_centre
         K-space centre in the matrix; ``n // 2`` if not given.
     acceleration
-        Acceleration the header claims, used only where the lines agree with it: a calibration block can hide all but
-        a few lattice lines, and then more than one distance fits.
+        Acceleration the header claims, used only where the lines agree with it: beside a wide calibration block there
+        may be so few lattice lines that more than one distance fits.
     acs_mode
         Calibration mode the header claims (``separate``, ``external``, ...), kept when the mask shows no lines for it.
 
     Raises
     ------
     ScanError
-        No line was acquired, or the centre lies outside the matrix.
+        If no line was acquired, or the centre lies outside the matrix.
     """
     shape, frames, samples, empty, separable = _measure(mask)
     centre, x_centre = _inside(centre_line, shape[1]), _inside(readout_centre, shape[2])
@@ -141,8 +141,8 @@ def describe(
 def find_acs(mask: Array, centre_line: int | None = None) -> tuple[int, int] | None:
     """First and last line of the contiguous block around the k-space centre that every frame acquired.
 
-    Lattice lines that touch the calibration block belong to it: they are as good for calibration. None if the block
-    has fewer than 4 lines. Arguments and errors as `describe`.
+    Lattice lines that touch the calibration block belong to it: they serve calibration just as well. None if the block
+    has fewer than 4 lines. Arguments and errors as for `describe`.
     """
     shape, frames, *_ = _measure(mask)
     return central_block(np.all(frames, axis=0), _inside(centre_line, shape[1]))
@@ -185,7 +185,7 @@ def central_block(always: np.ndarray, centre: int) -> tuple[int, int] | None:
 
 
 def distance_bands(rows: int, centre: int, count: int) -> np.ndarray:
-    """Band of each row (y) by its distance from the centre: at most `count` of them, the narrow ones near it."""
+    """Index of the band of each row (y) by its distance from the centre: at most `count` bands, narrow near it."""
     distance = np.abs(np.arange(rows) - centre)
     edges = np.unique(np.geomspace(1, distance.max() + 1, count).round().astype(int))
     return np.digitize(distance, edges)
@@ -219,17 +219,18 @@ def _lattice_offset(line: np.ndarray, acs: tuple[int, int] | None, distance: int
 
 
 def range_of(flags: np.ndarray) -> tuple[int, int]:
-    """First and last place that is set."""
+    """First and last index where the flags are set."""
     where = np.flatnonzero(flags)
     return int(where[0]), int(where[-1])
 
 
 def _mean_distance(frames: np.ndarray, acquired: tuple[int, int]) -> int:
+    """Mean distance of the lines in the acquired range, rounded."""
     return max(1, round(float((acquired[1] - acquired[0] + 1) / frames.sum(axis=1).mean())))
 
 
 def symmetric_part(bounds: tuple[int, int], centre: int, step: int) -> float:
-    """Acquired part of the range that is symmetric about the centre; 1 where the ends differ by at most the step."""
+    """Acquired fraction of the range symmetric about the centre; 1 where the ends differ by at most the step."""
     below, above = centre - bounds[0], bounds[1] - centre
     longer = max(below, above)
     if abs(below - above) <= max(step, _SYMMETRIC * longer):

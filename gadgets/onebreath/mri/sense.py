@@ -16,14 +16,14 @@ class SenseOperator:
     Parameters
     ----------
     maps
-        Coil maps ``(set, coil, y, x)`` complex; ``(coil, y, x)`` is taken as one set.
+        Coil maps ``(set, coil, y, x)`` complex; ``(coil, y, x)`` means one set.
     mask
-        Bool, broadcastable to ``(frame, y, x)``; ``(y, x)`` is taken as the same for all frames.
+        Bool, broadcastable to ``(frame, y, x)``; ``(y, x)`` holds for all frames.
 
     Raises
     ------
     ValueError
-        A shape does not fit; the message names the argument and both shapes.
+        If shapes do not fit; the message names the argument and both shapes.
 
     Notes
     -----
@@ -76,7 +76,7 @@ class SenseOperator:
         return image[0] if self.n_sets == 1 else image
 
     def normal(self, image: Array) -> Array:
-        """``adjoint(forward(image))``, same shape as `image`, without the work that cancels."""
+        """``adjoint(forward(image))``, same shape as `image`, without the transforms that cancel."""
         xp = array_namespace(image)
         sets = xp.fft.ifftshift(self._with_sets(image), axes=self._axes)
         if self._by_frame:
@@ -120,7 +120,7 @@ class SenseOperator:
 
 
 def normal_matrices(maps: Array, lines: Array) -> Array:
-    """Return ``A^H A`` for a mask of whole lines, the same in all frames, as a matrix for each column of pixels.
+    """``A^H A`` for a mask of whole lines, the same in all frames, as a matrix for each column of pixels.
 
     Along y the projection onto the samples is a convolution with the point-spread function p of the mask, so that an
     entry is ``p[y - y'] sum_c conj(S_c[y]) S_c[y']``.
@@ -130,7 +130,7 @@ def normal_matrices(maps: Array, lines: Array) -> Array:
     maps
         ``(..., set, coil, y, x)`` complex.
     lines
-        ``(..., y)``, not zero where a line was acquired.
+        ``(..., y)``, nonzero where a line was acquired.
 
     Returns
     -------
@@ -140,8 +140,8 @@ def normal_matrices(maps: Array, lines: Array) -> Array:
     xp = array_namespace(maps)
     *leading, sets, coils, ny, nx = maps.shape
     spread = ifft(xp.fft.ifftshift(xp.astype(lines, maps.dtype), axes=-1), -1) / ny**0.5
-    place = xp.arange(ny, device=getattr(maps, "device", None))
-    toeplitz = spread[..., (place[:, None] - place[None]) % ny]
+    row = xp.arange(ny, device=getattr(maps, "device", None))
+    toeplitz = spread[..., (row[:, None] - row[None]) % ny]
     first = len(leading)
     by_column = xp.permute_dims(maps, (*range(first), first + 3, first, first + 2, first + 1))
     columns = xp.reshape(by_column, (*leading, nx, sets * ny, coils))

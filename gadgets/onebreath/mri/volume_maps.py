@@ -1,8 +1,8 @@
-"""Coil maps of a volume from its calibration block, plane by plane: the readout is transformed first.
+"""Coil maps of a volume from its calibration block, plane by plane.
 
 An inverse transform along the readout, which is complete, leaves one small calibration problem in the plane of both
-phase encodings for each pixel along it. Their memory is that of one plane, where windows in three dimensions would
-need many times the k-space.
+phase encodings for each pixel along it. It needs the memory of one plane, where windows in three dimensions would need
+many times that of the k-space.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Algorithm = Literal["espirit", "inati", "walsh"]
 def volume_maps(
     acs: Complex, first: tuple[int, int], maps: Complex, algorithm: Algorithm, settings: Mapping[str, Any]
 ) -> int:
-    """Make coil maps with unit sum of squares over the coils.
+    """Compute the coil maps of a volume, with unit sum of squares over the coils, in place.
 
     Parameters
     ----------
@@ -35,16 +35,16 @@ def volume_maps(
     first
         Partition and line of the matrix at which it begins.
     maps : (set, coil, z, y, x)
-        Where they go; zero where the block holds no signal.
+        Output; zero where the block holds no signal.
     algorithm
-        How the maps of a plane are made.
+        Algorithm for the maps of a plane.
     settings
         Parameters of `cropped`; `size` is the largest number of lines, partitions and samples used.
 
     Returns
     -------
     int
-        Number of planes whose maps are not cropped, as that would take away what the calibration lines show.
+        Number of planes whose maps were not cropped because that would have removed parts of the body.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def volume_maps(
     size, pixels, shape = int(chosen.pop("size", 32)), acs.shape[-1], maps.shape[2:4]
     principal = pca_matrix(acs, 1)[0]
     hybrid, window = np.empty(acs.shape, np.complex64), _taper(pixels, size)
-    for coil, lines in enumerate(acs):  # one after the other: the transform needs room of its own
+    for coil, lines in enumerate(acs):  # coil by coil, as the transform needs memory of its own
         hybrid[coil] = ifftc(lines * window, -1)
     energy = np.einsum("czyx,czyx->x", hybrid.conj(), hybrid).real
     if not np.isfinite(energy).all() or not energy.any():
@@ -71,7 +71,7 @@ def volume_maps(
             maps[..., x] = 0
             continue
         plane = make(np.ascontiguousarray(hybrid[..., x]))
-        # Planes know nothing of each other; one reference gives them all a phase that is smooth along x.
+        # Each plane has a phase of its own; one reference coil for all makes it smooth along x.
         reference = np.tensordot(plane, principal, axes=((1,), (0,)))
         maps[..., x] = plane * np.conj(phase_factor(reference))[:, None]
     return sum(one > MOST_LOST for one in lost)
@@ -80,6 +80,8 @@ def volume_maps(
 def _espirit_of(
     first: tuple[int, int], shape: tuple[int, int], size: int, settings: dict[str, Any], lost: list[float]
 ) -> Callable[[Complex], Complex]:
+    """Function from a plane's calibration block to its ESPIRiT maps; appends to `lost` what cropping would remove."""
+
     def make(plane: Complex) -> Complex:
         z, y = (_middle(n, f, m, size) for n, f, m in zip(plane.shape[1:], first, shape, strict=True))
         block = plane[:, z, y]
@@ -92,6 +94,8 @@ def _espirit_of(
 
 
 def _images_of(first: tuple[int, int], shape: tuple[int, int], algorithm: str) -> Callable[[Complex], Complex]:
+    """Function from a plane's calibration block to its maps by Inati's or Walsh's algorithm."""
+
     def make(plane: Complex) -> Complex:
         coils, nz, ny = plane.shape
         placed = np.zeros((coils, *shape), np.complex64)
@@ -104,7 +108,7 @@ def _images_of(first: tuple[int, int], shape: tuple[int, int], algorithm: str) -
 
 
 def _middle(count: int, first: int, matrix: int, size: int) -> slice:
-    """Return the calibration lines that lie symmetrically around the centre of the matrix, `size` at most."""
+    """Calibration lines that lie symmetrically around the centre of the matrix, at most `size`."""
     centre = matrix // 2 - first
     half = min(centre, count - centre, size // 2)
     if half * 2 < min(size, count) // 2:
@@ -120,5 +124,5 @@ def _hann(size: int) -> NDArray[np.float32]:
 
 
 def _taper(pixels: int, size: int) -> NDArray[np.float32]:
-    """Window along the readout: maps are smooth, so that samples far from the centre bring little but noise."""
+    """Window along the readout: maps are smooth, so samples far from the centre contribute little but noise."""
     return np.asarray(resize(_hann(min(pixels, 2 * size)), (pixels,)), np.float32)

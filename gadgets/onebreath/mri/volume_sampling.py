@@ -1,4 +1,4 @@
-"""What a mask says about a scan with partitions: ranges, lattice, calibration block, partial Fourier, a family name.
+"""Description of a mask with partitions: ranges, lattice, calibration block, partial Fourier, and a family name.
 
 The plane of both phase encodings has the axes ``(z, y)``, z partition and y line; the readout is complete along x, or
 lacks one side in all lines alike. Families: ``full`` (nothing missing in the acquired region), ``lattice`` (one point
@@ -22,14 +22,16 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True)
 class Lattice:
-    """Points ``(z, y)`` with ``z = z0 + i dz`` and ``y = y0 + i shift + j dy``; F. A. Breuer et al., "Controlled
-    aliasing in volumetric parallel imaging (2D CAIPIRINHA)", Magn Reson Med 55:549 (2006), where shift is not 0.
+    """Lattice of the points ``(z, y)`` with ``z = z0 + i dz`` and ``y = y0 + i shift + j dy``.
+
+    With a shift this is the sampling of F. A. Breuer et al., "Controlled aliasing in volumetric parallel imaging (2D
+    CAIPIRINHA)", Magn Reson Med 55:549 (2006).
 
     Attributes
     ----------
     dz, dy, shift
-        Distance of the partitions, of the lines of a partition, and how far its lines are shifted from one partition
-        that was acquired to the next.
+        Distance of the partitions, distance of the lines in a partition, and the shift of the lines from one acquired
+        partition to the next.
     origin
         A point, 0 <= z0 < dz and 0 <= y0 < dy.
     """
@@ -41,11 +43,11 @@ class Lattice:
 
     @property
     def acceleration(self) -> int:
-        """Positions for each point."""
+        """Number of positions per point."""
         return self.dz * self.dy
 
     def points(self, shape: tuple[int, int]) -> Bools:
-        """Return which positions (z, y) of a plane are points."""
+        """Which positions (z, y) of a plane are points of the lattice, bool."""
         z, y = np.arange(shape[0])[:, None] - self.origin[0], np.arange(shape[1])[None] - self.origin[1]
         return np.asarray((z % self.dz == 0) & ((y - self.shift * (z // self.dz)) % self.dy == 0))
 
@@ -64,27 +66,27 @@ class VolumeSampling:
     acquired
         First and last partition and line that any frame acquired.
     region : (z, y) bool
-        What the acquired positions enclose, up to the edges of the matrix where the next point would lie beyond.
+        Positions that the acquired ones enclose, up to the edges of the matrix where the next point would lie beyond.
     centre
         Partition and line of the k-space centre.
     lattice
-        What every frame has outside the calibration block; None for other patterns.
+        Lattice of every frame outside the calibration block; None for other patterns.
     acs
         Rectangle around the centre that every frame acquired, as ``(z, y)`` ranges; None without one.
     partial_fourier
-        Acquired part that is symmetric about the centre along z and y; 1 without partial Fourier.
+        Acquired fraction of the range symmetric about the centre, along z and y; 1 without partial Fourier.
     readout, samples
-        First and last sample acquired, and samples of the readout.
+        First and last acquired sample, and number of samples of the readout.
     per_frame
         Whether the frames differ.
     empty_frames
         Frames without any line.
     acceleration
-        Positions of the region for each one that was acquired, calibration block aside; whole for a lattice.
+        Positions of the region divided by those acquired, calibration block excluded; an integer for a lattice.
     effective_acceleration
         Positions of the plane divided by the mean number of those acquired per frame.
     family
-        One of the names in the module's text.
+        One of the names in the module's docstring.
     """
 
     shape: tuple[int, int, int]
@@ -109,7 +111,7 @@ class VolumeSampling:
 
     @property
     def readout_part(self) -> float:
-        """Acquired part of the readout."""
+        """Acquired fraction of the readout."""
         return (self.readout[1] - self.readout[0] + 1) / self.samples
 
     @property
@@ -119,16 +121,16 @@ class VolumeSampling:
 
 
 def describe_volume(mask: Bools, centre: tuple[int, int], readout: Range, samples: int) -> VolumeSampling:
-    """Describe the lines (frame, z, y) that were acquired.
+    """Description of a mask of lines.
 
     Parameters
     ----------
-    mask
-        The lines.
+    mask : (frame, z, y) bool
+        Which lines were acquired.
     centre
         Partition and line of the k-space centre.
     readout, samples
-        First and last acquired sample of the lines, and samples of the readout.
+        First and last acquired sample of the lines, and number of samples of the readout.
 
     Raises
     ------
@@ -177,9 +179,9 @@ def describe_volume(mask: Bools, centre: tuple[int, int], readout: Range, sample
 
 
 def block_around(always: Bools, centre: tuple[int, int]) -> tuple[Range, Range] | None:
-    """Return a rectangle of acquired positions (z, y) around the centre, as large as it grows; None if it is short.
+    """Rectangle of acquired positions (z, y) around the centre; None if it is too small for calibration.
 
-    It grows by one row or column at a time, of which all positions must be there; the shorter side grows first.
+    It grows by one row or column at a time, all of whose positions must be acquired; the shorter side grows first.
     """
     if not always[centre]:
         return None
@@ -189,13 +191,13 @@ def block_around(always: Bools, centre: tuple[int, int]) -> tuple[Range, Range] 
         grown = False
         for axis in sorted((0, 1), key=lambda one: bounds[one][1] - bounds[one][0]):
             for side, step in ((0, -1), (1, 1)):
-                place = bounds[axis][side] + step
-                if not 0 <= place < always.shape[axis]:
+                index = bounds[axis][side] + step
+                if not 0 <= index < always.shape[axis]:
                     continue
                 across = slice(bounds[1 - axis][0], bounds[1 - axis][1] + 1)
-                edge = always[place, across] if axis == 0 else always[across, place]
+                edge = always[index, across] if axis == 0 else always[across, index]
                 if edge.all():
-                    bounds[axis][side] = place
+                    bounds[axis][side] = index
                     grown = True
             if grown:
                 break
@@ -205,7 +207,7 @@ def block_around(always: Bools, centre: tuple[int, int]) -> tuple[Range, Range] 
 
 
 def _common_lattice(frames: Bools, acs: tuple[Range, Range] | None) -> Lattice | None:
-    """The lattice that all frames have outside the block, if its points in their region are all there."""
+    """Lattice of all frames outside the block, if none of its points in their region is missing."""
     outside = frames.copy()
     if acs is not None:
         outside[:, acs[0][0] : acs[0][1] + 1, acs[1][0] : acs[1][1] + 1] = False
@@ -223,6 +225,7 @@ def _common_lattice(frames: Bools, acs: tuple[Range, Range] | None) -> Lattice |
 
 
 def _lattice_of(points: Bools) -> Lattice | None:
+    """Lattice with the smallest distances found between the points; None if no partition has two."""
     rows = np.flatnonzero(points.any(axis=1))
     if len(rows) == 0:
         return None
@@ -241,7 +244,7 @@ def _lattice_of(points: Bools) -> Lattice | None:
 
 
 def _region(union: Bools, steps: tuple[int, int]) -> Bools:
-    """What the positions (z, y) enclose; edges of the matrix that are nearer than a step belong to it."""
+    """Positions (z, y) enclosed by the given ones; edges of the matrix nearer than a step belong to them."""
     extended = union.copy()
     for axis, step in enumerate(steps):
         lines = np.moveaxis(extended, axis, 0)
@@ -251,7 +254,7 @@ def _region(union: Bools, steps: tuple[int, int]) -> Bools:
 
 
 def _hull(points: Bools) -> Bools:
-    """Return which positions (z, y) lie in the convex hull of some."""
+    """Which positions (z, y) lie in the convex hull of the points."""
     from scipy.spatial import ConvexHull, QhullError
 
     where = np.argwhere(points)
