@@ -83,14 +83,14 @@ def test_separate_calibration_lines_come_before_the_slice() -> None:
     assert scan.header.encoding[0].parallelImaging.calibrationMode == xsd.calibrationModeType.SEPARATE
 
 
-def test_extra_lines_are_strewn_in_and_hold_a_strong_echo() -> None:
-    plain, strewn = scan_of(snr=0.0), scan_of(snr=0.0, extra_lines=("dummy", "rt_feedback"), extra_every=10)
-    extra = [a for a in strewn.acquisitions if flags(a) & {27, 28}]
+def test_extra_lines_are_inserted_and_hold_a_strong_echo() -> None:
+    plain, inserted = scan_of(snr=0.0), scan_of(snr=0.0, extra_lines=("dummy", "rt_feedback"), extra_every=10)
+    extra = [a for a in inserted.acquisitions if flags(a) & {27, 28}]
     assert len(extra) == 2 * -(-len(plain.acquisitions) // 10)
-    assert len(strewn.acquisitions) == len(plain.acquisitions) + len(extra)
+    assert len(inserted.acquisitions) == len(plain.acquisitions) + len(extra)
     strongest = max(np.abs(a.data).max() for a in plain.acquisitions)
     assert all(np.abs(a.data).max() > 0.5 * strongest for a in extra)
-    assert np.array_equal(plain.truth["mask"], strewn.truth["mask"])
+    assert np.array_equal(plain.truth["mask"], inserted.truth["mask"])
 
 
 def test_time_since_the_r_wave_goes_with_the_phase_counter() -> None:

@@ -1,4 +1,4 @@
-"""Cardiac scans that never happened: raw data as a scanner would send it, with the truth beside it.
+"""Simulated cardiac scans: raw data as a scanner sends it, and the ground truth.
 
 Everything is computed from `ScanOptions` and a seed; no data files are needed.
 """

@@ -1,4 +1,4 @@
-"""Receive coils: loops around the chest, their fields by Biot and Savart, and the correlation of their noise."""
+"""Receive coils: loops around the chest, their fields by the Biot-Savart law, and their noise covariance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def coil_maps(coils: int, y_mm: np.ndarray, x_mm: np.ndarray, z_mm: float, rings
     """Sensitivities of loop coils in one slice.
 
     The sensitivity is the transverse field of a unit current in the loop (principle of reciprocity, D. I. Hoult and
-    R. E. Richards, J Magn Reson 24:71, 1976), by the law of Biot and Savart over straight pieces of the loop.
+    R. E. Richards, J Magn Reson 24:71, 1976), by the Biot-Savart law over straight segments of the loop.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def coil_maps(coils: int, y_mm: np.ndarray, x_mm: np.ndarray, z_mm: float, rings
     z_mm
         Position of the slice along the axis of the cylinder.
     rings
-        Rings that the loops form along it; 0: by their number. One ring tells nothing of the third direction.
+        Number of rings along the axis; 0: by the number of loops. One ring does not encode the third direction.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def noise_covariance(maps: np.ndarray, body: np.ndarray, correlation: float, see
 
 
 def coil_names(coils: int) -> list[str]:
-    """Names of the channels as Siemens scanners give them: the front half is a body array, the rest the spine array."""
+    """Names of the channels in the style of Siemens scanners: half body array, half spine array."""
     front = (coils + 1) // 2
     return [f"Body_18:1:B{i + 1}" if i < front else f"Spine_32:1:S{i - front + 1}" for i in range(coils)]
 
@@ -90,7 +90,7 @@ def _loops(coils: int, rings: int) -> list[tuple[np.ndarray, np.ndarray, float]]
     loops = []
     for ring, count in enumerate(counts):
         z = (ring - (rings - 1) / 2) * _ROW_DISTANCE
-        # Every other ring is turned by half a loop, as the elements of arrays are staggered.
+        # Every other ring is rotated by half a loop, as elements of arrays are staggered.
         angles = 2 * np.pi * (np.arange(count) + 0.25 + 0.5 * (ring % 2)) / count
         for angle in angles:
             centre = np.array([_RADII[0] * np.cos(angle), _RADII[1] * np.sin(angle), z])

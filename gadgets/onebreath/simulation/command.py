@@ -13,7 +13,7 @@ from onebreath.simulation.scan import simulate
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the output file and the options of the scan."""
-    parser.add_argument("output", type=Path, metavar="OUT.h5", help="raw data file; the truth goes beside it as .npz")
+    parser.add_argument("output", type=Path, metavar="OUT.h5", help="raw data file; the truth gets the same name, .npz")
     for field in fields(ScanOptions):
         parser.add_argument(f"--{field.name.replace('_', '-')}", dest=field.name, default=field.default, **_spec(field))
 
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ConfigError
-        The options contradict each other.
+        If the options contradict each other.
     """
     values: dict[str, Any] = {field.name: getattr(args, field.name) for field in fields(ScanOptions)}
     values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
@@ -55,7 +55,7 @@ def _spec(field: Field[Any]) -> dict[str, Any]:
 
 
 def _acceleration(text: str) -> int | tuple[int, int]:
-    """Read ``2``, or ``2x3``: along lines and along partitions."""
+    """Parse ``2``, or ``2x3`` for lines and partitions."""
     along, _, apart = text.lower().partition("x")
     return (int(along), int(apart)) if apart else int(along)
 

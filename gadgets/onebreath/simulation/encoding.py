@@ -1,4 +1,4 @@
-"""From the object in the scanner to k-space lines, and the scale between both."""
+"""Encoding: k-space lines of the object, and its scale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.phantom import Grid, Phantom
 from onebreath.simulation.sampling import Readout
 
-# Level of the raw numbers with noise, as scanners send them, and of the blood where there is no noise to compare with.
+# Standard deviation of the noise in raw data, as on scanners, and the magnitude of blood in scans without noise.
 _NOISE_STD = 2e-6
 _NOISELESS_BLOOD = 100.0
 
@@ -30,7 +30,7 @@ class Receiver:
         ``(coil, coil)`` complex128, ``E[n n^H]`` of a sample of the image lines; twice the identity without noise, so
         that whitening changes nothing.
     noisy
-        Whether noise is added.
+        Whether the scan has noise.
     """
 
     maps: np.ndarray
@@ -44,7 +44,7 @@ class Receiver:
 
 
 def scan_grid(options: ScanOptions) -> Grid:
-    """Pixels of the encoded space: oversampled along the readout, with the field of view grown accordingly."""
+    """Pixels of the encoded space, whose field of view is larger along the readout by the oversampling."""
     rows, columns = options.matrix
     pixel = (options.fov_mm[0] / rows, options.fov_mm[1] / columns)
     return Grid((rows, columns * options.readout_oversampling), pixel)
@@ -57,7 +57,7 @@ def crop_readout(image: np.ndarray, columns: int) -> np.ndarray:
 
 
 def make_receiver(options: ScanOptions, phantom: Phantom, heights_mm: np.ndarray) -> Receiver:
-    """Coil maps of every slice and noise, scaled such that blood has the wanted SNR in the middle slice.
+    """Coil maps of every slice and noise covariance, scaled so that blood has the desired SNR in the middle slice.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def make_receiver(options: ScanOptions, phantom: Phantom, heights_mm: np.ndarray
         Position of each slice or partition along the slice direction.
     """
     grid = phantom.grid
-    # One ring of loops would tell nothing of the third direction.
+    # One ring of loops would not encode the third direction.
     rings = 2 if options.partitions > 1 and options.coils < 14 else 0
     maps = np.stack([coil_maps(options.coils, grid.axis(0), grid.axis(1), float(z), rings) for z in heights_mm])
     middle = int(np.argmin(np.abs(heights_mm)))
@@ -92,9 +92,9 @@ def encode_volume(coil_images: np.ndarray, positions: np.ndarray, readout: Reado
     coil_images
         ``(coil, z, y, x)`` complex64 on the oversampled readout.
     positions
-        Places in the plane of both phase encodings (line,).
+        Positions in the plane of both phase encodings (line,), ``partition * rows + row``.
     readout
-        Which samples of a line are acquired.
+        Acquired samples of a line.
     """
     kspace = fftc(coil_images, (-3, -2, -1))
     partition, row = divmod(positions, coil_images.shape[2])
@@ -102,7 +102,7 @@ def encode_volume(coil_images: np.ndarray, positions: np.ndarray, readout: Reado
 
 
 def slab_profile(heights_mm: np.ndarray) -> np.ndarray:
-    """Excitation of the partitions of a slab: it falls to the ends of what is encoded, as nothing may fold in there."""
+    """Excitation of the partitions of a slab, which falls towards both ends so that nothing folds in."""
     step = float(heights_mm[1] - heights_mm[0])
     end = step * len(heights_mm) / 2
     beyond = (np.abs(heights_mm + step / 2 - float(np.mean(heights_mm + step / 2))) - 0.75 * end) / (0.25 * end)
@@ -119,7 +119,7 @@ def encode(coil_images: np.ndarray, rows: np.ndarray, readout: Readout) -> np.nd
     rows
         Rows of k-space (line,).
     readout
-        Which samples of a line are acquired.
+        Acquired samples of a line.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def encode(coil_images: np.ndarray, rows: np.ndarray, readout: Readout) -> np.nd
     """
     size = coil_images.shape[1]
     centre = size // 2
-    # Only the wanted lines: a scan often needs few lines of each state of the body.
+    # Only the requested lines are computed: a scan often needs few lines of each state of the body.
     angle = np.outer(rows - centre, np.arange(size) - centre) / size
     transform = (np.exp(-2j * np.pi * angle) / np.sqrt(size)).astype(np.complex64)
     lines = fftc(transform @ coil_images, -1)[..., readout.first :]

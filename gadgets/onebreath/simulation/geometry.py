@@ -43,8 +43,8 @@ def directions(orientation: str, oblique_deg: tuple[float, float]) -> Directions
     """
     phase, read = ORIENTATIONS[orientation]
     normal = np.cross(phase, read)
-    phase, normal = _turn(phase, normal, oblique_deg[0])
-    normal, read = _turn(normal, read, oblique_deg[1])
+    phase, normal = _rotate(phase, normal, oblique_deg[0])
+    normal, read = _rotate(normal, read, oblique_deg[1])
     return Directions(read, phase, normal)
 
 
@@ -54,18 +54,18 @@ def slice_offsets(slices: int, distance_mm: float) -> np.ndarray:
 
 
 def chronological(slices: int, order: str) -> np.ndarray:
-    """Place in the stack (slice,) of the slices in the order of time.
+    """Index in the stack (slice,) of the slices in the order of time.
 
-    Interleaved order starts with the second slice if their number is even, as Siemens scanners do.
+    Interleaved order starts with the second slice if their number is even, as on Siemens scanners.
     """
-    places = np.arange(slices)
+    stack = np.arange(slices)
     if order != "interleaved":
-        return places
+        return stack
     first = 1 - slices % 2
-    return np.concatenate([places[first::2], places[1 - first :: 2]])
+    return np.concatenate([stack[first::2], stack[1 - first :: 2]])
 
 
-def _turn(first: np.ndarray, second: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+def _rotate(first: np.ndarray, second: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     """Rotate two orthogonal vectors in their plane, the first towards the second."""
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return cosine * first + sine * second, cosine * second - sine * first

@@ -1,4 +1,4 @@
-"""Writing raw data files in the layout of the ISMRMRD library, all at once."""
+"""Writer of raw data files in the layout of the ISMRMRD library."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _GROUP = "dataset"
 def write_mrd(
     path: Path, header: xsd.ismrmrdHeader, acquisitions: list[Acquisition], waveforms: list[Waveform]
 ) -> None:
-    """Write a raw data file; the same content gives the same bytes.
+    """Write a raw data file atomically; the same content gives the same bytes.
 
     Parameters
     ----------
     path
         File to write; an existing one is replaced.
     header, acquisitions, waveforms
-        Content of the file. Trajectories are not written: the scans are Cartesian.
+        Content of the file. Trajectories are not written, as the scans are Cartesian.
     """
     lines = np.zeros(len(acquisitions), acquisition_dtype)
     for index, acquisition in enumerate(acquisitions):
@@ -39,7 +39,7 @@ def write_mrd(
     for index, waveform in enumerate(waveforms):
         records["head"][index] = np.frombuffer(waveform.getHead(), waveform_header_dtype)[0]
         records["data"][index] = waveform.data.ravel()
-    content = io.BytesIO()  # HDF5 gets over no write that fails, as on a full disk
+    content = io.BytesIO()  # HDF5 does not recover from a failed write, as on a full disk
     with h5py.File(content, "w", track_order=False) as file:
         group = file.create_group(_GROUP)
         xml = group.create_dataset("xml", (1,), h5py.special_dtype(vlen=bytes))
@@ -52,6 +52,6 @@ def write_mrd(
 
 
 def header_text(header: xsd.ismrmrdHeader) -> str:
-    """Write a header as XML; ``ismrmrd.xsd.ToXML`` of ismrmrd 1.14 fails with current releases of xsdata."""
+    """Header as XML; ``ismrmrd.xsd.ToXML`` of ismrmrd 1.14 fails with current releases of xsdata."""
     serializer = XmlSerializer(config=SerializerConfig(encoding="ascii", indent=" "), context=XmlContext())
     return str(serializer.render(header, ns_map={"": "http://www.ismrm.org/ISMRMRD"}))

@@ -1,4 +1,4 @@
-"""Options of the simulator; the command line is built from the same fields."""
+"""Options of the simulator; the command line is generated from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXTRA_LINES = {
     "rt_feedback": 28,
     "surface_coil_correction": 29,
 }
-"""Lines that are no image lines, with the ISMRMRD flag (counted from 1) that says so."""
+"""Kinds of lines that are not image lines, with their ISMRMRD flag (counted from 1)."""
 
 LOST_COUNTERS = ("slice", "contrast", "phase", "repetition", "set")
 SECTIONS = (
@@ -79,10 +79,12 @@ class ScanOptions:
     coils: int = _option(10, "receiver channels, 1 to 64")
     acceleration: int = _option(4, "distance of the acquired lines")
     partitions: int = _option(1, "partitions of a three-dimensional scan of one slab; thickness_mm is that of each")
-    partition_oversampling: float = _option(1.0, "encoded partitions for each one of the image, 1 to 2")
+    partition_oversampling: float = _option(1.0, "encoded partitions per partition of the image, 1 to 2")
     partition_acceleration: int = _option(1, "distance of the acquired partitions (--acceleration 2x3 sets both)")
-    caipi_shift: int = _option(0, "lines by which each acquired partition is shifted against the one before")
-    partition_partial_fourier: float = _option(1.0, "acquired fraction of the partitions, above 0.5; early ones lack")
+    caipi_shift: int = _option(0, "shift in lines from each acquired partition to the next")
+    partition_partial_fourier: float = _option(
+        1.0, "acquired fraction of the partitions, above 0.5; early ones are left out"
+    )
     acs_partitions: int = _option(0, "partitions of the calibration block; 0: as many as acs_lines, at most all")
     elliptical: bool = _option(False, "leave out the corners of the plane of both phase encodings")
     pattern: str = _option(
@@ -127,22 +129,22 @@ class ScanOptions:
     noise_dwell_us: float = _option(20.0, "dwell time of the noise lines in microseconds")
     noise_bandwidth: float = _option(0.793, "relative receiver noise bandwidth")
     extra_lines: tuple[str, ...] = _option(
-        (), "kinds of lines that are no image lines, strewn into the scan", tuple(EXTRA_LINES), "KIND"
+        (), "kinds of lines other than image lines to insert into the scan", tuple(EXTRA_LINES), "KIND"
     )
     extra_every: int = _option(40, "number of image lines from one group of extra lines to the next")
     image_space: int = _option(
-        0, "encoding space of the image; in those before it lie a few lines of low resolution (of a calibration scan)"
+        0, "encoding space of the image; earlier spaces hold a few low-resolution lines of a calibration scan"
     )
     lost_counters: tuple[str, ...] = _option(
-        (), "counters that are 0 in all lines, so that position or order must tell them apart", LOST_COUNTERS, "COUNTER"
+        (), "counters that are 0 in all lines; position or order must distinguish them", LOST_COUNTERS, "COUNTER"
     )
     epi: bool = _option(
         False, "every other image line is read backwards, and three phase-correction lines come before each slice"
     )
-    without_sections: tuple[str, ...] = _option((), "sections that the header lacks", SECTIONS, "SECTION")
+    without_sections: tuple[str, ...] = _option((), "sections missing from the header", SECTIONS, "SECTION")
     flag_conflicts: tuple[str, ...] = _option(
         (),
-        "flags that image lines carry against their place: " + "; ".join(CONFLICTS.values()),
+        "wrong flags of image lines: " + "; ".join(CONFLICTS.values()),
         tuple(CONFLICTS),
         "KIND",
     )
@@ -168,12 +170,12 @@ class ScanOptions:
 
     @property
     def encoded_partitions(self) -> int:
-        """Partitions with their oversampling."""
+        """Number of partitions including oversampling."""
         return round(self.partitions * self.partition_oversampling)
 
     @property
     def segmented(self) -> bool:
-        """Whether the lines of a frame are gathered over several heartbeats."""
+        """Whether the lines of a frame are acquired over several heartbeats."""
         return self.mode in ("prospective", "retrospective")
 
 
@@ -262,7 +264,7 @@ def _check_combinations(options: ScanOptions) -> None:
     )
     _require(
         not (options.acs_mode == "interleaved" and options.pattern == "vista"),
-        "acs_mode interleaved shifts a regular pattern and cannot be joined with pattern vista",
+        "acs_mode interleaved shifts a regular pattern and cannot be combined with pattern vista",
     )
     volume = options.partitions > 1
     _require(not volume or options.slices == 1, "a scan with partitions has one slab: set slices to 1")

@@ -1,4 +1,4 @@
-"""A chest with a beating heart, drawn from ellipses with smooth edges on any grid, at any moment.
+"""Phantom of a chest with a beating heart, drawn from ellipses with smooth edges on any grid, at any time.
 
 Coordinates are in mm in the slice plane: x along the readout, y along phase encoding (down in the image), z from apex
 (negative) to base. The pixel value is the balanced SSFP signal of the tissue, scaled so that blood has magnitude 1.
@@ -18,7 +18,7 @@ _EPICARDIUM, _ENDOCARDIUM = 33.0, 24.0
 _ENDOCARDIUM_SYSTOLE = 15.5
 _BASE, _LENGTH, _SHORTENING = 30.0, 85.0, 12.0
 _HEART_CENTRE = (22.0, -22.0)
-# Part of the organs' displacement that is along x; the rest is along y.
+# Fraction of the organs' displacement along x; the rest is along y.
 _BREATHING_X = 0.3
 
 
@@ -45,12 +45,12 @@ class Grid:
 
 @dataclass
 class Canvas:
-    """An image that ellipses are painted on.
+    """An image on which ellipses are painted.
 
     Attributes
     ----------
     grid
-        Where the pixels lie.
+        Positions of the pixels.
     image
         ``(y, x)`` float32.
     """
@@ -64,7 +64,7 @@ class Canvas:
     def ellipse(
         self, centre: tuple[float, float], radii: tuple[float, float], value: float, degrees: float = 0.0
     ) -> None:
-        """Paint an ellipse over what is there, with an edge one pixel wide.
+        """Paint an ellipse over the image, with an edge one pixel wide.
 
         Parameters
         ----------
@@ -94,9 +94,9 @@ class Phantom:
     Parameters
     ----------
     grid
-        Where to draw.
+        Pixels to draw on.
     field_t, tr_ms, te_ms, flip_deg
-        Field strength and balanced SSFP timing, which give the contrast.
+        Field strength and balanced SSFP timing, which determine the contrast.
     seed
         Seed of the vessels in lung and liver.
     """
@@ -123,7 +123,7 @@ class Phantom:
         self._phase = _background_phase(grid)
 
     def draw(self, z_mm: float, phase: float, shift_mm: float = 0.0) -> np.ndarray:
-        """Draw the slice at height z.
+        """Image of the slice at height z.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ class Phantom:
         return canvas.image * self._phase
 
     def heart_mask(self, z_mm: float) -> np.ndarray:
-        """Region that the beating heart sweeps ``(y, x)`` bool, with a margin of 5 mm; without breathing."""
+        """Region of the beating heart ``(y, x)`` bool over all phases, with a margin of 5 mm; without breathing."""
         canvas = Canvas(self.grid)
         # The section is largest at end-diastole, when the ventricle is filled and the base is furthest up.
         scale = _height_scale(z_mm)
@@ -235,13 +235,13 @@ class Phantom:
 
 
 def _background_phase(grid: Grid) -> np.ndarray:
-    """Phase factor of receiver delay and slow off-resonance: a smooth polynomial, about a turn over the chest."""
+    """Phase factor of receiver delay and off-resonance: a smooth polynomial, about one cycle over the chest."""
     y, x = grid.axis(0)[:, None] / 150, grid.axis(1)[None] / 150
     return np.exp(1j * (0.4 + 0.7 * x - 0.5 * y + 0.5 * x * y - 0.4 * y * y)).astype(np.complex64)
 
 
 def _height_scale(z_mm: float) -> float:
-    """Size of the section relative to the widest one: half an ellipsoid whose widest place is the base."""
+    """Size of the section relative to the widest one: half an ellipsoid that is widest at the base."""
     below = np.clip((_BASE - z_mm) / _LENGTH, 0, 1)
     return float(np.sqrt(1 - below**2))
 
@@ -271,7 +271,7 @@ def _right_ventricle(
 def _coverage(
     x: np.ndarray, y: np.ndarray, radii: tuple[float, float], angle: float, pixel_mm: tuple[float, float]
 ) -> np.ndarray:
-    """Part of each pixel inside an ellipse, from the first-order distance to its edge."""
+    """Fraction of each pixel inside an ellipse, from the first-order distance to its edge."""
     along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
     norm = np.hypot(along / radii[0], across / radii[1])
     slope = np.hypot(along / radii[0] ** 2, across / radii[1] ** 2)

@@ -21,7 +21,7 @@ _PREMATURE, _PAUSE = 0.62, 1.38
 _WAVES = {"P": (0.15, -160, 22), "Q": (-0.12, -24, 8), "R": (1.0, 0, 9), "S": (-0.22, 26, 9), "T": (0.3, 0, 40)}
 _LEAD_GAINS = (900, 650, 420, -300)
 _SAMPLES_PER_WAVEFORM = 400
-# Cardiac phases are rounded to steps far below what an image shows; it saves drawing the same heart twice.
+# Cardiac phases are rounded to invisibly small steps, so that the same heart is not drawn twice.
 _PHASE_STEPS = 256
 
 
@@ -43,7 +43,7 @@ class Rhythm:
         return np.concatenate([[0.0], np.cumsum(self.intervals_ms)[:-1]])
 
     def beat(self, time_ms: float) -> int:
-        """Heartbeat that a time lies in."""
+        """Index of the heartbeat at a time."""
         return int(np.searchsorted(self.r_waves_ms, time_ms, side="right")) - 1
 
     def next_r_wave(self, time_ms: float) -> float:
@@ -55,14 +55,14 @@ class Rhythm:
         return time_ms - float(self.r_waves_ms[self.beat(time_ms)])
 
     def heart(self, time_ms: float) -> float:
-        """Return the cardiac phase at a time, in steps too small to be distinguished."""
+        """Cardiac phase at a time, rounded to invisibly small steps."""
         since = round(self.since_r(time_ms), 3)
         phase = cardiac_phase(since, self.intervals_ms[self.beat(time_ms)])
         return round(float(phase) * _PHASE_STEPS) % _PHASE_STEPS / _PHASE_STEPS
 
 
 def rr_intervals(count: int, mean_ms: float, variability: float, ectopic_every: int, seed: int) -> np.ndarray:
-    """Draw RR intervals (beat,) in ms, multiples of a time stamp tick.
+    """Random RR intervals (beat,) in ms, multiples of `TICK_MS`.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ def rr_intervals(count: int, mean_ms: float, variability: float, ectopic_every: 
     mean_ms
         Mean interval.
     variability
-        Standard deviation as a fraction of the mean; drawn from a normal distribution cut at three deviations.
+        Standard deviation as a fraction of the mean, of a normal distribution clipped at three standard deviations.
     ectopic_every
-        Every n-th beat is premature, the next one waits for it: an extrasystole with compensatory pause; 0 for none.
+        Every n-th beat is an extrasystole, followed by a compensatory pause; 0 for none.
     seed
         Seed of the random numbers.
     """
@@ -98,7 +98,7 @@ def cardiac_phase(since_r_ms: np.ndarray | float, rr_ms: np.ndarray | float) -> 
     since_r_ms
         Time since the last R-wave in ms.
     rr_ms
-        The RR interval it lies in, in ms.
+        RR interval at that time, in ms.
     """
     since, rr = np.asarray(since_r_ms, float), np.asarray(rr_ms, float)
     systole = systole_ms(rr)
@@ -124,7 +124,7 @@ def breathing_mm(
 ) -> np.ndarray:
     """Displacement of heart and liver in mm at a time since the start of a slice in ms.
 
-    Breathing follows the fourth power of a cosine: it rests at end-expiration (A. E. Lujan et al., Med Phys 26:715,
+    Breathing follows the fourth power of a cosine, which rests at end-expiration (A. E. Lujan et al., Med Phys 26:715,
     1999).
     """
     seconds = np.asarray(time_ms, float) / 1000
@@ -132,14 +132,14 @@ def breathing_mm(
 
 
 def ecg(r_waves_ms: np.ndarray, first_ms: float, last_ms: float, seed: int) -> list[tuple[float, np.ndarray]]:
-    """Record an ECG between two times.
+    """ECG between two times.
 
     Parameters
     ----------
     r_waves_ms
         Times of the R-waves (beat,).
     first_ms, last_ms
-        Begin and end of the record.
+        Start and end of the record.
     seed
         Seed of the electrical noise.
 
@@ -168,5 +168,5 @@ def ecg(r_waves_ms: np.ndarray, first_ms: float, last_ms: float, seed: int) -> l
 
 
 def _ease(fraction: np.ndarray) -> np.ndarray:
-    """Go smoothly from 0 to 1 while the fraction does."""
+    """Smooth transition from 0 to 1 as the fraction goes from 0 to 1."""
     return 0.5 - 0.5 * np.cos(np.pi * np.clip(fraction, 0, 1))

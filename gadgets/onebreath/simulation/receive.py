@@ -10,12 +10,12 @@ from onebreath.simulation.options import ScanOptions
 def add_noise(data: np.ndarray, covariance: np.ndarray, seed: int) -> None:
     """Add noise to image lines ``(line, coil, sample)`` in place.
 
-    The samples are independent: the receiver's filter is flat over the band of the image.
+    Samples are independent, as the receiver's filter is flat over the bandwidth of the image.
 
     Parameters
     ----------
     data
-        complex64 lines.
+        Lines, complex64.
     covariance
         ``(coil, coil)``, ``E[n n^H]`` of a sample.
     seed
@@ -61,5 +61,5 @@ def _pass_band(samples: int, bandwidth: float) -> np.ndarray:
     frequency = np.abs(np.fft.fftfreq(samples))
     flat = bandwidth - 0.5
     response = np.clip((0.5 - frequency) / max(0.5 - flat, 1e-12), 0, 1)
-    # The finite number of frequencies misses the wanted mean a little.
+    # A finite number of frequencies does not have exactly the desired mean.
     return response * (bandwidth / response.mean())

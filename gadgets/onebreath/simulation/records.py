@@ -23,7 +23,7 @@ _CENTRE_LINE_USER, _CENTRE_PARTITION_USER = 5, 6
 
 
 class Headers:
-    """Makes the acquisition headers of one scan.
+    """Factory of the acquisition headers of one scan.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Headers:
         return header
 
     def noise(self, index: int) -> AcquisitionHeader:
-        """Header of a noise line; they are the first of the scan."""
+        """Header of a noise line; noise lines come first in a scan."""
         options = self._options
         duration = options.noise_samples * options.noise_dwell_us / 1000 + 1
         header = self._common(0, index + 1, (index - options.noise_lines) * duration - _NOISE_PAUSE_MS)
@@ -92,11 +92,11 @@ def make_acquisitions(
     Parameters
     ----------
     headers
-        Maker of the headers.
+        Factory of the headers.
     noise, data
         Noise lines and other lines ``(line, coil, sample)`` complex64.
     lines
-        What the other lines are.
+        Counters, flags and times of the other lines.
     """
     first = [Acquisition(headers.noise(index), values) for index, values in enumerate(noise)]
     rest = zip(lines, data, strict=True)
@@ -105,7 +105,7 @@ def make_acquisitions(
 
 
 def make_waveforms(options: ScanOptions, rhythm: Rhythm, lines: Sequence[Line]) -> list[Waveform]:
-    """Record the ECG from half a heartbeat before the scan to half a heartbeat after it."""
+    """ECG waveforms from half a heartbeat before the scan to half a heartbeat after it."""
     if not options.ecg:
         return []
     margin = options.rr_ms / 2

@@ -1,4 +1,4 @@
-"""Which lines a scan acquires. Rows are counted in the matrix from 0; ``n // 2`` is the centre of k-space."""
+"""Sampling patterns of simulated scans. Rows are counted in the matrix from 0; row ``n // 2`` is the k-space centre."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Lines:
     Attributes
     ----------
     first, last
-        First and last row that can be acquired; smaller than the matrix for partial Fourier and phase resolution.
+        First and last row of the acquired range; smaller than the matrix with partial Fourier or phase resolution.
     centre
         Row of the k-space centre.
     frames
@@ -30,7 +30,7 @@ class Lines:
     matrix
         Encoded partitions and rows; `frames` and `acs` hold positions, ``partition * rows + row``.
     first_partition, last_partition
-        First and last partition that can be acquired.
+        First and last partition of the acquired range.
     """
 
     first: int
@@ -44,19 +44,19 @@ class Lines:
 
     @property
     def centre_position(self) -> int:
-        """Place of the k-space centre."""
+        """Position of the k-space centre, see `position`."""
         return self.position(self.matrix[0] // 2, self.centre)
 
     def position(self, partition: int, row: int) -> int:
-        """Place of a line."""
+        """Position of a line in the plane of both phase encodings, ``partition * rows + row``."""
         return partition * self.matrix[1] + row
 
     def partition_counter(self, partition: int) -> int:
-        """Value of ``kspace_encode_step_2`` of a partition, likewise."""
+        """Value of ``kspace_encode_step_2`` of a partition; the first that is acquired is 0."""
         return partition - self.first_partition
 
     def counter(self, row: int) -> int:
-        """Value of ``kspace_encode_step_1`` of a row: as on Siemens scanners the first row that is acquired is 0."""
+        """Value of ``kspace_encode_step_1`` of a row; as on Siemens scanners the first that is acquired is 0."""
         return row - self.first
 
 
@@ -87,18 +87,18 @@ class Readout:
 
 
 def plan_readout(options: ScanOptions) -> Readout:
-    """Readout with its oversampling and asymmetry."""
+    """Acquired samples of the readout, from oversampling and echo fraction."""
     size = options.matrix[1] * options.readout_oversampling
     return Readout(size, size - round(options.echo_fraction * size))
 
 
 def plan_lines(options: ScanOptions) -> Lines:
-    """Choose the lines of every frame; with partitions, those of the plane of both phase encodings.
+    """Lines of every frame; with partitions, those of the plane of both phase encodings.
 
     Raises
     ------
     ConfigError
-        The calibration block is longer than the acquired rows, or no line is left.
+        If the calibration block is longer than the acquired rows, or no line is left.
     """
     rows = options.matrix[0]
     centre = rows // 2
@@ -118,20 +118,25 @@ def plan_lines(options: ScanOptions) -> Lines:
 
 
 def on_lattice(options: ScanOptions, frame: int, row: int, centre: int) -> bool:
-    """Return whether a row belongs to the regular pattern of a frame; the first frame's goes through the centre."""
+    """Whether a row belongs to the regular pattern of a frame; that of the first frame contains the centre."""
     shifted = options.pattern == "kt" or options.acs_mode == "interleaved"
     return (row - centre - (frame if shifted else 0)) % options.acceleration == 0
 
 
 def plan_plane(options: ScanOptions, first: int, last: int) -> Lines:
-    """Choose the lines of a scan with partitions; all frames have the same.
+    """Lines of a scan with partitions, the same in all frames.
 
     Parameters
     ----------
     options
         The scan.
     first, last
-        Rows that can be acquired.
+        First and last row of the acquired range.
+
+    Raises
+    ------
+    ConfigError
+        If the calibration block does not fit into the acquired region.
     """
     partitions, rows = options.encoded_partitions, options.matrix[0]
     middle, centre = partitions // 2, rows // 2
@@ -149,7 +154,7 @@ def plan_plane(options: ScanOptions, first: int, last: int) -> Lines:
         if start < first_partition or top < first or top + options.acs_lines > last + 1:
             raise ConfigError(
                 f"Cannot simulate this scan: a calibration block of {options.acs_lines} lines x {deep} partitions "
-                "reaches outside what is acquired; use a smaller one."
+                "extends beyond the acquired region; use a smaller one."
             )
     if options.acs_mode == "embedded":
         sampled |= acs
@@ -161,7 +166,7 @@ def plan_plane(options: ScanOptions, first: int, last: int) -> Lines:
 
 
 def on_plane_lattice(options: ScanOptions, z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return which positions of the plane of both phase encodings belong to the lattice through its centre."""
+    """Which positions (z, y) of both phase encodings belong to the lattice through the centre, bool."""
     apart, along = options.partition_acceleration, options.acceleration
     distance = z - options.encoded_partitions // 2
     shift = options.caipi_shift * (distance // apart)
@@ -175,7 +180,7 @@ def _acs_rows(options: ScanOptions, first: int, last: int, centre: int) -> np.nd
     stop = start + options.acs_lines
     if start < first or stop > last + 1:
         raise ConfigError(
-            f"Cannot simulate this scan: {options.acs_lines} acs_lines about row {centre} reach outside the acquired "
+            f"Cannot simulate this scan: {options.acs_lines} acs_lines about row {centre} extend beyond the acquired "
             f"rows {first} to {last}; use fewer, or a larger partial_fourier."
         )
     return np.arange(start, stop)
@@ -189,24 +194,24 @@ def _frame_rows(options: ScanOptions, frame: int, first: int, last: int, centre:
 
 
 def _vista_rows(options: ScanOptions, frame: int, rows: np.ndarray, centre: int) -> np.ndarray:
-    """Draw rows with a density that falls off from the centre, spread evenly within a frame and between frames.
+    """Random rows, denser towards the centre, spread evenly within a frame and between frames.
 
     The density is a Gaussian on a floor, as in VISTA (R. Ahmad et al., Magn Reson Med 74:1266, 2015). Instead of its
-    minimisation, equal shares of the cumulated density are sampled once each, at a position that moves from frame to
-    frame by the golden ratio: lines of a frame keep apart and neighbouring frames differ.
+    minimisation, each of equal intervals of the cumulative density is sampled once, at an offset that moves from frame
+    to frame by the golden ratio, so that lines of a frame are spread and neighbouring frames differ.
     """
     count = max(round(rows.size / options.acceleration), 1)
     distance = (rows - centre) / (_VISTA_WIDTH * rows.size)
     density = _VISTA_FLOOR + np.exp(-0.5 * distance**2)
-    cumulated = np.cumsum(density) / density.sum()
+    cumulative = np.cumsum(density) / density.sum()
     rng = np.random.default_rng([options.seed, 5, frame])
-    place = (frame * (np.sqrt(5) - 1) / 2 + rng.uniform(-0.2, 0.2, count)) % 1.0
-    chosen = np.searchsorted(cumulated, (np.arange(count) + place) / count)
+    offset = (frame * (np.sqrt(5) - 1) / 2 + rng.uniform(-0.2, 0.2, count)) % 1.0
+    chosen = np.searchsorted(cumulative, (np.arange(count) + offset) / count)
     return _distinct(rows, np.minimum(chosen, rows.size - 1))
 
 
 def _distinct(rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Replace rows that were chosen twice by the nearest free ones."""
+    """Rows without repetition: those chosen twice are replaced by the nearest free ones."""
     taken = np.zeros(rows.size, bool)
     for index in chosen:
         free = np.flatnonzero(~taken)

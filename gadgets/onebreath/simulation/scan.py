@@ -1,4 +1,4 @@
-"""Simulated scans: k-space lines with their headers in the order of time, and the truth they were made from."""
+"""Simulated scans: acquisitions in the order of time, and the ground truth."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from onebreath.simulation.signals.slab import partition_heights, slab_encoder, v
 
 __all__ = ["ScanOptions", "SimulatedScan", "simulate"]
 
-# Phase that each set turns the image by, in rad.
+# Phase added to the image by each set, in rad.
 _SET_PHASE = 0.5
 
 
 @dataclass(frozen=True)
 class SimulatedScan:
-    """A scan and what it was made from.
+    """A simulated scan and its ground truth.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class SimulatedScan:
           whitening, in SNR units of the unitary transform: ``sum_c conj(S_c) m_c`` with whitened coil images m and
           whitened maps S of unit root sum of squares. Noise of a fully sampled scan has unit standard deviation in its
           real and in its imaginary part. It is the image of repetition 0, set 0, contrast 0; retrospective scans have
-          ``phases`` frames here, evenly over the RR interval, however many phases the counter counts.
+          ``phases`` frames here, evenly over the RR interval, whatever the range of the phase counter.
         - ``set_factor`` (set,), ``contrast_factor`` (contrast,) complex64: the image of another set or contrast is
           ``image`` times these.
         - ``maps`` (slice, coil, y, x) complex64: maps before whitening, in the scale of the raw data: a fully sampled
@@ -60,9 +60,9 @@ class SimulatedScan:
         - ``calibration_mask`` (slice, phase, y) bool: rows with calibration lines (flags 20 and 21).
         - ``frame_times_ms`` (frame,): time after the R-wave; without segments after the start of the slice.
         - ``rr_intervals_ms`` (beat,): the first R-wave is at time 0.
-        - ``heart_mask`` (slice, y, x) bool: what the beating heart sweeps.
-        - With partitions, before y in ``image``, ``maps``, ``mask`` and ``heart_mask``, the volume is the image's:
-          without oversampling of the partitions; the masks are those of the encoded plane.
+        - ``heart_mask`` (slice, y, x) bool: region of the beating heart.
+        - With partitions, ``image``, ``maps``, ``mask``, ``calibration_mask`` and ``heart_mask`` have an axis z before
+          y; it holds the partitions of the image, and in ``mask`` and ``calibration_mask`` all encoded ones.
         - ``position_mm`` (slice, 3), ``read_dir``, ``phase_dir``, ``slice_dir`` (3,): geometry, LPS.
     """
 
@@ -72,7 +72,7 @@ class SimulatedScan:
     truth: dict[str, np.ndarray]
 
     def write(self, path: Path | str) -> Path:
-        """Write the raw data to `path`, and the truth beside it.
+        """Write the raw data to `path`, and the truth to the same folder.
 
         Returns
         -------
@@ -94,12 +94,12 @@ def simulate(options: ScanOptions) -> SimulatedScan:
     Parameters
     ----------
     options
-        What to simulate; the same options give the same scan to the last bit.
+        Properties of the scan; equal options give the same scan to the last bit.
 
     Raises
     ------
     ConfigError
-        The calibration lines do not fit into the acquired lines, or the phases into the RR interval.
+        If the calibration lines do not fit into the acquired lines, or the phases into the RR interval.
     """
     plan, readout = plan_lines(options), plan_readout(options)
     schedule = plan_schedule(options, plan)

@@ -16,9 +16,9 @@ ECG_NAME = "ECG"
 
 
 def make_header(options: ScanOptions, plan: Lines, frames: int, segments: int) -> xsd.ismrmrdHeader:
-    """Describe the scan as a scanner would.
+    """Header of the scan, in the style of a scanner's.
 
-    There is no ``<version>``: Gadgetron ends the connection where it differs from the number of its own schema.
+    It has no ``<version>``, as Gadgetron ends the connection if that differs from the version of its own schema.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def make_header(options: ScanOptions, plan: Lines, frames: int, segments: int) -
     plan
         Its lines.
     frames, segments
-        Number of values of the phase and of the segment counter.
+        Number of values of the phase and the segment counter.
     """
     identity = _identity(options)
     return xsd.ismrmrdHeader(
@@ -63,7 +63,7 @@ def make_header(options: ScanOptions, plan: Lines, frames: int, segments: int) -
 
 
 def _identity(options: ScanOptions) -> str:
-    """Return an id of the scan: equal options and seed, equal id; so scans never share what one left in storage."""
+    """Id of the scan, equal for equal options only, so that different scans never share stored data."""
     return hashlib.sha256(repr(options).encode()).hexdigest()[:16]
 
 

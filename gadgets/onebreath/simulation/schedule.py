@@ -1,4 +1,4 @@
-"""When each line is acquired: the sequence of a scan against the heartbeats."""
+"""Order and time of all lines of a scan relative to the heartbeats."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FIRST_IN_SLICE, LAST_IN_SLICE, LAST_IN_REPETITION, LAST_IN_MEASUREMENT = 7, 8, 1
 CALIBRATION, CALIBRATION_AND_IMAGING = 20, 21
 """Flags of the ISMRMRD acquisition header, counted from 1."""
 
-# Calibration lines before a slice of a gated scan are taken in mid-diastole.
+# Fraction of the RR interval at which calibration lines of a gated scan are acquired: mid-diastole.
 _DIASTOLE = 0.6
-# Displacements are rounded to steps far below what an image shows; it saves drawing the same body twice.
+# Displacements are rounded to invisibly small steps, so that the same body is not drawn twice.
 _SHIFT_STEPS_PER_MM = 8
 
 
@@ -39,7 +39,7 @@ class Line:
     cardiac_phase, shift_mm
         State of the body, the same for all lines of a segment (or of a frame where lines are not segmented).
     separate
-        Whether the line belongs to a calibration scan of its own.
+        Whether the line belongs to a separate calibration scan.
     """
 
     row: int
@@ -61,7 +61,7 @@ class Line:
 
 @dataclass(frozen=True)
 class _Burst:
-    """Rows acquired one after the other, of one frame of one slice; the body stands as it does at `middle_ms`."""
+    """Rows of one frame of one slice acquired in sequence; the body is frozen in its state at `middle_ms`."""
 
     start_ms: float
     middle_ms: float
@@ -72,7 +72,7 @@ class _Burst:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Lines in the order of time, and the heartbeats they were acquired in."""
+    """Lines in the order of time, the heartbeats, and the lines per segment."""
 
     lines: list[Line]
     rhythm: Rhythm
@@ -85,17 +85,17 @@ class Schedule:
 
 
 def is_extra(flags: tuple[int, ...]) -> bool:
-    """Return whether the flags of a line say that it is no image line."""
+    """Whether the flags of a line mark it as one of `EXTRA_LINES`."""
     return any(flag in EXTRA_LINES.values() for flag in flags)
 
 
 def plan_schedule(options: ScanOptions, plan: Lines) -> Schedule:
-    """Put all lines of a scan in time.
+    """All lines of a scan with their times, counters and flags.
 
     Raises
     ------
     ConfigError
-        A segmented scan whose phases do not fit into the RR interval.
+        If the phases of a segmented scan do not fit into the RR interval.
     """
     size = segment_lines(options, plan)
     rhythm = _rhythm(options, plan, size)
@@ -115,7 +115,7 @@ def segment_lines(options: ScanOptions, plan: Lines) -> int:
     Raises
     ------
     ConfigError
-        The phases do not fit into the RR interval.
+        If the phases do not fit into the RR interval.
     """
     longest = max(rows.size for rows in plan.frames)
     if not options.segmented:
@@ -132,10 +132,10 @@ def segment_lines(options: ScanOptions, plan: Lines) -> int:
 
 
 def frame_state(options: ScanOptions, schedule: Schedule, slice_lines: list[Line], frame: int) -> tuple[float, float]:
-    """Return the cardiac phase and displacement that a frame's image represents.
+    """Cardiac phase and displacement (mm) in the image of a frame.
 
-    Without segments these are the frame's own; with segments those at the frame's time after the R-wave of a heartbeat
-    of mean length, with the organs where they are at the start of the slice.
+    Without segments these are the frame's own. With segments they are those at the frame's time after the R-wave of a
+    heartbeat of mean length, with the organs as at the start of the slice.
     """
     if not options.segmented:
         line = next(line for line in slice_lines if line.phase == frame and CALIBRATION not in line.flags)
@@ -145,14 +145,14 @@ def frame_state(options: ScanOptions, schedule: Schedule, slice_lines: list[Line
 
 
 def frame_time_ms(options: ScanOptions, size: int, frame: int) -> float:
-    """Time of a frame: after the R-wave with segments, after the start of the slice without."""
+    """Time of a frame in ms: after the R-wave with segments, after the start of the slice without."""
     if options.mode == "retrospective":
         return (frame + 0.5) * options.rr_ms / options.phases
     return (frame + 0.5) * size * options.tr_ms
 
 
 def _rhythm(options: ScanOptions, plan: Lines, size: int) -> Rhythm:
-    """Enough heartbeats for the scan, however irregular they are."""
+    """Heartbeats of the scan, enough for any irregularity."""
     longest = max(rows.size for rows in plan.frames)
     units = options.slices * options.repetitions * options.averages * options.sets
     shots = -(-longest // size) * 4 + 4
@@ -164,7 +164,7 @@ def _rhythm(options: ScanOptions, plan: Lines, size: int) -> Rhythm:
 
 
 def _bursts(options: ScanOptions, plan: Lines, rhythm: Rhythm, size: int) -> Iterator[tuple[_Burst, float]]:
-    """Bursts of the whole scan with the time at which their slice started."""
+    """Yield the bursts of the whole scan, each with the start time of its slice."""
     now = 0.0
     for repetition in range(options.repetitions):
         for group in _slice_groups(options):
@@ -183,7 +183,7 @@ def _bursts(options: ScanOptions, plan: Lines, rhythm: Rhythm, size: int) -> Ite
 
 
 def _slice_groups(options: ScanOptions) -> list[list[int]]:
-    """Slice counters that are acquired together; the counter counts slices in the order of time."""
+    """Groups of slices that are acquired together; the slice counter follows the order of time."""
     indices = list(range(options.slices))
     return [indices] if options.slice_order == "per_line" else [[index] for index in indices]
 
@@ -191,7 +191,7 @@ def _slice_groups(options: ScanOptions) -> list[list[int]]:
 def _measurement(
     options: ScanOptions, plan: Lines, rhythm: Rhythm, size: int, heads: list[Line], start_ms: float
 ) -> Iterator[_Burst]:
-    """Bursts of one measurement of one slice, or of several slices that take turns."""
+    """Yield the bursts of one measurement of one slice, or of several alternating slices."""
     if options.segmented:
         yield from _gated(options, plan, rhythm, size, heads[0], start_ms)
         return
@@ -207,7 +207,7 @@ def _measurement(
 def _gated(
     options: ScanOptions, plan: Lines, rhythm: Rhythm, size: int, head: Line, start_ms: float
 ) -> Iterator[_Burst]:
-    """Bursts of a segmented scan: one group of lines per heartbeat, for every phase of it."""
+    """Yield the bursts of a segmented scan: one segment per phase and heartbeat."""
     duration = size * options.tr_ms
     now = start_ms
     shots = -(-max(rows.size for rows in plan.frames) // size)
@@ -225,6 +225,7 @@ def _gated(
 
 
 def _lines_of(options: ScanOptions, plan: Lines, rhythm: Rhythm, burst: _Burst, origin_ms: float) -> Iterator[Line]:
+    """Yield the lines of a burst; breathing is counted from `origin_ms`."""
     still = options.mode == "static"
     shift = breathing_mm(
         burst.middle_ms - origin_ms,
@@ -252,7 +253,7 @@ def _lines_of(options: ScanOptions, plan: Lines, rhythm: Rhythm, burst: _Burst, 
 
 
 def _embedded_flags(options: ScanOptions, plan: Lines, frame: int, partition: int, row: int) -> tuple[int, ...]:
-    """Flags of a line in an embedded calibration block: lines that the pattern has anyway are image lines as well."""
+    """Flags of a line in an embedded calibration block; lines that also belong to the pattern are image lines too."""
     if options.acs_mode != "embedded" or plan.position(partition, row) not in plan.acs:
         return ()
     if options.partitions > 1:
@@ -264,7 +265,7 @@ def _embedded_flags(options: ScanOptions, plan: Lines, frame: int, partition: in
 
 
 def _with_boundary_flags(lines: list[Line]) -> list[Line]:
-    """Set the flags of the first and the last image line of each slice, repetition and of the measurement."""
+    """Lines with the flags of the first and last image line of each slice and repetition, and of the measurement."""
     first: dict[tuple[int, int], int] = {}
     last: dict[tuple[int, int], int] = {}
     last_of_repetition: dict[int, int] = {}
@@ -287,7 +288,7 @@ def _with_boundary_flags(lines: list[Line]) -> list[Line]:
 
 
 def _with_extra_lines(lines: list[Line], options: ScanOptions) -> list[Line]:
-    """Strew lines that are no image lines between the others; they carry the counters of the line that follows."""
+    """Lines with `EXTRA_LINES` inserted; these carry the counters of the line that follows."""
     result = []
     for index, line in enumerate(lines):
         if options.extra_lines and index % options.extra_every == 0:

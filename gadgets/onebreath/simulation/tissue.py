@@ -1,4 +1,4 @@
-"""Signal of the tissues of the chest in balanced SSFP."""
+"""Balanced SSFP signal of the tissues of the chest."""
 
 from __future__ import annotations
 

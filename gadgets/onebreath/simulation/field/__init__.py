@@ -1,1 +1,1 @@
-"""Scans as they come from the field: what goes wrong with them, by options."""
+"""Faults of scans seen in the field, each with its own option."""

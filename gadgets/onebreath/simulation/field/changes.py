@@ -18,7 +18,7 @@ _DUMMY_EVERY = 7
 
 
 def changed_header(options: ScanOptions, header: xsd.ismrmrdHeader) -> xsd.ismrmrdHeader:
-    """Return the header with other encoding spaces before the image's, and without what it shall lack."""
+    """Header with further encoding spaces before the image's, without the sections to leave out; changed in place."""
     for section in options.without_sections:
         owner = header.encoding[0] if hasattr(header.encoding[0], section) else header
         setattr(owner, section, None)
@@ -33,7 +33,7 @@ def changed_header(options: ScanOptions, header: xsd.ismrmrdHeader) -> xsd.ismrm
 
 
 def changed_lines(options: ScanOptions, lines: list[Acquisition]) -> list[Acquisition]:
-    """Return the lines in the order of time with what shall be wrong with them."""
+    """Lines in the order of time with the faults of the options."""
     noise = [line for line in lines if line.is_flag_set(NOISE_FLAG)]
     rest = [line for line in lines if not line.is_flag_set(NOISE_FLAG)]
     made = _other_spaces(options, rest) + (_epi(rest) if options.epi else rest)
@@ -52,7 +52,7 @@ def changed_lines(options: ScanOptions, lines: list[Acquisition]) -> list[Acquis
 
 
 def _other_spaces(options: ScanOptions, lines: list[Acquisition]) -> list[Acquisition]:
-    """Give the image's lines their space, and return a few calibration lines for each space before it."""
+    """Assign the image lines to their encoding space; returns a few calibration lines for each earlier space."""
     for line in lines:
         line._head.encoding_space_ref = options.image_space
     made = []
@@ -68,7 +68,7 @@ def _other_spaces(options: ScanOptions, lines: list[Acquisition]) -> list[Acquis
 
 
 def _epi(lines: list[Acquisition]) -> list[Acquisition]:
-    """Read every other line backwards, and put phase-correction lines before each slice."""
+    """Lines of an EPI scan: every other one reversed, with phase-correction lines before each slice."""
     made: list[Acquisition] = []
     last = None
     for number, line in enumerate(lines):

@@ -1,1 +1,1 @@
-"""Data of simulated lines: of slices, and of slabs with partitions."""
+"""Data of simulated lines, for slices and for slabs with partitions."""

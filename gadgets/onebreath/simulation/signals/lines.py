@@ -1,4 +1,4 @@
-"""Data of a scan's lines from the states of the body, and the truth that the lines tell; for slices and slabs alike."""
+"""Data of a scan's lines from the states of the body, and their ground truth; for slices and slabs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onebreath.simulation.sampling import Lines, Readout
 from onebreath.simulation.schedule import CALIBRATION, CALIBRATION_AND_IMAGING, Schedule, frame_time_ms, is_extra
 
 Encoder: TypeAlias = Callable[[int, float, float, np.ndarray], np.ndarray]
-"""Returns lines (line, coil, sample) of a slice, cardiac phase and displacement (mm) at some positions (line,)."""
+"""Function from slice, cardiac phase, displacement (mm) and positions (line,) to lines (line, coil, sample)."""
 
 
 def line_signals(
@@ -32,7 +32,7 @@ def line_signals(
     factors
         Complex factors of the sets and of the contrasts.
     encoded
-        Draws the object and encodes it.
+        Function that draws and encodes the object.
     """
     data = np.empty((len(schedule.lines), options.coils, readout.samples), np.complex64)
     states: dict[tuple[int, float, float], list[int]] = {}
@@ -41,7 +41,7 @@ def line_signals(
     sets, contrasts = factors
     for state, indices in states.items():
         lines = [schedule.lines[index] for index in indices]
-        # Lines that are no image lines hold a strong echo: a reconstruction that takes them for image lines shows it.
+        # Lines other than image lines hold a strong echo, which is visible if they are mistaken for image lines.
         positions = [
             plan.centre_position if is_extra(line.flags) else plan.position(line.partition, line.row) for line in lines
         ]
@@ -51,7 +51,7 @@ def line_signals(
 
 
 def line_truth(options: ScanOptions, schedule: Schedule) -> dict[str, np.ndarray]:
-    """Return masks and times of the lines; see `SimulatedScan.truth`."""
+    """Masks and times of the lines; see `SimulatedScan.truth`."""
     mask = np.zeros((options.slices, schedule.frames, options.encoded_partitions, options.matrix[0]), bool)
     calibration = np.zeros_like(mask)
     for line in schedule.lines:

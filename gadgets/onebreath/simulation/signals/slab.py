@@ -13,12 +13,12 @@ from onebreath.simulation.signals.lines import Encoder, line_truth
 
 
 def partition_heights(options: ScanOptions) -> np.ndarray:
-    """Heights (z,) of the encoded partitions in mm; the middle one, ``n // 2``, is that of the slab."""
+    """Heights (z,) of the encoded partitions in mm; partition ``n // 2`` is the centre of the slab."""
     return (np.arange(options.encoded_partitions) - options.encoded_partitions // 2) * options.thickness_mm
 
 
 def slab_encoder(phantom: Phantom, heights: np.ndarray, receiver: Receiver, readout: Readout) -> Encoder:
-    """Return what draws and encodes the slab; see `Encoder`."""
+    """Function that draws and encodes the slab; see `Encoder`."""
     maps = receiver.maps.swapaxes(0, 1)
 
     def encoded(_: int, phase: float, shift_mm: float, positions: np.ndarray) -> np.ndarray:
@@ -30,7 +30,7 @@ def slab_encoder(phantom: Phantom, heights: np.ndarray, receiver: Receiver, read
 def volume_truth(
     options: ScanOptions, schedule: Schedule, phantom: Phantom, heights: np.ndarray, receiver: Receiver
 ) -> dict[str, np.ndarray]:
-    """Return the ground truth of the scan; see `SimulatedScan.truth`."""
+    """Ground truth of the scan; see `SimulatedScan.truth`."""
     columns, partitions = options.matrix[1], options.partitions
     first = options.encoded_partitions // 2 - partitions // 2
     kept = slice(first, first + partitions)
