@@ -29,7 +29,7 @@ from benchmarks.gpu.steps import BATCH_FILE, example, gradient, training_step
 from benchmarks.table import table
 from onebreath.methods.base import SliceData, method_class
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
-from onebreath.networks.shared.recorded import Recorded
+from onebreath.networks.shared.cuda_graphs import CudaGraphNetwork
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ("what", "measured", "target")
@@ -151,7 +151,7 @@ def crunet_rows(sizes: Sizes) -> Iterator[Row]:
             error = float((image - single).abs().max() / single.abs().max())
             yield f"{name}", f"{1e3 * seconds(lambda: network(*inputs), sizes):.1f} ms, error {error:.1e}", target
             if task.device == "cuda":
-                recorded = Recorded(network).eval()
+                recorded = CudaGraphNetwork(network).eval()
                 error = float((recorded(*inputs) - image).abs().max() / image.abs().max())
                 took = 1e3 * seconds(lambda one=recorded: one(*inputs), sizes)
                 yield f"{name}, recorded", f"{took:.1f} ms, error to the line above {error:.1e}", target

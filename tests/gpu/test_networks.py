@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from onebreath.methods.learned.network_data import true_float32
 from onebreath.networks.restoration.restoration import RestorationNetwork
-from onebreath.networks.shared.recorded import Recorded
+from onebreath.networks.shared.cuda_graphs import CudaGraphNetwork
 from onebreath.networks.shared.unrolled import UnrolledNetwork
 from onebreath.zoo.architectures import ARCHITECTURES, RESTORATION, build
 from tests.helpers import nrmse, relative_error
@@ -82,7 +82,7 @@ def test_what_is_recorded_gives_the_same_images(device: str, name: str, precisio
         pytest.skip("only a GPU records")
     made = network(name).eval().to(device)
     made.use_precision(precision)
-    recorded = Recorded(made).eval()
+    recorded = CudaGraphNetwork(made).eval()
     with torch.inference_mode(), true_float32(torch.float32):
         for seed in range(3):
             assert relative_error(work(recorded, device, seed)().cpu(), work(made, device, seed)().cpu()) < 1e-4

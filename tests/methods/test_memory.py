@@ -21,7 +21,7 @@ from onebreath.methods.learned.memory import (
     plans,
     tile_counts,
 )
-from onebreath.networks.shared.pieces import InPieces
+from onebreath.networks.shared.tiling import TiledNetwork
 from onebreath.zoo.architectures import build
 
 SIZE = Size(frames=6, coils=4, y=48, x=64)
@@ -62,7 +62,7 @@ def test_the_estimate_is_what_a_real_run_allocates(architecture, arguments, way)
     network = build(architecture, arguments).requires_grad_(False)
     weights = sum(p.numel() * 4 for p in network.parameters())
     if way.tiles > 1:
-        network = InPieces(network, way.tiles, way.halo)
+        network = TiledNetwork(network, way.tiles, way.halo)
     gc.collect()
     with torch.inference_mode(), Meter() as meter:
         kspace = torch.randn(1, SIZE.frames, SIZE.coils, SIZE.y, SIZE.x, dtype=torch.complex64)

@@ -9,12 +9,12 @@ from torch.func import functional_call
 from onebreath.errors import MethodError
 from onebreath.networks.a_liknet.attention import Attention
 from onebreath.networks.a_liknet.denoiser import Denoiser
-from onebreath.networks.a_liknet.iteration import Scan, Sharing
+from onebreath.networks.a_liknet.iteration import Measurement, Sharing
 from onebreath.networks.a_liknet.kspace_branch import KSpaceNetwork
 from onebreath.networks.a_liknet.low_rank import LowRank, block_size, chunk_length, cut_patches, join_patches, shrink
 from onebreath.networks.a_liknet.windows import cut_windows, join_windows, window_starts
 from onebreath.networks.consistency.sampled_series import SampledSeries
-from onebreath.networks.shared.complex_layers import ComplexConv, ComplexUpsample, ModReLU, larger_of_cells
+from onebreath.networks.shared.complex_layers import ComplexConv, ComplexUpsample, ModReLU, max_magnitude_pool
 from tests.networks.a_liknet_golden import Golden
 
 
@@ -29,7 +29,7 @@ def random(*shape, dtype=torch.complex128, seed=0):
 
 def golden_scan(golden):
     kspace, mask, maps = (golden.series(f"in/{name}") for name in ("sub_ksp", "mask", "smaps"))
-    return Scan(kspace, mask != 0, maps, None, SampledSeries(kspace, mask, maps))
+    return Measurement(kspace, mask != 0, maps, None, SampledSeries(kspace, mask, maps))
 
 
 class TestReleasedLayers:
@@ -121,7 +121,7 @@ class TestComplexLayers:
 
     def test_pooling_keeps_the_largest_of_each_cell(self):
         array = random(1, 4, 6, 2, 3)
-        found = larger_of_cells(array, (1, 2, 3))
+        found = max_magnitude_pool(array, (1, 2, 3))
         cells = array.unflatten(1, (2, 2)).unflatten(3, (3, 2)).unflatten(5, (1, 2)).movedim((2, 4, 6), (-3, -2, -1))
         cells = cells.flatten(-3)
         wanted = cells.gather(-1, cells.abs().argmax(-1, keepdim=True))[..., 0]
@@ -238,7 +238,7 @@ class TestBranches:
 
     def test_sharing_with_weights_of_one_changes_nothing(self, scan):
         kspace, mask, maps = scan(dtype=torch.complex128)
-        given = Scan(kspace, mask, maps, None, SampledSeries(kspace, mask, maps))
+        given = Measurement(kspace, mask, maps, None, SampledSeries(kspace, mask, maps))
         sharing, image = Sharing().double().requires_grad_(False), random(1, 3, 10, 8)
         sharing.kspace_weight.fill_(1), sharing.image_weight.fill_(1)
         assert torch.equal(sharing.to_image(image, kspace, given), image)

@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from onebreath.networks.shared.conv2plus1d import Double, Halve, SpaceTimeConv, TemporalConv
+from onebreath.networks.shared.conv2plus1d import Downsample, SpaceTimeConv, TemporalConv, Upsample
 
 LAYERS = {
     "2+1": lambda circular: SpaceTimeConv(4, 4, dilation=2, circular=circular),
-    "halve": lambda circular: Halve(4, circular),
-    "double": lambda circular: Double(4, circular),
+    "halve": lambda circular: Downsample(4, circular),
+    "double": lambda circular: Upsample(4, circular),
 }
 
 
@@ -40,5 +40,5 @@ def test_other_layers_do_not_wrap(name):
 
 def test_channels_stay_innermost_in_memory():
     series = torch.randn(1, 3, 8, 8, 4).permute(0, 1, 4, 2, 3)
-    for layer in (SpaceTimeConv(4, 4), Halve(4), Double(4)):
+    for layer in (SpaceTimeConv(4, 4), Downsample(4), Upsample(4)):
         assert layer(series).permute(0, 1, 3, 4, 2).is_contiguous()

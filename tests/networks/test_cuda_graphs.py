@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from onebreath.networks.shared.recorded import Recorded
+from onebreath.networks.shared.cuda_graphs import CudaGraphNetwork
 from onebreath.networks.shared.unrolled import UnrolledNetwork
 from onebreath.zoo.architectures import ARCHITECTURES, build
 from tests.helpers import relative_error
@@ -45,7 +45,7 @@ def series(frames=3, y=20, seed=0):
 @pytest.mark.parametrize("name", UNROLLED)
 def test_the_images_are_those_of_the_network(name):
     network, recorder = build(name, TINY[name]).eval(), Recorder()
-    recorded = Recorded(network, recorder).eval()
+    recorded = CudaGraphNetwork(network, recorder).eval()
     with torch.inference_mode():
         for seed in range(3):
             inputs = series(seed=seed)
@@ -54,7 +54,7 @@ def test_the_images_are_those_of_the_network(name):
 
 
 def test_images_in_hand_do_not_change_when_another_series_is_replayed():
-    recorded = Recorded(build("crunet_mr", TINY["crunet_mr"]).eval(), Recorder()).eval()
+    recorded = CudaGraphNetwork(build("crunet_mr", TINY["crunet_mr"]).eval(), Recorder()).eval()
     with torch.inference_mode():
         recorded(*series(seed=0))
         states = list(recorded.states(*series(seed=1)))
@@ -67,7 +67,7 @@ def test_images_in_hand_do_not_change_when_another_series_is_replayed():
 
 def test_another_size_is_recorded_anew_and_the_old_one_is_dropped():
     network, recorder = build("crunet_mr", TINY["crunet_mr"]).eval(), Recorder()
-    recorded = Recorded(network, recorder).eval()
+    recorded = CudaGraphNetwork(network, recorder).eval()
     with torch.inference_mode():
         for frames, recordings in ((3, 2), (4, 4), (4, 4), (3, 6)):
             inputs = series(frames)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from onebreath.mri.noise_map import noise_map
-from onebreath.networks.shared.derivative import along, pixel_noise
+from onebreath.networks.shared.derivative import directional_derivative, pixel_noise
 from onebreath.zoo.architectures import build
 from tests.helpers import complex_normal, relative_error
 from tests.methods.slices import lines, synthetic
@@ -14,9 +14,9 @@ from tests.methods.slices import lines, synthetic
 def test_directional_derivative_of_a_real_linear_function():
     rng = np.random.default_rng(2)
     at, direction = (torch.from_numpy(complex_normal(rng, (5,))) for _ in range(2))
-    derivative = along(lambda z: z * z.conj() + 2j * z, at)(direction)
+    derivative = directional_derivative(lambda z: z * z.conj() + 2j * z, at)(direction)
     assert relative_error(derivative, 2 * (at * direction.conj()).real + 2j * direction) < 1e-12
-    assert not along(lambda z: torch.ones(3), at)(direction).any()
+    assert not directional_derivative(lambda z: torch.ones(3), at)(direction).any()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_probing_a_network_agrees_with_noise_replicas(case, reconstruct):
             return reconstruct(kspace + noise) - image
 
         replicas = noise_map(replica, kspace, mask, 100, along=image).std[0]
-    probes = noise_map(along(reconstruct, kspace), kspace, mask, 100, along=image).std[0]
+    probes = noise_map(directional_derivative(reconstruct, kspace), kspace, mask, 100, along=image).std[0]
     inside = image[0].abs() > 50
     assert float(probes[inside].std() / probes[inside].mean()) > 0.05
     assert np.corrcoef(probes[inside], replicas[inside])[0, 1] >= 0.95
@@ -57,6 +57,6 @@ def test_probes_agree_with_rows_of_the_jacobian(case, reconstruct):
     kspace, mask = torch.from_numpy(case.data.kspace), torch.from_numpy(case.data.mask)
     pixels = torch.tensor([[8, 12], [12, 9], [14, 11], [10, 8]])
     rows = pixel_noise(lambda k: reconstruct(k)[0], kspace, mask[:, None], pixels)
-    probes = noise_map(along(reconstruct, kspace), kspace, mask, 150, along=reconstruct(kspace))
+    probes = noise_map(directional_derivative(reconstruct, kspace), kspace, mask, 150, along=reconstruct(kspace))
     y, x = pixels.T
     assert torch.allclose(probes.std[0][y, x], rows, rtol=4 * probes.error)

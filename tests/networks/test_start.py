@@ -11,7 +11,7 @@ from onebreath.networks.consistency.data_consistency import DataConsistency
 from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.consistency.start import LowRankSparseStart, _shrink_singular_values, _shrink_spectrum
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
-from onebreath.networks.shared.pieces import InPieces
+from onebreath.networks.shared.tiling import TiledNetwork
 
 NEW = {
     "channels": 6, "cascades": 2, "data_consistency": "cg", "follows_noise": True, "start": "low_rank_sparse",
@@ -129,7 +129,7 @@ def test_a_new_network_keeps_its_start_but_for_data_consistency():
     noise = torch.full((2,), 0.05)
     network = CRUNetMR(**{**NEW, "cascades": 1})
     started = network.start(SampledSeries(kspace, mask, maps, by_matrices=True), noise)
-    refined, _ = network.block(0)(started, None, beside=network._beside(started, None, noise))
+    refined, _ = network.block(0)(started, None, extra=network._extra_inputs(started, None, noise))
     torch.testing.assert_close(refined, started, atol=1e-5, rtol=1e-4)
     with pytest.raises(MethodError, match="noise_std is None"):
         network(kspace, mask, maps)
@@ -163,7 +163,7 @@ def test_pieces_give_the_same_image():
     torch.nn.init.normal_(network.blocks[0].tail.weight, std=0.05)
     data = (*random_series(batch=1), torch.full((1,), 0.05))
     with torch.no_grad():
-        whole, pieces = network(*data), InPieces(network, 2, 16)(*data)
+        whole, pieces = network(*data), TiledNetwork(network, 2, 16)(*data)
     torch.testing.assert_close(whole, pieces, atol=1e-5, rtol=1e-4)
 
 

@@ -9,7 +9,7 @@ from onebreath.errors import ModelError
 from onebreath.networks.crnn_mri.crnn_mri import CRNNMRI
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
 from onebreath.networks.crunet_mr.unet3d_mr import UNet3DMR
-from onebreath.networks.shared.pieces import InPieces, cut
+from onebreath.networks.shared.tiling import TiledNetwork, cut_tiles
 
 NETWORKS = {
     "crunet_mr": lambda: CRUNetMR(channels=4, cascades=2),
@@ -21,7 +21,7 @@ NETWORKS = {
 
 
 def both(network, scan, tiles, halo):
-    pieces = InPieces(network, tiles, halo)
+    pieces = TiledNetwork(network, tiles, halo)
     with torch.inference_mode():
         return pieces(*scan), network(*scan), pieces.seam_deviation
 
@@ -29,7 +29,7 @@ def both(network, scan, tiles, halo):
 @given(st.integers(1, 60), st.data(), st.integers(0, 40), st.sampled_from([1, 2, 8]))
 def test_tiles_give_every_column_once_and_see_their_halo(steps, data, halo, step):
     width, tiles = steps * step, data.draw(st.integers(1, steps))
-    found = cut(width, tiles, halo, step)
+    found = cut_tiles(width, tiles, halo, step)
     assert len(found) == tiles
     assert [column for tile in found for column in range(width)[tile.inner]] == list(range(width))
     for inner, outer in found:
@@ -42,7 +42,7 @@ def test_tiles_give_every_column_once_and_see_their_halo(steps, data, halo, step
 @pytest.mark.parametrize("tiles", [0, 4])
 def test_more_tiles_than_columns_are_refused(tiles):
     with pytest.raises(ModelError, match=f"tiles is {tiles}, expected 1 to 3: the image has 24 columns"):
-        cut(24, tiles, 8, 8)
+        cut_tiles(24, tiles, 8, 8)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -89,5 +89,5 @@ def test_the_whole_image_is_normalised_as_one(scan, deviation):
 
 def test_weights_and_precision_are_those_of_the_network():
     network = NETWORKS["crunet_mr"]()
-    pieces = InPieces(network, 2, 8)
+    pieces = TiledNetwork(network, 2, 8)
     assert {id(p) for p in pieces.parameters()} == {id(p) for p in network.parameters()}

@@ -1,1 +1,1 @@
-"""Torch modules, one file per paper; they know nothing of files, headers or scaling."""
+"""Torch modules, one folder per family; they know nothing of files, headers or scaling."""

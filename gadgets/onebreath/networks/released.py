@@ -1,4 +1,4 @@
-"""What the names and shapes of a state show of the network whose parameters they are."""
+"""Helpers to derive a network's arguments from the names and shapes of its parameters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onebreath.errors import ModelError
 
 @contextmanager
 def parameters_of(network: str) -> Iterator[None]:
-    """Report a parameter that is looked up in vain as a `ModelError`, in a block or in the function it decorates."""
+    """Turn a KeyError for a missing parameter into a `ModelError`, as a context or a decorator."""
     try:
         yield
     except KeyError as error:
@@ -19,6 +19,6 @@ def parameters_of(network: str) -> Iterator[None]:
 
 
 def count_after(names: Iterable[str], before: str) -> int:
-    """Count the different numbers that stand behind the same beginning of names, before a dot."""
+    """Count the different numbers that follow a prefix of names and precede a dot."""
     numbered = re.compile(rf"{re.escape(before)}(\d+)\.")
     return len({match[1] for match in map(numbered.match, names) if match})

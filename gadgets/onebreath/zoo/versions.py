@@ -34,12 +34,12 @@ class LoadedModel:
     @cached_property
     def recorded(self) -> Network:
         """The network as it replays its launches on a GPU; itself on a CPU, and where it has no cascades."""
-        from onebreath.networks.shared.recorded import Recorded
+        from onebreath.networks.shared.cuda_graphs import CudaGraphNetwork
         from onebreath.networks.shared.unrolled import UnrolledNetwork
 
         if not isinstance(self.network, UnrolledNetwork) or next(self.network.parameters()).device.type != "cuda":
             return self.network
-        return Recorded(self.network).eval()
+        return CudaGraphNetwork(self.network).eval()
 
 
 @dataclass

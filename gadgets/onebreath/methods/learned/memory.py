@@ -14,7 +14,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from onebreath.methods.learned.meta_shapes import WithoutCompiler, result
-from onebreath.networks.shared.pieces import InPieces
+from onebreath.networks.shared.tiling import TiledNetwork
 from onebreath.networks.shared.unrolled import UnrolledNetwork
 from onebreath.zoo.architectures import hollow
 
@@ -45,7 +45,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Way:
-    """Execution plan of a network: type of the convolutions, tiles and halo as in `InPieces` (one tile: unchanged).
+    """Execution plan of a network: type of the convolutions, tiles and halo as in `TiledNetwork` (one tile: unchanged).
 
     `features_elsewhere`: whether the features that wait for the next cascade are in other memory than the tiles.
     """
@@ -143,7 +143,7 @@ def _counted(architecture: str, arguments: str, size: Size, way: Way) -> tuple[i
         if way.tiles > 1:
             assert isinstance(network, UnrolledNetwork)
             store = meter.elsewhere if way.features_elsewhere else partial(torch.empty, device="meta")
-            network = InPieces(network, way.tiles, way.halo, lambda sizes, dtype: store(sizes, dtype=dtype))
+            network = TiledNetwork(network, way.tiles, way.halo, lambda sizes, dtype: store(sizes, dtype=dtype))
         network.rehearse(size.frames, size.coils, size.y, size.x)
     return meter.peak, weights
 

@@ -99,10 +99,10 @@ def image_function(
 
 def image_derivative(loaded: LoadedModel, data: SliceData, device: str) -> Callable[[Array], Array]:
     """The derivative of `image_function` with respect to k-space, as a function of the k-space's change."""
-    from onebreath.networks.shared.derivative import along
+    from onebreath.networks.shared.derivative import directional_derivative
 
     function, kspace, _ = image_function(loaded.network, data, device, loaded.card)
-    change = along(function, kspace)
+    change = directional_derivative(function, kspace)
 
     def derivative(noise: Array) -> Array:
         with true_float32(loaded.compute_dtype):

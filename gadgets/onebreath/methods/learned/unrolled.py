@@ -252,7 +252,7 @@ class Unrolled(Method):
         from onebreath.methods.learned.memory import tile_counts
 
         wanted = self.parameters.tiles
-        if network_class(self.card.architecture).runs_in_pieces:
+        if network_class(self.card.architecture).can_be_tiled:
             return [wanted] if wanted else tile_counts(width)
         if wanted > 1:
             name = self.card.architecture
@@ -263,7 +263,7 @@ class Unrolled(Method):
         """Reconstruct as planned: images (frame, y, x), how they came about, and how much tiles differ at seams."""
         import torch
 
-        from onebreath.networks.shared.pieces import InPieces
+        from onebreath.networks.shared.tiling import TiledNetwork
         from onebreath.networks.shared.unrolled import UnrolledNetwork
 
         loaded = self.model.on(plan.device, self.parameters.precision)
@@ -271,7 +271,7 @@ class Unrolled(Method):
         pieces, way = None, loaded.network
         if plan.tiles > 1:
             assert isinstance(loaded.network, UnrolledNetwork)
-            way = pieces = InPieces(loaded.network, plan.tiles, self.parameters.tile_halo)
+            way = pieces = TiledNetwork(loaded.network, plan.tiles, self.parameters.tile_halo)
         elif self.parameters.recorded:
             way = recording(loaded)
         with torch.inference_mode(), true_float32(loaded.compute_dtype):

@@ -172,7 +172,7 @@ def calibrate_together(
     training = Training(stack, schedule.learning_rate)
     if not training.run(acs, schedule.iterations, deadline, fade=schedule.head_start):
         return []
-    stack.hand_back()
+    stack.copy_back()
     return training.latest
 
 

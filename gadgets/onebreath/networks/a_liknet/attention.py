@@ -1,4 +1,4 @@
-"""Attention over frames or coils: weights of the real and the imaginary part of each, and a way to look at them."""
+"""Attention over frames or coils, with separate weights of the real and the imaginary part."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 
-class Weights(nn.Module):
-    """From the largest value of each frame (or coil) to a weight of each between 0 and 1.
+class AttentionWeights(nn.Module):
+    """Weights between 0 and 1 of frames (or coils), from the largest value of each.
 
     Parameters
     ----------
     count
-        Of frames or coils.
+        Number of frames or coils.
     hidden
-        Numbers between the two linear layers, which have no activation between them.
+        Width between the two linear layers, which have no activation between them.
     """
 
     def __init__(self, count: int, hidden: int) -> None:
@@ -26,7 +26,7 @@ class Weights(nn.Module):
         self.squeeze, self.excite = nn.Linear(2 * count, hidden), nn.Linear(hidden, 2 * count)
 
     def forward(self, largest: Tensor) -> Tensor:
-        """Weights of the real and the imaginary parts, ``(batch, 2, count)``, of their largest values, the same."""
+        """Weights of the real and the imaginary parts from their largest values, both ``(batch, 2, count)``."""
         return torch.sigmoid(self.excite(self.squeeze(largest.flatten(1)))).unflatten(1, (2, -1))
 
 
@@ -36,14 +36,14 @@ class Attention(nn.Module):
     Parameters
     ----------
     count
-        Of frames or coils.
+        Number of frames or coils.
     hidden
-        See `Weights`.
+        See `AttentionWeights`.
     """
 
     def __init__(self, count: int, hidden: int = 4) -> None:
         super().__init__()
-        self.weights = Weights(count, hidden)
+        self.weights = AttentionWeights(count, hidden)
 
     def forward(self, array: Tensor) -> Tensor:
         """Scale a complex array."""
@@ -55,13 +55,13 @@ class Attention(nn.Module):
 
 @contextmanager
 def recorded_weights(network: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Keep the attention weights of what runs inside the context.
+    """Record the attention weights of a network inside the context.
 
     Yields
     ------
     dict
-        By the name of the attention in the network: ``(batch, 2, frame or coil)``, weights of the real and of the
-        imaginary part, of the last run. Windows of a long series stand in the batch.
+        Name of the attention module -> weights of the real and of the imaginary part in the last run, ``(batch, 2,
+        frame or coil)``. The windows of a long series count as a batch.
     """
     found: dict[str, Tensor] = {}
 
@@ -71,7 +71,7 @@ def recorded_weights(network: nn.Module) -> Iterator[dict[str, Tensor]]:
     handles = [
         module.register_forward_hook(keep(name.removesuffix(".weights")))
         for name, module in network.named_modules()
-        if isinstance(module, Weights)
+        if isinstance(module, AttentionWeights)
     ]
     try:
         yield found

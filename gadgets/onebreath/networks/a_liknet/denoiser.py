@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from onebreath.networks.a_liknet.attention import Attention
-from onebreath.networks.shared.complex_layers import ComplexConv, ComplexUpsample, ModReLU, larger_of_cells
+from onebreath.networks.shared.complex_layers import ComplexConv, ComplexUpsample, ModReLU, max_magnitude_pool
 from onebreath.networks.shared.normalise import pad_to_multiple
 
 _LEVELS = 2
@@ -27,7 +27,7 @@ class SpatialConv(nn.Module):
 
 
 class TemporalConv(nn.Module):
-    """Complex convolution over 3 frames at every pixel, zeros before and after the series, and ModReLU."""
+    """Complex convolution over 3 frames at every pixel, zero padded, and ModReLU."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -39,16 +39,16 @@ class TemporalConv(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """``R(x)``: two levels, each half as large along y, x and time, with skip connections and attention going up.
+    """``R(x)``: a U-Net with two levels, each halving y, x and time, and attention in its decoder.
 
     Parameters
     ----------
     frames
-        Of the series.
+        Number of frames of the series.
     channels
-        Of the upper level; twice and four times as many below.
+        Channels of the upper level; twice and four times as many below.
     attention
-        Whether frames are weighed.
+        Whether the decoder has attention over the frames.
     upsample_kernel
         See `ComplexUpsample`.
     """
@@ -79,7 +79,7 @@ class Denoiser(nn.Module):
         series, skips = padded[..., None], []
         for encoder in self.encoders:
             skips.append(encoder(series))
-            series = larger_of_cells(skips[-1], (1, 2, 3))
+            series = max_magnitude_pool(skips[-1], (1, 2, 3))
         series = self.bottom(series)
         for up, decoder, attention in zip(*map(reversed, (self.up, self.decoders, self.attentions)), strict=True):
             series = attention(decoder(torch.cat([up(series), skips.pop()], dim=-1)))

@@ -1,4 +1,4 @@
-"""One iteration of A-LIKNet: its branches, the data consistency of each, and their exchange of information."""
+"""One iteration of A-LIKNet: branches, their data consistency, and information sharing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onebreath.networks.shared.checkpointing import run_step
 
 @dataclass(frozen=True)
 class Design:
-    """Design shared by all iterations; fields as the arguments of `ALIKNet`."""
+    """Configuration shared by all iterations; the fields are arguments of `ALIKNet`."""
 
     frames: int
     coils: int
@@ -39,8 +39,8 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Scan:
-    """Measured data: k-space ``(batch, frame, coil, y, x)``, zero outside the mask, mask, coil maps, noise."""
+class Measurement:
+    """Measured data: k-space ``(batch, frame, coil, y, x)``, zero outside the mask, with mask, coil maps and noise."""
 
     kspace: Tensor
     mask: Tensor
@@ -66,7 +66,7 @@ class Scan:
 class ImageBranches(nn.Module):
     """``w p + (1 - w) q`` with ``p = x - (tau / iterations) R(x)`` of the U-Net and ``q = D(x)`` of low rank.
 
-    A branch that is left out leaves the other one alone.
+    With only one branch the result is that of the branch.
 
     Parameters
     ----------
@@ -97,12 +97,12 @@ class ImageBranches(nn.Module):
 
 
 class Sharing(nn.Module):
-    """Each of image and k-space becomes a mixture of itself and the other, both at once.
+    """Information sharing: image and k-space are each replaced by a mixture of both.
 
     Parameters
     ----------
     masked
-        Whether only sampled k-space is exchanged, as the released code does; the layer's name says otherwise.
+        Whether only sampled k-space is exchanged, as in the released code.
     """
 
     def __init__(self, masked: bool = False) -> None:
@@ -110,26 +110,26 @@ class Sharing(nn.Module):
         self.masked = masked
         self.kspace_weight, self.image_weight = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.tensor(0.5))
 
-    def to_image(self, image: Tensor, kspace: Tensor, scan: Scan) -> Tensor:
+    def to_image(self, image: Tensor, kspace: Tensor, measurement: Measurement) -> Tensor:
         """Mix the k-space into the image."""
         weight = self.image_weight.abs()
-        return weight * image + (1 - weight) * scan.combine(kspace * scan.mask if self.masked else kspace)
+        return weight * image + (1 - weight) * measurement.combine(kspace * measurement.mask if self.masked else kspace)
 
-    def to_kspace(self, image: Tensor, kspace: Tensor, scan: Scan) -> Tensor:
+    def to_kspace(self, image: Tensor, kspace: Tensor, measurement: Measurement) -> Tensor:
         """Mix the image into the k-space."""
-        weight, expanded = self.kspace_weight.abs(), scan.expand(image)
-        return weight * kspace + (1 - weight) * (expanded * scan.mask if self.masked else expanded)
+        weight, expanded = self.kspace_weight.abs(), measurement.expand(image)
+        return weight * kspace + (1 - weight) * (expanded * measurement.mask if self.masked else expanded)
 
 
 class Iteration(nn.Module):
-    """One iteration; its learned weights that must not be negative are used by their magnitude.
+    """One iteration; learned weights that must not be negative enter by their magnitude.
 
     Parameters
     ----------
     design
         See `Design`.
     last
-        Whether no other iteration follows: then branches that do not share are joined here.
+        Whether this is the last iteration, which joins the branches even without sharing.
     """
 
     def __init__(self, design: Design, last: bool) -> None:
@@ -153,7 +153,7 @@ class Iteration(nn.Module):
         return self.image(image), None if self.kspace is None or kspace is None else self.kspace(kspace)
 
     def forward(
-        self, image: Tensor, kspace: Tensor | None, scan: Scan, kspace_weight: Tensor, checkpointing: bool
+        self, image: Tensor, kspace: Tensor | None, measurement: Measurement, kspace_weight: Tensor, checkpointing: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Image and k-space after this iteration.
 
@@ -161,21 +161,21 @@ class Iteration(nn.Module):
         ----------
         image, kspace
             ``(batch, frame, y, x)`` and ``(batch, frame, coil, y, x)``; None without a k-space branch.
-        scan
-            What was measured.
+        measurement
+            The measured data.
         kspace_weight
-            Share of the prediction in the sampled k-space; the rest is the measurement.
+            Weight of the prediction in the sampled k-space, 0 to 1; the rest is the measurement.
         checkpointing
             See `run_step`.
         """
         image, kspace = run_step(self.refine, image, kspace, checkpointing=checkpointing)
         if self.conjugate_gradients:
-            image = self.consistency(image, scan.series, scan.noise_std)
+            image = self.consistency(image, measurement.series, measurement.noise_std)
         else:
-            image = image - self.step.abs() * scan.series.gradient(image)
+            image = image - self.step.abs() * measurement.series.gradient(image)
         if kspace is None:
             return image, None
-        kspace = scan.blend(kspace, kspace_weight)
+        kspace = measurement.blend(kspace, kspace_weight)
         if self.sharing is None:
             return image, kspace
-        return self.sharing.to_image(image, kspace, scan), self.sharing.to_kspace(image, kspace, scan)
+        return self.sharing.to_image(image, kspace, measurement), self.sharing.to_kspace(image, kspace, measurement)

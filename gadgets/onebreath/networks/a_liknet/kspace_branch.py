@@ -11,21 +11,21 @@ _COIL_AXIS = -4
 
 
 class KSpaceNetwork(nn.Module):
-    """Predicts multi-coil k-space from multi-coil k-space; frames are the channels of its convolutions.
+    """Network from multi-coil k-space to multi-coil k-space; frames are the channels of its convolutions.
 
-    Kernels reach over neighbouring coils, so that the order of the coils matters: coil compression gives one.
+    Kernels span neighbouring coils, so the order of the coils matters; coil compression defines one.
 
     Parameters
     ----------
     frames, coils
-        Of the series.
+        Number of frames and coils of the series.
     channels
-        Between the three convolutions.
+        Channels between the three convolutions.
     attention
-        Whether coils are weighed.
+        Whether there is attention over the coils.
     residual
-        Whether the prediction is added to the input, and zero before training; without, as published, it stands in its
-        place.
+        Whether the prediction is added to the input, and is zero before training. Otherwise, as published, it replaces
+        the input.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The low-rank branch: singular values of space-time patches are lowered by a learned, smooth threshold."""
+"""The low-rank branch: singular values of space-time patches are shrunk by a learned, smooth threshold."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from torch import Tensor, nn
 from onebreath.errors import MethodError
 
 BLOCKS = 4
-"""Patches along y and along x."""
+"""Number of patches along y and along x."""
 SMALLEST_IMAGE = 2 * BLOCKS
-"""Fewer lines or columns cannot be cut into different patches."""
+"""Fewest lines and columns that can be cut into different patches."""
 _FRAMES = 5
-"""Frames of a patch are as near to this as a divisor of the number of frames can be."""
+"""Preferred number of frames of a patch; the nearest divisor of the number of frames is used."""
 _FIRST_COEFFICIENT = -2.0
-# Of the smallest singular values the threshold keeps a rest that does not vanish with them; those below this part of
-# the largest are not enlarged further, which would amplify rounding errors and gradients without limit.
+# The smooth threshold leaves a small remainder of vanishing singular values. Below this fraction of the largest one the
+# gain is bounded, as it would amplify rounding errors and gradients without limit.
 _FLOOR = 1e-3
-# Eigenvalues closer than this part of the largest count as equal in derivatives.
+# Eigenvalues closer than this fraction of the largest count as equal in derivatives.
 _EQUAL = 1e-9
 
 
 def chunk_length(frames: int) -> int:
-    """Frames of a patch: the divisor of `frames` above 1 that is nearest to 5, the smaller one of two."""
+    """Frames of a patch: the divisor of `frames` above 1 nearest to 5, the smaller one of two equally near."""
     divisors = [size for size in range(2, frames + 1) if frames % size == 0] or [1]
     return min(divisors, key=lambda size: (abs(size - _FRAMES), size))
 
 
 def block_size(size: int) -> tuple[int, int]:
-    """Length of the overlapping blocks of an axis, and the step from one to the next."""
+    """Length of the overlapping blocks of an axis, and their distance."""
     overlap = size % BLOCKS + BLOCKS
     length = (size + (BLOCKS - 1) * overlap) // BLOCKS
     return length, length - overlap
 
 
 def cut_patches(image: Tensor, frames: int) -> Tensor:
-    """Cut ``(batch, frame, y, x)`` into ``(batch, patch, frame, y, x)``: 16 overlapping blocks of each `frames` frames.
+    """Cut ``(batch, frame, y, x)`` into ``(batch, patch, frame, y, x)``: 16 blocks of every `frames` frames.
 
-    All blocks of the first frames come first, those of the first lines before those of the next.
+    Patches are ordered by time, then y, then x.
 
     Raises
     ------
@@ -57,14 +57,14 @@ def cut_patches(image: Tensor, frames: int) -> Tensor:
 
 
 def join_patches(patches: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Undo `cut_patches`, with the mean where blocks overlap.
+    """Undo `cut_patches`, averaging where blocks overlap.
 
     Parameters
     ----------
     patches
         ``(batch, patch, frame, y, x)``.
     shape
-        Of the image, ``(y, x)``.
+        Shape of the image, ``(y, x)``.
     """
     (height, down), (width, right) = (block_size(size) for size in shape)
     frames = patches.shape[2]
@@ -81,16 +81,16 @@ def join_patches(patches: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 class LowRank(nn.Module):
-    """``D(x)``: patches of 16 overlapping blocks and some frames, each closer to low rank.
+    """``D(x)``: smooth singular value thresholding of space-time patches.
 
-    A singular value s becomes ``ReLU(s - t) + t sigmoid(s - t)``, with the threshold t a learned part of the patch's
-    largest. Singular vectors are those of the small Gram matrix between the frames of a patch, so that the long ones
-    are never formed.
+    A singular value s becomes ``ReLU(s - t) + t sigmoid(s - t)``, where the threshold t is a learned fraction of the
+    patch's largest one. Singular vectors are computed from the small Gram matrix of the frames of a patch, so the long
+    ones are never formed.
 
     Parameters
     ----------
     frames
-        Of the series.
+        Number of frames of the series.
     """
 
     def __init__(self, frames: int) -> None:
@@ -112,14 +112,14 @@ class LowRank(nn.Module):
 
 
 def shrink(patches: Tensor, coefficients: Tensor) -> Tensor:
-    """Lower the singular values of matrices ``(batch, patch, frame, pixel)``.
+    """Shrink the singular values of matrices ``(batch, patch, frame, pixel)``.
 
     Parameters
     ----------
     patches
-        Complex.
+        Complex matrices.
     coefficients
-        A threshold is the sigmoid of this, times the largest singular value; ``(patch,)``.
+        The threshold is the sigmoid of this times the largest singular value; ``(patch,)``.
 
     Raises
     ------
@@ -141,6 +141,7 @@ def shrink(patches: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def _eigen(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, ascending, and eigenvectors; a MethodError that counts the broken patches if there are none."""
     try:
         values, vectors = torch.linalg.eigh(gram)
     except torch.linalg.LinAlgError as error:
@@ -153,7 +154,7 @@ def _eigen(gram: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gain(values: Tensor, largest: Tensor, coefficients: Tensor) -> Tensor:
-    """New over old singular value, of eigenvalues of the Gram matrix."""
+    """Ratio of the new to the old singular value, from eigenvalues of the Gram matrix."""
     tiny = torch.finfo(values.dtype).tiny
     top = largest.clamp_min(tiny).sqrt()
     singular = values.clamp_min(tiny).sqrt()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from onebreath.errors import MethodError, ModelError
 from onebreath.mri.fourier import fftc, ifftc
-from onebreath.networks.a_liknet.iteration import Design, Iteration, Scan
+from onebreath.networks.a_liknet.iteration import Design, Iteration, Measurement
 from onebreath.networks.a_liknet.low_rank import SMALLEST_IMAGE
 from onebreath.networks.a_liknet.windows import cut_windows, join_windows, window_starts
 from onebreath.networks.consistency.data_consistency import DataConsistency
@@ -18,22 +18,22 @@ from onebreath.networks.shared.inputs import check_inputs
 from onebreath.networks.shared.series_network import SeriesNetwork
 
 _MOST = 4096
-"""Frames, lines and columns without a limit of their own."""
+"""Upper limit of frames, lines and columns where the weights set none."""
 _AT_ONCE = 4
-"""Windows that run together; more need more memory, and on a CPU twice the time, since nothing stays in the cache."""
+"""Windows per batch; more need more memory, and on a CPU twice the time, as they do not fit into the cache."""
 
 
 class ALIKNet(SeriesNetwork):
     """A-LIKNet; the published network has the defaults (2,477,961 real parameters). Without attention it is LIKNet.
 
-    Frames are channels of its k-space branch, and frames and coils have attention weights of their own: their numbers
-    belong to the weights. A series of more frames is cut into the fewest windows that hold all frames; where they
-    overlap the mean is taken. Fewer frames, and other numbers of coils, are refused.
+    Frames are channels of its k-space branch, and frames and coils have attention weights of their own, so the weights
+    fix both numbers. A longer series is cut into the fewest windows that hold all frames, averaged where they overlap.
+    Fewer frames, and other numbers of coils, are refused.
 
     Parameters
     ----------
     frames, coils
-        Of the series.
+        Number of frames and coils of the series.
     iterations
         Number of iterations; none share weights.
     channels
@@ -41,13 +41,13 @@ class ALIKNet(SeriesNetwork):
     kspace_channels
         Widths of the k-space network.
     kspace_branch, image_branch, low_rank_branch
-        Which of the three branches there are (ablations).
+        Which of the three branches exist (ablations).
     time_attention, coil_attention
-        Whether frames are weighed in the U-Net and coils in the k-space network (ablations).
+        Attention over the frames in the U-Net and over the coils in the k-space network (ablations).
     sharing
         Whether image and k-space are mixed in every iteration, or (ablation) only after the last.
     masked_sharing
-        Whether only sampled k-space is exchanged, as the released code does.
+        Whether only sampled k-space is exchanged, as in the released code.
     kspace_residual
         See `KSpaceNetwork`.
     upsample_kernel
@@ -56,19 +56,19 @@ class ALIKNet(SeriesNetwork):
         ``gradient``: a step of learned length down the gradient of the data term, as published; ``cg``: see
         `DataConsistency`.
     last_consistency
-        Data consistency after the last iteration, as published ``none``; the others as in `DataConsistency`.
+        Data consistency after the last iteration: ``none``, as published, or a kind of `DataConsistency`.
     noise_level
-        Of ``cg`` and of a last ``soft`` or ``cg``: see `DataConsistency`.
+        Noise level of ``cg``, and of ``soft`` or ``cg`` after the last iteration: see `DataConsistency`.
     columns
         Readout columns that the network sees at once, as many as in its training; None: all. A wider image is cut into
-        windows that overlap by a quarter, which is exact for the data, as they are fully sampled along x.
+        windows that overlap by a quarter; this keeps the data exact, as they are fully sampled along x.
     checkpointing
         See `UnrolledNetwork`.
 
     Raises
     ------
     ModelError
-        On arguments that make no network.
+        If an argument is out of range.
     """
 
     def __init__(
@@ -126,21 +126,21 @@ class ALIKNet(SeriesNetwork):
         noise_std: Tensor | None = None,
         with_kspace: bool = False,
     ) -> Any:
-        """Reconstruct: the image after the last iteration; for training also the k-space, see `reconstruct`."""
+        """Image after the last iteration; for training also the k-space, see `reconstruct`."""
         found = self.reconstruct(kspace, mask, maps, noise_std)
         return found if with_kspace else found[0]
 
     @property
     def predicts_kspace(self) -> bool:
-        """Whether there is k-space beside the image."""
+        """Whether `reconstruct` also returns k-space."""
         return self.design.kspace_branch
 
     def reconstruct(
         self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Reconstruct image ``(batch, frame, y, x)`` and multi-coil k-space ``(batch, frame, coil, y, x)``.
+        """Image ``(batch, frame, y, x)`` and multi-coil k-space ``(batch, frame, coil, y, x)``.
 
-        Without a k-space branch there is no k-space. Arguments and errors as in `forward`.
+        None instead of k-space without a k-space branch. Arguments and errors as in `forward`.
         """
         check_inputs(kspace, mask, maps)
         self._check(kspace, mask)
@@ -178,14 +178,14 @@ class ALIKNet(SeriesNetwork):
         self, measured: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Reconstruct a few windows."""
-        scan = Scan(measured, mask, maps, noise_std, SampledSeries(measured, mask, maps))
-        image = scan.series.zero_filled()
-        kspace = scan.kspace if self.design.kspace_branch else None
+        measurement = Measurement(measured, mask, maps, noise_std, SampledSeries(measured, mask, maps))
+        image = measurement.series.zero_filled()
+        kspace = measurement.kspace if self.design.kspace_branch else None
         weight = self.kspace_weight.abs() if self.design.kspace_branch else image.real.new_ones(())
         for iteration in self.iterations:
             with self.reduced_precision(image.device):
-                image, kspace = iteration(image, kspace, scan, weight, self.checkpointing)
-        return image if self.last is None else self.last(image, scan.series, noise_std), kspace
+                image, kspace = iteration(image, kspace, measurement, weight, self.checkpointing)
+        return image if self.last is None else self.last(image, measurement.series, noise_std), kspace
 
     def _check(self, kspace: Tensor, mask: Tensor) -> None:
         frames, coils = kspace.shape[1:3]
@@ -205,7 +205,7 @@ class ALIKNet(SeriesNetwork):
             )
 
     def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
-        """Run the branches of one iteration on a few windows, beside the k-space of all, measured and predicted."""
+        """Run the branches of one iteration on a batch of windows, with the k-space of all windows in memory."""
         device = next(self.parameters()).device
         in_time, along_x = self._windows(frames, x)
         size = (len(in_time) * len(along_x), self.design.frames, coils, y, min(x, self.columns))
@@ -215,13 +215,13 @@ class ALIKNet(SeriesNetwork):
         iteration.refine(torch.empty_like(kspace[0, :_AT_ONCE, :, 0]), torch.empty_like(kspace[1, :_AT_ONCE]))
 
     def facts(self, frames: int) -> dict[str, str | int]:
-        """Return the windows in time, and how many columns are seen at once."""
+        """Number and length of the windows in time, and the columns seen at once."""
         in_time, _ = self._windows(frames, 1)
         columns = "all" if self.columns == _MOST else self.columns
         return {"frame_windows": len(in_time), "window_frames": self.design.frames, "window_columns": columns}
 
     def limits(self) -> dict[str, tuple[int, int]]:
-        """The weights fix coils and the smallest number of frames."""
+        """Limits of coils and frames, which the weights fix, and of the matrix."""
         smallest = SMALLEST_IMAGE if self.design.low_rank_branch else 1
         sizes = {"matrix_y": (smallest, _MOST), "matrix_x": (smallest, _MOST)}
         return {"coils": (self.design.coils,) * 2, "frames": (self.design.frames, _MOST), **sizes}

@@ -1,6 +1,6 @@
 """Parameter names and axes of the released A-LIKNet (midas-tum/A-LIKNet, in TensorFlow), mapped to ours.
 
-The released network's image axes are (x, y) with lines missing along the second one; they are taken as our (y, x).
+The released network's image axes are (x, y), with lines missing along the second one; they become our (y, x).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from onebreath.networks.a_liknet.low_rank import BLOCKS, chunk_length
 from onebreath.networks.released import count_after, parameters_of
 
 _SPATIAL, _TEMPORAL, _KSPACE = (4, 0, 3, 1, 2, 5), (4, 0, 3, 5), (4, 2, 3, 0, 1, 5)
-"""Axes of a released kernel, (k1, k2, k3, in, out, part), in our order; those left out have size 1."""
+"""Axes of a released kernel, (k1, k2, k3, in, out, part), in our order; omitted axes have size 1."""
 _SCALARS = {
     r"ImgDC/(\d+)/weight": "iterations.{}.step",
     r"ISL/(\d+)/tau_ksp/scalar": "iterations.{}.sharing.kspace_weight",
@@ -37,18 +37,18 @@ _CONVOLUTIONS = {
     "R/ops/2/1/0": ("decoders.0.0", _TEMPORAL),
     "R/ops/2/1/1": ("decoders.0.1", _SPATIAL),
 }
-_WIDER = {"R/ops/1/2": "up.1", "R/ops/2/0/3": "up.0"}
+_UPSAMPLING = {"R/ops/1/2": "up.1", "R/ops/2/0/3": "up.0"}
 _ATTENTION = {"R/ops/2/0/2": "attentions.1", "R/ops/2/1/2": "attentions.0"}
 _DENSE = {"1": "squeeze", "2": "excite"}
 
 
 def a_liknet(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the released state and bring its arrays into our order.
+    """State of the released network with our names and order of axes.
 
     Raises
     ------
     ModelError
-        If a name is not known, or an array has another number of axes than the released one.
+        If a name is unknown, or an array has another number of axes than the released one.
     """
     state: dict[str, Tensor] = {}
     for key, value in official.items():
@@ -61,6 +61,7 @@ def a_liknet(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _ours(key: str, value: Tensor) -> tuple[str, Tensor]:
+    """Our name and array of a released parameter."""
     if key == "ksp_dc_weight/scalar":
         return "kspace_weight", value.reshape(())
     for pattern, name in _SCALARS.items():
@@ -81,20 +82,20 @@ def _ours(key: str, value: Tensor) -> tuple[str, Tensor]:
 def _image_branch(layer: str, value: Tensor, key: str) -> tuple[str, Tensor]:
     if layer == "D/thres_coef":
         return "low_rank.coefficients", value
-    place, _, part = layer.rpartition("/")
-    activation = place.endswith("/activation") and part == "bias"
-    place = place.removesuffix("/activation")
+    module, _, part = layer.rpartition("/")
+    activation = module.endswith("/activation") and part == "bias"
+    module = module.removesuffix("/activation")
     if part not in ("kernel", "bias"):
         raise _unknown(key)
     if layer in ("R/ops/3/kernel", "R/ops/3/bias"):
         return f"denoiser.out.{_part(part)}", _convolution(part, value, (4, 0, 3, 5))
-    if place in _CONVOLUTIONS:
-        ours, order = _CONVOLUTIONS[place]
+    if module in _CONVOLUTIONS:
+        ours, order = _CONVOLUTIONS[module]
         if activation:
             return f"denoiser.{ours}.activation.bias", value
         return f"denoiser.{ours}.conv.{_part(part)}", _convolution(part, value, order)
-    if place in _WIDER:
-        ours = f"denoiser.{_WIDER[place]}"
+    if module in _UPSAMPLING:
+        ours = f"denoiser.{_UPSAMPLING[module]}"
         if activation:
             return f"{ours}.activation.bias", value
         if part == "bias":
@@ -103,34 +104,34 @@ def _image_branch(layer: str, value: Tensor, key: str) -> tuple[str, Tensor]:
         return f"{ours}.values.weight", (value[0, 0, 0] * torch.tensor([1.0, -1.0]))[:, None]
     dense = re.fullmatch(r"(.*)/SE_time/([12])/(kernel|bias)", layer)
     if dense and dense[1] in _ATTENTION:
-        return f"denoiser.{_ATTENTION[dense[1]]}.weights.{_dense(dense[2], dense[3])}", _of_dense(dense[3], value)
+        return f"denoiser.{_ATTENTION[dense[1]]}.weights.{_dense(dense[2], dense[3])}", _dense_array(dense[3], value)
     raise _unknown(key)
 
 
-def _kspace_branch(place: int, layer: str, value: Tensor, key: str) -> tuple[str, Tensor]:
+def _kspace_branch(index: int, layer: str, value: Tensor, key: str) -> tuple[str, Tensor]:
     dense = re.fullmatch(r"SE_coil/([12])/(kernel|bias)", layer)
-    if dense and place in (1, 3):
-        return f"{3 * (place - 1) // 2 + 2}.weights.{_dense(dense[1], dense[2])}", _of_dense(dense[2], value)
-    if place in (0, 2, 4) and layer == "kernel":
-        return f"{3 * place // 2}.weight", _convolution("kernel", value, _KSPACE)
-    if place in (0, 2) and layer == "activation/bias":
-        return f"{3 * place // 2 + 1}.bias", value
+    if dense and index in (1, 3):
+        return f"{3 * (index - 1) // 2 + 2}.weights.{_dense(dense[1], dense[2])}", _dense_array(dense[2], value)
+    if index in (0, 2, 4) and layer == "kernel":
+        return f"{3 * index // 2}.weight", _convolution("kernel", value, _KSPACE)
+    if index in (0, 2) and layer == "activation/bias":
+        return f"{3 * index // 2 + 1}.bias", value
     raise _unknown(key)
 
 
 def _convolution(part: str, value: Tensor, order: tuple[int, ...]) -> Tensor:
     if part == "bias":
         return value.flatten()
-    left_out = [axis for axis in range(6) if axis not in order]
-    kernel = value.permute(*left_out, *order)
-    return kernel.reshape(kernel.shape[len(left_out) :])
+    omitted = [axis for axis in range(6) if axis not in order]
+    kernel = value.permute(*omitted, *order)
+    return kernel.reshape(kernel.shape[len(omitted) :])
 
 
 def _dense(layer: str, part: str) -> str:
     return f"{_DENSE[layer]}.{_part(part)}"
 
 
-def _of_dense(part: str, value: Tensor) -> Tensor:
+def _dense_array(part: str, value: Tensor) -> Tensor:
     return value.T if part == "kernel" else value
 
 
@@ -144,12 +145,12 @@ def _unknown(key: str) -> ModelError:
 
 @parameters_of("A-LIKNet")
 def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Arguments of the network that the shapes of our state show.
+    """Arguments of the network, derived from the shapes in our state.
 
     Raises
     ------
     ModelError
-        If a parameter that shows one is missing, or the thresholds are not those of the frames.
+        If a parameter is missing, or the number of thresholds does not fit the frames.
     """
     frames = state["iterations.0.kspace.layers.6.weight"].shape[0]
     thresholds = len(state["iterations.0.image.low_rank.coefficients"])

@@ -1,7 +1,7 @@
 """CineNet: small U-Nets on slices of the temporal spectrum, and conjugate gradients (A. Kofler et al., Med Phys 2021).
 
-The original is radial; here ``A = M F S`` is Cartesian. Where the paper leaves layers open, those of the released code
-(koflera/DynamicRadCineMRI) are taken: three stages, two convolutions each, 16 filters.
+The original is radial; here ``A = M F S`` is Cartesian. Layers that the paper does not specify are those of the
+released code (koflera/DynamicRadCineMRI): three stages, two convolutions each, 16 filters.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from onebreath.networks.shared.unrolled import Features, UnrolledNetwork
 
 _SLOPE = 0.01
 _SMALLEST_PENALTY = 1e-6
-"""The data are weighed by one over the penalty; a smaller one would leave nothing but the data in single precision."""
+"""The data are weighted by the inverse of the penalty; in single precision a smaller one would leave only the data."""
 
 
 class StageConvs(nn.ModuleList):
@@ -46,11 +46,11 @@ class SliceUNet(nn.Module):
     Parameters
     ----------
     channels
-        Of the first stage; each has twice those of the stage above.
+        Channels of the first stage; each further one has twice as many.
     stages
-        Encoder stages; each but the last ends with a maximum over 2 x 2.
+        Number of encoder stages; all but the last end with a 2 x 2 max pooling.
     convs
-        Convolutions of a stage.
+        Convolutions per stage.
     """
 
     def __init__(self, channels: int, stages: int, convs: int) -> None:
@@ -77,7 +77,7 @@ class SliceUNet(nn.Module):
 
 
 class SpectrumBlock(Refinement):
-    """The learned part of an alternation: U-Nets on all x-t and all y-t slices of what moves, averaged.
+    """The learned part of an alternation: the mean of U-Nets on all x-t and all y-t slices of the dynamic part.
 
     Parameters
     ----------
@@ -96,12 +96,12 @@ class SpectrumBlock(Refinement):
         self.nets = nn.ModuleList(SliceUNet(channels, stages, convs) for _ in range(2 if separate else 1))
 
     def normalise(self, planes: Tensor) -> Normalised:
-        """Take off what does not move: the mean over the frames."""
+        """Subtract the static part, the mean over the frames."""
         mean = planes.mean(1, keepdim=True)
         return Normalised(planes - mean, mean, torch.ones_like(mean[:, :, :1, :1, :1]))
 
     def correction(self, planes: Tensor, features: None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Run the U-Nets. They give the image itself, so that the image is taken off what is added to it.
+        """Difference between the U-Nets' output, which is the image itself, and their input.
 
         Raises
         ------
@@ -125,12 +125,12 @@ class SpectrumBlock(Refinement):
 
 
 class PenalisedConsistency(nn.Module):
-    """The image that minimises ``||A x - y||^2 + penalty ||x - image||^2``, with a learned penalty.
+    """Data consistency: the x that minimises ``||A x - y||^2 + penalty ||x - image||^2``, with a learned penalty.
 
     Parameters
     ----------
     iterations
-        Conjugate-gradient steps; their lengths are those of the whole series, as in the released code.
+        Conjugate-gradient steps; all frames of a series share step lengths, as in the released code.
     """
 
     def __init__(self, iterations: int) -> None:
@@ -140,12 +140,12 @@ class PenalisedConsistency(nn.Module):
         self.penalty = nn.Parameter(torch.tensor(math.log(math.e - 1)))
 
     def forward(self, image: Tensor, series: SampledSeries, noise_std: Tensor | None = None) -> Tensor:
-        """Make an image consistent with the data; the noise is not asked for.
+        """Make an image consistent with the data; `noise_std` is ignored.
 
         Raises
         ------
         MethodError
-            If the iterations end further from a solution than they began, see `SampledSeries.regularised`.
+            If the iterations diverge, see `SampledSeries.regularised`.
         """
         penalty = F.softplus(self.penalty).clamp_min(_SMALLEST_PENALTY).to(image.real.dtype)
         return series.regularised(image, (1 / penalty).reshape(1, 1, 1, 1, 1), self.iterations, one_step=True)
@@ -161,25 +161,25 @@ class CineNet(UnrolledNetwork):
     cascades
         Alternations of U-Nets and data consistency.
     shared
-        Whether all alternations have the same U-Nets (the original) or each its own. Each has its own penalty; with
-        equal ones this is the original.
+        Whether all alternations share their U-Nets (the original). Each has its own penalty; with equal penalties this
+        is the original.
     separate
         Whether x-t and y-t slices have U-Nets of their own.
     iterations
         Conjugate-gradient steps of an alternation.
     pad_multiple
-        Matrix sizes are padded to a multiple of this; 1 as in the released code. Pooling grids of pieces of the image
-        only agree if it is a multiple of ``2 ** (stages - 1)``.
+        Matrix sizes are padded to a multiple of this; 1 as in the released code. Tiles of an image only share a pooling
+        grid if it is a multiple of ``2 ** (stages - 1)``.
     unets_alone
-        Without data consistency: one pass of the U-Nets, as the original trains them first. The parameters are the
-        same; only with `shared`.
+        One pass of the U-Nets without data consistency, the first stage of the original's training. The parameters are
+        the same; only with `shared`.
     checkpointing
         See `UnrolledNetwork`.
 
     Raises
     ------
     ModelError
-        If a number is below 1, or U-Nets that are not shared shall run alone.
+        If a number is below 1, or `unets_alone` is set without `shared`.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class CineNet(UnrolledNetwork):
             yield run_step(self.refine, 0, image, None, None, checkpointing=self.checkpointing)
 
     def limits(self) -> dict[str, tuple[int, int]]:
-        """The U-Nets halve the temporal frequencies."""
+        """Fewest frames, as the U-Nets halve the temporal frequencies."""
         return {"frames": (self.smallest, sys.maxsize)}
 
 

@@ -12,7 +12,7 @@ from onebreath.errors import ModelError
 from onebreath.networks.released import count_after, parameters_of
 
 _ENCODING = "EncObj."
-"""What the released network keeps of its radial trajectory; it is no part of the weights."""
+"""Prefix of the released network's radial trajectory, which is not part of the weights."""
 _RULES = (
     (r"encoder\.enc_blocks\.(\d+)\.conv_block\.(\d+)", "down"),
     (r"decoder\.upconvs\.(\d+)", "up"),
@@ -23,14 +23,14 @@ _NETS = {"xt_yt": 0, "xt": 0, "yt": 1}
 
 
 def cinenet(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the released state: one set of U-Nets and one penalty that all alternations share.
+    """Released state with our names: one set of U-Nets and one penalty that all alternations share.
 
     The ``xt`` net acts on slices of one row, which have the axes column and frequency; it is our first.
 
     Raises
     ------
     ModelError
-        If a name is not known.
+        If a name is unknown.
     """
     return {_our_name(key): _value(key, array) for key, array in official.items() if not key.startswith(_ENCODING)}
 
@@ -48,21 +48,21 @@ def _our_name(released: str) -> str:
             layer = re.fullmatch(pattern, net[2])
             if layer:
                 # Convolutions and activations alternate in a released block.
-                place = [str(int(n) // (1 + index)) for index, n in enumerate(layer.groups())]
-                return ".".join([f"blocks.0.nets.{_NETS[net[1]]}", ours, *place, "weight"])
+                numbers = [str(int(n) // (1 + index)) for index, n in enumerate(layer.groups())]
+                return ".".join([f"blocks.0.nets.{_NETS[net[1]]}", ours, *numbers, "weight"])
     raise ModelError(f"not the parameters of CineNet: unknown '{released}'")
 
 
 @parameters_of("CineNet")
 def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Arguments of the network that the shapes of our state show.
+    """Arguments of the network, derived from the shapes in our state.
 
-    With shared U-Nets the number of alternations leaves no trace; the network's default is five.
+    With shared U-Nets the state does not depend on the number of alternations; the network's default is five.
 
     Raises
     ------
     ModelError
-        If a parameter that shows one is missing.
+        If a parameter is missing.
     """
     first, penalties = "blocks.0.nets.0.", count_after(state, "consistency.")
     arguments: dict[str, Any] = {
@@ -76,7 +76,7 @@ def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def complete(state: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Give every alternation the penalty that the released network has once."""
+    """State in which every alternation has the one penalty of the released network."""
     if "consistency.1.penalty" in state or "consistency.0.penalty" not in state:
         return dict(state)
     names = [f"consistency.{n}.penalty" for n in range(arguments["cascades"])]

@@ -1,1 +1,1 @@
-"""Networks meet the measured data: the sampled series, data consistency, and where iterations start."""
+"""The measured data in networks: the sampled series, data consistency, and initial images."""

@@ -14,7 +14,7 @@ from onebreath.errors import MethodError, ModelError
 from onebreath.networks.consistency.sampled_series import SampledSeries
 
 Kind = Literal["hard", "soft", "cg"]
-# Logarithm of a usual noise level where the largest zero-filled coil image is 1.
+# Logarithm of a typical noise level where the maximum of the zero-filled coil images is 1.
 _TYPICAL_LOG_NOISE = -4.0
 
 
@@ -24,22 +24,22 @@ class DataConsistency(nn.Module):
     Parameters
     ----------
     kind
-        ``hard``: samples are the measurement; ``soft``: samples are ``(k + v y) / (1 + v)``; ``cg``: the image that
-        minimises ``v ||A x - y||^2 + ||x - image||^2``.
+        ``hard``: samples become y; ``soft``: samples k become ``(k + v y) / (1 + v)``; ``cg``: the x that minimises
+        ``v ||A x - y||^2 + ||x - image||^2``.
     noise_level
-        v above, for ``soft`` and ``cg``. None: v is the ratio of variances ``(network_std / noise_std)^2``, where the
-        standard deviation of the network's error is learned and that of the noise is given with the data; the blend
-        then has the least variance whatever the noise of the scan.
+        v above, for ``soft`` and ``cg``. None: v is the ratio of variances ``(network_std / noise_std)^2`` with the
+        learned standard deviation of the network's error and the noise given with the data; the blend then has the
+        least variance at any noise.
     iterations
         Conjugate-gradient steps.
     follows_noise
-        v is ``exp(2 (a + b log noise_std))`` with a and b learned, b = 0 at the start: how large the network's error is
-        beside the noise may depend on the noise.
+        v is ``exp(2 (a + b log noise_std))`` with learned a and b, initially b = 0: the ratio of the network's error
+        to the noise may depend on the noise.
 
     Raises
     ------
     ModelError
-        On an unknown kind or a noise level that is not positive.
+        If the kind is unknown or the noise level is not positive.
     """
 
     def __init__(

@@ -14,11 +14,11 @@ from onebreath.networks.shared.inputs import check_inputs
 
 
 class SampledSeries:
-    """A measured series, prepared once so that every cascade pays for the fewest transforms.
+    """A measured series, prepared once so that every cascade needs the fewest transforms.
 
-    Where the mask does not vary along an axis, ``M`` and the transform along that axis commute: it is done once, on the
-    measured k-space, and images meet the data in the hybrid space. The shifts that centre the remaining transforms are
-    moved from the coil arrays of every cascade to the maps, the mask and the k-space, once.
+    Where the mask does not vary along an axis, ``M`` and the transform along that axis commute: the measured k-space is
+    transformed once, and cascades work in hybrid space. The shifts that centre the remaining transforms are applied
+    once, to the maps, the mask and the k-space, instead of to the coil arrays of every cascade.
 
     Parameters
     ----------
@@ -26,8 +26,8 @@ class SampledSeries:
         As in `onebreath.networks.shared.inputs.check_inputs`, which is called first. Samples outside the mask are
         set to zero.
     by_matrices
-        Whether ``A^H A`` may be a matrix for each column of pixels, which saves the coils and the transforms: much
-        faster where the mask is the same in all frames, and equal but for rounding. Otherwise it has no effect.
+        Whether ``A^H A`` may be computed as a matrix for each column of pixels, without coils and transforms: much
+        faster where the mask is the same in all frames, and equal but for rounding. It has no effect elsewhere.
     """
 
     def __init__(self, kspace: Tensor, mask: Tensor, maps: Tensor, by_matrices: bool = False) -> None:
@@ -60,20 +60,20 @@ class SampledSeries:
         return torch.fft.fftshift(self._normal(torch.fft.ifftshift(image, dim=self.axes)), dim=self.axes)
 
     def filled(self, image: Tensor) -> Tensor:
-        """``F^-1 (y + A x)``: coil images ``(batch, frame, coil, y, x)``, with nothing where nothing was sampled."""
+        """``F^-1 (y + A x)``: coil images ``(batch, frame, coil, y, x)`` from sampled k-space positions alone."""
         kspace = self._kspace + self._mask * self._coil_kspace(torch.fft.ifftshift(image, dim=self.axes))
         return torch.fft.fftshift(torch.fft.ifftn(kspace, dim=self.axes, norm="ortho"), dim=self.axes)
 
     def replace(self, image: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Put the measured samples into the k-space of an image.
+        """Replace the sampled k-space of an image by the measurement, or blend them.
 
         Parameters
         ----------
         image
             ``(batch, frame, y, x)``.
         weight
-            How far samples move from the prediction (0) to the measurement (1), broadcastable to
-            ``(batch, 1, 1, 1, 1)``; None: all the way (hard).
+            Weight of the measurement against the prediction, 0 to 1, broadcastable to ``(batch, 1, 1, 1, 1)``; None: 1
+            (hard).
 
         Returns
         -------
@@ -90,7 +90,7 @@ class SampledSeries:
     def regularised(self, image: Tensor, weight: Tensor, iterations: int, one_step: bool = False) -> Tensor:
         """Minimise ``weight ||A x - y||^2 + ||x - image||^2`` by conjugate gradients that start at `image`.
 
-        The frames do not mix in ``A``, so each has its own step lengths; gradients flow through all of them.
+        ``A`` does not mix frames, so each has its own step lengths; gradients flow through all of them.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class SampledSeries:
         iterations
             Conjugate-gradient steps.
         one_step
-            One step length for all frames of a series, and a check of what it leads to.
+            One step length for all frames of a series, with a check for divergence.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class SampledSeries:
         return torch.fft.fftshift(solution, dim=self.axes)
 
     def noise_shape(self) -> tuple[Tensor, Tensor]:
-        """Share of the samples that were acquired, and sum of the maps' energy over the pixels, each ``(batch,)``."""
+        """Acquired fraction of the samples, and sum of the maps' energy over the pixels, each ``(batch,)``."""
         share = self._mask.to(self._maps.real.dtype).flatten(1).mean(1)
         energy = self._maps[:, 0].abs().square().flatten(1).sum(1)
         return share, energy
@@ -141,12 +141,12 @@ class SampledSeries:
         Parameters
         ----------
         image, start
-            ``(batch, frame, y, x)``; the gradients go on from `start`.
+            ``(batch, frame, y, x)``; conjugate gradients begin at `start`.
         weight
-            Of the distance from `image`, one number or ``(batch, 1, 1, 1)``; always the same for a series, whose
-            inverse matrices are kept.
+            Weight of the distance from `image`, one number or ``(batch, 1, 1, 1)``; always the same for one series, as
+            its inverse matrices are cached.
         iterations
-            Conjugate-gradient steps, where there are no matrices.
+            Conjugate-gradient steps, without matrices.
         """
         right = self.zero_filled() + weight * image
         if self._matrices is not None:
@@ -181,7 +181,7 @@ class SampledSeries:
         return (torch.fft.ifftn(kspace, dim=self.axes, norm="ortho") * self._maps.conj()).sum(dim=2)
 
     def _normal(self, image: Tensor) -> Tensor:
-        """``A^H A`` of an image whose axes are shifted; the matrices know no shifts."""
+        """``A^H A`` of an image with shifted axes; the matrices apply to unshifted ones."""
         if self._matrices is not None:
             unshifted = _apply(self._matrices, torch.fft.fftshift(image, dim=self.axes))
             return torch.fft.ifftshift(unshifted, dim=self.axes)
@@ -189,13 +189,13 @@ class SampledSeries:
 
 
 def _small(kspace: Tensor) -> bool:
-    """Return whether matrices for all columns, twice while they are made, fit into four copies of the k-space."""
+    """Whether matrices for all columns, doubled while they are made, fit into four copies of the k-space."""
     frames, coils, lines = kspace.shape[1:4]
     return lines <= 2 * frames * coils
 
 
 def _matrices_of(mask: Tensor, maps: Tensor) -> Tensor | None:
-    """Return ``A^H A`` as matrices ``(batch, x, y, y)``; None unless all frames have the same maps and whole lines."""
+    """``A^H A`` as matrices ``(batch, x, y, y)``; None unless all frames have the same maps and whole lines."""
     first = mask[:, :1, ..., :1]
     if maps.shape[1] > 1 or mask.shape[-2] != maps.shape[-2] or bool((mask != first).any()):
         return None
@@ -209,7 +209,7 @@ def _apply(matrices: Tensor, image: Tensor) -> Tensor:
 
 
 def _transformed_axes(mask: Tensor) -> tuple[int, ...]:
-    """The image axes along which transforms are needed in every cascade."""
+    """Image axes along which every cascade needs transforms."""
     if mask.shape[-1] == 1 or bool((mask == mask[..., :1]).all()):
         return (-2,)
     if mask.shape[-2] == 1 or bool((mask == mask[..., :1, :]).all()):
@@ -222,7 +222,7 @@ def _energy(image: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def _check_converged(energy: Tensor, allowed: Tensor, iterations: int) -> None:
-    """Compare the squared residual after the iterations with what it may be."""
+    """Raise MethodError if the squared residual exceeds what is allowed."""
     if not bool((energy <= allowed).all()):
         ratio = float((energy / allowed).max().sqrt())
         raise MethodError(

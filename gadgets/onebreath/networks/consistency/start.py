@@ -1,4 +1,4 @@
-"""Start of an unrolled network: the zero-filled image, or one regularised over time by the known noise."""
+"""Initial image of an unrolled network: zero-filled, or regularised over time by the known noise."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from onebreath.mri.proximal import SPLIT, SPLITS, balance
 from onebreath.networks.consistency.sampled_series import SampledSeries
 
 Start = Literal["zero_filled", "low_rank_sparse"]
-# Conjugate-gradient steps where the data step has no matrices to invert; each goes on from the solution before.
+# Conjugate-gradient steps of a data step without matrices; each data step begins at the previous solution.
 _STEPS = 6
 
 
 class LowRankSparseStart(NamedTuple):
-    """A few iterations of L+S with thresholds in units of the noise, without gradients.
+    """Initial image by a few iterations of L+S with thresholds in units of the noise, without gradients.
 
-    R. Otazo et al., Magn Reson Med 73:1125 (2015), the function of `onebreath.methods.low_rank_sparse`; by the
-    alternating direction method of multipliers (S. Boyd et al., Found Trends Mach Learn 3:1, 2011). Its data step is
-    exact where all frames have one mask, so that about fifteen iterations do the work of a hundred proximal gradients.
+    R. Otazo et al., Magn Reson Med 73:1125 (2015), the cost function of `onebreath.methods.low_rank_sparse`, by the
+    alternating direction method of multipliers (S. Boyd et al., Found Trends Mach Learn 3:1, 2011). The data step is
+    exact where all frames have one mask; about fifteen iterations then equal a hundred proximal gradient steps.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class LowRankSparseStart(NamedTuple):
         Threshold of singular values, in units of the largest singular value of the zero-filled series of noise alone.
     sparse
         Threshold in the unitary temporal spectrum, in standard deviations of the noise of the zero-filled series;
-        None: balanced with `low_rank` by the zero-filled series, as in `onebreath.methods.low_rank_sparse`.
+        None: from `low_rank` and the zero-filled series by `onebreath.mri.proximal.balance`.
     """
 
     iterations: int = 15
@@ -41,7 +41,7 @@ class LowRankSparseStart(NamedTuple):
 
     @torch.no_grad()
     def __call__(self, series: SampledSeries, noise_std: Tensor | None) -> Tensor:
-        """Return the image ``(batch, frame, y, x)``; `noise_std` as in `DataConsistency.forward`.
+        """Initial image ``(batch, frame, y, x)``; `noise_std` as in `DataConsistency.forward`.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class LowRankSparseStart(NamedTuple):
     def weights(
         self, zero_filled: Tensor, share: Tensor, pixels: Tensor, noise_std: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights of the nuclear norm, of the spectrum and of the split, each ``(batch, 1, 1)``.
+        """Weights of the nuclear norm, of the spectrum and of the penalty, each ``(batch, 1, 1)``.
 
         Parameters
         ----------
@@ -99,13 +99,13 @@ class LowRankSparseStart(NamedTuple):
 
 
 def _singular_values(series: Tensor) -> tuple[Tensor, Tensor]:
-    """Singular values of ``(batch, frame, pixel)``, rising, and the vectors over the frames."""
+    """Singular values of ``(batch, frame, pixel)``, ascending, and left singular vectors over the frames."""
     energy, vectors = torch.linalg.eigh(series @ series.mH)
     return energy.clamp_min(0).sqrt(), vectors
 
 
 def _shrink_singular_values(series: Tensor, threshold: Tensor) -> Tensor:
-    """Move singular values of ``(batch, frame, pixel)`` towards 0, by way of the small matrix over the frames."""
+    """Soft-threshold the singular values of ``(batch, frame, pixel)`` through the small Gram matrix of the frames."""
     values, vectors = _singular_values(series)
     values = values[:, :, None]
     kept = (1 - threshold / values.clamp_min(torch.finfo(values.dtype).tiny)).clamp_min(0)
@@ -113,7 +113,7 @@ def _shrink_singular_values(series: Tensor, threshold: Tensor) -> Tensor:
 
 
 def _shrink_spectrum(series: Tensor, threshold: Tensor) -> Tensor:
-    """Move magnitudes of the temporal spectrum towards 0."""
+    """Soft-threshold the temporal spectrum."""
     spectrum = torch.fft.fft(series, dim=1, norm="ortho")
     size = spectrum.abs()
     kept = (1 - threshold / size.clamp_min(torch.finfo(size.dtype).tiny)).clamp_min(0)

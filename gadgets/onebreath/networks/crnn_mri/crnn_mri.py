@@ -12,7 +12,7 @@ from onebreath.networks.shared.unrolled import Features, UnrolledNetwork
 
 
 class CascadeConv(nn.Module):
-    """``ReLU(W_in x + W_cascade f)`` with f this layer's output in the cascade before (CRNN-i)."""
+    """``ReLU(W_in x + W_cascade f)`` with f this layer's output in the previous cascade (CRNN-i)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class CascadeConv(nn.Module):
         self.cascade = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, series: Tensor, features: Tensor | None) -> Tensor:
-        """Convolve ``(batch, frame, channel, y, x)``; None stands for zeros."""
+        """Convolve ``(batch, frame, channel, y, x)``; None means zeros."""
         out = per_frame(self.input, series)
         if features is None:
             assert self.cascade.bias is not None
@@ -29,7 +29,7 @@ class CascadeConv(nn.Module):
 
 
 class CRNNBlock(Refinement):
-    """A recurrent layer in both directions of time, three layers that see the cascade before, a residual."""
+    """A bidirectional recurrent layer, three layers with features of the previous cascade, and a shortcut."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class CRNNBlock(Refinement):
         )
 
     def correction(self, planes: Tensor, features: Features | None) -> tuple[Tensor, Features]:
-        """Run the convolutions; features of None count as zeros."""
+        """Run the convolutions; None as features means zeros."""
         earlier = features if features is not None else [None] * (1 + len(self.layers))
         outputs = [self.recurrent(planes.to(self.tail.weight.dtype), earlier[0])]
         for layer, feature in zip(self.layers, earlier[1:], strict=True):
@@ -55,12 +55,12 @@ class CRNNBlock(Refinement):
 class CRNNMRI(UnrolledNetwork):
     """CRNN-MRI; 1,488,970 parameters by default (the size in the CRUNet-MR paper), 297,794 with shared weights.
 
-    The original is for one coil: that is `kspace` with one coil and `maps` of ones.
+    The original is for one coil: `kspace` with one coil and `maps` of ones.
 
     Parameters
     ----------
     shared
-        Whether all cascades have the same weights (the original) or each its own.
+        Whether all cascades share their weights (the original).
     channels, cascades
         Width and number of cascades.
     data_consistency, noise_level, checkpointing

@@ -7,14 +7,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from onebreath.errors import ModelError
-from onebreath.networks.shared.conv2plus1d import Double, Halve, SpaceTimeConv, join_channels, per_frame
+from onebreath.networks.shared.conv2plus1d import Downsample, SpaceTimeConv, Upsample, join_channels, per_frame
 from onebreath.networks.shared.normalise import Normalised, zscore
 from onebreath.networks.shared.recurrent import Direction
 from onebreath.networks.shared.refinement import Refinement
 
 
 class LevelFeatures(NamedTuple):
-    """Features that a cascade hands over, ``(batch, frame, channel, y, x)`` each; the lower two at half the matrix."""
+    """Features for later cascades, ``(batch, frame, channel, y, x)`` each; the lower two at half the matrix size."""
 
     level1: Tensor
     level2: Tensor
@@ -22,7 +22,7 @@ class LevelFeatures(NamedTuple):
 
 
 class CineUNet(Refinement):
-    """Two levels and a bottleneck; in five places stands a unit that joins frames, made by `make_unit`.
+    """U-Net with two levels and a bottleneck; five units, made by `make_unit`, combine frames.
 
     CRUNet-MR paper, network figure. The bottleneck has the resolution of level 2: only its dilation is larger.
 
@@ -31,22 +31,22 @@ class CineUNet(Refinement):
     make_unit
         ``(direction, dilation) -> module`` called with a series and features; it keeps the shape of the series.
     channels
-        At all levels.
+        Channels of all levels.
     dilations
-        Of level 1, level 2 and the bottleneck.
+        Dilations of level 1, level 2 and the bottleneck.
     circular_time
         Whether temporal convolutions wrap around.
     merge_level2
-        Whether encoder and decoder of level 2 are joined by a convolution or added.
+        Whether encoder and decoder of level 2 are merged by a convolution; otherwise they are added.
     pad_multiple
         Matrix sizes are padded to a multiple of this, at least 2.
     further_channels
-        Channels of the input beside the two of the image.
+        Input channels besides the two of the image.
     patch
-        Squares of this many pixels become the channels of one (K. Zhang et al., FFDNet, IEEE Trans Image Process
-        27:4608, 2018): the levels have the matrix, and half of it, divided by this.
+        Side of the squares of pixels that become the channels of one (pixel unshuffle; K. Zhang et al., FFDNet, IEEE
+        Trans Image Process 27:4608, 2018).
     starts_at_zero
-        Whether new weights change nothing.
+        Whether the correction of new weights is zero.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class CineUNet(Refinement):
         self.pad_multiple, self.patch = pad_multiple, patch
         self.head = nn.Conv2d((2 + further_channels) * patch**2, channels, 3, padding=1)
         self.encoder1 = make_unit("forward", d1)
-        self.down = Halve(channels, circular_time)
+        self.down = Downsample(channels, circular_time)
         self.encoder2 = make_unit("forward", d2)
         self.refine2 = SpaceTimeConv(channels, channels, d2, circular_time)
         self.bottleneck = make_unit("both", d3)
         self.refine3 = SpaceTimeConv(channels, channels, d3, circular_time)
         self.decoder2 = make_unit("backward", d2)
         self.merge2 = SpaceTimeConv(2 * channels, channels, d2, circular_time) if merge_level2 else None
-        self.up = Double(channels, circular_time)
+        self.up = Upsample(channels, circular_time)
         self.decoder1 = make_unit("backward", d1)
         self.merge1 = SpaceTimeConv(2 * channels, channels, 1, circular_time)
         self.tail = nn.Conv2d(channels, 2 * patch**2, 5 if patch == 1 else 3, padding=2 if patch == 1 else 1)
@@ -88,11 +88,11 @@ class CineUNet(Refinement):
             nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]  # the layer has one
 
     def normalise(self, planes: Tensor) -> Normalised:
-        """One mean and one standard deviation for the series, see `zscore`."""
+        """Normalise by one mean and one standard deviation of the series, see `zscore`."""
         return zscore(planes)
 
     def correction(self, planes: Tensor, features: LevelFeatures | None) -> tuple[Tensor, LevelFeatures]:
-        """Run the convolutions; features of None count as zeros."""
+        """Run the convolutions; None as features means zeros."""
         level1, level2, bottleneck = features if features is not None else (None, None, None)
         if self.patch > 1:
             planes = F.pixel_unshuffle(planes, self.patch)

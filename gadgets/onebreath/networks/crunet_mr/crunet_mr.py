@@ -17,7 +17,7 @@ from onebreath.networks.shared.unrolled import CHANNELS, Features, Input, Unroll
 class CRUNetMR(UnrolledNetwork):
     """CRUNet-MR; the published network has the defaults (4,537,930 parameters).
 
-    The released code counts 4,788,810: 50,176 per cascade are never used there.
+    The released code counts 4,788,810, as it has 50,176 unused parameters per cascade.
 
     Parameters
     ----------
@@ -40,16 +40,17 @@ class CRUNetMR(UnrolledNetwork):
     checkpointing, follows_noise, inputs
         See `UnrolledNetwork`.
     start, start_iterations, start_low_rank, start_sparse
-        Where the cascades begin; the numbers are those of `LowRankSparseStart`. New weights keep a regularised start.
+        Initial image of the cascades; the numbers are those of `LowRankSparseStart`. New weights do not change a
+        regularised start.
     patch
         See `CineUNet`.
     blocks
-        Number of learned blocks, which take turns over the cascades; None: one per cascade.
+        Number of learned blocks, which the cascades use in turn; None: one per cascade.
 
     Raises
     ------
     ModelError
-        On arguments that contradict each other.
+        If arguments contradict each other.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class CRUNetMR(UnrolledNetwork):
         self.bank = bank
 
     def recall(self, index: int, history: Sequence[Features]) -> Features | None:
-        """Choose the features of the cascade before, or those fused from the bank."""
+        """Features of the previous cascade, or those fused by the feature bank."""
         if self.bank is None or not history:
             return super().recall(index, history)
         return self.bank(index, [LevelFeatures(*features) for features in history])

@@ -20,7 +20,7 @@ AttentionStyle = Literal["cab", "se"]
 
 
 class SqueezeExcite(nn.Module):
-    """Weigh the channels of each frame by what its spatial mean says (Hu et al. 2018), without biases."""
+    """Channel attention of each frame from its spatial mean (squeeze-excite, Hu et al. 2018), without biases."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
@@ -28,11 +28,11 @@ class SqueezeExcite(nn.Module):
         self.excite = nn.Conv2d(channels // reduction, channels, 1, bias=False)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Weigh ``(batch * frame, channel, y, x)``."""
+        """Scale the channels of ``(batch * frame, channel, y, x)``."""
         return frames * self.weights(frames)
 
     def weights(self, frames: Tensor) -> Tensor:
-        """Make the weights, ``(batch * frame, channel, 1, 1)``."""
+        """Weights of the channels, ``(batch * frame, channel, 1, 1)``."""
         pooled = frames.mean((-2, -1), keepdim=True)
         return torch.sigmoid(self.excite(self.squeeze(pooled).relu()))
 
@@ -43,14 +43,14 @@ class ChannelAttentionFuser(nn.Module):
     Parameters
     ----------
     maps
-        How many maps are joined.
+        Number of feature maps.
     channels
-        Of each map.
+        Channels of each map.
     style
         ``cab``: 3 x 3, PReLU, 3 x 3 at full width, squeeze-excite, residual; its cost relative to the convolution fuser
         matches the published run times. ``se``: squeeze-excite alone, for little memory.
     reduction
-        Of the channels inside squeeze-excite.
+        Reduction of the channels inside squeeze-excite.
     """
 
     def __init__(self, maps: int, channels: int, style: AttentionStyle = "cab", reduction: int = 16) -> None:
@@ -92,7 +92,7 @@ class LevelFusers(nn.Module):
         return LevelFeatures(*(self._fuse(fuser, maps) for fuser, maps in zip(fusers, levels, strict=True)))
 
     def _fuse(self, fuser: nn.Module, maps: Sequence[Tensor]) -> Tensor:
-        """Frame by frame: all maps of all frames, side by side, would need several times the memory of the network."""
+        """Fuse frame by frame: the joined maps of all frames would need several times the memory of the network."""
 
         def join(*frames: Tensor) -> Tensor:
             return fuser(torch.cat(frames, dim=1))
@@ -102,20 +102,20 @@ class LevelFusers(nn.Module):
 
 
 class FeatureBank(nn.Module):
-    """The fusers of all cascades but the first, which has nothing to fuse.
+    """Fusers of all cascades but the first, which has nothing to fuse.
 
     Parameters
     ----------
     cascades, channels, dilations
-        Of the network; the convolution fuser of a level has the level's dilation.
+        See `CineUNet`; the convolution fuser of a level has the level's dilation.
     fusion
         ``conv``: one 3 x 3 convolution; ``ca``: `ChannelAttentionFuser`.
     ca_style, ca_reduction
         See `ChannelAttentionFuser`.
     window
-        How many of the latest maps are kept; None: all.
+        Number of latest maps that are kept; None: all.
     checkpointing
-        See `run_step`; the step is one frame of one level.
+        See `run_step`; a step is one frame of one level.
     """
 
     def __init__(
@@ -147,5 +147,5 @@ class FeatureBank(nn.Module):
         )
 
     def forward(self, index: int, history: Sequence[LevelFeatures]) -> LevelFeatures:
-        """Fuse for cascade `index` (1 or more) the kept features of the cascades before it, oldest first."""
+        """Fuse the kept features of earlier cascades, oldest first, for cascade `index` (1 or more)."""
         return self.fusers[index - 1](history)

@@ -1,7 +1,7 @@
-"""Parameter names of the released codes, mapped one to one to ours.
+"""Parameter names of released CRUNet-MR and CRNN-MRI, mapped one to one to ours.
 
-Each function takes a released state (name to array) and returns ours, to be loaded strictly. The names are those of
-dong845/CRUNet-MR and dong845/CRUNet, and of js3611/Deep-MRI-Reconstruction.
+Each function takes a released state (name -> array) and returns ours. The names are those of dong845/CRUNet-MR,
+dong845/CRUNet and js3611/Deep-MRI-Reconstruction.
 """
 
 import re
@@ -55,14 +55,14 @@ _CRNN_LAYERS = {
 
 
 def crunet_mr(official: Mapping[str, Array]) -> dict[str, Array]:
-    """Rename the state of CRUNet-MR, with or without side branches and feature bank.
+    """State of CRUNet-MR with our names, with or without side branches and feature bank.
 
-    ``cascades.N.pp`` is dropped: the network never uses it.
+    ``cascades.N.pp``, which the network never uses, is dropped.
 
     Raises
     ------
     ModelError
-        Naming the parameters that are missing or not known.
+        If parameters are missing or unknown; names them.
     """
     kept = {key: value for key, value in official.items() if not re.fullmatch(r"cascades\.\d+\.pp", key)}
     layers = {
@@ -83,12 +83,12 @@ def crunet_mr(official: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def crnn_mri(official: Mapping[str, Array]) -> dict[str, Array]:
-    """Rename the state of CRNN-MRI, with weights shared by all cascades or with ``cascadeN.`` before each name.
+    """State of CRNN-MRI with our names, from weights shared by all cascades or prefixed ``cascadeN.``.
 
     Raises
     ------
     ModelError
-        Naming the parameters that are missing or not known.
+        If parameters are missing or unknown; names them.
     """
     layers = {f"bcrnn.{old}": f"recurrent.{new}" for old, new in _RECURRENT.items()}
     layers |= {**_CRNN_LAYERS, "conv4_x": "tail"}
@@ -107,7 +107,7 @@ def _cascades(official: Mapping[str, Array], pattern: str) -> int:
 
 
 def _rename(official: Mapping[str, Array], layers: Mapping[str, str], network: str) -> dict[str, Array]:
-    """Rename weights and biases of `layers`; every one must be there and nothing else."""
+    """Rename the weights and biases of `layers`; none may be missing, and none may be left over."""
     names = {f"{old}.{kind}": f"{new}.{kind}" for old, new in layers.items() for kind in ("weight", "bias")}
     unknown, missing = sorted(official.keys() - names.keys()), sorted(names.keys() - official.keys())
     if unknown or missing or not names:
@@ -117,12 +117,12 @@ def _rename(official: Mapping[str, Array], layers: Mapping[str, str], network: s
 
 @parameters_of("this network")
 def crunet_mr_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Arguments of CRUNet-MR that the shapes of our state show.
+    """Arguments of CRUNet-MR, derived from the shapes in our state.
 
     Raises
     ------
     ModelError
-        If a parameter that shows one is missing.
+        If a parameter is missing.
     """
     arguments: dict[str, Any] = {
         "channels": state["blocks.0.head.weight"].shape[0],
@@ -136,7 +136,7 @@ def crunet_mr_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _bank(state: Mapping[str, Tensor], channels: int) -> dict[str, Any]:
-    """Arguments of the feature bank; that of the first cascade that has one fuses one map, that of the last most."""
+    """Arguments of the feature bank; its first fuser takes one map, its last the most."""
     fusers = max(int(key.split(".")[2]) for key in state if key.startswith("bank.fusers."))
     last = f"bank.fusers.{fusers}.level1"
     if f"{last}.weight" in state:
@@ -153,7 +153,7 @@ def _bank(state: Mapping[str, Tensor], channels: int) -> dict[str, Any]:
 
 @parameters_of("this network")
 def crnn_mri_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Arguments of CRNN-MRI that the shapes of our state show; errors as for CRUNet-MR."""
+    """Arguments of CRNN-MRI, derived from the shapes in our state; errors as for CRUNet-MR."""
     channels, blocks = state["blocks.0.tail.weight"].shape[1], _cascades(state, _BLOCKS)
-    # With shared weights the number of cascades leaves no trace; the network's default is that of the released code.
+    # Shared weights do not depend on the number of cascades; the network's default is that of the released code.
     return {"channels": channels, "shared": True} if blocks == 1 else {"channels": channels, "cascades": blocks}

@@ -1,7 +1,7 @@
 """3D UNet-MR: CRUNet-MR with 3-D convolutions in place of the recurrent units (baseline of the CRUNet-MR paper).
 
-The paper gives 4.00 million parameters and no layer list. Without side branches, and with the maps of level 2 added
-instead of convolved together, the count is 4,000,010: that is `paper_size`.
+The paper gives 4.00 million parameters and no list of layers. Without side branches, and with the maps of level 2 added
+instead of merged by a convolution, the count is 4,000,010 (`paper_size`).
 """
 
 from typing import Any
@@ -17,18 +17,18 @@ from onebreath.networks.shared.unrolled import UnrolledNetwork
 
 
 class Conv3dUnit(nn.Module):
-    """3 x 3 x 3 convolution and ReLU, with an optional 1 x 1 convolution of the input beside it.
+    """3 x 3 x 3 convolution and ReLU, with an optional parallel 1 x 1 convolution.
 
     Parameters
     ----------
     channels
         Channels in and out.
     dilation
-        Along y and x.
+        Dilation along y and x.
     circular_time
         Whether time wraps around.
     side_branch
-        Whether the 1 x 1 convolution is there.
+        Whether there is a 1 x 1 convolution.
     """
 
     def __init__(self, channels: int, dilation: int, circular_time: bool, side_branch: bool) -> None:
@@ -38,7 +38,7 @@ class Conv3dUnit(nn.Module):
         self.side = nn.Conv2d(channels, channels, 1) if side_branch else None
 
     def forward(self, series: Tensor, features: Any = None) -> Tensor:
-        """Convolve ``(batch, frame, channel, y, x)``; there are no features to take from other cascades."""
+        """Convolve ``(batch, frame, channel, y, x)``; features of other cascades are ignored."""
         first, last = series[:, :1], series[:, -1:]
         ends = (last, first) if self.circular_time else (torch.zeros_like(first), torch.zeros_like(last))
         padded = torch.cat([ends[0], series, ends[1]], dim=1).transpose(1, 2)
@@ -47,14 +47,15 @@ class Conv3dUnit(nn.Module):
 
 
 class UNet3DMR(UnrolledNetwork):
-    """3D UNet-MR.
+    """3D UNet-MR; 4,000,010 parameters by default.
 
     Parameters
     ----------
     channels, cascades, dilations, circular_time, pad_multiple
         As in `CRUNetMR`.
     paper_size
-        4,000,010 parameters as explained above; False: everything as in CRUNet-MR but for the units, 4,534,730.
+        Whether side branches and the merging convolution are left out; with them, as in CRUNet-MR, there are 4,534,730
+        parameters.
     data_consistency, noise_level, checkpointing
         See `UnrolledNetwork`.
     """

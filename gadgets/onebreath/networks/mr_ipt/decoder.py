@@ -1,6 +1,6 @@
-"""Prompts and decoder of MR-IPT: tokens that name the scan's level and type, and attention between them and the image.
+"""Prompts and decoder of MR-IPT: tokens of the scan's level and type, and attention between them and the image.
 
-After the mask decoder of Segment Anything (A. Kirillov et al., ICCV 2023), without its parts that MR-IPT never uses.
+After the mask decoder of Segment Anything (A. Kirillov et al., ICCV 2023), without the parts that MR-IPT never uses.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from onebreath.networks.mr_ipt.encoder import Upscaling
 
 
 class PromptEncoder(nn.Module):
-    """Learned tokens of acceleration levels and mask types, and a position code of the image tokens.
+    """Learned tokens of acceleration levels and mask types, and position codes of the image tokens.
 
     Parameters
     ----------
     levels, types
-        How many of each.
+        Number of acceleration levels and of mask types.
     width
         Channels of a token.
     """
@@ -34,7 +34,7 @@ class PromptEncoder(nn.Module):
         self.register_buffer("frequencies", torch.randn(2, width // 2))
 
     def forward(self, levels: Sequence[float], types: Sequence[int]) -> Tensor:
-        """Make the tokens ``(batch, 2, width)``, level first; a level between two indices mixes their tokens."""
+        """Tokens ``(batch, 2, width)``, level first; a fractional level interpolates between two tokens."""
         device = self.level_tokens.device
         level = torch.tensor(levels, device=device).clamp(0, len(self.level_tokens) - 1)
         below = level.floor().long()
@@ -55,7 +55,7 @@ class PromptEncoder(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention ``(batch, token, channel)`` with projections of its own for query, key and value."""
+    """Multi-head attention of ``(batch, token, channel)`` with separate projections of query, key and value."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend from `query` to `key`, and sum `value`."""
+        """Sum of `value`, weighted by the attention of `query` to `key`."""
         parts = (self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value)))
         attended = F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
         result: Tensor = self.out(attended)
@@ -79,9 +79,9 @@ class TwoWayBlock(nn.Module):
     Parameters
     ----------
     width, heads, hidden
-        Channels, heads, and channels inside the tokens' perceptron.
+        Channels, heads, and hidden channels of the tokens' perceptron.
     first
-        Whether it is the first block, where the tokens attend to themselves without shortcut, as released.
+        Whether this is the first block, in which self-attention has no shortcut, as released.
     """
 
     def __init__(self, width: int, heads: int, hidden: int, first: bool) -> None:
@@ -106,14 +106,16 @@ class TwoWayBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embedding ``(batch, width, y, x)`` and prompts to features ``(batch, out, 4 y, 4 x)``.
+    """Decoder from an embedding ``(batch, width, y, x)`` and prompts to features ``(batch, out, 4 y, 4 x)``.
 
     Parameters
     ----------
-    width, heads, hidden, depth
-        Of the two-way blocks.
+    width, heads, hidden
+        See `TwoWayBlock`.
     out
         Channels of the result.
+    depth
+        Number of two-way blocks.
     """
 
     def __init__(self, width: int, heads: int, hidden: int, out: int, depth: int = 2) -> None:
@@ -122,13 +124,13 @@ class Decoder(nn.Module):
         self.upscaling = Upscaling(width, out)
 
     def forward(self, embedding: Tensor, prompts: Tensor, positions: Tensor) -> Tensor:
-        """Decode."""
+        """Features from an embedding; `positions` and `prompts` as in `TwoWayBlock`."""
         image = self.attend(embedding, prompts, positions)
         features: Tensor = self.upscaling(image.transpose(1, 2).unflatten(2, embedding.shape[-2:]))
         return features
 
     def attend(self, embedding: Tensor, prompts: Tensor, positions: Tensor) -> Tensor:
-        """Run the two-way blocks: image tokens ``(batch, y x, width)``."""
+        """Image tokens ``(batch, y x, width)`` after the two-way blocks."""
         image, tokens = embedding.flatten(2).transpose(1, 2), prompts
         for block in self.blocks:
             image, tokens = block(image, tokens, positions, prompts)

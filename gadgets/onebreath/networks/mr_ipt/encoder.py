@@ -19,7 +19,7 @@ from onebreath.networks.shared.checkpointing import run_step
 EPSILON = 1e-6
 PATCH = 4
 """Side of a patch in pixels; `Upscaling` undoes it."""
-# Elements of the position bias that are made at once: 64 MiB in single precision, small enough to stay near the cache.
+# Elements of the position bias computed at once: 64 MiB in single precision, which is little for the cache.
 _BIAS_ELEMENTS = 2**24
 
 
@@ -48,7 +48,7 @@ class RelativeAttention(nn.Module):
     heads
         Number of heads, a divisor of `width`.
     size
-        Side of the grid that the tables are for; on other grids they are interpolated.
+        Side of the grid of the tables; for other grids they are interpolated.
     """
 
     def __init__(self, width: int, heads: int, size: int) -> None:
@@ -59,7 +59,7 @@ class RelativeAttention(nn.Module):
         self.relative_x = nn.Parameter(torch.zeros(2 * size - 1, width // heads))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend; the shape stays."""
+        """Attend within each grid; keeps the shape."""
         batch, height, width, channels = x.shape
         qkv = self.qkv(x).reshape(batch, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)
@@ -69,16 +69,16 @@ class RelativeAttention(nn.Module):
         columns = torch.einsum("bnyxd,xkd->bnyxk", grid, distances(self.relative_x, width).to(grid.dtype))
         parts = [
             _attend(query, key, value, rows, columns, images, lines)
-            for images, lines in _pieces(batch, self.heads, height, width)
+            for images, lines in _blocks(batch, self.heads, height, width)
         ]
         attended = parts[0] if len(parts) == 1 else _joined(parts, batch)
         return self.out(attended.transpose(1, 2).reshape(batch, height, width, channels))
 
 
 def distances(table: Tensor, size: int) -> Tensor:
-    """Look up the vectors of all differences of two positions: ``(2 n - 1, d)`` to ``(size, size, d)``.
+    """Vectors of all differences of two positions, ``(size, size, d)``, from a table ``(2 n - 1, d)``.
 
-    A table for another grid is interpolated linearly.
+    A table of another grid is interpolated linearly.
     """
     if len(table) != 2 * size - 1:
         table = F.interpolate(table.T[None], size=2 * size - 1, mode="linear")[0].T
@@ -86,7 +86,7 @@ def distances(table: Tensor, size: int) -> Tensor:
     return table[position[:, None] - position[None, :] + size - 1]
 
 
-def _pieces(batch: int, heads: int, height: int, width: int) -> Iterator[tuple[slice, slice]]:
+def _blocks(batch: int, heads: int, height: int, width: int) -> Iterator[tuple[slice, slice]]:
     """Yield batch entries and rows of queries whose position bias fits into `_BIAS_ELEMENTS`."""
     per_row = heads * width * height * width
     images = max(1, min(batch, _BIAS_ELEMENTS // (per_row * height)))
@@ -107,7 +107,7 @@ def _attend(
 
 
 def _joined(parts: list[Tensor], batch: int) -> Tensor:
-    """Put pieces in the order of `_pieces` together: rows of queries first, then batch entries."""
+    """Join blocks in the order of `_blocks`: rows of queries first, then batch entries."""
     entries = len(parts[0])
     per_entry = len(parts) // -(-batch // entries)
     whole = [torch.cat(parts[first : first + per_entry], dim=2) for first in range(0, len(parts), per_entry)]
@@ -122,9 +122,9 @@ class EncoderBlock(nn.Module):
     width, heads
         As in `RelativeAttention`.
     grid
-        Side of the grid of all tokens.
+        Side of the whole grid of tokens.
     window
-        Side of the windows; 0: attention over all tokens.
+        Side of the windows in tokens; 0: attention over all tokens.
     """
 
     def __init__(self, width: int, heads: int, grid: int, window: int) -> None:
@@ -135,13 +135,13 @@ class EncoderBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply attention and perceptron, each beside a shortcut."""
+        """Apply attention and perceptron, each with a shortcut."""
         normed = self.norm1(x)
         x = x + (self._in_windows(normed) if self.window else self.attention(normed))
         return x + self.mlp(self.norm2(x))
 
     def _in_windows(self, x: Tensor) -> Tensor:
-        """Attend inside windows; at the border they are filled with zeros, which take part as released."""
+        """Attend within windows; zeros that fill them at the border are attended to, as released."""
         batch, height, width, channels = x.shape
         side = self.window
         x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
@@ -158,11 +158,11 @@ class EncoderSizes:
     Parameters
     ----------
     image_size
-        Side of the images that the position tables are for.
+        Side of the images of the position tables, in pixels.
     width, depth, heads
         Channels, number of blocks, heads per block.
     window, global_blocks
-        Side of the windows in tokens; blocks, counted from 0, that attend to all tokens instead.
+        Side of the windows in tokens; indices of the blocks that attend to all tokens instead.
     embedding
         Channels of the embedding.
 
@@ -181,7 +181,7 @@ class EncoderSizes:
     embedding: int = 256
 
     def __post_init__(self) -> None:
-        """Compare the sizes with each other."""
+        """Check that the sizes fit together."""
         if self.image_size % PATCH or self.width % self.heads:
             raise ModelError(
                 f"patch {PATCH} must divide image_size {self.image_size}, and heads {self.heads} width {self.width}"
@@ -194,16 +194,16 @@ VIT_L = EncoderSizes()
 
 
 class Encoder(nn.Module):
-    """Features ``(batch, channels, y, x)`` to an embedding ``(batch, embedding, y / 4, x / 4)``.
+    """Encoder from features ``(batch, channels, y, x)`` to an embedding ``(batch, embedding, y / 4, x / 4)``.
 
     Parameters
     ----------
     channels
-        Of the input.
+        Channels of the input.
     sizes
         All other sizes.
     checkpointing
-        In training, compute each block again in the backward pass: less memory for about a third more time.
+        Whether training computes each block again in the backward pass: less memory for about a third more time.
     """
 
     def __init__(self, channels: int, sizes: EncoderSizes, checkpointing: bool = False) -> None:
@@ -222,7 +222,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Encode."""
+        """Embedding of features."""
         x = self.patches(features).movedim(1, -1)
         x = x + self._positions(x.shape[1], x.shape[2])
         for block in self.blocks:
@@ -238,7 +238,7 @@ class Encoder(nn.Module):
 
 
 class Upscaling(nn.Sequential):
-    """From an embedding to features at four times its size: two transposed convolutions."""
+    """Two transposed convolutions from an embedding to features of four times its size."""
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__(

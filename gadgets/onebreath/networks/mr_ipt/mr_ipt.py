@@ -1,8 +1,8 @@
 """MR-IPT: one transformer for many sampling patterns.
 
-G. Shen et al., "Magnetic Resonance Image Processing Transformer for General Accelerated Image Reconstruction". A head
-and a tail of its own for each group of scans, one encoder for all, and a decoder that receives the acceleration level
-and the mask type. A network for magnitude images: no coils, no k-space, no phase.
+G. Shen et al., "Magnetic Resonance Image Processing Transformer for General Accelerated Image Reconstruction". Each
+group of scans has its own head and tail; all share an encoder and a decoder that receives the acceleration level and
+the mask type. The network restores magnitude images: no coils, no k-space, no phase.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TYPES = ("random", "equispaced", "gaussian_1d", "gaussian_2d")
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with a ReLU between them, beside a shortcut; no normalisation."""
+    """Two convolutions with a ReLU between them and a shortcut, without normalisation."""
 
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class ResidualBlock(nn.Module):
 
 
 class Head(nn.Sequential):
-    """From an image to features."""
+    """Head from an image to features."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(nn.Conv2d(1, channels, 3, padding=1), ResidualBlock(channels, 5), ResidualBlock(channels, 5))
@@ -49,17 +49,17 @@ class MRIPT(RestorationNetwork):
     Parameters
     ----------
     variant
-        What a head and a tail belong to: a mask type, an acceleration level, or a pair of both (`split`).
+        Whether there is a head and a tail per mask type, per acceleration level, or per pair of both (`split`).
     levels, types
-        Accelerations and mask types that are distinguished, in the order of their indices.
+        Accelerations and mask types, in the order of their indices.
     channels
-        Features of heads and tails.
+        Channels of heads and tails.
     decoder_heads, decoder_hidden
         Heads and hidden channels of the decoder.
     checkpointing
         See `Encoder`.
     sizes
-        Of the encoder; a card gives each by its own name. The prompts have as many channels as the embedding.
+        Sizes of the encoder; a card gives each by its own name. The prompts have as many channels as the embedding.
 
     Raises
     ------
@@ -107,14 +107,14 @@ class MRIPT(RestorationNetwork):
 
 
 def by_group(run: Callable[[int, Tensor], Tensor], groups: Sequence[int], batch: Tensor) -> Tensor:
-    """Run each group of a batch once: the entries of a group go through the same module together.
+    """Results of a batch whose groups are computed separately, each in one call.
 
     Parameters
     ----------
     run
         Computes a group from its index and its entries.
     groups
-        Group of every entry.
+        Group of each entry.
     batch
         Entries along the first axis.
     """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _DROPPED = re.compile(
     r"image_decoder\.(output_hypernetworks_mlp|transformer\.(final_attn_token_to_image|norm_final_attn))\."
 )
-"""Parts whose result the released network never uses."""
+"""Modules whose results the released network never uses."""
 _STACKED = re.compile(r"prompt_encoder\.(level|type)_embeddings\.(\d+)\.weight")
 _RULES: tuple[tuple[str, str], ...] = (
     (r"^head\.(\d+)\.0\.", r"heads.\1.0."),
@@ -45,7 +45,7 @@ _RULES: tuple[tuple[str, str], ...] = (
 
 
 def mr_ipt(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the released state; what the released network never uses is left out."""
+    """State of the released network with our names, without the modules that it never uses."""
     import torch
 
     flat = _flat_groups({key: value for key, value in official.items() if not _DROPPED.match(key)})
@@ -63,7 +63,7 @@ def mr_ipt(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _flat_groups(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Number heads and tails in one row: the variant with one for each pair has them as ``[type][level]``."""
+    """Number heads and tails consecutively; the `split` variant is released as ``[type][level]``."""
     found = [re.match(r"head\.\d+\.(\d+)\.0\.weight", key) for key in official]
     levels = max((int(match[1]) + 1 for match in found if match), default=0)
     if not levels:
@@ -77,12 +77,12 @@ def _flat_groups(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @parameters_of("MR-IPT")
 def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Arguments of the network that the shapes of our state show; the heads of the decoder leave no trace.
+    """Arguments of the network, derived from the shapes in our state, except for the number of the decoder's heads.
 
     Raises
     ------
     ModelError
-        If a parameter that shows one is missing.
+        If a parameter is missing.
     """
     grid, width = state["encoder.positions"].shape[1], state["encoder.positions"].shape[3]
     blocks = [key for key in state if re.fullmatch(r"encoder\.blocks\.\d+\.attention\.relative_y", key)]
@@ -103,6 +103,7 @@ def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _variant(state: Mapping[str, Tensor]) -> str:
+    """Variant with as many heads as the state has tails."""
     groups = sum(bool(re.fullmatch(r"tails\.\d+\.bias", key)) for key in state)
     levels, types = len(state["prompts.level_tokens"]), len(state["prompts.type_tokens"])
     if groups not in (levels, types, levels * types):

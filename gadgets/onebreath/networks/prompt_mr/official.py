@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LIGHTNING_PREFIX, _LIGHTNING_EXTRA = "promptmr.", "loss.w"
-"""What the released training program puts before every name, and the window of its SSIM, which is no parameter."""
+"""Prefix of all names in the released training program, and the window of its SSIM, which is not a parameter."""
 _PLUS = re.compile(r"cascades\.\d+\.model\.unet\.dec_level\d\.momentum\.")
-"""Layers of PromptMR+ proper that PromptMR does not have: they take features of all cascades before."""
+"""Layers that only PromptMR+ has; they take features of all earlier cascades."""
 _SHARED_SLOPE = "body.1.weight"
 _OWN_SLOPE = "enc_level1.encoder.0.body.1.weight"
 _NETS = ((r"sens_net\.norm_unet\.unet\.(.*)", "sensitivity.unet"), (r"cascades\.(\d+)\.model\.unet\.(.*)", "blocks.{}"))
@@ -25,8 +25,8 @@ _BLOCK = {
     "CA.conv_du.0.weight": "attention.squeeze.weight",
     "CA.conv_du.2.weight": "attention.excite.weight",
 }
-"""Of an attention block."""
-_PLACES = (
+"""Names inside an attention block."""
+_MODULES = (
     (r"enc_level(\d)\.encoder\.(\d+)\.", lambda m: f"encoder.{int(m[1]) - 1}.{m[2]}."),
     (r"enc_level(\d)\.down\.", lambda m: f"down.{int(m[1]) - 1}."),
     (r"skip_attn(\d)\.skip_attn\.0\.", lambda m: f"decoder.{3 - int(m[1])}.skip."),
@@ -44,14 +44,14 @@ _PLACES = (
 
 
 def prompt_mr(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the state of PromptMR, of the network alone or of its Lightning module.
+    """State of PromptMR with our names, from the network alone or its Lightning module.
 
-    The slope that the released blocks share stands there once per block; all must be equal.
+    A released state repeats the shared slope for each block; all copies must be equal.
 
     Raises
     ------
     ModelError
-        If a name is not known, or slopes that ought to be one differ.
+        If a name is unknown, or copies of the shared slope differ.
     """
     state: dict[str, Tensor] = {}
     for key, value in official.items():
@@ -59,9 +59,9 @@ def prompt_mr(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         if _PLUS.match(key.removeprefix(_LIGHTNING_PREFIX)):
             raise ModelError(
-                f"these are weights of PromptMR+ ('{key}'), which carries features from cascade to cascade and makes "
-                "coil maps of several frames together; only PromptMR is here, also as the code of PromptMR+ writes "
-                "them (n_history and n_buffer 0, use_sens_adj false)"
+                f"these are weights of PromptMR+ ('{key}'), which passes features from cascade to cascade and "
+                "estimates coil maps from several frames; only PromptMR is supported, also in weights from "
+                "the code of PromptMR+ with n_history and n_buffer 0 and use_sens_adj false"
             )
         name = _our_name(key.removeprefix(_LIGHTNING_PREFIX))
         value = value[0] if name.endswith(".prompts") else value
@@ -76,12 +76,12 @@ def prompt_mr(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @parameters_of("PromptMR")
 def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Arguments of the network that the shapes of our state show.
+    """Arguments of the network, derived from the shapes in our state.
 
     Raises
     ------
     ModelError
-        If a parameter that shows one is missing.
+        If a parameter is missing.
     """
     unet = _unet_arguments(state, "blocks.0.")
     window = state["blocks.0.head.weight"].shape[1] // 2
@@ -94,6 +94,7 @@ def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _unet_arguments(state: Mapping[str, Tensor], unet: str) -> dict[str, Any]:
+    """Arguments of the U-Net whose parameters begin with `unet`."""
     prompts = [state[f"{unet}decoder.{2 - level}.prompt.prompts"].shape for level in range(3)]
     counts = [shape[0] for shape in prompts]
     down = [state[f"{unet}down.{level}.weight"].shape for level in range(3)]
@@ -109,6 +110,7 @@ def _unet_arguments(state: Mapping[str, Tensor], unet: str) -> dict[str, Any]:
 
 
 def _our_name(released: str) -> str:
+    """Our name of a released parameter."""
     step = re.fullmatch(r"cascades\.(\d+)\.dc_weight", released)
     if step:
         return f"steps.{step[1]}"
@@ -126,11 +128,11 @@ def _our_layer(layer: str, released: str) -> str:
     """Name of a layer inside a U-Net."""
     if layer == _OWN_SLOPE:
         return "first_slope"
-    for pattern, ours in _PLACES:
+    for pattern, ours in _MODULES:
         match = re.match(pattern, layer)
         if match:
             rest = layer[match.end() :]
-            # The names of an attention block stand behind its place, and behind its number where there are several.
+            # The name of the module is followed by a block's number, where there are several, and the name inside it.
             number, dot, inner = rest.partition(".") if rest[:1].isdigit() else ("", "", rest)
             return ours(match) + number + dot + _BLOCK.get(inner, inner)
     raise ModelError(f"not the parameters of PromptMR: unknown '{released}'")

@@ -1,8 +1,8 @@
 """PromptMR: an unrolled network that sees a few adjacent frames at a time (B. Xin et al., STACOM 2023).
 
-The released network makes one frame of a window of five, and starts again for the next. Here the windows of a series
-run together: coil maps are estimated once per frame, and instead of the k-space of all coils of all windows only two
-combined images per window and frame are kept. With ``k_n = y - F S p_n + M F S q_n`` the released step
+The released network reconstructs one frame from a window of five and starts anew for the next. Here all windows of a
+series run together: coil maps are estimated once per frame, and instead of the k-space of all coils of all windows only
+two combined images per window and frame are kept. With ``k_n = y - F S p_n + M F S q_n`` the released step
 
     k_(n+1) = k_n - eta M (k_n - y) - F S r_n,    r_n = UNet(S^H F^-1 k_n)
 
@@ -26,14 +26,14 @@ from onebreath.networks.shared.series_network import SeriesNetwork
 
 
 class Windows(NamedTuple):
-    """``p`` and ``q`` of the module's text, ``(batch, position in the window, frame, y, x)`` each."""
+    """``p`` and ``q`` of the module's docstring, each ``(batch, position in the window, frame, y, x)``."""
 
     everywhere: Tensor
     sampled: Tensor
 
 
 class PromptMR(SeriesNetwork):
-    """PromptMR; 30,496,134 parameters by default and 4,561,920 numbers in prompts, which are not learned.
+    """PromptMR; by default 30,496,134 parameters and 4,561,920 prompt values, which are not learned.
 
     Nearly all blocks share one PReLU slope, as released; the first of each U-Net has its own.
 
@@ -42,32 +42,32 @@ class PromptMR(SeriesNetwork):
     cascades
         Number of cascades; the released models have 12, those of the CRUNet-MR paper 5.
     window
-        Adjacent frames, an odd number; the cycle has no ends. 1: every frame by itself.
+        Number of adjacent frames, odd; the cardiac cycle wraps around. 1: each frame by itself.
     channels, prompt_channels
-        Of the U-Nets of the cascades: of levels 1 to 3 and the bottleneck; of the prompts of levels 1 to 3.
+        Channels of the cascades' U-Nets at levels 1 to 3 and the bottleneck; of the prompts of levels 1 to 3.
     sensitivity_channels, sensitivity_prompt_channels
-        The same of the sensitivity network.
+        The same for the sensitivity network.
     prompt_sizes, prompts, encoder_blocks, decoder_blocks, bottleneck_blocks
         See `UNetSizes`.
     sensitivity_prompts
         Prompts of the sensitivity network's levels; None: as `prompts`.
     coil_maps
-        ``network``: estimated by the sensitivity network from calibration lines in the data; ``given``: those given,
-        there is no sensitivity network then.
+        ``network``: estimated by the sensitivity network from calibration lines in the data; ``given``: the `maps`
+        argument, without a sensitivity network.
     acs_lines
         See `SensitivityNetwork`.
     combination
         ``rss``: root of the sum of squares of the coil images, without phase, as published; ``maps``: complex, with the
-        coil maps that are given.
+        `maps` argument.
     at_once
-        Windows that a U-Net sees together, and half the coil images; more need more memory.
+        Windows per batch of a U-Net, and half the coil images per batch; more need more memory.
     checkpointing
-        In training, keep only what passes between U-Nets and compute their inside again in the backward pass.
+        Whether training computes the U-Nets again in the backward pass, to save memory.
 
     Raises
     ------
     ModelError
-        On numbers that no network can have.
+        If a number is out of range.
     """
 
     def __init__(
@@ -109,17 +109,17 @@ class PromptMR(SeriesNetwork):
             self.sensitivity = SensitivityNetwork(sizes, acs_lines)
 
     def limits(self) -> dict[str, tuple[int, int]]:
-        """No frame may stand twice in a window."""
+        """Fewest frames: those of a window, as no frame may occur in it twice."""
         return {"frames": (self.window, sys.maxsize)}
 
     def forward(self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None) -> Tensor:
-        """Reconstruct; the noise is not asked for.
+        """Reconstruct; `noise_std` is ignored.
 
         Raises
         ------
         MethodError
-            If an input cannot be used, there are fewer frames than a window has, or the mask has no calibration lines
-            and the network needs some.
+            If an input cannot be used, there are fewer frames than in a window, or the mask lacks calibration lines
+            that the network needs.
         """
         *_, image = self.cascades(kspace, mask, maps)
         return image
@@ -138,7 +138,7 @@ class PromptMR(SeriesNetwork):
             yield self._image(windows, series, estimated, maps)
 
     def estimate_maps(self, kspace: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
-        """Estimate the coil maps of every frame; without a sensitivity network those given are right."""
+        """Coil maps of every frame; without a sensitivity network those given."""
         if self.sensitivity is None:
             return maps
         with self.reduced_precision(kspace.device):
@@ -180,7 +180,7 @@ class PromptMR(SeriesNetwork):
         return torch.linalg.vector_norm(coils, dim=2).to(coils.dtype)
 
     def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
-        """Run the U-Nets alone, beside the state of all windows."""
+        """Run the U-Nets alone, with the state of all windows in memory."""
         windows = torch.empty(frames, self.window, y, x, dtype=torch.complex64, device=self.slope.device)
         if self.sensitivity is not None:
             self.sensitivity.refine(windows[:1, :1].expand(frames * coils, 1, y, x), self.slope, 2 * self.at_once)

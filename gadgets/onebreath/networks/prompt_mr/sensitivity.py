@@ -1,4 +1,4 @@
-"""Coil maps from the lines in the centre of k-space, by the sensitivity network of PromptMR."""
+"""Sensitivity network of PromptMR: coil maps from the lines in the centre of k-space."""
 
 import torch
 from torch import Tensor, nn
@@ -9,18 +9,18 @@ from onebreath.networks.prompt_mr.unet import PromptUNet, UNetSizes
 from onebreath.networks.shared.checkpointing import run_step
 
 _FEWEST_LINES = 4
-"""Fewer lines in the centre show no coil map."""
+"""Fewest lines in the centre from which coil maps are estimated."""
 
 
 class SensitivityNetwork(nn.Module):
-    """Coil maps of every frame: a U-Net refines the image of each coil, then the sum of squares over coils is made 1.
+    """Coil maps of every frame: a U-Net refines each coil's image, then the sum of squares over coils is set to 1.
 
     Parameters
     ----------
     sizes
-        Of the U-Net.
+        Sizes of the U-Net.
     acs_lines
-        Lines to use; None: all that the mask samples without a gap around the centre.
+        Number of calibration lines to use; None: all that the mask samples without a gap around the centre.
     """
 
     def __init__(self, sizes: UNetSizes, acs_lines: int | None = None) -> None:
@@ -38,7 +38,7 @@ class SensitivityNetwork(nn.Module):
         slope
             See `AttentionBlock`.
         at_once
-            Coil images that the U-Net sees together.
+            Coil images per batch.
         checkpointing
             See `run_step`.
 
@@ -59,7 +59,7 @@ class SensitivityNetwork(nn.Module):
 
 
 def centre_lines(mask: Tensor, shape: tuple[int, ...], wanted: int | None = None) -> Tensor:
-    """Select the lines around the centre that all frames sample, as many before it as from it on.
+    """Selection of the lines around the centre that all frames sample, half of them before it.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def centre_lines(mask: Tensor, shape: tuple[int, ...], wanted: int | None = None
     shape
         Matrix along y and x.
     wanted
-        How many lines; None: as many as there are without a gap.
+        Number of lines; None: as many as there are without a gap.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def centre_lines(mask: Tensor, shape: tuple[int, ...], wanted: int | None = None
     Raises
     ------
     MethodError
-        If there are fewer than `wanted`, or fewer than show a coil map; says how many there are.
+        If there are fewer than `wanted`, or too few for coil maps; says how many there are.
     """
     sampled = (mask != 0).expand(*mask.shape[:3], *shape)
     across = -1 if bool((sampled == sampled[..., :1, :]).all()) else -2

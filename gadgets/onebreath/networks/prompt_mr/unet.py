@@ -1,4 +1,4 @@
-"""PromptUnet: a U-Net of channel attention blocks; learned prompts inform its decoder of the kind of image.
+"""PromptUnet: a U-Net of channel attention blocks whose decoder is conditioned on a mixture of prompts.
 
 B. Xin et al., "Fill the K-Space and Refine the Image: Prompting for Dynamic and Multi-Contrast MRI Reconstruction",
 STACOM 2023; layers as in the released code (hellopipu/PromptMR).
@@ -19,7 +19,7 @@ _REDUCTION = 4
 
 
 def new_slope() -> nn.Parameter:
-    """Make a slope of PReLUs for negative values, with the start that PyTorch gives it."""
+    """New PReLU slope for negative values, initialised as by PyTorch."""
     return nn.Parameter(torch.full((1,), 0.25))
 
 
@@ -30,15 +30,20 @@ class UNetSizes:
     Parameters
     ----------
     channels
-        Of the three levels and of the bottleneck.
+        Channels of the three levels and of the bottleneck.
     prompt_channels, prompt_sizes
         Channels, and pixels along each axis, of the prompts of the three levels.
     prompts
-        How many prompts each of the three levels mixes; one number: all the same.
+        Number of prompts that each of the three levels mixes; one number for all.
     encoder_blocks, decoder_blocks
-        Attention blocks of the three levels.
+        Number of attention blocks of the three levels.
     bottleneck_blocks
-        Attention blocks of the bottleneck.
+        Number of attention blocks of the bottleneck.
+
+    Raises
+    ------
+    ModelError
+        If a level has too few channels for the attention, or a count is below one.
     """
 
     channels: tuple[int, int, int, int]
@@ -50,7 +55,7 @@ class UNetSizes:
     bottleneck_blocks: int
 
     def __post_init__(self) -> None:
-        """Refuse channels that the attention cannot squeeze, and counts below one."""
+        """Check the sizes."""
         if min(self.channels) < _REDUCTION:
             raise ModelError(f"channels are {self.channels}, expected at least {_REDUCTION} on every level")
         counts = (
@@ -62,14 +67,14 @@ class UNetSizes:
 
     @property
     def prompts_of_levels(self) -> tuple[int, int, int]:
-        """How many prompts each level mixes."""
+        """Number of prompts that each level mixes."""
         return (self.prompts,) * 3 if isinstance(self.prompts, int) else self.prompts
 
 
 class AttentionBlock(nn.Module):
     """3 x 3, PReLU, 3 x 3, squeeze-excite, residual; without biases.
 
-    The slope of the PReLU is given with the features: nearly all blocks share one (see `PromptMR`).
+    The slope of the PReLU is an argument of `forward`, as nearly all blocks share one (see `PromptMR`).
     """
 
     def __init__(self, channels: int) -> None:
@@ -81,14 +86,14 @@ class AttentionBlock(nn.Module):
     def forward(self, features: Tensor, slope: Tensor) -> Tensor:
         """Run on ``(image, channel, y, x)``."""
         inner = self.first(features)
-        # Channels are innermost in memory; PReLU is three times faster where they also come last.
+        # Channels are innermost in memory; PReLU is three times faster if they are also the last axis.
         inner = F.prelu(inner.permute(0, 2, 3, 1), slope.to(inner.dtype)).permute(0, 3, 1, 2)
         inner = self.second(inner)
         return torch.addcmul(features, inner, self.attention.weights(inner))
 
 
 class AttentionBlocks(nn.ModuleList):
-    """Attention blocks one after another."""
+    """Sequence of attention blocks."""
 
     def __init__(self, channels: int, count: int) -> None:
         super().__init__(AttentionBlock(channels) for _ in range(count))
@@ -101,9 +106,9 @@ class AttentionBlocks(nn.ModuleList):
 
 
 class Prompts(nn.Module):
-    """A mixture of prompts, weighed by the mean of the features, brought to their size.
+    """Mixture of prompts, weighted by the mean of the features and resized to them.
 
-    The prompts are drawn once and never learned, as released; so they are part of the state, not of the parameters.
+    The prompts are random and never learned, as released; they are part of the state, but not parameters.
     """
 
     def __init__(self, count: int, channels: int, size: int, feature_channels: int) -> None:
@@ -114,7 +119,7 @@ class Prompts(nn.Module):
         self.refine = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Make ``(image, channel, y, x)`` for features of that size."""
+        """Prompts ``(image, channel, y, x)`` of the size of the features."""
         weights = self.weigh(features.mean((-2, -1))).softmax(dim=1)
         mixed = torch.einsum("np,pcyx->ncyx", weights, self.prompts.to(weights.dtype))
         resized = F.interpolate(mixed, features.shape[-2:], mode="bilinear", align_corners=False)
@@ -123,7 +128,7 @@ class Prompts(nn.Module):
 
 
 class Decoder(nn.Module):
-    """One level up: prompts join the features, which double their size and meet the skip connection."""
+    """One decoder level: prompts are joined, the size is doubled, and the skip connection is added."""
 
     def __init__(self, sizes: UNetSizes, level: int) -> None:
         super().__init__()
@@ -141,7 +146,7 @@ class Decoder(nn.Module):
     def forward(self, features: Tensor, skip: Tensor, slope: Tensor) -> Tensor:
         """Run on ``(image, channel, y, x)``; `skip` has twice the size."""
         fused = self.fuse(torch.cat([features, self.prompt(features)], dim=1), slope)
-        # A convolution of width 1 and the interpolation commute, and before it there are a quarter of the pixels.
+        # A 1 x 1 convolution commutes with the interpolation, and before it there are a quarter of the pixels.
         narrow = self.narrow(self.reduce(fused))
         wide = F.interpolate(narrow, skip.shape[-2:], mode="bilinear", align_corners=False)
         merged: Tensor = self.merge(wide + self.skip(skip, slope), slope)
@@ -149,12 +154,12 @@ class Decoder(nn.Module):
 
 
 class PromptUNet(nn.Module):
-    """Three levels and a bottleneck; images come and go as complex series.
+    """U-Net with three levels and a bottleneck on windows of complex frames.
 
     Parameters
     ----------
     frames
-        Frames that are seen together, real and imaginary part a channel each.
+        Frames in a window; real and imaginary part are a channel each.
     sizes
         See `UNetSizes`.
     """
@@ -173,9 +178,9 @@ class PromptUNet(nn.Module):
         self.first_slope = new_slope()
 
     def forward(self, images: Tensor, slope: Tensor) -> Tensor:
-        """Run on windows of frames: complex ``(window, frame, y, x)`` to the same.
+        """Refine windows of frames, complex ``(window, frame, y, x)``.
 
-        Each window is brought to mean 0 and standard deviation 1 over everything in it, and back.
+        Each window is normalised by its mean and standard deviation, which is undone in the end.
         """
         normalised = zscore(to_planes(images))
         padded, (rows, columns) = pad_to_multiple(normalised.planes, 8)

@@ -1,1 +1,1 @@
-"""RAKI and iRAKI: networks learned from a scan's own calibration lines."""
+"""RAKI and iRAKI: networks trained on a scan's own calibration lines."""

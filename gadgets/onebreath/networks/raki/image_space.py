@@ -1,4 +1,4 @@
-"""RAKI in image space: convolutions become mixing of channels pixel by pixel, activations convolutions with masks.
+"""RAKI in image space: convolutions mix channels in each pixel, activations are convolutions with masks.
 
 P. Dawood et al., "Image space formalism of convolutional neural networks for k-space interpolation", arXiv:2402.17410
 (2024). An activation multiplies each sample of k-space by act(z) / z, its *activation mask*; in image space that is a
@@ -21,25 +21,26 @@ from onebreath.mri.gfactor_network import Derivative
 from onebreath.networks.raki.raki import Raki, clrelu
 
 Gain: TypeAlias = tuple[Tensor, Tensor | None]
-"""Factors (channel, y, x) of z and of conj(z) in k-space; the second is None for a mask, which has only the first."""
+"""Factors (channel, y, x) of z and of conj(z) in k-space; the second is None for an activation mask."""
 
 
 @dataclass(frozen=True)
-class Mixing:
-    """A convolution layer, z(k) = sum over taps w h(k + d), as it acts on images.
+class PixelwiseMixing:
+    """Image-space form of a convolution layer z(k) = sum over taps w h(k + d).
 
     Attributes
     ----------
     weights : (tap, out, in) complex
+        w of each tap.
     distances : (tap, 2) int
-        d in lines and samples.
+        d of each tap in lines and samples.
     """
 
     weights: Tensor
     distances: Tensor
 
     def kernel(self, shape: tuple[int, int]) -> Tensor:
-        """Image-space kernel (out, in, y, x): what multiplies the channels of each pixel."""
+        """Image-space kernel (out, in, y, x): the matrix that multiplies the channels of each pixel."""
         return torch.einsum("toi,tyx->oiyx", self.weights, self._phases(shape))
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ class Mixing:
         return sum(parts, torch.zeros((), dtype=images.dtype, device=images.device))
 
     def _phases(self, shape: Sequence[int]) -> Tensor:
-        """Return the factor of each tap in image space, (tap, y, x)."""
+        """Phase factor of each tap in image space, (tap, y, x)."""
         along = []
         for axis, n in enumerate(shape):
             pixel = torch.arange(n, dtype=torch.float64, device=self.distances.device) - n // 2
@@ -70,12 +71,12 @@ class ImageSpaceRaki:
     Parameters
     ----------
     network
-        With its weights.
+        Trained network.
 
     Attributes
     ----------
     layers
-        Of which the last puts the targets of all lines in their places.
+        Convolutions; the last also moves the targets to their lines and columns.
     keeps
         Whether measured lines pass through unchanged.
     """
@@ -88,22 +89,22 @@ class ImageSpaceRaki:
         self.layers.append(_last_layer(last, network))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Coil images (batch, coil, y, x) without aliasing, of those of zero-filled k-space."""
+        """Coil images (batch, coil, y, x) without aliasing from those of zero-filled k-space."""
         z = images
         for layer in self.layers[:-1]:
             z = ifft2c(clrelu(fft2c(layer(z)), self.slope))
         return self._finish(z, images)
 
     def gains(self, images: Tensor, derivative: Derivative) -> list[Gain]:
-        """Return the effect of each activation at coil images (coil, y, x): as a fixed mask, or on a small change.
+        """Gains of each activation at coil images (coil, y, x): as a fixed mask, or for a small change.
 
-        The masks are 0 where there is no signal: on all lines that are not on the lattice of measured ones.
+        They are 0 on all lines between those of the sampling lattice, which hold no signal.
         """
         found: list[Gain] = []
         h = images[None]
         for layer in self.layers[:-1]:
             z = fft2c(layer(h))
-            # Transforms leave rounding errors on the lines between, which no exact computation would have.
+            # Transforms leave rounding errors on the lines between, which are exactly 0 in theory.
             z = torch.where(z.abs() > 1e3 * torch.finfo(z.dtype).eps * z.abs().max(), z, 0)
             activated = clrelu(z, self.slope)
             found.append(_gain(z[0], activated[0], self.slope, derivative))
@@ -111,7 +112,7 @@ class ImageSpaceRaki:
         return found
 
     def apply(self, images: Tensor, gains: Sequence[Gain]) -> Tensor:
-        """Apply the network with given activations: linear, or real-linear, in the images (batch, coil, y, x)."""
+        """Apply the network with fixed gains: linear, or real-linear, in the images (batch, coil, y, x)."""
         z = images
         for layer, gain in zip(self.layers[:-1], gains, strict=True):
             z = ifft2c(_multiply(fft2c(layer(z)), gain))
@@ -136,21 +137,21 @@ def row_gfactor(
     pixels: Tensor,
     block: int = 16,
 ) -> Tensor:
-    """g-factor of single pixels without forming the Jacobian: its rows, by the adjoint chain, a block at a time.
+    """g-factor of single pixels from rows of the Jacobian, computed block by block with the adjoint.
 
     Parameters
     ----------
     network, gains
-        And what its activations do.
+        The network and the gains of its activations.
     acquired : (y,) bool
         Measured lines.
     combination : (coil, y, x) complex
-        Factors of the coil images in the combined image, with unit sum of squares over the coils. Times the
-        conjugate phase of the image, the noise is that of the magnitude.
+        Factors of the coil images in the combined image, with unit sum of squares over the coils. Multiplied by the
+        conjugate phase of the image, they give the noise of the magnitude.
     pixels : (pixel, 2) int
-        Where, (y, x).
+        Positions (y, x).
     block
-        Pixels at once: bounds the memory.
+        Pixels processed at once: bounds the memory.
 
     Returns
     -------
@@ -173,14 +174,14 @@ def _row_norms(
 
 
 def comb_energy(mask: Tensor, acceleration: int) -> float:
-    """Share of an activation mask's energy in the R taps of its transform that a constant comb would have.
+    """Fraction of an activation mask's energy in the R taps that the transform of a constant mask has.
 
     For responses z with uniform phase this is (1 + a)^2 / (2 (1 + a^2)) at slope a; the rest blurs the image.
 
     Parameters
     ----------
     mask : (channel, y, x) complex
-        In k-space.
+        Activation mask in k-space.
     acceleration
         R; y must be a multiple of it.
     """
@@ -191,10 +192,10 @@ def comb_energy(mask: Tensor, acceleration: int) -> float:
 
 
 def mask_spectrum(mask: Tensor, acceleration: int) -> Tensor:
-    """Root mean square over channels of a mask's transform (y, x), the R taps of the comb set to 0.
+    """Root mean square over channels of a mask's transform (y, x), with the R taps of `comb_energy` set to 0.
 
-    What is left is convolved with the image: where z resembles the k-space of the object, so does this the
-    autocorrelation of the object, brightest at the centre. In units of the comb's tap.
+    The image is convolved with this remainder. Where z resembles the k-space of the object, it resembles the object's
+    autocorrelation, brightest at the centre. In units of the central tap.
     """
     taps = ifft2c(mask).abs().square().mean(0).sqrt()
     ny, nx = mask.shape[-2:]
@@ -204,20 +205,20 @@ def mask_spectrum(mask: Tensor, acceleration: int) -> Tensor:
     return taps / centre
 
 
-def _inner_layer(weight: Tensor, acceleration: int) -> Mixing:
+def _inner_layer(weight: Tensor, acceleration: int) -> PixelwiseMixing:
     fan_out, fan_in, height, width = weight.shape
     lines, samples = torch.meshgrid(torch.arange(height) * acceleration, torch.arange(width), indexing="ij")
     distances = torch.stack([lines, samples], -1).reshape(-1, 2).to(weight.device)
-    return Mixing(weight.permute(2, 3, 0, 1).reshape(-1, fan_out, fan_in), distances)
+    return PixelwiseMixing(weight.permute(2, 3, 0, 1).reshape(-1, fan_out, fan_in), distances)
 
 
-def _last_layer(weight: Tensor, network: Raki) -> Mixing:
-    """The last convolution together with what moves target j of the sources in line y to its line and column."""
+def _last_layer(weight: Tensor, network: Raki) -> PixelwiseMixing:
+    """The last convolution combined with the shift of each target to its line and column."""
     plain = _inner_layer(weight, network.acceleration)
     by_target = plain.weights.unflatten(1, (network.coils, network.targets)).permute(2, 0, 1, 3)
     target = torch.arange(network.targets, device=weight.device) + network.first_target
     moved = torch.stack([target, torch.full_like(target, network.reach[1] // 2)], -1)
-    return Mixing(by_target.flatten(0, 1), (plain.distances - moved[:, None]).flatten(0, 1))
+    return PixelwiseMixing(by_target.flatten(0, 1), (plain.distances - moved[:, None]).flatten(0, 1))
 
 
 def _mix(weights: Tensor, images: Tensor) -> Tensor:
@@ -225,6 +226,7 @@ def _mix(weights: Tensor, images: Tensor) -> Tensor:
 
 
 def _gain(z: Tensor, activated: Tensor, slope: float, derivative: Derivative) -> Gain:
+    """Gain of an activation at its input z."""
     there = z != 0
     if derivative == "frozen":
         return torch.where(there, activated / torch.where(there, z, 1), 0), None

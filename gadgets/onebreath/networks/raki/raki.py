@@ -1,4 +1,4 @@
-"""RAKI: a small complex-valued network that predicts missing lines of k-space from the sampled lines next to them.
+"""RAKI: a small complex-valued network that predicts missing lines of k-space from neighbouring sampled lines.
 
 P. Dawood et al., "Image space formalism of convolutional neural networks for k-space interpolation", arXiv:2402.17410
 (2024); M. Akcakaya et al., "Scan-specific robust artificial-neural-networks for k-space interpolation (RAKI)
@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from onebreath.mri.gfactor_network import Linearisation
 
 Border: TypeAlias = Literal["valid", "zero", "circular"]
-"""What lies beyond the edges of k-space: nothing is predicted that needs it, zeros, or the opposite edge."""
+"""Padding at the edges of k-space: none (nothing is predicted there), zeros, or wrapped around."""
 
 
 class Raki(nn.Module):
-    """Complex convolutions without bias, a leaky ReLU on real and imaginary part after all but the last.
+    """Complex convolutions without bias, each but the last followed by a leaky ReLU on real and imaginary part.
 
     Parameters
     ----------
@@ -35,17 +35,17 @@ class Raki(nn.Module):
     widths
         Channels between the layers.
     kernels
-        Size (sampled lines, samples along the readout) of each layer's kernel; the number of samples of all layers
-        together must be odd.
+        Size (sampled lines, samples along the readout) of each layer's kernel; together they must span an odd number
+        of samples.
     slope
-        Of the leaky ReLU for negative numbers; 1 makes the network linear.
+        Slope of the leaky ReLU for negative numbers; 1 makes the network linear.
     targets
-        ``all``: the R lines after a sampled one, the next sampled one among them; ``missing``: the R - 1 unsampled.
+        ``all``: the R lines after a sampled one, including the next sampled one; ``missing``: the R - 1 unsampled ones.
 
     Raises
     ------
     ValueError
-        If the numbers of widths and kernels do not fit, or the kernels' centre is no sample.
+        If the numbers of widths and kernels do not match, or the kernels span an even number of samples.
     """
 
     def __init__(
@@ -78,17 +78,18 @@ class Raki(nn.Module):
 
     @property
     def lines_needed(self) -> int:
-        """Neighbouring lines that hold one example: all its sources and all its targets."""
+        """Number of adjacent lines that hold all sources and targets of one example."""
         return max((self.reach[0] - 1) * self.acceleration + 1, self.first_target + self.targets)
 
     def forward(self, kspace: Tensor, spacing: int = 1) -> Tensor:
-        """Predict, from sources inside the given k-space only.
+        """Predict targets, without padding the k-space.
 
         Parameters
         ----------
         kspace : (batch, coil, y, x) complex
+            Sampled lines, or all lines.
         spacing
-            Distance in y of the lines that serve as sources: 1 if only sampled lines are given, R for all lines.
+            Distance in y of the source lines: 1 if only sampled lines are given, R for all lines.
 
         Returns
         -------
@@ -99,7 +100,7 @@ class Raki(nn.Module):
         return predicted.unflatten(1, (self.coils, self.targets))
 
     def layers(self, kspace: Tensor, spacing: int = 1) -> list[Tensor]:
-        """Return each layer's convolution before the activation; arguments as `forward`."""
+        """Output of each convolution, before its activation; arguments as in `forward`."""
         outputs: list[Tensor] = []
         parts = torch.cat([kspace.real, kspace.imag], 1)
         for index, weight in enumerate(self.weights):
@@ -124,9 +125,9 @@ class Raki(nn.Module):
         Returns
         -------
         filled : (batch, coil, y, x) complex
-            A copy with the predicted samples in place of what was there.
+            A copy in which predicted samples replace the input.
         predicted : (y,) bool
-            The lines that were predicted.
+            Predicted lines.
         """
         ny, nx = kspace.shape[-2:]
         lines, first, cut = self.sources(kspace, offset, border)
@@ -143,7 +144,7 @@ class Raki(nn.Module):
         return filled, predicted
 
     def sources(self, kspace: Tensor, offset: int, border: Border) -> tuple[Tensor, int, int]:
-        """The sampled lines with a border; the line of their first target; columns not predicted at either side."""
+        """Sampled lines with their border, the line of their first target, and the columns lost at either side."""
         lines = kspace[:, :, offset :: self.acceleration]
         (height, width), step = self.reach, self.acceleration
         first, half = offset + self.first_target, width // 2
@@ -159,7 +160,7 @@ class Raki(nn.Module):
 
     @torch.no_grad()
     def linearised(self, kspace: Tensor, offset: int) -> Linearisation:
-        """The network's derivative at k-space (coil, y, x) that `fill` would get, border of zeros, as numpy arrays."""
+        """Linearisation about k-space (coil, y, x) as given to `fill`, with a border of zeros; numpy arrays."""
         outputs = self.layers(self.sources(kspace[None], offset, "zero")[0])
         return Linearisation(
             weights=[weight.detach().cpu().numpy() for weight in self.weights],
@@ -171,19 +172,19 @@ class Raki(nn.Module):
         )
 
     def examples(self, acs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the training examples in calibration lines.
+        """Training examples from calibration lines.
 
         Parameters
         ----------
         acs : (coil, ya, x) complex
-            Neighbouring lines, all sampled.
+            Adjacent lines, all sampled.
 
         Returns
         -------
         sources : (1, coil, ya, x) complex
-            For `forward` with spacing R, of which the first `positions` rows count.
+            Input of `forward` with spacing R; the first `positions` rows of its output are compared.
         wanted : (1, coil, target, positions, x - samples + 1) complex
-            What the network should predict there.
+            Desired output.
         """
         positions, half = acs.shape[1] - self.lines_needed + 1, self.reach[1] // 2
         rows = self.first_target + torch.arange(self.targets)[:, None] + torch.arange(positions)
@@ -196,13 +197,13 @@ def clrelu(z: Tensor, slope: float) -> Tensor:
 
 
 def _on_parts(weight: Tensor) -> Tensor:
-    """A complex kernel as a real one on real and imaginary parts: one convolution instead of four."""
+    """Real kernel on real and imaginary parts that equals a complex one: one convolution instead of four."""
     real, imag = weight.real, weight.imag
     return torch.cat([torch.cat([real, -imag], 1), torch.cat([imag, real], 1)])
 
 
 def _default_weight(fan_out: int, fan_in: int, kernel: tuple[int, int]) -> nn.Parameter:
-    """Real and imaginary part each uniform as torch initialises a real convolution."""
+    """New weight whose real and imaginary parts are uniform, as torch initialises a real convolution."""
     bound = 1 / math.sqrt(fan_in * math.prod(kernel))
     parts = torch.empty(fan_out, fan_in, *kernel, 2).uniform_(-bound, bound)
     return nn.Parameter(torch.view_as_complex(parts))

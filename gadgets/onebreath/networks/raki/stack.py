@@ -1,4 +1,4 @@
-"""RAKI networks of several slices side by side, so that a GPU has one kernel to launch where it had one per slice."""
+"""RAKI networks of several slices in one batch, so that a GPU launches one kernel instead of one per slice."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from onebreath.networks.raki.raki import Raki
 
 
 class RakiStack(nn.Module):
-    """Networks of one size, each with weights of its own, that compute and learn at the same time.
+    """Networks of equal size, each with its own weights, that are evaluated and trained together.
 
     Parameters
     ----------
     networks
-        With the weights to start from; their own weights change only when `hand_back` is called.
+        Networks with initial weights; these change only when `copy_back` is called.
     """
 
     def __init__(self, networks: Sequence[Raki]) -> None:
@@ -28,7 +28,7 @@ class RakiStack(nn.Module):
         self.weights = nn.ParameterList(stacked[f"weights.{layer}"] for layer in range(len(networks[0].weights)))
 
     def forward(self, kspace: Tensor, spacing: int = 1) -> Tensor:
-        """Predict as `Raki.forward` does, with slices in place of the batch: each has its own network."""
+        """Predict as `Raki.forward`; the batch axis counts slices, each with its own network."""
         weights = {f"weights.{layer}": weight for layer, weight in enumerate(self.weights)}
 
         def one(own: dict[str, Tensor], lines: Tensor) -> Tensor:
@@ -39,15 +39,15 @@ class RakiStack(nn.Module):
         return together
 
     def examples(self, acs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return examples as `Raki.examples` does, from calibration lines (slice, coil, ya, x)."""
+        """Examples as from `Raki.examples`, from calibration lines (slice, coil, ya, x)."""
         sources, wanted = zip(
             *(one.examples(lines) for one, lines in zip(self._networks, acs, strict=True)), strict=True
         )
         return torch.cat(sources), torch.cat(wanted)
 
     @torch.no_grad()
-    def hand_back(self) -> None:
-        """Give the networks what was learned."""
+    def copy_back(self) -> None:
+        """Copy the trained weights to the networks."""
         for layer, weights in enumerate(self.weights):
             for network, weight in zip(self._networks, weights, strict=True):
                 network.weights[layer].copy_(weight)

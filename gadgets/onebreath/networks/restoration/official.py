@@ -1,4 +1,4 @@
-"""Parameter names of the U-Net of fastMRI (facebookresearch/fastMRI), which is UNet128's, mapped to ours."""
+"""Parameter names of fastMRI's U-Net (facebookresearch/fastMRI), on which UNet128 is built, mapped to ours."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from onebreath.errors import ModelError
 from onebreath.networks.released import count_after, parameters_of
 
 _CONVS = {"0": "0", "4": "3"}
-"""Places of the two convolutions in a released block, which has a dropout behind each activation, and in ours."""
+"""Indices of the two convolutions in a released block, which has a dropout after each activation, and in ours."""
 _TRAINER = "unet."
-"""What the released training program puts before every name."""
+"""Prefix of all names in the released training program."""
 
 
 def unet(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the released state of the network alone or of its trainer.
+    """State of the released network with our names, from the network alone or its trainer.
 
     Raises
     ------
     ModelError
-        If a name is not known.
+        If a name is unknown.
     """
     state = {key.removeprefix(_TRAINER): value for key, value in official.items() if not key.startswith("loss.")}
     last = max((int(m[1]) for m in (re.match(r"up_conv\.(\d+)\.", key) for key in state) if m), default=0)
@@ -33,7 +33,7 @@ def unet(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _our_name(released: str, last: int) -> str:
     if released in (f"up_conv.{last}.1.weight", f"up_conv.{last}.1.bias"):
         return f"tail.{released.rpartition('.')[2]}"
-    # The last block of the way up stands beside the convolution to one image.
+    # The last block of the decoder is in one sequence with the convolution to one image.
     key = re.sub(rf"^up_conv\.{last}\.0\.", f"up_conv.{last}.", released)
     for pattern, ours in (
         (r"down_sample_layers\.(\d+)\.layers\.([04])\.weight", "down"),
@@ -51,12 +51,12 @@ def _our_name(released: str, last: int) -> str:
 
 @parameters_of("a U-Net")
 def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Arguments of the network that the shapes of our state show.
+    """Arguments of the network, derived from the shapes in our state.
 
     Raises
     ------
     ModelError
-        If the parameter that shows one is missing, or the network has several images as input.
+        If a parameter is missing, or the network has several images as input.
     """
     channels, images = state["down.0.0.weight"].shape[:2]
     if images != 1:

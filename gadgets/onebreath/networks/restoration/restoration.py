@@ -1,4 +1,4 @@
-"""Base of networks that restore magnitude images: one channel in, one out, no coils, no k-space."""
+"""Base class of networks that restore magnitude images: one channel in, one out, no coils, no k-space."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class RestorationNetwork(Network):
     """A network from an aliased magnitude image to a clean one.
 
     ``forward(images, levels, types) -> images`` with real ``images (batch, 1, y, x)`` whose maximum is about 1, and for
-    each the index of its acceleration level and of its mask type, which a network may ignore. Any image size from
-    `smallest` on: images are filled with zeros at the lower and right border and cropped again.
+    each the index of its acceleration level and of its mask type, which a network may ignore. Images of any size from
+    `smallest` are zero padded at the lower and right border and cropped again.
 
     A subclass sets `multiple` and implements `restore`.
 
@@ -27,7 +27,7 @@ class RestorationNetwork(Network):
     multiple
         Padded sizes are multiples of this.
     levels, types
-        Accelerations and mask types that the network tells apart; empty if it treats all scans alike.
+        Accelerations and mask types that the network distinguishes; empty if it treats all scans alike.
     """
 
     multiple: int = 1
@@ -40,7 +40,7 @@ class RestorationNetwork(Network):
         return self.multiple
 
     def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
-        """Run on one image of this size; see `Network`. The frames of a series take turns."""
+        """Run on one image of this size, as the frames of a series run one by one; see `Network`."""
         weights = next(self.parameters())
         image = torch.empty(1, 1, y, x, device=weights.device, dtype=weights.dtype)
         self._check(image, [0], [0])
@@ -58,13 +58,12 @@ class RestorationNetwork(Network):
         levels, types
             Index of the acceleration level and of the mask type of each image.
         prompt_levels
-            Level that the prompt represents where it lies between two (1.5: half-way between indices 1 and 2); None:
-            `levels`.
+            Level of the prompt, which may lie between two (1.5: half-way between indices 1 and 2); None: `levels`.
 
         Raises
         ------
         MethodError
-            If the images are no magnitudes or too small, or an index is unknown; names both values.
+            If the images are not magnitudes or too small, or an index is unknown; names both values.
         """
         self._check(images, levels, types)
         height, width = images.shape[-2:]

@@ -1,4 +1,4 @@
-"""U-Net for magnitude images, as in fastMRI; with 128 channels UNet128, the peer of MR-IPT.
+"""U-Net for magnitude images, as in fastMRI; with 128 channels UNet128, the baseline of MR-IPT.
 
 O. Ronneberger et al., "U-Net", MICCAI 2015; J. Zbontar et al., "fastMRI", arXiv:1811.08839, section 5.2.
 """
@@ -26,7 +26,7 @@ class ConvBlock(nn.Sequential):
 
 
 class UpBlock(nn.Sequential):
-    """Twice the size by a transposed convolution without bias, instance normalisation and a leaky ReLU."""
+    """Transposed convolution without bias that doubles the size, instance normalisation and a leaky ReLU."""
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__(
@@ -40,7 +40,7 @@ class UNet(RestorationNetwork):
     Parameters
     ----------
     channels
-        Features of the first level; each level has twice those of the level above.
+        Channels of the first level; each further level has twice as many.
     pools
         Number of levels below the first.
     """
@@ -59,11 +59,11 @@ class UNet(RestorationNetwork):
 
     @property
     def smallest(self) -> int:
-        """Twice the lowest level's pixel: instance normalisation of a single pixel has no variance."""
+        """Smallest image axis: two pixels on the lowest level, as instance normalisation needs a variance."""
         return self.multiple + 1
 
     def restore(self, images: Tensor, levels: list[int], types: list[int], prompts: list[float]) -> Tensor:
-        """Restore images; see `RestorationNetwork`. Levels and types make no difference."""
+        """Restore images; see `RestorationNetwork`. Levels and types are ignored."""
         kept, x = [], images
         for block in self.down:
             kept.append(block(x))

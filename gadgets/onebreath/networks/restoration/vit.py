@@ -1,7 +1,7 @@
 """ViT-L for magnitude images: MR-IPT's encoder without its heads, tails and prompts.
 
-The peer that shows what prompts, heads and tails bring. The papers name it only; the encoder's size and the shortcut
-around the network are our reading.
+The baseline that shows the benefit of prompts, heads and tails. The papers only name it; the encoder's size and the
+shortcut around the network are our choice.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from onebreath.networks.restoration.restoration import RestorationNetwork
 
 
 class ViT(RestorationNetwork):
-    """A windowed vision transformer from an image to a correction of it; the defaults are those of ViT-L.
+    """Windowed vision transformer that predicts a correction of the image; the defaults are those of ViT-L.
 
     Parameters
     ----------
     channels
-        Features at the size of the image.
+        Channels at the size of the image.
     checkpointing
         See `Encoder`.
     sizes
-        Of the encoder; a card gives each by its own name.
+        Sizes of the encoder; a card gives each by its own name.
     """
 
     def __init__(self, channels: int = 64, checkpointing: bool = False, sizes: EncoderSizes = VIT_L) -> None:
@@ -33,6 +33,6 @@ class ViT(RestorationNetwork):
         self.tail = nn.Conv2d(channels, 1, 3, padding=1)
 
     def restore(self, images: Tensor, levels: list[int], types: list[int], prompts: list[float]) -> Tensor:
-        """Restore images; see `RestorationNetwork`. Levels and types make no difference."""
+        """Restore images; see `RestorationNetwork`. Levels and types are ignored."""
         restored: Tensor = images + self.tail(self.upscaling(self.encoder(images)))
         return restored

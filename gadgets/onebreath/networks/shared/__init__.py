@@ -1,1 +1,1 @@
-"""Building blocks of several families of networks."""
+"""Building blocks shared by several families of networks."""

@@ -1,4 +1,4 @@
-"""Memory for time in training."""
+"""Gradient checkpointing: less memory for more time in training."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,10 +10,10 @@ Out = TypeVar("Out")
 
 
 def run_step(step: Callable[..., Out], *arguments: Any, checkpointing: bool) -> Out:
-    """Call ``step(*arguments)``.
+    """Result of ``step(*arguments)``.
 
-    With `checkpointing` only the arguments are kept for the backward pass, which then computes the step again
-    (Chen et al. 2016). Without gradients this makes no difference.
+    With `checkpointing` only the arguments are kept for the backward pass, which computes the step again (Chen et al.
+    2016). It has no effect without gradients.
     """
     if checkpointing and torch.is_grad_enabled():
         result: Out = checkpoint(step, *arguments, use_reentrant=False)

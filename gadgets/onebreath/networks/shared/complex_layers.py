@@ -1,7 +1,7 @@
-"""Layers of complex numbers, channels last: ``(batch, ..., channel)``.
+"""Complex-valued layers, channels last: ``(batch, ..., channel)``.
 
 A complex array with the channels innermost is, without a copy, a real array with twice as many channels (real and
-imaginary part of a channel stand beside each other). A complex convolution is thus one real convolution.
+imaginary part of a channel are adjacent). A complex convolution is thus one real convolution.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _SMALLEST_ENERGY = 1e-9
 
 
 class ComplexConv(nn.Module):
-    """Complex convolution in the form of a correlation, zero padded to the same size, of ``(batch, n, ..., channel)``.
+    """Complex convolution (a correlation), zero padded to the same size, of ``(batch, n, ..., channel)``.
 
-    Over y and x it is a 2-D convolution, over the first axis n (frames or coils) a product with neighbours that were
-    stacked as channels: on a CPU this is several times faster than a convolution with a narrow kernel.
+    Along y and x it is a 2-D convolution, along the first axis n (frames or coils) a product with neighbours stacked as
+    channels: on a CPU this is several times faster than a convolution with a narrow kernel.
 
     New weights have a variance of ``2 / (fan in + fan out)`` and a uniform phase (C. Trabelsi et al., "Deep complex
     networks", ICLR 2018).
@@ -33,11 +33,11 @@ class ComplexConv(nn.Module):
     in_channels, out_channels
         Complex channels.
     kernel
-        Odd size along y and along x; none: every sample by itself.
+        Odd size along y and along x; empty: each sample by itself.
     taps
         Odd size along n.
     bias
-        Whether a complex number is added to each channel.
+        Whether there is a complex bias for each channel.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class ComplexConv(nn.Module):
         return torch.view_as_complex(out.to(array.real.dtype).contiguous().unflatten(-1, (-1, 2)))
 
     def _real_kernel(self) -> Tensor:
-        """The kernel between real channels, ``(2 out, 2 taps in, *kernel)``."""
+        """Equivalent kernel between real channels, ``(2 out, 2 taps in, *kernel)``."""
         real, imaginary = self.weight.flatten(1, 2).unbind(-1)
         rows = torch.stack([real, -imaginary], dim=2), torch.stack([imaginary, real], dim=2)
         return torch.stack(rows, dim=1).flatten(2, 3).flatten(0, 1)
 
 
 def stack_neighbours(array: Tensor, count: int) -> Tensor:
-    """Join the channels of `count` (odd) neighbours along the first axis after the batch, zeros beyond its ends.
+    """Channels of `count` (odd) neighbours along the first axis after the batch, with zeros beyond its ends.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class ModReLU(nn.Module):
     size
         Number of learned b.
     axis
-        Of the array that they belong to, counted from the end.
+        Axis of the array to which they belong, counted from the end.
     """
 
     def __init__(self, size: int, axis: int = -1) -> None:
@@ -113,7 +113,7 @@ class ModReLU(nn.Module):
 
 
 class _Shrink(torch.autograd.Function):
-    """`ModReLU` with a derivative of its own: composed of simpler steps it takes a third longer."""
+    """`ModReLU` with an explicit derivative: composed of simpler steps it takes a third longer."""
 
     @staticmethod
     def forward(ctx: Any, array: Tensor, bias: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class _Shrink(torch.autograd.Function):
     def _derivative(
         change: Tensor, array: Tensor, bias: Tensor, magnitude: Tensor, scale: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The derivative with respect to the array, its own adjoint, and the change of the magnitudes."""
+        """Derivative along a change of the array (a self-adjoint map), and the change of the magnitudes."""
         along = (array.real * change.real + array.imag * change.imag) / magnitude
         along = torch.where(scale > 0, along, torch.zeros_like(along))
         return change * scale - array * (along * bias / magnitude.square()), along
@@ -149,8 +149,8 @@ class _Shrink(torch.autograd.Function):
 class ComplexUpsample(nn.Module):
     """Transposed complex convolution of stride 2 along three axes, and ModReLU.
 
-    With a kernel of 1 only the first of every 2 x 2 x 2 new samples gets a value, the others the bias: so does the
-    released A-LIKNet. A kernel of 2 fills them all.
+    With a kernel of 1, as in the released A-LIKNet, only the first of every 2 x 2 x 2 new samples gets a value, and the
+    others the bias. A kernel of 2 fills them all.
 
     Parameters
     ----------
@@ -185,21 +185,17 @@ class ComplexUpsample(nn.Module):
         return cells.reshape(batch, 2 * frames, 2 * height, 2 * width, -1)
 
 
-def larger_of_cells(array: Tensor, axes: Sequence[int]) -> Tensor:
-    """Halve axes: of every cell of two samples along each axis keep the one of largest magnitude (the first if equal).
+def max_magnitude_pool(array: Tensor, axes: Sequence[int]) -> Tensor:
+    """Max pooling by magnitude over cells of two samples along each axis; the first sample if they are equal.
 
     Parameters
     ----------
     array
-        Complex; the axes have even sizes.
+        Complex array.
     axes
-        Which.
+        Axes to halve, of even size.
     """
     for axis in axes:
         first, second = array.unflatten(axis, (-1, 2)).unbind(axis + 1)
-        array = torch.where(_energy(first) >= _energy(second), first, second)
+        array = torch.where(first.detach().abs() >= second.detach().abs(), first, second)
     return array
-
-
-def _energy(array: Tensor) -> Tensor:
-    return array.detach().abs()

@@ -39,7 +39,7 @@ class TemporalConv(nn.Conv1d):
     channels
         Channels in and out.
     circular
-        Whether the frame before the first is the last (a cardiac cycle) or zeros.
+        Whether time wraps around, as in a cardiac cycle; otherwise it is padded with zeros.
     """
 
     def __init__(self, channels: int, circular: bool = True) -> None:
@@ -65,9 +65,9 @@ class SpaceTimeConv(nn.Module):
     Parameters
     ----------
     in_channels, channels
-        Channels in, and out.
+        Channels in and out.
     dilation
-        Of the 3 x 3 spatial convolution.
+        Dilation of the 3 x 3 spatial convolution.
     circular
         As in `TemporalConv`.
     """
@@ -82,7 +82,7 @@ class SpaceTimeConv(nn.Module):
         return self.temporal(per_frame(self.spatial, series).relu_())
 
 
-class Halve(SpaceTimeConv):
+class Downsample(SpaceTimeConv):
     """`SpaceTimeConv` with a 2 x 2 kernel that halves y and x."""
 
     def __init__(self, channels: int, circular: bool = True) -> None:
@@ -90,7 +90,7 @@ class Halve(SpaceTimeConv):
         self.spatial = nn.Conv2d(channels, channels, 2, stride=2)
 
 
-class Double(SpaceTimeConv):
+class Upsample(SpaceTimeConv):
     """`SpaceTimeConv` with a transposed 2 x 2 kernel that doubles y and x."""
 
     def __init__(self, channels: int, circular: bool = True) -> None:

@@ -1,7 +1,7 @@
-"""A network whose learned parts are recorded on the GPU once per size and then replayed (CUDA graphs).
+"""CUDA graphs: the learned parts of a network are recorded on the GPU once per size and then replayed.
 
-A cascade of a recurrent network is some hundred small kernels; a GPU computes them faster than Python can ask for them
-one by one. A recording asks for all of them at once.
+A cascade of a recurrent network is some hundred small kernels, which a GPU computes faster than Python can launch them.
+A graph launches all of them at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 from torch import Tensor
 
-from onebreath.networks.shared.refinement import Beside
+from onebreath.networks.shared.refinement import ExtraInputs
 from onebreath.networks.shared.unrolled import Features, UnrolledNetwork
 
 Step = Callable[..., Sequence[Tensor]]
@@ -20,20 +20,20 @@ Replay = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 Record = Callable[[Step, Sequence[Tensor]], Replay]
 
 _WARM_UPS = 2
-"""Runs before the recording, in which libraries choose algorithms and set up workspaces."""
+"""Runs before the recording, in which libraries choose algorithms and allocate workspaces."""
 
 
 def record_on_gpu(step: Step, inputs: Sequence[Tensor]) -> Replay:
     """Record a step on the current GPU; returns a function that replays it on inputs of the same layout.
 
-    Only the calling thread is kept from what a recording forbids; others may use the GPU meanwhile.
+    The restrictions of a recording apply to the calling thread only; others may use the GPU meanwhile.
 
     Parameters
     ----------
     step
-        Tensors in, tensors out, without a look at numbers on the way.
+        Function from tensors to tensors that does not read values of tensors on the CPU.
     inputs
-        Of the first run.
+        Inputs of the first run.
     """
     held = [torch.empty_like(one).copy_(one) for one in inputs]
     side = torch.cuda.Stream()
@@ -48,7 +48,7 @@ def record_on_gpu(step: Step, inputs: Sequence[Tensor]) -> Replay:
     done = torch.cuda.Event()
 
     def replay(given: Sequence[Tensor]) -> Sequence[Tensor]:
-        # Whoever replayed last may have done so in another stream, and still be at work there.
+        # The last replay may have been in another stream and still be running there.
         torch.cuda.current_stream().wait_event(done)
         for target, source in zip(held, given, strict=True):
             target.copy_(source)
@@ -60,11 +60,11 @@ def record_on_gpu(step: Step, inputs: Sequence[Tensor]) -> Replay:
     return replay
 
 
-class Recorded(UnrolledNetwork):
-    """Another network with the same weights, its refinements recorded; for inference.
+class CudaGraphNetwork(UnrolledNetwork):
+    """A network with the weights of another one whose refinements are CUDA graphs, for inference.
 
-    Recordings are kept for one size of series: those of the size before are dropped, as their memory is as large as
-    that of a reconstruction. Several threads may reconstruct at once; they take turns at each cascade.
+    Graphs are kept for one size of series; those of the previous size are dropped, as each holds as much memory as a
+    reconstruction. Several threads may reconstruct at once; they take turns at each cascade.
 
     Parameters
     ----------
@@ -85,38 +85,38 @@ class Recorded(UnrolledNetwork):
         self._turn = threading.Lock()
 
     def recall(self, index: int, history: Sequence[Features]) -> Features | None:
-        """Let the network choose."""
+        """Features as recalled by the other network."""
         return self.network.recall(index, history)
 
     def refine(
-        self, index: int, image: Tensor, features: Features | None, beside: Beside | None = None
+        self, index: int, image: Tensor, features: Features | None, extra: ExtraInputs | None = None
     ) -> tuple[Tensor, Features]:
         """Replay the block of cascade `index`; the first time for a size, record it."""
-        inputs = [image, *(beside.tensors() if beside is not None else ()), *(features or ())]
+        inputs = [image, *(extra.tensors() if extra is not None else ()), *(features or ())]
         size = (image.shape, image.dtype, image.device)
         key = (index, *((one.shape, one.stride(), one.dtype) for one in inputs))
         with self._turn:
             if size != self._size:
                 self._size, self._replays = size, {}
             if key not in self._replays:
-                self._replays[key] = self._record(self._step(index, beside), inputs)
+                self._replays[key] = self._record(self._step(index, extra), inputs)
             refined, *handed = self._replays[key](inputs)
         return refined, tuple(handed)
 
-    def _step(self, index: int, like: Beside | None) -> Step:
+    def _step(self, index: int, like: ExtraInputs | None) -> Step:
         count = len(like.tensors()) if like is not None else 0
 
         def step(image: Tensor, *others: Tensor) -> list[Tensor]:
-            beside = like.filled(others[:count]) if like is not None else None
+            extra = like.filled(others[:count]) if like is not None else None
             features = others[count:]
-            # Weights in reduced precision must be made inside the recording: those kept from outside vanish with it.
+            # Weights must be cast inside the recording, as casts cached outside are freed after it.
             with torch.autocast(
                 image.device.type,
                 self._compute_dtype,
                 enabled=self._compute_dtype == torch.bfloat16,
                 cache_enabled=False,
             ):
-                refined, handed = self.network.refine(index, image, features or None, beside)
+                refined, handed = self.network.refine(index, image, features or None, extra)
             return [refined, *handed]
 
         return step

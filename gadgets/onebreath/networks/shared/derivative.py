@@ -1,4 +1,4 @@
-"""Derivatives of a reconstruction that torch computes, along a direction or row by row, without the whole Jacobian."""
+"""Derivatives of a reconstruction by automatic differentiation, without the whole Jacobian."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.autograd import forward_ad
 Function: TypeAlias = Callable[[Tensor], Tensor]
 
 
-def along(function: Function, at: Tensor) -> Function:
-    """The derivative of a function at `at` as a function of the direction (forward mode).
+def directional_derivative(function: Function, at: Tensor) -> Function:
+    """Directional derivative of a function at `at`, as a function of the direction (forward mode).
 
-    It holds to first order and is linear over the real numbers; one call takes two to three times as long as the
-    function, and about twice its memory.
+    It is linear over the real numbers; one call takes two to three times as long as the function, and about twice its
+    memory.
     """
 
     def derivative(direction: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def along(function: Function, at: Tensor) -> Function:
 
 
 def pixel_noise(function: Function, at: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
-    """Noise in the magnitude of single pixels by automatic differentiation, one backward pass each.
+    """Noise in the magnitude of single pixels to first order, by one backward pass each.
 
     Parameters
     ----------
@@ -36,15 +36,15 @@ def pixel_noise(function: Function, at: Tensor, mask: Tensor, pixels: Tensor) ->
         K-space -> complex image (y, x).
     at
         The k-space.
-    mask : broadcastable to it
-        Where samples were acquired, with unit noise in real and in imaginary part.
+    mask
+        Where samples were acquired, with unit noise in real and in imaginary part; broadcastable to the k-space.
     pixels : (pixel, 2) int
-        Where, (y, x).
+        Positions (y, x).
 
     Returns
     -------
     (pixel,) real
-        Standard deviation to first order.
+        Standard deviation.
     """
     variable = at.detach().clone().requires_grad_()
     with torch.enable_grad():

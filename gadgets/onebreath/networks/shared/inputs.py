@@ -1,4 +1,4 @@
-"""Checks of what is given to a multi-coil network."""
+"""Checks of the inputs of a multi-coil network."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ AXES = ("batch", "frame", "coil", "y", "x")
 
 
 def check_inputs(kspace: Tensor, mask: Tensor, maps: Tensor) -> None:
-    """Refuse inputs that a network cannot reconstruct.
+    """Raise MethodError for inputs that a network cannot reconstruct.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def check_inputs(kspace: Tensor, mask: Tensor, maps: Tensor) -> None:
     Raises
     ------
     MethodError
-        Names the argument, what was found and what was expected.
+        Names the argument, the value found and the value expected.
     """
     for name, array in (("kspace", kspace), ("mask", mask), ("maps", maps)):
         if array.ndim != len(AXES):

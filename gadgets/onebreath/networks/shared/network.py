@@ -1,4 +1,4 @@
-"""Interface of every network for the zoo and the methods."""
+"""Interface of all networks towards the zoo and the methods."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from onebreath.networks.shared.precision import Precision, compute_dtype
 
 
 class Network(nn.Module, ABC):
-    """A network that a card can name; what it takes and gives is up to its kind."""
+    """A network that a card can name; subclasses define inputs and outputs."""
 
-    runs_in_pieces: ClassVar[bool] = False
-    """Whether `onebreath.networks.shared.pieces.InPieces` can run it."""
+    can_be_tiled: ClassVar[bool] = False
+    """Whether `onebreath.networks.shared.tiling.TiledNetwork` can run the network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,31 +23,31 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
-        """Run on a series of this size, on the device of the weights, all that decides how much memory is needed.
+        """Run the parts that determine how much memory a series of this size needs, on the device of the weights.
 
-        On the `meta` device nothing is computed, so that the memory can be counted before there are data. Copies of the
-        k-space outside the learned parts need not be made: they are counted by their number.
+        On the `meta` device nothing is computed, so the memory can be determined before there are data. Copies of the
+        k-space outside the learned parts need not be made; the caller adds them.
         """
 
     def facts(self, frames: int) -> dict[str, str | int]:
-        """Return what the network decides by itself for a series of this many frames."""
+        """Decisions of the network for a series of this many frames, for the images' meta."""
         return {}
 
     def limits(self) -> dict[str, tuple[int, int]]:
-        """Lowest and highest values, by the names of a card's domain, that the network can run on at all."""
+        """Lowest and highest values that the network can run on, by the names of a card's domain."""
         return {}
 
     def use_precision(self, precision: Precision) -> torch.dtype:
-        """Choose the format of the learned parts outside Fourier transforms and data consistency, for inference.
+        """Set the number format of the learned parts, outside Fourier transforms and data consistency, for inference.
 
         Returns
         -------
         torch.dtype
-            What was chosen on the device where the weights are (see `compute_dtype`).
+            The format on the device of the weights (see `compute_dtype`).
         """
         self._compute_dtype = compute_dtype(precision, next(self.parameters()).device)
         return self._compute_dtype
 
     def reduced_precision(self, device: torch.device) -> torch.autocast:
-        """Context in which the learned parts run in the format that was chosen."""
+        """Context in which the learned parts run in the format of `use_precision`."""
         return torch.autocast(device.type, self._compute_dtype, enabled=self._compute_dtype == torch.bfloat16)

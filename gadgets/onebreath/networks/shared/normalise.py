@@ -1,4 +1,4 @@
-"""Steps around the convolutions of a cascade: real planes, z-score, padding."""
+"""Pre- and postprocessing of a cascade's convolutions: real planes, z-score, padding."""
 
 from typing import NamedTuple
 
@@ -6,19 +6,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-# A constant series has no spread to divide by; far below that of any image, so that others are normalised exactly.
+# Divisor for a constant series; far below the standard deviation of any image, so that others are normalised exactly.
 SMALLEST_STD = 1e-12
 
 
 class Normalised(NamedTuple):
-    """A series with mean 0 and standard deviation 1, and what is needed to undo it."""
+    """A normalised series, and the mean and standard deviation to undo it."""
 
     planes: Tensor
     mean: Tensor
     std: Tensor
 
     def undo(self, planes: Tensor) -> Tensor:
-        """Give other planes, ``(batch, frame, 2, y, x)``, the mean and spread of the original series."""
+        """Planes ``(batch, frame, 2, y, x)`` with the mean and standard deviation of the original series."""
         return planes * self.std + self.mean
 
 
@@ -33,9 +33,9 @@ def to_complex(planes: Tensor) -> Tensor:
 
 
 def zscore(planes: Tensor) -> Normalised:
-    """Normalise each series of a batch by one mean and one unbiased standard deviation over everything in it.
+    """Normalise each series of a batch by the mean and the unbiased standard deviation of all its values.
 
-    Real and imaginary parts count as plain numbers (CRUNet-MR). A constant series becomes zeros.
+    Real and imaginary parts count as separate values (CRUNet-MR). A constant series becomes zeros.
 
     Parameters
     ----------
@@ -49,16 +49,16 @@ def zscore(planes: Tensor) -> Normalised:
 
 
 def pad_to_multiple(array: Tensor, multiple: int, axes: int = 2) -> tuple[Tensor, tuple[slice, ...]]:
-    """Pad the last axes, y and x, with zeros on both sides, the larger half at the end.
+    """Pad the last axes with zeros on both sides, the larger half at the end.
 
     Parameters
     ----------
     array
         ``(..., y, x)``.
     multiple
-        Of what the sizes become multiples.
+        The padded sizes are multiples of this.
     axes
-        How many axes, counted from the end.
+        Number of axes, counted from the end.
 
     Returns
     -------

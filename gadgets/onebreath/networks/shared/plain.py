@@ -1,4 +1,4 @@
-"""Networks that derive from nothing of this package: any module with ``forward(kspace, mask, maps)`` will do."""
+"""Adapter for networks without a base class of this package: any module with ``forward(kspace, mask, maps)``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from onebreath.networks.shared.precision import Precision
 
 
 class PlainSeriesNetwork:
-    """The interface `Network` for a plain module that does not have it; see `adapted`."""
+    """Mixin that gives a plain module the interface `Network`; see `adapted`."""
 
-    runs_in_pieces: ClassVar[bool] = False
+    can_be_tiled: ClassVar[bool] = False
     takes_noise: ClassVar[bool] = False
-    """Whether ``forward`` takes ``noise_std`` as well."""
+    """Whether ``forward`` takes ``noise_std``."""
 
     def forward(self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None) -> Tensor:
         """Reconstruct; see `onebreath.networks.shared.series_network.SeriesNetwork`."""
@@ -27,12 +27,12 @@ class PlainSeriesNetwork:
         return image
 
     def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
-        """Run on a series of this size that holds no numbers.
+        """Run on a series of this size on the device of the weights.
 
         Raises
         ------
         MethodError
-            If the network cannot run on the `meta` device, so that its memory is not known.
+            If the network cannot run there; on the `meta` device its memory is then unknown.
         """
         device = next(self.parameters()).device  # type: ignore[attr-defined]
         kspace = torch.zeros(1, frames, coils, y, x, dtype=torch.complex64, device=device)
@@ -46,20 +46,20 @@ class PlainSeriesNetwork:
             ) from error
 
     def facts(self, frames: int) -> dict[str, str | int]:
-        """Return nothing: the network decides nothing by itself."""
+        """No facts: a plain network reports no decisions."""
         return {}
 
     def limits(self) -> dict[str, tuple[int, int]]:
-        """Return nothing: no size is known that the network cannot run on."""
+        """No limits: a plain network declares none."""
         return {}
 
     def use_precision(self, precision: Precision) -> torch.dtype:
-        """Return float32, the only format that a network without this method is run in.
+        """float32, the only format of a network without its own method.
 
         Raises
         ------
         MethodError
-            If another one is asked for.
+            If another format is requested.
         """
         if precision == "bfloat16":
             raise MethodError(f"{type(self).__name__} has no method use_precision: set precision to float32 or auto")
@@ -68,20 +68,20 @@ class PlainSeriesNetwork:
 
 @cache
 def adapted(network: type[nn.Module], architecture: str) -> type[Any]:
-    """Return the class with what it lacks of `Network`; names of parameters, and their values, stay as they are.
+    """Subclass of a network that adds what it lacks of `Network`; parameters keep their names.
 
     Parameters
     ----------
     network
-        A subclass of `torch.nn.Module`. What it defines itself (``use_precision``, ``rehearse``, ``facts``, ``limits``)
-        is used.
+        A subclass of `torch.nn.Module`. Methods of its own (``use_precision``, ``rehearse``, ``facts``, ``limits``)
+        are used.
     architecture
         Its name, for errors.
 
     Raises
     ------
     ModelError
-        If it is no module, or its forward does not take k-space, mask and maps.
+        If it is not a module, or its forward does not take k-space, mask and maps.
     """
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
         raise ModelError(f"{architecture}: {network!r} is no subclass of torch.nn.Module")

@@ -1,4 +1,4 @@
-"""Number formats for the convolutions of a network; data consistency always keeps that of the k-space."""
+"""Number formats of a network's convolutions; data consistency always keeps that of the k-space."""
 
 from typing import Literal, get_args
 
@@ -10,9 +10,9 @@ Precision = Literal["float32", "bfloat16", "auto"]
 
 
 def bfloat16_is_native(device: torch.device) -> bool:
-    """Return whether the device computes bfloat16 convolutions in hardware (emulation is slower than float32).
+    """Whether the device computes bfloat16 convolutions in hardware (emulation is slower than float32).
 
-    On a CPU this needs AVX512-BF16 or AMX; a PyTorch that cannot say which the CPU has counts as no.
+    On a CPU this needs AVX512-BF16 or AMX; False if PyTorch cannot tell which the CPU has.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
@@ -23,19 +23,19 @@ def bfloat16_is_native(device: torch.device) -> bool:
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Choose the format of the convolutions.
+    """Number format of the convolutions.
 
     Parameters
     ----------
     precision
-        ``auto`` takes bfloat16 where the device has it in hardware, else float32.
+        ``auto`` means bfloat16 where the device has it in hardware, else float32.
     device
-        Where the network runs.
+        Device of the network.
 
     Raises
     ------
     ModelError
-        On an unknown precision, or if bfloat16 is asked for on a device without it.
+        If the precision is unknown, or bfloat16 is requested on a device without it.
     """
     if precision not in get_args(Precision):
         raise ModelError(f"precision is {precision!r}, expected one of {', '.join(get_args(Precision))}")

@@ -15,20 +15,20 @@ Direction = Literal["forward", "backward", "both"]
 
 
 class RecurrentUnit(nn.Module):
-    """``h_t = ReLU(W_in x_t + W_time h_(t-1) + W_cascade f_t)``, states start at zero.
+    """Recurrent unit ``h_t = ReLU(W_in x_t + W_time h_(t-1) + W_cascade f_t)`` whose first state is zero.
 
     Parameters
     ----------
     in_channels, channels
         Channels of the input and of the states.
     dilation
-        Of the three 3 x 3 convolutions.
+        Dilation of the three 3 x 3 convolutions.
     direction
         ``forward`` or ``backward`` in time; ``both`` runs the same weights in both directions and adds the states.
     cross_cascade
-        Whether features f of the previous cascade enter.
+        Whether features f of the previous cascade are used.
     side_kernel
-        Width of a convolution of the input that is added to the states; None: no such branch.
+        Kernel size of a convolution of the input that is added to the states; None: no side branch.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class RecurrentUnit(nn.Module):
         series
             ``(batch, frame, in_channels, y, x)``.
         features
-            Of the previous cascade, ``(batch, frame, channels, y, x)``; None stands for zeros and costs nothing.
+            Features of the previous cascade, ``(batch, frame, channels, y, x)``; None means zeros at no cost.
         """
-        # Unbound at once: in training the gradient of every indexed frame would be a series of its own.
+        # Unbound at once: in training the gradient of each indexed frame would be as large as the series.
         drives = list(self._drive(series, features).unbind(1))
         if self.direction == "forward":
             states = stack_frames(self._recur(drives))
@@ -73,7 +73,7 @@ class RecurrentUnit(nn.Module):
         return nn.Conv2d(in_channels, channels, 3, padding=self.dilation, dilation=self.dilation)
 
     def _drive(self, series: Tensor, features: Tensor | None) -> Tensor:
-        """All that does not depend on the states, with the three biases in one: frames run at once."""
+        """All terms that do not depend on the states, for all frames at once; the three biases are added up."""
         layers = [layer for layer in (self.input, self.time, self.cascade) if layer is not None]
         bias = torch.stack([layer.bias for layer in layers if layer.bias is not None]).sum(0)
         drive = self._convolve(self.input, fold_frames(series), bias)
@@ -88,7 +88,7 @@ class RecurrentUnit(nn.Module):
         return states
 
     def _both(self, drives: list[Tensor]) -> Tensor:
-        """Both directions as one batch: the convolutions see twice the work and half the calls."""
+        """Run both directions as one batch, with half the calls of the convolutions."""
         joined = [torch.cat(pair) for pair in zip(drives, drives[::-1], strict=True)]
         pairs = [state.chunk(2) for state in self._recur(joined)]
         return stack_frames([ahead[0] + back[1] for ahead, back in zip(pairs, pairs[::-1], strict=True)])

@@ -1,4 +1,4 @@
-"""Base of the learned parts of unrolled networks: normalise an image, add a residual, undo the normalisation."""
+"""Base class of the learned parts of unrolled networks: normalise, add a correction, undo the normalisation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from onebreath.networks.shared.normalise import Normalised, pad_to_multiple, to_
 Correct = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
 
-# Noise of a thousandth of the image's spread becomes about -1 in the input of a network, noise as large as it +1.
+# Noise of a thousandth of the image's standard deviation becomes about -1 in the input of a network, equal noise +1.
 _LOG_NOISE_SCALE = 0.29
 
 
-class Beside(NamedTuple):
-    """Inputs of a refinement beside the image.
+class ExtraInputs(NamedTuple):
+    """Inputs of a refinement besides the image.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Beside(NamedTuple):
     in_noise
         Complex images in standard deviations of the noise.
     noise_std
-        Standard deviation of the noise, ``(batch,)``, in the units of the image; None: not shown.
+        Standard deviation of the noise, ``(batch,)``, in the units of the image; None: no input.
     """
 
     images: tuple[Tensor, ...] = ()
@@ -39,17 +39,17 @@ class Beside(NamedTuple):
         """All tensors in one list."""
         return [*self.images, *self.in_noise, *([] if self.noise_std is None else [self.noise_std])]
 
-    def filled(self, tensors: Sequence[Tensor]) -> Beside:
-        """Others in the places of these."""
+    def filled(self, tensors: Sequence[Tensor]) -> ExtraInputs:
+        """The same inputs with other tensors, in the order of `tensors`."""
         first, second = len(self.images), len(self.images) + len(self.in_noise)
-        return Beside(
+        return ExtraInputs(
             tuple(tensors[:first]),
             tuple(tensors[first:second]),
             tensors[second] if self.noise_std is not None else None,
         )
 
     def planes(self, like: Normalised) -> Tensor:
-        """Bring all into ``(batch, frame, channel, y, x)`` beside a normalised image."""
+        """All inputs as channels ``(batch, frame, channel, y, x)`` of a normalised image."""
         frames, (y, x) = like.planes.shape[1], like.planes.shape[-2:]
         found = [to_planes(image) / like.std for image in self.images] + [to_planes(image) for image in self.in_noise]
         if self.noise_std is not None:
@@ -61,8 +61,8 @@ class Beside(NamedTuple):
 class Refinement(nn.Module, ABC):
     """The learned part of a cascade.
 
-    Normalisation looks at the whole image and the convolutions only at a neighbourhood; they stand apart, so that the
-    convolutions can run on pieces of an image that does not fit into memory.
+    Normalisation needs the whole image and the convolutions only a neighbourhood; they are separate methods, so that
+    the convolutions can run on tiles of an image that does not fit into memory.
     """
 
     pad_multiple = 1
@@ -74,10 +74,10 @@ class Refinement(nn.Module, ABC):
 
     @abstractmethod
     def correction(self, planes: Tensor, features: Any) -> tuple[Tensor, Any]:
-        """Give what is added to normalised planes ``(batch, frame, 2, y, x)``, and the features handed over."""
+        """Correction to add to normalised planes ``(batch, frame, 2, y, x)``, and features for later cascades."""
 
     def forward(
-        self, image: Tensor, features: Any, correct: Correct | None = None, beside: Beside | None = None
+        self, image: Tensor, features: Any, correct: Correct | None = None, extra: ExtraInputs | None = None
     ) -> tuple[Tensor, Any]:
         """Refine a series.
 
@@ -86,16 +86,16 @@ class Refinement(nn.Module, ABC):
         image
             ``(batch, frame, y, x)`` complex.
         features
-            Of earlier cascades; None stands for zeros.
+            Features of earlier cascades; None means zeros.
         correct
-            Another way to run `correction`.
-        beside
-            What `correction` gets as further channels after the two of the image.
+            Replacement of `correction`, such as one that runs it in tiles.
+        extra
+            Further channels of `correction` after the two of the image.
         """
         normalised = self.normalise(to_planes(image))
         planes = normalised.planes
-        if beside is not None:
-            planes = torch.cat([planes, beside.planes(normalised)], dim=2)
+        if extra is not None:
+            planes = torch.cat([planes, extra.planes(normalised)], dim=2)
         padded, window = pad_to_multiple(planes, self.pad_multiple)
         correction, features = (correct or self.correction)(padded, features)
         refined = normalised.planes + correction[..., window[0], window[1]]

@@ -1,4 +1,4 @@
-"""Interface of networks for multi-coil series, as the method `unrolled` and the training need it."""
+"""Interface of networks for multi-coil series, as used by the method `unrolled` and by training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onebreath.networks.shared.network import Network
 
 
 class SeriesNetwork(Network):
-    """A network that makes a series of images of multi-coil k-space.
+    """A network from multi-coil k-space to a series of images.
 
     ``forward(kspace, mask, maps) -> image`` with complex ``kspace (batch, frame, coil, y, x)``, zero where not sampled,
     ``mask (batch, frame, 1, y, x)`` or broadcastable, ``maps (batch, 1 or frame, coil, y, x)`` with unit sum of squares
@@ -26,7 +26,7 @@ class SeriesNetwork(Network):
         kspace, mask, maps
             See the class.
         noise_std
-            Only for a network with noise-aware data consistency: see `DataConsistency.forward`.
+            Standard deviation of the noise, for noise-aware networks; see `DataConsistency.forward`.
 
         Raises
         ------

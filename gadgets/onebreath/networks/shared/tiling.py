@@ -1,4 +1,4 @@
-"""A network that runs its convolutions on pieces of an image, for memory that is too small for the whole."""
+"""Unrolled networks that run their convolutions on tiles of an image, to save memory."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -9,32 +9,32 @@ import torch
 from torch import Tensor
 
 from onebreath.errors import ModelError
-from onebreath.networks.shared.refinement import Beside, Refinement
+from onebreath.networks.shared.refinement import ExtraInputs, Refinement
 from onebreath.networks.shared.unrolled import Features, UnrolledNetwork
 
 Store = Callable[[Sequence[int], torch.dtype], Tensor]
 
 
 class Tile(NamedTuple):
-    """Columns that a tile gives, and those that it sees."""
+    """Columns of a tile: those it contributes to the image, and those it sees."""
 
     inner: slice
     outer: slice
 
 
-def cut(width: int, tiles: int, halo: int, step: int) -> list[Tile]:
-    """Cut an axis into tiles of nearly equal width that see `halo` columns more on either side.
+def cut_tiles(width: int, tiles: int, halo: int, step: int) -> list[Tile]:
+    """Tiles of nearly equal width along an axis that see `halo` more columns on either side.
 
     Parameters
     ----------
     width
         Length of the axis, a multiple of `step`.
     tiles
-        How many.
+        Number of tiles.
     halo
-        Rounded up to a multiple of `step`.
+        Columns on either side, rounded up to a multiple of `step`.
     step
-        Every border is a multiple of this.
+        All borders are multiples of this.
 
     Raises
     ------
@@ -52,27 +52,27 @@ def cut(width: int, tiles: int, halo: int, step: int) -> list[Tile]:
 
 
 def in_host_memory(sizes: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Make a tensor in the memory of the CPU."""
+    """New tensor in the memory of the CPU."""
     return torch.empty(sizes, dtype=dtype)
 
 
-class InPieces(UnrolledNetwork):
-    """Another network with the same weights, in pieces along the readout.
+class TiledNetwork(UnrolledNetwork):
+    """A network with the weights of another one that runs in tiles along the readout.
 
     Data consistency and normalisation still see the whole image; the convolutions of a cascade see a tile of all frames
-    and lines (aliasing runs along the lines) with a halo along the readout. Features of several earlier cascades are
-    joined frame by frame, which changes nothing. The tiles change the image where the halo is narrower than what the
-    convolutions see: `seam_deviation` says by how much.
+    and lines (aliasing is along y) with a halo along the readout. Features of several earlier cascades are joined frame
+    by frame, with the same result. Tiles change the image where the halo is narrower than the receptive field of the
+    convolutions; `seam_deviation` says by how much.
 
     Parameters
     ----------
     network
         The other network; it is not changed.
     tiles, halo
-        See `cut`.
+        See `cut_tiles`.
     store
-        Makes a tensor of a size and type; there the features wait for the next cascades. Of all that a tiled network
-        needs these are the most.
+        Makes a tensor of a size and type that holds features for later cascades, which need most of the memory of a
+        tiled network.
     """
 
     def __init__(self, network: UnrolledNetwork, tiles: int, halo: int, store: Store = in_host_memory) -> None:
@@ -85,15 +85,15 @@ class InPieces(UnrolledNetwork):
 
     @property
     def seam_deviation(self) -> float:
-        """Largest difference of neighbouring tiles at a seam, in the cascades run so far.
+        """Largest difference of neighbouring tiles at a seam, in all cascades so far.
 
-        Relative to the largest value of the normalised image. At a seam both tiles see the same image up to their
-        halos, so that they would agree if the halo were wide enough.
+        Relative to the largest value of the normalised image. Both tiles see the image on either side of a seam up to
+        their halos, so they agree if the halo is wide enough.
         """
         return float(torch.stack(self._deviations).max()) if self._deviations else 0.0
 
     def recall(self, index: int, history: Sequence[Features]) -> Features | None:
-        """Let the network choose, frame by frame if it joins several cascades."""
+        """Features as recalled by the other network, frame by frame if it joins several cascades."""
         if self.network.remembered < 2 or not history:
             return self.network.recall(index, history)
         device = next(self.parameters()).device
@@ -110,18 +110,18 @@ class InPieces(UnrolledNetwork):
         return tuple(joined)
 
     def refine(
-        self, index: int, image: Tensor, features: Features | None, beside: Beside | None = None
+        self, index: int, image: Tensor, features: Features | None, extra: ExtraInputs | None = None
     ) -> tuple[Tensor, Features]:
         """Run the block of cascade `index` tile by tile."""
         block = self.network.block(index)
-        return block(image, features, correct=partial(self._in_tiles, block), beside=beside)
+        return block(image, features, correct=partial(self._in_tiles, block), extra=extra)
 
     def _in_tiles(self, block: Refinement, planes: Tensor, features: Features | None) -> tuple[Tensor, Features]:
         width, largest = planes.shape[-1], planes.abs().max()
         corrections = torch.empty_like(planes[:, :, :2])
         kept: list[Tensor] = []
         seam = None
-        for tile in cut(width, self.tiles, self.halo, block.pad_multiple):
+        for tile in cut_tiles(width, self.tiles, self.halo, block.pad_multiple):
             seen = None
             if features is not None:
                 seen = tuple(_columns(level, tile.outer, width).to(planes.device) for level in features)
@@ -140,12 +140,12 @@ class InPieces(UnrolledNetwork):
         return corrections, tuple(kept)
 
     def _room(self, part: Tensor, frames: int, width: int) -> Tensor:
-        """Make room for the features of which `part` is a part, channels innermost as the convolutions like them."""
+        """Tensor for the features of the whole series, of which `part` is a part; channels are innermost in memory."""
         batch, _, channels, height, _ = part.shape
         return self.store((batch, frames, height, width, channels), part.dtype).permute(0, 1, 4, 2, 3)
 
 
 def _columns(level: Tensor, columns: slice, width: int) -> Tensor:
-    """Cut columns of an image of `width` columns from features, which may have fewer, of the same image."""
+    """Features at some columns of an image of `width` columns; the features may have a coarser grid."""
     scale = width // level.shape[-1]
     return level[..., columns.start // scale : columns.stop // scale]

@@ -1,4 +1,4 @@
-"""Base of unrolled networks: cascades of a learned refinement and a data-consistency step."""
+"""Base class of unrolled networks: cascades of a learned refinement and a data-consistency step."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -11,7 +11,7 @@ from onebreath.networks.consistency.data_consistency import DataConsistency, Kin
 from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.consistency.start import LowRankSparseStart
 from onebreath.networks.shared.checkpointing import run_step
-from onebreath.networks.shared.refinement import Beside, Refinement
+from onebreath.networks.shared.refinement import ExtraInputs, Refinement
 from onebreath.networks.shared.series_network import SeriesNetwork
 
 Features = tuple[Tensor, ...]
@@ -23,9 +23,8 @@ CHANNELS: dict[str, int] = {"noise": 1, "mean": 2, "residual": 2}
 class UnrolledNetwork(SeriesNetwork):
     """A network of `cascades` refinements, each followed by data consistency.
 
-    The convolutions run in the type of the weights. Any number of frames, any matrix size.
-
-    A subclass fills `blocks`: one `Refinement` per cascade, or fewer that take turns.
+    The convolutions run in the type of the weights, on any number of frames and any matrix size. A subclass fills
+    `blocks` with one `Refinement` per cascade, or fewer that are used in turn.
 
     Parameters
     ----------
@@ -34,20 +33,19 @@ class UnrolledNetwork(SeriesNetwork):
     data_consistency, noise_level
         See `DataConsistency`.
     checkpointing
-        In training, keep only what passes between cascades and compute the inside again in the backward pass: less
-        memory for about a third more time.
+        Whether training computes the cascades again in the backward pass: less memory for about a third more time.
     remembered
-        How many earlier cascades' features a cascade may see.
+        Number of earlier cascades whose features a cascade may use.
     start
-        None: the zero-filled image, as published; otherwise what to begin with.
+        Initial image; None: zero-filled, as published.
     inputs
-        What the refinements see beside the image: the level of the ``noise``, the ``mean`` over the frames, and the
-        ``residual`` of the data, ``A^H (y - A x)`` in units of the noise. None of it in the published networks.
+        Inputs of the refinements besides the image: the ``noise`` level, the ``mean`` over the frames, and the
+        ``residual`` of the data, ``A^H (y - A x)`` in units of the noise. The published networks have none.
     follows_noise
         See `DataConsistency`.
     """
 
-    runs_in_pieces = True
+    can_be_tiled = True
     blocks: nn.ModuleList
 
     def __init__(
@@ -71,51 +69,51 @@ class UnrolledNetwork(SeriesNetwork):
         )
 
     def refine(
-        self, index: int, image: Tensor, features: Features | None, beside: Beside | None = None
+        self, index: int, image: Tensor, features: Features | None, extra: ExtraInputs | None = None
     ) -> tuple[Tensor, Features]:
-        """Refine the image of cascade `index`; return it with the features that later cascades may see.
+        """Refined image of cascade `index`, and features for later cascades.
 
         Parameters
         ----------
         index
-            Of the cascade, from 0.
+            Index of the cascade, from 0.
         image
             ``(batch, frame, y, x)`` complex.
         features
-            What `recall` gave.
-        beside
-            What `inputs` ask for.
+            Result of `recall`.
+        extra
+            Further inputs, according to `inputs`.
         """
-        return self.block(index)(image, features, beside=beside)
+        return self.block(index)(image, features, extra=extra)
 
     def block(self, index: int) -> Refinement:
-        """Return the learned part of cascade `index`."""
+        """Learned part of cascade `index`."""
         block = self.blocks[index % len(self.blocks)]
         assert isinstance(block, Refinement)
         return block
 
     def recall(self, index: int, history: Sequence[Features]) -> Features | None:
-        """Return the input of cascade `index` from the features of earlier ones, oldest first; None counts as zeros.
+        """Features for cascade `index` from those of earlier ones, oldest first; None means zeros.
 
-        Here: the features of the cascade before.
+        By default those of the previous cascade.
         """
         return history[-1] if history else None
 
     def remember(self, history: Sequence[Features], features: Features) -> list[Features]:
-        """Return the history with another cascade's features, without what no later cascade sees."""
+        """History with another cascade's features, without those that no later cascade uses."""
         return [*history, features][-self.remembered :] if self.remembered else []
 
     def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
         """Run the refinements alone."""
         image = torch.empty(1, frames, y, x, dtype=torch.complex64, device=next(self.parameters()).device)
         history: list[Features] = []
-        beside = self._beside(image, None, torch.empty(1, device=image.device))
+        extra = self._extra_inputs(image, None, torch.empty(1, device=image.device))
         for index in range(len(self.consistency)):
-            image, features = self.refine(index, image, self.recall(index, history), beside)
+            image, features = self.refine(index, image, self.recall(index, history), extra)
             history = self.remember(history, features)
 
     def forward(self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None) -> Tensor:
-        """Reconstruct: the image after the last cascade."""
+        """Image after the last cascade."""
         *_, image = self.cascades(kspace, mask, maps, noise_std)
         return image
 
@@ -127,7 +125,7 @@ class UnrolledNetwork(SeriesNetwork):
     def states(
         self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Features]]:
-        """Yield the image after each cascade and the features it hands over; arguments as in `forward`."""
+        """Yield image and features of each cascade; arguments as in `forward`."""
         solves = not any(isinstance(one, DataConsistency) and one.kind != "cg" for one in self.consistency)
         by_matrices = self.start is not None or (solves and not torch.is_grad_enabled())
         series = SampledSeries(kspace, mask, maps, by_matrices)
@@ -136,16 +134,16 @@ class UnrolledNetwork(SeriesNetwork):
         for index, consistency in enumerate(self.consistency):
             with self.reduced_precision(kspace.device):
                 recalled = self.recall(index, history)
-                beside = self._beside(image, series, noise_std)
-                image, features = run_step(
-                    self.refine, index, image, recalled, beside, checkpointing=self.checkpointing
-                )
+                extra = self._extra_inputs(image, series, noise_std)
+                image, features = run_step(self.refine, index, image, recalled, extra, checkpointing=self.checkpointing)
             image = consistency(image, series, noise_std)
             history = self.remember(history, features)
             yield image, features
 
-    def _beside(self, image: Tensor, series: SampledSeries | None, noise_std: Tensor | None) -> Beside | None:
-        """Return the inputs of the refinements beside an image; without a series, placeholders of the same size."""
+    def _extra_inputs(
+        self, image: Tensor, series: SampledSeries | None, noise_std: Tensor | None
+    ) -> ExtraInputs | None:
+        """Further inputs of the refinements for an image; without a series, placeholders of the same size."""
         if not self.inputs:
             return None
         if noise_std is None and {"noise", "residual"} & set(self.inputs):
@@ -155,4 +153,4 @@ class UnrolledNetwork(SeriesNetwork):
         if "residual" in self.inputs and noise_std is not None:
             residual = image if series is None else -series.gradient(image)
             residuals = (residual / noise_std.to(image.real)[:, None, None, None],)
-        return Beside(images, residuals, noise_std if "noise" in self.inputs else None)
+        return ExtraInputs(images, residuals, noise_std if "noise" in self.inputs else None)
