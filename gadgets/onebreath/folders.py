@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import site
 import sys
 from pathlib import Path
 
+from onebreath.errors import ConfigError
 from onebreath.settings import settings, variable
 
 
@@ -15,13 +17,27 @@ def installed_share() -> Path:
     return Path(site.getuserbase() if personal else sys.prefix) / "share" / "gadgetron"
 
 
+def expanded(path: str) -> Path:
+    """Path with environment variables such as ``$ONEBREATH_SHARED`` and ``~`` expanded.
+
+    Raises
+    ------
+    ConfigError
+        If a variable is not set.
+    """
+    text = os.path.expandvars(path)
+    if "$" in text:
+        raise ConfigError(f"path {path}: an environment variable in it is not set")
+    return Path(text).expanduser()
+
+
 def permitted(path: str) -> str:
-    """Return a path that lies in a folder listed in ``ONEBREATH_FOLDERS``, links followed, or is empty.
+    """The path, if it is empty or in a folder listed in ``ONEBREATH_FOLDERS`` after links are resolved.
 
     Raises
     ------
     ValueError
-        If it lies elsewhere.
+        If it is in no such folder.
     """
     if not path:
         return path

@@ -21,7 +21,7 @@ NETWORK = {"frames": 4, "coils": 3, "iterations": 2, "channels": 2, "kspace_chan
 
 def test_each_variant_is_trained_and_becomes_a_model(tmp_path, monkeypatch, capsys):
     slices = {"train": [tiny_slice(0)], "validate": [tiny_slice(1, "two")]}
-    monkeypatch.setattr(command, "prepare_any", lambda recipe, cache, workers=0: slices)
+    monkeypatch.setattr(command, "prepare_data", lambda recipe, cache, workers=0: slices)
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(yaml.safe_dump({**CONTENT, "network": {"architecture": "a_liknet", "arguments": NETWORK}}))
     chosen = ["whole", "no_kspace", "liknet"]
@@ -58,7 +58,7 @@ def test_every_variant_of_every_study_changes_what_it_says(study, name, reposito
 
 def test_losses_of_all_variants_are_the_recipes(tmp_path, monkeypatch):
     slices = {"train": [tiny_slice(0)], "validate": [tiny_slice(1, "two")]}
-    monkeypatch.setattr(command, "prepare_any", lambda recipe, cache, workers=0: slices)
+    monkeypatch.setattr(command, "prepare_data", lambda recipe, cache, workers=0: slices)
     recipe = tiny_recipe(steps=1, validate_every=1)
     variants = {
         "whole": {},

@@ -45,7 +45,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(ModelError, match="cannot be read"):
         load(path)
     save_file({"a": torch.ones(1)}, path)
-    with pytest.raises(ModelError, match="no checkpoint of a training"):
+    with pytest.raises(ModelError, match="not a checkpoint of a training"):
         load(path)
     with pytest.raises(ModelError, match="cannot be read"):
         load(tmp_path / "none.safetensors")

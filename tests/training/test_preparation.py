@@ -35,11 +35,11 @@ def test_slices_are_prepared_once(tmp_path):
 
 def test_test_patients_cannot_leak(tmp_path):
     write_cine(tmp_path, "P1", "SCD0000401")
-    with pytest.raises(ScanError, match="SCD0000401 is kept for reports"):
+    with pytest.raises(ScanError, match="SCD0000401 is reserved for reports"):
         prepare(recipe(tmp_path, patients=["*"]), tmp_path / "cache")
     with pytest.raises(ScanError, match="must not be used to validate"):
         prepare(recipe(tmp_path, ["SCD*"]), tmp_path / "cache")
-    with pytest.raises(ScanError, match="P1 is kept for reports"):
+    with pytest.raises(ScanError, match="P1 is reserved for reports"):
         prepare(recipe(tmp_path, report_only=["P1"]), tmp_path / "cache")
     assert not any(load_prepared(file).patient == "SCD0000401" for file in (tmp_path / "cache").glob("*"))
 

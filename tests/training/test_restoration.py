@@ -99,13 +99,13 @@ def test_phase_and_noise_change_kspace_as_they_should():
 
 def test_few_samples_are_chosen_by_the_seed_and_validation_takes_all(prepared):
     settings = RestorationSettings(size=16, samples=3)
-    chosen = [RestorationExamples(prepared["train"], settings, seed).places for seed in (1, 1, 2)]
+    chosen = [RestorationExamples(prepared["train"], settings, seed).images for seed in (1, 1, 2)]
     assert len(chosen[0]) == 3
     assert chosen[0] == chosen[1] != chosen[2]
-    more = RestorationExamples(prepared["train"], RestorationSettings(size=16, samples=5), 1).places
+    more = RestorationExamples(prepared["train"], RestorationSettings(size=16, samples=5), 1).images
     assert more[:3] == chosen[0], "a larger set holds the smaller one"
     validation = RestorationExamples(prepared["validate"], settings.model_copy(update={"samples": 1}), 1, True)
-    assert len(validation.places) == sum(one.count for one in prepared["validate"]) > 1
+    assert len(validation.images) == sum(one.count for one in prepared["validate"]) > 1
 
 
 @pytest.mark.parametrize("architecture", ["mr_ipt", "unet", "vit"])

@@ -10,7 +10,7 @@ from tests.training.recipes import tiny_slice
 @pytest.mark.parametrize("patient", [*REPORT_ONLY, "scd0000401"])
 @pytest.mark.parametrize("purpose", ["train", "validate"])
 def test_patients_kept_for_reports_are_refused(patient, purpose):
-    with pytest.raises(ScanError, match="kept for reports"):
+    with pytest.raises(ScanError, match="reserved for reports"):
         check_purpose(patient, purpose)
     check_purpose(patient, "report")
 

@@ -44,7 +44,7 @@ def test_a_source_takes_the_views_it_names(patients):
 
 
 def test_views_cannot_be_chosen_where_no_file_tells_them():
-    with pytest.raises(ScanError, match=r"does not say its view, so that views sax cannot be chosen"):
+    with pytest.raises(ScanError, match=r"does not state its view, so the views sax cannot be selected"):
         list(read_source(Source(kind="simulator", views=("sax",), subjects=1)))
 
 
@@ -113,9 +113,9 @@ def test_fields_of_a_recipe_are_changed(recipe_file):
     [
         ("steps", "expected FIELD=VALUE"),
         ("masks.9.family=vista", "there is no item 9"),
-        ("steps.a=1", "a cannot lie in"),
+        ("steps.a=1", "cannot have a field a"),
         ("stepz=1", "stepz"),
-        ("steps=[", "is no YAML"),
+        ("steps=[", "is not YAML"),
     ],
 )
 def test_changes_that_cannot_be_are_named(recipe_file, change, text):

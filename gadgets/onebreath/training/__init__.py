@@ -1,4 +1,4 @@
 """Training of the networks: data sets, masks, losses, and a trainer that can be stopped at any step.
 
-Beside the chain: nothing here is imported by gadgets or methods.
+Not part of the chain: gadgets and methods import nothing from here.
 """

@@ -1,4 +1,4 @@
-"""``onebreath train``: run a recipe, in one process or under ``torchrun``, and make a model of it."""
+"""``onebreath train``: run a recipe, in one process or under ``torchrun``, and export its weights as a model."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from onebreath.training.trainer import Trainer
 
 
 def add_arguments(parser: argparse.ArgumentParser, start_required: bool = False) -> None:
-    """Arguments of ``onebreath train``."""
+    """Add the arguments of ``onebreath train``."""
     parser.add_argument("recipe", type=Path, help="recipe, see models/recipes")
     parser.add_argument(
         "--set", dest="changes", action="append", default=[], metavar="FIELD=VALUE",
-        help="another value for a field of the recipe, as in masks.0.accelerations=[4]; may be given several times",
+        help="new value for a field of the recipe, as in masks.0.accelerations=[4]; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--run", type=Path, help="run folder (default: runs/NAME); a run in it goes on")
+    parser.add_argument("--run", type=Path, help="run folder (default: runs/NAME); a run in it is continued")
     parser.add_argument("--cache", type=Path, help="folder of prepared slices (default: prepared in the run folder)")
     parser.add_argument(
         "--start",
         required=start_required,
         help="model (architecture.tag) or checkpoint whose weights to start from",
     )
-    parser.add_argument("--steps", type=at_least(1), help="steps, in place of the recipe's")
-    parser.add_argument("--minutes", type=positive, help="time for everything, in place of the recipe's steps")
-    parser.add_argument("--until", metavar="HH:MM", help="time of day at which everything is done, likewise")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU where there is one)")
-    parser.add_argument("--threads", type=at_least(1), help="threads of the arithmetic")
-    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard files as well")
+    parser.add_argument("--steps", type=at_least(1), help="number of steps instead of the recipe's")
+    parser.add_argument("--minutes", type=positive, help="total time instead of the recipe's steps")
+    parser.add_argument("--until", metavar="HH:MM", help="time of day to finish by, instead of the recipe's steps")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU if there is one)")
+    parser.add_argument("--threads", type=at_least(1), help="number of threads for arithmetic")
+    parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard files")
     parser.add_argument("--export", metavar="NAME", help="write the best weights as a model (architecture.tag)")
-    parser.add_argument("--half", action="store_true", help="16 bits for each number of --export: half the size")
+    parser.add_argument("--half", action="store_true", help="export 16-bit numbers: half the size")
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of models for --export")
 
 
@@ -68,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
     with join(args.device) as group:
         cache = args.cache or folder / "prepared"
         with stop_on_signals() as stop:
-            time_given = _time_given(args, begun)
+            time_limit = _time_limit(args, begun)
             trainer = train(
-                recipe, folder, cache, group, stop, time_given, start=start, tensorboard=args.tensorboard, facts=facts
+                recipe, folder, cache, group, stop, time_limit, start=start, tensorboard=args.tensorboard, facts=facts
             )
         if args.export and group.first:
             summary = f"{recipe.name}, {trainer.step} steps"
@@ -78,13 +78,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _time_given(args: argparse.Namespace, begun: float) -> Callable[[], dict[str, Any]]:
-    """Time for the training itself, asked for when the data are prepared, as options of `Trainer`.
+def _time_limit(args: argparse.Namespace, begun: float) -> Callable[[], dict[str, Any]]:
+    """Function that returns the time limit as options of `Trainer`, to be called once the data are prepared.
 
     Raises
     ------
     ConfigError
-        If the arguments contradict each other, or give no time.
+        If the arguments contradict each other, or the time is not positive.
     """
     given = [name for name in ("steps", "minutes", "until") if getattr(args, name) is not None]
     if len(given) > 1:
@@ -105,23 +105,26 @@ def train(
     cache: Path,
     group: Group,
     stop: StopRequest | None = None,
-    time_given: Callable[[], dict[str, Any]] = dict,
+    time_limit: Callable[[], dict[str, Any]] = dict,
     **options: Any,
 ) -> Trainer:
-    """Prepare what a recipe trains on in `cache`, and run it in `folder`; `options` are those of `Trainer`."""
+    """Prepare a recipe's data in `cache` and run it in `folder`; returns the trainer.
+
+    `options` are further arguments of `Trainer`; `time_limit` returns some of them once the data are prepared.
+    """
     if group.first:
-        prepare_any(recipe, cache, recipe.workers)
+        prepare_data(recipe, cache, recipe.workers)
     group.wait()
-    slices = prepare_any(recipe, cache)
+    slices = prepare_data(recipe, cache)
     if group.first:
         describe_run(recipe, slices, folder)
-    trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, **time_given(), **options)
+    trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, **time_limit(), **options)
     trainer.run(stop=stop)
     return trainer
 
 
-def prepare_any(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, list[Any]]:
-    """Prepare what the recipe trains on: slices, or magnitude images."""
+def prepare_data(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, list[Any]]:
+    """Prepared data of a recipe by purpose: slices, image series, or magnitude images."""
     if recipe.restoration is not None:
         return {**prepare_images(recipe, cache)}
     if recipe.synthesis is not None:

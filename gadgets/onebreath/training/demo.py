@@ -16,7 +16,7 @@ from onebreath.training.state.distributed import Group
 from onebreath.training.trainer import Trainer
 
 LOWERED = 0.65
-"""The validation loss after the demo training is at most this part of that before."""
+"""Largest ratio of the validation losses after and before the demo training."""
 
 
 def demo_recipe(steps: int = 200) -> Recipe:
@@ -51,9 +51,9 @@ def train_demo(folder: Path, steps: int = 200) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Run the demo training; returns 1 if it lowered the loss by less than `LOWERED` says."""
+    """Run the demo training; returns 1 if it fails or lowers the loss by less than `LOWERED` requires."""
     parser = argparse.ArgumentParser(prog="python -m onebreath.training.demo", description=__doc__)
-    parser.add_argument("folder", type=Path, help="run folder, new or to go on in")
+    parser.add_argument("folder", type=Path, help="run folder; a run in it is continued")
     args = parser.parse_args()
     logging.basicConfig(level="INFO", format="%(message)s")
     begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""From a run to a model: the averaged weights with a card, as the zoo keeps them."""
+"""Export of a run's averaged weights as a model of the zoo, with a card."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def export_run(
     overwrite: bool = False,
     half: bool = False,
 ) -> Path:
-    """Write the model of a run; return its folder.
+    """Write the model of a run; returns its folder.
 
     Parameters
     ----------
     folder
         Run folder.
     name, summary
-        ``architecture.tag``, and one line for lists.
+        Name, ``architecture.tag``, and a one-line summary for lists.
     root
         Folder of models.
     licence, overwrite
-        Of the weights; whether a model of this name may be replaced.
+        Licence of the weights; whether a model of this name may be replaced.
     latest
-        Take the last weights in place of those with the lowest validation loss.
+        Whether to export the last weights instead of those with the lowest validation loss.
     half
-        Keep 16 bits of each number.
+        Whether to store 16-bit numbers.
 
     Raises
     ------
     ModelError
-        If the run has no such checkpoint, or the card does not pass the zoo's checks.
+        If the run has no such checkpoint, or the card fails the zoo's checks.
     """
     state = checkpoints.load(folder / (LATEST if latest else BEST))
     recipe = parse_recipe(json.loads(state.recipe), str(folder))
@@ -81,17 +81,17 @@ def _split_text(split: dict[str, dict[str, list[str]]]) -> str:
 
 
 def _sources_text(recipe: Recipe) -> str:
-    """Return kinds and file names of the sources, without folders, which mean nothing elsewhere."""
+    """Kinds and file names of the sources, without folders, which mean nothing on other machines."""
     return ", ".join(dict.fromkeys(f"{source.kind} {Path(source.path).name}".strip() for source in recipe.train))
 
 
 def _first_line(network: type) -> str:
-    """Return the first line of the network's module, which names its source."""
+    """First line of the docstring of the network's module, which names its source."""
     return str(sys.modules[network.__module__].__doc__).partition("\n")[0]
 
 
 def domain_of(recipe: Recipe) -> dict[str, list[int] | list[float] | list[str]]:
-    """Limits of what was trained on and of what the network can run on; matrix and frames may be other than trained."""
+    """Domain of the trained network; matrix and frames may differ from those of the training."""
     if recipe.restoration is not None:
         return _image_domain(recipe.restoration)
     accelerations = [r for family in recipe.masks for r in family.accelerations]
@@ -110,7 +110,7 @@ def domain_of(recipe: Recipe) -> dict[str, list[int] | list[float] | list[str]]:
 
 
 def _image_domain(settings: RestorationSettings) -> dict[str, list[int] | list[float] | list[str]]:
-    """Limits of a network for magnitude images: ratios that were trained, and matrices it was seen to extend to."""
+    """Domain of a network for magnitude images: accelerations as trained, half to twice the trained matrix."""
     return {
         "acceleration": [1, max(settings.accelerations)],
         "matrix_y": [settings.size // 2, 2 * settings.size],

@@ -1,4 +1,4 @@
-"""``onebreath finetune``: run a recipe from the weights of a model."""
+"""``onebreath finetune``: run a recipe, starting from the weights of a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from onebreath.training import command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``onebreath train``, with the start required."""
+    """Add the arguments of ``onebreath train``; ``--start`` is required."""
     command.add_arguments(parser, start_required=True)
 
 

@@ -1,4 +1,4 @@
-"""Losses between a reconstructed and a true series; the sum is that of the CRUNet-MR paper."""
+"""Losses between a reconstructed and a true series; by default the sum of the CRUNet-MR paper."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 from onebreath.mri.fourier import fft2c
 
 _WINDOW, _K1, _K2 = 7, 0.01, 0.03
-# Added to the maximum and to the scaled image by the source of the official scaling.
+# The official scaling adds this to the maximum and to the scaled image.
 _OFFICIAL_OFFSET = 1e-6
-# Targets are scaled to about 1; one that is zero must not make the loss infinite.
+# Targets are scaled to about 1; this keeps the loss of a zero target finite.
 _SMALLEST_TARGET = 1e-6
-# Terms of the published loss, which need not be computed where their weights are 0.
+# Terms of the published loss, which are not computed if their weights are 0.
 _PUBLISHED = ("kspace_mse", "image_mse", "image_l1", "ssim", "ssim_magnitude")
-# Quantile of the change over time above which pixels move, and the squared error (90 dB) that ends all ambition.
+# Quantile of the change over time above which pixels count as moving, and a negligible squared error (90 dB).
 _DYNAMIC, _FLOOR = 0.9, 1e-9
 # Keeps the derivative of a modulus finite at zero, as in the released A-LIKNet.
 _SMALLEST_ENERGY = 1e-9
@@ -39,26 +39,26 @@ class LossWeights(BaseModel):
     psnr: float = Field(
         0.0,
         ge=0,
-        description="logarithm of the mean squared error of each example, whole and where it moves, -4.34 dB PSNR "
-        "each: so that scans with little noise count as much as those with a lot",
+        description="logarithm of the mean squared error of each example, over the whole image and over the moving "
+        "pixels (1 is -4.34 dB PSNR), so that scans count equally at any noise level",
     )
     image_modulus: float = Field(0.0, ge=0, description="mean modulus of the complex error of the image (A-LIKNet)")
     kspace_modulus: float = Field(
         0.0,
         ge=0,
-        description="mean modulus of the complex error of the multi-coil k-space, that of the combined target times "
-        "the coil maps; for networks that predict it (A-LIKNet). Its authors sum both errors: a weight of 1 of "
-        "the image and of as many as there are coils of the k-space",
+        description="mean modulus of the complex error of the multi-coil k-space against the combined target times the "
+        "coil maps; for networks that predict it (A-LIKNet). Its authors sum both errors, which is a weight of 1 for "
+        "the image and of the number of coils for the k-space",
     )
     official_ssim_scaling: bool = Field(
         False,
-        description="divide prediction and target each by its own maximum, as the released code does (blind to scale); "
+        description="divide prediction and target each by its own maximum, as in the released code (scale invariant); "
         "otherwise both by the largest magnitude of the target",
     )
 
 
 class Terms(NamedTuple):
-    """The terms of the loss, before their weights."""
+    """Unweighted terms of the loss."""
 
     kspace_mse: Tensor
     image_mse: Tensor
@@ -82,7 +82,7 @@ def loss_terms(prediction: Tensor, target: Tensor, official_ssim_scaling: bool =
 
 
 def total_loss(prediction: Tensor, target: Tensor, weights: LossWeights) -> Tensor:
-    """Weighted sum of the terms, but for `kspace_modulus`, which needs more than the image."""
+    """Weighted sum of all terms except `kspace_modulus`, which needs more than the image."""
     loss = target.real.new_zeros(())
     if any(getattr(weights, name) for name in _PUBLISHED):
         terms = loss_terms(prediction, target, weights.official_ssim_scaling)
@@ -116,8 +116,8 @@ def kspace_loss(prediction: Tensor, target: Tensor, maps: Tensor) -> Tensor:
     prediction
         K-space ``(batch, frame, coil, y, x)``.
     target
-        Combined image ``(batch, frame, y, x)``; its k-space is that of the image times the maps, as A-LIKNet's authors
-        simulate theirs.
+        Combined image ``(batch, frame, y, x)``; its k-space is that of the image times the maps, as simulated by
+        A-LIKNet's authors.
     maps
         ``(batch, 1, coil, y, x)``.
     """
@@ -125,9 +125,9 @@ def kspace_loss(prediction: Tensor, target: Tensor, maps: Tensor) -> Tensor:
 
 
 def psnr_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean logarithm of the squared error over the squared maximum of magnitudes, of whole series and where they move.
+    """Mean logarithm of the squared error relative to the squared maximum, of whole series and of moving pixels.
 
-    Half the weight lies on the tenth of the pixels whose magnitude changes most over time, the dynamic region of the
+    Half the weight is on the tenth of the pixels whose magnitude changes most over time, the dynamic region of the
     evaluation.
 
     Parameters
@@ -149,8 +149,8 @@ def psnr_loss(prediction: Tensor, target: Tensor) -> Tensor:
 def ssim_loss(prediction: Tensor, target: Tensor) -> Tensor:
     """``1 - SSIM`` of real series ``(batch, frame, y, x)`` with a data range of 1.
 
-    Z. Wang et al., IEEE Trans Image Process 13:600 (2004), eq. 13, with a uniform 7 x 7 window, sample covariance and
-    only windows inside the image; the mean over windows and frames.
+    Z. Wang et al., IEEE Trans Image Process 13:600 (2004), eq. 13, with a uniform 7 x 7 window and sample covariance;
+    the mean over all windows inside the image and over frames.
 
     Raises
     ------
@@ -174,9 +174,10 @@ def ssim_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _scaled(prediction: Tensor, target: Tensor, complex_target: Tensor, official: bool) -> tuple[Tensor, Tensor]:
+    """Prediction and target scaled for SSIM, see `LossWeights.official_ssim_scaling`."""
     if official:
         return _by_own_maximum(prediction), _by_own_maximum(target)
-    # Of each example by itself, so that the loss of a batch is the mean of its examples' losses.
+    # Separate for each example, so that the loss of a batch is the mean of its examples' losses.
     largest = complex_target.detach().abs().amax(dim=(1, 2, 3), keepdim=True)
     scale = largest.clamp_min(_SMALLEST_TARGET)
     return prediction / scale, target / scale

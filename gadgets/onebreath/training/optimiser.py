@@ -1,4 +1,4 @@
-"""Steps of the weights: AdamW in groups, learning rate over time, and the moving average of the weights."""
+"""Optimiser: AdamW in groups, learning rate schedule, and moving average of the weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TINY = 1e-9
 
 
 def make_optimiser(network: nn.Module, settings: Optimiser) -> torch.optim.AdamW:
-    """AdamW (I. Loshchilov and F. Hutter, ICLR 2019) with weight decay on kernels alone."""
+    """AdamW (I. Loshchilov and F. Hutter, ICLR 2019) with weight decay on kernels only."""
     parameters = list(network.parameters())
     kernels = [parameter for parameter in parameters if parameter.ndim > 1]
     vectors = [parameter for parameter in parameters if parameter.ndim == 1]
@@ -29,18 +29,18 @@ def make_optimiser(network: nn.Module, settings: Optimiser) -> torch.optim.AdamW
 
 
 def learning_rate(step: int, progress: float, settings: Optimiser, warm: float) -> float:
-    """Rate of a step, counted from 0: linear warm-up that never is 0, then a cosine to the smallest rate.
+    """Learning rate of a step: linear warm-up from above 0, then a cosine to the smallest rate.
 
     Parameters
     ----------
     step
-        Number of the step, for the warm-up.
+        Number of the step, from 0, for the warm-up.
     progress
-        Share of the training that is done before it, 0 to 1.
+        Fraction of the training done before the step, 0 to 1.
     settings
         The rates.
     warm
-        Share of the training after which it has warmed up at the latest, and the cosine begins.
+        Fraction of the training at which the warm-up ends at the latest and the cosine begins.
     """
     if step < settings.warm_up and progress < warm:
         return settings.learning_rate * max((step + 1) / settings.warm_up, progress / warm)
@@ -50,9 +50,9 @@ def learning_rate(step: int, progress: float, settings: Optimiser, warm: float) 
 
 
 def set_learning_rate(optimiser: torch.optim.AdamW, rate: float) -> None:
-    """Give every group the rate times its factor.
+    """Set the rate of every group to `rate` times its factor.
 
-    PyTorch's schedulers count steps, while here the time that is left may decide about the rate.
+    PyTorch's schedulers count steps, while here the remaining time may determine the rate.
     """
     for group in optimiser.param_groups:
         group["lr"] = rate * group["factor"]
@@ -68,12 +68,12 @@ def moments_of(optimiser: torch.optim.AdamW, network: nn.Module) -> dict[str, Te
 
 
 def restore_moments(optimiser: torch.optim.AdamW, network: nn.Module, moments: Mapping[str, Tensor]) -> None:
-    """Undo `moments_of`.
+    """Restore a state from `moments_of`.
 
     Raises
     ------
     ModelError
-        If the state belongs to other parameters.
+        If the state does not fit the network's parameters.
     """
     parameters = dict(network.named_parameters())
     for key, value in moments.items():
@@ -90,9 +90,9 @@ class MovingAverage:
     Parameters
     ----------
     network
-        Its parameters at the start.
+        Network with initial parameters.
     decay
-        Share that is kept in a step; less in the first steps, where the start would weigh too much.
+        Weight of the old average in a step; smaller in the first steps, where the initial parameters would dominate.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -100,7 +100,7 @@ class MovingAverage:
         self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
 
     def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after `step` steps."""
+        """Update the average with the weights after `step` steps."""
         update = get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))
         state = network.state_dict()
         update([self.weights[name] for name in state], list(state.values()), step)

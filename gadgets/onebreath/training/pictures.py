@@ -1,4 +1,4 @@
-"""A picture of a run while it goes: its losses and learning rate, and examples beside their truth."""
+"""Progress picture of a run: losses, learning rate, and examples next to their ground truth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ERROR_GAIN = 5.0
 
 
 class Shown(NamedTuple):
-    """One example: magnitudes ``(frame, y, x)`` of the zero-filled start, the network's image, and the truth."""
+    """One example: magnitudes ``(frame, y, x)`` of zero-filled image, network output and ground truth."""
 
     start: np.ndarray
     image: np.ndarray
@@ -24,14 +24,14 @@ class Shown(NamedTuple):
 
 
 def draw_progress(log: Path, shown: Sequence[Shown], file: Path) -> None:
-    """Draw the losses of a run and example images; the file appears complete or not at all.
+    """Draw the losses of a run and example images; the file is written atomically.
 
     Parameters
     ----------
     log
         ``log.jsonl`` of the run.
     shown
-        Examples, one row each: zero-filled, network, truth, error times five, and a line over time.
+        Examples, one row each: zero-filled, network, truth, error times five, and one column over time.
     file
         PNG to write.
 
@@ -44,7 +44,7 @@ def draw_progress(log: Path, shown: Sequence[Shown], file: Path) -> None:
     from matplotlib.figure import Figure
 
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    # Fixed places: finding them by the sizes of all labels takes longer than drawing them.
+    # Fixed layout: an automatic one takes longer than drawing.
     figure = Figure(figsize=(12, 3 + 2.4 * len(shown)), dpi=80)
     grid = figure.add_gridspec(
         1 + len(shown),

@@ -1,8 +1,7 @@
-"""Recipes: everything that determines a training run, read from YAML and checked before any work."""
+"""Recipes: all settings of a training run, read from YAML and validated before training."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from onebreath.errors import ConfigError
+from onebreath.folders import expanded
 from onebreath.training.data.examples import ExampleSettings
 from onebreath.training.data.masks import MaskFamily
 from onebreath.training.data.scanning import ScanSettings
@@ -43,40 +43,40 @@ class NetworkSettings(_Part):
     """The network to train."""
 
     architecture: str = Field(description="name of the network, see `onebreath.zoo.architectures`")
-    arguments: dict[str, Any] = Field({}, description="arguments of the network that are not its defaults")
+    arguments: dict[str, Any] = Field({}, description="arguments of the network other than its defaults")
 
 
 class Source(_Part):
-    """Files, or a simulator, that series come from."""
+    """Source of series: files, or a simulator."""
 
     kind: SourceKind = Field(
         description="cine_npz: magnitude stacks (slice, phase, row, column); static_npz: single magnitude images; "
-        "clips_npz: an array (frame, row, column) for each clip; views_npz: one of single images for each patient; "
+        "clips_npz: one array (frame, row, column) per clip; views_npz: one array of single images per patient; "
         "images: a folder of pictures, NIfTI, npz or DICOM files; "
         "dicom: a folder of DICOM files; mrd: ISMRMRD files; cmrxrecon: FullSample .mat files of CMRxRecon 2023; "
         "fastmri: multi-coil .h5 files; kspace_npy: full k-space in .npy files; simulator: phantoms"
     )
-    path: str = Field("", description="file or folder; environment variables like $ONEBREATH_SHARED are filled in")
+    path: str = Field("", description="file or folder; environment variables like $ONEBREATH_SHARED are expanded")
     patients: tuple[str, ...] = Field(("*",), description="patterns of the patients to use, like SCD*")
     exclude: tuple[str, ...] = Field((), description="patterns of patients to leave out")
     views: tuple[str, ...] = Field(
-        ("*",), description="patterns of the views to use, lax or sax; only where the files tell them (cmrxrecon)"
+        ("*",), description="patterns of the views to use, lax or sax; only for files that state them (cmrxrecon)"
     )
-    per_patient: int | None = Field(None, ge=1, description="largest number of series of each patient, evenly chosen")
+    per_patient: int | None = Field(None, ge=1, description="largest number of series per patient, evenly chosen")
     variants: int | None = Field(None, ge=1, description="scans simulated from each series; None: `scan.variants`")
     subjects: int = Field(8, ge=1, description="simulator: number of phantoms")
-    first_seed: int = Field(0, ge=0, description="simulator: seed of the first phantom; each counts as a patient")
+    first_seed: int = Field(0, ge=0, description="simulator: seed of the first phantom; each seed is a patient")
 
 
 class Optimiser(_Part):
-    """AdamW with warm-up and a cosine."""
+    """AdamW with warm-up and cosine decay."""
 
     learning_rate: float = Field(3e-4, gt=0, description="largest learning rate")
     smallest_rate: float = Field(1e-4, ge=0, description="learning rate at the end of the cosine")
     warm_up: int = Field(200, ge=0, description="steps until the largest learning rate is reached")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay; none on biases and scalars")
-    scalar_factor: float = Field(1.0, gt=0, description="learning rate of scalar parameters over that of the others")
-    clip: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    scalar_factor: float = Field(1.0, gt=0, description="learning rate of scalar parameters relative to the others")
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradients, which are scaled down to it")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the moving average of the weights; 0: none")
 
 
@@ -86,14 +86,14 @@ class Recipe(_Part):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="name of the run, for example crunet_mr.robust")
     seed: int = Field(0, ge=0, description="seed of weights, scans, examples and masks")
     network: NetworkSettings = Field(description="the network")
-    train: tuple[Source, ...] = Field((), description="what is trained on; may be empty where synthesis needs no files")
-    validate_on: tuple[Source, ...] = Field((), description="what the best weights are chosen on; other patients")
-    report_only: tuple[str, ...] = Field((), description="patterns of patients that must never be trained or chosen on")
+    train: tuple[Source, ...] = Field((), description="training data; may be empty if synthesis needs no files")
+    validate_on: tuple[Source, ...] = Field((), description="other patients, on whom the best weights are chosen")
+    report_only: tuple[str, ...] = Field((), description="patterns of patients never to train on or choose by")
     scan: ScanSettings = Field(ScanSettings(), description="how scans are simulated from images")
     synthesis: SynthesisSettings | None = Field(
         None,
-        description="make examples on the training device, new ones in every step, from the images of the sources, "
-        "phantoms and procedural clips; `scan` and `examples` are then not used",
+        description="make new examples in every step on the training device, from the images of the sources, "
+        "phantoms and procedural clips; `scan` and `examples` are then ignored",
     )
     examples: ExampleSettings = Field(ExampleSettings(), description="how examples are drawn from scans")
     masks: tuple[MaskFamily, ...] = Field((), description="mask families and their weights; for multi-coil series")
@@ -102,15 +102,15 @@ class Recipe(_Part):
     )
     loss: LossWeights = Field(LossWeights(), description="weights of the loss")
     self_supervised: SplitSettings | None = Field(
-        None, description="train without full samples (SSDU): part of the acquired lines is kept for the loss"
+        None, description="train without full samples (SSDU): part of the acquired lines is used for the loss only"
     )
-    optimiser: Optimiser = Field(Optimiser(), description="how the weights are changed")
+    optimiser: Optimiser = Field(Optimiser(), description="optimiser and learning rate")
     steps: int = Field(10000, ge=1, description="steps of the whole training; the cosine ends there")
     batch: int = Field(1, ge=1, description="examples of a step, over all processes")
     precision: Literal["float32", "bfloat16", "auto"] = Field(
-        "float32", description="of convolutions; Fourier transforms and data consistency stay in single precision"
+        "float32", description="format of convolutions; Fourier transforms and data consistency stay in float32"
     )
-    workers: int = Field(0, ge=0, description="processes that draw examples beside the training")
+    workers: int = Field(0, ge=0, description="processes that draw examples during training")
     checkpoint_every: int = Field(100, ge=1, description="steps from one checkpoint to the next")
     validate_every: int = Field(500, ge=1, description="steps from one validation to the next")
     validation_examples: int = Field(16, ge=1, description="examples of a validation")
@@ -127,20 +127,20 @@ class Recipe(_Part):
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
-    """Read a recipe; `based_on: FILE` in it takes the fields that it does not give from that file, beside it.
+    """Recipe of a file; with `based_on: FILE` missing fields are taken from that file in the same folder.
 
     Parameters
     ----------
     path
         The recipe.
     changes
-        ``FIELD=VALUE`` each, to take the place of what the file says; a dot leads into a field, a number into a list,
+        ``FIELD=VALUE`` each, overriding values of the file; dots separate names of nested fields and indices of lists,
         as in ``masks.0.accelerations=[4]``. Values are YAML.
 
     Raises
     ------
     ConfigError
-        If a file cannot be read, or a field is unknown, missing or ill-typed; the text names each.
+        If a file cannot be read, or a field is unknown, missing or of the wrong type; the text names each.
     """
     fields = _fields(path)
     for change in changes:
@@ -155,11 +155,11 @@ def _parsed(change: str) -> tuple[list[str], Any]:
     try:
         return name.split("."), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {change}: {value} is no YAML: {error}") from error
+        raise ConfigError(f"--set {change}: {value} is not YAML: {error}") from error
 
 
 def _changed(content: Any, path: list[str], value: Any, change: str) -> Any:
-    """Content with another value at a path; a field that is not there yet is made."""
+    """Content with another value at a path; missing fields are created."""
     if not path:
         return value
     first, *rest = path
@@ -168,7 +168,7 @@ def _changed(content: Any, path: list[str], value: Any, change: str) -> Any:
             raise ConfigError(f"--set {change}: there is no item {first}, the list has {len(content)}")
         return [_changed(one, rest, value, change) if index == int(first) else one for index, one in enumerate(content)]
     if content is not None and not isinstance(content, dict):
-        raise ConfigError(f"--set {change}: {first} cannot lie in {content!r}")
+        raise ConfigError(f"--set {change}: {content!r} cannot have a field {first}")
     fields = content or {}
     return {**fields, first: _changed(fields.get(first), rest, value, change)}
 
@@ -182,7 +182,7 @@ def _fields(path: Path, above: tuple[Path, ...] = ()) -> Any:
         return content
     base = path.parent / str(content.pop("based_on"))
     if base.resolve() in (path.resolve(), *above):
-        raise ConfigError(f"recipe {path}: is based on itself, by way of {base}")
+        raise ConfigError(f"recipe {path}: is based on itself, through {base}")
     fields = _fields(base, (path.resolve(), *above))
     if not isinstance(fields, dict):
         raise ConfigError(f"recipe {base}: expected fields and values, found {type(fields).__name__}")
@@ -190,7 +190,7 @@ def _fields(path: Path, above: tuple[Path, ...] = ()) -> Any:
 
 
 def parse_recipe(content: Any, where: str) -> Recipe:
-    """Check the content of a recipe; errors as in `read_recipe`."""
+    """Recipe with validated content; errors as in `read_recipe`."""
     if not isinstance(content, dict):
         raise ConfigError(f"recipe {where}: expected fields and values, found {type(content).__name__}")
     try:
@@ -200,22 +200,19 @@ def parse_recipe(content: Any, where: str) -> Recipe:
 
 
 def write_recipe(recipe: Recipe) -> str:
-    """Spell a recipe as YAML."""
+    """Recipe as YAML."""
     return yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False, width=110)
 
 
 def source_path(source: Source) -> Path:
-    """Path of a source with environment variables filled in.
+    """Path of a source with environment variables expanded.
 
     Raises
     ------
     ConfigError
-        If a variable is not set or nothing is there.
+        If a variable is not set or the path does not exist.
     """
-    text = os.path.expandvars(source.path)
-    if "$" in text:
-        raise ConfigError(f"source {source.path}: an environment variable in it is not set")
-    path = Path(text).expanduser()
+    path = expanded(source.path)
     if not path.exists():
         raise ConfigError(f"source {path} does not exist")
     return path

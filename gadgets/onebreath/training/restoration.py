@@ -1,6 +1,7 @@
-"""Training of networks that restore magnitude images (MR-IPT and its peers): settings, images and examples.
+"""Training of networks that restore magnitude images (MR-IPT and its baselines): settings, images and examples.
 
-As in the paper, k-space is simulated from magnitude images, undersampled, and its magnitude given to the network.
+As in the paper, k-space is simulated from magnitude images and undersampled; the network gets the magnitude of its
+zero-filled image.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from onebreath.training.data.image_masks import IMAGE_MASKS, ImageMask, image_ma
 from onebreath.training.data.scanning import smooth_phase
 
 _STREAM = 2
-"""Of random numbers; the others are those of `onebreath.training.data.examples`."""
+"""Stream of random numbers, other than those of `onebreath.training.data.examples`."""
 
 
 class RestorationSettings(BaseModel):
@@ -34,40 +35,40 @@ class RestorationSettings(BaseModel):
 
     size: int = Field(224, ge=8, description="side of the examples in pixels")
     crop: int | None = Field(
-        None, ge=8, description="side of the middle of an image that is used, before it is brought to `size`; null: all"
+        None, ge=8, description="side of the central square of an image, before it is resized to `size`; null: all"
     )
     frames: int = Field(2, ge=1, description="largest number of frames of a series, evenly chosen")
-    samples: int | None = Field(None, ge=1, description="train on this many images only, chosen by the seed; null: all")
-    types: Annotated[tuple[ImageMask, ...], Field(min_length=1)] = Field(IMAGE_MASKS, description="mask types to draw")
+    samples: int | None = Field(None, ge=1, description="number of images to train on, chosen by the seed; null: all")
+    types: Annotated[tuple[ImageMask, ...], Field(min_length=1)] = Field(IMAGE_MASKS, description="mask types")
     accelerations: Annotated[tuple[float, ...], Field(min_length=1)] = Field(
-        (2.0, 4.0, 6.0, 8.0, 10.0), description="accelerations to draw, centre included"
+        (2.0, 4.0, 6.0, 8.0, 10.0), description="accelerations, centre included"
     )
     official_equispaced: bool = Field(False, description="equispaced masks as released, see `image_mask`")
     scale_from: Literal["zero_filled", "full"] = Field(
         "zero_filled",
-        description="whose maximum becomes 1: that of the network's input, all that is known at a scanner, or (as "
-        "published) that of the true image",
+        description="image whose maximum is scaled to 1: the network's input, which is all that is known at a scanner, "
+        "or (as published) the true image",
     )
     flip: bool = Field(True, description="mirror images at random")
     phase: bool = Field(False, description="give images a smooth phase, without which k-space is symmetric")
     noise: tuple[float, float] = Field(
-        (0.0, 0.0), description="range of the noise's standard deviation over the maximum of the image"
+        (0.0, 0.0), description="range of the noise's standard deviation relative to the maximum of the image"
     )
-    ssim: float = Field(0.0, ge=0, description="weight of 1 - SSIM beside the mean absolute error")
+    ssim: float = Field(0.0, ge=0, description="weight of 1 - SSIM, added to the mean absolute error")
 
 
 @dataclass(frozen=True)
 class StoredImages:
-    """Images of one series in a file of the cache, brought to size and with maximum 1.
+    """Resized images of one series with maximum 1, in a file of the cache.
 
     Attributes
     ----------
     patient, name
         As in `onebreath.training.data.series.ImageSeries`.
     file
-        safetensors with ``images (image, y, x)``.
+        File with ``images (image, y, x)`` as safetensors.
     count
-        How many.
+        Number of images.
     """
 
     patient: str
@@ -76,7 +77,7 @@ class StoredImages:
     count: int
 
     def read(self, index: int) -> np.ndarray:
-        """Read one image ``(y, x)`` float32; nothing else of the file.
+        """One image ``(y, x)`` float32, without reading the rest of the file.
 
         Raises
         ------
@@ -91,9 +92,9 @@ class StoredImages:
 
 
 def to_size(images: np.ndarray, size: int, crop: int | None) -> np.ndarray:
-    """Bring magnitude images ``(image, y, x)`` to ``size x size``, each with maximum 1; those of zeros are left out.
+    """Magnitude images ``(image, y, x)`` resized to ``size x size`` with maximum 1; images of zeros are dropped.
 
-    The middle `crop` x `crop` pixels, or the whole image with zeros around its shorter side, are resampled bilinearly.
+    The central `crop` x `crop` pixels, or the whole image zero padded to a square, are resampled bilinearly.
     """
     images = images[images.any(axis=(1, 2))]
     side = crop or max(images.shape[1:])
@@ -108,28 +109,33 @@ def to_size(images: np.ndarray, size: int, crop: int | None) -> np.ndarray:
 
 
 class RestorationExamples(Dataset[dict[str, Tensor]]):
-    """Endless examples; number `index` is the same in every process and after every restart.
+    """Random examples; number `index` is the same in every process and after every restart.
 
     Parameters
     ----------
     stored
-        Images to draw from.
+        Prepared images.
     settings
         See `RestorationSettings`.
     seed
-        Of everything random.
+        Seed of all random numbers.
     validating
-        Take the images in turn, unflipped; all of them, whatever `samples` says.
+        Whether to use all images in turn, unflipped, regardless of `samples`.
+
+    Raises
+    ------
+    ScanError
+        If there are no images.
     """
 
     def __init__(
         self, stored: Sequence[StoredImages], settings: RestorationSettings, seed: int, validating: bool = False
     ) -> None:
-        places = [(one, index) for one in stored for index in range(one.count)]
-        if not places:
+        images = [(one, index) for one in stored for index in range(one.count)]
+        if not images:
             raise ScanError("there is no image to train on: the split leaves none, or the sources are empty")
-        order = np.random.default_rng([seed, _STREAM]).permutation(len(places))
-        self.places = [places[n] for n in order[: None if validating else settings.samples]]
+        order = np.random.default_rng([seed, _STREAM]).permutation(len(images))
+        self.images = [images[n] for n in order[: None if validating else settings.samples]]
         self.settings, self.seed, self.validating = settings, seed, validating
 
     def __len__(self) -> int:
@@ -137,16 +143,16 @@ class RestorationExamples(Dataset[dict[str, Tensor]]):
         return 2**31
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Draw an example.
+        """Example number `index`.
 
         Returns
         -------
         dict
-            ``image`` and ``target (1, y, x)``, ``level`` and ``type ()``: positions in the settings.
+            ``image`` and ``target (1, y, x)``, ``level`` and ``type ()``: indices in the settings.
         """
         rng = np.random.default_rng([self.seed, _STREAM, index])
         s = self.settings
-        one, number = self.places[index % len(self.places) if self.validating else int(rng.integers(len(self.places)))]
+        one, number = self.images[index % len(self.images) if self.validating else int(rng.integers(len(self.images)))]
         target = one.read(number)
         if s.flip and not self.validating:
             target = target[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
@@ -167,14 +173,14 @@ class RestorationExamples(Dataset[dict[str, Tensor]]):
 def undersampled(
     image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, phase: bool = False, noise: float = 0.0
 ) -> np.ndarray:
-    """Simulate the k-space ``(y, x)`` complex64 of a magnitude image with maximum 1, zero where the mask is False.
+    """Simulated k-space ``(y, x)`` complex64 of a magnitude image with maximum 1, zero where the mask is False.
 
     Parameters
     ----------
     image, mask
         ``(y, x)``, or ``(y, 1)`` for the mask.
     rng
-        For phase and noise.
+        Random numbers for phase and noise.
     phase
         Whether the image gets a smooth phase.
     noise

@@ -1,4 +1,4 @@
-"""Progress of a training, by its steps or by the time that it was given."""
+"""Schedule of a training with a number of steps or a time limit."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from dataclasses import dataclass, field
 
 from onebreath.errors import ConfigError
 
-# Share of a training by time after which it has warmed up, however few its steps are.
+# Fraction of a training with a time limit at which the warm-up ends at the latest.
 _WARM = 0.1
 
 
 @dataclass
 class Schedule:
-    """Says when a training is over, and how much of it is done.
+    """Progress and end of a training.
 
     Attributes
     ----------
     steps
-        Steps of a training that is not given a time.
+        Number of steps of a training without a time limit.
     seconds
-        Time for everything, earlier runs in the same folder included; None: the steps decide.
+        Time limit including earlier runs in the same folder; None: `steps` apply.
     used
-        Seconds of it that are spent, up to the last call of `tick`.
+        Seconds used up to the last call of `tick`.
     slowest_end
-        Longest measured time of the work at the end: validation, checkpoint and export.
+        Longest measured time of validation and checkpoint.
     clock
-        Seconds since any moment.
+        Function that returns a time in seconds.
     """
 
     steps: int
@@ -44,50 +44,50 @@ class Schedule:
         self.longest_step = 0.0
 
     def tick(self) -> float:
-        """Count the time since the last call; returns it."""
+        """Add the time since the last call to `used`; returns it."""
         now = self.clock()
         passed, self._last = now - self._last, now
         self.used += passed
         return passed
 
     def stepped(self) -> None:
-        """Count the time of a training step: the next one may take as long."""
+        """Record the time of a training step."""
         self.longest_step = max(self.longest_step, self.tick())
 
     def ended(self) -> None:
-        """Count the time of a validation with its checkpoint: the last one may take as long."""
+        """Record the time of a validation with its checkpoint."""
         self.slowest_end = max(self.slowest_end, self.tick())
 
     @property
     def training_seconds(self) -> float:
-        """Seconds for steps: the total less the time for the end, at least half of it."""
+        """Seconds for steps: the limit minus a reserve for the last step and validation, at least half the limit."""
         assert self.seconds is not None
         return max(self.seconds - 1.2 * self.slowest_end - self.longest_step, self.seconds / 2)
 
     def progress(self, step: int) -> float:
-        """Share that is done before `step`, 0 to 1."""
+        """Fraction of the training done before `step`, 0 to 1."""
         if self.seconds is None:
             return min(step / self.steps, 1.0)
         return min(self.used / self.training_seconds, 1.0)
 
     def warm(self, steps: int) -> float:
-        """Share of the training that a warm-up of this many steps may take: a tenth at most, where time decides."""
+        """Largest fraction of the training for a warm-up of this many steps; a tenth with a time limit."""
         return _WARM if self.seconds is not None else min(steps / self.steps, 1.0)
 
     def over(self, step: int) -> bool:
-        """Return whether the training is over after this many steps."""
+        """Whether the training is over after this many steps."""
         if self.seconds is None:
             return step >= self.steps
         return self.used >= self.training_seconds
 
 
 def seconds_until(text: str, now: datetime.datetime | None = None) -> float:
-    """Seconds until a time of day ``HH:MM``, today or else tomorrow.
+    """Seconds until the next occurrence of a time of day ``HH:MM``.
 
     Raises
     ------
     ConfigError
-        If it is no time of day.
+        If the text is not a time of day.
     """
     found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text.strip())
     if not found:

@@ -1,4 +1,4 @@
-"""Readers by the kind of a source."""
+"""Selection of the reader for a source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onebreath.training.data.series import Series
 from onebreath.training.recipe import Source, source_path
 from onebreath.training.split import matches
 
-# Reader (module:function) and the files it reads one by one; an empty pattern: the path as a whole.
+# Reader (module:function) and pattern of the files it reads one by one; with an empty pattern it gets the whole path.
 _READERS: dict[str, tuple[str, str]] = {
     "cine_npz": ("magnitude:cine_npz", "*.npz"),
     "static_npz": ("magnitude:static_npz", "*.npz"),
@@ -27,16 +27,16 @@ _READERS: dict[str, tuple[str, str]] = {
 
 
 def read_source(source: Source) -> Iterator[Series]:
-    """Read the series of a source that its patterns let through.
+    """Yield the series of a source that match its patterns.
 
-    Files that are named after their patient are only opened if the patient is wanted.
+    Files named after their patient are only opened if the patient matches.
 
     Raises
     ------
     ConfigError
         If the path does not exist.
     ScanError
-        If there is no file of this kind, a file is damaged, or views are chosen and a file does not tell its own.
+        If there is no file of this kind, a file is damaged, or views are selected and a file does not state its view.
     """
     if source.kind == "simulator":
         from onebreath.training.readers.simulator import phantoms
@@ -59,13 +59,13 @@ def _wanted(source: Source, patient: str) -> bool:
 
 
 def _in_view(source: Source, series: Series) -> bool:
-    """Return whether a series has a wanted view; one whose view nobody knows is an error where views are chosen."""
+    """Whether a series matches the selected views; ScanError if its view is unknown and not all views are selected."""
     if tuple(source.views) == ("*",):
         return True
     if not series.view:
         raise ScanError(
-            f"{series.patient} {series.name} ({source.kind} {source.path}) does not say its view, so that views "
-            f"{' '.join(source.views)} cannot be chosen; leave views out"
+            f"{series.patient} {series.name} ({source.kind} {source.path}) does not state its view, so the views "
+            f"{' '.join(source.views)} cannot be selected; leave views out"
         )
     return matches(series.view, source.views)
 

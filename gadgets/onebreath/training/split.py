@@ -1,4 +1,4 @@
-"""Split of patients, never of slices; some patients are kept for reports alone."""
+"""Split by patient, never by slice; some patients are reserved for reports."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ from onebreath.errors import ScanError
 Purpose = Literal["train", "validate", "report"]
 
 REPORT_ONLY = ("SCD0000401", "SC-HF-I-5", "SC-HF-I-05")
-"""Patients that published figures are measured on, under all names of the data set; no choice is ever made on them."""
+"""Patients of the published results, under all their names in the data set; no choice is ever based on them."""
 
 
 def check_purpose(patient: str, purpose: Purpose, kept: Iterable[str] = ()) -> None:
-    """Refuse a patient who is kept for reports.
+    """Raise ScanError if a patient reserved for reports is used for anything else.
 
     Parameters
     ----------
     patient
-        Name as a reader gives it.
+        Name as returned by a reader.
     purpose
-        What the data are wanted for.
+        Purpose of the data.
     kept
-        Patterns of further patients kept for reports.
+        Patterns of further patients reserved for reports.
 
     Raises
     ------
     ScanError
-        If the purpose is another than report and the patient is in `REPORT_ONLY` or matches `kept`.
+        If the purpose is not report and the patient is in `REPORT_ONLY` or matches `kept`.
     """
     if purpose != "report" and matches(patient, [*REPORT_ONLY, *kept]):
         raise ScanError(
-            f"patient {patient} is kept for reports and must not be used to {purpose}; leave the file out of the recipe"
+            f"patient {patient} is reserved for reports and must not be used to {purpose}; leave it out of the recipe"
         )
 
 
 def matches(patient: str, patterns: Sequence[str]) -> bool:
-    """Return whether a patient's name matches one of the patterns (``*`` and ``?`` as in file names, case ignored)."""
+    """Whether a patient's name matches one of the patterns (``*`` and ``?`` as in file names, case ignored)."""
     return any(fnmatch.fnmatchcase(patient.lower(), pattern.lower()) for pattern in patterns)
 
 
 def check_disjoint(split: dict[str, set[str]]) -> None:
-    """Check that no patient stands on two sides of a split.
+    """Raise ScanError if a patient is in two parts of a split.
 
     Parameters
     ----------
     split
-        Patients by side.
+        Patients by part.
 
     Raises
     ------
     ScanError
-        Names the patients and both sides.
+        Names the patients and both parts.
     """
     sides = list(split)
     for i, first in enumerate(sides):

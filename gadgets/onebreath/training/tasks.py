@@ -1,4 +1,4 @@
-"""Training tasks: networks for multi-coil series or for magnitude images; the trainer is the same."""
+"""Training tasks: networks for multi-coil series or for magnitude images, with the same trainer."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ class Task(Protocol):
     def examples(
         self, prepared: Sequence[Any], seed: int, device: torch.device, validating: bool = False
     ) -> Dataset[Example]:
-        """Make the examples of prepared slices or images; those that are made on a device on `device`."""
+        """Examples from prepared data; those made on a device are made on `device`."""
 
     def loss(self, network: nn.Module, batch: Example, position: tuple[int, int]) -> Tensor:
-        """Loss of a batch, with gradients; `position` is the step and the rank of the process."""
+        """Loss of a batch, with gradients; `position` is the step and the index of the process."""
 
     def validation_loss(self, network: nn.Module, example: Example) -> Tensor:
-        """Loss that the best weights are chosen by."""
+        """Loss by which the best weights are chosen."""
 
     def shown(self, network: nn.Module, example: Example) -> Shown | None:
-        """What the picture of a run shows of an example; None: nothing."""
+        """Images of an example for the picture of the run; None without any."""
 
 
 def task_of(recipe: Recipe, network: nn.Module) -> Task:
-    """Find what a recipe trains.
+    """Task of a recipe.
 
     Raises
     ------
     ConfigError
-        If network and recipe do not belong together.
+        If network and recipe do not fit together.
     """
     images = isinstance(network, RestorationNetwork)
     if images != (recipe.restoration is not None):
@@ -55,8 +55,8 @@ def task_of(recipe: Recipe, network: nn.Module) -> Task:
         raise ConfigError(f"{recipe.network.architecture} is a network for {kind}: its recipe has {needs} restoration")
     if recipe.loss.kspace_modulus and not getattr(network, "predicts_kspace", False):
         raise ConfigError(
-            f"loss.kspace_modulus needs a network that predicts k-space; {recipe.network.architecture}, as it is here, "
-            "does not"
+            f"loss.kspace_modulus needs a network that predicts k-space; {recipe.network.architecture} with these "
+            "arguments does not"
         )
     if recipe.loss.kspace_modulus and recipe.self_supervised is not None:
         raise ConfigError("loss.kspace_modulus compares with full samples; leave it or self_supervised out")
@@ -120,7 +120,7 @@ class SynthesisTask(SeriesTask):
     def examples(
         self, prepared: Sequence[Any], seed: int, device: torch.device, validating: bool = False
     ) -> Dataset[Example]:
-        """Make examples; see `Task`. Validation keeps to what the recipe validates on, where that is sequences."""
+        """Examples; see `Task`. For validation they are made from the recipe's validation sequences only, if any."""
         recipe, settings = self.recipe, self.recipe.synthesis
         assert settings is not None
         if validating and prepared:
@@ -129,19 +129,19 @@ class SynthesisTask(SeriesTask):
 
 
 class RestorationTask:
-    """Magnitude images; the loss is the mean absolute error, and 1 - SSIM if the recipe weighs it.
+    """Magnitude images; the loss is the mean absolute error, plus 1 - SSIM if the recipe gives it a weight.
 
     Parameters
     ----------
     recipe
-        With `restoration`.
+        Recipe with `restoration`.
     network
-        Its levels and types say what is known.
+        Network whose levels and types the examples use.
 
     Raises
     ------
     ConfigError
-        If the network does not know an acceleration or type of the recipe.
+        If the network lacks an acceleration or type of the recipe.
     """
 
     def __init__(self, recipe: Recipe, network: RestorationNetwork) -> None:
@@ -165,16 +165,16 @@ class RestorationTask:
         return loss + self.settings.ssim * ssim_loss(image, target) if self.settings.ssim else loss
 
     def validation_loss(self, network: nn.Module, example: Example) -> Tensor:
-        """The same loss; see `Task`."""
+        """Loss as in training; see `Task`."""
         return self.loss(network, example, (0, 0))
 
     def shown(self, network: nn.Module, example: Example) -> Shown | None:
-        """Nothing: these images are no series; see `Task`."""
+        """None, as these images are not series; see `Task`."""
         return None
 
 
 def _indices(name: str, wanted: Sequence[Any], known: Sequence[Any]) -> list[int]:
-    """Where the network has what the recipe draws; a network that knows nothing of them ignores the index."""
+    """Indices of the recipe's values in those of the network; zeros for a network without any."""
     if not known:
         return [0] * len(wanted)
     missing = [one for one in wanted if one not in known]

@@ -1,4 +1,4 @@
-"""The training itself: steps, checkpoints, validation. It can be stopped at any step and goes on to the same result."""
+"""Trainer: steps, checkpoints and validation; a training can stop at any step and resumes to the same result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from onebreath.training.tasks import task_of
 from onebreath.zoo.architectures import build
 
 LOG = logging.getLogger("onebreath.training")
-# Fields of a recipe that may change when a training goes on.
+# Fields of a recipe that may change when a training is resumed.
 _FREE = {"steps", "workers", "checkpoint_every", "validate_every", "validation_examples"}
 # Distance of the seeds of training and validation examples.
 _VALIDATION_SEED = 1_000_003
@@ -45,34 +45,34 @@ _SHOWN = 3
 
 
 class TrainingError(OnebreathError):
-    """A training cannot go on."""
+    """A training cannot continue."""
 
 
 class Trainer:
-    """One run.
+    """Training run of a recipe.
 
     Parameters
     ----------
     recipe
-        What to do.
+        The recipe.
     train, validate
-        Prepared slices, or images.
+        Prepared slices or images.
     folder
         Run folder; a checkpoint in it is resumed.
     group
         The processes that train together.
     start
-        Weights to start from (fine-tuning); None: new ones.
+        Initial weights (fine-tuning); None: new ones.
     tensorboard
         See `Journal`.
     facts
-        What is to be kept with the weights, for instance where they started from.
+        Information to be stored with the weights, such as their origin.
     seconds
-        Time for everything, earlier runs in the folder included, in place of the recipe's steps.
+        Time limit including earlier runs in the folder, instead of the recipe's steps.
     left
-        Time from here on, in place of `seconds`.
+        Time limit from now on, instead of `seconds`.
     clock
-        What measures it.
+        Function that returns a time in seconds.
 
     Raises
     ------
@@ -119,12 +119,12 @@ class Trainer:
         self.journal = Journal(folder, tensorboard) if group.first else None
 
     def run(self, until: int | None = None, stop: StopRequest | None = None) -> None:
-        """Train until the end of the schedule, an earlier step, or a request to stop; the weights are kept then.
+        """Train until the end of the schedule, an earlier step, or a request to stop, and write a checkpoint.
 
         Raises
         ------
         TrainingError
-            If the loss is not finite; the last checkpoint stays as it was.
+            If the loss or a gradient is not finite; the last checkpoint is kept.
         """
         stop = StopRequest() if stop is None else stop
         losses: list[float] = []
@@ -146,17 +146,17 @@ class Trainer:
         if self.step > validated and (stop or self.schedule.over(self.step)):
             self._validate()
         if stop:
-            LOG.warning("%s: stopped after step %d; the same command goes on from there", stop.by, self.step)
+            LOG.warning("%s: stopped after step %d; the same command continues from there", stop.by, self.step)
         if self.journal is not None:
             self.journal.close()
 
     def _last_step(self, until: int | None) -> int | None:
-        """The last step, where it is known."""
+        """The last step, if it is known."""
         known = [until, self.recipe.steps if self.schedule.seconds is None else None]
         return min((step for step in known if step is not None), default=None)
 
     def _ends(self, until: int | None) -> bool:
-        """Return whether no step is left; all processes go by the clock of the first."""
+        """Whether no step is left; the clock of the first process applies to all."""
         if until is not None and self.step >= until:
             return True
         return self.group.agree(self.schedule.over(self.step))
@@ -200,13 +200,13 @@ class Trainer:
         batch, share = self.recipe.batch, self.group.share(self.recipe.batch)
         steps = itertools.count(first) if last is None else range(first, last)
         indices = ([step * batch + position for position in share] for step in steps)
-        # What is made on the device of the training is made in its process.
+        # Examples made on the training device are made in this process.
         workers = 0 if self.recipe.synthesis is not None else self.recipe.workers
         context = "spawn" if workers else None
         return DataLoader(self.examples, batch_sampler=indices, num_workers=workers, multiprocessing_context=context)
 
     def _validate(self) -> None:
-        """Measure the averaged weights on the same examples every time, and keep the best."""
+        """Compute the loss of the averaged weights on the fixed validation examples, and save the best weights."""
         if self.validation is not None and self.group.first:
             self.schedule.tick()
             value = self.validation_loss()
@@ -220,7 +220,7 @@ class Trainer:
         self.group.wait()
 
     def _draw(self) -> None:
-        """Draw the picture of the run; skipped where matplotlib is not installed."""
+        """Draw the progress picture of the run."""
         if self.journal is not None and self.validation is not None:
             with self._averaged() as network, torch.no_grad():
                 shown = [self.task.shown(network, example) for example in self._validation_batches(_SHOWN)]
@@ -232,7 +232,7 @@ class Trainer:
         Raises
         ------
         ConfigError
-            If the recipe validates on nothing.
+            If the recipe has no validation data.
         """
         if self.validation is None:
             raise ConfigError("the recipe has no validate_on, there is nothing to validate on")
@@ -242,14 +242,14 @@ class Trainer:
         return sum(losses) / len(losses)
 
     def _validation_batches(self, count: int) -> Iterator[Example]:
-        """The first validation examples, each as a batch of one."""
+        """Yield the first validation examples, each as a batch of one."""
         assert self.validation is not None
         for index in range(count):
             yield {name: value[None].to(self.group.device) for name, value in self.validation[index].items()}
 
     @contextmanager
     def _averaged(self) -> Iterator[nn.Module]:
-        """The network with the averaged weights, for a while."""
+        """Context in which the network has the averaged weights."""
         current = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.average.weights)
         try:
@@ -274,16 +274,17 @@ class Trainer:
         if not path.is_file():
             return
         state = checkpoints.load(path, self.group.device)
-        _same_run(parse_recipe(json.loads(state.recipe), str(path)), self.recipe, self.folder)
+        _check_same_run(parse_recipe(json.loads(state.recipe), str(path)), self.recipe, self.folder)
         self.network.load_state_dict(state.weights)
         self.average.weights = state.average
         restore_moments(self.optimiser, self.network, state.moments)
         self.step, self.best, self.facts = state.step, state.best, state.facts
         self.schedule.used = state.seconds
-        LOG.info("going on after step %d of %s", self.step, path)
+        LOG.info("resumed after step %d of %s", self.step, path)
 
 
-def _same_run(old: Recipe, new: Recipe, folder: Path) -> None:
+def _check_same_run(old: Recipe, new: Recipe, folder: Path) -> None:
+    """Raise ConfigError if a field of the recipe that must not change has changed."""
     before, after = old.model_dump(mode="json", exclude=_FREE), new.model_dump(mode="json", exclude=_FREE)
     changed = [name for name in after if before[name] != after[name]]
     if changed:

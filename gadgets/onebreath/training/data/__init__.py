@@ -1,1 +1,1 @@
-"""Examples: masks, coils, motion, noise, and what is made of measured series."""
+"""Training data: measured and simulated slices, masks, and examples drawn from them."""

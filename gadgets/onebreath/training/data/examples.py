@@ -20,7 +20,7 @@ from onebreath.training.data.series import PreparedSlice
 from onebreath.training.data.warp import WarpSettings, warped
 
 Example = dict[str, Tensor]
-# Streams of random numbers that must not depend on each other.
+# Independent streams of random numbers.
 _SIZES, _CONTENT = 0, 1
 
 
@@ -31,48 +31,54 @@ class ExampleSettings(BaseModel):
 
     frames: int = Field(8, ge=1, description="frames of an example")
     rows: tuple[int, int] | None = Field(
-        (112, 160), description="lines along y to draw from; slices with fewer wait for a smaller draw; null: all lines"
+        (112, 160), description="range of lines along y; slices with fewer lines than drawn are skipped; null: all"
     )
     columns: int | None = Field(
-        40, ge=8, description="readout columns, legitimate since masks do not depend on x; null: all columns"
+        40, ge=8, description="readout columns, which may be cropped since masks do not depend on x; null: all"
     )
     full_cycle: float = Field(0.4, ge=0, le=1, description="share of examples whose frames cover the whole cycle")
-    augment: bool = Field(True, description="draw windows, crops, flips and heart rate at random; otherwise the middle")
+    augment: bool = Field(True, description="random windows, crops, flips and heart rate; otherwise the middle")
     warp: WarpSettings = Field(WarpSettings(), description="change of the anatomy; only with `augment`")
     noise_factor: tuple[float, float] = Field(
-        (1.0, 1.0), description="noise level over that of the scan; what a measurement already holds is not taken out"
+        (1.0, 1.0), description="noise level relative to that of the scan; noise already measured is not removed"
     )
     scale_from: Literal["zero_filled", "full"] = Field(
         "zero_filled",
-        description="what the largest coil image magnitude is taken of, to scale the data; the network "
-        "meets zero_filled in the chain",
+        description="coil images whose largest magnitude scales the data; in the chain it is zero_filled",
     )
 
 
 class Noise(NamedTuple):
-    """Standard deviations in the real and in the imaginary part, in SNR units."""
+    """Standard deviations of the noise in real and imaginary part, in SNR units: measured, and to be added."""
 
     own: float
     added: float
 
 
 class Examples(Dataset[Example]):
-    """Endless examples; number `index` is the same in every process and after every restart.
+    """Random examples; number `index` is the same in every process and after every restart.
 
     Parameters
     ----------
     slices
-        To draw from.
+        Prepared slices.
     masks
-        Families to draw from.
+        Mask families.
     settings
         See `ExampleSettings`.
     seed
-        Of everything random.
+        Seed of all random numbers.
     batch
-        Examples of a step, which have the same size.
+        Examples per step, which have equal sizes.
     length
         Number of examples.
+
+    Raises
+    ------
+    ScanError
+        If there are no slices, or they do not fit together or the settings.
+    ConfigError
+        If a batch has no common size.
     """
 
     def __init__(
@@ -105,7 +111,7 @@ class Examples(Dataset[Example]):
             raise ConfigError("a batch of whole slices has no common shape; give rows and columns, or set batch to 1")
 
     def _any_incomplete(self) -> bool:
-        """Return whether the slices lack lines; all or none do, and a batch of such slices needs one shape."""
+        """Whether the slices lack lines; ScanError if only some do, or a batch of such slices has several shapes."""
         incomplete = [one for one in self.slices if not one.lines.all()]
         if incomplete and len(incomplete) < len(self.slices):
             raise ScanError(
@@ -118,7 +124,7 @@ class Examples(Dataset[Example]):
         return bool(incomplete)
 
     def __getitem__(self, index: int) -> Example:
-        """Draw an example.
+        """Example number `index`.
 
         Returns
         -------
@@ -141,7 +147,7 @@ class Examples(Dataset[Example]):
         return as_example(images, maps, mask, noise, rng, self.settings.scale_from)
 
     def _undersampled(self, rng: np.random.Generator) -> Example:
-        """Example of a slice that was measured with missing lines: neither rows nor lines can be chosen freely."""
+        """Example of a slice that was measured with missing lines, whose rows and mask are therefore fixed."""
         one = self.slices[int(rng.integers(len(self.slices)))]
         frames = min(self.settings.frames, len(one.image))
         chosen = (np.arange(frames) + int(rng.integers(len(one.image)))) % len(one.image)
@@ -155,7 +161,7 @@ class Examples(Dataset[Example]):
         )
 
     def _rows(self, step: int) -> int:
-        """Lines of all examples of a step; 0: those of the slice."""
+        """Number of lines of all examples of a step; 0: as many as the slice has."""
         if self.settings.rows is None:
             return 0
         low, high = (min(rows, self.most_rows) for rows in self.settings.rows)
@@ -168,7 +174,7 @@ class Examples(Dataset[Example]):
         spare = np.array(one.shape) - shape
         if self.settings.augment:
             first = [int(rng.integers(n + 1)) for n in spare]
-            # The heart lies near the middle: most crops contain it.
+            # Most crops contain the heart, which is near the middle.
             first[1] = int(np.clip(rng.normal(0.5, 0.2), 0, 1) * spare[1])
         else:
             first = [int(n // 2) for n in spare]
@@ -188,7 +194,7 @@ class Examples(Dataset[Example]):
         return images, maps
 
     def _window_in_time(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Frames of a cycle at another heart rate: the whole cycle, or a part of it."""
+        """Frames of a whole cycle or a part of it, at another heart rate."""
         frames = self.settings.frames
         if not self.settings.augment:
             return image[np.arange(frames) % len(image)]
@@ -209,7 +215,7 @@ def as_example(
     rng: np.random.Generator,
     scale_from: Literal["zero_filled", "full"] = "zero_filled",
 ) -> Example:
-    """Undersample coil images and bring them into the units of the network.
+    """Example of coil images, undersampled and in the units of the network.
 
     Parameters
     ----------
@@ -220,11 +226,16 @@ def as_example(
     mask
         ``(frame or 1, 1, y, 1)`` bool.
     noise
-        What the images hold, and what to add.
+        Noise in the images, and noise to add.
     rng
-        For the noise.
+        Random numbers for the noise.
     scale_from
         See `ExampleSettings`.
+
+    Raises
+    ------
+    ScanError
+        If the sampled data are all zero.
     """
     target = combine(images, maps)
     kspace = fft2c(np.ascontiguousarray(images, dtype=np.complex64))

@@ -1,8 +1,8 @@
 """Mask families of MR-IPT for single images, with exact counts.
 
-Four types: random and equispaced lines, lines of a Gaussian density, and points of a Gaussian density. The centre is
-fully sampled and belongs to the count, so that R is the number of samples of the matrix over those acquired. Lines run
-along x, as everywhere here; the released code draws columns.
+Four types: random and equispaced lines, lines with a Gaussian density, and points with a Gaussian density. The fully
+sampled centre is included in the count, so R is the number of samples of the matrix divided by those acquired. Lines
+run along x, as everywhere here; the released code draws columns.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from onebreath.errors import ConfigError
 ImageMask = Literal["random", "equispaced", "gaussian_1d", "gaussian_2d"]
 IMAGE_MASKS: tuple[ImageMask, ...] = get_args(ImageMask)
 
-# Lines of a Gaussian density come in patches of 2, points in patches of 4 x 4.
+# Lines with a Gaussian density are drawn in groups of 2, points in patches of 4 x 4.
 _LINE_PATCH, _POINT_PATCH = 2, 4
-# The released code spreads a Gaussian of unit (lines) or 1.5 (points) variance over three units to either side.
+# In the released code the matrix covers three units to either side of a Gaussian of variance 1 (lines) or 1.5 (points).
 _LINE_WIDTH, _POINT_WIDTH = 1 / 6, np.sqrt(1.5) / 6
 
 
 def centre_fraction(acceleration: float) -> float:
-    """Part of the lines that is fully sampled around the centre.
+    """Fraction of the lines that is fully sampled around the centre.
 
-    The paper's table (0.10, 0.08, 0.06, 0.04, 0.02 for R = 2, 4, 6, 8, 10) lies on a line, which also serves the ratios
-    between them.
+    The paper's table (0.10, 0.08, 0.06, 0.04, 0.02 for R = 2, 4, 6, 8, 10) is linear in R, and is extended linearly.
     """
     return max(0.12 - 0.01 * acceleration, 0.0)
 
@@ -39,7 +38,7 @@ def image_mask(
     fraction: float | None = None,
     official_equispaced: bool = False,
 ) -> np.ndarray:
-    """Draw a mask.
+    """Random mask of one type.
 
     Parameters
     ----------
@@ -50,11 +49,11 @@ def image_mask(
     acceleration
         Samples of the matrix over samples of the mask; the mask has ``round(samples / R)`` of them (or as many lines).
     rng
-        For what is random.
+        Random numbers.
     fraction
-        Part of the lines, or for points of the samples, in the fully sampled centre; None: `centre_fraction`.
+        Fraction of the lines, or for points of the samples, in the fully sampled centre; None: `centre_fraction`.
     official_equispaced
-        Equispaced as released: evenly spaced lines are left out rather than taken, so that the lines that stay are not
+        Equispaced as released: evenly spaced lines are omitted rather than acquired, so that the acquired lines are not
         evenly spaced, and nothing is random.
 
     Returns
@@ -84,7 +83,7 @@ def image_mask(
 
 
 def _centre(grid: tuple[int, int], fraction: float) -> np.ndarray:
-    """The fully sampled block: a part of the lines, or for points a square of that part of the area."""
+    """Fully sampled block: a fraction of the lines, or for points a rectangle with that fraction of the area."""
     part = fraction if grid[1] == 1 else np.sqrt(fraction)
     mask = np.zeros(grid, bool)
     window = []
@@ -97,7 +96,7 @@ def _centre(grid: tuple[int, int], fraction: float) -> np.ndarray:
 
 
 def _equispaced(centre: np.ndarray, missing: int, rng: np.random.Generator, official: bool) -> np.ndarray:
-    """Evenly spaced lines outside the centre, from a random start; or all but evenly spaced ones."""
+    """Evenly spaced lines outside the centre, with a random start; `official`: all but evenly spaced ones."""
     outside = np.flatnonzero(~centre)
     mask = centre.copy()
     if official:
@@ -111,11 +110,11 @@ def _equispaced(centre: np.ndarray, missing: int, rng: np.random.Generator, offi
 
 
 def _drawn(kind: ImageMask, centre: np.ndarray, missing: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw patches without replacement until the count is reached; the last patch may be cut short."""
+    """Random patches without replacement until the count is reached; the last patch may be incomplete."""
     y, x = (np.arange(size) for size in centre.shape)
     patch = {"random": 1, "gaussian_1d": _LINE_PATCH, "gaussian_2d": _POINT_PATCH}[kind]
     rows, columns = y // patch, x // patch
-    # The largest of log(weight) + Gumbel noise come first with the odds of a draw without replacement.
+    # Sorting by log(weight) + Gumbel noise is equivalent to weighted sampling without replacement.
     rank = rng.gumbel(size=(rows[-1] + 1, columns[-1] + 1))
     if kind != "random":
         width = _LINE_WIDTH if kind == "gaussian_1d" else _POINT_WIDTH
@@ -129,6 +128,6 @@ def _drawn(kind: ImageMask, centre: np.ndarray, missing: int, rng: np.random.Gen
 
 
 def _distance(size: int, patch: int) -> np.ndarray:
-    """Distance of the patches from the centre, as a part of the axis; none along an axis of one sample."""
+    """Distance of the patches from the centre as a fraction of the axis; 0 along an axis of one sample."""
     middles = patch * np.arange(-(-size // patch)) + patch / 2
     return (middles - size / 2) / size if size > 1 else np.zeros(1)

@@ -1,4 +1,4 @@
-"""From sources to magnitude images of one size, chosen by patient, made once and kept in a cache."""
+"""Preparation of magnitude images of one size from sources, selected by patient and cached."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ LOG = logging.getLogger("onebreath.training")
 
 
 def prepare_images(recipe: Recipe, cache: Path) -> dict[Purpose, list[StoredImages]]:
-    """Prepare the images that a recipe with `restoration` trains and validates on.
+    """Prepared images of a recipe with `restoration`, by purpose.
 
     Parameters
     ----------
     recipe
         The recipe.
     cache
-        Folder of prepared images; those of the same series and size are used again.
+        Folder of prepared images; those of the same series and size are reused.
 
     Raises
     ------
     ConfigError
         If the recipe has no `restoration`.
     ScanError
-        If a patient is on both sides or kept for reports, k-space lacks lines, or nothing is left to train on.
+        If a patient occurs in both or is reserved for reports, k-space lacks lines, or there is no training data.
     """
     if recipe.restoration is None:
         raise ConfigError(f"recipe {recipe.name} trains no network for magnitude images; it has no field restoration")
@@ -50,7 +50,7 @@ def prepare_images(recipe: Recipe, cache: Path) -> dict[Purpose, list[StoredImag
 
 
 def _stored(series: Series, settings: RestorationSettings, cache: Path) -> StoredImages:
-    """Write the images of a series into the cache, if they are not there."""
+    """Images of a series in the cache, written there if missing."""
     images = _magnitudes(series)
     chosen = images[np.linspace(0, len(images) - 1, min(len(images), settings.frames)).round().astype(int)]
     made = to_size(chosen, settings.size, settings.crop)
@@ -62,7 +62,7 @@ def _stored(series: Series, settings: RestorationSettings, cache: Path) -> Store
 
 
 def _magnitudes(series: Series) -> np.ndarray:
-    """Magnitudes ``(frame, y, x)``: of the images, or the root sum of squares of measured coil images."""
+    """Magnitudes ``(frame, y, x)`` of images, or root sum of squares of measured coil images."""
     if isinstance(series, ImageSeries):
         return np.abs(series.images)
     if series.mask is not None and not series.mask.all():

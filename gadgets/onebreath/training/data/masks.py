@@ -1,4 +1,4 @@
-"""Sampling masks to train with: families of phase-encoding lines, ``(frame or 1, y)`` bool."""
+"""Sampling masks for training: families of phase encoding lines, ``(frame or 1, y)`` bool."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class MaskFamily(BaseModel):
         "Gaussian density"
     )
     accelerations: Annotated[tuple[int, ...], Field(min_length=1)] = Field(
-        description="accelerations R to draw from, calibration lines not counted"
+        description="accelerations R, without calibration lines; one is drawn at random"
     )
     acs_lines: int = Field(24, ge=0, description="fully sampled lines in the centre; 0: none")
-    weight: float = Field(1.0, gt=0, description="how often the family is drawn, relative to the others")
+    weight: float = Field(1.0, gt=0, description="relative frequency of the family")
 
 
 def draw_mask(families: tuple[MaskFamily, ...], frames: int, ny: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw a family by its weight, one of its accelerations, and a mask ``(frame or 1, y)`` bool."""
+    """Random mask ``(frame or 1, y)`` bool, of a family drawn by its weight with one of its accelerations."""
     weights = np.array([family.weight for family in families])
     family = families[rng.choice(len(families), p=weights / weights.sum())]
     acceleration = int(rng.choice(family.accelerations))
@@ -46,7 +46,7 @@ def draw_mask(families: tuple[MaskFamily, ...], frames: int, ny: int, rng: np.ra
 def make_mask(
     family: Family, frames: int, ny: int, acceleration: int, acs_lines: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Make a mask.
+    """Mask of a family.
 
     Parameters
     ----------
@@ -55,21 +55,21 @@ def make_mask(
     frames, ny
         Number of frames, and of lines in the matrix.
     acceleration
-        R; the calibration lines come on top.
+        R, not counting calibration lines.
     acs_lines
         Lines of the fully sampled centre.
     rng
-        For what is random in a family.
+        Random numbers.
 
     Returns
     -------
     numpy.ndarray
-        ``(frame, y)`` bool, or ``(1, y)`` where all frames are alike.
+        ``(frame, y)`` bool, or ``(1, y)`` where all frames are equal.
 
     Raises
     ------
     ConfigError
-        If a family does not fit the matrix.
+        If the family does not fit the matrix.
     """
     if acs_lines > ny or acceleration > ny:
         raise ConfigError(f"a mask with {acs_lines} acs_lines and R={acceleration} does not fit {ny} lines")
@@ -81,9 +81,9 @@ def make_mask(
 
 
 def cmrxrecon_mask(ny: int, acceleration: int, acs_lines: int = 24) -> np.ndarray:
-    """Mask of the CMRxRecon 2023 challenge, ``(1, y)``: lines 0, R, 2R, ... and the centre block, as its organisers do.
+    """Mask ``(1, y)`` of the CMRxRecon 2023 challenge: lines 0, R, 2R, ... and the centre block.
 
-    The block starts at ``(ny - acs_lines + 1) // 2``.
+    As in the organisers' files, the block starts at ``(ny - acs_lines + 1) // 2``.
     """
     mask = np.zeros((1, ny), bool)
     mask[:, ::acceleration] = True
@@ -95,7 +95,7 @@ def cmrxrecon_mask(ny: int, acceleration: int, acs_lines: int = 24) -> np.ndarra
 def _planned(
     family: str, frames: int, ny: int, acceleration: int, acs_lines: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Masks of the families that the scan simulator knows, with a random offset of the lattice."""
+    """Mask of a family that the scan simulator has, with a random offset of the lattice."""
     options = ScanOptions(
         matrix=(ny, 8),
         phases=frames,
@@ -108,7 +108,7 @@ def _planned(
     for frame, rows in enumerate(plan_lines(options).frames):
         mask[frame, rows] = True
     if family != "vista":
-        # The simulator's lattice goes through the centre; scanners start anywhere.
+        # The simulator's lattice contains the centre; those of scanners have any offset.
         mask = _shifted_lattice(mask, int(rng.integers(acceleration)), acceleration)
     first = ny // 2 - acs_lines // 2
     mask[:, first : first + acs_lines] = True
@@ -116,7 +116,7 @@ def _planned(
 
 
 def _shifted_lattice(mask: np.ndarray, shift: int, acceleration: int) -> np.ndarray:
-    """Move lattice lines by `shift` < R; those that enter at the start continue the lattice."""
+    """Lattice lines moved by `shift` < R; lines that enter at the start continue the lattice."""
     ny = mask.shape[1]
     start = np.argmax(mask, axis=1)
     return (np.arange(ny)[None] - start[:, None] - shift) % acceleration == 0

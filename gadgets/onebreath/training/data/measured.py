@@ -1,4 +1,4 @@
-"""Measured k-space as prepared slices: compressed channels, coil maps, and the scale of the noise."""
+"""Prepared slices from measured k-space: coil compression, coil maps, and noise scale."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from onebreath.mri.fourier import ifft2c, resize
 from onebreath.training.data.scanning import ScanSettings, estimate_maps
 from onebreath.training.data.series import KspaceSeries, PreparedSlice
 
-# Side of the centre of k-space that the compression is computed from.
+# Side of the centre of k-space for the coil compression.
 _CENTRE = 24
 
 
 def calibrate_measured(series: KspaceSeries, settings: ScanSettings) -> PreparedSlice:
-    """Compress the channels of measured k-space and estimate coil maps from its time-averaged centre.
+    """Prepared slice with compressed channels and coil maps from the time-averaged centre of measured k-space.
 
-    Where the file brings maps its channels are kept as they are. Data whose noise is not known count as noise-free and
-    are scaled such that the brightest coil image has the largest SNR of the settings.
+    A series with coil maps keeps its channels. Data with unknown noise count as noise-free and are scaled so that the
+    maximum of the coil images is the largest SNR of the settings.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A beating heart made of one image: for anatomies of which only single frames are at hand."""
+"""Simulated heartbeat from a single image, for anatomies without image series."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _SHORTENING = (0.05, 0.3)
 
 
 def beating(image: np.ndarray, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Warp an image periodically, as the wall of a short-axis heart near the middle moves.
+    """Series of one cardiac cycle, made by warping an image as the wall of a short-axis heart near its middle moves.
 
     Parameters
     ----------
     image
-        ``(y, x)``; the heart lies near the middle.
+        ``(y, x)``, with the heart near the middle.
     frames
-        Frames of one cycle, from end-diastole.
+        Number of frames of the cycle, which begins at a random phase.
     rng
-        For centre, size, strength and shift of the heart.
+        Random numbers for centre, size, strength, shift and first phase.
 
     Returns
     -------

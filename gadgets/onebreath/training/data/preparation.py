@@ -1,4 +1,4 @@
-"""From sources to prepared slices: chosen by patient, simulated or calibrated once, kept in a cache."""
+"""Preparation of slices from sources: selected by patient, simulated or calibrated once, and cached."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from onebreath.training.sources import read_source
 from onebreath.training.split import Purpose, check_disjoint, check_purpose
 
 LOG = logging.getLogger("onebreath.training")
-# Changes when prepared slices are made in another way, so that old ones are not taken for new ones.
+# Raised whenever preparation changes, so that outdated slices in a cache are not used.
 _VERSION = 1
 
 
 def prepare(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, list[PreparedSlice]]:
-    """Prepare everything a recipe trains and validates on.
+    """Prepared slices of a recipe.
 
     Parameters
     ----------
     recipe
         The recipe.
     cache
-        Folder of prepared slices; those of the same source and settings are used again.
+        Folder of prepared slices; those of the same source and settings are reused.
     workers
-        Processes to prepare in; 0: in this one.
+        Number of processes; 0: only this one.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def prepare(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, list
     Raises
     ------
     ScanError
-        If a patient is on both sides or kept for reports, or nothing is left to train on.
+        If a patient occurs in both or is reserved for reports, or there is no training data.
     """
     return prepare_sides(
         recipe, lambda chosen, source, number: _prepare_source(chosen, source, number, recipe, cache, workers)
@@ -58,7 +58,7 @@ def prepare(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, list
 
 
 def prepare_sequences(recipe: Recipe) -> dict[Purpose, list[ImageSeries]]:
-    """Read the images of a recipe's sources, for examples that are made of them on the device; errors as `prepare`."""
+    """Image series of a recipe's sources, for examples made on the device; errors as for `prepare`."""
 
     def images(chosen: list[Series], source: Source, _: int) -> list[ImageSeries]:
         for one in chosen:
@@ -69,33 +69,34 @@ def prepare_sequences(recipe: Recipe) -> dict[Purpose, list[ImageSeries]]:
     return prepare_sides(recipe, images)
 
 
-class OfPatient(Protocol):
-    """Something that was made of a patient's series."""
+class HasPatient(Protocol):
+    """Anything made from a patient's series."""
 
     @property
     def patient(self) -> str:
-        """The patient."""
+        """The patient's name."""
 
 
-Prepared = TypeVar("Prepared", bound=OfPatient)
+Prepared = TypeVar("Prepared", bound=HasPatient)
 
 
 def prepare_sides(
     recipe: Recipe, prepare_source: Callable[[list[Series], Source, int], list[Prepared]]
 ) -> dict[Purpose, list[Prepared]]:
-    """Prepare both sides of a recipe, source by source.
+    """Prepared data of a recipe by purpose, source by source.
 
     Parameters
     ----------
     recipe
         The recipe.
     prepare_source
-        Makes what is trained on of the series chosen from a source, the source, and its number on its side.
+        Function from the chosen series of a source, the source, and its number among those of its purpose to prepared
+        data.
 
     Raises
     ------
     ScanError
-        If a patient is on both sides or kept for reports, or nothing is left to train on.
+        If a patient occurs in both or is reserved for reports, or there is no training data.
     """
     prepared: dict[Purpose, list[Prepared]] = {"train": [], "validate": []}
     sides: tuple[tuple[Purpose, tuple[Source, ...]], ...] = (("train", recipe.train), ("validate", recipe.validate_on))
@@ -110,7 +111,7 @@ def prepare_sides(
 
 
 def choose(source: Source, series: Iterator[Series], purpose: Purpose, kept: Sequence[str]) -> list[Series]:
-    """Choose the series of the source's patients; a patient kept for reports is an error, not left out in silence."""
+    """Series of a source, at most `per_patient` of each patient; ScanError for a patient reserved for reports."""
     by_patient: dict[str, list[Series]] = defaultdict(list)
     for one in series:
         check_purpose(one.patient, purpose, kept)
@@ -152,7 +153,7 @@ def _prepare_one(series: Series, settings: ScanSettings, seed: tuple[int, ...], 
 
 
 def _key(series: Series, settings: ScanSettings, seed: tuple[int, ...]) -> str:
-    """Name of a prepared slice; it changes with the data, the settings and the seed."""
+    """File name of a prepared slice, a hash of data, settings and seed."""
     digest = hashlib.sha256()
     arrays = [series.images] if isinstance(series, ImageSeries) else [series.kspace, series.mask, series.maps]
     for array in arrays:
@@ -162,7 +163,7 @@ def _key(series: Series, settings: ScanSettings, seed: tuple[int, ...]) -> str:
 
 
 def save_prepared(one: PreparedSlice, file: Path) -> None:
-    """Write a prepared slice; the file appears complete or not at all."""
+    """Write a prepared slice atomically."""
     arrays = {
         "image": _as_real(one.image),
         "coils": _as_real(one.coils),
@@ -173,14 +174,14 @@ def save_prepared(one: PreparedSlice, file: Path) -> None:
 
 
 def write_arrays(file: Path, arrays: dict[str, np.ndarray], header: dict[str, str] | None = None) -> None:
-    """Write arrays as safetensors; the file appears complete or not at all."""
+    """Write arrays as safetensors, atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as partial:
         save_file(arrays, partial, metadata=header)
 
 
 def load_prepared(file: Path) -> PreparedSlice:
-    """Read a prepared slice, mapped into memory where possible.
+    """Prepared slice of a file, memory-mapped where possible.
 
     Raises
     ------
@@ -192,7 +193,7 @@ def load_prepared(file: Path) -> PreparedSlice:
             header = content.metadata()
             arrays = {key: content.get_tensor(key) for key in ("image", "coils", "maps", "lines")}
     except (OSError, SafetensorError) as error:
-        raise ScanError(f"prepared slice {file} is damaged ({error}); delete it, it is made again") from error
+        raise ScanError(f"prepared slice {file} is damaged ({error}); delete it, and it is made again") from error
     return PreparedSlice(
         header["patient"], header["name"], _as_complex(arrays["image"]), _as_complex(arrays["coils"]),
         _as_complex(arrays["maps"]), arrays["lines"].astype(bool), header["noisy"] == "1",
@@ -200,7 +201,7 @@ def load_prepared(file: Path) -> PreparedSlice:
 
 
 def _as_real(array: np.ndarray) -> np.ndarray:
-    """Real and imaginary part as a last axis: older safetensors know no complex numbers."""
+    """Array with real and imaginary part along a last axis, as older safetensors have no complex numbers."""
     return np.ascontiguousarray(array, np.complex64).view(np.float32).reshape(*array.shape, 2)
 
 

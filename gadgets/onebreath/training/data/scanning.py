@@ -1,7 +1,7 @@
-"""Turn image series into scans: acquired matrix, phase, coils, noise, whitening, compression and coil maps.
+"""Simulated scans of image series: acquired matrix, phase, coils, noise, whitening, compression and coil maps.
 
-Everything up to the k-space is done as the chain would see it: the noise is white with unit standard deviation in the
-real and the imaginary part, the channels are compressed, and the maps are estimated from noisy calibration lines.
+The data are as in the chain before reconstruction: white noise with unit standard deviation in real and imaginary part,
+compressed channels, and maps estimated from noisy calibration lines.
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ from onebreath.training.data.measured_coils import measured_maps
 from onebreath.training.data.motion import beating
 from onebreath.training.data.series import ImageSeries, PreparedSlice
 
-# The signal level that SNR is given for: this percentile of the magnitude is about that of blood.
+# SNR refers to this percentile of the magnitude, which is about that of blood.
 _BLOOD_PERCENTILE = 97.0
-# Samples of the readout around the centre that the maps are estimated from, as in the chain's calibration.
+# Samples of the readout around the centre for the estimation of maps, as in the chain's calibration.
 _CALIBRATION_SAMPLES = 32
 
 
 class ScanSettings(BaseModel):
-    """Settings for simulating scans from images. Ranges are drawn from for every variant of a slice."""
+    """Settings for simulating scans from images; each variant of a slice draws its own values from the ranges."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     variants: int = Field(3, ge=1, description="scans simulated from each slice")
-    frames: int = Field(20, ge=1, description="frames given to a single image by simulated motion")
+    frames: int = Field(20, ge=1, description="frames of simulated motion made from a single image")
     matrix: tuple[float, float] = Field(
         (0.65, 1.0), description="acquired matrix along each axis, as a fraction of the pixels of the image"
     )
     coils: tuple[int, int] = Field((10, 24), description="receive channels before compression")
     channels: int = Field(10, ge=1, description="channels after compression")
     measured_coils: str | None = Field(
-        None, description="file with a measured multi-coil k-space (coil, y, x), .npy, whose coil maps are used as well"
+        None, description="file with measured multi-coil k-space (coil, y, x), .npy, whose coil maps are also used"
     )
-    measured_share: float = Field(0.3, ge=0, le=1, description="share of scans with coil maps of `measured_coils`")
+    measured_share: float = Field(0.3, ge=0, le=1, description="fraction of scans with coil maps of `measured_coils`")
     noise_correlation: tuple[float, float] = Field((0.0, 0.5), description="correlation of the channels' noise")
     snr: tuple[float, float] = Field(
         (12.0, 60.0), description="SNR of the brightest tissues (97th percentile), fully sampled"
     )
-    calibration_lines: tuple[int, int] = Field((20, 32), description="lines that coil maps are estimated from")
+    calibration_lines: tuple[int, int] = Field((20, 32), description="calibration lines for the coil maps")
 
 
 def make_scan(series: ImageSeries, settings: ScanSettings, seed: tuple[int, ...]) -> PreparedSlice:
-    """Simulate the scan of a slice.
+    """Simulated scan of a slice.
 
     Parameters
     ----------
     series
-        The images; a single one is set in motion.
+        The images; motion is simulated for a single one.
     settings
-        What to draw from.
+        Ranges of all properties.
     seed
-        Of everything random; the same seed gives the same scan.
+        Seed of all random numbers; the same seed gives the same scan.
 
     Raises
     ------
@@ -76,23 +76,23 @@ def make_scan(series: ImageSeries, settings: ScanSettings, seed: tuple[int, ...]
 def simulate_channels(
     series: ImageSeries, settings: ScanSettings, rng: np.random.Generator, vary: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give a slice an acquired matrix, phase and receive channels, after whitening and compression.
+    """Images of a slice with acquired matrix and phase, and its receive channels after whitening and compression.
 
     Parameters
     ----------
     series
-        The images; a single one is set in motion.
+        The images; motion is simulated for a single one.
     settings
-        What to draw from.
+        Ranges of all properties.
     rng
-        Of everything random.
+        Random numbers.
     vary
-        Whether contrast and phase-encoding direction are drawn too; without, they stay those of the images.
+        Whether contrast and phase encoding direction are random; otherwise they are those of the images.
 
     Returns
     -------
     tuple
-        Image ``(frame, y, x)`` and sensitivities ``(coil, y, x)``, complex64; their product has SNR units.
+        Image ``(frame, y, x)`` and sensitivities ``(coil, y, x)``, complex64; their product is in SNR units.
     """
     images = series.images.astype(np.complex64)
     pixel = np.array(series.pixel_mm)
@@ -109,7 +109,7 @@ def simulate_channels(
 
 
 def estimate_maps(kspace: np.ndarray, lines: int) -> np.ndarray:
-    """ESPIRiT maps ``(coil, y, x)`` from the centre `lines` of time-averaged k-space ``(coil, y, x)``."""
+    """ESPIRiT maps ``(coil, y, x)`` from the central `lines` of time-averaged k-space ``(coil, y, x)``."""
     ny, nx = kspace.shape[-2:]
     acs = resize(kspace, (min(lines, ny), min(_CALIBRATION_SAMPLES, nx)))
     maps, _ = espirit(acs, (ny, nx), crop=None)
@@ -117,7 +117,7 @@ def estimate_maps(kspace: np.ndarray, lines: int) -> np.ndarray:
 
 
 def _acquired(images: np.ndarray, settings: ScanSettings, rng: np.random.Generator) -> np.ndarray:
-    """Crop k-space to the acquired matrix: scanners interpolate their images."""
+    """Images of the acquired matrix, which is smaller than that of a scanner's interpolated images."""
     low, high = settings.matrix
     shape = [2 * round(size * rng.uniform(low, high) / 2) for size in images.shape[1:]]
     if min(shape) < max(_CALIBRATION_SAMPLES, settings.calibration_lines[1]):
@@ -149,11 +149,11 @@ def _receiver(
     if settings.measured_coils is not None and rng.random() < settings.measured_share:
         sensitivities = measured_maps(settings.measured_coils, coils, magnitude.shape, rng)
     else:
-        # The simulated loops lie close to the chest: smaller coordinates keep them out of a large field of view.
+        # The simulated loops are close to the chest: smaller coordinates keep them outside a large field of view.
         half = np.minimum(fov / 2, (130.0, 185.0)) * rng.uniform(0.75, 1.0, 2)
         axes = [np.linspace(-h, h, n) + rng.uniform(-15, 15) for n, h in zip(magnitude.shape, half, strict=True)]
         sensitivities = coil_maps(coils, axes[0], axes[1], float(rng.uniform(-60, 60)))
-        # Scanners even out part of the shading in the images that scans are made from.
+        # Scanners have already removed part of the shading from the images.
         sensitivities = sensitivities / rss(sensitivities, 0) ** np.float32(rng.uniform(0.3, 1.0))
     body = magnitude > 0.05 * magnitude.max()
     correlation = float(rng.uniform(*settings.noise_correlation))
@@ -167,7 +167,7 @@ def _compressed(
     settings: ScanSettings,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.float32]:
-    """Whitened and compressed sensitivities ``(coil, y, x)``, and the factor of the images to SNR units."""
+    """Whitened and compressed sensitivities ``(coil, y, x)``, and the factor that scales the images to SNR units."""
     whitened = np.tensordot(whitening_matrix(covariance, np.sqrt(2.0)), sensitivities, axes=1)
     mean = images.mean(axis=0)
     centre = resize(fft2c(mean * whitened), (settings.calibration_lines[0], _CALIBRATION_SAMPLES))
@@ -179,7 +179,7 @@ def _compressed(
 
 
 def _estimated(image: np.ndarray, coils: np.ndarray, lines: int, rng: np.random.Generator) -> np.ndarray:
-    """Maps as the chain estimates them: from the noisy time average of the calibration lines."""
+    """Maps estimated, as in the chain, from the noisy time average of the calibration lines."""
     kspace = fft2c(image.mean(axis=0) * coils)
     noise = rng.standard_normal((2, *kspace.shape)).astype(np.float32) / np.sqrt(len(image))
     return estimate_maps((kspace + noise[0] + 1j * noise[1]).astype(np.complex64), lines)

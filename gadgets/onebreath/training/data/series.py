@@ -1,4 +1,4 @@
-"""Slice series: what a reader finds in files, and what training keeps of it."""
+"""Series of a slice, as read from files and as prepared for training."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from onebreath.errors import ScanError
 
 Facts = Mapping[str, str | int | float]
 NOT_CYCLIC = "not_cyclic"
-"""Fact of a series that is no heartbeat: its last frame does not lead to its first."""
+"""Fact of a series that is not cyclic: its last frame does not continue with its first."""
 
 
 @dataclass(frozen=True)
 class ImageSeries:
-    """Images of one slice without coils; a scan has to be simulated from them.
+    """Images of one slice without coils, from which scans can be simulated.
 
     Attributes
     ----------
     patient, name
-        Who, and which slice; together unique in a data set.
+        Names of the patient and the slice; together unique in a data set.
     images
         ``(frame, y, x)`` real magnitude or complex, y the phase encoding; any scale.
     pixel_mm
         Pixel size along y and x.
     facts
-        What the file's header says.
+        Further information from the file's header.
     view
-        How the slice lies, such as ``sax`` or ``lax``; empty where the file does not say.
+        Cardiac view, such as ``sax`` or ``lax``; empty if the file does not state it.
     """
 
     patient: str
@@ -54,12 +54,11 @@ class KspaceSeries:
     kspace
         ``(frame, coil, y, x)`` complex64, centred unitary transform.
     mask
-        ``(frame or 1, y)`` bool, lines that were acquired; None: all. Training on missing lines needs a
-        self-supervised loss.
+        ``(frame or 1, y)`` bool, acquired lines; None: all. With missing lines, training needs a self-supervised loss.
     maps
         ``(coil, y, x)`` complex64 with unit sum of squares over coils; None: estimated from the centre of k-space.
     noise_std
-        Standard deviation of the noise in the real part of `kspace`; 0 where it is not known.
+        Standard deviation of the noise in the real part of `kspace`; 0 if unknown.
     """
 
     patient: str
@@ -84,7 +83,7 @@ Series = ImageSeries | KspaceSeries
 
 @dataclass(frozen=True)
 class PreparedSlice:
-    """One slice, ready to draw training examples from; the noise that is added has unit standard deviation.
+    """One slice from which training examples are drawn; noise added to it has unit standard deviation.
 
     Attributes
     ----------
@@ -95,11 +94,11 @@ class PreparedSlice:
     coils
         ``(coil or 1, y, x)`` complex64, the true sensitivities of a simulated scan; ones for measured coil images.
     maps
-        ``(coil, y, x)`` complex64, maps as the chain estimates them, unit sum of squares over coils.
+        ``(coil, y, x)`` complex64, maps as estimated in the chain, with unit sum of squares over coils.
     lines
-        ``(frame or 1, y)`` bool, lines that hold data.
+        ``(frame or 1, y)`` bool, lines with data.
     noisy
-        Whether `image` already holds the noise of its measurement; then none is added by default.
+        Whether `image` contains measured noise; then none is added by default.
     """
 
     patient: str

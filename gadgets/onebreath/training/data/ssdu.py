@@ -1,4 +1,4 @@
-"""Self-supervised training: part of the acquired lines is hidden from the network and predicted (SSDU).
+"""Self-supervised training (SSDU): part of the acquired lines is hidden from the network and used for the loss.
 
 B. Yaman et al., "Self-supervised learning of physics-guided reconstruction neural networks without fully sampled
 reference data", Magn Reson Med 84:3172 (2020).
@@ -18,22 +18,22 @@ class SplitSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: float = Field(0.4, gt=0, lt=1, description="share of the acquired lines that only the loss sees")
+    hidden: float = Field(0.4, gt=0, lt=1, description="fraction of the acquired lines used for the loss only")
     width: float = Field(0.25, gt=0, description="width of their Gaussian density as a fraction of the matrix")
     keep_centre: int = Field(4, ge=0, description="lines around the centre that are never hidden")
 
 
 def divide(mask: Tensor, settings: SplitSettings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Divide the acquired lines of every frame.
+    """Divide the acquired lines of every frame at random into those shown to the network and those hidden from it.
 
     Parameters
     ----------
     mask
         ``(batch, frame, 1, y, 1)`` bool.
     settings
-        Shares and density.
+        Fraction and density of the hidden lines.
     generator
-        For the choice.
+        Random numbers.
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""Readers of data sets, one format per file."""
+"""Readers of data sets, one module per format."""

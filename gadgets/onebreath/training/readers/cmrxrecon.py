@@ -1,4 +1,4 @@
-"""Reader of CMRxRecon 2023 files (MATLAB v7.3, which is HDF5): cine of many coils, or of one.
+"""Reader of CMRxRecon 2023 files (MATLAB v7.3, which is HDF5): multi-coil and single-coil cine.
 
 C. Wang et al., "CMRxRecon: a publicly available k-space dataset and benchmark to advance deep learning for cardiac
 MRI", Sci Data 11:687 (2024). MATLAB's (kx, ky, coil, slice, t) arrives as (t, slice, coil, ky, kx) with compound
@@ -23,15 +23,15 @@ _VIEWS = ("lax", "sax")
 
 
 def full_sample(path: Path) -> Iterator[KspaceSeries]:
-    """Read the slices of one file, whose folder is named after the patient (``FullSample/P001/cine_sax.mat``).
+    """Yield the slices of one file, whose folder is named after the patient (``FullSample/P001/cine_sax.mat``).
 
-    The file's name states the view. A single coil has a map of ones. Undersampled files are read
-    with the mask of ``*_mask.mat`` beside them.
+    The file's name states the view. A single coil has a map of ones. The mask of an undersampled file is read from
+    ``*_mask.mat`` in the same folder.
 
     Raises
     ------
     ScanError
-        If the file is damaged, holds none of the variables, has other axes, or its mask is missing.
+        If the file is damaged, has none of the variables or other axes, or its mask is missing.
     """
     if path.stem.endswith("_mask"):
         return
@@ -56,7 +56,7 @@ def full_sample(path: Path) -> Iterator[KspaceSeries]:
 
 
 def _mask(path: Path, name: str, rows: int) -> np.ndarray:
-    """Lines ``(1, ky)`` of the mask file, whose array is (kx, ky) in MATLAB."""
+    """Acquired lines ``(1, ky)`` from the mask file, whose array is (kx, ky) in MATLAB."""
     file = path.with_name(f"{path.stem}_mask.mat")
     key = name.replace("kspace_single_sub", "mask").replace("kspace_sub", "mask")
     with opened(file) as content:

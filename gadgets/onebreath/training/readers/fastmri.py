@@ -17,7 +17,7 @@ from onebreath.training.readers.hdf5 import opened
 
 
 def multicoil_file(path: Path) -> Iterator[KspaceSeries]:
-    """Read the slices of one file; the patient is the file's ``patient_id``, or its name.
+    """Yield the slices of one file; the patient is the file's ``patient_id``, or its name.
 
     Raises
     ------
@@ -34,6 +34,6 @@ def multicoil_file(path: Path) -> Iterator[KspaceSeries]:
         patient = patient.decode() if isinstance(patient, bytes) else str(patient)
         lines = np.asarray(file["mask"]).astype(bool).reshape(1, -1) if "mask" in file else None
         for index in range(stored.shape[0]):
-            # Readout and phase encoding trade places: everywhere else y is the phase encoding.
+            # Swapped, as y is the phase encoding everywhere else.
             kspace = np.asarray(stored[index]).astype(np.complex64).swapaxes(-1, -2)
             yield KspaceSeries(patient, f"slice{index:03d}", kspace[None], lines)

@@ -1,4 +1,4 @@
-"""Opening HDF5 files with errors that a person can use."""
+"""HDF5 files with helpful errors."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def opened(path: Path) -> Iterator[h5py.File]:
     Raises
     ------
     ScanError
-        If it is missing, truncated, of another format, or a part of it cannot be decoded.
+        If the file is missing, truncated or of another format, or a part of it cannot be decoded.
     """
     try:
         with h5py.File(path, "r") as file:
             yield file
     except OSError as error:
-        reason = "there is no such file" if not path.exists() else f"it is truncated or no HDF5 file ({error})"
+        reason = "there is no such file" if not path.exists() else f"it is truncated or not an HDF5 file ({error})"
         raise ScanError(f"{path} cannot be read: {reason}") from error

@@ -1,4 +1,4 @@
-"""Reader of any folder of magnitude images: PNG and other pictures, NIfTI, npz and DICOM files, in sub-folders too."""
+"""Reader of folders of magnitude images: PNG and other pictures, NIfTI, npz and DICOM files, also in sub-folders."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from onebreath.training.readers.magnitude import dicom_folder, read_arrays, stat
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _PIXEL_MM = (1.0, 1.0)
-"""Of files that do not say it; networks for magnitude images do not look at it."""
+"""Pixel size of files that do not state it; networks for magnitude images ignore it."""
 
 
 def image_folder(path: Path) -> Iterator[ImageSeries]:
-    """Read all images below a folder, or one file; images of zeros are left out.
+    """Yield all images below a folder, or of one file; images of zeros are skipped.
 
-    The patient is the folder directly below `path` that a file lies in, else the file's own name; npz files with
-    ``names`` and DICOM files say it themselves.
+    The patient is the name of the file's folder directly below `path`, else that of the file; npz files with ``names``
+    and DICOM files state it themselves.
 
     Raises
     ------
     ScanError
-        If there is no image, a file is damaged, or the package that reads its format is not installed.
+        If there is no image, a file is damaged, or the package for its format is not installed.
     """
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     found = False
@@ -85,17 +85,17 @@ def _picture(file: Path) -> np.ndarray:
         with pillow.open(file) as picture:
             pixels = np.asarray(picture)
     except (OSError, SyntaxError) as error:
-        raise ScanError(f"{file} cannot be read, it is damaged or no picture: {error}") from error
+        raise ScanError(f"{file} cannot be read, it is damaged or not a picture: {error}") from error
     return pixels if pixels.ndim == 2 else pixels[..., 0]
 
 
 def _nifti(file: Path) -> np.ndarray:
-    """Volume (x, y, slice); of a series of volumes the first."""
+    """Volume (x, y, slice); the first of a series of volumes."""
     nibabel = _package("nibabel", "nibabel", file)
     try:
         volume = np.asarray(nibabel.load(file).dataobj)
     except (OSError, ValueError, EOFError, nibabel.filebasedimages.ImageFileError) as error:
-        raise ScanError(f"{file} cannot be read, it is damaged or no NIfTI file: {error}") from error
+        raise ScanError(f"{file} cannot be read, it is damaged or not a NIfTI file: {error}") from error
     volume = volume.reshape(*volume.shape[:3], -1)[..., 0] if volume.ndim > 3 else volume
     return volume if volume.ndim == 3 else volume[:, :, None]
 

@@ -12,27 +12,27 @@ from onebreath.mri.coils import apply_channel_matrix
 from onebreath.mri.noise import covariance, whitening_matrix
 from onebreath.training.data.series import KspaceSeries
 
-# Part of each axis in a corner of k-space, where next to nothing but noise is left.
+# Size of a corner of k-space, which contains almost only noise, as a fraction of each axis.
 _CORNER = 1 / 16
 _AXES = (3, 4)
 
 
 def kspace_npy(path: Path) -> Iterator[KspaceSeries]:
-    """Read fully sampled k-space ``(coil, y, x)`` or ``(frame, coil, y, x)``, centred unitary transform of the images.
+    """Yield fully sampled k-space ``(coil, y, x)`` or ``(frame, coil, y, x)``, centred unitary transform of the images.
 
-    No noise scan belongs to such a file. The noise covariance is that of the corners of k-space, which hold hardly any
-    signal, and the channels are whitened with it: noise then has a standard deviation of 1 in the real part. A file
-    ``kspace.npy`` is named after its folder.
+    Such a file has no noise scan. The noise covariance is that of the corners of k-space, which hold hardly any signal,
+    and the channels are whitened with it: noise then has a standard deviation of 1 in the real part. The patient is the
+    file's name, or for ``kspace.npy`` its folder's.
 
     Raises
     ------
     ScanError
-        If the file is damaged, or holds no such array.
+        If the file is damaged, or its array has other axes or is not complex.
     """
     try:
         kspace = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ScanError(f"{path} cannot be read, it is damaged or no .npy file: {error}") from error
+        raise ScanError(f"{path} cannot be read, it is damaged or not a .npy file: {error}") from error
     if kspace.ndim not in _AXES or not np.iscomplexobj(kspace):
         raise ScanError(
             f"{path}: {kspace.dtype} {kspace.shape}, expected complex k-space (coil, y, x) or (frame, coil, y, x)"

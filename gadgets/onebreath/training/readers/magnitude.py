@@ -15,15 +15,15 @@ import numpy as np
 from onebreath.errors import ScanError
 from onebreath.training.data.series import NOT_CYCLIC, ImageSeries
 
-# Pixel size of an image whose file does not say it, a usual one for cardiac cine.
+# Pixel size of files that do not state it, typical of cardiac cine.
 _PIXEL_MM = 1.37
 
 
 def cine_npz(path: Path) -> Iterator[ImageSeries]:
-    """Read a cine stack: ``images`` (slice, phase, row, column), one patient per file, named after the patient.
+    """Yield the slices of a cine stack: ``images`` (slice, phase, row, column), in one file named after the patient.
 
-    A ``meta.json`` beside it, keyed by patient, may hold `pixel_spacing_mm` and `phase_dir` (DICOM's
-    InPlanePhaseEncodingDirection: COL, along a column, or ROW); rows are brought along the phase encoding.
+    A ``meta.json`` in the same folder, keyed by patient, may hold `pixel_spacing_mm` and `phase_dir` (DICOM's
+    InPlanePhaseEncodingDirection: COL, along a column, or ROW); images are transposed so that y is the phase encoding.
     `acquisition_matrix` (DICOM's AcquisitionMatrix) gives the facts `acquired_lines` and `acquired_samples`.
     """
     stack = read_array(path, "images")
@@ -41,17 +41,17 @@ def cine_npz(path: Path) -> Iterator[ImageSeries]:
 
 
 def _acquired(matrix: Sequence[int]) -> dict[str, int]:
-    """Sizes in DICOM's AcquisitionMatrix: samples along rows and columns, then lines along rows and columns."""
+    """Facts from DICOM's AcquisitionMatrix: samples along rows and columns, then lines along rows and columns."""
     if len(matrix) != 4:
         return {}
     return {"acquired_samples": max(matrix[:2]), "acquired_lines": max(matrix[2:])}
 
 
 def static_npz(path: Path) -> Iterator[ImageSeries]:
-    """Read single images: ``images`` (image, row, column) and ``names``, of the form ``PATIENT-IM-SERIES-NUMBER``."""
+    """Yield single images: ``images`` (image, row, column) and ``names`` of the form ``PATIENT-IM-SERIES-NUMBER``."""
     images, names = read_array(path, "images"), read_array(path, "names")
     if images.ndim != 3 or len(names) != len(images):
-        raise ScanError(f"{path}: images {images.shape} and names {names.shape} do not belong together")
+        raise ScanError(f"{path}: images {images.shape} and names {names.shape} do not match")
     for image, name in zip(images, names, strict=True):
         patient, _, rest = str(name).partition("-IM-")
         if image.any():
@@ -59,13 +59,13 @@ def static_npz(path: Path) -> Iterator[ImageSeries]:
 
 
 def clips_npz(path: Path) -> Iterator[ImageSeries]:
-    """Read clips that are no heartbeats: an array (frame, row, column) each, named after itself."""
+    """Yield clips that are not cyclic: one array (frame, row, column) per clip, whose name is also the patient's."""
     for name, frames in _arrays(path):
         yield ImageSeries(name, "clip", frames.astype(np.float32), (_PIXEL_MM, _PIXEL_MM), {NOT_CYCLIC: 1})
 
 
 def views_npz(path: Path) -> Iterator[ImageSeries]:
-    """Read single images of patients: an array (image, row, column) each, named after the patient."""
+    """Yield single images of patients: one array (image, row, column) per patient, named after the patient."""
     for name, images in _arrays(path):
         for index, image in enumerate(images):
             if image.any():
@@ -73,7 +73,10 @@ def views_npz(path: Path) -> Iterator[ImageSeries]:
 
 
 def _arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    with zipfile.ZipFile(path) if zipfile.is_zipfile(path) else _no_archive(path) as archive:
+    """Yield name and array (frame or image, row, column) of everything in an npz file."""
+    if not zipfile.is_zipfile(path):
+        raise ScanError(f"{path} cannot be read, it is damaged or not a .npz file")
+    with zipfile.ZipFile(path) as archive:
         names = sorted(name.removesuffix(".npy") for name in archive.namelist())
     for name in names:
         array = read_array(path, name)
@@ -82,17 +85,13 @@ def _arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield name, array
 
 
-def _no_archive(path: Path) -> zipfile.ZipFile:
-    raise ScanError(f"{path} cannot be read, it is damaged or no .npz file")
-
-
 def dicom_folder(path: Path) -> Iterator[ImageSeries]:
-    """Read all DICOM magnitude images below a folder; slices by position, frames by trigger time.
+    """Yield all DICOM magnitude images below a folder; slices by position, frames by trigger time.
 
     Raises
     ------
     ScanError
-        pydicom is not installed, there is no image, or the images of a slice differ in size.
+        If pydicom is not installed, there is no image, or the images of a slice differ in size.
     """
     try:
         pydicom = importlib.import_module("pydicom")
@@ -105,7 +104,7 @@ def dicom_folder(path: Path) -> Iterator[ImageSeries]:
             position = ",".join(f"{float(value):.2f}" for value in image.get("ImagePositionPatient", ()))
             slices[str(image.get("PatientID", path.name)), f"{image.get('SeriesNumber', 0)}-{position}"].append(image)
     if not slices:
-        raise ScanError(f"{path}: no DICOM file in it")
+        raise ScanError(f"{path}: there is no DICOM file in it")
     for (patient, name), images in slices.items():
         yield _dicom_series(patient, name, images)
 
@@ -123,7 +122,7 @@ def _dicom_series(patient: str, name: str, images: list[Any]) -> ImageSeries:
 
 
 def read_array(path: Path, key: str) -> np.ndarray:
-    """Read one array of an npz file.
+    """One array of an npz file.
 
     Raises
     ------
@@ -137,16 +136,17 @@ def read_array(path: Path, key: str) -> np.ndarray:
 
 
 def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read those arrays of an npz file that are in it; ScanError if the file is damaged."""
+    """Arrays of an npz file by name, without those that it lacks; ScanError if the file is damaged."""
     try:
-        # numpy leaves a file open that it fails to read.
+        # numpy does not close a file that it fails to read.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             return {key: np.asarray(content[key]) for key in keys if key in content}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ScanError(f"{path} cannot be read, it is damaged or no .npz file: {error}") from error
+        raise ScanError(f"{path} cannot be read, it is damaged or not a .npz file: {error}") from error
 
 
 def _meta(path: Path) -> dict[str, Any]:
+    """Entry of the file's patient in ``meta.json``; empty if there is none."""
     file = path.parent / "meta.json"
     if not file.is_file():
         return {}

@@ -1,4 +1,4 @@
-"""Reader of ISMRMRD raw data (OCMR's files among them), through the gadgets that the chain uses."""
+"""Reader of ISMRMRD raw data, such as OCMR's files, through the chain's gadgets."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from onebreath.training.data.series import KspaceSeries
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
 
-# Frames are kept as they were measured: a line that is missing must not be taken from a neighbour.
+# Frames stay as measured: missing lines must not be taken from neighbouring frames.
 _STEPS: tuple[tuple[str, dict[str, str]], ...] = (("prewhiten", {}), ("sort", {"incomplete_phases": "keep"}))
 
 
 def mrd_file(path: Path) -> Iterator[KspaceSeries]:
-    """Read the slices of one file: whitened and sorted by the chain's own gadgets.
+    """Yield the slices of one file, whitened and sorted by the chain's gadgets.
 
-    The patient is the header's subject or, where the file is anonymous, the file's name.
+    The patient is the header's subject or, if the file is anonymous, the file's name.
 
     Raises
     ------
     ScanError
-        If the file is damaged, or holds no Cartesian slice.
+        If the file is damaged, or has no Cartesian slice.
     """
     number = 0
     with RawFile(path) as raw:
@@ -42,9 +42,9 @@ def mrd_file(path: Path) -> Iterator[KspaceSeries]:
         noise_std = 0.0
         for message in build(header, _STEPS).run(raw.messages()):
             note = read_note(message)
-            said = None if note is None else facts_of(PrewhitenFacts, dict([note]), "prewhiten")
-            if said is not None:
-                noise_std = 1.0 if said.whitened else 0.0
+            facts_found = None if note is None else facts_of(PrewhitenFacts, dict([note]), "prewhiten")
+            if facts_found is not None:
+                noise_std = 1.0 if facts_found.whitened else 0.0
             if isinstance(message, ReconData):
                 embedded = calibration_mode(message, ScanHeader(header)) == "embedded"
                 for s, loc in places(message):
@@ -56,7 +56,7 @@ def mrd_file(path: Path) -> Iterator[KspaceSeries]:
 
 
 def _samples(message: ReconData, s: int, loc: int, embedded: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """K-space (frame, coil, y, x) and the lines it holds (frame or 1, y), embedded calibration lines among them."""
+    """K-space (frame, coil, y, x) and its lines (frame or 1, y), including embedded calibration lines; None: all."""
     buffer = message.bits[0].data
     kspace, lines = kspace_of(buffer, s, loc), lines_of(buffer, s, loc)
     if embedded:

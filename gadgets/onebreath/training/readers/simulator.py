@@ -1,4 +1,4 @@
-"""Phantoms as training subjects: every seed is another patient."""
+"""Phantoms as training subjects, one patient per seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEIGHTS = (-35.0, -15.0, 5.0)
 
 
 def phantoms(subjects: int, first_seed: int) -> Iterator[ImageSeries]:
-    """Draw the beating hearts of `subjects` phantoms, three slices each.
+    """Yield three slices of the beating heart of each of `subjects` phantoms.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""The state of a training: its processes, checkpoints and journal, and when it stops."""
+"""State of a training: processes, checkpoints, journal, and requests to stop."""

@@ -1,4 +1,4 @@
-"""Checkpoints: everything a training needs to go on, in one safetensors file that is never half written."""
+"""Checkpoints: everything needed to resume a training, in one safetensors file that is written atomically."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _FORMAT = "onebreath-training-1"
 
 @dataclass
 class Checkpoint:
-    """The state of a training after `step` steps.
+    """State of a training after `step` steps.
 
-    Random numbers are no part of it: they follow from the recipe's seed and the step.
+    It has no random state, as random numbers follow from the recipe's seed and the step.
 
     Attributes
     ----------
     step
-        Steps that were done.
+        Number of completed steps.
     weights, average
         Parameters of the network, and their moving average.
     moments
@@ -38,9 +38,9 @@ class Checkpoint:
     best
         Lowest validation loss so far.
     facts
-        What else is to be known of the weights.
+        Further information on the weights.
     seconds
-        Time that was trained so far.
+        Training time so far.
     """
 
     step: int
@@ -54,7 +54,7 @@ class Checkpoint:
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint; a process that is killed leaves the old file or the new one, never a part of one."""
+    """Write a checkpoint atomically: a process that is killed leaves the old file or the new one."""
     groups = {"weights": checkpoint.weights, "average": checkpoint.average, "moments": checkpoint.moments}
     tensors = {
         f"{group}:{name}": value.detach().cpu().contiguous()
@@ -77,18 +77,18 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Read a checkpoint.
+    """Checkpoint of a file, with tensors on a device.
 
     Raises
     ------
     ModelError
-        If the file cannot be read or is no checkpoint of a training.
+        If the file cannot be read or is not a checkpoint of a training.
     """
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             header = file.metadata() or {}
             if header.get("format") != _FORMAT:
-                raise ModelError(f"{path} is no checkpoint of a training; weights of a model cannot be resumed")
+                raise ModelError(f"{path} is not a checkpoint of a training; weights of a model cannot be resumed")
             groups: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "moments": {}}
             for key in file.keys():  # noqa: SIM118 - not a dict
                 group, _, name = key.partition(":")

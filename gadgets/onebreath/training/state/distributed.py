@@ -1,4 +1,4 @@
-"""Training in several processes, as PyTorch's ``torchrun`` starts them."""
+"""Training in several processes started by PyTorch's ``torchrun``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from torch import nn
 from onebreath.errors import ConfigError
 from onebreath.settings import read_settings
 
-# The other processes wait for the first one to prepare the data.
+# Time limit of the other processes while the first one prepares the data.
 _PREPARATION = timedelta(hours=12)
 
 
 class Launch(BaseSettings):
-    """Launch parameters of this process, as ``torchrun`` sets them."""
+    """Launch parameters of this process, set by ``torchrun``."""
 
-    world_size: int = Field(1, ge=1, description="how many processes there are; torchrun sets it")
-    local_rank: int = Field(0, ge=0, description="number of this process on its machine; torchrun sets it")
+    world_size: int = Field(1, ge=1, description="number of processes; set by torchrun")
+    local_rank: int = Field(0, ge=0, description="index of this process on its machine; set by torchrun")
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Group:
     Attributes
     ----------
     rank, size
-        Number of this process, and how many there are.
+        Index of this process, and number of processes.
     device
-        Where this process trains.
+        Device of this process.
     """
 
     rank: int
@@ -49,7 +49,7 @@ class Group:
         return self.rank == 0
 
     def share(self, batch: int) -> range:
-        """Positions in the batch of a step that this process has.
+        """Indices of this process's examples in the batch of a step.
 
         Raises
         ------
@@ -62,35 +62,35 @@ class Group:
         return range(self.rank * part, (self.rank + 1) * part)
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """Let gradients be averaged over the processes."""
+        """Network whose gradients are averaged over the processes."""
         if self.size == 1:
             return network
         ids = [self.device.index] if self.device.type == "cuda" else None
-        # Weights that only later cascades use have no gradient in the first one.
+        # Weights for features of earlier cascades have no gradient in the first cascade.
         return nn.parallel.DistributedDataParallel(network, device_ids=ids, find_unused_parameters=True)
 
     def agree(self, decision: bool) -> bool:
-        """Return the first process's decision, so that all do the same."""
+        """Decision of the first process, which all follow."""
         if self.size == 1:
             return decision
-        told = torch.tensor(int(decision), device=self.device)
-        dist.broadcast(told, 0)
-        return bool(told.item())
+        value = torch.tensor(int(decision), device=self.device)
+        dist.broadcast(value, 0)
+        return bool(value.item())
 
     def wait(self) -> None:
-        """Wait until every process is here."""
+        """Wait until all processes have called this."""
         if self.size > 1:
             dist.barrier()
 
 
 @contextmanager
 def join(device: str = "auto") -> Iterator[Group]:
-    """Join the processes that ``torchrun`` started, or be the only one.
+    """Join the process group of ``torchrun``; yields it, or a group of this process alone.
 
     Parameters
     ----------
     device
-        As torch names it; auto: the GPU of this process's number where there is one.
+        Name of a torch device; auto: the GPU with this process's index if there is one, else the CPU.
     """
     launch = read_settings(Launch)
     size, local = launch.world_size, launch.local_rank

@@ -1,4 +1,4 @@
-"""Log of a running training: lines of JSON, the terminal, and TensorBoard where it is installed."""
+"""Journal of a training: lines of JSON, the terminal, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Journal:
     Parameters
     ----------
     folder
-        Run folder; ``log.jsonl`` in it grows over all restarts.
+        Run folder; ``log.jsonl`` in it is appended to after a restart.
     tensorboard
         Whether to write TensorBoard files as well.
     """
@@ -31,7 +31,7 @@ class Journal:
         self.writer = _tensorboard(folder) if tensorboard else None
 
     def write(self, step: int, **values: float) -> None:
-        """Note values of a step."""
+        """Record values of a step."""
         entry = {"step": step, "seconds": round(time.perf_counter() - self.start, 3), **values}
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
@@ -41,7 +41,7 @@ class Journal:
                 self.writer.add_scalar(name, value, step)
 
     def draw(self, shown: Sequence[Shown]) -> None:
-        """Draw ``progress.png``: the losses so far, and examples."""
+        """Draw ``progress.png`` with the losses so far and examples; a warning if matplotlib is missing."""
         try:
             draw_progress(self.file, shown, self.folder / PICTURE)
         except ImportError as error:

@@ -1,4 +1,4 @@
-"""A training that is asked to stop ends after its step, not in it."""
+"""Requests to stop a training after its current step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StopRequest:
         self.by: str | None = None
 
     def __bool__(self) -> bool:
-        """Return whether there was a request."""
+        """Whether there was a request."""
         return self.by is not None
 
 

@@ -1,5 +1,5 @@
-"""Training examples made on the training device: sequences, coils, noise and calibration, as torch operations alone.
+"""Training examples made on the training device: sequences, coils, noise and calibration as torch operations.
 
-Numbers that steer an example are drawn on the host, arrays on the device; nothing waits for the device. The same seed
-gives the same examples on the same kind of device, whatever was made before.
+Scalars are drawn on the host, arrays on the device; nothing waits for the device. The same seed gives the same examples
+on the same kind of device, in any order.
 """

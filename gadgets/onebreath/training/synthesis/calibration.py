@@ -1,8 +1,8 @@
-"""Coil maps from calibration lines by ESPIRiT, as fixed work on the device.
+"""Coil maps from calibration lines by ESPIRiT, without waiting for the device.
 
-As `onebreath.mri.espirit`, but for two things that keep it from waiting for the device: directions of the signal space
-are weighed by ``s / (s + t)`` of their energy s, where those are cut at ten times the threshold t; and the maps, which
-are smooth, are computed on a coarse grid and interpolated.
+Two things differ from `onebreath.mri.espirit`: instead of a cut at ten times the threshold t, directions of the signal
+space with energy s are weighted by ``s / (s + t)``, and the maps, which are smooth, are computed on a coarse grid and
+interpolated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SQUARINGS = 8
 def coil_maps(acs: Tensor, shape: tuple[int, int], crop: float | None = None) -> Tensor:
     """Maps ``(coil, y, x)`` with unit sum of squares from calibration k-space ``(coil, ya, xa)``, centred.
 
-    They are zero where the eigenvalue is at most `crop`, as the configurations' ``espirit_crop`` makes them.
+    They are zero where the eigenvalue is at most `crop`, as with ``espirit_crop`` in configurations.
     """
     coils = len(acs)
     grid = tuple(min(_GRID, size) for size in shape)
@@ -38,7 +38,7 @@ def coil_maps(acs: Tensor, shape: tuple[int, int], crop: float | None = None) ->
 
 
 def _pixel_matrices(acs: Tensor, shape: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """Matrices ``(y, x, coil, coil)`` on a grid over an image of a shape; their strongest eigenvectors are the maps."""
+    """Matrices ``(y, x, coil, coil)`` on a grid over an image; their strongest eigenvectors are the maps."""
     coils, k = len(acs), _KERNEL
     windows = acs.unfold(1, k, 1).unfold(2, k, 1).permute(3, 4, 0, 1, 2).flatten(3).flatten(0, 2)
     gram = windows @ windows.mH
@@ -64,7 +64,7 @@ def _harmonics(size: int, count: int, like: Tensor) -> Tensor:
 
 
 def _dominant(matrices: Tensor) -> Tensor:
-    """Strongest eigenvectors ``(..., coil)``, by squaring the matrices again and again."""
+    """Strongest eigenvectors ``(..., coil)``, by repeated squaring of the matrices."""
     power = matrices
     for _ in range(_SQUARINGS):
         power = power @ power
@@ -75,7 +75,7 @@ def _dominant(matrices: Tensor) -> Tensor:
 
 
 def _phase(vectors: Tensor, acs: Tensor) -> Tensor:
-    """Turns that make the principal coil real and positive."""
+    """Phase factors that make the principal coil real and positive."""
     flat = acs.flatten(1)
     energy = flat @ flat.mH
     principal = _dominant(energy)

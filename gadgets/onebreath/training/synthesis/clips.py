@@ -1,6 +1,6 @@
-"""Procedural clips: textured layers that move, deform, appear and pass over each other with the rhythm of a heart.
+"""Procedural clips: textured layers that move, deform, appear and occlude each other with the rhythm of a heart.
 
-Networks learn to tell aliasing and noise from moving structure; the structure need not be a heart.
+Networks learn to distinguish aliasing and noise from moving structure, which need not be a heart.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from torch import Tensor
 from onebreath.training.synthesis.draws import Draws, look_up, pixel_grid
 from onebreath.training.synthesis.motion import drifting, waveform
 
-# Layers are drawn larger than the image, so that what moves into it is there.
+# Layers are larger than the image by this factor, so that their edges do not move into it.
 _MARGIN = 1.25
 
 
 def procedural_clip(shape: tuple[int, int], phase: np.ndarray, draws: Draws) -> Tensor:
-    """Draw a clip ``(frame, y, x)``, real, not negative.
+    """Random clip ``(frame, y, x)``, real, not negative.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def procedural_clip(shape: tuple[int, int], phase: np.ndarray, draws: Draws) -> 
     phase
         Cardiac phases ``(frame,)``.
     draws
-        Of everything.
+        Random numbers.
     """
     strength = 0.02 if draws.chance(0.5) else 0.0
     clip = _moved(_texture(shape, draws)[None], drifting(shape, phase, strength, draws))[:, 0]
@@ -41,7 +41,7 @@ def procedural_clip(shape: tuple[int, int], phase: np.ndarray, draws: Draws) -> 
 
 
 def _moved(layer: Tensor, position: Tensor) -> Tensor:
-    """Look a layer ``(channel, y, x)`` up at positions ``(frame, 2, y, x)`` in the coordinates of `pixel_grid`."""
+    """Layer ``(channel, y, x)`` sampled at positions ``(frame, 2, y, x)`` in the coordinates of `pixel_grid`."""
     shape = layer.shape[-2:]
     stretch = torch.tensor([(min(shape) - 1) / (size - 1) for size in shape])[:, None, None]
     inside = position * stretch.to(position.device, non_blocking=True) / _MARGIN
@@ -49,7 +49,7 @@ def _moved(layer: Tensor, position: Tensor) -> Tensor:
 
 
 def _texture(shape: tuple[int, int], draws: Draws) -> Tensor:
-    """Brightness ``(y, x)`` of a layer: a level, with clouds, with flat patches, or with stripes."""
+    """Brightness ``(y, x)`` of a layer with clouds, flat patches, or stripes."""
     level, contrast = draws.uniform(0.05, 1.0), draws.log_uniform(0.02, 0.5)
     pattern = draws.fractal(1, shape, draws.uniform(0.8, 2.2))[0]
     kind = draws.integer(0, 2)
@@ -65,7 +65,7 @@ def _texture(shape: tuple[int, int], draws: Draws) -> Tensor:
 
 
 def _outline(shape: tuple[int, int], draws: Draws, size: float | None = None) -> Tensor:
-    """Cover ``(y, x)`` of a layer, 0 to 1: an ellipse with a wavy rim, now and then with a hole or in pieces."""
+    """Opacity ``(y, x)`` of a layer, 0 to 1: an ellipse with a wavy rim, sometimes with a hole."""
     grid = pixel_grid(shape, draws.device)
     radius = size if size is not None else draws.log_uniform(0.08, 0.7)
     spread = 0.1 if size is not None else 0.5

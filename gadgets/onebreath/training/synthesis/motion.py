@@ -1,4 +1,4 @@
-"""Motion: waveforms over the heartbeat, and displacements that follow them."""
+"""Motion: waveforms over the heartbeat, and displacements proportional to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onebreath.training.synthesis.draws import Draws, pixel_grid
 
 
 def phases(frames: int, full_cycle: float, draws: Draws) -> np.ndarray:
-    """Cardiac phases ``(frame,)``: one whole cycle, or a window of a slower one, from anywhere in it."""
+    """Random cardiac phases ``(frame,)``: one whole cycle, or a window of a slower one, with any start."""
     cycle = float(frames) if draws.chance(full_cycle) else draws.uniform(frames, 3 * frames)
     direction = -1 if draws.chance(0.2) else 1
     phase: np.ndarray = (draws.rng.random() + direction * np.arange(frames) / cycle) % 1
@@ -19,7 +19,7 @@ def phases(frames: int, full_cycle: float, draws: Draws) -> np.ndarray:
 
 
 def waveform(phase: np.ndarray, draws: Draws) -> np.ndarray:
-    """Draw a periodic course ``(frame,)`` over a cycle, from 0 to about 1: that of a heart, or a few harmonics."""
+    """Random periodic function ``(frame,)`` of the phase, from 0 to about 1: a contraction, or a few harmonics."""
     if draws.chance(0.5):
         return np.asarray(contraction(phase + draws.rng.random()), np.float32)
     order = np.arange(1, 4)
@@ -35,9 +35,9 @@ def waveform(phase: np.ndarray, draws: Draws) -> np.ndarray:
 
 
 def drifting(shape: tuple[int, int], phase: np.ndarray, strength: float, draws: Draws) -> Tensor:
-    """Places ``(frame, 2, y, x)`` of a layer that shifts, turns, swells and bends with the heartbeat.
+    """Positions ``(frame, 2, y, x)`` of a layer that shifts, rotates, scales and deforms with the heartbeat.
 
-    In the coordinates of `pixel_grid`; `strength` is the size of the displacements in them.
+    In the coordinates of `pixel_grid`, as is `strength`, the size of the displacements.
     """
     grid = pixel_grid(shape, draws.device)
     turn, swell, down, right, *bends = (waveform(phase, draws) for _ in range(6))
@@ -51,8 +51,8 @@ def drifting(shape: tuple[int, int], phase: np.ndarray, strength: float, draws: 
     return position + torch.einsum("bt,biyx->tiyx", draws.tensor(np.stack(bends)), fields) * (0.5 * strength)
 
 
-def beating_places(shape: tuple[int, int], phase: np.ndarray, draws: Draws) -> Tensor:
-    """Displacements ``(frame, 2, y, x)`` that set a still image in motion as the wall of a heart near its middle moves.
+def beating_displacements(shape: tuple[int, int], phase: np.ndarray, draws: Draws) -> Tensor:
+    """Displacements ``(frame, 2, y, x)`` of a single image, like those of a heart's wall near the middle.
 
     In the coordinates of `pixel_grid`.
     """
@@ -69,13 +69,12 @@ def beating_places(shape: tuple[int, int], phase: np.ndarray, draws: Draws) -> T
 
 
 def breathing_shift(images: Tensor, pixels: float, draws: Draws) -> Tensor:
-    """Shift frames ``(frame, y, x)`` along y, and a third as far along x, as a diaphragm that does not keep still."""
+    """Frames ``(frame, y, x)`` shifted along y, and a third as far along x, as by breathing."""
     frames, height, width = images.shape
     time = np.arange(frames) / max(frames - 1, 1)
-    course = draws.uniform(-1, 1) * time + 0.5 * np.sin(
-        2 * np.pi * (draws.uniform(0.2, 0.8) * time + draws.rng.random())
-    )
-    shift = draws.tensor(pixels * course)[:, None, None]
+    drift = draws.uniform(-1, 1) * time
+    wave = 0.5 * np.sin(2 * np.pi * (draws.uniform(0.2, 0.8) * time + draws.rng.random()))
+    shift = draws.tensor(pixels * (drift + wave))[:, None, None]
     ky = torch.fft.fftfreq(height, device=images.device)[:, None]
     kx = torch.fft.fftfreq(width, device=images.device)
     turn = torch.exp(-2j * torch.pi * shift * (ky + kx / 3))

@@ -1,4 +1,4 @@
-"""A chest with a beating heart, its anatomy, contrast and heart rate drawn at random, on the device."""
+"""Chests with a beating heart of random anatomy and contrast, made on the device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onebreath.training.synthesis.draws import Draws, pixel_grid
 
 
 def random_phantom(shape: tuple[int, int], phase: np.ndarray, draws: Draws) -> Tensor:
-    """Draw a phantom ``(frame, y, x)``, real, not negative.
+    """Random phantom ``(frame, y, x)``, real, not negative.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def random_phantom(shape: tuple[int, int], phase: np.ndarray, draws: Draws) -> T
     phase
         Cardiac phases ``(frame,)``.
     draws
-        Of everything.
+        Random numbers.
     """
     canvas = _Canvas(shape, len(phase), draws)
     size = draws.uniform(0.75, 1.05)
@@ -40,7 +40,7 @@ def random_phantom(shape: tuple[int, int], phase: np.ndarray, draws: Draws) -> T
 
 
 def _paint_heart(canvas: _Canvas, phase: np.ndarray, draws: Draws) -> None:
-    """Right ventricle, left ventricle with papillary muscles, and a coronary vessel, contracting together."""
+    """Paint the ventricles, papillary muscles, and sometimes a coronary vessel, in contraction."""
     squeeze = np.asarray(contraction(phase))
     wall, blood = draws.uniform(0.15, 0.4), draws.uniform(0.7, 1.1)
     centre = draws.rng.uniform((-0.25, -0.1), (0.15, 0.35))
@@ -66,7 +66,7 @@ def _paint_heart(canvas: _Canvas, phase: np.ndarray, draws: Draws) -> None:
 
 
 class _Canvas:
-    """Frames that ellipses with soft edges are painted on, each with a slight texture of its own."""
+    """Frames on which textured ellipses with soft edges are painted."""
 
     def __init__(self, shape: tuple[int, int], frames: int, draws: Draws) -> None:
         self.draws, self.shape = draws, shape
@@ -76,7 +76,7 @@ class _Canvas:
         self.contrast = draws.log_uniform(0.01, 0.15)
 
     def paint(self, centre: object, radii: object, level: float, angle: object = 0.0) -> None:
-        """Paint an ellipse; centre and radii ``(2,)`` or ``(frame, 2)``, y before x, the angle one number or many."""
+        """Paint an ellipse; centre and radii ``(2,)`` or ``(frame, 2)``, y before x; angle ``()`` or ``(frame,)``."""
         frames = len(self.image)
         middle = self.draws.tensor(np.broadcast_to(np.asarray(centre, float), (frames, 2)))[..., None, None]
         half = self.draws.tensor(np.broadcast_to(np.asarray(radii, float), (frames, 2)).clip(0.01))[..., None, None]

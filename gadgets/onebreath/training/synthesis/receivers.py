@@ -1,29 +1,24 @@
-"""Receive coils: loops by Biot and Savart, or maps of measured scans; their noise, whitening and compression."""
+"""Receive coils: loops by the Biot-Savart law, or maps of measured scans; noise, whitening and compression."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from onebreath.errors import ScanError
-from onebreath.mri.coils import apply_channel_matrix, pca_matrix
-from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import fft2c, resize
+from onebreath.training.data.measured_coils import estimated_maps
 from onebreath.training.synthesis.draws import Draws, look_up, pixel_grid
 
 # The loops lie on an elliptic cylinder around the chest (mm).
 _RADII, _ROW_DISTANCE, _SEGMENTS, _WIRE_WIDTH = (235.0, 150.0), 90.0, 24, 20.0
-# Points along each axis at which fields are computed; they are smooth and interpolated in between.
+# Points along each axis at which fields are computed; they are smooth and interpolated.
 _COARSE = 24
-# Size of stored measured maps, and of the region of k-space they are estimated from.
-_STORED, _REGION, _MOST_CHANNELS = 96, 24, 24
-# Where the body begins, relative to the largest magnitude.
+_MOST_CHANNELS = 24
+# Smallest magnitude of the body relative to the largest one.
 _BODY = 0.05
 _REGULAR = 1e-6
 
@@ -34,21 +29,23 @@ class MeasuredCoils:
     Parameters
     ----------
     files
-        ``.npy`` with k-space ``(coil, y, x)``, centred; environment variables are filled in.
+        ``.npy`` files with k-space ``(coil, y, x)``, centred; environment variables are expanded.
     device
-        Where they are kept.
+        Device of the maps.
 
     Raises
     ------
+    ConfigError
+        If an environment variable in a path is not set.
     ScanError
         If a file cannot be read.
     """
 
     def __init__(self, files: Sequence[str], device: torch.device) -> None:
-        self.maps = [_measured(file).to(device) for file in files]
+        self.maps = [torch.from_numpy(estimated_maps(file, _MOST_CHANNELS)).to(device) for file in files]
 
     def draw(self, coils: int, shape: tuple[int, int], draws: Draws) -> Tensor | None:
-        """Draw maps ``(coil, y, x)``: shifted, stretched, turned, mirrored; None if no scan has so many channels."""
+        """Random maps ``(coil, y, x)``, shifted, stretched, rotated, mirrored; None if no scan has enough channels."""
         large_enough = [maps for maps in self.maps if len(maps) >= coils]
         if not large_enough:
             return None
@@ -66,24 +63,11 @@ class MeasuredCoils:
         return torch.complex(found[:coils], found[coils:])
 
 
-def _measured(file: str) -> Tensor:
-    try:
-        kspace = np.load(Path(os.path.expandvars(file)), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ScanError(f"measured_coils: {file} cannot be read: {error}") from error
-    if kspace.ndim != 3:
-        raise ScanError(f"measured_coils: {file} has the shape {kspace.shape}, expected (coil, y, x)")
-    acs = resize(kspace.astype(np.complex64), tuple(min(_REGION, size) for size in kspace.shape[1:]))
-    matrix = pca_matrix(acs, min(len(acs), _MOST_CHANNELS))
-    maps, _ = espirit(apply_channel_matrix(matrix, acs, 0), (_STORED, _STORED), crop=None)
-    return torch.from_numpy(np.ascontiguousarray(maps[0], np.complex64))
-
-
 def loop_maps(coils: int, shape: tuple[int, int], draws: Draws) -> Tensor:
-    """Draw sensitivities ``(coil, y, x)`` of loops around a chest of random size, position and orientation.
+    """Random sensitivities ``(coil, y, x)`` of loops around a chest of random size, position and orientation.
 
-    The transverse field of a unit current in each loop (principle of reciprocity), by the law of Biot and Savart over
-    straight pieces of wire; see `onebreath.simulation.coils`, where the loops do not vary.
+    The transverse field of a unit current in each loop (principle of reciprocity), by the Biot-Savart law over straight
+    segments of wire; see `onebreath.simulation.coils`, where the loops are fixed.
     """
     half = np.minimum(np.array((150.0, 175.0)) * draws.rng.uniform(0.85, 1.2, 2), (130.0, 185.0))
     half *= draws.rng.uniform(0.75, 1.0, 2)
@@ -92,22 +76,22 @@ def loop_maps(coils: int, shape: tuple[int, int], draws: Draws) -> Tensor:
         axes = axes[::-1]
     points = np.stack(np.broadcast_arrays(axes[1][None], axes[0][:, None], draws.uniform(-60, 60)), -1).reshape(-1, 3)
     wires = draws.tensor(_wires(coils, draws))
-    pieces = wires.roll(-1, 1) - wires
+    segments = wires.roll(-1, 1) - wires
     distance = draws.tensor(points) - ((wires.roll(-1, 1) + wires) / 2)[:, :, None]
     # Next to the wire the field of a thin conductor diverges; real conductors have a width.
     cube = torch.linalg.vector_norm(distance, dim=-1, keepdim=True).clamp_min(_WIRE_WIDTH) ** 3
-    field = (torch.linalg.cross(pieces[:, :, None].expand_as(distance), distance) / cube).sum(1)
+    field = (torch.linalg.cross(segments[:, :, None].expand_as(distance), distance) / cube).sum(1)
     planes = torch.stack([field[..., 0], -field[..., 1]], 1).unflatten(2, (_COARSE, _COARSE))
     fine = F.interpolate(planes, size=shape, mode="bicubic", align_corners=True)
     maps = torch.complex(fine[:, 0], fine[:, 1])
-    # Scanners even out part of the shading in the images that scans are made from.
+    # Scanners have already removed part of the shading from the images.
     energy = (maps.abs() ** 2).sum(0)
     maps = maps / energy.mean().sqrt()
     return maps / ((maps.abs() ** 2).sum(0) ** (0.5 * draws.uniform(0.3, 1.0)))
 
 
 def _wires(coils: int, draws: Draws) -> np.ndarray:
-    """Corners ``(coil, segment, 3)`` of the loops in mm, on one to four rings."""
+    """Vertices ``(coil, segment, 3)`` of the loops in mm, on one to four rings."""
     rings = int(np.clip(round(coils / 9), 1, 4))
     counts = [coils // rings + (ring < coils % rings) for ring in range(rings)]
     around = 2 * np.pi * np.arange(_SEGMENTS) / _SEGMENTS
@@ -126,10 +110,9 @@ def _wires(coils: int, draws: Draws) -> np.ndarray:
 
 
 def whitened(maps: Tensor, magnitude: Tensor, correlation: float, draws: Draws) -> Tensor:
-    """Sensitivities ``(coil, y, x)`` after whitening: noise of unit deviation in the real and the imaginary part.
+    """Sensitivities ``(coil, y, x)`` after whitening to noise of unit deviation in real and imaginary part.
 
-    The coils share the body as their noise source and differ in gain: see
-    `onebreath.simulation.coils.noise_covariance`.
+    The noise model is that of `onebreath.simulation.coils.noise_covariance`.
     """
     inside = maps * (magnitude > _BODY * magnitude.amax())
     overlap = torch.einsum("ayx,byx->ab", inside, inside.conj())
@@ -146,9 +129,9 @@ def whitened(maps: Tensor, magnitude: Tensor, correlation: float, draws: Draws) 
 
 
 def compressed(coils: Tensor, mean: Tensor, channels: int, region: tuple[int, int], draws: Draws) -> Tensor:
-    """Sensitivities of the `channels` strongest virtual coils, by the energy in the centre of k-space.
+    """Sensitivities of the `channels` strongest virtual coils by the energy in the centre of k-space.
 
-    The span of the principal components is found by iteration: their order within it does not matter here.
+    Only the span of the principal components is computed, by orthogonal iteration; their order does not matter.
     """
     channels = min(channels, len(coils))
     centre = resize(fft2c(mean * coils), region).flatten(1)

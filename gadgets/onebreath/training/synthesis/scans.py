@@ -1,4 +1,4 @@
-"""Scans and examples: everything that a network trains on, made where it trains."""
+"""Simulated scans and training examples, made on the training device."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from onebreath.training.synthesis.phantoms import random_phantom
 from onebreath.training.synthesis.receivers import MeasuredCoils, compressed, loop_maps, whitened
 from onebreath.training.synthesis.settings import SynthesisSettings
 
-# The signal level that SNR is given for: this percentile of the magnitude is about that of blood.
-_BLOOD_PERCENTILE = 0.97
+# SNR refers to this quantile of the magnitude, which is about that of blood.
+_BLOOD_QUANTILE = 0.97
 _CALIBRATION_SAMPLES = 32
-# Streams of random numbers that must not depend on each other.
+# Independent streams of random numbers.
 _SIZES, _SCAN, _EXAMPLE = 0, 1, 2
 
 
 class Scan(NamedTuple):
-    """A scan without its noise.
+    """A noise-free scan.
 
     Attributes
     ----------
     image
         ``(frame, y, x)`` complex; ``image * coils`` are coil images whose noise has unit deviation.
     coils, maps
-        ``(coil, y, x)``: true sensitivities, and maps as a scan would estimate them.
+        ``(coil, y, x)``: true sensitivities, and estimated maps.
     """
 
     image: Tensor
@@ -49,22 +49,22 @@ class Scan(NamedTuple):
 
 
 class DeviceExamples(Dataset[Example]):
-    """Endless examples on a device; number `index` is the same whenever it is made.
+    """Random examples on a device; number `index` is always the same.
 
     Parameters
     ----------
     series
-        Measured sequences to draw from; may be empty if `settings.hearts` is 0.
+        Measured sequences; may be empty if `settings.hearts` is 0.
     masks
-        Families to draw from.
+        Mask families.
     settings
         See `SynthesisSettings`.
     seed
-        Of everything random.
+        Seed of all random numbers.
     device
-        Where examples are made.
+        Device of the examples.
     batch
-        Examples of a step, which have the same size.
+        Examples per step, which have equal sizes.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class DeviceExamples(Dataset[Example]):
         return 2**31
 
     def __getitem__(self, index: int) -> Example:
-        """Draw an example, as `onebreath.training.data.examples.Examples` gives it but on the device."""
+        """Example number `index`, as from `onebreath.training.data.examples.Examples` but on the device."""
         number = index // self.settings.crops
         if self._last is None or self._last[0] != number:
             self._last = number, self.scan(number)
@@ -95,7 +95,7 @@ class DeviceExamples(Dataset[Example]):
         return self._example(self._last[1], draws)
 
     def scan(self, number: int) -> Scan:
-        """Draw scan `number`."""
+        """Scan number `number`."""
         settings, draws = self.settings, Draws(self.device, (self.seed, _SCAN, number))
         frames, shape = self._size(number)
         magnitude = self.sequence(frames, shape, draws)
@@ -105,7 +105,7 @@ class DeviceExamples(Dataset[Example]):
         mean = image.mean(0)
         region = draws.integer(*settings.calibration_lines), min(_CALIBRATION_SAMPLES, shape[1])
         coils = compressed(self._coils(magnitude.mean(0), draws), mean, settings.channels, region, draws)
-        level = torch.quantile((mean.abs() * coils.abs().square().sum(0).sqrt()).flatten(), _BLOOD_PERCENTILE)
+        level = torch.quantile((mean.abs() * coils.abs().square().sum(0).sqrt()).flatten(), _BLOOD_QUANTILE)
         image = image * (draws.log_uniform(*settings.snr) / level.clamp_min(1e-6))
         acs = resize(fft2c(image.mean(0) * coils), region)
         acs = acs + draws.complex_normal(*acs.shape) / frames**0.5
@@ -113,7 +113,7 @@ class DeviceExamples(Dataset[Example]):
         return Scan(image, coils, coil_maps(acs, shape, crop))
 
     def sequence(self, frames: int, shape: tuple[int, int], draws: Draws) -> Tensor:
-        """Draw magnitudes ``(frame, y, x)``: a measured heart, a phantom or a procedural clip."""
+        """Random magnitudes ``(frame, y, x)`` of a measured heart, a phantom or a procedural clip."""
         settings = self.settings
         weights = np.array([settings.hearts, settings.phantoms, settings.clips])
         kind = int(draws.rng.choice(3, p=weights / weights.sum()))
@@ -123,7 +123,7 @@ class DeviceExamples(Dataset[Example]):
         return (random_phantom if kind == 1 else procedural_clip)(shape, phase, draws)
 
     def _size(self, number: int) -> tuple[int, tuple[int, int]]:
-        """Frames, and lines and columns, of a scan; the same for all scans of a step."""
+        """Number of frames, and lines and columns, of a scan; equal for all scans of a step."""
         settings = self.settings
         group = number * settings.crops // self.same_size
         rng = np.random.default_rng([self.seed, _SIZES, group])
@@ -131,7 +131,7 @@ class DeviceExamples(Dataset[Example]):
         return frames, (ny, nx)
 
     def _coils(self, magnitude: Tensor, draws: Draws) -> Tensor:
-        """Whitened sensitivities before compression, ``(coil, y, x)``."""
+        """Random whitened sensitivities before compression, ``(coil, y, x)``."""
         settings, shape = self.settings, (magnitude.shape[0], magnitude.shape[1])
         count = draws.integer(*settings.coils)
         maps = None
@@ -144,7 +144,7 @@ class DeviceExamples(Dataset[Example]):
     def _example(self, scan: Scan, draws: Draws) -> Example:
         frames, ny, nx = scan.image.shape
         columns = self.settings.columns or nx
-        # The heart lies near the middle: most crops contain it.
+        # Most crops contain the heart, which is near the middle.
         first = int(np.clip(draws.rng.normal(0.5, 0.25), 0, 1) * (nx - columns))
         window = (..., slice(first, first + columns))
         coils, maps = scan.coils[window], scan.maps[window]
@@ -163,7 +163,7 @@ class DeviceExamples(Dataset[Example]):
         }
 
     def _mask(self, frames: int, ny: int, draws: Draws) -> Tensor:
-        """Sampled lines ``(frame, 1, y, 1)`` bool."""
+        """Random mask of lines ``(frame, 1, y, 1)`` bool."""
         mask = np.array(np.broadcast_to(draw_mask(self.masks, frames, ny, draws.rng), (frames, ny)))
         if draws.chance(self.settings.partial_fourier):
             kept = int(np.ceil(draws.uniform(*self.settings.partial_fourier_fraction) * ny))
@@ -174,7 +174,7 @@ class DeviceExamples(Dataset[Example]):
 
 
 def smooth_phase(shape: tuple[int, int], draws: Draws) -> Tensor:
-    """Phase of off-resonance and receiver in rad ``(y, x)``: a polynomial and a smooth random field."""
+    """Random phase of off-resonance and receiver in rad ``(y, x)``: a polynomial and a smooth random field."""
     y, x = pixel_grid(shape, draws.device)
     a, b, c, d, e = draws.rng.normal(0, (1.5, 1.5, 0.8, 0.8, 0.8))
     polynomial = a * y + b * x + c * y**2 + d * x**2 + e * y * x

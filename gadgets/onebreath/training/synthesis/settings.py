@@ -1,4 +1,4 @@
-"""Settings of examples that are made on the device."""
+"""Settings of examples made on the device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Range = tuple[float, float]
 
 
 class SynthesisSettings(BaseModel):
-    """Ranges and shares; drawn again for each scan."""
+    """Ranges and fractions of the properties of scans, drawn anew for each scan."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -16,26 +16,26 @@ class SynthesisSettings(BaseModel):
     phantoms: float = Field(1.0, ge=0, description="weight of phantoms with a random anatomy and heart rate")
     clips: float = Field(2.0, ge=0, description="weight of procedural clips: textured layers that move and deform")
     frames: tuple[int, int] = Field((8, 12), description="frames of an example")
-    rows: tuple[int, int] = Field((112, 192), description="phase-encoding lines of a scan, odd numbers too")
+    rows: tuple[int, int] = Field((112, 192), description="phase encoding lines of a scan, including odd numbers")
     width: tuple[int, int] = Field((88, 144), description="readout columns of a scan")
     columns: int | None = Field(
-        40, ge=8, description="columns of an example, legitimate since masks do not depend on x; null: all of the scan"
+        40, ge=8, description="columns of an example, cropped since masks do not depend on x; null: all of the scan"
     )
-    crops: int = Field(4, ge=1, description="examples taken from a scan, each with its own columns, mask and noise")
+    crops: int = Field(4, ge=1, description="examples made from a scan, each with its own columns, mask and noise")
     full_cycle: float = Field(0.5, ge=0, le=1, description="share of sequences whose frames are one whole cycle")
     coils: tuple[int, int] = Field((8, 24), description="receive channels before compression")
-    channels: int = Field(10, ge=1, description="channels after compression; scans with fewer coils keep all of theirs")
+    channels: int = Field(10, ge=1, description="channels after compression; scans with fewer coils keep all channels")
     measured_coils: tuple[str, ...] = Field(
-        (), description="files with a measured k-space (coil, y, x), .npy, whose coil maps are used as well"
+        (), description="files with measured k-space (coil, y, x), .npy, whose coil maps are also used"
     )
     measured_share: float = Field(0.4, ge=0, le=1, description="share of scans with coil maps of `measured_coils`")
     noise_correlation: Range = Field((0.0, 0.5), description="correlation of the channels' noise")
     snr: Range = Field((8.0, 300.0), description="SNR of the brightest tissues, fully sampled; drawn log-uniformly")
-    calibration_lines: tuple[int, int] = Field((20, 32), description="lines that coil maps are estimated from")
+    calibration_lines: tuple[int, int] = Field((20, 32), description="calibration lines for the coil maps")
     cropped: float = Field(0.0, ge=0, le=1, description="share of scans whose coil maps are zero in the background")
-    crop: float = Field(0.8, gt=0, lt=1, description="eigenvalue up to which they are then, as `espirit_crop`")
+    crop: float = Field(0.8, gt=0, lt=1, description="eigenvalue up to which these maps are zero, as `espirit_crop`")
     partial_fourier: float = Field(0.15, ge=0, le=1, description="share of examples with partial Fourier along y")
-    partial_fourier_fraction: Range = Field((0.6, 0.9), description="fraction of the lines that are then acquired")
+    partial_fourier_fraction: Range = Field((0.6, 0.9), description="acquired fraction of the lines in these examples")
     breathing: float = Field(0.2, ge=0, le=1, description="share of sequences that drift as in a poor breath-hold")
     breathing_pixels: float = Field(3.0, ge=0, description="largest drift along y in pixels")
 
