@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from onebreath.errors import ConfigError
@@ -19,6 +19,7 @@ from onebreath.host.server import CLIENT_PORT
 from onebreath.keeping import private_folder, read_document, set_aside, write_document
 from onebreath.options import amount, at_least, folder, port, port_or_none, positive
 from onebreath.shim_settings import state_folder, worker_sockets
+from onebreath.web import options as web_options
 from onebreath.worker import rates, secure
 from onebreath.worker.opening import warm_up
 from onebreath.worker.worker import MEMORY_SHARE, Worker, WorkerOptions, listening_at
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", help="the GPU of this worker, as in CUDA_VISIBLE_DEVICES; run one worker for each")
     parser.add_argument("--metrics-port", type=port, help="serve metrics for Prometheus on this port; 0: any free one")
     parser.add_argument("--metrics-host", default="127.0.0.1", help="address for metrics (default: %(default)s)")
+    web_options.add_arguments(parser)
     rates.add_arguments(parser)
     secure.add_arguments(parser)
     parser.add_argument("--cold", action="store_true", help="load nothing before the first scan")
@@ -95,7 +97,12 @@ def run(args: argparse.Namespace) -> int:
     if not args.cold:
         warm_up(args.model, "auto")
     wanted = _Signals()
-    with Worker(options_of(args), sockets) as worker, watching(worker, args.metrics_port, args.metrics_host):
+    with Worker(options_of(args), sockets) as worker, ExitStack() as beside:
+        beside.enter_context(watching(worker, args.metrics_port, args.metrics_host))
+        if (web := web_options.options_of(args)) is not None:
+            from onebreath.web.serving import serving_web
+
+            beside.enter_context(serving_web(worker, web))
         for name, listener in worker.listeners.items():
             print(f"{name}: {listening_at(listener.socket)}", flush=True)
         recall_history(worker)
@@ -108,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
         if not worker.pause(args.grace):
             log.error("scans that did not end within %g s are broken off", args.grace)
         if restart:
+            beside.close()
             keep_history(worker)
             start_anew({name: listener.socket for name, listener in worker.listeners.items()})
     return 0

@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -122,7 +122,12 @@ def _private(header: Any) -> Iterator[str]:
             yield from parts[1:3]
 
 
-def _clean(text: str) -> str:
+def hider() -> Callable[[str], str]:
+    """Return a function that hides the names of the scan that this thread works on now, in other threads as well."""
+    return _secrets.get().hide
+
+
+def clean(text: str) -> str:
     """Return a text without names, not long, and with nothing in it that a terminal or a reader of lines obeys."""
     whole = len(text)
     text = _hide(text[: LONGEST + MARGIN])
@@ -138,9 +143,9 @@ class _Plain(logging.Formatter):
         super().__init__("%(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        text = f"{record.levelname} {record.name}: {_clean(record.getMessage())}"
+        text = f"{record.levelname} {record.name}: {clean(record.getMessage())}"
         if record.exc_info:
-            text += "\n" + _clean(self.formatException(record.exc_info))
+            text += "\n" + clean(self.formatException(record.exc_info))
         text = text.replace("\n", "\n    | ")
         scan = SCAN.get()
         return f"[{scan}] {text}" if scan else text
@@ -156,10 +161,10 @@ class _Json(logging.Formatter):
             "logger": record.name,
             "scan": SCAN.get(),
             "thread": record.threadName,
-            "text": _clean(record.getMessage()),
+            "text": clean(record.getMessage()),
         }
         if record.exc_info:
-            entry["exception"] = _clean(self.formatException(record.exc_info))
+            entry["exception"] = clean(self.formatException(record.exc_info))
         return json.dumps(entry, ensure_ascii=False)
 
 
@@ -195,4 +200,4 @@ class _Guarded(logging.Formatter):
         self.inner = inner
 
     def format(self, record: logging.LogRecord) -> str:
-        return _clean(self.inner.format(record))
+        return clean(self.inner.format(record))

@@ -10,7 +10,11 @@ from onebreath.chain.facts import Decision, Facts
 
 
 class PrewhitenFacts(Facts):
-    """Facts of `prewhiten`; samples and echoes count samples, dwell times are in microseconds."""
+    """Facts of `prewhiten`; samples and echoes count samples, dwell times are in microseconds.
+
+    `noise_std` is the standard deviation of the noise lines, in real and imaginary part, in units of the raw data: the
+    median of the channels.
+    """
 
     noise: str | None = None
     channels: int | None = None
@@ -21,6 +25,7 @@ class PrewhitenFacts(Facts):
     channel_order: str | None = None
     noise_source: str | None = None
     noise_samples: int | None = None
+    noise_std: float | None = None
     noise_dwell_us: float | None = None
     dwell_us: float | None = None
     noise_bandwidth: float | None = None

@@ -53,6 +53,7 @@ class Whitening:
         return {
             "noise_source": used.source,
             "noise_samples": used.samples,
+            "noise_std": float(f"{np.sqrt(np.median(np.diag(used.matrix).real) / 2):.6g}"),
             "noise_dwell_us": round(used.dwell_us, 4),
             "dwell_us": round(dwell, 4),
             "noise_bandwidth": round(self._bandwidth, 6),

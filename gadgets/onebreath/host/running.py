@@ -17,6 +17,7 @@ from onebreath.chain.marks import checked, marked, node_name
 from onebreath.chain.notes import is_note, note, note_maker
 from onebreath.chain.seals import Seals
 from onebreath.config.node_options import Steps, read_options
+from onebreath.diagnostics.events import tell
 from onebreath.host.client_messages import ClientMessages
 from onebreath.wire.client_channel import ClientChannel
 from onebreath.wire.connection import Connection, reporting
@@ -86,6 +87,7 @@ def run_steps(
         elif given is not None:
             connection.send(given)
         count += images_in(message)
+        tell("images", message=message)
     return count
 
 

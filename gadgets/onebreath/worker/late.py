@@ -21,7 +21,7 @@ from onebreath.wire.connection import parse_header
 from onebreath.worker.scheduler import Scheduler
 from onebreath.worker.spooling.resume import RunNodes, resume
 from onebreath.worker.spooling.spool import Request, SpooledScan, left_behind
-from onebreath.worker.ticket import Ticket, needed_bytes
+from onebreath.worker.ticket import Ticket, needed_bytes, protocol_of
 
 log = logging.getLogger("onebreath.late")
 
@@ -154,7 +154,8 @@ class LateWork:
 
     def _reconstruct(self, spooled: SpooledScan) -> None:
         request = spooled.request
-        ticket = Ticket(request.scan, request.title, "spool", Priority.LATE, self._needs(request))
+        ticket = Ticket(request.scan, request.title, "spool", Priority.LATE)
+        ticket.needs, ticket.protocol = self._announced(request)
         outcome, remove = "put off", False
         try:
             self.scheduler.enter(ticket)
@@ -214,8 +215,10 @@ class LateWork:
         except ScanError:
             return ""
 
-    def _needs(self, request: Request) -> int:
+    def _announced(self, request: Request) -> tuple[int, str]:
+        """Return the bytes that a scan needs, and its protocol; nothing of a header that cannot be read."""
         try:
-            return needed_bytes(parse_header(request.header.encode("utf-8")))
+            header = parse_header(request.header.encode("utf-8"))
         except OnebreathError:
-            return 0
+            return 0, ""
+        return needed_bytes(header), protocol_of(header)

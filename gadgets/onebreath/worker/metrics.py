@@ -52,6 +52,9 @@ class Metrics:
         self._refused = Counter(
             "onebreath_refused_connections", "Connections above the rates", ["how"], registry=registry
         )
+        self._alarms = Counter(
+            "onebreath_trend_alarms", "Alarms of control charts", ["measure", "kind"], registry=registry
+        )
         self._whole = Histogram(
             "onebreath_scan_seconds", "From a scan's start to its end", ["side"], buckets=SECONDS, registry=registry
         )
@@ -70,6 +73,8 @@ class Metrics:
             self._rejected.inc(bool(facts.get("rejected")))
         elif event == "refused":
             self._refused.labels("told" if facts["told"] else "closed").inc()
+        elif event == "alarm":
+            self._alarms.labels(facts["measure"], facts["kind"]).inc()
         elif event == "note" and facts["gadget"] == "reconstruct" and facts["facts"].get("fallback"):
             self._fallbacks.inc()
 

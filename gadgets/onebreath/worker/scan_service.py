@@ -37,7 +37,7 @@ from onebreath.worker.raw_data import RawData, SpoolMode
 from onebreath.worker.scheduler import Scheduler
 from onebreath.worker.spooling.resume import RunNodes
 from onebreath.worker.spooling.spool import Request, as_text, scan_id
-from onebreath.worker.ticket import Ticket, needed_bytes
+from onebreath.worker.ticket import Ticket, needed_bytes, protocol_of
 from onebreath.worker.watching import Watched, Watcher, free_accelerator
 
 log = logging.getLogger("onebreath.service")
@@ -122,8 +122,8 @@ class ScanService:
                 options.priority(live=side != "client"),
                 needed_bytes(connection.header),
                 chosen.deadline_s,
-                sender=sender_of(side, connection.header),
             )
+            ticket.sender, ticket.protocol = sender_of(side, connection.header), protocol_of(connection.header)
             facts = {"served_by": f"worker {os.getpid()}", "scan": ticket.scan, **options.asked_for}
             if chosen.priority == "live" and ticket.priority != Priority.LIVE:
                 facts["priority"] = "replay; only scans that come through Gadgetron may be live"
@@ -141,8 +141,8 @@ class ScanService:
             texts, makes_images = connection.raw_bytes, "Image" in gadget_class(steps[-1][0]).emits
             nodes = as_xml([own_node(target, texts.config)]) if makes_images else ""
             request = Request(ticket.scan, target, nodes, as_text(texts.header), STORAGE_OF_SCAN.get())
-            origin = origin or ticket.sender.address
-            key = None if side == "client" or is_whole(steps) else scan_key(side, origin, texts.header)
+            apart = side == "client" or is_whole(steps)
+            key = None if apart else scan_key(side, origin or ticket.sender.address, texts.header)
             with self.scan(ticket, connection.channel, request, later=later, shim=shim, key=key) as shared:
                 images = run_steps(connection, steps, facts, shared.check)
                 shared.count(images)
@@ -159,7 +159,7 @@ class ScanService:
         """
         parsed = parse_header(header)
         ticket = Ticket(scan_id(), title, "client", Priority.REPLAY, needed_bytes(parsed))
-        ticket.sender = sender_of("client", parsed)
+        ticket.sender, ticket.protocol = sender_of("client", parsed), protocol_of(parsed)
         if all(is_light(node) for node in nodes) or any(isinstance(node.action, Connect) for node in nodes):
             with self.light(ticket, client):
                 yield

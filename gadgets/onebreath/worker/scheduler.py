@@ -168,6 +168,11 @@ class Scheduler:
                 "ended": [*self._earlier, *(ticket.facts() for ticket in self._ended)][-REMEMBERED:],
             }
 
+    def protocols(self) -> dict[str, str]:
+        """Return the protocols of the scans that run and wait, by scan; the status does not tell them."""
+        with self._guard:
+            return {ticket.scan: ticket.protocol for ticket in (*self._running, *self._waiting)}
+
     def remember(self, counts: Mapping[str, int], ended: Sequence[Mapping[str, Any]]) -> None:
         """Continue with the counts and ended scans that this process had before a restart."""
         with self._guard:

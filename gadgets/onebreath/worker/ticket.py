@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onebreath.config.node_options import Priority
+from onebreath.diagnostics.logs import clean
 from onebreath.errors import OnebreathError, ScanError
 from onebreath.mrd.header import ScanHeader
+from onebreath.names import shortened
 from onebreath.worker.fairness import Sender
 
 COPIES = 4  # of a scan's raw data that a chain holds at its peak: lines, sorted, being solved, and images
@@ -40,6 +42,11 @@ def needed_bytes(header: Any) -> int:
     return BASE + COPIES * 8 * images * math.prod(scan.encoded_matrix) * channels
 
 
+def protocol_of(header: Any) -> str:
+    """Return the protocol's name that a scan's ISMRMRD header states, without names of patients; empty if none is."""
+    return shortened(clean(str(getattr(getattr(header, "measurementInformation", None), "protocolName", None) or "")))
+
+
 @dataclass
 class Ticket:
     """A scan in the scheduler's books.
@@ -60,6 +67,8 @@ class Ticket:
         Whether it has data to work on; see `Scheduler.ready`.
     sender
         Who sends it.
+    protocol
+        Name of its protocol.
     idle_since
         Since when, by a clock that nobody sets, it has waited for its client; None: it works. Its slot is others'.
     """
@@ -82,6 +91,7 @@ class Ticket:
     cancelled: OnebreathError | None = None
     cancelled_at: float = 0.0
     sender: Sender = field(default_factory=Sender)
+    protocol: str = ""
     idle_since: float | None = None
     held: int = 0
     overtaken: int = 0

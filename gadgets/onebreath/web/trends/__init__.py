@@ -1,0 +1,1 @@
+"""Control charts of what each scan brings, and what is done when it changes."""
