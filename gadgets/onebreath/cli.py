@@ -41,6 +41,7 @@ COMMANDS = {
     "report": ("onebreath.report.command", "make a page of a file of images: pictures, maps, what was decided and why"),
     "import": ("onebreath.vendor.command", "take raw data of a scanner into an ISMRMRD file"),
     "cohort": ("onebreath.cohort.command", "send many scans through a configuration; resumes, and leaves one table"),
+    "accept": ("onebreath.acceptance.command", "measure noise, resolution, ghosts and details; a report to sign"),
     "convert": ("onebreath.convert.command", "write images as PNG, GIF, MP4 or NIfTI files"),
     "dicom": ("onebreath.dicom.command", "write images as DICOM files, or send them to a PACS"),
     "provenance": ("onebreath.commands.provenance", "say how the images in a file came about"),

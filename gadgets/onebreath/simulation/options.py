@@ -12,6 +12,7 @@ MODES = ("static", "prospective", "retrospective", "realtime")
 ACS_MODES = ("embedded", "separate", "interleaved", "none")
 PATTERNS = ("uniform", "kt", "vista")
 SLICE_ORDERS = ("ascending", "interleaved", "per_line")
+ANATOMIES = ("chest", "phantom")
 EXTRA_LINES = {
     "navigation": 23,
     "phase_correction": 24,
@@ -66,6 +67,9 @@ class ScanOptions:
         "order in time: ascending; interleaved (every other slice first, the slice counter counts in time); or "
         "per_line (the slice changes with every line; static and realtime only)",
         SLICE_ORDERS,
+    )
+    anatomy: str = _option(
+        "chest", "chest (with a beating heart) or phantom (a uniform disc at rest, for onebreath accept)", ANATOMIES
     )
     mode: str = _option(
         "prospective",
@@ -181,6 +185,7 @@ class ScanOptions:
 
 def _check_names(options: ScanOptions) -> None:
     known = {
+        "anatomy": ANATOMIES,
         "mode": MODES,
         "pattern": PATTERNS,
         "acs_mode": ACS_MODES,

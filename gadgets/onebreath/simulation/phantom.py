@@ -120,7 +120,7 @@ class Phantom:
         chest = Canvas(grid)
         self._chest(chest)
         self._still = chest.image
-        self._phase = _background_phase(grid)
+        self._phase = background_phase(grid)
 
     def draw(self, z_mm: float, phase: float, shift_mm: float = 0.0) -> np.ndarray:
         """Image of the slice at height z.
@@ -234,7 +234,7 @@ class Phantom:
             )
 
 
-def _background_phase(grid: Grid) -> np.ndarray:
+def background_phase(grid: Grid) -> np.ndarray:
     """Phase factor of receiver delay and off-resonance: a smooth polynomial, about one cycle over the chest."""
     y, x = grid.axis(0)[:, None] / 150, grid.axis(1)[None] / 150
     return np.exp(1j * (0.4 + 0.7 * x - 0.5 * y + 0.5 * x * y - 0.4 * y * y)).astype(np.complex64)

@@ -15,12 +15,13 @@ from onebreath.simulation.field.changes import changed_header, changed_lines
 from onebreath.simulation.geometry import Directions, chronological, directions, slice_offsets
 from onebreath.simulation.mrd_file import write_mrd
 from onebreath.simulation.options import ScanOptions
-from onebreath.simulation.phantom import Phantom
+from onebreath.simulation.phantom import Grid, Phantom
 from onebreath.simulation.receive import add_noise, noise_scan
 from onebreath.simulation.records import Headers, make_acquisitions, make_waveforms
 from onebreath.simulation.sampling import Readout, plan_lines, plan_readout
 from onebreath.simulation.scan_header import make_header
 from onebreath.simulation.schedule import Schedule, frame_state, plan_schedule
+from onebreath.simulation.signals.disc import WaterDisc
 from onebreath.simulation.signals.lines import Encoder, line_signals, line_truth
 from onebreath.simulation.signals.slab import partition_heights, slab_encoder, volume_truth
 
@@ -104,7 +105,7 @@ def simulate(options: ScanOptions) -> SimulatedScan:
     plan, readout = plan_lines(options), plan_readout(options)
     schedule = plan_schedule(options, plan)
     grid = scan_grid(options)
-    phantom = Phantom(grid, options.field_t, options.tr_ms, options.te_ms, options.flip_deg, options.seed)
+    phantom = _subject(options, grid)
     distance = options.thickness_mm + options.gap_mm
     heights = slice_offsets(options.slices, distance)[chronological(options.slices, options.slice_order)]
     volume = options.partitions > 1
@@ -130,6 +131,13 @@ def simulate(options: ScanOptions) -> SimulatedScan:
         waveforms=make_waveforms(options, schedule.rhythm, schedule.lines),
         truth=truth | _geometry_truth(axes, positions),
     )
+
+
+def _subject(options: ScanOptions, grid: Grid) -> Phantom:
+    """Return what lies in the scanner."""
+    if options.anatomy == "phantom":
+        return WaterDisc(grid, options.fov_mm, options.field_t)
+    return Phantom(grid, options.field_t, options.tr_ms, options.te_ms, options.flip_deg, options.seed)
 
 
 def _slice_encoder(phantom: Phantom, heights: np.ndarray, receiver: Receiver, readout: Readout) -> Encoder:
