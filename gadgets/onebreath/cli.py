@@ -50,6 +50,7 @@ COMMANDS = {
         "onebreath.commands.models",
         "list, show, document, check, import or export models",
     ),
+    "completion": ("onebreath.commands.help.completion", "print what a shell needs to complete commands and options"),
 }
 """Module and help text of each command; a module offers ``add_arguments(parser)`` and ``run(args) -> int``."""
 
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(os.environ.get("COMP_LINE", ""))
     command = arguments[0] if arguments else ""
     try:
         args = _parser(command).parse_args(arguments)
@@ -86,6 +89,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _complete(line: str) -> None:
+    """Answer a shell that asks how a line may go on, and end; only the command that it names is imported."""
+    from argcomplete import autocomplete
+
+    words = line.split()
+    autocomplete(_parser(words[1] if len(words) > 1 else ""))
 
 
 def _nobody_reads(output: TextIO) -> bool:
@@ -116,6 +127,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         if name == command:
             _add_log_arguments(sub)
             importlib.import_module(module).add_arguments(sub)
+            importlib.import_module("onebreath.commands.help.style").in_one_style(sub, name)
     return parser
 
 

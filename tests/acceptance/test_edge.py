@@ -42,6 +42,18 @@ def test_band_limit_alone_gives_half_a_cycle_per_pixel() -> None:
     assert found.fwhm_mm / 2 == pytest.approx(1.207, rel=0.15), "sinc(x) is 0.5 at x = 0.603"
 
 
+@pytest.mark.parametrize("sigma", [0.0, 2.4])
+def test_the_shading_of_coils_changes_neither(sigma: float) -> None:
+    image = disc(sigma_mm=(sigma, sigma))
+    y, x = np.arange(96)[:, None] * 2.0 - 97.3, np.arange(96)[None] * 2.0 - 93.9
+    shaded = image * np.exp(0.5 * (y**2 + 0.5 * x**2) / 55**2)  # 1.6 times as bright at the edge
+    for axis in (0, 1):
+        plain, found = (edge_response(one, (2.0, 2.0), find_disc(image, (2.0, 2.0)), axis) for one in (image, shaded))
+        assert found.fwhm_mm == pytest.approx(plain.fwhm_mm, rel=0.05, abs=0.1)
+        assert found.mtf50 == pytest.approx(plain.mtf50, rel=0.06)
+        assert found.mtf.max() < 1.1
+
+
 def test_what_is_no_disc_is_refused() -> None:
     y, x = np.mgrid[-1:1:96j, -1:1:96j]
     with pytest.raises(ScanError, match="no circle"):

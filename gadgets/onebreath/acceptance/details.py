@@ -25,13 +25,14 @@ from onebreath.evaluation.candidates import Candidate
 from onebreath.methods.base import SliceData
 from onebreath.mri.fourier import fft2c
 from onebreath.mri.noise_map import white_noise
+from onebreath.terminal import steps
 
 TEST = "inserted details"
 _RING = 2.0
 """Outer diameter of the ring, over that of the detail."""
 _FINE = 8
 """Points along each side of a pixel by which its cover by a disc is counted."""
-_HOMOGENEOUS = 0.15
+_HOMOGENEOUS = 0.25
 """Largest standard deviation of the image around a detail, over its mean."""
 
 
@@ -215,7 +216,7 @@ def measure(subject: Subject, trial: Trial, one: Candidate, sites: Sequence[Site
         [
             responses(replace(trial.data, kspace=trial.data.kspace + mask * white_noise(rng, trial.data.kspace)))
             - plain
-            for _ in range(limits.replicas)
+            for _ in steps(range(limits.replicas), f"{one.label}, {trial}: replicas")
         ]
     )
     noise = {
@@ -223,7 +224,7 @@ def measure(subject: Subject, trial: Trial, one: Candidate, sites: Sequence[Site
         for size in {site.size_mm for site in sites}
     }
     kept = []
-    for contrast in limits.contrasts:
+    for contrast in steps(limits.contrasts, f"{one.label}, {trial}: details"):
         data, amplitude = inserted(subject, trial.data, sites, contrast, every_other)
         left = (responses(data) - plain).mean(axis=1)
         for size in sorted(noise):

@@ -30,6 +30,8 @@ _LEAST_PIXELS = 3.0
 _KERNEL_SHARE = 0.2
 """The same for its width at half height, as a share of that width."""
 _TO_FWHM = 2 * float(np.sqrt(2 * np.log(2)))
+_SHADED = 10
+"""Pixels inside `_FLAT` from which the shading of the coils is told, to be taken off up to the edge."""
 _SECTOR = 22.0
 """Degrees on either side of an axis in which an edge counts as facing it."""
 _PARTS = 4
@@ -102,7 +104,7 @@ def find_disc(image: NDArray[np.floating], pixel_mm: tuple[float, float]) -> Dis
     away = np.hypot(y - solved[0], x - solved[1]) - radius
     off = float(np.sqrt(np.mean(away**2))) / min(pixel_mm)
     sides = len(y) * float(np.mean(pixel_mm)) / max(radius, 1e-9)
-    if off > _ROUND or sides < 4 or radius < 2 * _REACH * max(pixel_mm):
+    if off > _ROUND or sides < 4 or radius < (_FLAT + _SHADED) * max(pixel_mm):
         raise ScanError(
             f"the outline is no circle (it leaves the nearest one by {off:.2g} pixels), so no round phantom"
         )
@@ -125,7 +127,12 @@ def edge_response(image: NDArray[np.floating], pixel_mm: tuple[float, float], di
         turned = (towards - side + 180) % 360 - 180
         for part in range(_PARTS):
             low = -_SECTOR + 2 * _SECTOR * part / _PARTS
-            chosen = (np.abs(distance) < (_REACH + 1) * pixel) & (turned >= low) & (turned < low + 2 * _SECTOR / _PARTS)
+            chosen = (
+                (distance > -(_FLAT + _SHADED) * pixel)
+                & (distance < (_REACH + 1) * pixel)
+                & (turned >= low)
+                & (turned < low + 2 * _SECTOR / _PARTS)
+            )
             piece = _aligned(distance[chosen], image[chosen], pixel)
             if piece is not None:
                 pieces.append(piece)
@@ -159,12 +166,13 @@ def _without(pieces: list[Piece], number: int) -> list[Piece]:
 
 def _aligned(distance: NDArray[np.float64], values: NDArray[np.floating], pixel: float) -> Piece | None:
     """Return distance from where the signal is half, and signal from 1 to 0, of a part of the edge."""
-    far = np.abs(distance) > _FLAT * pixel
-    inside, outside = values[far & (distance < 0)], values[far & (distance > 0)]
-    if min(inside.size, outside.size) < 3:
+    inside, outside = distance < -_FLAT * pixel, distance > _FLAT * pixel
+    if inside.sum() < 6 or outside.sum() < 3:
         return None
-    bright, dark = float(np.median(inside)), float(np.median(outside))
-    if bright <= dark:
+    # Coils make the object brighter towards its edge: a parabola through the inside is its signal.
+    dark = float(np.median(values[outside]))
+    bright = np.polyval(np.polyfit(distance[inside], values[inside], 2), np.minimum(distance, 0.0))
+    if bright.min() <= dark:
         return None
     scaled = (values - dark) / (bright - dark)
     # What lies under the edge, as the height of a step: the integral does not care how blurred it is.
@@ -174,7 +182,8 @@ def _aligned(distance: NDArray[np.float64], values: NDArray[np.floating], pixel:
     if where.size < 6:
         return None
     area = float(trapezoid(height, where))
-    return distance - (where[0] + area), np.asarray(scaled, np.float64)
+    kept = distance > -(_REACH + 2) * pixel
+    return (distance - (where[0] + area))[kept], np.asarray(scaled[kept], np.float64)
 
 
 def _weights(

@@ -95,7 +95,9 @@ def _gfactors(one: Examination) -> str:
     # The same colours for all, up to what nearly all pixels reach.
     top = max(float(np.nanpercentile(m[m > 0], 98)) for m in map(np.nan_to_num, one.gfactors.values()))
     for axis, (name, found) in zip(axes, one.gfactors.items(), strict=True):
-        shown = axis.imshow(found, cmap="viridis", vmin=0.8, vmax=max(top, 1.2), extent=_extent(one))
+        shown = axis.imshow(
+            np.where(found > 0, found, np.nan), cmap="viridis", vmin=0.8, vmax=max(top, 1.2), extent=_extent(one)
+        )
         axis.set_title(name.replace("g-factor", "", 1).replace(" of ", " ").replace(": ", ": ", 1), fontsize="x-small")
         axis.set_axis_off()
     figure.colorbar(shown, ax=list(axes), label="g-factor")
@@ -122,6 +124,8 @@ def _details(one: Examination, limits: Limits) -> str:
     for axis, height in [(a, limits.details.rose) for a in axes[0]] + [(a, limits.details.retained) for a in axes[1]]:
         axis.axhline(height, color="gray", ls="--", lw=0.8)
         axis.set_xscale("log")
+        axis.set_xticks(limits.details.contrasts, [f"{c:g}" for c in limits.details.contrasts], fontsize="x-small")
+        axis.set_xticks([], minor=True)
     axes[0, 0].set_yscale("log")
     axes[0, 0].set_ylabel("signal / noise")
     axes[1, 0].set_ylabel("contrast left")

@@ -10,8 +10,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from onebreath.cohort.engine import local, on_ray
 from onebreath.cohort.table import write_page, write_table
 from onebreath.cohort.work import Row, Task, known
@@ -21,6 +19,30 @@ from onebreath.config.stream_config import find, parse
 from onebreath.errors import ConfigError
 from onebreath.optional import required
 from onebreath.options import at_least, folder
+from onebreath.terminal import Cell, Column, Progress, console, print_table
+
+COLUMNS = (
+    Column("scan"),
+    Column("outcome"),
+    Column("images", number=True),
+    Column("seconds", number=True),
+    Column("method"),
+    Column("remarks"),
+)
+
+
+def _cells(row: Row) -> list[Cell]:
+    fallback = row.facts.get("fallback", "")
+    remarks = row.error or (f"fallback: {fallback}" if fallback else "")
+    style = "good" if row.status == "done" else "bad"
+    return [
+        row.scan,
+        (row.status, style),
+        str(row.images),
+        f"{row.seconds:.1f}",
+        row.made_by,
+        (remarks, "bad" if row.error else "warning"),
+    ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -134,12 +156,12 @@ def _work(args: argparse.Namespace, left: list[Task]) -> dict[str, Row]:
         else on_ray(left, args.jobs, args.retries, args.address)
     )
     found: dict[str, Row] = {}
-    with tqdm(total=len(left), unit=" scans", disable=not sys.stderr.isatty(), smoothing=0.1) as progress:
+    with Progress("scans", len(left), "scans") as progress:
         for row in made:
             found[row.scan] = row
-            progress.update()
+            progress.advance()
             if row.status != "done":
-                progress.write(f"{row.scan}: {row.status}: {row.error}", file=sys.stderr)
+                progress.print(f"{row.scan}: {row.status}: {row.error}")
     return found
 
 
@@ -148,5 +170,7 @@ def _told(rows: list[Row], paths: list[Path], worked: int, wall: float) -> int:
     retried = sum(row.attempts > 1 for row in rows)
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     print(f"{len(rows)} scans: {said}; {worked} now, in {wall:.1f} s{f'; {retried} tried again' if retried else ''}")
+    if console() is not None:
+        print_table("", COLUMNS, map(_cells, rows))
     print(f"table and page: {', '.join(map(str, paths))}")
     return 0 if counts["done"] == len(rows) else 1

@@ -20,12 +20,20 @@ from onebreath.gadgets.reconstruct.chooser import method_of
 from onebreath.methods.base import Method, method_class
 from onebreath.methods.choice.choice import Choice, choose
 from onebreath.methods.place import Place
+from onebreath.terminal import Column, print_table, steps
 from onebreath.wire.raw_file import RawFile
 from onebreath.zoo.domain import Scan
 from onebreath.zoo.rules import current_rules
 
 GAIN = 5
 """How much brighter differences are shown than images."""
+COLUMNS = (
+    Column("candidate"),
+    Column("error", number=True),
+    Column("+-", number=True),
+    Column("seconds", number=True),
+    Column("why not"),
+)
 _ANY_TIME = 10**6
 """Slices that the scan is said to have, so that the tests may take as long as they need."""
 
@@ -49,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="models (architecture.tag) and classical methods; default: those of the protocol rule that fires",
     )
-    parser.add_argument("--output", type=Path, default=Path("compare.png"), help="picture (default: %(default)s)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("compare.png"), help="picture (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,7 +65,10 @@ def run(args: argparse.Namespace) -> int:
     with RawFile(args.file, args.group) as raw:
         place, scan = first_place(raw, args.config)
     candidates = {name: method_named(name) for name in args.candidates or candidates_of(scan)}
-    made = {name: reconstructed(place, method, scan) for name, method in candidates.items()}
+    made = {
+        name: reconstructed(place, method, scan)
+        for name, method in steps(candidates.items(), "reconstructing", unit="candidates")
+    }
     able = [(name, candidates[name]) for name, one in made.items() if one.images is not None]
     if not able:
         raise MethodError("no candidate can reconstruct this scan: " + "; ".join(one.failed for one in made.values()))
@@ -66,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         choice = choose(able, place.merged, 1.0, _ANY_TIME)
     except MethodError as error:
         print(f"Nothing can be told by lines kept back: {error}.")
-    print(table(made, choice))
+    print_table(table(made, choice), COLUMNS, rows(made, choice))
     winner = able[0][0] if choice is None else able[choice.winner][0]
     if choice is not None:
         print(f"Chosen: {choice.reason}. Noise alone makes an error of {choice.noise_only:.4f}.")
@@ -102,17 +113,24 @@ def reconstructed(place: Place, method: Method, scan: Scan) -> Made:
     return Made(images, time.perf_counter() - begun)
 
 
-def table(made: Mapping[str, Made], choice: Choice | None) -> str:
-    """Make the table: estimated error relative to the image, its standard error, seconds for the slice."""
+def rows(made: Mapping[str, Made], choice: Choice | None) -> list[tuple[str, str, str, str, str]]:
+    """Return name, estimated error relative to the image, its standard error, seconds for the slice, what failed."""
     told = {one.name: one for one in choice.estimates} if choice else {}
-    lines = [f"{'candidate':24} {'error':>8} {'+-':>8} {'seconds':>8}"]
+    found = []
     for name, one in made.items():
         estimate = told.get(name)
         error, spread = ("-", "-")
         if estimate is not None and not estimate.failed:
             error, spread = f"{estimate.error:.4f}", f"{estimate.uncertainty:.4f}"
         why = one.failed or (estimate.failed if estimate is not None else "")
-        seconds = "-" if one.images is None else f"{one.seconds:.2f}"
+        found.append((name, error, spread, "-" if one.images is None else f"{one.seconds:.2f}", why))
+    return found
+
+
+def table(made: Mapping[str, Made], choice: Choice | None) -> str:
+    """Return the same as plain text."""
+    lines = [f"{'candidate':24} {'error':>8} {'+-':>8} {'seconds':>8}"]
+    for name, error, spread, seconds, why in rows(made, choice):
         lines.append(f"{name:24} {error:>8} {spread:>8} {seconds:>8}  {why}".rstrip())
     return "\n".join(lines)
 

@@ -30,6 +30,7 @@ from onebreath.config.stream_config import (
 from onebreath.errors import ConfigError
 from onebreath.methods.base import method_class
 from onebreath.registry import GADGETS, METHODS
+from onebreath.terminal import Cell, Column, print_table
 from onebreath.wire.connection import parse_config
 
 KINDS = ("python", "matlab", "julia")
@@ -182,8 +183,10 @@ def run(args: argparse.Namespace) -> int:
             print("\n".join(explain(name)))
         return 0
     if args.action == "list":
-        for name, path in available():
-            print(f"{name:40} {_summary(path)}")
+        found = [(name, _summary(path)) for name, path in available()]
+        plain = "\n".join(f"{name:40} {summary}" for name, summary in found)
+        rows: list[tuple[Cell, Cell]] = [((name, "strong"), summary) for name, summary in found]
+        print_table(plain, (Column("configuration"), Column("what it does")), rows)
         return 0
     if args.action == "show":
         print(_locate(args.name).read_text(encoding="utf-8"), end="")

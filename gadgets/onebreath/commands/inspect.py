@@ -27,6 +27,7 @@ from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, bit, side_line
 from onebreath.mrd.quirks import two_dimensional
 from onebreath.mrd.spaces import SpaceChoice, spaces, with_space
+from onebreath.terminal import print_facts
 from onebreath.wire.connection import parse_config, parse_header
 from onebreath.wire.raw_file import RawFile
 
@@ -50,19 +51,24 @@ def run(args: argparse.Namespace) -> int:
     """Print the report; 1 if the scan cannot be reconstructed with the configuration."""
     with RawFile(args.filename, args.group) as raw:
         header = ScanHeader(_of_image(parse_header(raw.header_xml), raw))
-        _print("Header", header_facts(header))
+        print_facts("Header", header_facts(header))
         table = raw.headers()
-        _print("Lines", line_facts(table, raw.waveforms))
-        _print("Missing from the header", _missing(header) or ["nothing that the chain asks for"])
+        print_facts("Lines", line_facts(table, raw.waveforms))
+        print_facts("Missing from the header", _missing(header) or ["nothing that the chain asks for"])
         config, why = (args.config, "") if args.config else suited_to(table)
-        print(f"What {config} does with it{f' (it suits the scan, as {why})' if why else ''}")
-        try:
-            for text in gadget_reports(raw, config):
-                print(f"  {text}")
-        except OnebreathError as error:
-            print(f"  cannot be reconstructed: {error}")
-            return 1
-    return 0
+        failed: list[str] = []
+        title = f"What {config} does with it{f' (it suits the scan, as {why})' if why else ''}"
+        print_facts(title, _reports_and_end(raw, config, failed))
+    return 1 if failed else 0
+
+
+def _reports_and_end(raw: RawFile, config: str, failed: list[str]) -> Iterator[str]:
+    """Yield what `gadget_reports` does, and the error at its end, which is put into `failed` too."""
+    try:
+        yield from gadget_reports(raw, config)
+    except OnebreathError as error:
+        failed.append(f"cannot be reconstructed: {error}")
+        yield failed[-1]
 
 
 def _of_image(xml: Any, raw: RawFile) -> Any:
@@ -180,9 +186,3 @@ def _missing(header: ScanHeader) -> list[str]:
         "protocolName: rules that choose a model by protocol cannot apply": header.protocol_name,
     }
     return [text for text, found in consequences.items() if not found]
-
-
-def _print(title: str, facts: list[str]) -> None:
-    print(title)
-    for fact in facts:
-        print(f"  {fact}")

@@ -16,6 +16,7 @@ from onebreath.commands.inspect import own_steps
 from onebreath.errors import ScanError
 from onebreath.images.reading import Series, read_series
 from onebreath.mrd.meta import CHAIN, read_chain
+from onebreath.terminal import steps as counted
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
 
@@ -52,10 +53,14 @@ def steps_of_images(series: list[Series], where: Path) -> Steps:
     return steps
 
 
+def _counted(raw: RawFile) -> Iterator[Any]:
+    return counted(raw.messages(), "reconstructing", raw.acquisitions + raw.waveforms, "lines")
+
+
 def make_again(raw: RawFile, steps: Steps) -> dict[int, list[ismrmrd.Image]]:
     """Send raw data through gadgets; the images by series, in the order in which they come."""
     made: dict[int, list[ismrmrd.Image]] = {}
-    for message in build(parse_header(raw.header_xml), steps).run(raw.messages()):
+    for message in build(parse_header(raw.header_xml), steps).run(_counted(raw)):
         if isinstance(message, ismrmrd.Image):
             made.setdefault(int(message.image_series_index), []).append(message)
     return made

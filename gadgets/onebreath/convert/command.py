@@ -17,6 +17,7 @@ from onebreath.images.reading import Series, read_images
 from onebreath.images.stacks import Stack, stacks
 from onebreath.optional import required
 from onebreath.options import folder, folder_beside, positive
+from onebreath.terminal import steps
 
 FORMATS = ("png", "gif", "mp4", "nifti")
 _NEEDED = {"png": ("PIL", "report"), "gif": ("PIL", "report"), "mp4": ("av", "video"), "nifti": ("nibabel", "report")}
@@ -79,7 +80,7 @@ def _pictures(series: Series, output: Path, formats: list[str], args: argparse.N
     places = [(stack, z, values) for stack in stacks(series) for z, values in _slices(stack, series.part)]
     window = tuple(args.window) if args.window else _window(series, [values for _, _, values in places])
     print(f"series {series.number}: black is {window[0]:.4g}, white {window[1]:.4g}")
-    for stack, z, values in places:
+    for stack, z, values in steps(places, f"series {series.number}", unit="places"):
         geometry = Geometry.of(series.headers[stack.images[0]], series.data.shape)
         frames = shown(values, window, geometry, args.zoom)
         counters = "".join(f"_{name}{value}" for name, value in stack.place.items())

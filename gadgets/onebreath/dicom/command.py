@@ -18,6 +18,7 @@ from onebreath.mrd.header import ScanHeader
 from onebreath.optional import required
 from onebreath.options import amount, folder, folder_beside
 from onebreath.settings import settings
+from onebreath.terminal import steps, working
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
 
@@ -74,24 +75,25 @@ def _make(args: argparse.Namespace, queue: Queue | None) -> None:
     """Make all instances, then write them into the folder or the queue, or both."""
     found = read_images(args.images, args.group)
     who = identity(found, _header(args), args.anonymise)
-    made = list(instances(found, who, maps=args.maps == "parametric"))
+    made = list(steps(instances(found, who, maps=args.maps == "parametric"), "making instances"))
     if args.output is not None or queue is None:
         output = args.output or folder_beside(args.images)
-        for one in made:
+        for one in steps(made, "writing", unit="instances"):
             path = output / f"series{int(one.SeriesNumber):04d}" / f"{int(one.InstanceNumber):05d}.dcm"
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole(path) as part:
                 part.write_bytes(content(one))
         print(f"{len(made)} instances of {len({one.SeriesInstanceUID for one in made})} series: {output}")
     if queue is not None:
-        added = sum(queue.add(str(one.SOPInstanceUID), content(one)) for one in made)
+        added = sum(queue.add(str(one.SOPInstanceUID), content(one)) for one in steps(made, "into the queue"))
         known = f"; {len(made) - added} were sent or taken in before" if added < len(made) else ""
         print(f"{added} instances taken into the queue {queue.folder}{known}")
 
 
 def _send(queue: Queue, pacs: Pacs, patience: float) -> int:
     refused = len(list(queue.refused.glob("*.dcm")))
-    arrived = send(queue, pacs, patience)
+    with working(f"sending to {pacs.host}:{pacs.port}"):
+        arrived = send(queue, pacs, patience)
     refused = len(list(queue.refused.glob("*.dcm"))) - refused
     left = len(queue.left())
     print(f"{arrived} instances arrived at {pacs.host}:{pacs.port}")

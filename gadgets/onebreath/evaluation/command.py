@@ -28,6 +28,7 @@ from onebreath.evaluation.settings import ReadSettings
 from onebreath.evaluation.summary import TITLES, Summary, markdown, overview, summarise
 from onebreath.keeping import write_text
 from onebreath.settings import settings
+from onebreath.terminal import steps
 from onebreath.training.data.series import ImageSeries
 from onebreath.validation import as_text
 
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dists, and stop")  # fmt: skip
     add("--prepare-dists", type=Path, nargs=2, metavar=("VGG_FILE", "ALPHA_BETA_FILE"), help="make the file of --dists "
         "from published weights, and stop; onebreath.evaluation.dists.file says which")  # fmt: skip
-    add("--output", type=Path, default=Path("runs/eval"), help="folder of results (default: %(default)s)")
+    add("-o", "--output", type=Path, default=Path("runs/eval"), help="folder of results (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     cases = _cases(args)
     evaluation = Evaluation(candidates, _CONVENTIONS, dists, args.output)
     pictured = _pictured(cases)
-    results = list(evaluation.run(cases, pictured))
+    results = list(steps(evaluation.run(cases, pictured), "evaluating", len(cases) * len(candidates), "images"))
     tables = {name: summarise(results, labels, reference, name) for name in _CONVENTIONS}
     _write_tables(args, tables)
     _write_figures(args.output, evaluation, pictured, results)

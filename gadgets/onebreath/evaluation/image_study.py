@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action in (comparing, few):
         action.add_argument("--recipe", type=Path, required=True, help="its validate_on holds the images to measure on")
         action.add_argument("--folder", type=Path, default=Path("runs/images"), help="where results are written")
-        action.add_argument("--accelerations", type=float, nargs="+", default=(2, 4, 5, 6, 7, 8, 10))
+        action.add_argument("--accelerations", type=float, nargs="+", default=(2, 4, 5, 6, 7, 8, 10), help="ratios")
         action.add_argument(
             "--types", nargs="+", choices=STUDY_MASKS, default=STUDY_MASKS, help="mask types; none is trained on radial"
         )

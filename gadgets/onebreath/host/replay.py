@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import ismrmrd
-from tqdm import tqdm
 
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
 from onebreath.host.client_messages import PREFIX
 from onebreath.host.server import GADGETRON_PORT, serve_client
 from onebreath.mrd.meta import WARNINGS, read_warnings
+from onebreath.terminal import steps
 from onebreath.wire.channel import Channel
 from onebreath.wire.image_file import ImageFile
 from onebreath.wire.messages import ConfigName, ConfigText, ErrorText, HeaderText, Text
@@ -194,7 +194,7 @@ class _Exchange:
             self.channel.send(self.config)
             self.channel.send(HeaderText(self.raw.header_xml))
             total = self.raw.acquisitions + self.raw.waveforms
-            for message in tqdm(self.raw.messages(), total=total, unit=" messages", disable=not sys.stderr.isatty()):
+            for message in steps(self.raw.messages(), "sending", total, "lines"):
                 self.channel.send(message)
                 self.outcome.sent += 1
         except OnebreathError as error:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from onebreath.report.page import write_report
+from onebreath.terminal import working
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the page, and say where it lies."""
     output = args.output or args.images.with_suffix(".html")
-    write_report(args.images, output, args.group, args.scan, args.scan_group)
+    with working(f"making {output}"):
+        write_report(args.images, output, args.group, args.scan, args.scan_group)
     print(f"report: {output}")
     return 0

@@ -74,6 +74,11 @@ class Schedule:
         """Largest fraction of the training for a warm-up of this many steps; a tenth with a time limit."""
         return _WARM if self.seconds is not None else min(steps / self.steps, 1.0)
 
+    @property
+    def left(self) -> str:
+        """What is left of the time that was given, in words; empty where steps decide."""
+        return "" if self.seconds is None else f", {max(self.seconds - self.used, 0) / 60:.0f} min left"
+
     def over(self, step: int) -> bool:
         """Whether the training is over after this many steps."""
         if self.seconds is None:

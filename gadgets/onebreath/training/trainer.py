@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from onebreath.errors import ConfigError, OnebreathError
+from onebreath.terminal import Progress
 from onebreath.training.data.examples import Example
 from onebreath.training.optimiser import (
     MovingAverage,
@@ -131,18 +132,23 @@ class Trainer:
         begun, validated = self.schedule.used, self.step
         batches = iter(self._batches(self.step, self._last_step(until)))
         self.schedule.tick()
-        while not self._ends(until) and not stop:
-            losses.append(self.train_step(next(batches)))
-            self.schedule.stepped()
-            last = bool(stop) or self._ends(until)
-            if self.step % self.recipe.checkpoint_every == 0 or last:
-                seconds = (self.schedule.used - begun) / len(losses)
-                self._write(loss=sum(losses) / len(losses), rate=self._rate(self.step - 1), seconds_per_step=seconds)
-                begun, losses = self.schedule.used, []
-                self._save(LATEST)
-            if self.step % self.recipe.validate_every == 0 and not stop:
-                self._validate()
-                validated = self.step
+        with Progress(f"training {self.recipe.name}", self._last_step(until), "steps", self.step) as progress:
+            while not self._ends(until) and not stop:
+                losses.append(self.train_step(next(batches)))
+                self.schedule.stepped()
+                if self.group.first:
+                    progress.reach(self.step, f"loss {sum(losses) / len(losses):.4g}{self.schedule.left}")
+                last = bool(stop) or self._ends(until)
+                if self.step % self.recipe.checkpoint_every == 0 or last:
+                    seconds = (self.schedule.used - begun) / len(losses)
+                    self._write(
+                        loss=sum(losses) / len(losses), rate=self._rate(self.step - 1), seconds_per_step=seconds
+                    )
+                    begun, losses = self.schedule.used, []
+                    self._save(LATEST)
+                if self.step % self.recipe.validate_every == 0 and not stop:
+                    self._validate()
+                    validated = self.step
         if self.step > validated and (stop or self.schedule.over(self.step)):
             self._validate()
         if stop:

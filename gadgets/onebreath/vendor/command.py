@@ -11,6 +11,7 @@ import ismrmrd
 from onebreath.errors import ConfigError
 from onebreath.mrd.lines import side_line
 from onebreath.simulation.mrd_file import write_mrd
+from onebreath.terminal import steps, working
 from onebreath.vendor.siemens import Measurement, acquisitions, left_out, read_measurements
 from onebreath.vendor.siemens_header import make_header
 
@@ -30,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write a file for the last measurement, and one with its number for each that comes before it, as of noise."""
     output = args.output or args.file.with_suffix(".h5")
-    measurements = read_measurements(args.file)
+    with working(f"reading {args.file}"):
+        measurements = read_measurements(args.file)
     names = {one.number: output.with_name(f"{output.stem}_{one.number}{output.suffix}") for one in measurements[:-1]}
     names[measurements[-1].number] = output
     if not args.overwrite and (there := [path for path in names.values() if path.exists()]):
@@ -41,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(measurement: Measurement, path: Path, anonymous: bool) -> None:
-    lines = list(acquisitions(measurement))
+    lines = list(steps(acquisitions(measurement), "converting", unit="lines"))
     header = make_header(measurement, (line.getHead() for line in lines), anonymous)
     write_mrd(path, header, lines, [])
     print(f"{path}: {measurement.name} ({measurement.software}), {_counted(lines)}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onebreath.errors import ModelError
+from onebreath.terminal import Cell, Column, print_table, steps
 from onebreath.zoo.architectures import build
 from onebreath.zoo.card import CARD_FILE, LARGEST_CARD, Card, check_name, parse_card, read_card
 from onebreath.zoo.document import document
@@ -38,9 +39,9 @@ def add_actions(actions: Any) -> None:
     listing = actions.add_parser("list", help="list the models, one line each")
     listing.add_argument("pattern", nargs="?", default="*", help="wildcard, for example '*cine*'")
     showing = actions.add_parser("show", help="print a model's folder and card")
-    showing.add_argument("name")
+    showing.add_argument("name", help="architecture.tag")
     documenting = actions.add_parser("card", help="write measured numbers and texts into a model's card, and print it")
-    documenting.add_argument("name")
+    documenting.add_argument("name", help="architecture.tag")
     documenting.add_argument(
         "--measured", type=Path, nargs="+", default=[], metavar="TABLE", help="table.json of `onebreath evaluate`"
     )
@@ -49,7 +50,7 @@ def add_actions(actions: Any) -> None:
     checking = actions.add_parser("check", help="check cards, hashes and weights; exit status 1 if any is wrong")
     checking.add_argument("names", nargs="*", help="models; none: all")
     importing = actions.add_parser("import", help="make a model of a released checkpoint, or of an exported archive")
-    importing.add_argument("file", type=Path)
+    importing.add_argument("file", type=Path, help="checkpoint, or archive of `onebreath models export`")
     importing.add_argument("--from", dest="kind", required=True, choices=[*RELEASES, _ARCHIVE], help="what the file is")
     importing.add_argument("--name", help="name of the new model, architecture.tag; an archive has its own")
     importing.add_argument("--to", type=Path, help="folder of models (default: the first of the search path)")
@@ -63,7 +64,7 @@ def add_actions(actions: Any) -> None:
         help="argument of the network that differs from the released code, for example dilations=[1,3,5]",
     )
     exporting = actions.add_parser("export", help="pack a model into one file")
-    exporting.add_argument("name")
+    exporting.add_argument("name", help="architecture.tag")
     exporting.add_argument("file", type=Path, help="the archive to write")
 
 
@@ -102,13 +103,20 @@ def _new(args: argparse.Namespace) -> int:
 def _list(args: argparse.Namespace) -> int:
     found = models(args.pattern)
     width = max((len(name) for name in found), default=0)
+    rows: list[tuple[Cell, Cell, Cell]] = []
+    plain = []
     for name, folder in found.items():
         try:
             card = read_card(folder)
-            print(f"{name:{width}}  {card.version:>6}  {card.summary}")
+            plain.append(f"{name:{width}}  {card.version:>6}  {card.summary}")
+            rows.append(((name, "strong"), card.version, card.summary))
         except ModelError as error:
-            print(f"{name:{width}}  WRONG   {error}")
-    if not found:
+            plain.append(f"{name:{width}}  WRONG   {error}")
+            rows.append(((name, "strong"), ("WRONG", "bad"), (str(error), "bad")))
+    if found:
+        columns = (Column("model"), Column("version", number=True), Column("summary"))
+        print_table("\n".join(plain), columns, rows)
+    else:
         print(f"no models called {args.pattern} in {', '.join(str(path) for path in search_path())}")
     return 0
 
@@ -128,7 +136,7 @@ def _card(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     folders = {name: find(name) for name in args.names} if args.names else models()
     wrong = 0
-    for name, folder in folders.items():
+    for name, folder in steps(folders.items(), "checking", unit="models"):
         try:
             card = read_card(folder)
             network = read_network(folder, card)

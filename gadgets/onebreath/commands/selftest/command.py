@@ -27,6 +27,7 @@ from onebreath.errors import OnebreathError
 from onebreath.host.replay import Outcome, replay
 from onebreath.host.server import GADGETRON_PORT
 from onebreath.options import port, positive
+from onebreath.terminal import Cell, Column, growing_table
 
 OK, FAILS, UNTESTED = "ok", "FAILS", "not tested"
 LIMIT = 0.10
@@ -37,6 +38,14 @@ LIMITS = {
 }
 """Largest difference from the truth, as a fraction of it. On these scans 0.03 to 0.064 was measured, and 0.17 (static)
 or 0.24 (cine) for images that are not unfolded; models that were trained shortly have limits of their own."""
+COLUMNS = (
+    Column("configuration"),
+    Column("images", number=True),
+    Column("seconds", number=True),
+    Column("difference", number=True),
+    Column("result"),
+    Column("remarks"),
+)
 HEAD = f"{'configuration':40} {'images':>6} {'seconds':>8} {'difference':>10}  result"
 
 
@@ -89,6 +98,13 @@ class Row:
             return text
         text += f"\n    {self.why}"
         return f"{text}\n    what to do: {remedy_for(self.why)}" if self.result == FAILS else text
+
+    def cells(self) -> list[Cell]:
+        """Return the same for a terminal."""
+        difference = "" if self.difference is None else f"{100 * self.difference:.1f} %"
+        style = {OK: "good", FAILS: "bad"}.get(self.result, "warning")
+        remark = self.why + (f"\nwhat to do: {remedy_for(self.why)}" if self.result == FAILS else "")
+        return [self.config, str(self.images), f"{self.seconds:.1f}", difference, (self.result, style), (remark, style)]
 
 
 class Tester:
@@ -210,16 +226,17 @@ def run(args: argparse.Namespace) -> int:
     """Run ``onebreath selftest``; 1 if a line fails."""
     names = args.names or [name for name, _ in available() if name.startswith("Onebreath_")]
     server = Server(args.address, args.port, args.patience)
-    print(f"onebreath {__version__} sends simulated scans to {server}\n{HEAD}", flush=True)
+    print(f"onebreath {__version__} sends simulated scans to {server}", flush=True)
     with (
         contextlib.nullcontext() if args.address else _quiet(),
         tempfile.TemporaryDirectory(prefix="onebreath-selftest-", ignore_cleanup_errors=True) as folder,
     ):
         tester = Tester(server, Path(folder))
         rows = []
-        for name in names:
-            rows.append(tester.test(name))
-            print(rows[-1], flush=True)
+        with growing_table(HEAD, COLUMNS) as add:
+            for name in names:
+                rows.append(tester.test(name))
+                add(str(rows[-1]), rows[-1].cells())
     return _conclude(rows)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.sampling import Lines, Readout
 from onebreath.simulation.schedule import CALIBRATION, CALIBRATION_AND_IMAGING, Schedule, frame_time_ms, is_extra
+from onebreath.terminal import steps
 
 Encoder: TypeAlias = Callable[[int, float, float, np.ndarray], np.ndarray]
 """Function from slice, cardiac phase, displacement (mm) and positions (line,) to lines (line, coil, sample)."""
@@ -39,7 +40,7 @@ def line_signals(
     for index, line in enumerate(schedule.lines):
         states.setdefault((line.slice, line.cardiac_phase, line.shift_mm), []).append(index)
     sets, contrasts = factors
-    for state, indices in states.items():
+    for state, indices in steps(states.items(), "simulating", unit="states"):
         lines = [schedule.lines[index] for index in indices]
         # Lines other than image lines hold a strong echo, which is visible if they are mistaken for image lines.
         positions = [

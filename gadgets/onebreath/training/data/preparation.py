@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 
 from onebreath.errors import ScanError
 from onebreath.keeping import replacing
+from onebreath.terminal import steps
 from onebreath.training.data.measured import calibrate_measured
 from onebreath.training.data.scanning import ScanSettings, make_scan
 from onebreath.training.data.series import ImageSeries, PreparedSlice, Series
@@ -133,11 +134,12 @@ def _prepare_source(
         for variant in range(variants if isinstance(one, ImageSeries) else 1):
             jobs.append((one, recipe.scan, (recipe.seed, number, index, variant), cache))
     if workers == 0:
-        files = [_prepare_one(*job) for job in jobs]
+        files = [_prepare_one(*job) for job in steps(jobs, "preparing", unit="slices")]
     else:
         # Forked processes would inherit the locks of torch's threads.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            files = list(pool.map(_prepare_one, *zip(*jobs, strict=True), chunksize=4))
+            made = pool.map(_prepare_one, *zip(*jobs, strict=True), chunksize=4)
+            files = list(steps(made, "preparing", len(jobs), "slices"))
     LOG.info("%d slices prepared from %d series of %s %s", len(files), len(chosen), source.kind, source.path)
     return [load_prepared(file) for file in files]
 

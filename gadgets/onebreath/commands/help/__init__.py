@@ -1,0 +1,1 @@
+"""Help on the command line: one style, examples, completion."""
