@@ -12,9 +12,9 @@ import pytest
 
 from onebreath.methods.cg_sense import CgSense
 from onebreath.methods.grappa.grappa import Grappa
-from onebreath.methods.volumes.data import VolumeData
+from onebreath.methods.volumes.data import Source, VolumeData
 from onebreath.mri.coils import rss
-from onebreath.mri.fourier import fftc, ifftc
+from onebreath.mri.fourier import fftc
 from onebreath.mri.volume_maps import volume_maps
 from onebreath.mri.volume_sampling import describe_volume
 from onebreath.simulation.coils import coil_maps
@@ -50,7 +50,8 @@ def scan() -> tuple[VolumeData, np.ndarray, np.ndarray]:
     volume_maps(acs, first, found, "espirit", {"crop": None})
     where = np.argwhere(mask[None])
     sampling = describe_volume(mask[None], (NZ // 2, NY // 2), (0, NX - 1), NX)
-    return VolumeData(ifftc(kspace[:, mask], -1), where, acs, first, found, sampling), kspace * mask[..., None], truth
+    data = VolumeData([Source(kspace[None], where)], acs, first, found, sampling)
+    return data, kspace * mask[..., None], truth
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from onebreath.mri import Array
 from onebreath.mri.fourier import fftc, ifftc, resize
 
 # Matrix entries (pixels x coil x coil) processed at once: few enough for the cache.
-BLOCK = 1 << 20
+BLOCK = 1 << 16
 
 
 def principal_components(kspace: Array) -> tuple[Array, Array]:
@@ -217,9 +217,10 @@ def _dominant(matrices: Array, n: int) -> tuple[Array, Array]:
     """`dominant_eigenvectors` of one block of matrices."""
     xp = array_namespace(matrices)
     squarings, rounds = (6, 8) if n == 1 else (2, 16)
-    power = _scaled(matrices)
+    power = matrices * _inverse_trace(matrices)
     for _ in range(squarings):
-        power = _scaled(power @ power)
+        power = power @ power
+        power *= _inverse_trace(power)
     vectors = power @ _start(matrices, n)
     for _ in range(rounds):
         vectors = power @ _orthonormal(vectors)
@@ -231,11 +232,10 @@ def _dominant(matrices: Array, n: int) -> tuple[Array, Array]:
     return vectors @ xp.flip(rotation, axis=-1), xp.flip(values, axis=-1)
 
 
-def _scaled(matrices: Array) -> Array:
-    """Matrices divided by their trace, so that high powers stay in range; zero stays zero."""
+def _inverse_trace(matrices: Array) -> Array:
+    """Factors that take the traces to 1, so that high powers stay in range; zero stays zero."""
     xp = array_namespace(matrices)
-    trace = xp.sum(xp.real(xp.linalg.diagonal(matrices)), axis=-1)
-    return matrices * (1 / _positive(trace))[..., None, None]
+    return (1 / _positive(xp.sum(xp.real(xp.linalg.diagonal(matrices)), axis=-1)))[..., None, None]
 
 
 def _start(matrices: Array, n: int) -> Array:

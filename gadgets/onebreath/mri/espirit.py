@@ -7,7 +7,7 @@ Reson Med 71:990 (2014). The weight curve of soft maps is that of the BART toolb
 import math
 from typing import Any
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_numpy_array
 
 from onebreath.cancellation import checkpoint
 from onebreath.errors import ScanError
@@ -142,7 +142,10 @@ def _signal_correlation(acs: Array, kernel: tuple[int, int], threshold: float) -
     windows = xp.reshape(
         xp.stack([acs[:, i : i + span_y, j : j + span_x] for i, j in offsets]), (len(offsets) * coils, -1)
     )
-    values, vectors = xp.linalg.eigh(windows @ xp.conj(windows.T))
+    gram = windows @ xp.conj(windows.T)
+    del windows  # as large as the lines, or larger; so is the matrix, and the decomposition needs room, too
+    values, vectors = _eigenpairs(gram)
+    del gram
     if not float(values[-1]) > 0 or not math.isfinite(float(values[-1])):
         raise ScanError("The calibration lines hold no signal (all zero, NaN or Inf), so no coil maps can be computed.")
     signal = vectors[:, values > threshold * values[-1]]
@@ -152,6 +155,17 @@ def _signal_correlation(acs: Array, kernel: tuple[int, int], threshold: float) -
         lags = (slice(ky - 1 - i, 2 * ky - 1 - i), slice(kx - 1 - j, 2 * kx - 1 - j))
         by_lag[lags] += xp.permute_dims(projector[i, j], (1, 2, 0, 3))
     return xp.permute_dims(by_lag, (2, 3, 0, 1)) / (ky * kx)
+
+
+def _eigenpairs(matrix: Array) -> tuple[Array, Array]:
+    """Eigenvalues, rising, and eigenvectors of a Hermitian matrix, which is destroyed where that saves room."""
+    if not is_numpy_array(matrix):
+        values, vectors = array_namespace(matrix).linalg.eigh(matrix)
+        return values, vectors
+    import scipy.linalg  # imported late: it is slow
+
+    values, vectors = scipy.linalg.eigh(matrix, overwrite_a=True, check_finite=False, driver="evd")
+    return values, vectors
 
 
 def _harmonics(size: int, lags: int, like: Array) -> Array:

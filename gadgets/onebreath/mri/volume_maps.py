@@ -7,7 +7,7 @@ many times that of the k-space.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,10 @@ from onebreath.mri.fourier import ifft2c, ifftc, resize
 
 Complex = NDArray[np.complex64]
 Algorithm = Literal["espirit", "inati", "walsh"]
+
+PASSES = 8
+"""How often the block is transformed, each time for this part of the readout: that of all planes would be a second one.
+"""
 
 
 def volume_maps(
@@ -53,38 +57,54 @@ def volume_maps(
     """
     chosen = dict(settings)
     size, pixels, shape = int(chosen.pop("size", 32)), acs.shape[-1], maps.shape[2:4]
-    principal = pca_matrix(acs, 1)[0]
-    hybrid, window = np.empty(acs.shape, np.complex64), _taper(pixels, size)
-    for coil, lines in enumerate(acs):  # coil by coil, as the transform needs memory of its own
-        hybrid[coil] = ifftc(lines * window, -1)
-    energy = np.einsum("czyx,czyx->x", hybrid.conj(), hybrid).real
-    if not np.isfinite(energy).all() or not energy.any():
-        raise ScanError("The calibration lines hold no signal (all zero, NaN or Inf), so no coil maps can be computed.")
+    principal = _principal(acs)
     lost: list[float] = []
     if algorithm == "espirit":
-        make = _espirit_of(first, shape, size, chosen, lost)
+        z, y = (_middle(n, f, m, size) for n, f, m in zip(acs.shape[1:3], first, shape, strict=True))
+        acs, make = acs[:, z, y], _espirit_of(shape, chosen, lost)
     else:
         make = _images_of(first, shape, algorithm)
-    for x in range(pixels):
+    for x, block in enumerate(_planes(acs, _taper(pixels, size))):
         checkpoint()
-        if energy[x] == 0:
+        if not block.any():
             maps[..., x] = 0
             continue
-        plane = make(np.ascontiguousarray(hybrid[..., x]))
+        plane = make(block)
         # Each plane has a phase of its own; one reference coil for all makes it smooth along x.
         reference = np.tensordot(plane, principal, axes=((1,), (0,)))
         maps[..., x] = plane * np.conj(phase_factor(reference))[:, None]
     return sum(one > MOST_LOST for one in lost)
 
 
-def _espirit_of(
-    first: tuple[int, int], shape: tuple[int, int], size: int, settings: dict[str, Any], lost: list[float]
-) -> Callable[[Complex], Complex]:
+def _principal(acs: Complex) -> Complex:
+    """Return the first principal component (coil,) of a block; partition by partition, which needs no copy of it."""
+    coils = len(acs)
+    total = np.zeros((coils, coils), np.complex128)
+    for z in range(acs.shape[1]):
+        lines = acs[:, z].reshape(coils, -1)
+        total += lines @ lines.conj().T
+    energy = np.trace(total).real
+    if not np.isfinite(energy) or energy == 0:
+        raise ScanError("The calibration lines hold no signal (all zero, NaN or Inf), so no coil maps can be computed.")
+    return np.asarray(pca_matrix(total / energy, 1)[0], np.complex64)
+
+
+def _planes(acs: Complex, window: NDArray[np.float32]) -> Iterator[Complex]:
+    """Give the block's planes (coil, z, y) along x, in image space; a part of them is made at a time."""
+    pixels = acs.shape[-1]
+    width = -(-pixels // PASSES)
+    for start in range(0, pixels, width):
+        part = np.empty((min(width, pixels - start), *acs.shape[:3]), np.complex64)
+        for coil, partitions in enumerate(acs):
+            for z, lines in enumerate(partitions):
+                part[:, coil, z] = ifftc(lines * window, -1)[:, start : start + width].T
+        yield from part
+
+
+def _espirit_of(shape: tuple[int, int], settings: dict[str, Any], lost: list[float]) -> Callable[[Complex], Complex]:
     """Function from a plane's calibration block to its ESPIRiT maps; appends to `lost` what cropping would remove."""
 
-    def make(plane: Complex) -> Complex:
-        z, y = (_middle(n, f, m, size) for n, f, m in zip(plane.shape[1:], first, shape, strict=True))
-        block = plane[:, z, y]
+    def make(block: Complex) -> Complex:
         kernel = tuple(min(settings.get("kernel", 6), n) for n in block.shape[1:])
         found, away = cropped(block, shape, **{"crop": None, **settings, "kernel": kernel})
         lost.append(away)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +16,7 @@ from onebreath.gadgets.reconstruct.gather import Gathering
 from onebreath.gadgets.reconstruct.noise_maps import LEAST_GFACTOR, NoiseMapProperties
 from onebreath.methods.base import Fact, Method, Reconstruction
 from onebreath.methods.noise import measure_noise
-from onebreath.methods.volumes.data import VolumeData, lines_in_image_space
+from onebreath.methods.volumes.data import Source, VolumeData
 from onebreath.methods.volumes.place import VolumePlace, snr_scale_of_volume
 from onebreath.mrd.buffers import RO, maps_of, places
 from onebreath.mrd.volumes import (
@@ -56,28 +55,19 @@ def _gathered(
     """
     buffer = recon_data.bits[0].data
     kspace, acquired = volume_of(buffer, s, loc), lines_of_volume(buffer, s, loc)
-    where = np.argwhere(acquired)
-    sources = [(kspace, where, (0, 0))]
+    sources = [Source(kspace, np.argwhere(acquired))]
     embedded = embedded_lines(recon_data, s, loc) if merge and (always or acs_as_data) else None
     if embedded is not None:
         lines, first = embedded
         in_matrix = np.argwhere(lines) + np.array([0, *first])
         in_matrix = in_matrix[~acquired[tuple(in_matrix.T)]]
-        sources.append((volume_of(recon_data.bits[0].ref, s, loc), in_matrix, first))
-        where = np.concatenate([where, in_matrix])
+        sources.append(Source(volume_of(recon_data.bits[0].ref, s, loc), in_matrix, first))
         acquired = acquired.copy()
         acquired[tuple(in_matrix.T)] = True
-
-    def each() -> Iterator[NDArray[np.complex64]]:
-        for source, positions, (dz, dy) in sources:
-            for frame, z, y in positions.tolist():
-                yield source[frame, :, z - dz, y - dy]
-
-    gathered = lines_in_image_space(each(), (kspace.shape[1], len(where), kspace.shape[-1]))
     block = calibration_block(recon_data, s, loc)
     acs, first_of_acs = (None, (0, 0)) if block is None else (block.lines, block.first)
     described = _described(buffer, acquired)
-    return VolumeData(gathered, where, acs, first_of_acs, maps_of(recon_data, s, loc), described, whitened)
+    return VolumeData(sources, acs, first_of_acs, maps_of(recon_data, s, loc), described, whitened)
 
 
 def _described(buffer: Any, acquired: NDArray[np.bool_]) -> VolumeSampling:

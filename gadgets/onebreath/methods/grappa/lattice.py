@@ -232,8 +232,9 @@ def _solve(
 
 def regularised(normal: np.ndarray, product: np.ndarray, regularisation: float) -> np.ndarray:
     """Weights (unknown, target) that solve normal equations, with Tikhonov regularisation as in `calibrate`."""
-    size = len(normal)
-    return np.linalg.solve(normal + np.eye(size) * (regularisation * np.trace(normal).real / size), product)
+    matrix = normal.copy()
+    matrix.ravel()[:: len(matrix) + 1] += regularisation * np.trace(normal).real / len(matrix)
+    return np.linalg.solve(matrix, product)
 
 
 def equations_of(

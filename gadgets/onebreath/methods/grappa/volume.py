@@ -26,7 +26,7 @@ _EDGE = 1 / 16
 
 def reconstruct_volume(data: VolumeData, parameters: Any) -> Reconstruction:
     """Reconstruct a volume with the parameters of `Grappa`; see `Grappa.volume`."""
-    if data.lines.shape[0] < 2:
+    if data.coils < 2:
         raise MethodError("grappa needs at least 2 channels to tell aliased pixels apart, there is 1")
     kernels = None if data.sampling.family == "full" else _kernels(data, parameters)
     maps, from_where = data.maps, "given"
@@ -80,19 +80,21 @@ def _energies(data: VolumeData) -> Energies:
     _, z, y = data.where.T
     (z0, y0), (nz, ny) = data.acs_first, data.acs.shape[1:3]
     outside = ~((z >= z0) & (z < z0 + nz) & (y >= y0) & (y < y0 + ny))
-    lines = data.lines[:, outside] if outside.any() else data.lines
-    if data.whitened:
-        noise = _NOISE
-    else:
-        edge = max(int(data.pixels * _EDGE), 1)
-        noise = min(float(np.mean(np.abs(part) ** 2)) for part in (lines[..., :edge], lines[..., -edge:]))
-    return Energies(noise, noise, max(float(np.mean(np.abs(lines) ** 2)) - noise, 0.0))
+    if not outside.any():
+        outside[:] = True
+    along = np.zeros(data.pixels)
+    for numbers, lines in data.transformed():
+        along += np.sum(np.abs(lines[:, outside[numbers]]) ** 2, axis=(0, 1))
+    along /= data.coils * int(outside.sum())
+    edge = max(int(data.pixels * _EDGE), 1)
+    noise = _NOISE if data.whitened else float(min(along[:edge].mean(), along[-edge:].mean()))
+    return Energies(noise, noise, max(float(along.mean()) - noise, 0.0))
 
 
 def _own_maps(data: VolumeData, algorithm: Any) -> Complex:
     if data.acs is None:
         raise MethodError("grappa needs coil maps or calibration lines to combine the channels; there are neither")
-    maps = np.empty((1, data.lines.shape[0], *data.sampling.shape[1:], data.pixels), np.complex64)
+    maps = np.empty((1, data.coils, *data.sampling.shape[1:], data.pixels), np.complex64)
     volume_maps(data.acs, data.acs_first, maps, algorithm, {})
     return maps
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from onebreath.cancellation import checkpoint
 from onebreath.errors import MethodError
-from onebreath.methods.grappa.lattice import readout_phases, regularised
-from onebreath.methods.grappa.validation import Energies, noise_passed
+from onebreath.methods.grappa.lattice import readout_phases
+from onebreath.methods.grappa.validation import Energies
+from onebreath.methods.grappa.volume_equations import HalfEquations
 from onebreath.mri.volume_sampling import Lattice
 
 Complex = NDArray[np.complex64]
@@ -29,6 +30,8 @@ _SPAN = 1 / 3
 """Part of the block that the sources of a position may span: weights fitted in fewer positions fail elsewhere."""
 _EQUATIONS = 30.0
 """Equations per unknown beyond which more bring nothing: the middle of the readout is taken."""
+_WINDOWS = 128
+"""Equations that are added up at once: all of them would be many times the k-space."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,20 @@ class PositionKernel:
         Partition and line of the position, counted from a point of the lattice.
     sources : (source, 2) int
         Distances (z, y) of the points that serve it.
-    weights : (x, target coil, source coil, source) complex64
-        With x in image space.
+    weights : (target coil, source coil, source, sample) complex128
+        Along the readout in k-space.
+    phases : (x, sample)
+        Take the weights to a pixel along the readout; those of all pixels would be a large part of the k-space.
     """
 
     offset: tuple[int, int]
     sources: NDArray[np.int64]
-    weights: Complex
+    weights: NDArray[np.complex128]
+    phases: NDArray[np.complex128]
+
+    def at(self, x: int) -> Complex:
+        """Weights (target coil, source coil, source) at a pixel along the readout."""
+        return np.asarray(self.weights @ self.phases[x], np.complex64)
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ class VolumeKernels:
             z, y = np.nonzero(self.targets(kernel, (nz, ny)) & region & ~sampled)
             base = (z + reach[0]) * stride + y + reach[1]
             around = base + (kernel.sources[:, 0] * stride + kernel.sources[:, 1])[:, None]
-            matrix = kernel.weights[x].reshape(coils, -1)
+            matrix = kernel.at(x).reshape(coils, -1)
             out[:, :, z, y] = matrix @ flat[:, :, around].reshape(frames, matrix.shape[1], -1)
         return out
 
@@ -112,9 +122,10 @@ class VolumeKernels:
         total = combine.copy()
         z, y = (np.arange(nz) - nz // 2)[:, None], (np.arange(ny) - ny // 2)[None]
         for kernel in self.positions:
+            weights = kernel.at(x)
             for number, (dz, dy) in enumerate(kernel.sources):
                 turn = np.exp(-2j * np.pi * (dz * z / nz + dy * y / ny)).astype(np.complex64)
-                total += np.tensordot(kernel.weights[x, :, :, number], combine, axes=(0, 0)) * turn
+                total += np.tensordot(weights[:, :, number], combine, axes=(0, 0)) * turn
         variance = acquired * np.sum(np.abs(total) ** 2, axis=0)
         return np.asarray(np.sqrt(variance / (covered * self.lattice.acceleration)), np.float32)
 
@@ -167,8 +178,7 @@ def calibrate_volume(acs: Complex, lattice: Lattice, shape: KernelShape, has: En
         checkpoint()
         sources, per_unknown = _sources(lattice, offset, shape, (coils, nz, ny, nx - shape.width + 1))
         solved, strength = _solve(acs, sources, shape, has)
-        weights = np.einsum("tsnw,xw->xtsn", solved, phases, optimize=True).astype(np.complex64)
-        positions.append(PositionKernel(offset, sources, weights))
+        positions.append(PositionKernel(offset, sources, solved, phases))
         equations = min(equations, per_unknown)
         strengths.append(strength)
     return VolumeKernels(lattice, positions, shape.width, float(equations), max(strengths))
@@ -206,32 +216,6 @@ def _sources(
     )
 
 
-@dataclass
-class _Equations:
-    """Normal equations of some windows: A^H A, A^H B, |B|^2, and their number."""
-
-    normal: NDArray[np.complex128]
-    right: NDArray[np.complex128]
-    power: float = 0.0
-    count: int = 0
-
-    def add(self, matrix: Complex, target: Complex) -> None:
-        adjoint = np.conj(matrix.T)
-        self.normal += adjoint @ matrix
-        self.right += adjoint @ target
-        self.power += float(np.linalg.norm(target)) ** 2
-        self.count += len(matrix)
-
-    def weights(self, regularisation: float) -> NDArray[np.complex128]:
-        """Weights (unknown, target coil)."""
-        return np.asarray(regularised(self.normal, self.right, regularisation), np.complex128)
-
-    def residual(self, weights: NDArray[np.complex128]) -> float:
-        """Mean squared error that weights leave."""
-        explained = 2 * np.vdot(weights, self.right).real - np.vdot(weights, self.normal @ weights).real
-        return float(max(self.power - explained, 0.0) / (self.count * self.right.shape[1]))
-
-
 def _solve(
     acs: Complex, sources: NDArray[np.int64], shape: KernelShape, has: Energies
 ) -> tuple[NDArray[np.complex128], float]:
@@ -247,27 +231,13 @@ def _solve(
     samples = min(nx - width + 1, max(int(np.ceil(_EQUATIONS * unknowns / (rows * columns))), width))
     first = (nx - width + 1 - samples) // 2
     windows = sliding_window_view(acs, width, axis=3)[:, :, :, first : first + samples]
-    halves = [
-        _Equations(np.zeros((unknowns, unknowns), np.complex128), np.zeros((unknowns, coils), np.complex128))
-        for _ in range(2)
-    ]
-    for row in range(rows):  # one at a time: all windows at once are many times the k-space
-        parts = [windows[:, row - low[0] + dz, -low[1] + dy : -low[1] + dy + columns] for dz, dy in sources.tolist()]
-        matrix = np.stack(parts).transpose(2, 3, 1, 0, 4).reshape(columns * samples, unknowns)
-        target = windows[:, row - low[0], -low[1] : -low[1] + columns, :, width // 2].reshape(coils, -1).T
-        halves[row % 2].add(matrix, target)
-    chosen = min(shape.regularisations, key=lambda strength: _expected_error(halves, strength, has))
-    halves[0].normal += halves[1].normal
-    halves[0].right += halves[1].right
-    return halves[0].weights(chosen).T.reshape(coils, coils, len(sources), width), chosen
-
-
-def _expected_error(halves: list[_Equations], regularisation: float, has: Energies) -> float:
-    """Expected squared error of a missing sample: what half of the block does not explain, and noise passed on."""
-    power = sum(half.power for half in halves) / max(sum(half.count * half.right.shape[1] for half in halves), 1)
-    residual = passed = 0.0
-    for fitted, judged in (halves, halves[::-1]):
-        weights = fitted.weights(regularisation)
-        residual += judged.residual(weights) / 2
-        passed += noise_passed(weights) / 2
-    return float(has.weaker(power) * has.unexplained(residual, passed) + has.noise * passed)
+    equations = HalfEquations(unknowns, coils)
+    together = max(_WINDOWS // samples, 1)
+    for row, column in np.ndindex(rows, -(-columns // together)):
+        first, last = column * together - low[1], min((column + 1) * together, columns) - low[1]
+        parts = [windows[:, row - low[0] + dz, first + dy : last + dy] for dz, dy in sources.tolist()]
+        matrix = np.stack(parts).transpose(2, 3, 1, 0, 4).reshape(-1, unknowns)
+        target = windows[:, row - low[0], first:last, :, width // 2].reshape(coils, -1).T
+        equations.add(row % 2, matrix, target)
+    chosen = min(shape.regularisations, key=lambda strength: equations.expected_error(strength, has))
+    return equations.weights(chosen).T.reshape(coils, coils, len(sources), width), chosen

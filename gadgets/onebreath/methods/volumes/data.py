@@ -1,14 +1,14 @@
 """Scans with partitions, as methods take them: the readout is transformed, so that every pixel along it is a plane.
 
 All lines have the same readout, so an inverse transform along it turns one problem in three dimensions into one for
-each pixel along x, in the plane of both phase encodings. Only the lines that were acquired are kept, not the matrix:
-that is what an accelerated scan of several gigabytes leaves room for.
+each pixel along x, in the plane of both phase encodings. The transformed lines of a few neighbouring planes are kept at
+a time, and made anew for the next ones: a second k-space beside that of the scan and its coil maps would not fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -25,16 +25,47 @@ from onebreath.mri.volume_sampling import VolumeSampling
 Complex = NDArray[np.complex64]
 
 
+PASSES = 8
+"""How often the lines are transformed for one pass over the planes, each time for this part of the readout."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Lines of a volume that lie in one array.
+
+    Attributes
+    ----------
+    kspace : (frame, coil, z, y, x)
+        The array, whitened.
+    where : (line, 3) int
+        Frame, partition z and line y of the matrix of each line.
+    first
+        Partition and line of the matrix at which the array begins.
+    """
+
+    kspace: Complex
+    where: NDArray[np.int64]
+    first: tuple[int, int] = (0, 0)
+
+    def by_partition(self) -> Iterator[tuple[NDArray[np.intp], Complex]]:
+        """Give the lines of each partition: their numbers (line,) in `where`, and samples (coil, line, x)."""
+        frame, z, y = self.where.T
+        _, member = np.unique(np.stack([frame, z]), axis=1, return_inverse=True)
+        order = np.argsort(member.reshape(-1), kind="stable")
+        starts = np.flatnonzero(np.diff(member.reshape(-1)[order], prepend=-1))
+        for numbers in np.split(order, starts[1:]) if len(order) else []:
+            one = numbers[0]
+            yield numbers, self.kspace[frame[one]][:, z[one] - self.first[0], y[numbers] - self.first[1]]
+
+
 @dataclass(frozen=True)
 class VolumeData:
     """One volume, as a method gets it.
 
     Parameters
     ----------
-    lines : (coil, line, x)
-        The lines that were acquired, whitened; x in image space, by the unitary transform.
-    where : (line, 3) int
-        Frame, partition z and line y of each.
+    sources
+        The lines that were acquired, whitened, each one once.
     acs : (coil, za, ya, x), or None
         Calibration lines in k-space, averaged over time.
     acs_first
@@ -47,18 +78,28 @@ class VolumeData:
         Whether the noise is known to have unit standard deviation.
     """
 
-    lines: Complex
-    where: NDArray[np.int64]
+    sources: Sequence[Source]
     acs: Complex | None
     acs_first: tuple[int, int]
     maps: Complex | None
     sampling: VolumeSampling
     whitened: bool = True
+    _kept: dict[int, Complex] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def pixels(self) -> int:
         """Pixels along the readout."""
-        return int(self.lines.shape[2])
+        return int(self.sources[0].kspace.shape[4])
+
+    @property
+    def coils(self) -> int:
+        """Channels."""
+        return int(self.sources[0].kspace.shape[1])
+
+    @cached_property
+    def where(self) -> NDArray[np.int64]:
+        """Frame, partition z and line y of each line (line, 3)."""
+        return np.concatenate([source.where for source in self.sources])
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -71,12 +112,41 @@ class VolumeData:
     def _plane_sampling(self) -> Sampling:
         return describe(self.mask, self.sampling.centre[0], self.sampling.centre[1])
 
+    def transformed(self) -> Iterator[tuple[NDArray[np.intp], Complex]]:
+        """Give the lines of one partition after the other: numbers (line,) in `where`, and (coil, line, x).
+
+        x is in image space, by the unitary transform.
+        """
+        before = 0
+        for source in self.sources:
+            for numbers, lines in source.by_partition():
+                checkpoint()
+                yield before + numbers, ifftc(lines, -1)
+            before += len(source.where)
+
+    def _lines(self, x: int) -> Complex:
+        """Samples (coil, line) of the plane at one pixel along the readout."""
+        width = -(-self.pixels // PASSES)
+        number = x // width
+        part = self._kept.get(number)
+        if part is None:
+            self._kept.clear()
+            within = slice(number * width, min((number + 1) * width, self.pixels))
+            shape = (within.stop - within.start, self.coils, len(self.where))
+            claim(8 * int(np.prod(shape)), "the lines of the volume")
+            part = np.empty(shape, np.complex64)
+            for numbers, lines in self.transformed():
+                part[:, :, numbers] = lines[:, :, within].transpose(2, 0, 1)
+            self._kept[number] = part
+        plane: Complex = part[x - number * width]
+        return plane
+
     def kspace(self, x: int) -> Complex:
         """K-space (frame, coil, z, y) of the plane at one pixel along the readout; zero where nothing was acquired."""
         frames, nz, ny = self.sampling.shape
-        kspace = np.zeros((frames, self.lines.shape[0], nz, ny), np.complex64)
+        kspace = np.zeros((frames, self.coils, nz, ny), np.complex64)
         frame, z, y = self.where.T
-        kspace[frame, :, z, y] = self.lines[:, :, x].T
+        kspace[frame, :, z, y] = self._lines(x).T
         return kspace
 
     def plane(self, x: int) -> SliceData:
@@ -129,12 +199,3 @@ def by_planes(method: Callable[[SliceData], Reconstruction], data: VolumeData) -
 def _worse(one: Fact, other: Fact) -> Fact:
     """Return whichever text is not ``yes``, so that a plane that has not converged is reported."""
     return other if one == "yes" else one
-
-
-def lines_in_image_space(lines: Iterator[Complex], shape: tuple[int, int, int]) -> Complex:
-    """Transform lines (coil, x) along x, one after the other, into one array (coil, line, x) of that shape."""
-    claim(8 * int(np.prod(shape)), "the lines of the volume")
-    made = np.empty(shape, np.complex64)
-    for number, line in enumerate(lines):
-        made[:, number] = ifftc(line, -1)
-    return made
