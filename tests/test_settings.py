@@ -30,7 +30,7 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
         ("ONEBREATH_LOG_LEVEL", "info", "log_level", "INFO"),
         ("ONEBREATH_LOG_FORMAT", "", "log_format", "text"),
         ("ONEBREATH_SHARED", "", "shared", Path("../shared")),
-        ("GADGETRON_HOME", "/opt/g", "gadgetron_home", Path("/opt/g")),
+        ("GADGETRON_HOME", "/usr", "gadgetron_home", Path("/usr")),
     ],
 )
 def test_values_are_read(monkeypatch, name, text, field, value):
@@ -48,6 +48,14 @@ def test_values_are_read(monkeypatch, name, text, field, value):
         ("ONEBREATH_NAMES", "a=", "write name=Configuration.xml"),
         ("ONEBREATH_CONNECT", "host:http", "'host:http' is neither an address nor address:port"),
         ("ONEBREATH_CONNECT", "host:70000", "port from 1 to 65535"),
+        ("GADGETRON_HOME", "/nowhere", "'/nowhere' is no folder; make it, or name another"),
+        ("GADGETRON_HOME", __file__, "is no folder, but a file"),
+        ("GADGETRON_STORAGE_ADDRESS", "localhost:9112", "is http://localhost:9112 meant?"),
+        ("ONEBREATH_STORAGE", "localhost:9112", "is http://localhost:9112 meant?"),
+        ("ONEBREATH_STORAGE", "OFF", "write off in small letters"),
+        ("ONEBREATH_DISTS", "/usr", "'/usr' is a folder; name a file"),
+        ("ONEBREATH_WORKER", __file__, "is no socket"),
+        ("ONEBREATH_WORKER", "Off", "write off in small letters"),
     ],
 )
 def test_wrong_values_name_the_variable_the_value_and_what_is_possible(monkeypatch, capsys, name, text, why):
@@ -55,7 +63,8 @@ def test_wrong_values_name_the_variable_the_value_and_what_is_possible(monkeypat
     with pytest.raises(ConfigError, match=re.escape(f"the environment variable {name} is '{text}'")) as raised:
         settings()
     assert why in str(raised.value)
-    assert str(Settings.model_fields[name.removeprefix("ONEBREATH_").lower()].description) in str(raised.value)
+    (field,) = (one for one in Settings.model_fields if variable(one) == name)
+    assert str(Settings.model_fields[field].description) in str(raised.value)
     assert main(["configs", "list"]) == 1  # every command says so, whether or not it needs the variable
     assert name in capsys.readouterr().err
 

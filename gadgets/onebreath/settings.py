@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,8 +24,12 @@ ELSEWHERE = ("AUTOSTART", "COMMIT", "IMAGE", "GADGETRON", "EXAMPLES", "FAULT_RUN
 """Variables with our prefix that containers, the build and the tests read."""
 
 
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(os.pathsep) if part)
+
+
 def _paths(text: object) -> object:
-    return tuple(part for part in text.split(os.pathsep) if part) if isinstance(text, str) else text
+    return _parts(text) if isinstance(text, str) else text
 
 
 def _words(text: object) -> object:
@@ -82,15 +87,32 @@ def _no_file(path: Path) -> Path:
     return path
 
 
+def _no_folder(path: Path) -> Path:
+    if path.is_dir():
+        raise ValueError(f"'{path}' is a folder; name a file")
+    return path
+
+
 def _storage(text: str | None) -> str | None:
     if text and "://" in text:
         parts = urlsplit(text)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"'{text}' is no address of a storage server; write http://HOST:PORT")
+    elif text and re.fullmatch(r"[\w.-]+:[0-9]+", text):
+        raise ValueError(f"'{text}' is no folder; is http://{text} meant?")
     elif text and text != "off" and text.lower() == "off":
         raise ValueError("write off in small letters")
     elif text and text != "off":
         _no_file(Path(text))
+    return text
+
+
+def _sockets(text: str) -> str:
+    if text != "off" and text.lower() == "off":
+        raise ValueError("write off in small letters")
+    for path in () if text == "off" else map(Path, _parts(text)):
+        if path.exists() and not path.is_socket():
+            raise ValueError(f"'{path}' is no socket; name that of a worker (onebreath serve), or off")
     return text
 
 
@@ -126,7 +148,7 @@ class Settings(BaseSettings):
         default_factory=lambda: platformdirs.user_state_path("onebreath"),
         description="folder of raw data and results that outlive a process (default: onebreath in the user's state)",
     )
-    worker: str = Field(
+    worker: Annotated[str, AfterValidator(_sockets)] = Field(
         "", description="sockets of workers, separated by colons, or off (default: worker.sock in the state folder)"
     )
     storage: Annotated[str | None, AfterValidator(_storage)] = Field(
@@ -134,12 +156,15 @@ class Settings(BaseSettings):
         description="folder or http address of stored noise and calibration, or off (default: "
         "GADGETRON_STORAGE_ADDRESS, else onebreath/storage in the user's data folder)",
     )
-    dists: Path = Field(
+    gadgetron_storage: Annotated[str | None, AfterValidator(_storage)] = Field(
+        None, validation_alias="GADGETRON_STORAGE_ADDRESS", description="Gadgetron's storage, where ours is not set"
+    )
+    dists: Annotated[Path, AfterValidator(_no_folder)] = Field(
         default_factory=lambda: platformdirs.user_cache_path("onebreath") / "dists.safetensors",
         description="weights of DISTS (default: onebreath/dists.safetensors in the user's cache)",
     )
     shared: Path = Field(Path("../shared"), description="reference data of tests, benchmarks and recipes")
-    gadgetron_home: Path | None = Field(
+    gadgetron_home: Annotated[Path, AfterValidator(_folder)] | None = Field(
         None, validation_alias="GADGETRON_HOME", description="prefix of a Gadgetron installation"
     )
 

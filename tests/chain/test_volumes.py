@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from onebreath.chain.chain import build
+from onebreath.chain.notes import read_warning
 from onebreath.errors import OnebreathError
 from tests.chain.running import images_of, run, simulated, steps, stream_of
 
@@ -120,6 +121,37 @@ def _most_memory(method: str, **options: Any) -> float:
     finally:
         tracemalloc.stop()
     return float(peak / (8 * 8 * matrix.x * lines))
+
+
+@pytest.mark.parametrize(("coils", "doubtful"), [(4, True), (16, False)])
+def test_images_that_do_not_explain_the_calibration_lines_are_doubted(coils: int, doubtful: bool) -> None:
+    scan = simulated(**VOLUME | {"acs_mode": "separate", "coils": coils, "matrix": (64, 20)})
+    made = run(scan.header, stream_of(scan), steps("cg_sense", calibrate={"espirit_crop": "0.8"}))
+    told = [text for text in map(read_warning, made) if text is not None]
+    truth, (image,) = np.abs(scan.truth["image"][0, 0]), images_of(made)
+    error = np.linalg.norm(image.data[0] - truth) / np.linalg.norm(truth)
+    assert (error > 0.1) == doubtful
+    assert any("of the calibration lines are not explained" in text for text in told) == doubtful
+    assert (
+        "Onebreath_warnings" in image.meta or any("not explained" in str(v) for v in image.meta.values())
+    ) == doubtful
+
+
+def test_a_stray_calibration_line_is_named() -> None:
+    scan = simulated(**VOLUME | {"acs_mode": "separate", "acs_lines": 12})
+    messages = stream_of(scan)
+    lines = [m for m in messages if isinstance(m, ismrmrd.Acquisition)]
+    (stray,) = [
+        line
+        for line in lines
+        if (line.idx.kspace_encode_step_2, line.idx.kspace_encode_step_1) == (0, 4)
+        and not line.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+    ]
+    copy = ismrmrd.Acquisition.from_array(stray.data.copy())
+    copy._head = ismrmrd.AcquisitionHeader.from_buffer_copy(stray._head)
+    copy.set_flag(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+    told = [read_warning(m) for m in run(scan.header, [*messages, copy], steps("grappa"))]
+    assert any(text and "left out of the calibration: partition and line (0, 4)." in text for text in told)
 
 
 BARE = {"readout_oversampling": 1}

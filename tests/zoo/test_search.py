@@ -11,12 +11,12 @@ from tests.models import save_model
 
 
 def test_places_in_order(tmp_path, monkeypatch):
-    for name in ("a", "b"):
+    for name in ("a", "b", "g"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("ONEBREATH_MODELS", f"{tmp_path}/a:{tmp_path}/b")
-    monkeypatch.setenv("GADGETRON_HOME", "/g")
+    monkeypatch.setenv("GADGETRON_HOME", f"{tmp_path}/g")
     path = search_path()
-    assert path[:3] == [tmp_path / "a", tmp_path / "b", Path("/g/share/gadgetron/onebreath/models")]
+    assert path[:3] == [tmp_path / "a", tmp_path / "b", tmp_path / "g/share/gadgetron/onebreath/models"]
     assert path[-1] == Path(__file__).parents[2] / "models"
 
 

@@ -141,7 +141,8 @@ class Calibrate(Gadget):
         told: dict[str, Any] = {}
         if lines and blocks[0] is not None:
             _, partitions, rows, _ = blocks[0].lines.shape
-            told = {"acs_block": f"{rows} lines x {partitions} partitions", "acs_left_out": blocks[0].left_out}
+            told = {"acs_block": f"{rows} lines x {partitions} partitions", "acs_left_out": len(blocks[0].left_out)}
+            yield from self.warn(blocks[0].strays) if blocks[0].left_out else []
         if algorithm == "none":
             yield note(self.name, self._facts(mode, lines, algorithm, **told))
             yield recon_data

@@ -29,6 +29,7 @@ from onebreath.methods.base import (
 from onebreath.methods.device import Device, back, place
 from onebreath.methods.expected import expected_of
 from onebreath.methods.volumes.data import VolumeData, by_planes
+from onebreath.methods.volumes.judge import unexplained
 from onebreath.mri import Array
 from onebreath.mri.gfactor import pseudo_replica
 from onebreath.mri.sense import SenseOperator
@@ -114,7 +115,11 @@ class CgSense(Method):
         if self.parameters.regularisation == "noise":  # planes with little signal would have less noise than others
             plane = copy(self)
             plane.parameters = self.parameters.model_copy(update={"regularisation": USUAL})
-        return by_planes(plane, data)
+        made = by_planes(plane, data)
+        left = unexplained(made.images, data)
+        if left is not None:
+            made.facts["acs_unexplained"] = round(left, 3)
+        return made
 
     def _solve(self, data: SliceData, kspace: Array, regularisation: float) -> tuple[Array, Progress]:
         operator = SenseOperator(data.maps, data.mask)

@@ -20,14 +20,28 @@ from onebreath.mri.volume_sampling import block_around
 Complex = NDArray[np.complex64]
 Bools = NDArray[np.bool_]
 
+_NAMED = 3
+"""Stray calibration lines that a warning names."""
+
 
 class Block(NamedTuple):
     """Calibration lines: `lines` (coil, z, y, x), and partition and line of the matrix at which they begin."""
 
     lines: Complex
     first: tuple[int, int]
-    left_out: int
-    """Calibration lines that are not in the rectangle."""
+    left_out: tuple[tuple[int, int], ...]
+    """Partition and line of the matrix of the calibration lines that are not in the rectangle."""
+
+    @property
+    def strays(self) -> str:
+        """Warning that names the calibration lines that are not in the rectangle."""
+        named = ", ".join(f"({z}, {y})" for z, y in self.left_out[:_NAMED])
+        more = f" and {len(self.left_out) - _NAMED} more" if len(self.left_out) > _NAMED else ""
+        return (
+            f"{len(self.left_out)} calibration lines lie outside the complete block of {self.lines.shape[2]} lines x "
+            f"{self.lines.shape[1]} partitions around the k-space centre and were left out of the calibration: "
+            f"partition and line {named}{more}."
+        )
 
 
 def has_partitions(recon_data: ReconData) -> bool:
@@ -97,7 +111,10 @@ def calibration_block(recon_data: ReconData, s: int = 0, loc: int = 0) -> Block 
     mean = part[0] if len(part) == 1 else part.sum(axis=0) / counts[..., None]
     of_data = centre_of(data)
     first = (z0 + of_data[0] - centre[0], y0 + of_data[1] - centre[1])
-    left_out = int(together.sum()) - (z1 - z0 + 1) * (y1 - y0 + 1) if ref is not None else 0
+    outside = np.array(together) if ref is not None else np.zeros_like(together)
+    outside[z0 : z1 + 1, y0 : y1 + 1] = False
+    offset = np.array([first[0] - z0, first[1] - y0])
+    left_out = tuple((int(z), int(y)) for z, y in np.argwhere(outside) + offset)
     return Block(np.asarray(mean, np.complex64), first, left_out)
 
 

@@ -12,6 +12,7 @@ from onebreath.config.node_options import Priority
 from onebreath.diagnostics.logs import clean
 from onebreath.errors import OnebreathError, ScanError
 from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.spaces import spaces, with_space
 from onebreath.names import shortened
 from onebreath.worker.fairness import Sender
 
@@ -25,21 +26,24 @@ LONGEST = 4 * 3600.0  # seconds that a scan without a deadline may take
 def needed_bytes(header: Any) -> int:
     """Estimate the memory that a scan needs, from what its ISMRMRD header announces.
 
-    A header that says too little or too much gives a poor estimate, never an error: the gadgets judge the header.
+    The image's encoding space is known by the lines only, so the largest one counts. A header that says too little or
+    too much gives a poor estimate, never an error: the gadgets judge the header.
     """
+    return BASE + max((_bytes_of(with_space(header, number)) for number in range(spaces(header))), default=0)
+
+
+def _bytes_of(header: Any) -> int:
+    """Memory for the k-space of one encoding space; 0 if the header says nothing about it that can be used."""
     try:
         scan = ScanHeader(header)
-    except ScanError:
-        return BASE
-    images = 1
-    try:
+        images = 1
         for counter in ("slice", "phase", "set", "repetition", "contrast"):
             limits = scan.limits(counter)
             images *= 1 if limits is None else max(1, limits.maximum - limits.minimum + 1)
         channels = min(max(scan.receiver_channels or CHANNELS, 1), MOST_CHANNELS)
+        return COPIES * 8 * images * math.prod(scan.encoded_matrix) * channels
     except ScanError:
-        return BASE
-    return BASE + COPIES * 8 * images * math.prod(scan.encoded_matrix) * channels
+        return 0
 
 
 def protocol_of(header: Any) -> str:

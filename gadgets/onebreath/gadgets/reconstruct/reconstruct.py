@@ -30,6 +30,9 @@ from onebreath.mrd.buffers import checked
 from onebreath.mrd.volumes import has_partitions
 from onebreath.storage.derived import Derived
 
+DOUBTFUL = 0.15
+"""Part of calibration lines that images may leave unexplained: there, half as much of the image is wrong."""
+
 
 class ReconstructProperties(MethodProperties, NoiseMapProperties):
     """Properties of `reconstruct`."""
@@ -133,7 +136,7 @@ class Reconstruct(Gadget):
         whitened = said is None or said.whitened is not False
         return Gathering(self.header, chosen.acs_as_data, whitened, chosen.partial_fourier, chosen.method)
 
-    def _reconstruct(self, recon_data: ReconData) -> Iterator[ImageArray]:
+    def _reconstruct(self, recon_data: ReconData) -> Iterator[Message]:
         begun, before = time.perf_counter(), self.surroundings.seconds()
         places: Sequence[AnyPlace]
         if has_partitions(recon_data):
@@ -145,12 +148,27 @@ class Reconstruct(Gadget):
         for made in guard(places):
             facts = self._facts(guard, made)
             note(self.name, ReconstructFacts.model_validate(facts[0]))
+            for place, one in zip(places, facts, strict=True):
+                yield from self._doubted(place, one)
             own = before.get(self.name, 0.0) + time.perf_counter() - begun
             seconds = {name: round(spent, 4) for name, spent in {**before, self.name: own}.items()}
             shared = {**self._notes, "seconds": seconds}
             yield self._image_array(made, recon_data, places, [{**shared, self.name: one} for one in facts])
             if self.properties.map_roles and not made.beside:
                 yield from self._noise_maps(made, recon_data, places, [{**shared, self.name: one} for one in facts])
+
+    def _doubted(self, place: AnyPlace, facts: dict[str, Fact]) -> Iterator[Message]:
+        """Warn of images that do not explain the calibration lines of their scan."""
+        left = facts.get("acs_unexplained", 0.0)
+        if isinstance(left, float) and left > DOUBTFUL:
+            for said in self.warn(
+                f"{place}: {left:.0%} of the calibration lines are not explained by these images, which are wrong to "
+                "that extent if both were acquired alike: too few channels tell the aliased pixels apart. Set "
+                "espirit_crop=0.8 if it is 0, try method grappa, or acquire with less acceleration or with the "
+                "calibration lines embedded."
+            ):
+                self._keep_warning(said)
+                yield said
 
     def _calibration_is_stored(self) -> bool:
         said = facts_of(CalibrateFacts, self._notes, "calibrate")
