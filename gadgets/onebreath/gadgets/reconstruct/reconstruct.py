@@ -157,7 +157,7 @@ class Reconstruct(Gadget):
             if self.properties.map_roles and not made.beside:
                 yield from self._noise_maps(made, recon_data, places, [{**shared, self.name: one} for one in facts])
 
-    def _doubted(self, place: AnyPlace, facts: dict[str, Fact]) -> Iterator[Message]:
+    def _doubted(self, place: object, facts: dict[str, Fact]) -> Iterator[Message]:
         """Warn of images that do not explain the calibration lines of their scan."""
         left = facts.get("acs_unexplained", 0.0)
         if isinstance(left, float) and left > DOUBTFUL:

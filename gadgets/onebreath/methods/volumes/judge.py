@@ -23,7 +23,7 @@ def unexplained(images: NDArray[np.complex64], data: VolumeData) -> float | None
         return None
     (z0, y0), (nz, ny) = data.acs_first, data.acs.shape[1:3]
     block = slice(z0, z0 + nz), slice(y0, y0 + ny)
-    unseen = ~data.mask.any(axis=0)[block]
+    unseen = ~np.asarray(data.mask.any(axis=0))[block]
     if not unseen.any():
         return None
     energy, product, power = 0.0, 0j, 0.0
