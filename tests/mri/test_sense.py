@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from onebreath.mri.fourier import fft2c
-from onebreath.mri.sense import SenseOperator
+from onebreath.mri.sense import SenseOperator, inverse_positive
 from tests.helpers import as_numpy, assert_adjoint, complex_normal, relative_error, same_library
 
 FRAMES, COILS, Y, X = 4, 3, 9, 8
@@ -88,3 +88,17 @@ def test_wrong_shapes_are_named():
         operator.normal(np.zeros((2, FRAMES, Y, X), complex))
     with pytest.raises(ValueError, match=r"image of shape \(5, 9, 8\) has 5 frames, mask has shape \(4, 9, 8\)"):
         operator.forward(np.zeros((5, Y, X), complex))
+
+
+def test_inverse_of_positive_matrices(backend):
+    factors = complex_normal(np.random.default_rng(3), (2, 3, 7, 7))
+    matrices = factors @ np.conj(np.swapaxes(factors, -1, -2)) + np.eye(7)
+    inverses = inverse_positive(backend(matrices))
+    assert same_library(inverses, backend(matrices))
+    assert relative_error(inverses, np.linalg.inv(matrices)) < 1e-12
+    assert relative_error(np.conj(np.swapaxes(as_numpy(inverses), -1, -2)), as_numpy(inverses)) < 1e-15
+
+
+def test_no_inverse_of_a_matrix_that_is_not_positive():
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        inverse_positive(np.diag([1.0, -1.0]).astype(np.complex64)[None])

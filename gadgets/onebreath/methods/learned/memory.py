@@ -82,7 +82,7 @@ class Meter(WithoutCompiler):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and count what it made."""
-        made = result(function, args, kwargs or {})
+        made = result(function, args, kwargs or {}, composite=True)
         if made is None:
             made = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(made):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -17,7 +18,7 @@ from torch.utils.flop_counter import flop_registry
 _aten = torch.ops.aten
 
 
-def result(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:
+def result(function: Any, args: Sequence[Any], kwargs: dict[str, Any], composite: bool = False) -> Tensor | None:
     """Return an empty tensor like what an operation makes; None if it must be left to torch.
 
     Parameters
@@ -26,8 +27,10 @@ def result(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor
         An overload of an operation.
     args, kwargs
         Its arguments.
+    composite
+        Whether operations that consist of others are taken as one.
     """
-    known = _KNOWN.get(function)
+    known = _KNOWN.get(function) or (_COMPOSITE.get(function) if composite else None)
     if known is None or kwargs:
         return None
     given = args[0] if isinstance(args[0], (list, tuple)) else args
@@ -71,7 +74,11 @@ class OperationCount(WithoutCompiler):
 
 
 def _unary(tensor: Tensor, *_: Any) -> Tensor | None:
-    return torch.empty_like(tensor) if tensor.dtype.is_floating_point else None
+    return _like(tensor, tensor.dtype) if tensor.dtype.is_floating_point else None
+
+
+def _in_place(tensor: Tensor, *_: Any) -> Tensor:
+    return tensor
 
 
 def _binary(first: Any, second: Any) -> Tensor | None:
@@ -79,9 +86,9 @@ def _binary(first: Any, second: Any) -> Tensor | None:
     if not (dtype.is_floating_point or dtype.is_complex):
         return None
     tensors = [one for one in (first, second) if isinstance(one, Tensor)]
-    shape = torch.broadcast_shapes(*(one.shape for one in tensors))  # type: ignore[no-untyped-call]
+    shape = np.broadcast_shapes(*(one.shape for one in tensors))  # torch's own imports its compiler
     whole = next((one for one in tensors if one.shape == shape), None)  # the result lies in memory as it does
-    return _empty(shape, dtype) if whole is None else torch.empty_like(whole, dtype=dtype)
+    return _empty(shape, dtype) if whole is None else _like(whole, dtype)
 
 
 def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
@@ -121,6 +128,81 @@ def _std(tensor: Tensor, dims: Sequence[int] | None, unbiased: bool = True, keep
     return _mean(tensor, dims, keepdim)
 
 
+def _padded(tensor: Tensor, widths: Sequence[int], _: float = 0) -> Tensor | None:
+    shape = list(tensor.shape)
+    for axis, (before, after) in enumerate(zip(widths[::2], widths[1::2], strict=True), 1):
+        shape[-axis] += before + after
+    return torch.empty_strided(shape, _strides(tensor, shape), dtype=tensor.dtype, device="meta")
+
+
+def _convolution(
+    tensor: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor | None:
+    if tensor.ndim != weight.ndim or tensor.shape[1] != weight.shape[0 if transposed else 1] * (1 if transposed else groups):
+        return None  # torch has words for it
+    extents = [step * (size - 1) + 1 for step, size in zip(dilation, weight.shape[2:], strict=True)]
+    axes = zip(tensor.shape[2:], extents, stride, padding, output_padding, strict=True)
+    if transposed:
+        sizes = [(size - 1) * step - 2 * edge + extent + more for size, extent, step, edge, more in axes]
+    else:
+        sizes = [(size + 2 * edge - extent) // step + 1 for size, extent, step, edge, _ in axes]
+    if min(sizes) < 1:
+        return None
+    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    form = torch.channels_last if tensor.ndim == 4 and _is_channels_last(tensor) else torch.contiguous_format
+    return _empty((tensor.shape[0], channels, *sizes), tensor.dtype, form)
+
+
+def _conv2d(
+    tensor: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] | str = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> Tensor | None:
+    if isinstance(padding, str) or tensor.ndim != 4 or min(map(len, (stride, padding, dilation))) < 2:
+        return None
+    return _convolution(tensor, weight, bias, stride, padding, dilation, False, (0, 0), groups)
+
+
+def _conv_transpose2d(
+    tensor: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    output_padding: Sequence[int] = (0, 0),
+    groups: int = 1,
+    dilation: Sequence[int] = (1, 1),
+) -> Tensor | None:
+    if tensor.ndim != 4 or min(map(len, (stride, padding, output_padding, dilation))) < 2:
+        return None
+    return _convolution(tensor, weight, bias, stride, padding, dilation, True, output_padding, groups)
+
+
+def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """An empty tensor with the axes in the same order in memory; `torch.empty_like` imports the compiler."""
+    return torch.empty_strided(tensor.shape, _strides(tensor, tensor.shape), dtype=dtype, device="meta")
+
+
+def _strides(tensor: Tensor, shape: Sequence[int]) -> list[int]:
+    """Steps in memory for a shape without gaps, its axes in the order in which those of a tensor lie."""
+    strides, step = [1] * tensor.ndim, 1
+    for axis in sorted(range(tensor.ndim), key=lambda axis: (tensor.stride(axis), -axis)):
+        strides[axis], step = step, step * shape[axis]
+    return strides
+
+
 def _empty(shape: Sequence[int], dtype: torch.dtype, form: torch.memory_format = torch.contiguous_format) -> Tensor:
     return torch.empty(shape, dtype=dtype, device="meta", memory_format=form)
 
@@ -128,8 +210,11 @@ def _empty(shape: Sequence[int], dtype: torch.dtype, form: torch.memory_format =
 _KNOWN: dict[Any, Callable[..., Tensor | None]] = {
     _aten.relu.default: _unary,
     _aten.sqrt.default: _unary,
+    _aten.log.default: _unary,
     _aten.square.default: _unary,
     _aten.clamp_min.default: _unary,
+    _aten.relu_.default: _in_place,
+    _aten.add_.Tensor: _in_place,
     _aten.add.Tensor: _binary,
     _aten.sub.Tensor: _binary,
     _aten.mul.Tensor: _binary,
@@ -137,5 +222,13 @@ _KNOWN: dict[Any, Callable[..., Tensor | None]] = {
     _aten.cat.default: _cat,
     _aten.stack.default: _stack,
     _aten.mean.dim: _mean,
+    _aten.sum.dim_IntList: _mean,
     _aten.std.dim: _std,
+    _aten.constant_pad_nd.default: _padded,
+    _aten.convolution.default: _convolution,
+}
+
+_COMPOSITE: dict[Any, Callable[..., Tensor | None]] = {
+    _aten.conv2d.default: _conv2d,
+    _aten.conv_transpose2d.input: _conv_transpose2d,
 }

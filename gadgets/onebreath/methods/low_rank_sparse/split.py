@@ -16,7 +16,7 @@ from onebreath.methods.low_rank_sparse.problem import Problem, matrix_of
 from onebreath.methods.low_rank_sparse.steps import Step, shrink_spectrum
 from onebreath.mri import Array
 from onebreath.mri.proximal import shrink_singular_values
-from onebreath.mri.sense import normal_matrices
+from onebreath.mri.sense import inverse_positive, normal_matrices
 
 DataStep: TypeAlias = Callable[[Array, Array], Array]
 # Conjugate-gradient steps where the data step has no matrices; each goes on from the solution before.
@@ -69,9 +69,7 @@ def exact_data_step(problem: Problem, penalty: float) -> DataStep | None:
         return None
     matrices = normal_matrices(operator.maps, mask[0, :, 0])
     eye = xp.eye(sets * ny, dtype=matrices.dtype, device=getattr(matrices, "device", None))
-    # Hermitian and positive; a general inverse fails in threaded builds of MKL on batches of such matrices.
-    factor = xp.linalg.inv(xp.linalg.cholesky(matrices + penalty * eye))
-    inverse = xp.conj(xp.matrix_transpose(factor)) @ factor
+    inverse = inverse_positive(matrices + penalty * eye)
 
     def data_step(towards: Array, _: Array) -> Array:
         images = problem.images(problem.start + penalty * towards)
