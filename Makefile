@@ -29,7 +29,7 @@ docs: $(DOCS_STAMP)  ## the documentation as a site in site/; runs the notebooks
 papers: $(STAMP)  ## docs/papers.md: what the papers claim beside what was measured here
 	$(BIN)/python -m onebreath.evaluation.papers
 
-bench: $(STAMP)  ## measure against named peers; tables go to benchmarks/results/
+bench: $(STAMP)  ## a page of times beside those of named peers, in the same run
 	$(BIN)/python -m benchmarks
 
 train-demo: $(STAMP)  ## train a tiny network on phantoms; fails if the loss falls too little

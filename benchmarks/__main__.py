@@ -1,4 +1,9 @@
-"""`make bench`: run every benchmark and keep its table in ``benchmarks/results/``."""
+"""Run benchmarks and keep their tables in ``benchmarks/results/``: the page beside the peers, some by name, or all.
+
+python -m benchmarks              # `benchmarks.peers`, as `make bench`
+python -m benchmarks chain wire
+python -m benchmarks all          # hours
+"""
 
 from __future__ import annotations
 
@@ -12,8 +17,10 @@ HELPERS = {"__init__", "__main__", "hostile", "installed", "kept", "same_images"
 
 
 def main() -> int:
-    """Run the benchmarks named on the command line, or all; 1 if one failed."""
-    names = sys.argv[1:] or sorted(path.stem for path in HERE.glob("*.py") if path.stem not in HELPERS)
+    """Run the benchmarks named on the command line; 1 if one failed."""
+    names = sys.argv[1:] or ["peers"]
+    if names == ["all"]:
+        names = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in HELPERS)
     RESULTS.mkdir(exist_ok=True)
     failed = []
     for name in names:

@@ -51,13 +51,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args(arguments)
-    _limit_threads(options.threads, arguments)
+    limit_threads(options.threads, "benchmarks.classical", arguments)
     ny, nx = options.matrix
     data = cine_slice(options.frames, ny, nx, options.coils, options.acceleration, options.acs)
     groups = [measure(data, options.repeat) for measure in (sense_rows, grappa_rows, one_frame_rows)]
     title = (
         f"Classical methods: {options.frames} frames, {ny} x {nx}, {options.coils} coils, R = {options.acceleration}, "
-        f"{options.acs} ACS lines, {options.threads} threads, median of {options.repeat}; BART {_bart_version()}"
+        f"{options.acs} ACS lines, {options.threads} threads, median of {options.repeat}; BART {bart_version()}"
     )
     columns = ("method", "seconds", "times the first of its group")
     cells = [
@@ -66,13 +66,13 @@ def main(arguments: list[str] | None = None) -> None:
     print(table(title, columns, cells, ("numpy", "scipy", "torch", "pygrappa")))
 
 
-def _limit_threads(threads: int, arguments: list[str] | None) -> None:
+def limit_threads(threads: int, module: str, arguments: list[str] | None) -> None:
     """Start again with the thread limits in the environment: BLAS and FFT libraries read them when they are loaded."""
     wanted = str(threads)
     if os.environ.get("OMP_NUM_THREADS") == wanted and os.environ.get("OPENBLAS_NUM_THREADS") == wanted:
         return
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), wanted)
-    command = [sys.executable, "-m", "benchmarks.classical", *(sys.argv[1:] if arguments is None else arguments)]
+    command = [sys.executable, "-m", module, *(sys.argv[1:] if arguments is None else arguments)]
     os.execve(sys.executable, command, {**os.environ, **limits})
 
 
@@ -150,7 +150,8 @@ def _bart_pics(data: SliceData, folder: Path) -> None:
     np.fromfile(folder / "images.cfl", np.complex64)
 
 
-def _bart_version() -> str:
+def bart_version() -> str:
+    """Name the version of BART."""
     if not shutil.which("bart"):
         return "absent"
     return subprocess.run(["bart", "version"], capture_output=True, text=True, check=True).stdout.strip()

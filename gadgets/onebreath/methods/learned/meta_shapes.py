@@ -146,7 +146,9 @@ def _convolution(
     output_padding: Sequence[int],
     groups: int,
 ) -> Tensor | None:
-    if tensor.ndim != weight.ndim or tensor.shape[1] != weight.shape[0 if transposed else 1] * (1 if transposed else groups):
+    if tensor.ndim != weight.ndim or tensor.shape[1] != weight.shape[0 if transposed else 1] * (
+        1 if transposed else groups
+    ):
         return None  # torch has words for it
     extents = [step * (size - 1) + 1 for step, size in zip(dilation, weight.shape[2:], strict=True)]
     axes = zip(tensor.shape[2:], extents, stride, padding, output_padding, strict=True)
