@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from onebreath.errors import MethodError
-from onebreath.methods.base import Reconstruction
+from onebreath.methods.base import Reconstruction, method_class
 from onebreath.methods.cg_sense import CgSense
 from onebreath.methods.choice.choice import choose
 from onebreath.methods.choice.kept_back import kept_back
 from onebreath.methods.choice.plan import FEWEST_FRAMES, NARROWEST, WIDEST, plan_of
+from onebreath.methods.learned.effort import network_seconds
 from onebreath.methods.low_rank_sparse import LowRankSparse
 from onebreath.methods.zero_filled import ZeroFilled
 from tests.helpers import nrmse
@@ -104,6 +105,15 @@ def test_the_part_is_as_large_as_the_share_allows():
     assert plan_of([1.0, 2.5], shape, 12, 0.3).columns == WIDEST
     assert plan_of([1.0, 2.5, 60.0], shape, 12, 0.3).left_out == {2: "the tests would take more than 0.3 of the "
                                                                   "reconstruction's time"}  # fmt: skip
+
+
+def test_the_effort_of_a_network_has_that_of_its_start():
+    data = synthetic(np.tile(lines(64, 4, 16), (8, 1))).data
+    method = method_class("unrolled")(model="crunet_mr.noise_aware")
+    arguments = method.card.arguments
+    alone = network_seconds(method.card.architecture, arguments, data.kspace.shape)
+    assert arguments["start"] == "low_rank_sparse"
+    assert method.effort(data) == pytest.approx(alone + LowRankSparse().effort(data))
 
 
 def test_what_there_is_no_time_for_is_named():

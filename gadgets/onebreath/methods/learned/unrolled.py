@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from onebreath import zoo
 from onebreath.errors import MethodError, OutsideDomain
-from onebreath.methods.base import Fact, Method, MethodParameters, Reconstruction, SliceData, check_finite
+from onebreath.methods.base import Fact, Method, MethodParameters, Reconstruction, SliceData, check_finite, method_class
 from onebreath.methods.device import back
 from onebreath.methods.learned.devices import device_text, devices_to_try
 from onebreath.methods.learned.network_data import (
@@ -158,10 +158,12 @@ class Unrolled(Method):
         self._judge(scan_of(data, self.scan))
 
     def effort(self, data: SliceData) -> float:
-        """Seconds of one core of a usual CPU for a slice, counted by the network's operations."""
+        """Seconds of one core of a usual CPU for a slice, counted by the network's operations, and its start's."""
         from onebreath.methods.learned.effort import network_seconds
 
-        return network_seconds(self.card.architecture, self.card.arguments, tuple(data.kspace.shape))
+        start = self.card.arguments.get("start")
+        begun = method_class(str(start))().effort(data) if start else 0.0  # starts are named as the methods
+        return begun + network_seconds(self.card.architecture, self.card.arguments, tuple(data.kspace.shape))
 
     def trial(self, part: SliceData) -> Reconstruction:
         """Reconstruct a part of a slice, whose size and lines the card does not cover."""
