@@ -18,20 +18,20 @@ SUMMARY = {
 }  # fmt: skip
 
 
-def fill(history: History, scans: int, days: float = 300.0, lines: int = 3, seed: int = 1) -> None:
+def fill(history: History, scans: int, days: float = 300.0, lines: int = 3, first: int = 0) -> None:
     """Write scans over some days up to now, in one entry; each with lines of the log, judged like real ones."""
-    history.put(lambda connection: _fill(connection, scans, days, lines, random.Random(seed)))
+    history.put(lambda connection: _fill(connection, scans, days, lines, first))
 
 
-def _fill(connection: Any, scans: int, days: float, lines: int, chance: random.Random) -> None:
-    packed, end = pack(SUMMARY), time.time()
+def _fill(connection: Any, scans: int, days: float, lines: int, first: int) -> None:
+    packed, end, chance = pack(SUMMARY), time.time(), random.Random(1)
     columns = (
         "scan, title, protocol, side, outcome, ended, waited, seconds, images, method, model, noise, error, score, "
         "latency, fallback"
     )
-    for number in range(scans):
+    for number in range(first, first + scans):
         scan = f"20260101-{number:06d}-abcdef"
-        ended = end - days * 86_400 * (scans - number) / scans
+        ended = end - days * 86_400 * (first + scans - number) / scans
         protocol, outcome = PROTOCOLS[number % len(PROTOCOLS)], chance.choice(OUTCOMES)
         values = {
             "noise": 2e-6 * chance.lognormvariate(0, 0.03),

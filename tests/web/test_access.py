@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from onebreath.errors import ConfigError
+from onebreath.web import access
 from tests.host import tiny
 from tests.host.test_worker import client_scan, gadget_scan
 from tests.host.wiring import start
@@ -47,13 +48,19 @@ def test_the_token_is_exchanged_for_a_cookie_that_scripts_and_other_sites_do_not
         assert page.ask("/login", "POST", "x" * 5000, **form).status == 403
 
 
-def test_guessing_is_slow_for_all(tmp_path: Path) -> None:
+def test_guessing_is_slow_and_shuts_nobody_out_who_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "STRANGERS", 30)
     with served(tmp_path) as page:
         cookie = page.ask("/login", "POST", f"token={page.token}").headers["set-cookie"].partition(";")[0]
-        for _ in range(30):
-            assert page.ask("/", Authorization="Bearer wrong").status == 401
-        assert page.ask("/", Authorization=f"Bearer {page.token}").status == 401, "even the right one has to wait"
-        assert page.ask("/", Cookie=cookie).status == 200, "who is in stays in"
+        found = [page.ask("/", Authorization="Bearer wrong").status for _ in range(40)]
+        assert found[:29] == [401] * 29
+        assert set(found[30:]) <= {401, 429}
+        assert 429 in found[30:]
+        while page.ask("/login").status != 429:
+            pass
+        assert page.ask("/", Authorization=f"Bearer {page.token}").status == 429, "even the right one has to wait"
+        for _ in range(50):
+            assert page.ask("/", Cookie=cookie).status == 200, "who is in stays in"
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[::1", "0x7f.1"])

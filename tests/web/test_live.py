@@ -46,8 +46,8 @@ def test_a_browser_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
     with served(tmp_path) as page:
         with browser() as seen:
             log_in(seen, page)
-            wait_for(lambda: page.web.pages.streams == 1)
-        wait_for(lambda: page.web.pages.streams == 0)
+            wait_for(lambda: page.web.pages.listeners.streams == 1)
+        wait_for(lambda: page.web.pages.listeners.streams == 0)
         client_scan(page.worker, tiny.stream())
         assert books(page.worker, "ended") == ["done"]
         assert page.get("/").status == 200

@@ -32,8 +32,8 @@ OPEN = ("/login", "/style.css", "/favicon.ico")
 """Paths that need no token."""
 LIVES = 12 * 3600  # seconds after which one must log in again
 FORM = 4096  # bytes of a form at most
-PER_MINUTE = 1200  # requests that are answered
-WRONG = 20  # wrong tokens a minute, after which even the right one has to wait
+KNOWN = 1200  # requests a minute of those who have logged in
+STRANGERS = 600  # requests a minute of all others; beyond that not even the right token is looked at
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -86,8 +86,8 @@ class Door:
         self.app, self._token = app, token
         self.cookie = f"onebreath_{port}"
         self._key = hmac.new(token, f"onebreath web {port}".encode(), hashlib.sha256).digest()
-        self._pace, self._wrong = Pace(PER_MINUTE), Pace(WRONG)
-        self._shut_until = 0.0
+        self._known, self._strangers = Pace(KNOWN), Pace(STRANGERS)
+        self._warned = -float(LIVES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have the pages do it."""
@@ -102,21 +102,30 @@ class Door:
         host = headers.get("host", "")
         if not is_local(host):
             return PlainTextResponse("This page is known by the address of this computer only.\n", 400)
-        if not self._pace.admits("all"):
+        inside = self._has_ticket(headers)
+        if not (self._known if inside else self._strangers).admits("all"):
+            self._warn(inside)
             return PlainTextResponse("Too many requests; try again in a minute.\n", 429)
         origin = headers.get("origin")
         if scope["method"] not in ("GET", "HEAD") and origin not in (None, f"http://{host}"):
             return PlainTextResponse("This form was sent by another page.\n", 403)
-        if scope["path"] in OPEN or self._knows(headers):
+        if inside or scope["path"] in OPEN or self._has_token(headers):
             return None
         if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
             return RedirectResponse("/login", 303)
         return PlainTextResponse("The token is needed; see /login.\n", 401)
 
-    def _knows(self, headers: dict[str, str]) -> bool:
+    def _warn(self, inside: bool) -> None:
+        if time.monotonic() - self._warned > 60:
+            self._warned = time.monotonic()
+            who = "somebody who has logged in" if inside else "somebody without the token"
+            log.warning("%s asks for the worker's page too often; more is refused until that ends", who)
+
+    def _has_token(self, headers: dict[str, str]) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return self.is_token(token.strip())
+        return scheme.lower() == "bearer" and self.is_token(token.strip())
+
+    def _has_ticket(self, headers: dict[str, str]) -> bool:
         try:
             found = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
         except CookieError:
@@ -124,15 +133,8 @@ class Door:
         return found is not None and self.is_ticket(found.value)
 
     def is_token(self, text: str) -> bool:
-        """Return whether a text is the token; after too many wrong ones none is for the rest of a minute."""
-        if time.monotonic() < self._shut_until:
-            return False
-        if hmac.compare_digest(text.encode("utf-8", "replace"), self._token):
-            return True
-        if not self._wrong.admits("all"):
-            self._shut_until = time.monotonic() + 60
-            log.warning("many wrong tokens were tried at the worker's page; none is taken for a minute")
-        return False
+        """Return whether a text is the token."""
+        return hmac.compare_digest(text.encode("utf-8", "replace"), self._token)
 
     def ticket(self) -> str:
         """Return the value of a cookie that is good for some hours."""

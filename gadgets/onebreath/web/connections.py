@@ -22,13 +22,12 @@ class BoundedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; if there are too many, close the oldest one that nothing is asked on."""
         super().connection_made(transport)
-        self.number = self.server_state.total_requests
-        self._deadline = self.loop.call_later(SILENT, self._end_if_silent)
-        if len(self.connections) > MOST:
-            idle = [one for one in self.connections if one is not self and not _answers(one)]
-            oldest: Any = min(idle or [self], key=lambda one: getattr(one, "begun", 0.0))
-            oldest.transport.abort()
+        self._wait_for_request()
         self.begun = self.loop.time()
+        others: list[Any] = [one for one in self.connections if not one.transport.is_closing()]
+        if len(others) > MOST:
+            idle = [one for one in others if one is not self and not _answers(one)]
+            min(idle or [self], key=lambda one: one.begun).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers."""
@@ -48,13 +47,22 @@ class BoundedConnection(H11Protocol):
             self._stuck.cancel()
         super().resume_writing()
 
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        self._wait_for_request()
+
+    def _wait_for_request(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(SILENT, self._end_if_silent)
+
     def _end_if_silent(self) -> None:
-        if _answers(self):
-            self._deadline = self.loop.call_later(SILENT, self._end_if_silent)
-        elif not self.transport.is_closing():
+        if not _answers(self):
             self.transport.abort()
 
 
 def _answers(connection: Any) -> bool:
-    """Return whether a request on a connection is being answered."""
-    return connection.cycle is not None and not connection.cycle.response_complete
+    """Return whether a request has come whole on a connection, and is being answered."""
+    cycle = connection.cycle
+    return cycle is not None and not cycle.more_body and not cycle.response_complete

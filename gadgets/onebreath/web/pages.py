@@ -6,14 +6,14 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from onebreath.errors import OnebreathError
@@ -23,15 +23,13 @@ from onebreath.web.history import queries
 from onebreath.web.history.schema import reading
 from onebreath.web.history.writer import History
 from onebreath.web.memory import MemoryTrend, measured
+from onebreath.web.news import News
 from onebreath.web.pictures import Pictures
 from onebreath.web.rendering import assets, in_address, page
 from onebreath.web.trends.watch import MEASURES, close_alarms, progress
 
 log = logging.getLogger("onebreath.web")
 
-STREAMS = 16  # pages that are kept up to date at once
-LOOK = 1.0  # seconds between looks for news
-BEAT = 15.0  # seconds after which a page hears something even without news
 LEVELS = {"all": 0, "warnings": 30, "errors": 40}
 
 
@@ -68,9 +66,7 @@ class Pages:
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
         self.door: Door | None = None
-        self.streams = 0
-        """Pages that are kept up to date now."""
-        self._ending = False
+        self.listeners = News(sources.news)
         self._reports = asyncio.Semaphore(1)
         self.app = Starlette(
             routes=[
@@ -93,10 +89,6 @@ class Pages:
                 OnebreathError: self._refused,
             },
         )
-
-    def end(self) -> None:
-        """End the streams of news; they take a second to see it."""
-        self._ending = True
 
     # What follows runs in threads of the server, as it reads from the disk; what is `async` runs in its loop.
 
@@ -237,25 +229,8 @@ class Pages:
         return page("log", lines=lines, scan=scan, level=level, levels=LEVELS, before=before)
 
     async def news(self, request: Request) -> Response:
-        """Tell a page whenever there may be something new, as long as it listens (server-sent events)."""
-        if self.streams >= STREAMS:
-            raise HTTPException(503, f"{STREAMS} pages are kept up to date already, which is as many as can be.")
-        return StreamingResponse(self._news(), media_type="text/event-stream")
-
-    async def _news(self) -> AsyncIterator[str]:
-        self.streams += 1
-        try:
-            before: tuple[Any, ...] = ()
-            silent = 0.0
-            while not self._ending:
-                found = self.sources.news()
-                if found != before or silent >= BEAT:
-                    yield f"event: {'news' if found != before else 'beat'}\ndata: \n\n"
-                    before, silent = found, 0.0
-                await asyncio.sleep(LOOK)
-                silent += LOOK
-        finally:
-            self.streams -= 1
+        """Tell a page whenever there may be something new, as long as it listens."""
+        return self.listeners.stream()
 
     async def login(self, request: Request) -> Response:
         """Ask for the token, or take it."""

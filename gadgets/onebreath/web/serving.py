@@ -118,7 +118,7 @@ def serving_web(worker: Worker, options: WebOptions) -> Iterator[Web]:
         pages = Pages(Sources(books.snapshot, books.protocols, worker.troubles, history, pictures, memory))
         pages.door = Door(pages.app, token, served)
         stack.enter_context(_server(pages.door, sock))
-        stack.callback(pages.end)
+        stack.callback(pages.listeners.end)
         print(f"web: http://{ADDRESS}:{served}/ (token in {path})", flush=True)
         yield Web(served, history, pages)
 
