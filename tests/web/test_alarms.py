@@ -19,7 +19,6 @@ from tests.web.browser import browser, log_in
 from tests.web.rows import PROTOCOLS, fill
 from tests.web.served import Page, served
 
-QUIET = "prewhiten"
 COLUMNS = "protocol, measure, kind, closed IS NOT NULL"
 
 
