@@ -138,7 +138,7 @@ def test_a_method_that_cannot_do_a_scan_is_listed_with_its_reason(stack, tmp_pat
     methods = ["--methods", "zero_filled", "grappa:kernel=uniform"]
     assert evaluate(stack, tmp_path, *few, *methods) == 0
     printed = capsys.readouterr().out
-    assert "grappa:kernel=uniform could not do 1 of 1 slices: grappa: a uniform kernel at R = 16" in printed
+    assert "grappa:kernel=uniform failed on 1 of 1 slices: grappa: a uniform kernel at R = 16" in printed
 
 
 def test_a_simulated_raw_file_is_compared_with_its_truth(tmp_path, capsys):
@@ -162,7 +162,7 @@ def test_a_simulated_raw_file_is_compared_with_its_truth(tmp_path, capsys):
         (["--methods", "crunet_mr.none-of-that"], "there is no model"),
         (["--methods", "crunet_none.*"], "no model matches"),
         (["--methods", "cg_sense:iterations=many"], "iterations"),
-        (["--methods", "cg_sense:iterations"], "no PARAMETER=VALUE"),
+        (["--methods", "cg_sense:iterations"], "not of the form PARAMETER=VALUE"),
         (["--methods", "cg_sense", "cg_sense"], "named twice"),
         (["--methods", "cg_sense", "--reference", "grappa"], "not among the methods"),
         (["--methods", "cg_sense", "--mask", "spiral"], "--mask spiral"),

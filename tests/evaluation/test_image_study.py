@@ -76,4 +76,4 @@ def test_compare_and_few_shot_on_the_command_line(tmp_path, monkeypatch, capsys)
     assert [one["method"] for one in found] == ["zero_filled", "1 samples", "1 samples+dc", "3 samples", "3 samples+dc"]
     assert np.isfinite([one["mean"]["psnr"] for one in found]).all()
     assert main([*few, "9999"]) == 1
-    assert "the recipe's sources hold 4 images" in capsys.readouterr().err
+    assert "the recipe's sources have 4 images" in capsys.readouterr().err

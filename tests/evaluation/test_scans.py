@@ -77,7 +77,7 @@ def test_a_measured_scan_is_its_own_truth(scan):
 
 def test_a_scan_that_lacks_lines_needs_a_truth(scan):
     lines = cmrxrecon_mask(48, 3, 24)
-    with pytest.raises(ScanError, match="no truth lies beside it"):
+    with pytest.raises(ScanError, match="has no file of ground truth"):
         reference_scan(measured(lines), CHOICE)
     with pytest.raises(ScanError, match="but its truth is"):
         reference_scan(measured(lines), CHOICE, scan.truth[:2])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onebreath.commands.matching import first_place
 from onebreath.errors import MethodError, OnebreathError, ScanError
-from onebreath.evaluation.figures.pictures import most_moving_row, new_figure
+from onebreath.evaluation.figures.pictures import most_moving_row, new_figure, save_figure
 from onebreath.gadgets.reconstruct.chooser import method_of
 from onebreath.methods.base import Method, method_class
 from onebreath.methods.choice.choice import Choice, choose
@@ -153,4 +153,4 @@ def draw(path: Path, images: Mapping[str, NDArray[np.floating]], winner: str) ->
             axes[2, place].imshow(series[:, row], cmap="gray", vmin=0, vmax=top, aspect="auto")
         for axis in axes[:, place]:
             axis.set_axis_off()
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)

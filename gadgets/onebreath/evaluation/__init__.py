@@ -1,1 +1,1 @@
-"""Image quality measures, and the comparison of methods."""
+"""Evaluation: image quality measures, and comparisons of methods."""

@@ -1,4 +1,4 @@
-"""The methods that are compared: classical ones and models, by what a person writes on the command line."""
+"""Candidates of a comparison: classical methods and models, as named on the command line."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from onebreath.registry import METHODS, RESTORATION
 
 LOG = logging.getLogger("onebreath.evaluation")
 MODELS = "models"
-"""Stands for every model that is found."""
+"""Name that means all models."""
 _MAP_CROP = "map_crop"
-"""Methods that run models; they are named by their model."""
-# Where coil maps are cropped by default, as in the configurations.
+"""Parameter of every candidate, besides those of its method."""
+# Default eigenvalue at which coil maps are cropped, as in the configurations.
 _DEFAULT_CROP = {"cg_sense": 0.8}
 
 
@@ -29,13 +29,13 @@ class Candidate:
     Attributes
     ----------
     label
-        What it is called in tables.
+        Name in tables.
     method
         The method, ready to use.
     map_crop
-        Coil maps are zero where their eigenvalue is lower; 0: nowhere.
+        Coil maps are zero where their eigenvalue is at most this; 0: nowhere.
     identity
-        Everything that its images depend on, besides the scan.
+        Everything besides the scan on which its images depend.
     """
 
     label: str
@@ -44,16 +44,16 @@ class Candidate:
     identity: dict[str, object]
 
     def crop(self, maps: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
-        """Maps (set, coil, y, x) as this method gets them."""
+        """Maps (set, coil, y, x), cropped for this method."""
         return maps * (eigenvalues > self.map_crop)[:, None] if self.map_crop else maps
 
 
 def parse_candidates(texts: Sequence[str]) -> list[Candidate]:
-    """Make methods of ``NAME[:PARAMETER=VALUE,...]``; with ``?`` before it a name may match no model.
+    """Candidates from texts ``NAME[:PARAMETER=VALUE,...]``; a name after ``?`` may match no model.
 
     A name is a classical method (zero_filled, grappa, cg_sense), a model (architecture.tag, wildcards allowed), or
-    ``models``. Besides the method's own parameters there is ``map_crop``. Models run outside their domain too: to see
-    how far they hold is what an evaluation is for.
+    ``models``. Besides the method's own parameters there is ``map_crop``. Models also run outside their domain, as an
+    evaluation shows how far they generalise.
 
     Raises
     ------
@@ -116,5 +116,5 @@ def _candidate(label: str, name: str, parameters: dict[str, str]) -> Candidate:
 def _pair(part: str, text: str) -> tuple[str, str]:
     name, equals, value = part.partition("=")
     if not equals:
-        raise ConfigError(f"'{part}' in '{text}' is no PARAMETER=VALUE")
+        raise ConfigError(f"'{part}' in '{text}' is not of the form PARAMETER=VALUE")
     return name.strip(), value.strip()

@@ -38,41 +38,41 @@ _CONVENTIONS: tuple[Convention, ...] = ("strict", "paper")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
-    add("--settings", action=ReadSettings, metavar="FILE", help="take arguments from a YAML file, as those of "
-        "models/evaluation; arguments that follow replace them")  # fmt: skip
-    add("--data", nargs="+", help=f"{', '.join(NAMED)}, raw data files (with their truth beside them, if simulated), "
-        "or folders; measured data sets have tables of their own")  # fmt: skip
-    add("--kind", choices=KINDS, help="what the files are, where their names do not tell")
+    add("--settings", action=ReadSettings, metavar="FILE", help="read arguments from a YAML file, such as those in "
+        "models/evaluation; later arguments override them")  # fmt: skip
+    add("--data", nargs="+", help=f"{', '.join(NAMED)}, raw data files (if simulated, with their truth), or folders; "
+        "each measured data set has its own tables")  # fmt: skip
+    add("--kind", choices=KINDS, help="format of the files, if their names do not show it")
     add("--patient", nargs="+", default=["*"], help="patterns of patients (default: all)")
-    add("--views", nargs="+", default=["*"], help="patterns of views, where files tell them (lax, sax of CMRxRecon); "
-        "each view has a table of its own (default: all)")  # fmt: skip
-    add("--slices", type=int, nargs="+", help="numbers of slices of each patient, from 0 (default: all)")
+    add("--views", nargs="+", default=["*"], help="patterns of views, for files that state them (lax, sax of "
+        "CMRxRecon); each view has its own table (default: all)")  # fmt: skip
+    add("--slices", type=int, nargs="+", help="indices of slices of each patient, from 0 (default: all)")
     add("--mask", nargs="+", default=["cmrxrecon"], metavar="FAMILY[:ACS]", help=f"{', '.join(SCAN_MASKS)}; with "
         "the number of calibration lines, 0 for a separate calibration (default: cmrxrecon:24)")  # fmt: skip
     add("--acceleration", type=int, nargs="+", default=[4, 8], help="distances of the lines (default: 4 8); for "
         "equispaced, gaussian_1d, gaussian_2d and radial masks the ratio of all samples")  # fmt: skip
-    add("--snr", nargs="+", default=["20-40"], metavar="SNR", help="of blood, fully sampled: a value or LOW-HIGH; each "
-        "is a group of its own (default: 20-40)")  # fmt: skip
+    add("--snr", nargs="+", default=["20-40"], metavar="SNR", help="SNR of blood, fully sampled: a value or LOW-HIGH; "
+        "each is a separate group (default: 20-40)")  # fmt: skip
     add("--methods", nargs="+", default=["zero_filled", "grappa", "cg_sense", MODELS], metavar="METHOD",
         help="zero_filled, grappa, cg_sense, low_rank_sparse, a model (wildcards allowed) or 'models'; parameters "
-        "follow after a colon, as in cg_sense:regularisation=0.01 (default: all but low_rank_sparse)")  # fmt: skip
-    add("--reference", help="method that the others are tested against (default: the last one named)")
-    add("--seed", type=int, default=0, help="of phase, coils, noise and masks (default: 0)")
+        "follow a colon, as in cg_sense:regularisation=0.01 (default: all but low_rank_sparse)")  # fmt: skip
+    add("--reference", help="method against which the others are tested (default: the last one named)")
+    add("--seed", type=int, default=0, help="seed of phase, coils, noise and masks (default: 0)")
     add("--coils", type=int, default=12, help="simulated receive channels (default: 12)")
     add("--channels", type=int, default=10, help="channels after compression (default: 10)")
-    add("--matrix", type=int, nargs=2, metavar=("Y", "X"), help="acquired matrix (default: as the header says)")
-    add("--calibration-lines", type=int, default=24, help="lines that coil maps are made of (default: 24)")
-    add("--measured-coils", metavar="FILE", help="take the coil maps of this k-space (coil, y, x), .npy")
+    add("--matrix", type=int, nargs=2, metavar=("Y", "X"), help="acquired matrix (default: from the header)")
+    add("--calibration-lines", type=int, default=24, help="calibration lines for the coil maps (default: 24)")
+    add("--measured-coils", metavar="FILE", help="use the coil maps of this k-space (coil, y, x), .npy")
     add("--dists", type=Path, metavar="FILE", help=f"weights of DISTS (default: {settings().dists})")
     add("--fetch-dists", action="store_true", help="download the weights of DISTS by pip (61 MiB), write the file of "
         "--dists, and stop")  # fmt: skip
-    add("--prepare-dists", type=Path, nargs=2, metavar=("VGG_FILE", "ALPHA_BETA_FILE"), help="make the file of --dists "
-        "from published weights, and stop; onebreath.evaluation.dists.file says which")  # fmt: skip
+    add("--prepare-dists", type=Path, nargs=2, metavar=("VGG_FILE", "ALPHA_BETA_FILE"), help="write the file of "
+        "--dists from published weights (see onebreath.evaluation.dists.file), and stop")  # fmt: skip
     add("-o", "--output", type=Path, default=Path("runs/eval"), help="folder of results (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare; write tables and figures, print the overview of the strict convention.
+    """Compare methods, write tables and figures, and print the overview of the strict convention.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"weights of DISTS written to {weights}")
         return 0
     if not args.data:
-        raise ConfigError("say what to evaluate on: --data sunnybrook, a file or a folder")
+        raise ConfigError("name the data to evaluate on: --data sunnybrook, a file or a folder")
     candidates = parse_candidates(args.methods)
     labels = [one.label for one in candidates]
     reference = args.reference or labels[-1]
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cases(args: argparse.Namespace) -> list[Case]:
-    """All cases, those of one scan together."""
+    """All cases, with those of one scan in sequence."""
     slices = [one for data in args.data for one in read_slices(data, args.kind, args.patient, args.slices, args.views)]
     masks: list[MaskChoice] = [_mask(text, r) for text in args.mask for r in args.acceleration]
     choices = [_choice(args, text) for text in args.snr]
@@ -141,7 +141,7 @@ def _choice(args: argparse.Namespace, snr: str) -> ScanChoice:
     try:
         return ScanChoice(snr=(levels[1], levels[2] or levels[1]), **{name: getattr(args, name) for name in names})
     except ValidationError as error:
-        raise ConfigError(f"the scans cannot be made so: {as_text(error)}") from error
+        raise ConfigError(f"the scans cannot be made with these settings: {as_text(error)}") from error
 
 
 def _dists(file: Path, named: bool) -> Dists | None:
@@ -152,7 +152,7 @@ def _dists(file: Path, named: bool) -> Dists | None:
 
 
 def _pictured(cases: Sequence[Case]) -> list[Case]:
-    """The middle case of every group."""
+    """The middle case of each group, which is drawn."""
     groups: dict[str, list[Case]] = {}
     for case in cases:
         groups.setdefault(case.group, []).append(case)
@@ -170,7 +170,7 @@ def _write_tables(args: argparse.Namespace, tables: dict[Convention, list[Summar
 
 
 def _pixel_mm(case: Case, shape: tuple[int, ...]) -> tuple[float, float] | None:
-    """Return the size of a pixel along y and x in a picture of the case's field of view; None if it is not known."""
+    """Pixel size along y and x of an image with the case's field of view; None if unknown."""
     if not isinstance(case.series, ImageSeries):
         return None
     old = case.series.images.shape[1:]

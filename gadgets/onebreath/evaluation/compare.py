@@ -1,4 +1,4 @@
-"""Every method on the same scans: images, measures and times, kept one by one so that a run can be gone on with."""
+"""Comparison of methods on the same scans: images, measures and times, each stored so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from onebreath.evaluation.dists.network import Dists
 from onebreath.evaluation.metrics import Convention, measure, prepare
 from onebreath.evaluation.regions import dynamic_region, measure_region
 from onebreath.evaluation.scans import MaskChoice, ReferenceScan, ScanChoice, coil_maps, reference_scan, undersampled
-from onebreath.keeping import replacing
+from onebreath.keeping import whole, write_text
 from onebreath.training.data.series import ImageSeries, Series
 
 LOG = logging.getLogger("onebreath.evaluation")
-# Changes when the same settings give other numbers, so that old results are not taken for new ones.
+# Raised whenever the same settings give other numbers, so that outdated results are not used.
 _VERSION = 2
 
 Measures = dict[str, dict[str, float]]
@@ -33,7 +33,7 @@ Measures = dict[str, dict[str, float]]
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One slice under one sampling, that all methods reconstruct."""
+    """One slice with one sampling mask, to be reconstructed by all methods."""
 
     series: Series
     truth: np.ndarray | None
@@ -51,7 +51,7 @@ class Case:
 
     @cached_property
     def identity(self) -> list[Any]:
-        """Everything that the scan depends on."""
+        """Everything on which the scan depends."""
         array = self.series.images if isinstance(self.series, ImageSeries) else self.series.kspace
         return [
             hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest(),
@@ -68,19 +68,19 @@ class Result:
     Attributes
     ----------
     group, patient, slice, method
-        Which case, and which method.
+        Names of the case and the method.
     truth_is
-        What was compared with.
+        Description of the ground truth.
     failure
-        Why there is no image; empty if there is one.
+        Reason why there is no image; empty if there is one.
     seconds
-        Time of the method, coil maps not included.
+        Time of the method, without coil maps.
     warm
-        Whether the method had run in this process before; only then its time counts.
+        Whether the method had already run in this process; only then its time counts.
     facts
-        What the method decided.
+        Decisions of the method.
     measures
-        By convention.
+        Measures by convention.
     """
 
     group: str
@@ -96,7 +96,7 @@ class Result:
 
 
 class Evaluation:
-    """Runs methods on cases and keeps what came out.
+    """Runs methods on cases and stores the results.
 
     Parameters
     ----------
@@ -105,9 +105,9 @@ class Evaluation:
     conventions
         See `onebreath.evaluation.metrics`.
     dists
-        To measure DISTS with; None: it is left out.
+        Measure DISTS; None: it is omitted.
     folder
-        Where results are kept; those of the same scan, method and settings are used again.
+        Folder of results; those of the same scan, method and settings are reused.
     """
 
     def __init__(
@@ -120,14 +120,14 @@ class Evaluation:
         self._warm: set[str] = set()
 
     def run(self, cases: Iterable[Case], pictured: Sequence[Case] = ()) -> Iterator[Result]:
-        """Reconstruct and measure; a method that cannot do a case gives a result that says why.
+        """Yield the result of each method for each case, with the reason if a method fails.
 
         Parameters
         ----------
         cases
-            Cases of one scan should follow each other: the scan is made once.
+            Cases of one scan should be in sequence, as the scan is then made once.
         pictured
-            Cases whose images are kept.
+            Cases whose images are stored.
         """
         last: tuple[int, ScanChoice] | None = None
         scan, maps = None, None
@@ -143,7 +143,7 @@ class Evaluation:
                 yield self._kept(case, candidate)
 
     def images(self, case: Case) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Truth and magnitudes (frame, y, x) of a case that was pictured, by method."""
+        """Truth, and magnitudes by method, (frame, y, x) of a case whose images were stored."""
         truth, found = np.empty(0), {}
         for candidate in self.candidates:
             file = self._images / f"{self._key(case, candidate)}.npz"
@@ -160,7 +160,7 @@ class Evaluation:
         candidate: Candidate,
         pictured: bool,
     ) -> None:
-        """Run a method and write its result; the file appears complete or not at all."""
+        """Run a method and write its result, and with `pictured` its image."""
         data = replace(undersampled(scan, case.mask, case.choice.seed), maps=candidate.crop(*maps))
         result = Result(case.group, scan.patient, scan.name, candidate.label, scan.truth_is)
         key = self._key(case, candidate)
@@ -178,9 +178,9 @@ class Evaluation:
             image = np.abs(found.images).astype(np.float32)
             result.measures = {name: self._measured(scan.truth, image, name) for name in self.conventions}
             if pictured:
-                np.savez(self._images / f"{key}.npz", truth=scan.truth, image=image)
-        with replacing(self._results / f"{key}.json") as partial:
-            partial.write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+                with whole(self._images / f"{key}.npz") as part, part.open("wb") as file:
+                    np.savez(file, truth=scan.truth, image=image)
+        write_text(self._results / f"{key}.json", json.dumps(asdict(result), indent=1))
         LOG.info("%s %s, %s: %s in %.1f s", scan.patient, scan.name, case.group, candidate.label, result.seconds)
 
     def _measured(self, truth: np.ndarray, image: np.ndarray, convention: Convention) -> Measures:
@@ -208,7 +208,7 @@ class Evaluation:
         return file.is_file() and (not pictured or image.is_file() or bool(self._kept(case, candidate).failure))
 
     def _key(self, case: Case, candidate: Candidate) -> str:
-        """Name of a result; it changes with the data, the settings and the method."""
+        """File name of a result, a hash of data, settings and method."""
         measures = [list(self.conventions), self.dists is not None]
         text = json.dumps([_VERSION, case.identity, candidate.identity, measures], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""Sources of slices for an evaluation: a named data set, files, or folders of files."""
+"""Slices for an evaluation from a named data set, files, or folders of files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMED: dict[str, tuple[SourceKind, str]] = {
     "brain7ch": ("kspace_npy", "data/brain7ch"),
     "simulator": ("simulator", ""),
 }
-"""Data sets by name: what kind they are, and where below the folder of shared data."""
+"""Data sets by name: format, and path in the folder of shared data."""
 _RAW = (".h5", ".mrd")
 
 
@@ -33,29 +33,29 @@ def read_slices(
     slices: Sequence[int] | None,
     views: Sequence[str] = ("*",),
 ) -> Iterator[tuple[Series, np.ndarray | None]]:
-    """Read slices, and the truth of those that have one beside them.
+    """Yield slices, each with its ground truth if there is a file of it, else None.
 
-    A simulated raw file has its truth in a file of the same name with the suffix ``.npz``.
+    The ground truth of a simulated raw file is in a file of the same name with the suffix ``.npz``.
 
     Parameters
     ----------
     data
         Name of a data set (``sunnybrook``, ``sunnybrook_static``, ``brain7ch``, ``simulator``), a file or a folder.
     kind
-        What files these are; None: a named data set, or recognised by the suffix.
+        Format of the files; None: a named data set, or by the suffix.
     patients
-        Patterns.
+        Patterns of patients.
     slices
-        Numbers of the slices of each patient and view; None: all.
+        Indices of the slices of each patient and view; None: all.
     views
         Patterns of views; see `onebreath.training.recipe.Source`.
 
     Raises
     ------
     ConfigError
-        If there is nothing of this name.
+        If there is no such data set or file.
     ScanError
-        If no slice is left, or a file is damaged.
+        If no slice matches, or a file is damaged.
     """
     source = _source(data, kind, tuple(patients)).model_copy(update={"views": tuple(views)})
     truth = _truth_beside(Path(source.path)) if source.kind == "mrd" else None
@@ -95,7 +95,7 @@ def _kind_of(path: Path) -> SourceKind:
         return "kspace_npy"
     if path.is_dir() and any(path.rglob("*.h5")):
         return "mrd"
-    raise ConfigError(f"what {path} holds does not show in its name; state it with --kind {'|'.join(KINDS)}")
+    raise ConfigError(f"the name of {path} does not show its format; state it with --kind {'|'.join(KINDS)}")
 
 
 def _truth_beside(path: Path) -> np.ndarray | None:
@@ -105,7 +105,7 @@ def _truth_beside(path: Path) -> np.ndarray | None:
         return None
     with np.load(file, allow_pickle=False) as content:
         if "image" not in content:
-            raise ScanError(f"{file} lies beside the raw data but has no array 'image'; it is no truth of a scan")
+            raise ScanError(f"{file} has the name of the ground truth, but no array 'image'; rename or remove it")
         return np.asarray(content["image"])
 
 

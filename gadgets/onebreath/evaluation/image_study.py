@@ -1,4 +1,4 @@
-"""``onebreath images``: compare networks for magnitude images, and see how few samples fine-tuning needs."""
+"""``onebreath images``: compare networks for magnitude images, and fine-tune them on few samples."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     comparing = actions.add_parser("compare", help="PSNR, SSIM and NMSE of models at every mask type and ratio")
     comparing.add_argument("models", nargs="+", help="models for magnitude images (architecture.tag)")
-    few = actions.add_parser("few-shot", help="fine-tune on few images, and on more and more of them")
+    few = actions.add_parser("few-shot", help="fine-tune on increasing numbers of images")
     few.add_argument("--start", help="model or checkpoint to start from (default: new weights)")
     few.add_argument("--samples", type=int, nargs="+", default=SAMPLES, help="numbers of images")
-    few.add_argument("--steps", type=int, help="steps of each training, in place of the recipe's")
-    few.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU where there is one)")
+    few.add_argument("--steps", type=int, help="steps of each training, instead of the recipe's")
+    few.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU if there is one)")
     for action in (comparing, few):
-        action.add_argument("--recipe", type=Path, required=True, help="its validate_on holds the images to measure on")
-        action.add_argument("--folder", type=Path, default=Path("runs/images"), help="where results are written")
+        action.add_argument("--recipe", type=Path, required=True, help="recipe whose validate_on names the test images")
+        action.add_argument("--folder", type=Path, default=Path("runs/images"), help="folder of results")
         action.add_argument("--accelerations", type=float, nargs="+", default=(2, 4, 5, 6, 7, 8, 10), help="ratios")
         action.add_argument(
             "--types", nargs="+", choices=STUDY_MASKS, default=STUDY_MASKS, help="mask types; none is trained on radial"
         )
         action.add_argument("--images", type=int, default=20, help="largest number of images")
-        action.add_argument("--seed", type=int, default=0, help="of masks, phase and noise")
+        action.add_argument("--seed", type=int, default=0, help="seed of masks, phase and noise")
         action.add_argument("--interpolated-prompts", action="store_true", help="for ratios between two levels")
 
 
@@ -69,15 +69,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def few_shot(recipe: Recipe, study: Study, args: argparse.Namespace) -> None:
-    """Fine-tune on each number of images, from the same weights and as long; larger sets hold the smaller ones."""
+    """Fine-tune on each number of images, from the same weights for as many steps; sets of images are nested."""
     assert recipe.restoration is not None
     prepared = prepare_images(recipe, args.folder / "prepared")
     start = load_start(args.start) if args.start else None
-    there = sum(one.count for one in prepared["train"])
+    available = sum(one.count for one in prepared["train"])
     scores: list[Score] = []
     for samples in args.samples:
-        if samples > there:
-            raise ConfigError(f"{samples} samples are asked for, the recipe's sources hold {there} images")
+        if samples > available:
+            raise ConfigError(f"{samples} samples were requested, but the recipe's sources have {available} images")
         few = recipe.restoration.model_copy(update={"samples": samples})
         steps = {"steps": args.steps, "validate_every": min(recipe.validate_every, args.steps)} if args.steps else {}
         one = recipe.model_copy(update={"restoration": few, **steps})
@@ -96,7 +96,7 @@ def few_shot(recipe: Recipe, study: Study, args: argparse.Namespace) -> None:
 
 
 def report(scores: Sequence[Score], folder: Path, name: str) -> None:
-    """Print the tables, and write them and all numbers."""
+    """Print tables of the scores, and write them as Markdown and JSON."""
     scores = list({(one.method, one.mask_type, one.acceleration): one for one in scores}.values())
     text = "\n\n".join(f"## {metric}\n\n{table(scores, metric)}" for metric in METRICS)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Sampling masks of comparisons: those of both trainings, and one that no training draws."""
+"""Sampling masks of comparisons: those of training, and radial masks, which are never trained on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onebreath.training.data.masks import Family, make_mask
 
 UntrainedMask = Literal["radial"]
 StudyMask = ImageMask | UntrainedMask
-"""Masks of single images; those that are not trained on show how far a network carries over."""
+"""Masks of single images; those not trained on show how far a network generalises."""
 STUDY_MASKS: tuple[StudyMask, ...] = (*get_args(ImageMask), *get_args(UntrainedMask))
 ScanMask = Family | Literal["equispaced", "gaussian_1d", "gaussian_2d"] | UntrainedMask
 """Masks of multi-coil scans. ``random`` is the family of series, whose lines differ from frame to frame."""
@@ -22,17 +22,17 @@ _GOLDEN_ANGLE = np.pi * (np.sqrt(5) - 1) / 2
 
 
 def is_study_mask(family: ScanMask) -> bool:
-    """Return whether the centre belongs to the acceleration of a family, as in studies of single images."""
+    """Whether the acceleration of a family includes the centre, as in studies of single images."""
     return family not in get_args(Family)
 
 
 def study_mask(kind: StudyMask, shape: tuple[int, int], acceleration: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw a mask of a single image: `image_mask`, or ``radial``.
+    """Random mask of a single image: that of `image_mask`, or ``radial``.
 
     Returns
     -------
     numpy.ndarray
-        ``(y, 1)`` bool, or ``(y, x)`` where single points are acquired.
+        ``(y, 1)`` bool, or ``(y, x)`` for masks of single points.
     """
     if kind == "radial":
         return radial_mask(shape, acceleration, rng)
@@ -40,19 +40,19 @@ def study_mask(kind: StudyMask, shape: tuple[int, int], acceleration: float, rng
 
 
 def radial_mask(shape: tuple[int, int], acceleration: float, rng: np.random.Generator) -> np.ndarray:
-    """Points of a Cartesian grid nearest to spokes through the centre, ``round(samples / R)`` of them exactly.
+    """Exactly ``round(samples / R)`` points of a Cartesian grid nearest to spokes through the centre.
 
-    Neighbouring spokes are the golden angle apart (S. Winkelmann et al., IEEE Trans Med Imaging 26:68 (2007)), from a
-    random start. The last spoke is as long as the count allows, from the centre outwards.
+    Successive spokes are the golden angle apart (S. Winkelmann et al., IEEE Trans Med Imaging 26:68 (2007)), from a
+    random start. The last spoke is shortened to the count, from the centre outwards.
 
     Parameters
     ----------
     shape
         ``(y, x)`` of the matrix.
     acceleration
-        Samples of the matrix over samples of the mask.
+        Samples of the matrix divided by samples of the mask.
     rng
-        For the first angle.
+        Random numbers for the first angle.
     """
     wanted = round(shape[0] * shape[1] / acceleration)
     mask = np.zeros(shape[0] * shape[1], bool)
@@ -74,7 +74,7 @@ def radial_mask(shape: tuple[int, int], acceleration: float, rng: np.random.Gene
 def scan_mask(
     family: ScanMask, frames: int, shape: tuple[int, int], acceleration: int, acs_lines: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Make the mask of a scan.
+    """Mask of a scan.
 
     Parameters
     ----------
@@ -83,11 +83,11 @@ def scan_mask(
     frames, shape
         Number of frames, and ``(y, x)`` of the matrix.
     acceleration
-        R; calibration lines come on top for the families of `make_mask`, and are counted in for the others.
+        R, without calibration lines for the families of `make_mask`, and including the centre for the others.
     acs_lines
         Fully sampled lines in the centre; 0 for masks of single images, whose centre is that of the MR-IPT paper.
     rng
-        For what is random.
+        Random numbers.
 
     Returns
     -------
@@ -103,7 +103,5 @@ def scan_mask(
         lines = make_mask(cast(Family, family), frames, shape[0], acceleration, acs_lines, rng)
         return lines[:, :, None]
     if acs_lines:
-        raise ConfigError(
-            f"the centre of {family} masks follows from R, {acs_lines} calibration lines cannot be asked for"
-        )
+        raise ConfigError(f"R determines the centre of {family} masks; {acs_lines} calibration lines cannot be chosen")
     return study_mask(cast(StudyMask, family), shape, acceleration, rng)[None]

@@ -1,8 +1,8 @@
 """Image quality: PSNR, SSIM, NMSE and HaarPSI of magnitude series (frame, y, x).
 
-Two conventions. ``strict``: one data range, the maximum of the target over the series, and nothing is rescaled; an
-error of scale counts. ``paper``: every frame of target and prediction is divided by its own maximum first, as in the
-official evaluation of CRUNet-MR; an error of scale is hidden.
+There are two conventions. ``strict``: one data range, the maximum of the target over the series, without rescaling, so
+that errors of scale count. ``paper``: each frame of target and prediction is first divided by its own maximum, as in
+the official evaluation of CRUNet-MR, which hides errors of scale.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Convention: TypeAlias = "Literal['strict', 'paper']"
 Series: TypeAlias = "NDArray[np.floating]"
 
 SSIM_WINDOW = 7
-"""Side of SSIM's uniform window in pixels; half of it is left out at every border."""
+"""Side of SSIM's uniform window in pixels; half of it is excluded at each border."""
 
 
 def measure(target: Series, prediction: Series, convention: Convention = "strict") -> dict[str, NDArray[np.float64]]:
-    """Measure every frame.
+    """Quality measures of each frame.
 
     Parameters
     ----------
     target, prediction
         Magnitudes (frame, y, x) in the same units.
     convention
-        ``strict`` or ``paper``, see the module's text.
+        ``strict`` or ``paper``, see the module's docstring.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def measure(target: Series, prediction: Series, convention: Convention = "strict
     Raises
     ------
     ValueError
-        If the shapes differ, or the target is zero (of a frame, by the paper's convention).
+        If the shapes differ, or the target (with ``paper``, one of its frames) is zero.
     """
     target, prediction, data_range = prepare(target, prediction, convention)
     frames = list(zip(target, prediction, strict=True))
@@ -53,7 +53,7 @@ def measure(target: Series, prediction: Series, convention: Convention = "strict
 
 
 def prepare(target: Series, prediction: Series, convention: Convention) -> tuple[Series, Series, float]:
-    """Check two series and scale them by a convention; return them in double precision, and the data range."""
+    """Both series scaled by a convention, in double precision, and the data range; errors as in `measure`."""
     if target.shape != prediction.shape or target.ndim != 3:
         raise ValueError(f"target {target.shape} and prediction {prediction.shape} must both be (frame, y, x)")
     target, prediction = target.astype(np.float64), prediction.astype(np.float64)
@@ -80,10 +80,9 @@ def nmse(target: Series, prediction: Series) -> float:
 
 
 def ssim_map(target: Series, prediction: Series, data_range: float) -> Series:
-    """Structural similarity at every pixel: 7x7 uniform window, K = 0.01, 0.03, sample covariance.
+    """Structural similarity at each pixel: 7 x 7 uniform window, K = 0.01, 0.03, sample covariance.
 
-    Z. Wang et al., "Image quality assessment", IEEE Trans Image Process 13:600 (2004), equation 13; as
-    scikit-image has it.
+    Z. Wang et al., "Image quality assessment", IEEE Trans Image Process 13:600 (2004), equation 13; by scikit-image.
     """
     if min(target.shape) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, not {target.shape}")
@@ -94,7 +93,7 @@ def ssim_map(target: Series, prediction: Series, data_range: float) -> Series:
 
 _BORDER = SSIM_WINDOW // 2
 INNER = (slice(_BORDER, -_BORDER), slice(_BORDER, -_BORDER))
-"""The pixels of an image (y, x) whose SSIM window lies inside it."""
+"""Pixels of an image (y, x) whose SSIM window is inside the image."""
 
 
 def haarpsi(target: Series, prediction: Series) -> float:
@@ -119,7 +118,7 @@ def haarpsi(target: Series, prediction: Series) -> float:
 
 
 def _halved(image: Series) -> Series:
-    """Average blocks of 2 x 2 pixels; an odd side is filled up with zeros."""
+    """Averages of blocks of 2 x 2 pixels; an odd side is padded with zeros."""
     rows, columns = image.shape
     full = np.pad(image, ((0, rows % 2), (0, columns % 2)))
     return (full[::2, ::2] + full[1::2, ::2] + full[::2, 1::2] + full[1::2, 1::2]) / 4
@@ -131,5 +130,5 @@ def _haar(image: Series, scale: int, transpose: bool) -> Series:
     kernel = np.ones((size, size)) / size
     kernel[size // 2 :] *= -1
     kernel = kernel.T if transpose else kernel
-    padded = np.pad(image, (size // 2 - 1, size // 2))  # an even kernel has no middle; the original leans this way
+    padded = np.pad(image, (size // 2 - 1, size // 2))  # an even kernel has no middle; padded as in the original
     return np.abs(convolve2d(padded, kernel[::-1, ::-1], mode="valid"))

@@ -1,8 +1,7 @@
-"""The papers' claims beside what was measured here: ``python -m onebreath.evaluation.papers`` writes docs/papers.md.
+"""Claims of the papers and our measurements: ``python -m onebreath.evaluation.papers`` writes docs/papers.md.
 
-Claims, published numbers and commands stand in ``docs/papers.yaml``. Numbers of ours are never typed: they
-are looked up in model cards, in the tables that the benchmarks and the documentation hold, or counted in a network that
-is built for it.
+Claims, published numbers and commands are in ``docs/papers.yaml``. Our numbers are never typed by hand: they are looked
+up in model cards and in tables of benchmarks and documentation, or are parameters counted in a network.
 """
 
 from __future__ import annotations
@@ -40,11 +39,11 @@ class _Part(BaseModel):
 
 
 class OfCard(_Part):
-    """A measurement that a model's card holds."""
+    """A measurement in a model's card."""
 
     kind: Literal["card"]
     model: str = Field(description="architecture.tag")
-    data: str = Field(description="part of the text that says on which data")
+    data: str = Field(description="part of the description of its data")
     metric: str = Field(description="the metric, in full")
 
 
@@ -53,20 +52,20 @@ class OfTable(_Part):
 
     kind: Literal["table"]
     file: Path = Field(description="the file, from the root of the repository")
-    after: str = Field("", description="text that stands before the table")
+    after: str = Field("", description="text before the table")
     row: str = Field(description="first cell of the row, or several first cells with | between them")
     column: str = Field(description="head of the column")
-    unit: str = Field("", description="what follows the number")
-    label: str = Field("", description="what the number is called; the row, if empty")
+    unit: str = Field("", description="unit to print after the number")
+    label: str = Field("", description="name of the number; the row, if empty")
 
 
 class Parameters(_Part):
-    """Learned parameters of a network."""
+    """Number of learned parameters of a network."""
 
     kind: Literal["parameters"]
     architecture: str = Field(description="see `onebreath.zoo.architectures`")
-    arguments: dict[str, Any] = Field({}, description="that are not its defaults")
-    label: str = Field("", description="what the number is called")
+    arguments: dict[str, Any] = Field({}, description="arguments other than its defaults")
+    label: str = Field("", description="name of the number")
 
 
 Measured = OfCard | OfTable | Parameters
@@ -75,11 +74,11 @@ Measured = OfCard | OfTable | Parameters
 class Claim(_Part):
     """A row of a paper's table."""
 
-    claim: str = Field(description="what the paper says")
+    claim: str = Field(description="claim of the paper")
     published: str = Field(description="its number, as printed; or that it is not known here")
-    ours: tuple[Measured, ...] = Field((), description="where our numbers stand; none: it was not measured")
-    command: str = Field("", description="what makes our number")
-    data: str = Field("", description="what ours were measured on")
+    ours: tuple[Measured, ...] = Field((), description="sources of our numbers; none: not measured")
+    command: str = Field("", description="command that reproduces our numbers")
+    data: str = Field("", description="data of our numbers")
     why: str = Field("", description="why it cannot be repeated here, or what differs")
 
     @model_validator(mode="after")
@@ -98,18 +97,18 @@ class Paper(_Part):
 
 
 class Papers(_Part):
-    """The file of claims."""
+    """Content of the file of claims."""
 
     papers: tuple[Paper, ...] = Field(min_length=1)
 
 
 def read_claims(path: Path) -> Papers:
-    """Read the claims.
+    """Claims of a file.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read, or a field is unknown, missing or ill-typed.
+        If the file cannot be read, or a field is unknown, missing or of the wrong type.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -121,7 +120,7 @@ def read_claims(path: Path) -> Papers:
 
 
 def page(papers: Papers, root: Path) -> str:
-    """Make the page, with numbers from the repository at `root`; errors as in `number`."""
+    """The page in Markdown, with numbers from the repository at `root`; errors as in `number`."""
     parts = [_HEAD]
     for paper in papers.papers:
         rows = [_row(claim, root) for claim in paper.claims]
@@ -140,14 +139,14 @@ def _row(claim: Claim, root: Path) -> str:
 
 
 def number(measured: Measured, root: Path) -> str:
-    """Look one number up.
+    """One of our numbers, as text.
 
     Raises
     ------
     ConfigError
-        If it is not, or not only once, where it should stand.
+        If it is missing or ambiguous in its source.
     ModelError
-        If a card or network is not as it should be.
+        If a card or network is invalid.
     """
     if isinstance(measured, Parameters):
         network = hollow(measured.architecture, measured.arguments)
@@ -197,7 +196,7 @@ def _tables(text: str) -> list[tuple[list[str], list[list[str]]]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the page; return 0, or 1 after an error whose text was printed."""
+    """Write the page; returns 0, or 1 after printing an error."""
     parser = argparse.ArgumentParser(prog="python -m onebreath.evaluation.papers", description=__doc__)
     parser.add_argument("--root", type=Path, default=Path(), help="the repository (default: this folder)")
     parser.add_argument("--claims", type=Path, help=f"default: {CLAIMS} in the repository")

@@ -1,6 +1,6 @@
-"""Image quality in the moving heart and in the static rest of the image.
+"""Image quality in the dynamic and in the static region of an image.
 
-Only PSNR and SSIM are local enough to be measured in a part of an image.
+Only PSNR and SSIM are local enough to be measured in a region.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from onebreath.evaluation.metrics import INNER, Convention, Series, prepare, ssim_map
 
 DYNAMIC_PERCENTILE = 90
-"""Pixels whose standard deviation over time lies above this percentile of the slice are dynamic."""
+"""Percentile of the standard deviation over time above which pixels are dynamic."""
 
 
 def dynamic_region(target: Series) -> NDArray[np.bool_]:
-    """Pixels (y, x) that change most over time: standard deviation strictly above the 90th percentile of all pixels.
+    """Pixels (y, x) whose standard deviation over time is strictly above the 90th percentile of all pixels.
 
     Parameters
     ----------
     target
-        Magnitude of the truth (frame, y, x).
+        Magnitude of the ground truth (frame, y, x).
     """
     change = target.astype(np.float64).std(axis=0)
     return np.asarray(change > np.percentile(change, DYNAMIC_PERCENTILE))
@@ -29,10 +29,10 @@ def dynamic_region(target: Series) -> NDArray[np.bool_]:
 def measure_region(
     target: Series, prediction: Series, region: NDArray[np.bool_], convention: Convention = "strict"
 ) -> dict[str, float]:
-    """PSNR (dB) and SSIM of a part of a slice.
+    """PSNR (dB) and SSIM of a region of a slice.
 
-    The squared error is averaged over the region in all frames; the SSIM is that of the whole image, averaged over the
-    pixels of the region whose window lies inside the image.
+    The squared error is averaged over the region in all frames; the SSIM of the whole image is averaged over the pixels
+    of the region whose window is inside the image.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def measure_region(
     Raises
     ------
     ValueError
-        If the shapes do not fit, the target is zero, or the region holds no pixel to measure.
+        If the shapes do not fit, the target is zero, or the region has no pixel inside the border.
     """
     target, prediction, data_range = prepare(target, prediction, convention)
     if region.shape != target.shape[1:]:

@@ -1,7 +1,7 @@
-"""Networks for magnitude images on held-out images: every mask type and ratio, trained or not.
+"""Evaluation of networks for magnitude images on held-out images, for mask types and accelerations trained or not.
 
-As in the MR-IPT papers, k-space is simulated from magnitude images (one channel), so that the numbers do not compare
-with those of multi-coil scans. PSNR, SSIM and NMSE are those of `metrics`, convention ``strict``.
+As in the MR-IPT papers, k-space is simulated from magnitude images (one channel), so the numbers are not comparable
+with those of multi-coil scans. PSNR, SSIM and NMSE are those of `metrics` with the convention ``strict``.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Study:
     Attributes
     ----------
     types, accelerations
-        Masks; every pair is one case.
+        Masks; each pair is one case.
     images
         Largest number of images.
     seed
-        Of masks, phase and noise: every network sees the same k-space.
+        Seed of masks, phase and noise; all networks get the same k-space.
     phase, noise
         As in `undersampled`.
     data_consistency
-        Whether the networks' images are also measured after their samples were put back.
+        Whether the networks' images are also measured after data consistency.
     interpolated_prompts
-        Whether prompts of untrained ratios lie between those of the neighbours.
+        Whether prompts of untrained accelerations are interpolated.
     """
 
     types: tuple[StudyMask, ...]
@@ -59,7 +59,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean and standard deviation over the images of one case, by metric."""
+    """Mean and standard deviation of each metric over the images of one case."""
 
     method: str
     mask_type: str
@@ -72,20 +72,20 @@ class Score:
 def study_images(
     networks: Mapping[str, RestorationNetwork], stored: Sequence[StoredImages], study: Study
 ) -> list[Score]:
-    """Measure the zero-filled images and every network's on the same k-space.
+    """Scores of zero-filled images and of all networks on the same k-space.
 
     Parameters
     ----------
     networks
-        By the name in the result; with data consistency also as ``NAME+dc``.
+        Networks by name; results after data consistency are named ``NAME+dc``.
     stored
-        Held-out images; evenly chosen from all of them.
+        Held-out images, of which an even selection is used.
     study
-        What to measure.
+        Settings of the study.
     """
-    places = [(one, index) for one in stored for index in range(one.count)]
-    chosen = np.linspace(0, len(places) - 1, min(study.images, len(places))).round().astype(int)
-    targets = [places[n][0].read(places[n][1]) for n in chosen]
+    images = [(one, index) for one in stored for index in range(one.count)]
+    chosen = np.linspace(0, len(images) - 1, min(study.images, len(images))).round().astype(int)
+    targets = [images[n][0].read(images[n][1]) for n in chosen]
     scores = []
     for case, (kind, acceleration) in enumerate(itertools.product(study.types, study.accelerations)):
         found: dict[str, list[dict[str, float]]] = {}
@@ -126,7 +126,7 @@ def _score(name: str, kind: str, acceleration: float, values: list[dict[str, flo
 
 
 def table(scores: Sequence[Score], metric: str) -> str:
-    """Spell one metric as a Markdown table: a row for each method and mask type, a column for each ratio."""
+    """One metric as a Markdown table: a row per method and mask type, a column per acceleration."""
     ratios = list(dict.fromkeys(one.acceleration for one in scores))
     cells = {(one.mask_type, one.method, one.acceleration): one for one in scores}
     lines = [f"| mask | method | {' | '.join(f'R={ratio:g}' for ratio in ratios)} |", "|---" * (len(ratios) + 2) + "|"]

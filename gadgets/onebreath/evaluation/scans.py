@@ -1,4 +1,4 @@
-"""Scans to compare methods on: truth and noisy full k-space of one slice, undersampled as often as is wanted."""
+"""Scans for comparisons: ground truth and noisy full k-space of a slice, to be undersampled by any mask."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from onebreath.training.data.measured import calibrate_measured
 from onebreath.training.data.scanning import ScanSettings, simulate_channels
 from onebreath.training.data.series import ImageSeries, KspaceSeries, PreparedSlice, Series
 
-# Acquired matrix over that of the images, where their header does not say it: scanners interpolate.
+# Ratio of the acquired matrix to that of a scanner's interpolated images, if their header does not state it.
 _USUAL_MATRIX = 0.8
-# Samples of the readout that maps are estimated from, as in the chain's calibration.
+# Samples of the readout for the estimation of maps, as in the chain's calibration.
 _CALIBRATION_SAMPLES = 32
-# Streams of random numbers that must not depend on each other.
+# Independent streams of random numbers.
 _CHANNELS, _NOISE, _MASK = 0, 1, 2
 
 
@@ -37,15 +37,15 @@ class ScanChoice(BaseModel):
     coils: int = Field(12, ge=1, description="receive channels before compression")
     channels: int = Field(10, ge=1, description="channels after compression")
     snr: tuple[float, float] = Field((20.0, 40.0), description="range of the SNR of blood, fully sampled")
-    matrix: tuple[int, int] | None = Field(None, description="acquired lines and samples; None: as the header says")
-    calibration_lines: int = Field(24, ge=8, description="lines in the centre that coil maps are estimated from")
+    matrix: tuple[int, int] | None = Field(None, description="acquired lines and samples; None: from the header")
+    calibration_lines: int = Field(24, ge=8, description="calibration lines in the centre, for the coil maps")
     measured_coils: str | None = Field(None, description="file with measured k-space whose coil maps are used")
 
 
 class MaskChoice(BaseModel):
     """A sampling mask: family, acceleration, and lines of the fully sampled centre.
 
-    Scans whose mask has no such lines are calibrated on a separate scan.
+    Scans without such lines have a separate calibration scan.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,7 +63,7 @@ class MaskChoice(BaseModel):
 
 @dataclass(frozen=True)
 class ReferenceScan:
-    """One slice with its truth.
+    """Full k-space of one slice, with its ground truth.
 
     Attributes
     ----------
@@ -72,11 +72,11 @@ class ReferenceScan:
     truth
         ``(frame, y, x)`` magnitude in SNR units.
     truth_is
-        Description of the truth.
+        Description of the ground truth.
     kspace
         ``(frame, coil, y, x)`` complex64; noise has unit standard deviation in real and imaginary part.
     lines
-        ``(frame or 1, y)`` bool, lines that were acquired.
+        ``(frame or 1, y)`` bool, acquired lines.
     acs
         ``(coil, y, x)`` calibration lines, averaged over time.
     """
@@ -91,29 +91,30 @@ class ReferenceScan:
 
     @property
     def acs_first(self) -> int:
-        """Row of the matrix in which the first calibration line lies; the block lies as in CMRxRecon's masks."""
+        """Row of the first calibration line in the matrix; the block is placed as in CMRxRecon's masks."""
         return (self.kspace.shape[2] - self.acs.shape[1] + 1) // 2
 
 
 def reference_scan(series: Series, choice: ScanChoice, truth: np.ndarray | None = None) -> ReferenceScan:
-    """Make the scan of a slice: simulated from images, or measured.
+    """Scan of a slice: simulated from images, or measured.
 
-    The truth of a scan simulated from images is the root sum of squares of its coil images without noise: it depends on
-    no estimate of coil maps. That of a measured scan is its coil combination, noise included, unless it is given.
+    The ground truth of a scan simulated from images is the root sum of squares of its noise-free coil images, which
+    does not depend on estimated coil maps. That of a measured scan is its coil combination, noise included, unless
+    `truth` is given.
 
     Parameters
     ----------
     series
         The slice.
     choice
-        How the scan is made.
+        Settings of the scan.
     truth
-        ``(frame, y, x)`` of a measured scan, in SNR units.
+        Ground truth ``(frame, y, x)`` of a measured scan, in SNR units.
 
     Raises
     ------
     ScanError
-        If measured k-space lacks lines and there is no truth, or the truth has another shape.
+        If measured k-space lacks lines and there is no ground truth, or the truth has another shape.
     """
     seed = (choice.seed, zlib.crc32(f"{series.patient}/{series.name}".encode()))
     if isinstance(series, ImageSeries):
@@ -135,12 +136,12 @@ def reference_scan(series: Series, choice: ScanChoice, truth: np.ndarray | None 
 
 
 def undersampled(scan: ReferenceScan, mask: MaskChoice | None, seed: int) -> SliceData:
-    """Keep the samples of a mask, or the lines that were acquired; there are no coil maps yet.
+    """Data of a scan without coil maps, undersampled by a mask; None: as acquired.
 
     Raises
     ------
     ScanError
-        If the scan lacks lines already and another mask is asked for.
+        If a mask is given for a scan that was acquired undersampled.
     """
     frames, _, ny, nx = scan.kspace.shape
     if mask is None:
@@ -159,7 +160,7 @@ def undersampled(scan: ReferenceScan, mask: MaskChoice | None, seed: int) -> Sli
 
 
 def coil_maps(scan: ReferenceScan) -> tuple[np.ndarray, np.ndarray]:
-    """ESPIRiT maps ``(1, coil, y, x)`` of the calibration lines, nowhere cropped, and eigenvalues ``(1, y, x)``."""
+    """ESPIRiT maps ``(1, coil, y, x)`` from the calibration lines, not cropped, and eigenvalues ``(1, y, x)``."""
     acs = resize(scan.acs, (scan.acs.shape[1], min(_CALIBRATION_SAMPLES, scan.acs.shape[2])))
     maps, eigenvalues = espirit(acs, (scan.kspace.shape[2], scan.kspace.shape[3]), crop=None)
     return np.asarray(maps, np.complex64), np.asarray(eigenvalues)
@@ -169,7 +170,7 @@ def _truth_of(series: KspaceSeries, one: PreparedSlice, truth: np.ndarray | None
     where = f"{series.patient} {series.name}"
     if truth is None:
         if not one.lines.all():
-            raise ScanError(f"{where} lacks lines and no truth lies beside it, so there is nothing to compare with")
+            raise ScanError(f"{where} lacks lines and has no file of ground truth, so there is nothing to compare with")
         return np.abs(combine(one.image, one.maps)), "the fully sampled measurement, noise included"
     if truth.shape != (len(one.image), *one.shape):
         raise ScanError(f"{where} has (frame, y, x) {(len(one.image), *one.shape)}, but its truth is {truth.shape}")
@@ -189,7 +190,7 @@ def _settings(choice: ScanChoice) -> ScanSettings:
 
 
 def _as_acquired(series: ImageSeries, matrix: Sequence[int] | None) -> ImageSeries:
-    """Take the scanner's interpolation back: crop k-space to the acquired matrix."""
+    """Series with the acquired matrix, by cropping the k-space of the interpolated images."""
     old = series.images.shape[1:]
     if matrix is None:
         names = ("acquired_lines", "acquired_samples")

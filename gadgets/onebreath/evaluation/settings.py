@@ -1,4 +1,4 @@
-"""Evaluations to repeat: the arguments of ``onebreath evaluate`` from a YAML file."""
+"""Arguments of ``onebreath evaluate`` from a YAML file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import yaml
 
 
 class ReadSettings(argparse.Action):
-    """Take arguments from a YAML file that names them without dashes, ``acceleration: [4, 8]``.
+    """Read arguments from a YAML file that names them without dashes, ``acceleration: [4, 8]``.
 
-    They are checked as those of the command line are, and those that follow there replace them. Environment variables
-    like ``$ONEBREATH_SHARED`` are filled in.
+    They are validated like those of the command line, where later arguments override them. Environment variables like
+    ``$ONEBREATH_SHARED`` are expanded.
     """
 
     def __call__(
@@ -25,7 +25,7 @@ class ReadSettings(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        """Read the file; ends the program with what is wrong and where."""
+        """Read the file; ends the program with a message if it is invalid."""
         file = Path(str(values))
         try:
             content = yaml.safe_load(file.read_text(encoding="utf-8"))

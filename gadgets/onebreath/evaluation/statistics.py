@@ -1,4 +1,4 @@
-"""Comparison of methods by Wilcoxon signed-rank tests of paired values, corrected for multiple testing."""
+"""Comparison of methods by Wilcoxon signed-rank tests, corrected for multiple testing."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Comparison:
     Attributes
     ----------
     n
-        Pairs; equal ones are left out of the ranks (F. Wilcoxon, Biometrics Bulletin 1:80 (1945)).
+        Number of pairs; equal ones are excluded from the ranks (F. Wilcoxon, Biometrics Bulletin 1:80 (1945)).
     n_different
-        Pairs that differ.
+        Number of pairs that differ.
     difference
         Median of reference minus other.
     statistic
-        Smaller one of the two rank sums.
+        The smaller rank sum.
     p
-        Two-sided; 1 if no pair differs.
+        Two-sided p value; 1 if no pair differs.
     p_bonferroni, p_holm
-        Corrected for the number of comparisons: C. E. Bonferroni (1936); S. Holm, Scand J Stat 6:65 (1979).
+        p values corrected for the number of comparisons: C. E. Bonferroni (1936); S. Holm, Scand J Stat 6:65 (1979).
     """
 
     n: int
@@ -64,7 +64,7 @@ def compare(reference: ArrayLike, other: ArrayLike) -> Comparison:
 
 
 def compare_all(reference: ArrayLike, others: Mapping[str, ArrayLike]) -> dict[str, Comparison]:
-    """Compare a reference with each of several others, corrected for their number."""
+    """Comparison of a reference with each of several others, corrected for their number."""
     found = {name: compare(reference, values) for name, values in others.items()}
     if not found:
         return {}
@@ -76,7 +76,7 @@ def compare_all(reference: ArrayLike, others: Mapping[str, ArrayLike]) -> dict[s
 
 
 def per_patient(patients: Sequence[str], values: Sequence[float]) -> list[float]:
-    """Mean of the slices of each patient, in the order of the patients' first slices: slices are not independent."""
+    """Mean over the slices of each patient, as slices are not independent; patients in order of their first slice."""
     groups: dict[str, list[float]] = defaultdict(list)
     for patient, value in zip(patients, values, strict=True):
         groups[patient].append(value)

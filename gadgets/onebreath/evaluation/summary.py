@@ -1,4 +1,4 @@
-"""Results in figures: mean and standard deviation by method, and tests against a reference method."""
+"""Summary of results: mean and standard deviation by method, and tests against a reference method."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from onebreath.evaluation.statistics import Comparison, compare_all, per_patient
 
 Summary = dict[str, Any]
 SIGNIFICANT = 0.05
-"""Largest corrected p that is marked."""
+"""Corrected p below which differences are marked."""
 TITLES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "nmse": "NMSE", "haarpsi": "HaarPSI", "dists": "1 - DISTS"}
-"""What measures are called in tables and figures; NMSE is better when lower, all others when higher."""
+"""Titles of measures in tables and figures; NMSE is better when lower, all others when higher."""
 
 
 def summarise(results: Iterable[Result], methods: Sequence[str], reference: str, convention: str) -> list[Summary]:
-    """Summarise each group of cases.
+    """Summary of each group of cases.
 
     Parameters
     ----------
     results
-        Of all methods on all cases.
+        Results of all methods for all cases.
     methods
-        Their order.
+        Methods in the order of the tables.
     reference
-        The method that the others are tested against.
+        Method against which the others are tested.
     convention
-        Of the measures.
+        Convention of the measures.
 
     Returns
     -------
     list
-        By group: ``group``, ``convention``, ``truth``, ``slices``, ``patients``, ``methods`` (by label: ``values`` with
-        mean, std and n by region and measure, ``seconds``, ``failures``) and ``tests`` (by region, measure and other
-        method: ``per_slice`` and ``per_patient``, see `onebreath.evaluation.statistics`).
+        For each group ``group``, ``convention``, ``truth``, ``slices``, ``patients``, ``methods`` (by label: ``values``
+        with mean, std and n by region and measure, ``seconds``, ``failures``) and ``tests`` (by region, measure and
+        other method: ``per_slice`` and ``per_patient``, see `onebreath.evaluation.statistics`).
     """
     groups: dict[str, list[Result]] = {}
     for one in results:
@@ -76,7 +76,7 @@ def _method(results: list[Result], convention: str) -> Summary:
 
 
 def _kinds(results: list[Result], convention: str) -> list[tuple[str, str]]:
-    """Regions and measures that the results have."""
+    """Regions and measures of the results."""
     return list(
         dict.fromkeys(
             (region, measure)
@@ -88,7 +88,7 @@ def _kinds(results: list[Result], convention: str) -> list[tuple[str, str]]:
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    """Mean and standard deviation over slices (of the sample), and their number."""
+    """Mean and sample standard deviation over slices, and their number."""
     return {
         "mean": float(np.mean(values)),
         "std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
@@ -97,7 +97,7 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 
 def _tests(by_method: dict[str, list[Result]], reference: str, convention: str) -> Summary:
-    """Test the reference against every other method, on the slices that all of these could do."""
+    """Tests of the reference against each other method, on the slices that all of them reconstructed."""
     done = {label: {(r.patient, r.slice): r for r in found if not r.failure} for label, found in by_method.items()}
     done = {label: found for label, found in done.items() if found}
     if reference not in done or len(done) < 2:
@@ -120,9 +120,9 @@ def _tests(by_method: dict[str, list[Result]], reference: str, convention: str) 
 
 
 def overview(summaries: Sequence[Summary]) -> str:
-    """Write all groups as one Markdown table: a row for each group and method, a column for each measure.
+    """All groups as one Markdown table: a row per group and method, a column per measure.
 
-    A star marks what differs from the reference beyond chance (Wilcoxon over slices, corrected by Bonferroni).
+    A star marks significant differences from the reference (Wilcoxon over slices, Bonferroni correction).
     """
     columns = list(dict.fromkeys(kind for one in summaries for kind in _columns(one)))
     lines = [
@@ -162,7 +162,7 @@ def _head(region: str, measure: str) -> str:
 
 
 def markdown(summaries: Sequence[Summary]) -> str:
-    """Write the summaries as Markdown tables."""
+    """Summaries as Markdown tables."""
     return "\n\n".join(_markdown_group(one) for one in summaries) + "\n"
 
 
@@ -185,9 +185,9 @@ def _markdown_group(summary: Summary) -> str:
 
 
 def _failures(summary: Summary) -> list[str]:
-    """Return a paragraph for each failure of a method, with its cause."""
+    """A paragraph for each method that failed, with the reasons."""
     return [
-        f"\n{label} could not do {len(one['failures'])} of {summary['slices']} slices: "
+        f"\n{label} failed on {len(one['failures'])} of {summary['slices']} slices: "
         + "; ".join(sorted(set(one["failures"].values())))
         for label, one in summary["methods"].items()
         if one["failures"]

@@ -1,1 +1,1 @@
-"""DISTS, a perceptual distance: the network, and the file of its weights."""
+"""DISTS, a perceptual distance: the network, and its weights."""

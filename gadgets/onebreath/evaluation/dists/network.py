@@ -1,8 +1,8 @@
 """DISTS: similarity of structure and texture in the features of a network trained on photographs.
 
 K. Ding et al., "Image quality assessment: unifying structure and texture similarity", IEEE Trans Pattern Anal Mach
-Intell 44:2567 (2022), equations 2 to 6. The weights are not part of the package, see `dists_file`; random ones in their
-place would give numbers that mean nothing, so without a file there is no DISTS.
+Intell 44:2567 (2022), equations 2 to 6. The weights are not part of the package, see `onebreath.evaluation.dists.file`;
+without them there is no DISTS, as random weights would give meaningless numbers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONVOLUTIONS = (
 """Channels in and out of VGG16's 3x3 convolutions."""
 _STAGES = (2, 2, 3, 3, 3)
 CHANNELS = (3, 64, 128, 256, 512, 512)
-"""Channels compared: the image's and those of each stage."""
+"""Numbers of compared channels: of the image and of each stage."""
 # Normalisation of the photographs that the network was trained on.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SMALL = 1e-6
@@ -37,13 +37,12 @@ _LONGEST_SHORT_SIDE = 256
 
 
 class Dists:
-    """Similarity of images by given weights.
+    """DISTS with given weights.
 
     Parameters
     ----------
     weights
-        ``conv<0..12>.weight`` (out, in, 3, 3), ``conv<0..12>.bias`` (out,), ``alpha`` and ``beta`` (1475,), as
-        `dists_file` gives them.
+        ``conv<0..12>.weight`` (out, in, 3, 3), ``conv<0..12>.bias`` (out,), ``alpha`` and ``beta`` (1475,).
     """
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
@@ -58,8 +57,8 @@ class Dists:
         Parameters
         ----------
         target, prediction
-            Grey images (frame, y, x) in [0, 1]. Those whose shorter side exceeds 256 pixels are shrunk to that, as the
-            authors advise.
+            Grey images (frame, y, x) in [0, 1]. Images whose shorter side exceeds 256 pixels are downsampled to that,
+            as recommended by the authors.
         """
         import torch
 
@@ -98,7 +97,7 @@ class Dists:
 
 
 def _pooled(x: Tensor) -> Tensor:
-    """Halve the size by the root of the Hann-weighted mean square: no aliasing, unlike a maximum."""
+    """Features of half the size by L2 pooling with a Hann window, which unlike max pooling does not alias."""
     import torch
     from torch.nn.functional import conv2d
 
@@ -108,7 +107,7 @@ def _pooled(x: Tensor) -> Tensor:
 
 
 def _as_colour(image: Series) -> Tensor:
-    """A grey image (y, x) as (1, 3, y, x)."""
+    """Grey image (y, x) as a colour image (1, 3, y, x), downsampled if large."""
     import torch
     from torch.nn.functional import interpolate
 
@@ -116,5 +115,5 @@ def _as_colour(image: Series) -> Tensor:
     short = min(image.shape)
     if short <= _LONGEST_SHORT_SIDE:
         return x
-    # With the exact factor, not one recomputed from the rounded size: this is what published values were made with.
+    # The exact factor, not one recomputed from the rounded size, as for published values.
     return interpolate(x, scale_factor=_LONGEST_SHORT_SIDE / short, mode="bilinear", align_corners=False)

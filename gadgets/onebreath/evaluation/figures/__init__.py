@@ -1,1 +1,1 @@
-"""Pictures of an evaluation: images and errors, attention weights, ablations."""
+"""Figures of an evaluation: images and errors, attention weights, and studies."""

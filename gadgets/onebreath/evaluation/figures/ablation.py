@@ -1,13 +1,13 @@
-r"""Ablation studies: a network without each of its parts, or with others, trained alike.
+r"""Ablation studies: variants of a network, trained in the same way.
 
     python -m onebreath.evaluation.figures.ablation models/recipes/a_liknet.small.yaml --steps 100
     ONEBREATH_MODELS=runs/ablation/models \
       onebreath evaluate --settings models/evaluation/cine_kt.yaml --methods "a_liknet.*" --reference a_liknet.whole
 
-The validation loss of every variant is the recipe's, whatever it was trained on.
+The validation loss is that of the recipe for every variant, regardless of its own training loss.
 Other studies: ``--study crunet_mr`` (recipe crunet_mr.small.yaml), ``bank`` (crunet_mr.small_bank_conv.yaml) and
 ``mr_ipt`` (mr_ipt.small.yaml). Each variant starts from its own random weights, sees the same examples in the same
-order, and becomes a model.
+order, and is exported as a model.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from onebreath.training.state.distributed import join
 from onebreath.training.tasks import task_of
 
 Changes = Mapping[str, Any]
-"""``network``: arguments, ``loss``: weights, that a variant has in place of the recipe's."""
+"""Changes of a variant to the recipe: arguments of the ``network``, weights of the ``loss``."""
 
 
 def _loss(**weights: float) -> Changes:
@@ -73,7 +73,7 @@ STUDIES: Mapping[str, Mapping[str, Changes]] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train the variants and print a Markdown table; a run that was interrupted goes on."""
+    """Train the variants and print a Markdown table; an interrupted run is resumed."""
     parser = argparse.ArgumentParser(
         prog="python -m onebreath.evaluation.figures.ablation",
         description=__doc__,
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def varied(recipe: Recipe, name: str, changes: Changes) -> Recipe:
-    """Recipe of a variant; an argument that is None is left out, so that the network's default counts."""
+    """Recipe of a variant; an argument that is None is removed, so that the network's default applies."""
     arguments = {**recipe.network.arguments, **changes.get("network", {})}
     given = {key: value for key, value in arguments.items() if value is not None}
     network = recipe.network.model_copy(update={"arguments": given})
@@ -108,7 +108,7 @@ def varied(recipe: Recipe, name: str, changes: Changes) -> Recipe:
 
 
 def rows(recipe: Recipe, variants: Mapping[str, Changes], runs: Path, cache: Path) -> Iterator[tuple[str, ...]]:
-    """Train the variants one after the other; give a row of the table for each."""
+    """Train the variants in turn and yield a row of the table for each."""
     for name, changes in variants.items():
         folder = runs / name
         changed = varied(recipe, name, changes)
@@ -122,7 +122,7 @@ def rows(recipe: Recipe, variants: Mapping[str, Changes], runs: Path, cache: Pat
         log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         seconds = statistics.median(entry["seconds_per_step"] for entry in log if "seconds_per_step" in entry)
         loss = trainer.best
-        if "loss" in changes:  # what it trained on is not what the others are measured by
+        if "loss" in changes:  # its training loss is not comparable
             trainer.task = task_of(recipe, trainer.network)
             loss = trainer.validation_loss()
         yield name, f"{parameters:,}", f"{loss:.3f}", f"{seconds:.1f}"

@@ -1,4 +1,4 @@
-"""Attention of A-LIKNet, its weights of frames and coils, and its singular values, measured on a scan and drawn.
+"""Figures of A-LIKNet on a scan: attention weights of frames and coils, and singular values.
 
 python -m onebreath.evaluation.figures.attention a_liknet.cine_kt --data sunnybrook --acceleration 16 ...
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onebreath import zoo
 from onebreath.errors import ModelError, OnebreathError
 from onebreath.evaluation.data import read_slices
-from onebreath.evaluation.figures.pictures import new_figure
+from onebreath.evaluation.figures.pictures import new_figure, save_figure
 from onebreath.evaluation.scans import MaskChoice, ScanChoice, coil_maps, reference_scan, undersampled
 from onebreath.methods.base import SliceData
 from onebreath.methods.learned.unrolled import Unrolled
@@ -37,7 +37,7 @@ _PARTS = ("real part", "imaginary part")
 
 
 def attention_of(model: str, data: SliceData) -> dict[str, NDArray[np.floating]]:
-    """Reconstruct a slice and keep the attention weights, the mean over the windows in time.
+    """Attention weights from the reconstruction of a slice, averaged over the windows in time.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ def attention_of(model: str, data: SliceData) -> dict[str, NDArray[np.floating]]
     Returns
     -------
     dict
-        By what is weighed: ``(part, iteration, frame or coil)``, real and imaginary part. The frames include those that
-        pad a series, half of them before it.
+        Weights ``(part, iteration, frame or coil)`` of the real and the imaginary part, by title of a panel. The frames
+        include padding, half of it before the series.
 
     Raises
     ------
@@ -64,12 +64,12 @@ def attention_of(model: str, data: SliceData) -> dict[str, NDArray[np.floating]]
         method(data)
     maps = by_panel(weights)
     if not maps:
-        raise ModelError(f"model '{model}' has no attention over frames or coils to look at")
+        raise ModelError(f"model '{model}' has no attention over frames or coils")
     return maps
 
 
 def by_panel(weights: Mapping[str, Tensor]) -> dict[str, NDArray[np.floating]]:
-    """Order weights by what they weigh and by iteration; see `attention_of`."""
+    """Weights grouped by panel and sorted by iteration; see `attention_of`."""
     found = {}
     for name, title in _PANELS.items():
         numbers = [key.split(".")[1] for key in weights if key.endswith(f".{name}")]
@@ -80,7 +80,7 @@ def by_panel(weights: Mapping[str, Tensor]) -> dict[str, NDArray[np.floating]]:
 
 
 def spectra_of(model: str, data: SliceData) -> NDArray[np.floating]:
-    """Reconstruct a slice and keep the singular values of the patches of the low-rank branch.
+    """Singular values of the patches in the low-rank branch during the reconstruction of a slice.
 
     Parameters
     ----------
@@ -92,8 +92,8 @@ def spectra_of(model: str, data: SliceData) -> NDArray[np.floating]:
     Returns
     -------
     array
-        ``(before or after, iteration, singular value)``: the mean over all patches, largest first, relative to the
-        largest before.
+        ``(before or after, iteration, singular value)``: mean over all patches, in descending order, relative to the
+        largest one before the branch.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def spectra_of(model: str, data: SliceData) -> NDArray[np.floating]:
     network = zoo.load(model).network
     branches = {name: part for name, part in network.named_modules() if isinstance(part, LowRank)}
     if not branches:
-        raise ModelError(f"model '{model}' has no low-rank branch to look at")
+        raise ModelError(f"model '{model}' has no low-rank branch")
     hooks = [part.register_forward_hook(keep(name, part.frames)) for name, part in branches.items()]
     try:
         Unrolled(model=model, device="cpu", outside_domain="allow")(data)
@@ -127,13 +127,13 @@ def spectra_of(model: str, data: SliceData) -> NDArray[np.floating]:
         for hook in hooks:
             hook.remove()
     if set(found) != set(branches):
-        raise ModelError(f"not every low-rank branch of model '{model}' was run; nothing can be said of it")
+        raise ModelError(f"not every low-rank branch of model '{model}' was run, so there are no singular values")
     spectra = np.stack([np.mean(found[name], axis=0) for name in branches], axis=1)
     return np.asarray(spectra / spectra[0, :, :1])
 
 
 def spectra_figure(path: Path, spectra: NDArray[np.floating]) -> None:
-    """Draw singular values before and after the low-rank branch, a line for each iteration; see `spectra_of`."""
+    """Draw singular values before and after the low-rank branch, one line per iteration; see `spectra_of`."""
     figure = new_figure(7.0, 3.4)
     axes = figure.subplots(1, 2, sharey=True)
     for axis, title, lines in zip(axes, ("before", "after"), spectra, strict=True):
@@ -143,18 +143,18 @@ def spectra_figure(path: Path, spectra: NDArray[np.floating]) -> None:
         axis.set_xlabel("singular value", fontsize="small")
     axes[0].set_ylabel("relative to the largest before", fontsize="small")
     axes[1].legend(fontsize="x-small")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def attention_figure(path: Path, maps: Mapping[str, NDArray[np.floating]]) -> None:
-    """Draw weights as images, iterations from top to bottom.
+    """Draw attention weights as images, with iterations from top to bottom.
 
     Parameters
     ----------
     path
         File to write.
     maps
-        As `attention_of` gives them.
+        Result of `attention_of`.
     """
     figure = new_figure(3.2 * len(maps), 4.2)
     axes = figure.subplots(2, len(maps), squeeze=False)
@@ -165,25 +165,25 @@ def attention_figure(path: Path, maps: Mapping[str, NDArray[np.floating]]) -> No
             axis.set_ylabel("iteration", fontsize="small")
             axis.set_yticks(range(len(values)), range(1, len(values) + 1))
     figure.colorbar(drawn, ax=axes, label="weight")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw the weights of a model on one slice; return 0, or 1 after an error whose text was printed."""
+    """Draw the weights of a model on one slice; returns 0, or 1 after printing an error."""
     parser = argparse.ArgumentParser(
         prog="python -m onebreath.evaluation.figures.attention",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", help="architecture.tag")
-    parser.add_argument("--data", default="simulator", help="as of `onebreath evaluate` (default: %(default)s)")
-    parser.add_argument("--patient", default="*", help="pattern; the first that fits is taken")
-    parser.add_argument("--slice", type=int, default=0, help="number of the slice (default: %(default)s)")
+    parser.add_argument("--data", default="simulator", help="as in `onebreath evaluate` (default: %(default)s)")
+    parser.add_argument("--patient", default="*", help="pattern; the first match is used")
+    parser.add_argument("--slice", type=int, default=0, help="index of the slice (default: %(default)s)")
     parser.add_argument("--mask", default="vista", choices=get_args(Family), help="default: %(default)s")
     parser.add_argument("--acceleration", type=int, default=8, help="default: %(default)s")
     parser.add_argument("--channels", type=int, default=10, help="coils after compression (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("attention.png"), help="default: %(default)s")
-    parser.add_argument("--spectra", type=Path, metavar="FILE", help="draw the low-rank branch's singular values too")
+    parser.add_argument("--spectra", type=Path, metavar="FILE", help="also draw the low-rank branch's singular values")
     args = parser.parse_args(arguments)
     try:
         series, truth = next(read_slices(args.data, None, [args.patient], [args.slice]))

@@ -1,4 +1,4 @@
-"""One slice as the CRUNet-MR paper draws it: the middle half of its lines, with SSIM, errors and what moves."""
+"""Figure of one slice in the style of the CRUNet-MR paper: the middle half of its lines, SSIM, errors and motion."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.evaluation.figures.pictures import ERROR_GAIN, most_moving_row, new_figure
+from onebreath.evaluation.figures.pictures import ERROR_GAIN, most_moving_row, new_figure, save_figure
 from onebreath.evaluation.metrics import measure
 from onebreath.evaluation.regions import dynamic_region
 
 
 def cropped(series: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Series (frame, y, x) without its top and bottom quarter, as in the figures of the paper."""
+    """Series (frame, y, x) without its top and bottom quarter, as in the paper's figures."""
     rows = series.shape[1]
     return series[:, rows // 4 : rows - rows // 4]
 
 
 def ssim_of_crop(truth: NDArray[np.floating], image: NDArray[np.floating]) -> float:
-    """Mean SSIM of the frames of the crop, of whole series (frame, y, x) in the same units."""
+    """Mean SSIM of the cropped frames of two series (frame, y, x) in the same units."""
     return float(np.mean(measure(cropped(truth), cropped(image))["ssim"]))
 
 
@@ -30,7 +30,7 @@ def crop_figure(
     images: Mapping[str, NDArray[np.floating]],
     pixel_mm: tuple[float, float] | None = None,
 ) -> None:
-    """Draw the crop: images, errors, a row over time, and the dynamic region, which is that of the whole slice.
+    """Draw the crop: images, errors, a row over time, and the dynamic region of the whole slice.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def crop_figure(
     truth, images
         Magnitudes (frame, y, x) in the same units, by method.
     pixel_mm
-        Size of a pixel along y and x; None: not known, pixels are drawn square.
+        Pixel size along y and x; None: unknown, pixels are drawn square.
     """
     moving = cropped(dynamic_region(truth)[None].astype(float))[0]
     series = {name: cropped(one) for name, one in {"truth": truth, **images}.items()}
@@ -48,8 +48,8 @@ def crop_figure(
     aspect = 1.0 if pixel_mm is None else pixel_mm[0] / pixel_mm[1]
     figure = new_figure(2.6 * len(series), 5.4)
     axes = figure.subplots(3, len(series), squeeze=False, gridspec_kw={"height_ratios": [1, 1, 0.6]})
-    for place, (name, one) in enumerate(series.items()):
-        image, below, profile = axes[:, place]
+    for column, (name, one) in enumerate(series.items()):
+        image, below, profile = axes[:, column]
         image.imshow(one[frame], cmap="gray", vmin=0, vmax=top, aspect=aspect)
         image.axhline(row, color="tab:orange", linewidth=0.6)
         if name == "truth":
@@ -63,7 +63,7 @@ def crop_figure(
             below.imshow(wrong, cmap="gray", vmin=0, vmax=top / ERROR_GAIN, aspect=aspect)
             below.set_title(f"error x{ERROR_GAIN}", fontsize="small")
         profile.imshow(one[:, row], cmap="gray", vmin=0, vmax=top, aspect="auto")
-        profile.set_title("row over time" if place == 0 else "", fontsize="small")
-        for axis in axes[:, place]:
+        profile.set_title("row over time" if column == 0 else "", fontsize="small")
+        for axis in axes[:, column]:
             axis.set_axis_off()
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)

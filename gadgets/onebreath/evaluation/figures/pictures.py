@@ -1,4 +1,4 @@
-"""Pictures of cine series: images beside their errors, x-t profiles, spreads of measures, and animated loops."""
+"""Figures of cine series: images and errors, profiles over time, box plots of measures, and animated loops."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onebreath.keeping import whole
 from onebreath.optional import required
 
 ERROR_GAIN = 5
-"""How much brighter error maps are shown than images."""
+"""Factor by which error maps are brighter than images."""
 TEXT_HEIGHT = 20
-"""Screen pixels for a line of text in a loop."""
+"""Height of a line of text in a loop, in screen pixels."""
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Return an empty figure of matplotlib, sizes in inches; raises ConfigError if matplotlib is not installed."""
+    """Empty matplotlib figure of a size in inches; ConfigError if matplotlib is not installed."""
     return required("matplotlib.figure", "report", "A figure").Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure atomically, in the format of the file's suffix; ConfigError if it cannot be written."""
+    with whole(path) as part:
+        figure.savefig(part, dpi=110, format=path.suffix.removeprefix(".") or "png")
 
 
 def compare_figure(
@@ -29,7 +36,7 @@ def compare_figure(
     pixel_mm: tuple[float, float] | None = None,
     units: str = "image units",
 ) -> None:
-    """Draw one slice: image, error and profile over time of each method, with colour bars and a scale.
+    """Draw one slice: image, error and profile over time of each method, with colour bars and a scale bar.
 
     Parameters
     ----------
@@ -40,10 +47,10 @@ def compare_figure(
     images
         Magnitudes in the same units, by method.
     pixel_mm
-        Size of a pixel along y and x, so that the body has its true shape; None: not known, pixels are drawn square and
-        the picture says so.
+        Pixel size along y and x, for the true shape of the body; None: unknown, pixels are drawn square and the figure
+        says so.
     units
-        Of the magnitudes, for the colour bars.
+        Units of the magnitudes, for the colour bars.
     """
     columns = {"truth": truth, **images}
     top = float(np.percentile(truth, 99.8))
@@ -53,8 +60,8 @@ def compare_figure(
     width = 2.6 * len(columns) + 0.9
     figure = new_figure(width, 2.6 * (2 * shape + 0.45) + 1.1)
     axes = figure.subplots(3, len(columns), squeeze=False, gridspec_kw={"height_ratios": [shape, shape, 0.45]})
-    for place, (name, series) in enumerate(columns.items()):
-        image, error, profile = axes[:, place]
+    for column, (name, series) in enumerate(columns.items()):
+        image, error, profile = axes[:, column]
         shown = image.imshow(series[frame], cmap="gray", vmin=0, vmax=top, extent=extent, aspect="equal")
         image.axhline((row + 0.5) * tall / truth.shape[1], color="tab:orange", linewidth=0.6)
         image.set_title(name)
@@ -62,17 +69,17 @@ def compare_figure(
         missed = error.imshow(wrong, cmap="gray", vmin=0, vmax=top / ERROR_GAIN, extent=extent, aspect="equal")
         error.set_title("" if name == "truth" else f"error x{ERROR_GAIN}", fontsize="small")
         profile.imshow(series[:, row], cmap="gray", vmin=0, vmax=top, aspect="auto")
-        profile.set_title("row over time" if place == 0 else "", fontsize="small")
-        for axis in axes[:, place]:
+        profile.set_title("row over time" if column == 0 else "", fontsize="small")
+        for axis in axes[:, column]:
             axis.set_axis_off()
     _scale_bar(axes[0, 0], wide, tall, pixel_mm is not None)
     figure.colorbar(shown, ax=axes[0], label=f"magnitude ({units})")
     figure.colorbar(missed, ax=axes[1], label=f"error ({units})")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def _scale_bar(axis: Any, wide: float, tall: float, known: bool) -> None:
-    """Draw 50 mm (10 mm in small fields of view) into a corner, or say that sizes are not known."""
+    """Draw a bar of 50 mm (10 mm in small fields of view), or a remark that the pixel size is unknown."""
     if not known:
         axis.text(0.02 * wide, 0.97 * tall, "pixel size not known", color="tab:orange", fontsize="x-small")
         return
@@ -83,14 +90,14 @@ def _scale_bar(axis: Any, wide: float, tall: float, known: bool) -> None:
 
 
 def most_moving_row(series: NDArray[np.floating]) -> int:
-    """Return the row (y) of a series (frame, y, x) that changes most over time."""
+    """Row (y) of a series (frame, y, x) that changes most over time."""
     return int(series.std(axis=0).sum(axis=1).argmax())
 
 
 def box_plots(
     path: Path, groups: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], titles: Mapping[str, str]
 ) -> None:
-    """Draw how values of slices spread: a row of panels per group, a panel per measure, a box per method.
+    """Draw box plots of slices' values: a row of panels per group, a panel per measure, a box per method.
 
     Parameters
     ----------
@@ -99,7 +106,7 @@ def box_plots(
     groups
         Values by group, measure and method.
     titles
-        What measures are called.
+        Titles of the measures.
     """
     measures = list(dict.fromkeys(measure for group in groups.values() for measure in group))
     figure = new_figure(3.6 * len(measures), 3.2 * len(groups))
@@ -112,7 +119,7 @@ def box_plots(
             panel.set_title(titles[measure], fontsize="small")
             panel.grid(axis="y", linewidth=0.3)
         row[0].set_ylabel(name, fontsize="small")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def cine_loop(
@@ -123,22 +130,22 @@ def cine_loop(
     zoom: float = 2,
     units: str = "image units",
 ) -> None:
-    """Write an animated GIF in which all series (frame, y, x) beat side by side, each under its name.
+    """Write an animated GIF of all series (frame, y, x) side by side, with their names.
 
     Parameters
     ----------
     path
         File to write.
     images
-        Magnitudes in the same units, by name; the first one sets the window.
+        Magnitudes in the same units, by name; the first one determines the window.
     frame_ms
-        Duration of a frame in ms; GIF knows hundredths of a second.
+        Duration of a frame in ms, which GIF rounds to hundredths of a second.
     pixel_mm
-        Size of a pixel along y and x: pictures are drawn as they are in the body.
+        Pixel size along y and x, for the true shape of the body.
     zoom
-        Screen pixels for the smaller side of an image pixel.
+        Screen pixels per smaller side of an image pixel.
     units
-        Of the magnitudes, for the legend.
+        Units of the magnitudes, for the legend.
     """
     from PIL import Image, ImageDraw
 
@@ -151,12 +158,14 @@ def cine_loop(
     for frame in range(frames):
         page = Image.new("L", (wide * len(images), tall + 2 * TEXT_HEIGHT))
         pen = ImageDraw.Draw(page)
-        for place, (name, series) in enumerate(images.items()):
+        for column, (name, series) in enumerate(images.items()):
             grey = Image.fromarray(np.clip(255 * series[frame] / top, 0, 255).astype(np.uint8))
-            page.paste(grey.resize((wide, tall), Image.Resampling.BICUBIC), (wide * place, TEXT_HEIGHT))
-            pen.text((wide * (place + 0.5), 2), name, fill=255, anchor="ma", font_size=TEXT_HEIGHT - 5)
+            page.paste(grey.resize((wide, tall), Image.Resampling.BICUBIC), (wide * column, TEXT_HEIGHT))
+            pen.text((wide * (column + 0.5), 2), name, fill=255, anchor="ma", font_size=TEXT_HEIGHT - 5)
         pen.text((4, tall + TEXT_HEIGHT + 2), legend, fill=180, font_size=TEXT_HEIGHT - 6)
         when = f"frame {frame + 1} of {frames}, {frame * frame_ms:.0f} ms"
         pen.text((page.width - 4, tall + TEXT_HEIGHT + 2), when, fill=180, anchor="ra", font_size=TEXT_HEIGHT - 6)
         pages.append(page)
-    pages[0].save(path, save_all=True, append_images=pages[1:], duration=max(10, round(frame_ms, -1)), loop=0)
+    duration = max(10, round(frame_ms, -1))
+    with whole(path) as part:
+        pages[0].save(part, "GIF", save_all=True, append_images=pages[1:], duration=duration, loop=0)

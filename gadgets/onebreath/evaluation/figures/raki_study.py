@@ -1,12 +1,12 @@
-r"""RAKI on a site's own data: slope of the activation, number of calibration lines, and the artefact at the centre.
+r"""Study of RAKI on any data: slope of the activation, number of calibration lines, and the artefact at the centre.
 
     python -m onebreath.evaluation.figures.raki_study --data scan.h5 --acceleration 4 --acs 24 40 --output runs/raki
 
-Any fully sampled scan that ``onebreath evaluate`` reads will do. Columns: NMSE and SSIM of the magnitude against the
-full scan, where the object is; mean g there; `ghost`, how strong the transform of the first layer's activation masks
-is about its centre, in thousandths of the tap that passes the image on; `centre`, the same over that of the whole
-transform: above 1 the object's autocorrelation shows, as a ghost in its middle (P. Dawood et al., arXiv:2402.17410). A
-slope of 1 is a linear network, which has none.
+The scan must be fully sampled and readable by ``onebreath evaluate``. Columns: NMSE and SSIM of the magnitude against
+the full scan, and mean g, all inside the object; `ghost`, the root mean square of the transform of the first layer's
+activation masks about its centre, in thousandths of the central tap; `centre`, the same relative to the whole
+transform: above 1 the object's autocorrelation is visible as a ghost in its middle (P. Dawood et al.,
+arXiv:2402.17410). A slope of 1 is a linear network, which has no ghost.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 from onebreath.errors import MethodError, OnebreathError
 from onebreath.evaluation.data import KINDS, read_slices
-from onebreath.evaluation.figures.pictures import new_figure
+from onebreath.evaluation.figures.pictures import new_figure, save_figure
 from onebreath.evaluation.metrics import measure
 from onebreath.evaluation.scans import MaskChoice, ReferenceScan, ScanChoice, coil_maps, reference_scan, undersampled
 from onebreath.keeping import write_text
@@ -42,7 +42,7 @@ _NOTHING = 1e-6
 
 @dataclass(frozen=True)
 class Row:
-    """What one training gave."""
+    """Results of one training."""
 
     slope: float
     acs_lines: int
@@ -57,18 +57,18 @@ class Row:
 def study(
     scan: ReferenceScan, mask: MaskChoice, slopes: Sequence[float], acs_lines: Sequence[int], **parameters: object
 ) -> Iterator[tuple[Row, np.ndarray | None]]:
-    """Train on every number of lines with every slope; yield a row and the mask's transform (y, x), if there is one.
+    """Train with each number of lines and each slope; yield a row and the mask's transform (y, x), or None.
 
     Parameters
     ----------
     scan
-        With at least as many calibration lines as are asked for.
+        Scan with at least as many calibration lines as the largest of `acs_lines`.
     mask
         Lattice of the lines; calibration lines are separate.
     slopes, acs_lines
-        What is varied.
+        Values to combine.
     parameters
-        Of `onebreath.methods.raki.parameters.RakiParameters`.
+        Fields of `onebreath.methods.raki.parameters.RakiParameters`.
     """
     for lines in acs_lines:
         first = (scan.acs.shape[1] - lines + 1) // 2
@@ -105,7 +105,7 @@ def _spectrum(method: Raki, data: SliceData, acs: np.ndarray) -> np.ndarray | No
     acceleration, rows = data.sampling.acceleration, data.kspace.shape[2]
     if rows % acceleration:
         return None
-    network = method.learner.learn(data, acs).networks[0]  # it is known: nothing is learned again
+    network = method.learner.learn(data, acs).networks[0]  # from the cache: nothing is learned again
     offset = lattice_offset(np.any(data.mask[0], axis=1), data.sampling, acceleration)
     # The first line is a measured one in image space; a shift of k-space changes phases only.
     kspace = np.roll(np.asarray(data.kspace[0]), -offset, axis=1)
@@ -114,7 +114,7 @@ def _spectrum(method: Raki, data: SliceData, acs: np.ndarray) -> np.ndarray | No
 
 
 def centre_strength(spectrum: np.ndarray) -> tuple[float, float]:
-    """Root mean square of a mask's transform (y, x) about its centre, and the same over that of all of it."""
+    """Root mean square of a mask's transform (y, x) about its centre, and its ratio to that of the whole transform."""
     ny, nx = spectrum.shape
     around = spectrum[ny // 2 - _CENTRE : ny // 2 + _CENTRE + 1, nx // 2 - _CENTRE : nx // 2 + _CENTRE + 1]
     everywhere = np.sqrt(np.mean(spectrum**2))
@@ -123,7 +123,7 @@ def centre_strength(spectrum: np.ndarray) -> tuple[float, float]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown of the rows."""
+    """Rows as a Markdown table."""
     text = ["| ACS lines | slope | 1e4 NMSE | 100 SSIM | mean g | ghost | centre |", "|---|---|---|---|---|---|---|"]
     for one in rows:
         ghost = None if one.ghost is None else 1e3 * one.ghost
@@ -134,7 +134,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def spectra_figure(path: Path, spectra: dict[str, np.ndarray]) -> None:
-    """Draw transforms of activation masks, in powers of ten of the comb's tap."""
+    """Draw transforms of activation masks, in powers of ten of the central tap."""
     figure = new_figure(2.6 * len(spectra) + 0.8, 3.2)
     axes = figure.subplots(1, len(spectra), squeeze=False)[0]
     for axis, (name, values) in zip(axes, spectra.items(), strict=True):
@@ -142,27 +142,27 @@ def spectra_figure(path: Path, spectra: dict[str, np.ndarray]) -> None:
         axis.set_title(name, fontsize="small")
         axis.set_axis_off()
     figure.colorbar(drawn, ax=axes, shrink=0.8, label="powers of ten")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, print and write a table, numbers and a figure; return 0, or 1 after an error whose text was printed."""
+    """Run the study, print its table, and write table, numbers and figure; returns 0, or 1 after printing an error."""
     parser = argparse.ArgumentParser(
         prog="python -m onebreath.evaluation.figures.raki_study",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--data", default="brain7ch", help="as of `onebreath evaluate` (default: %(default)s)")
-    add("--kind", choices=KINDS, help="what the file is, where its name does not tell")
-    add("--patient", default="*", help="pattern; the first that fits is taken")
-    add("--slice", type=int, default=0, help="number of the slice (default: %(default)s)")
+    add("--data", default="brain7ch", help="as in `onebreath evaluate` (default: %(default)s)")
+    add("--kind", choices=KINDS, help="format of the file, if its name does not show it")
+    add("--patient", default="*", help="pattern; the first match is used")
+    add("--slice", type=int, default=0, help="index of the slice (default: %(default)s)")
     add("--mask", default="uniform", choices=get_args(Family), help="a lattice (default: %(default)s)")
     add("--acceleration", type=int, default=4, help="default: %(default)s")
     add("--slopes", type=float, nargs="+", default=SLOPES, help="default: %(default)s")
     add("--acs", type=int, nargs="+", default=[24, 40], help="numbers of calibration lines (default: %(default)s)")
     add("--channels", type=int, default=8, help="coils after compression (default: %(default)s)")
-    add("--snr", type=float, default=40, help="of simulated scans (default: %(default)s)")
+    add("--snr", type=float, default=40, help="SNR of simulated scans (default: %(default)s)")
     add("--output", type=Path, default=Path("runs/raki_study"), help="folder (default: %(default)s)")
     args = parser.parse_args(arguments)
     logging.basicConfig(level="WARNING", format="%(message)s")
