@@ -24,7 +24,7 @@ from onebreath.wire.xml_guard import unpadded
 from onebreath.worker.metrics import AT_ONCE, Metrics, serving_metrics
 from onebreath.worker.spooling.resume import resume
 from onebreath.worker.spooling.spool import SpooledScan
-from onebreath.zoo.card import CARD_FILE, TOLD, read_card
+from onebreath.zoo.card import CARD_FILE, MOST_PROBLEMS, read_card
 from tests.host import tiny
 from tests.host.test_late import leave_behind
 from tests.host.test_worker import gadget_scan
@@ -167,7 +167,7 @@ def test_a_card_of_many_mistakes_is_told_of_some(tmp_path):
     (folder / CARD_FILE).write_text("".join(f"k{n}: 1\n" for n in range(500)))
     with pytest.raises(ModelError) as caught:
         read_card(folder)
-    assert str(caught.value).count("there is no field") <= TOLD
+    assert str(caught.value).count("there is no field") <= MOST_PROBLEMS
     assert "more" in str(caught.value)
 
 

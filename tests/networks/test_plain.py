@@ -100,7 +100,7 @@ def test_noise_is_given_to_those_that_take_it():
     [
         ("shape", r"makes torch.complex64 \(1, 4, 32, 31\) in a trial run; expected .*\(1, 4, 32, 32\)"),
         ("real", "makes torch.float32 .* expected complex"),
-        ("nan", "not finite of noise alone"),
+        ("nan", "not finite in a trial run"),
         ("value", "cannot run without numbers"),
         ("attribute", "AttributeError: .*no_such_thing"),
     ],

@@ -1,4 +1,4 @@
-"""Models: a folder with a card and weights. Finding, checking, loading, saving and importing them."""
+"""Models, each a folder with a card and weights: search, validation, loading, saving and import."""
 
 from onebreath.zoo.card import Card, read_card
 from onebreath.zoo.domain import Domain, Scan

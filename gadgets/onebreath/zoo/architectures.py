@@ -1,4 +1,4 @@
-"""The networks that a card can name."""
+"""Networks by the names used in cards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def network_class(architecture: str) -> type[Network]:
-    """Return the class of a network, importing its module only now.
+    """Class of a network, whose module is imported only now.
 
     Raises
     ------
@@ -44,15 +44,15 @@ def network_class(architecture: str) -> type[Network]:
 
 
 def build(architecture: str, arguments: Mapping[str, Any]) -> Network:
-    """Build a network with new weights.
+    """Network with new weights.
 
     Parameters
     ----------
     architecture
         A name in `ARCHITECTURES` or `RESTORATION`.
     arguments
-        Keyword arguments of the network's class, as YAML gives them (a list stands for a tuple). An argument that is a
-        dataclass is given by its fields, each by its own name.
+        Keyword arguments of the network's class, as read from YAML (with lists for tuples). A dataclass is given by its
+        fields, each by its own name.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def build(architecture: str, arguments: Mapping[str, Any]) -> Network:
 
 
 def hollow(architecture: str, arguments: Mapping[str, Any]) -> Network:
-    """Build a network whose weights have shapes but no numbers, on torch's meta device; see `build`."""
+    """Network whose weights have shapes but no values, on torch's meta device; see `build`."""
     import torch
 
     with torch.device("meta"):
@@ -72,7 +72,7 @@ def hollow(architecture: str, arguments: Mapping[str, Any]) -> Network:
 
 
 def _checked(network: type, architecture: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the arguments against the signature of the class, and convert them to its types."""
+    """Arguments validated against the signature of the class and converted to its types."""
     hints = get_type_hints(network.__init__)  # type: ignore[misc]
     own = {name: hints.get(name, Any) for name in inspect.signature(network).parameters}
     groups: dict[str, Any] = {name: hint for name, hint in own.items() if is_dataclass(hint)}

@@ -1,4 +1,4 @@
-"""The card of a model: what its weights are, what they expect, what they are for, and how well they did."""
+"""The card of a model: its weights, conventions, domain, training and measured quality."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ WEIGHTS_FILE = "weights.safetensors"
 
 _NAME = re.compile(r"([a-z0-9][a-z0-9_]*)\.([a-z0-9][a-z0-9_-]*)")
 DEFAULT_SCORE_LIMIT = 0.24
-"""For cards that state none; docs/protocols.md describes how it was chosen."""
+"""Score limit of cards that state none; docs/protocols.md describes how it was chosen."""
 LARGEST_CARD = 1_000_000
-"""Bytes; a longer card.yaml is not a card, and parsing it would cost memory."""
-TOLD = 20  # problems of a card that are listed
+"""Largest size of card.yaml in bytes, which bounds the memory for parsing."""
+MOST_PROBLEMS = 20  # of a card, listed in an error
 
 
 def check_name(name: str) -> str:
-    """Return a model's name if it is one.
+    """The name, if it is a valid name of a model.
 
     Raises
     ------
     ModelError
-        If it is not ``architecture.tag``: it becomes a folder's name, so that nothing else may stand in it.
+        If it is not ``architecture.tag``, as it becomes the name of a folder.
     """
     if not _NAME.fullmatch(name):
         raise ModelError(
@@ -71,7 +71,7 @@ class Weights(_Part):
 
 
 class Conventions(_Part):
-    """Data conventions of the network; every value that has ever been used stays readable."""
+    """Data conventions of the network; values used in earlier versions remain valid."""
 
     fourier: Literal["centred_unitary"] = Field(
         default="centred_unitary", description="Fourier convention of the k-space"
@@ -93,14 +93,14 @@ class Training(_Part):
     """Origin of the weights."""
 
     data: str = Field(description="training data, with numbers of subjects and how they were split")
-    recipe: str = Field(default="", description="command, configuration file or paper that tells how it was trained")
+    recipe: str = Field(default="", description="command, configuration file or paper that describes the training")
     seed: int | None = Field(default=None, description="seed of the random numbers")
 
 
 class Measurement(_Part):
     """One measured number."""
 
-    data: str = Field(description="on which data, at which acceleration")
+    data: str = Field(description="test data and acceleration")
     metric: str = Field(description="for example SSIM strict, PSNR strict (dB), seconds per series on which hardware")
     mean: float = Field(description="mean over slices")
     std: float | None = Field(default=None, description="standard deviation over slices")
@@ -112,23 +112,23 @@ class Card(_Part):
 
     name: ModelName = Field(description="architecture.tag, also the folder's name")
     former_names: tuple[ModelName, ...] = Field(
-        default=(), description="names that this model had before; they still find it, with a warning"
+        default=(), description="earlier names of this model, which still find it, with a warning"
     )
     version: str = Field(description="version of these weights")
     summary: str = Field(description="one line for lists")
     architecture: str = Field(description="name of the network, see onebreath.zoo.architectures")
-    arguments: dict[str, Any] = Field(default={}, description="arguments of the network that are not its defaults")
+    arguments: dict[str, Any] = Field(default={}, description="arguments of the network other than its defaults")
     weights: Weights = Field(description="file and hash")
     conventions: Conventions = Field(default=Conventions(), description="how data must be given to the network")
     domain: Domain = Field(default=Domain(), description="the scans the model may be used on")
     score_limit: float = Field(
         default=DEFAULT_SCORE_LIMIT,
         gt=0,
-        description="largest out-of-domain score (the error relative to the image that lines kept back tell) at which "
-        "images of this model are trusted",
+        description="largest out-of-domain score (the error relative to the image, estimated on held-back lines) at "
+        "which images of this model are trusted",
     )
     training: Training = Field(description="where the weights come from")
-    measured: tuple[Measurement, ...] = Field(default=(), description="numbers on data that were not trained on")
+    measured: tuple[Measurement, ...] = Field(default=(), description="results on data not used for training")
     licence: str = Field(description="licence of the weights")
     intended_use: str = Field(description="what the model is for, and what it is not for")
     references: tuple[str, ...] = Field(default=(), description="papers and source codes")
@@ -141,18 +141,19 @@ class Card(_Part):
         return self
 
     def to_yaml(self) -> str:
-        """Spell the card as YAML, fields in their documented order, what is not set left out."""
+        """Card as YAML, with fields in their documented order, without unset ones."""
         content = self.model_dump(mode="json", exclude_none=True)
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
 
 
 def read_card(folder: Path) -> Card:
-    """Read the card in a model's folder.
+    """Card in a model's folder.
 
     Raises
     ------
     ModelError
-        If there is none, it is no YAML, a field is unknown, missing or ill-typed, or its name is not the folder's.
+        If there is none, it is not YAML, a field is unknown, missing or of the wrong type, or its name differs from the
+        folder's.
     """
     path = folder / CARD_FILE
     try:
@@ -172,19 +173,19 @@ def read_card(folder: Path) -> Card:
 
 
 def parse_card(content: Any, where: str) -> Card:
-    """Check the content of a card.
+    """Card with validated content.
 
     Parameters
     ----------
     content
-        What YAML gave.
+        Parsed YAML.
     where
-        For error messages: the file it came from.
+        Source, for error messages.
 
     Raises
     ------
     ModelError
-        If a field is unknown, missing or ill-typed; the text names each.
+        If a field is unknown, missing or of the wrong type; the text names each.
     """
     if not isinstance(content, dict):
         raise ModelError(f"{where}: a card is a mapping of fields, found {type(content).__name__}")
@@ -192,8 +193,8 @@ def parse_card(content: Any, where: str) -> Card:
         return Card.model_validate(content)
     except ValidationError as error:
         texts = list(map(_explain, problems(error)))
-        more = f"; and {len(texts) - TOLD} more" if len(texts) > TOLD else ""
-        raise ModelError(f"{where}: {'; '.join(texts[:TOLD])}{more}") from error
+        more = f"; and {len(texts) - MOST_PROBLEMS} more" if len(texts) > MOST_PROBLEMS else ""
+        raise ModelError(f"{where}: {'; '.join(texts[:MOST_PROBLEMS])}{more}") from error
 
 
 def _explain(problem: Problem) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onebreath.errors import ModelError
+from onebreath.keeping import whole, write_text
 from onebreath.terminal import Cell, Column, print_table, steps
 from onebreath.zoo.architectures import build
 from onebreath.zoo.card import CARD_FILE, LARGEST_CARD, Card, check_name, parse_card, read_card
@@ -24,7 +25,7 @@ from onebreath.zoo.yaml_guard import read_yaml
 _TEXTS = ("summary", "version", "licence", "intended_use")
 _ARCHIVE = "zip"
 _LARGEST_ARCHIVE = 4 * 2**30
-"""Bytes that an archive may unpack to."""
+"""Largest unpacked size of an archive in bytes."""
 
 
 def add_actions(actions: Any) -> None:
@@ -69,12 +70,12 @@ def add_actions(actions: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a sub-command; return the exit status.
+    """Run a sub-command; returns the exit status.
 
     Raises
     ------
     ModelError
-        If a model or file is wrong.
+        If a model or file is invalid.
     """
     actions = {
         "new": _new,
@@ -95,7 +96,7 @@ def _new(args: argparse.Namespace) -> int:
     if args.test is not None:
         if args.test.exists():
             raise ModelError(f"{args.test} exists already; choose another file for the test")
-        args.test.write_text(_TEST.format(name=args.name), encoding="utf-8")
+        write_text(args.test, _TEST.format(name=args.name))
         print(args.test)
     return 0
 
@@ -176,7 +177,7 @@ def _export(args: argparse.Namespace) -> int:
     folder = find(args.name)
     card = read_card(folder)
     read_network(folder, card)
-    with zipfile.ZipFile(args.file, "w") as archive:
+    with whole(args.file) as part, zipfile.ZipFile(part, "w") as archive:
         archive.write(folder / CARD_FILE, CARD_FILE)
         archive.write(folder / card.weights.file, card.weights.file)
     print(args.file)
@@ -184,12 +185,12 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def new_model(name: str, arguments: dict[str, Any], root: Path) -> Path:
-    """Write a model with untrained weights, after a trial run; return its folder.
+    """Write a model with untrained weights, after a trial run; returns its folder.
 
     Raises
     ------
     ModelError
-        If there is no such network, its arguments are wrong, it fails in the trial, or the model exists.
+        If there is no such network, its arguments are wrong, its trial run fails, or the model exists.
     """
     import torch
 
@@ -213,7 +214,7 @@ def new_model(name: str, arguments: dict[str, Any], root: Path) -> Path:
         return write(card, read_weights_file(trial, card), root)
 
 
-_TEST = '''"""The model {name}: its card, hash and weights belong to each other, and its network runs."""
+_TEST = '''"""The model {name}: card, hash and weights fit together, and its network runs."""
 
 from onebreath.zoo.card import read_card
 from onebreath.zoo.search import find
@@ -229,12 +230,12 @@ def test_it_runs_on_a_small_series():
 
 
 def unpack(file: Path, root: Path) -> Path:
-    """Make a model of an exported archive, after all checks that loading it makes.
+    """Write the model of an exported archive after all checks of loading; returns its folder.
 
     Raises
     ------
     ModelError
-        If the archive holds anything but a card and its weights, or they are wrong.
+        If the archive holds anything but a card and its weights, or these are invalid.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as archive:

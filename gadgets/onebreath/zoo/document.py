@@ -1,4 +1,4 @@
-"""Cards filled in from what was measured, so that no number in them is typed by hand."""
+"""Measured numbers in cards, taken from evaluations so that none is typed by hand."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from onebreath.zoo.store import write
 
 
 def document(name: str, tables: Sequence[Path], changes: dict[str, str]) -> Card:
-    """Write the measured numbers of a model, and texts, into its card.
+    """Write measured numbers and texts into the card of a model; returns the new card.
 
     Parameters
     ----------
     name
         The model.
     tables
-        ``table.json`` of `onebreath evaluate`, in which the model was among the methods; they replace what the card
-        holds. None: its numbers stay.
+        ``table.json`` files of `onebreath evaluate` with the model among the methods, which replace the card's numbers.
+        Without tables these are kept.
     changes
-        Fields of the card and their new texts.
+        New texts of fields of the card.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def document(name: str, tables: Sequence[Path], changes: dict[str, str]) -> Card
 
 
 def _measured(table: Path, name: str) -> Iterator[Measurement]:
-    """The rows of one evaluation: mean over slices by group, region and measure, strict convention."""
+    """Yield the rows of one evaluation: mean over slices by group, region and measure, strict convention."""
     try:
         content = json.loads(table.read_text(encoding="utf-8"))
         groups = [one for one in content["groups"] if one["convention"] == "strict" and name in one["methods"]]

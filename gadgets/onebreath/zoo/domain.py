@@ -1,4 +1,4 @@
-"""The scans a model may be used on."""
+"""The domain of a model: the scans it may be used on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 """Lowest and highest allowed value, both included."""
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 MaskFamily = Literal["full", "uniform", "uniform_acs", "kt_uniform", "irregular", "irregular_acs"]
-"""Sampling families as `onebreath.mri.sampling` names them; a misspelt one in a card would refuse every scan."""
+"""Sampling families of `onebreath.mri.sampling`, validated because a misspelt one would refuse every scan."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Scan:
     Attributes
     ----------
     protocol, vendor, sequence
-        What the header calls them.
+        Names in the header.
     """
 
     protocol: str | None = None
@@ -48,25 +48,25 @@ class Scan:
 
 
 class Verdict(NamedTuple):
-    """Comparison of a scan with a domain: limits that it violates, and limits that could not be checked."""
+    """Result of comparing a scan with a domain: violated limits, and limits on unknown properties."""
 
     outside: tuple[str, ...]
     unknown: tuple[str, ...]
 
 
 class Domain(BaseModel):
-    """Limits of the scans a model may be used on; a limit that is left out does not limit anything."""
+    """Limits of the scans a model may be used on; None means no limit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     subject: ClassVar[str] = "the model"
-    """Whose limits these are, for error messages."""
+    """Subject of the limits in error messages."""
 
     acceleration: Range | None = Field(
         default=None, description="distance of neighbouring lines outside the calibration block"
     )
     mask_family: Annotated[tuple[MaskFamily, ...], Field(min_length=1)] | None = Field(
-        default=None, description="sampling families, as `onebreath.mri.sampling` names them"
+        default=None, description="sampling families of `onebreath.mri.sampling`"
     )
     acs_lines: Range | None = Field(
         default=None, description="lines of the calibration block in the imaging data; 0: none"
@@ -76,17 +76,17 @@ class Domain(BaseModel):
     matrix_x: Range | None = Field(default=None, description="matrix size along the readout")
     coils: Range | None = Field(default=None, description="channels, after compression")
     field_strength_t: Range | None = Field(default=None, description="field strength in tesla")
-    trajectory: Names | None = Field(default=None, description="trajectories, as the ISMRMRD header names them")
+    trajectory: Names | None = Field(default=None, description="trajectories, by their names in the ISMRMRD header")
     contrast: Names | None = Field(default=None, description="contrasts or sequences, for example bssfp_cine")
     snr: Range | None = Field(default=None, description="signal-to-noise ratio of a fully sampled frame of such a scan")
 
     def judge(self, scan: Scan) -> Verdict:
-        """Compare a scan with the limits.
+        """Verdict on a scan.
 
         Parameters
         ----------
         scan
-            What is known of it.
+            Its known properties.
         """
         outside, unknown = [], []
         for name in type(self).model_fields:
@@ -96,21 +96,21 @@ class Domain(BaseModel):
             if value is None:
                 unknown.append(name)
             elif not self.allows(name, value):
-                outside.append(f"{name} is {_said(value)}, {self.subject} is for {spell(limit)}")
+                outside.append(f"{name} is {_text(value)}, {self.subject} is for {spell(limit)}")
         return Verdict(tuple(outside), tuple(unknown))
 
     def allows(self, name: str, value: str | float) -> bool:
-        """Return whether one property of a scan lies within its limit."""
+        """Whether one property of a scan is within its limit."""
         limit = getattr(self, name)
         return value in limit if isinstance(value, str) else bool(limit[0] <= value <= limit[1])
 
 
 def spell(limit: tuple[float, float] | tuple[str, ...]) -> str:
-    """Spell a limit: a range, or a list of names."""
+    """A limit as text: a range, or a list of names."""
     if isinstance(limit[0], str):
         return ", ".join(str(name) for name in limit)
     return f"{limit[0]:g} to {float(limit[1]):g}"
 
 
-def _said(value: str | float) -> str:
+def _text(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:g}"

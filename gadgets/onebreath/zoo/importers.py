@@ -1,7 +1,7 @@
-"""Foreign checkpoints become models: every parameter finds its place, none is left over, none is missing.
+"""Import of released checkpoints as models; no parameter may be missing or left over.
 
-Released networks come as pickles. They are read with ``torch.load(weights_only=True)``, which builds tensors and
-containers and refuses everything else, and are stored as safetensors.
+Most released networks are pickles. They are read with ``torch.load(weights_only=True)``, which accepts only tensors and
+containers, and are stored as safetensors.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     State = dict[str, Tensor]
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "network", "net", "params", "weights")
-"""Keys under which training programs keep the weights beside optimisers and counters."""
+"""Keys under which training programs store weights, next to optimisers and counters."""
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
-"""What wrappers of a network (data parallel, compiled, trainer) put before every name."""
+"""Prefixes that wrappers of a network (data parallel, compiled, trainer) add to all names."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,21 @@ class Release:
     Parameters
     ----------
     architecture
-        What it is called here.
+        Its name here.
     rename
-        From the released names to ours.
+        Function from the released state to ours.
     infer
-        Arguments of the network that the shapes show.
+        Function from our state to arguments of the network.
     fixed
-        Arguments that no shape shows; known from the released code.
+        Further arguments, known from the released code.
     source
-        Where it is released.
+        Address of the release.
     own
-        How our names of its parameters begin.
+        Prefix of our names of its parameters.
     conventions
-        How it wants its data, where that is not as usual; see `onebreath.zoo.card.Conventions`.
+        Data conventions other than the defaults; see `onebreath.zoo.card.Conventions`.
     complete
-        Makes the whole state of the network, of what is released once and stands in ours several times.
+        Function that copies parameters which are released once but occur several times in our state.
     """
 
     architecture: str
@@ -63,7 +63,7 @@ class Release:
     complete: Callable[[State, dict[str, Any]], State] = lambda state, arguments: state
 
     def details(self, file: str) -> dict[str, Any]:
-        """Fields of the card of whatever is imported from a file of this release."""
+        """Fields of the card of a model imported from a file of this release."""
         return {
             "version": "1",
             "architecture": self.architecture,
@@ -82,21 +82,21 @@ def import_checkpoint(
     arguments: Mapping[str, Any] | None = None,
     licence: str = "not stated; ask the authors of the weights",
 ) -> Path:
-    """Make a model of a checkpoint.
+    """Write the model of a checkpoint.
 
     Parameters
     ----------
     kind
         A name in `RELEASES`.
     file
-        A checkpoint of PyTorch, or the same names in a ``.safetensors`` or ``.npz`` file, or the ``.index`` file of a
-        TensorFlow checkpoint; parameters may also have our own names.
+        A PyTorch checkpoint, a ``.safetensors`` or ``.npz`` file with the same names, or the ``.index`` file of a
+        TensorFlow checkpoint; parameters may also have our names.
     name, root
-        Of the new model, and the folder of models.
+        Name of the new model, and folder of models.
     arguments
-        Arguments of the network where they differ from the released code.
+        Arguments of the network that differ from the released code.
     licence
-        Of the weights.
+        Licence of the weights.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def import_checkpoint(
     Raises
     ------
     ModelError
-        If the file holds something else, or the weights do not fit the network to the last number.
+        If the file has other content, or the weights do not fit the network exactly.
     """
     if kind not in RELEASES:
         raise ModelError(f"cannot import from {kind!r}; known are: {', '.join(RELEASES)}")
@@ -121,12 +121,12 @@ def import_checkpoint(
 
 
 def read_state(file: Path) -> State:
-    """Read the weights in a checkpoint, without the names of wrappers around the network.
+    """Weights in a checkpoint by name, without prefixes of wrappers.
 
     Raises
     ------
     ModelError
-        If the file cannot be read, holds anything that could run code, or holds no weights.
+        If the file cannot be read, contains anything that could run code, or contains no weights.
     """
     if not file.is_file() and file.with_name(file.name + INDEX).is_file():
         file = file.with_name(file.name + INDEX)
@@ -174,7 +174,7 @@ _READERS: dict[str, Callable[[Path], Any]] = {
 
 
 def _unwrapped(content: Any) -> State:
-    """Return the weights in a checkpoint, without the prefixes that wrappers add to their names."""
+    """Weights in the content of a checkpoint, without prefixes of wrappers."""
     if not isinstance(content, Mapping):
         raise ModelError(f"a checkpoint is a mapping of names to tensors, found {type(content).__name__}")
     for key in _CONTAINERS:
@@ -188,7 +188,7 @@ def _unwrapped(content: Any) -> State:
 
 
 def _of(where: str) -> Callable[..., Any]:
-    """Return a function ``module:name`` of a network's folder; torch comes with it, so it is imported when called."""
+    """Function ``module:name`` of a network's folder, imported when called, as it imports torch."""
 
     def call(*arguments: Any) -> Any:
         module, name = where.split(":")
@@ -226,7 +226,7 @@ RELEASES = {
         {},
         "https://github.com/GuoyaoShen/MR-IPT",
         own="encoder.",
-        # Its masks take columns.
+        # Its masks select columns.
         conventions={"normalisation": "max_image", "phase_encoding": "x"},
     ),
     "prompt_mr": Release(
@@ -235,7 +235,7 @@ RELEASES = {
         _of("prompt_mr.official:arguments_of"),
         {},
         "https://github.com/hellopipu/PromptMR",
-        # It looks for calibration lines along the last axis.
+        # Its calibration lines are along the last axis.
         conventions={"phase_encoding": "x"},
     ),
     "cinenet": Release(
@@ -253,7 +253,7 @@ RELEASES = {
         {},
         "https://github.com/midas-tum/A-LIKNet",
         own="iterations.",
-        # Its masks miss lines along the last axis.
+        # Its masks omit lines along the last axis.
         conventions={"phase_encoding": "x"},
     ),
     "unet": Release(
@@ -266,4 +266,4 @@ RELEASES = {
         conventions={"normalisation": "max_image", "phase_encoding": "x"},
     ),
 }
-"""Released networks by the name that ``onebreath models import --from`` takes."""
+"""Released networks by their names in ``onebreath models import --from``."""

@@ -1,7 +1,7 @@
-"""Folders that are read again when they change, and whose last good content stays in force while they are wrong.
+"""Cache of folders that are read again when they change, and keep their last good content while they are invalid.
 
-A site changes models and rules while scans run. The next scan uses the new ones; one that has begun keeps its own,
-since it holds the value itself; and a new version that is broken replaces nothing.
+A site changes models and rules while scans run. The next scan uses the new ones; a running scan keeps its own, as it
+holds the value itself; and an invalid new version replaces nothing.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ Signature = tuple[tuple[str, int, int, int], ...]
 
 _ATTEMPTS = 4
 _PAUSE_S = 0.02
-"""A folder that is being exchanged is gone for a moment, or its files belong to two versions; it is read again."""
+"""Attempts to read a folder, and pauses between them: while it is replaced it may be missing, or mix two versions."""
 
 
 @dataclass(frozen=True)
 class Kept(Generic[T]):
-    """The content of a folder, and why it is an older one; empty: it is what the folder holds now."""
+    """Content of a folder, and a warning if it is an older version; empty if it is current."""
 
     value: T
     warning: str = ""
 
 
 class LastGood(Generic[T]):
-    """Contents of folders, by folder.
+    """Cache of the contents of folders.
 
     Parameters
     ----------
     read
-        Reads a folder; raises an OnebreathError if it is wrong.
+        Function that reads a folder; raises an OnebreathError if it is invalid.
     pattern
-        Wildcard of the files whose change makes it read again.
+        Wildcard of the files whose changes invalidate the cache.
     """
 
     def __init__(self, read: Callable[[Path], T], pattern: str) -> None:
@@ -53,12 +53,12 @@ class LastGood(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, folder: Path) -> Kept[T]:
-        """Return the content of a folder.
+        """Content of a folder.
 
         Raises
         ------
         OnebreathError
-            What `read` raises, if this process never saw a good version.
+            From `read`, if this process has seen no good version.
         """
         with self._lock:
             known = self._last.get(folder)
@@ -77,7 +77,7 @@ class LastGood(Generic[T]):
             return kept
 
     def _converted(self, folder: Path) -> T:
-        """Read a folder; an unexpected exception counts as an error, so that the last good content stays in force."""
+        """Content of a folder; any exception becomes an OnebreathError, so that the last good content is kept."""
         try:
             return self._read(folder)
         except OnebreathError:
@@ -87,11 +87,11 @@ class LastGood(Generic[T]):
             raise ConfigError(f"{folder} cannot be read: {type(error).__name__}: {shortened(error)}") from error
 
     def known(self, folder: Path) -> bool:
-        """Return whether a good version of the folder was seen in this process."""
+        """Whether this process has seen a good version of the folder."""
         return folder in self._good
 
     def _read_whole(self, folder: Path) -> tuple[Signature, T]:
-        """Read a folder that does not change meanwhile."""
+        """Signature and content of a folder that did not change while it was read."""
         for attempt in range(1, _ATTEMPTS + 1):
             before = signature(folder, self._pattern)
             try:
@@ -107,12 +107,12 @@ class LastGood(Generic[T]):
 
 
 def signature(folder: Path, pattern: str) -> Signature:
-    """Names, times, sizes and inodes of a folder's files; empty if it is not there."""
+    """Names, times, sizes and inodes of a folder's files; empty if the folder does not exist."""
     found = []
     for path in sorted(folder.glob(pattern)):
         try:
             status = path.stat()
-        except OSError:  # it went away meanwhile, or is a link to nothing: as good as not there
+        except OSError:  # removed meanwhile, or a broken link
             continue
         found.append((path.name, status.st_mtime_ns, status.st_size, status.st_ino))
     return tuple(found)

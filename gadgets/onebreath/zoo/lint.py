@@ -1,4 +1,4 @@
-"""Checks of protocol rules as a whole: rules that never fire, and pairs that only their order decides between."""
+"""Linter of protocol rules: rules that never fire, and pairs whose order alone decides."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Finding(NamedTuple):
 
 
 def lint(rules: Sequence[Rule]) -> list[Finding]:
-    """Find rules that can never fire, pairs whose order alone decides, and models that are missing or never fit.
+    """Rules that can never fire, pairs whose order alone decides, and models that are missing or never fit.
 
-    A rule counts as unreachable if one rule before it takes all of its scans; several rules that do so together are
-    not noticed.
+    A rule counts as unreachable if one earlier rule covers all of its scans; several that do so together are not
+    detected.
     """
     findings = []
     for second, rule in enumerate(rules):
@@ -45,7 +45,7 @@ def lint(rules: Sequence[Rule]) -> list[Finding]:
 
 
 def covers(wide: Conditions, narrow: Conditions) -> bool:
-    """Return whether every scan that meets `narrow` meets `wide`."""
+    """Whether every scan that meets `narrow` meets `wide`."""
     return all(
         limit is None or (getattr(narrow, name) is not None and _within(name, getattr(narrow, name), limit))
         for name, limit in _limits(wide)
@@ -53,7 +53,7 @@ def covers(wide: Conditions, narrow: Conditions) -> bool:
 
 
 def overlap(first: Domain, second: Domain) -> bool:
-    """Return whether a scan may meet both."""
+    """Whether a scan may meet both."""
     for name in type(second).model_fields.keys() & type(first).model_fields.keys():
         a, b = getattr(first, name), getattr(second, name)
         if a is None or b is None:
@@ -70,7 +70,7 @@ def overlap(first: Domain, second: Domain) -> bool:
 
 
 def _ambiguous(first: Conditions, later: Conditions) -> bool:
-    """Return whether scans meet both though neither is a special case of the other."""
+    """Whether some scans meet both conditions, and the first is not a special case of the later."""
     return overlap(first, later) and not covers(later, first)
 
 
@@ -99,10 +99,10 @@ def _within(name: str, narrow: Any, wide: Any) -> bool:
 
 
 def _takes_all(wide: str, narrow: str) -> bool:
-    """Return whether one wildcard takes all texts of another.
+    """Whether one pattern matches all texts that another one matches.
 
-    Where the wide one has no other wildcard than ``*``, it takes all texts of the narrow one if it takes the narrow one
-    as a text: its own letters can only have met letters. Otherwise only equal ones are seen to.
+    A wide pattern with no wildcard but ``*`` does so if it matches the narrow pattern itself, since its literal
+    characters can only have matched literal ones. With other wildcards only equal patterns are recognised.
     """
     if wide == narrow:
         return True
@@ -110,7 +110,7 @@ def _takes_all(wide: str, narrow: str) -> bool:
 
 
 def _may_match_both(first: str, second: str) -> bool:
-    """Return whether a text may match two wildcards; brackets are taken for any letter."""
+    """Whether a text may match two patterns; brackets count as any character."""
     if not first or not second:
         return not (first + second).strip("*")
     if first[0] == "*":

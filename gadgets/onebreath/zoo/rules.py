@@ -1,7 +1,7 @@
-"""Protocol rules: which model or method a scan gets, by its header and the sampling found.
+"""Protocol rules, which select a scan's model or method by its header and sampling.
 
-Rules are tried in order; the first one whose conditions all hold fires. ``protocols.yaml`` comes with the models; a
-site's own rules stand in ``protocols.site.yaml`` and come first. Both lie in folders of the models' search path.
+Rules are tried in order; the first one whose conditions all hold fires. ``protocols.yaml`` is shipped with the models;
+a site's own rules are in ``protocols.site.yaml`` and come first. Both are in folders of the models' search path.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from onebreath.zoo.yaml_guard import read_yaml
 
 RULES_FILE, SITE_FILE = "protocols.yaml", "protocols.site.yaml"
 _LARGEST_FILE = 1_000_000
-"""Bytes; a longer file is no list of rules, and parsing it would cost memory."""
+"""Largest size of a file of rules in bytes, which bounds the memory for parsing."""
 
 
 def _wildcard(pattern: str) -> str:
-    """Return a pattern if it is one that can match what a person types on a scanner."""
+    """The pattern, if it is well-formed and can match a text typed on a scanner."""
     if not pattern.strip() or not pattern.isprintable():
         raise ValueError("a pattern is a printable text with wildcards * ? [abc], and not empty")
     if re.sub(r"\[!?[^\[\]]+\]", "", pattern).strip("*?").count("[") or pattern.count("[") != pattern.count("]"):
@@ -41,7 +41,7 @@ Patterns = Annotated[tuple[Annotated[str, AfterValidator(_wildcard)], ...], Fiel
 
 
 class Conditions(Domain):
-    """Conditions on a scan, all of which must hold; one that is left out holds for every scan."""
+    """Conditions on a scan, all of which must hold; None holds for every scan."""
 
     subject: ClassVar[str] = "the rule"
 
@@ -50,7 +50,7 @@ class Conditions(Domain):
     sequence: Patterns | None = Field(default=None, description="wildcards for the kind of sequence, any letter case")
 
     def allows(self, name: str, value: str | float) -> bool:
-        """Return whether one property of a scan meets its condition."""
+        """Whether one property of a scan meets its condition."""
         if name in WILDCARDS:
             text = str(value).lower()
             return any(fnmatch.fnmatchcase(text, pattern.lower()) for pattern in getattr(self, name))
@@ -61,18 +61,18 @@ WILDCARDS = ("protocol", "vendor", "sequence")
 
 
 class Rule(BaseModel):
-    """One rule."""
+    """A protocol rule."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9_-]*$", description="name for logs and the images' meta")
-    why: str = Field(default="", description="one line: what the rule is for")
-    when: Conditions = Field(default=Conditions(), description="the scans it is for")
+    why: str = Field(default="", description="purpose of the rule, in one line")
+    when: Conditions = Field(default=Conditions(), description="conditions on the scan")
     model: ModelName | None = Field(default=None, description="model that reconstructs them")
     method: str = Field(default="unrolled", description="method that runs the model, or a classical method")
     properties: dict[str, str | int | float | bool] = Field(default={}, description="parameters of the method")
     contrast: str | None = Field(
-        default=None, description="what such scans show, to be compared with the model's domain; headers do not say it"
+        default=None, description="contrast of such scans, for comparison with the model's domain, as headers lack it"
     )
     policy: Literal["fallback", "warn", "refuse"] = Field(
         default="fallback",
@@ -81,10 +81,10 @@ class Rule(BaseModel):
     )
     candidates: tuple[str, ...] = Field(
         default=(),
-        description="further models and classical methods, in the order of preference; lines kept back decide between "
+        description="further models and classical methods, in the order of preference; held-back lines decide between "
         "them and the rule's own model or method",
     )
-    fallback: str = Field(default="cg_sense", description="classical method that is used otherwise")
+    fallback: str = Field(default="cg_sense", description="classical method to use otherwise")
 
     @model_validator(mode="after")
     def _model_fits_method(self) -> Rule:
@@ -94,7 +94,7 @@ class Rule(BaseModel):
 
     @property
     def outcome(self) -> tuple[Any, ...]:
-        """Method and model that make the images; rules with equal outcomes cannot contradict each other."""
+        """Everything that determines the images; rules with equal outcomes cannot contradict each other."""
         return (
             self.model,
             self.method,
@@ -114,32 +114,32 @@ class _RuleFile(BaseModel):
 
 @dataclass(frozen=True)
 class RuleBook:
-    """The rules in force, in order, and what is wrong with the files if these are older ones."""
+    """The rules in force, in order, and a warning if the current files are invalid."""
 
     rules: tuple[Rule, ...]
     warning: str = ""
 
     def candidates(self, scan: Scan) -> list[Rule]:
-        """Rules that what is known of a scan does not exclude."""
+        """Rules that the known properties of a scan do not exclude."""
         return [rule for rule in self.rules if not rule.when.judge(scan).outside]
 
     def judge(self, scan: Scan) -> list[tuple[Rule, Verdict]]:
-        """Compare a scan with every rule."""
+        """Verdict of each rule on a scan."""
         return [(rule, rule.when.judge(scan)) for rule in self.rules]
 
     def match(self, scan: Scan) -> Rule | None:
-        """Return the rule that fires, or None; a condition on a value that the header lacks does not hold."""
+        """The rule that fires, or None; a condition on an unknown property does not hold."""
         return next((rule for rule, verdict in self.judge(scan) if not any(verdict)), None)
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
-    """Read a file of rules, and those it includes.
+    """Rules of a file, and of the files it includes.
 
     Raises
     ------
     ConfigError
-        If a file is missing, no YAML, or wrong; if files include each other in a circle or lie elsewhere; or if two
-        rules have one name.
+        If a file is missing, not YAML, or invalid; if files include each other in a circle or from other folders; or if
+        two rules have the same name.
     """
     rules = _read(path, ())
     names = [rule.name for rule in rules]
@@ -194,15 +194,15 @@ _site = LastGood(lambda folder: read_rules(folder / SITE_FILE), "*.yaml")
 
 
 def current_rules() -> RuleBook:
-    """Return the rules that a scan beginning now uses.
+    """The rules for a scan that begins now.
 
-    A site's rules come first, and replace shipped ones of the same name. While a file is wrong, its last good version
+    A site's rules come first, and replace shipped ones of the same name. While a file is invalid, its last good version
     in this process stays in force, and the book's `warning` says so.
 
     Raises
     ------
     ConfigError
-        If a file is wrong and none was good before.
+        If a file is invalid and this process has seen no good version.
     """
     site, site_warning = _first(SITE_FILE, _site)
     shipped, warning = _first(RULES_FILE, _shipped)

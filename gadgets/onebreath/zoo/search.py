@@ -1,4 +1,4 @@
-"""Search path of models, and finding models by name."""
+"""Search path of models, and search by name."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ log = logging.getLogger("onebreath.zoo")
 
 _INSTALLED = Path("share", "gadgetron", "onebreath", "models")
 PARTIAL, REPLACED = ".partial-{}-", "old"
-"""A new version of a model is written to a folder that begins like this; the old one lies in it, under this name, while
-the new one takes its place. For that moment there is no model of its name."""
+"""Prefix of the folder to which a new version of a model is written, and name of the old version in it while the new
+one is moved into place. At that moment no model has its name."""
 _ATTEMPTS = 50
 _PAUSE_S = 0.02
 
 
 def search_path() -> list[Path]:
-    """List the folders in which models are looked for, first to last.
+    """Folders that are searched for models, in this order.
 
-    Those in the environment variable ``ONEBREATH_MODELS``, that of Gadgetron's installation (``GADGETRON_HOME``), that
-    of the Python installation, and ``models/`` of a checked-out repository.
+    Those of the environment variable ``ONEBREATH_MODELS``, of Gadgetron's installation (``GADGETRON_HOME``) and of the
+    Python installation, and ``models/`` of a checked-out repository.
     """
     chosen = settings()
     folders = list(chosen.models)
@@ -41,7 +41,7 @@ def search_path() -> list[Path]:
 
 
 def models(pattern: str = "*") -> dict[str, Path]:
-    """Find the folders of all models whose name matches a wildcard; of equal names the first on the search path."""
+    """Folders of all models whose name matches a pattern; of equal names the first on the search path."""
     found: dict[str, Path] = {}
     for root in search_path():
         for card in sorted(root.glob(f"*/{CARD_FILE}")):
@@ -51,12 +51,12 @@ def models(pattern: str = "*") -> dict[str, Path]:
 
 
 def find(name: str) -> Path:
-    """Find the folder of a model; a former name finds it too, with a warning.
+    """Folder of a model, by its name, or by a former name with a warning.
 
     Raises
     ------
     UnknownModel
-        If the name is none, or no model has it; the text says which models there are and how to get one.
+        If the name is invalid or no model has it; the text suggests models and how to get one.
     """
     try:
         check_name(name)
@@ -82,9 +82,9 @@ def _nearest(name: str, there: dict[str, Path]) -> str:
 
 
 def _present(name: str) -> dict[str, Path]:
-    """All models; one that is being replaced is waited for."""
+    """All models, after waiting for one that is being replaced."""
     for _ in range(_ATTEMPTS):
-        awaited = any(_being_replaced(name, root) for root in search_path())  # before it is looked for: it may be back
+        awaited = any(_being_replaced(name, root) for root in search_path())  # checked first, as it may be back by then
         found = models()
         if name in found or not awaited:
             break
@@ -97,7 +97,7 @@ def _being_replaced(name: str, root: Path) -> bool:
 
 
 def _former_names(folder: Path) -> tuple[str, ...]:
-    """Former names of a model; a card that cannot be read hides none of the other models."""
+    """Former names of a model; none, with a warning, if its card cannot be read."""
     try:
         return read_card(folder).former_names
     except ModelError as error:

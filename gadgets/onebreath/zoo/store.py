@@ -1,4 +1,4 @@
-"""Reading and writing models: a folder with a card and weights that match it, number for number."""
+"""Reading and writing of models: a folder with a card, and weights that match it exactly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onebreath.zoo.architectures import hollow
 from onebreath.zoo.card import CARD_FILE, WEIGHTS_FILE, Card, check_name, parse_card
 from onebreath.zoo.search import PARTIAL, REPLACED
 
-DESCRIPTION = 1024  # bytes that a safetensors file may spend on a parameter's shape, type and place
+DESCRIPTION = 1024  # largest number of bytes for a parameter's shape, type and offset in a safetensors file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def read_network(folder: Path, card: Card) -> Network:
-    """Read the network of a model to the CPU, in float32, for inference.
+    """Network of a model on the CPU, in float32, for inference.
 
     Raises
     ------
     ModelError
-        If the file is not what the card says, or a parameter is missing, left over, mis-shaped or not finite.
+        If the file does not match the card, or a parameter is missing, left over, mis-shaped or not finite.
     """
     content = read_weights_file(folder, card)
     state = decode(content, str(folder / card.weights.file))
@@ -35,13 +35,13 @@ def read_network(folder: Path, card: Card) -> Network:
 
 
 def read_weights_file(folder: Path, card: Card) -> bytes:
-    """Read the bytes of a model's weights, and check their hash.
+    """Bytes of a model's weights, with the hash of the card.
 
     Raises
     ------
     ModelError
-        If the file is missing, lies elsewhere, is larger than the card's network can be (it is not read then), or has
-        another hash than the card says.
+        If the file is missing, outside the model's folder, larger than the card's network can be (it is not read then),
+        or has another hash.
     """
     path = folder / card.weights.file
     if path.resolve().parent != folder.resolve():
@@ -58,7 +58,7 @@ def read_weights_file(folder: Path, card: Card) -> bytes:
 
 
 def _check_size(path: Path, card: Card) -> None:
-    """Refuse a file that is larger than all the network's numbers in double precision, with their names."""
+    """Raise ModelError for a file larger than all values of the network in double precision, with their names."""
     state = hollow(card.architecture, card.arguments).state_dict()
     most = sum(8 * value.numel() + len(name) + DESCRIPTION for name, value in state.items()) + DESCRIPTION
     found = path.stat().st_size
@@ -70,13 +70,7 @@ def _check_size(path: Path, card: Card) -> None:
 
 
 def check_hash(content: bytes, card: Card, where: str) -> None:
-    """Compare the bytes of a weights file with the card.
-
-    Raises
-    ------
-    ModelError
-        If the card has another hash; names both.
-    """
+    """Raise ModelError if the hash of a weights file differs from the card; the text names both."""
     found = hashlib.sha256(content).hexdigest()
     if found != card.weights.sha256:
         raise ModelError(
@@ -86,12 +80,12 @@ def check_hash(content: bytes, card: Card, where: str) -> None:
 
 
 def decode(content: bytes, where: str) -> dict[str, Tensor]:
-    """Decode the bytes of a safetensors file.
+    """Tensors by name from the bytes of a safetensors file.
 
     Raises
     ------
     ModelError
-        If they are something else; pickles are named as such.
+        If it is another format; the text names pickles as such.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as decode_safetensors
@@ -99,14 +93,14 @@ def decode(content: bytes, where: str) -> dict[str, Tensor]:
     try:
         return decode_safetensors(content)
     except SafetensorError as error:
-        # Looked at only now: a header of 640 bytes also begins with 0x80 0x02.
+        # Checked only after a failure, as a safetensors header of 640 bytes also begins with 0x80 0x02.
         if content[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
             raise ModelError(f"{where} is a pickle, which can run code; only safetensors are read") from error
         raise ModelError(f"{where} is no safetensors file: {error}") from error
 
 
 def assemble(architecture: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> Network:
-    """Build a network and give it weights, every one of them and nothing else.
+    """Network with given weights, of which none may be missing or left over.
 
     Parameters
     ----------
@@ -115,12 +109,12 @@ def assemble(architecture: str, arguments: Mapping[str, Any], state: Mapping[str
     state
         Weights by name.
     name
-        Of the model, for error messages.
+        Name of the model, for error messages.
 
     Raises
     ------
     ModelError
-        If a parameter is missing, left over, mis-shaped, of no floating type or not finite.
+        If a parameter is missing, left over, mis-shaped, not of a floating type or not finite.
     """
     network = hollow(architecture, arguments)
     expected = network.state_dict()
@@ -154,20 +148,20 @@ def _check_values(expected: Tensor, found: Tensor, what: str) -> None:
 def save(
     state: Mapping[str, Tensor], details: Mapping[str, Any], root: Path, overwrite: bool = False, half: bool = False
 ) -> Path:
-    """Write a model: its folder appears complete, or not at all.
+    """Write a model atomically.
 
     Parameters
     ----------
     state
-        Weights by name, all that the network has.
+        All weights of the network by name.
     details
-        The card's fields but for `weights`.
+        Fields of the card, except `weights`.
     root
         Folder of models; made if it is missing.
     overwrite
         Whether a model of this name may be replaced.
     half
-        Keep 16 bits of each number, for half the size; networks still run in single precision.
+        Whether to store 16-bit numbers, for half the size; networks still run in single precision.
 
     Returns
     -------
@@ -177,7 +171,7 @@ def save(
     Raises
     ------
     ModelError
-        If the card or the weights do not pass the checks of `load`, or the model exists.
+        If the card or the weights are invalid, or the model exists.
     """
     import torch
     from safetensors.torch import save as encode
@@ -191,7 +185,7 @@ def save(
 
 
 def write(card: Card, weights: bytes, root: Path, overwrite: bool = False) -> Path:
-    """Write a checked card and the bytes of its weights; see `save`.
+    """Write a validated card and the bytes of its weights; returns the model's folder. See `save`.
 
     Raises
     ------

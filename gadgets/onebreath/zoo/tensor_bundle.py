@@ -1,9 +1,9 @@
-"""Weights in a TensorFlow checkpoint (a "tensor bundle"), read without TensorFlow.
+"""Reader of weights in a TensorFlow checkpoint (a "tensor bundle") without TensorFlow.
 
-``name.index`` is a sorted table of names, ``name.data-00000-of-00001`` and the like hold the numbers. TensorFlow itself
-is the only kept library that reads them, and it is too large a thing to install for the sake of one file. What is read
-here is what TensorFlow 2 writes with ``save_weights``: uncompressed tables, little-endian, every tensor whole. Anything
-else is refused. Layout as in TensorFlow's ``tensor_bundle.proto`` and the table format of LevelDB.
+``name.index`` is a sorted table of names; ``name.data-00000-of-00001`` and the like hold the values. TensorFlow is the
+only maintained library that reads them, and is too large to install for one file. Only the output of TensorFlow 2's
+``save_weights`` is supported: uncompressed tables, little-endian, unsliced tensors. Anything else is refused. The
+layout is that of TensorFlow's ``tensor_bundle.proto`` and the table format of LevelDB.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ _OPTIMISER = ("optimizer/", "keras_api/", "save_counter/")
 _SLOT = "/.OPTIMIZER_SLOT/"
 _FOOTER, _MAGIC = 48, 0xDB4775248B80FB57
 _TYPES = {1: ("<f4", 4), 2: ("<f8", 8), 19: ("<f2", 2)}
-"""TensorFlow's numbers of the types that weights have: numpy's names, and bytes of a value."""
+"""Supported types by TensorFlow's number: numpy's name, and bytes per value."""
 _POLYNOMIAL = 0x82F63B78
 _MASK = 0xA282EAD8
 
 
 def read_bundle(index: Path) -> dict[str, Tensor]:
-    """Read the variables of a model by their path of attributes, without those of its optimiser.
+    """Variables of a model by their attribute path, without those of its optimiser.
 
     Parameters
     ----------
     index
-        The file whose name ends with ``.index``; those with the numbers lie beside it.
+        The ``.index`` file; files with values are in the same folder.
 
     Raises
     ------
     ModelError
-        If a file is missing or damaged, or holds what is not read.
+        If a file is missing, damaged or not supported.
     """
     import torch
 
@@ -69,9 +69,9 @@ def read_bundle(index: Path) -> dict[str, Tensor]:
 
 
 def _tensor(key: str, entry: dict[int, list[int | bytes]], contents: list[bytes]) -> np.ndarray:
-    kind, offset, size = (int(entry.get(field, [0])[0]) for field in (1, 4, 5))
     import numpy as np
 
+    kind, offset, size = (int(entry.get(field, [0])[0]) for field in (1, 4, 5))
     if kind not in _TYPES or 7 in entry:
         raise ModelError(f"'{key}' is of TensorFlow's type {kind} or in slices; only whole tensors of floats are read")
     name, width = _TYPES[kind]
@@ -95,15 +95,15 @@ def _table(content: bytes) -> Iterator[tuple[str, bytes]]:
     for _ in range(4):
         number, position = _varint(footer, position)
         handle.append(number)
-    for _, place in _block(content, handle[2], handle[3]):
-        offset, after = _varint(place, 0)
-        size, _ = _varint(place, after)
+    for _, location in _block(content, handle[2], handle[3]):
+        offset, after = _varint(location, 0)
+        size, _ = _varint(location, after)
         for key, value in _block(content, offset, size):
             yield key.decode(), value
 
 
 def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield keys and values of a block; each key repeats the beginning of the one before."""
+    """Yield keys and values of a block, in which each key shares a prefix with the previous one."""
     block, kind = content[offset : offset + size], content[offset + size]
     if kind != 0:
         raise ValueError("its table is compressed")
@@ -121,7 +121,7 @@ def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, byte
 
 
 def _fields(message: bytes) -> dict[int, list[int | bytes]]:
-    """Parse a protocol buffer into the values of every field number."""
+    """Values of a protocol buffer by field number."""
     found: dict[int, list[int | bytes]] = {}
     position = 0
     while position < len(message):
@@ -144,7 +144,7 @@ def _fields(message: bytes) -> dict[int, list[int | bytes]]:
 def _bytes(value: int | bytes) -> bytes:
     if isinstance(value, bytes):
         return value
-    raise ValueError("a number stands where a message was expected")
+    raise ValueError("found a number, expected a message")
 
 
 def _varint(content: bytes, position: int) -> tuple[int, int]:

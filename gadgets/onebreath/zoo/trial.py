@@ -1,4 +1,4 @@
-"""A trial run of a model's network, before a scan depends on it."""
+"""Trial run of a model's network before it is used for scans."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from onebreath.networks.shared.network import Network
 
 _USUAL = {"frames": 4, "coils": 4, "matrix_y": 32, "matrix_x": 32}
-"""Size of the trial, where the network and its card allow it."""
+"""Size of the trial series, if the network and its card allow it."""
 
 
 def try_out(network: Network, card: Card) -> None:
-    """Run a network for series without numbers, and on a small series of noise.
+    """Run a network for multi-coil series on the meta device, and on a small series of noise.
 
     Parameters
     ----------
     network
-        With its weights, on the CPU. One that restores magnitude images is not tried.
+        Network with its weights, on the CPU. Networks for magnitude images are skipped.
     card
         Its card.
 
     Raises
     ------
     ModelError
-        If it fails, or what it makes is no series of finite complex images of the k-space's size.
+        If it fails, or its result is not a finite complex series of the k-space's size.
     """
     import torch
 
@@ -42,10 +42,10 @@ def try_out(network: Network, card: Card) -> None:
     mask = torch.ones(1, frames, 1, y, x, dtype=torch.bool)
     maps = torch.full((1, 1, coils, y, x), coils**-0.5, dtype=torch.complex64)
     try:
-        without_numbers = hollow(card.architecture, card.arguments).requires_grad_(False)
+        on_meta = hollow(card.architecture, card.arguments).requires_grad_(False)
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            without_numbers.rehearse(*size)
+            on_meta.rehearse(*size)
             image = network(kspace, mask, maps, torch.full((1,), 0.01))
     except OnebreathError as error:
         raise ModelError(f"model '{card.name}' fails in a trial run: {error}") from error
@@ -61,11 +61,11 @@ def try_out(network: Network, card: Card) -> None:
             f"model '{card.name}' makes {found} in a trial run; expected complex (batch, frame, y, x) {wanted}"
         )
     if not bool(image.isfinite().all()):
-        raise ModelError(f"model '{card.name}' makes values that are not finite of noise alone")
+        raise ModelError(f"model '{card.name}' makes values that are not finite in a trial run on noise")
 
 
 def _size(network: Network, card: Card) -> tuple[int, int, int, int]:
-    """Return frames, coils, rows and columns that the network and the card's domain allow."""
+    """Frames, coils, rows and columns that the network and the card's domain allow."""
     chosen = []
     for name, usual in _USUAL.items():
         limits = [network.limits().get(name), getattr(card.domain, name, None)]

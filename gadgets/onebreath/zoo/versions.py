@@ -1,4 +1,4 @@
-"""The version of a model that a scan uses: read and checked once, then the same from the first slice to the last."""
+"""The version of a model used by a scan: read and checked once, and the same for all its slices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network ready to run, with its card and folder. It is shared: never change it."""
+    """A network ready to run, with its card and folder. It is shared and must not be changed."""
 
     network: Network
     card: Card
@@ -33,7 +33,7 @@ class LoadedModel:
 
     @cached_property
     def recorded(self) -> Network:
-        """The network as it replays its launches on a GPU; itself on a CPU, and where it has no cascades."""
+        """The network with CUDA graphs on a GPU; itself on a CPU, or if it is not an unrolled network."""
         from onebreath.networks.shared.cuda_graphs import CudaGraphNetwork
         from onebreath.networks.shared.unrolled import UnrolledNetwork
 
@@ -44,7 +44,7 @@ class LoadedModel:
 
 @dataclass
 class _Copies:
-    """Networks made of one version's weights, by device and precision."""
+    """Networks with one version's weights, by device and precision."""
 
     made: dict[tuple[str, str], LoadedModel] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -52,14 +52,14 @@ class _Copies:
 
 @dataclass(frozen=True)
 class Version:
-    """A model as it stood when a scan began; a change of its folder does not reach it.
+    """A model at the start of a scan, unaffected by later changes of its folder.
 
     Attributes
     ----------
     card, folder
-        Of the model.
+        Card and folder of the model.
     warning
-        Why this is not what the folder holds now; empty: it is.
+        Reason why the folder's current content is not used; empty if it is.
     """
 
     card: Card
@@ -69,7 +69,7 @@ class Version:
     _copies: _Copies = field(default_factory=_Copies, repr=False)
 
     def on(self, device: str = "cpu", precision: Precision = "float32") -> LoadedModel:
-        """Return the network on a device, as torch names it, made once per device and precision of convolutions."""
+        """Network on a torch device, made once per device and precision of convolutions."""
         key = (device, precision)
         with self._copies.lock:
             if key not in self._copies.made:
@@ -95,10 +95,10 @@ _versions = LastGood(_read, "*")
 
 
 def current(name: str) -> Version:
-    """Return the version of a model that a scan beginning now uses, checked number for number.
+    """The version of a model for a scan that begins now, fully checked.
 
-    It is read again when a file in its folder changes. While the folder is wrong, the last version that was good in
-    this process stays in force, and its `warning` says so.
+    It is read again when a file in its folder changes. While the folder is invalid, the last good version in this
+    process stays in force, and its `warning` says so.
 
     Parameters
     ----------
@@ -108,12 +108,12 @@ def current(name: str) -> Version:
     Raises
     ------
     ModelError
-        If there is no such model, or its card, hash or parameters are wrong and none was good before.
+        If there is no such model, or its card, hash or parameters are invalid and no good version was seen before.
     """
     kept = _versions.get(find(name))
     return replace(kept.value, warning=kept.warning) if kept.warning else kept.value
 
 
 def load(name: str, device: str = "cpu", precision: Precision = "float32") -> LoadedModel:
-    """Load the current version of a model; see `current` and `Version.on`."""
+    """The current version of a model on a device; see `current` and `Version.on`."""
     return current(name).on(device, precision)

@@ -1,4 +1,4 @@
-"""YAML of a site or of a stranger's model: plain values only, nothing that grows when it is read."""
+"""Reader of untrusted YAML: plain values only, without aliases or deep nesting."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def read_yaml(text: str | bytes) -> Any:
-    """Return the content of a document.
+    """Content of a document.
 
     Raises
     ------
     ValueError
-        If it is no YAML, holds a date that does not exist or a number that is too long, or what `_PlainLoader` refuses.
+        If it is not YAML, contains an invalid date or a too long number, or anything that `_PlainLoader` refuses.
     """
     try:
         return yaml.load(text, _PlainLoader)
