@@ -137,7 +137,7 @@ def test_two_configurations_are_compared_scan_by_scan(
         assert main(["cohort", *names, "-c", CONFIG, "-o", str(output), "-j", "1", *changes]) == 0
     assert main(["cohort", *map(str, both), "--compare", "-o", str(tmp_path / "out")]) == 1, "one scan is missing"
     said = capsys.readouterr()
-    assert "not compared: s2: old done, new not in it" in said.err
+    assert "not compared: s2: old done, new missing" in said.err
     with (tmp_path / "out" / "compare.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["scan"] for row in rows] == ["s0", "s1"]
@@ -145,7 +145,7 @@ def test_two_configurations_are_compared_scan_by_scan(
         assert 0 < float(row["difference"]) < 0.01, "only what rounding to integers takes"
         assert float(row["scale"]) == pytest.approx(1, abs=1e-3)
     page = (tmp_path / "out" / "compare.html").read_text()
-    for words in ("Wilcoxon", "old done, new not in it", "seconds of the replay"):
+    for words in ("Wilcoxon", "old done, new missing", "seconds of the replay"):
         assert words in page
 
 

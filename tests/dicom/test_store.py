@@ -161,6 +161,6 @@ def test_what_a_pacs_refuses_is_set_aside_with_the_reason(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize("address", ["host", "host:", ":104", "host:0", "host:99999"])
-def test_an_address_that_is_none_is_refused(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_address_is_refused(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dicom", "--send", address]) == 1
-    assert "no address of a PACS" in capsys.readouterr().err
+    assert "not the address of a PACS" in capsys.readouterr().err

@@ -110,10 +110,10 @@ def test_calibration_flags_follow_the_scanners() -> None:
     assert flags({"NOISEADJSCAN", "ONLINE"}) == [ismrmrd.ACQ_IS_NOISE_MEASUREMENT]
 
 
-def test_a_quaternion_that_is_none_is_refused() -> None:
+def test_an_invalid_quaternion_is_refused() -> None:
     np.testing.assert_allclose(directions(np.array([1.0, 0, 0, 0])), np.eye(3))
     np.testing.assert_allclose(directions(np.array([1, 0, 0, 1]) / np.sqrt(2))[0], [0, 1, 0], atol=1e-12)
-    with pytest.raises(ScanError, match="no rotation"):
+    with pytest.raises(ScanError, match="not a rotation"):
         directions(np.zeros(4))
 
 
@@ -121,8 +121,8 @@ def test_a_quaternion_that_is_none_is_refused() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "is no Siemens raw data"),
-        (b"not a scan at all", "is no Siemens raw data"),
+        (b"", "is not a Siemens raw data"),
+        (b"not a scan at all", "is not a Siemens raw data"),
         (struct.pack("<II", 20_000, 8) + bytes(40_000), "software VB"),
         (struct.pack("<II", 0, 1) + bytes(100), "cannot be read"),
     ],

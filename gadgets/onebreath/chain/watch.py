@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from gadgetron.types import ImageArray, ReconData
 
 from onebreath.chain.gadget import Gadget, Message
-from onebreath.keeping import create
+from onebreath.keeping import write
 
 
 def watched(gadget: Gadget, messages: Iterable[Message]) -> Iterator[Message]:
@@ -30,10 +31,10 @@ def _watched(gadget: Gadget, messages: Iterable[Message]) -> Iterator[Message]:
             gadget.log.info("made message %d: %s", number, type(message).__name__)
         if folder is not None:
             for part, array in _arrays(message):
-                path = folder / f"{gadget.name}_{number:05d}_{part}.npy"
-                path.unlink(missing_ok=True)
-                create(path)  # raw data and images are for their owner's eyes, whatever the umask
-                np.save(path, array)
+                content = io.BytesIO()
+                np.save(content, array)
+                # Only their owner may read raw data and images.
+                write(folder / f"{gadget.name}_{number:05d}_{part}.npy", content.getvalue())
         yield message
 
 

@@ -1,1 +1,1 @@
-"""Many scans through one configuration: side by side, resumed after a crash, told in one table and one page."""
+"""Many scans through one configuration: in parallel, resumable, and summarised in a table and a page."""

@@ -1,4 +1,4 @@
-"""The ``onebreath cohort`` command: many scans through one configuration, resumed where it was broken off."""
+"""The ``onebreath cohort`` command: many scans through one configuration, resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _cells(row: Row) -> list[Cell]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``onebreath cohort``."""
+    """Add the arguments of ``onebreath cohort``."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="raw data, ISMRMRD HDF5 files, or folders of them")
     parser.add_argument("-c", "--config", help="name of the configuration, or its file")
     parser.add_argument("-o", "--output", type=folder, required=True, help="folder for images, table and page")
@@ -58,30 +58,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-j", "--jobs", type=at_least(1), default=os.cpu_count() or 1, help="scans at once (default: %(default)s)"
     )
     parser.add_argument(
-        "--retries", type=at_least(0), default=2, help="how often a scan is tried again whose worker died (default: 2)"
+        "--retries", type=at_least(0), default=2, help="how often to retry a scan whose worker died (default: 2)"
     )
-    parser.add_argument("--report", action="store_true", help="also make a page of each scan")
-    parser.add_argument("--again", action="store_true", help="do all scans, also those that were done before")
+    parser.add_argument("--report", action="store_true", help="also write a page for each scan")
+    parser.add_argument("--again", action="store_true", help="repeat scans that were already done")
     parser.add_argument(
         "--engine",
         choices=("local", "ray"),
         default="local",
         help="processes of this computer, or Ray (default: local)",
     )
-    parser.add_argument(
-        "--compare", action="store_true", help="compare two folders that this command has written: OLD NEW"
-    )
-    parser.add_argument("--address", help="Ray cluster (default: one that is started on this computer)")
+    parser.add_argument("--compare", action="store_true", help="compare two folders written by this command: OLD NEW")
+    parser.add_argument("--address", help="Ray cluster (default: start one on this computer)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what is not done yet, then write table and page of all; 1 if any scan failed or was lost."""
+    """Reconstruct the scans not done yet, then write table and page of all; returns 1 if any failed or was lost."""
     if args.compare:
         return _compare(args)
     if not args.config:
         raise ConfigError("Name the configuration by -c, as in -c Onebreath_Cine.xml.")
     if args.address and args.engine != "ray":
-        raise ConfigError("--address is that of a Ray cluster; say --engine ray as well.")
+        raise ConfigError("--address is the address of a Ray cluster and needs --engine ray.")
     for name in ("jinja2", *(("matplotlib",) if args.report else ())):
         required(name, "report", "The page of a cohort")
     if args.engine == "ray":
@@ -98,11 +96,11 @@ def run(args: argparse.Namespace) -> int:
     ordered = [rows[task.name] for task in tasks]
     wall = time.perf_counter() - begun
     paths = [*write_table(ordered, args.output), write_page(ordered, args.output, args.config, wall, args.report)]
-    return _told(ordered, paths, len(left), wall)
+    return _print_outcome(ordered, paths, len(left), wall)
 
 
 def _compare(args: argparse.Namespace) -> int:
-    """Compare two cohorts and say what changed most; 1 if scans could not be compared."""
+    """Compare two cohorts and print the largest change; returns 1 if scans could not be compared."""
     from onebreath.cohort.compare import write_comparison
 
     if len(args.files) != 2:
@@ -118,12 +116,12 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _tasks(args: argparse.Namespace) -> list[Task]:
-    """Name the scans; the configuration is read and checked once, so that all have the same.
+    """Tasks of all scans; the configuration is read and checked once, so that all scans have the same.
 
     Raises
     ------
-    ConfigError, ScanError
-        If it cannot be read, or a file is missing.
+    ConfigError
+        If the configuration cannot be read, or a file is missing.
     """
     path = Path(args.config) if Path(args.config).is_file() else find(args.config)
     text = path.read_bytes()
@@ -143,11 +141,12 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
 
 
 def names_of(sources: Sequence[Path]) -> list[str]:
-    """Return a name for each file, unique and the same at every call: its own, with a number where that is taken."""
+    """Unique and reproducible names of files: their stems, with numbers if equal."""
     return numbered([source.stem for source in sources])
 
 
 def _work(args: argparse.Namespace, left: list[Task]) -> dict[str, Row]:
+    """Rows of the tasks by name, with a progress bar on a terminal."""
     if not left:
         return {}
     made = (
@@ -165,11 +164,12 @@ def _work(args: argparse.Namespace, left: list[Task]) -> dict[str, Row]:
     return found
 
 
-def _told(rows: list[Row], paths: list[Path], worked: int, wall: float) -> int:
+def _print_outcome(rows: list[Row], paths: list[Path], worked: int, wall: float) -> int:
+    """Print counts and paths; returns the exit status."""
     counts = {status: sum(row.status == status for row in rows) for status in ("done", "failed", "lost")}
     retried = sum(row.attempts > 1 for row in rows)
-    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    print(f"{len(rows)} scans: {said}; {worked} now, in {wall:.1f} s{f'; {retried} tried again' if retried else ''}")
+    text = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    print(f"{len(rows)} scans: {text}; {worked} now, in {wall:.1f} s{f'; {retried} tried again' if retried else ''}")
     if console() is not None:
         print_table("", COLUMNS, map(_cells, rows))
     print(f"table and page: {', '.join(map(str, paths))}")

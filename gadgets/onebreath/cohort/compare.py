@@ -1,7 +1,6 @@
-"""Two configurations over the same cohort: what an upgrade changes, scan by scan, with paired tests.
+"""Comparison of two runs of the same cohort, scan by scan, with paired tests.
 
-There is no truth in a cohort. What can be compared are the images with each other, the error at lines that a model was
-not shown, fallbacks, warnings and seconds.
+A cohort has no ground truth. The comparison uses differences of the images, the error on held-back lines, and times.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from onebreath.keeping import write_text
 from onebreath.report.template import rendered
 
 HERE = Path(__file__).parent
-MEASURES = {"domain_score": "error at lines kept back", "seconds": "seconds of the replay"}
-"""What both runs of a scan tell by themselves; less is better."""
+MEASURES = {"domain_score": "error on held-back lines", "seconds": "seconds of the replay"}
+"""Measures of a single run; less is better."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,13 @@ class Pair:
     Attributes
     ----------
     scan
-        Its name.
+        Name of the scan.
     difference
         ``||new - old|| / ||old||`` over all images; NaN if they cannot be compared.
     scale
-        The factor by which new images are brighter, in the mean.
+        Mean factor by which new images are brighter.
     remark
-        Why images cannot be compared, or what else is different.
+        Reason why images cannot be compared; empty if they can.
     """
 
     scan: str
@@ -56,28 +55,28 @@ class Pair:
 
 
 def read_rows(folder: Path) -> dict[str, Row]:
-    """Return the rows of a cohort by scan.
+    """Rows of a cohort by scan.
 
     Raises
     ------
     ScanError
-        If the folder is none of a cohort.
+        If the folder is not that of a cohort.
     """
     try:
         rows = [read_row(path)[1] for path in sorted((folder / "rows").glob("*.json"))]
     except (OSError, ValueError, TypeError) as error:
         raise ScanError(f"{folder} cannot be read as a cohort: {error}") from error
     if not rows:
-        raise ScanError(f"{folder} is no folder that 'onebreath cohort' has written: it has no rows/*.json.")
+        raise ScanError(f"{folder} was not written by 'onebreath cohort': it has no rows/*.json.")
     return {row.scan: row for row in rows}
 
 
 def pairs(old: Path, new: Path) -> tuple[list[Pair], list[str]]:
-    """Compare two cohorts; return what both have done, and a line for each scan that cannot be compared."""
+    """Pairs of the scans done in both cohorts, and a line of text for each scan that cannot be compared."""
     before, after = read_rows(old), read_rows(new)
     found, left = [], []
     for scan in sorted(before.keys() | after.keys()):
-        states = [rows[scan].status if scan in rows else "not in it" for rows in (before, after)]
+        states = [rows[scan].status if scan in rows else "missing" for rows in (before, after)]
         if states != ["done", "done"]:
             left.append(f"{scan}: old {states[0]}, new {states[1]}")
         elif before[scan].source != after[scan].source:
@@ -92,7 +91,7 @@ def _pair(before: Row, after: Row, old: Path, new: Path) -> Pair:
         {one.number: one for one in read_images(folder / f"{before.scan}_images.h5") if one.role == "Image"}
         for folder in (old, new)
     ]
-    difference, scale, remark = _differ(*series)
+    difference, scale, remark = _difference(*series)
     return Pair(
         scan=before.scan,
         difference=difference,
@@ -107,8 +106,8 @@ def _pair(before: Row, after: Row, old: Path, new: Path) -> Pair:
     )
 
 
-def _differ(old: dict[int, Series], new: dict[int, Series]) -> tuple[float, float, str]:
-    """Return relative difference and brightness factor of all series, or why there is none."""
+def _difference(old: dict[int, Series], new: dict[int, Series]) -> tuple[float, float, str]:
+    """Relative difference and brightness factor of all series, and the reason if they are NaN."""
     if old.keys() != new.keys():
         return math.nan, math.nan, f"series {sorted(old)} became {sorted(new)}"
     apart = total = cross = 0.0
@@ -116,17 +115,17 @@ def _differ(old: dict[int, Series], new: dict[int, Series]) -> tuple[float, floa
         other = new[number]
         if series.data.shape != other.data.shape:
             return math.nan, math.nan, f"series {number}: {series.data.shape} became {other.data.shape}"
-        places = {_place(one): image for image, one in enumerate(other.headers)}
+        others = {_counters(one): image for image, one in enumerate(other.headers)}
         for image, head in enumerate(series.headers):
-            if _place(head) not in places:
+            if _counters(head) not in others:
                 return math.nan, math.nan, f"series {number}: the images have other counters"
             a = np.abs(series.values(image)).astype(np.float64)
-            b = np.abs(other.values(places[_place(head)])).astype(np.float64)
+            b = np.abs(other.values(others[_counters(head)])).astype(np.float64)
             apart, total, cross = apart + ((b - a) ** 2).sum(), total + (a**2).sum(), cross + (a * b).sum()
     return (math.sqrt(apart / total), cross / total, "") if total else (math.nan, math.nan, "the old images are empty")
 
 
-def _place(head: np.void) -> tuple[int, ...]:
+def _counters(head: np.void) -> tuple[int, ...]:
     names = ("slice", "phase", "repetition", "contrast", "set", "average", "image_index")
     return tuple(int(head[name]) for name in names)
 
@@ -139,7 +138,7 @@ def _number(text: str | None) -> float:
 
 
 def paired_tests(found: Sequence[Pair]) -> dict[str, Comparison]:
-    """Return a paired test (Wilcoxon signed-rank) of each measure that both runs of at least one scan tell."""
+    """Paired test (Wilcoxon signed-rank) of each measure known for both runs of at least one scan."""
     made = {}
     for name in MEASURES:
         values = [(getattr(one, f"old_{name}"), getattr(one, f"new_{name}")) for one in found]
@@ -150,16 +149,16 @@ def paired_tests(found: Sequence[Pair]) -> dict[str, Comparison]:
 
 
 def write_comparison(old: Path, new: Path, output: Path) -> tuple[list[Pair], list[str], list[Path]]:
-    """Compare two cohorts; write ``compare.csv`` and ``compare.html``.
+    """Write ``compare.csv`` and ``compare.html`` of two cohorts; returns the results of `pairs` and the paths.
 
     Raises
     ------
     ScanError
-        If they have no scan in common.
+        If no scan was done in both.
     """
     found, left = pairs(old, new)
     if not found:
-        raise ScanError(f"{old} and {new} have no scan in common that both have done.")
+        raise ScanError(f"{old} and {new} have no scan that was done in both.")
     output.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(asdict(found[0])))

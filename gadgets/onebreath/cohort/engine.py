@@ -1,4 +1,4 @@
-"""Where the scans of a cohort are worked on: warm processes of this computer, or a Ray cluster."""
+"""Engines that reconstruct the scans of a cohort: processes of this computer, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Work = Callable[[Task], Row]
 
 
 def lost(task: Task, attempts: int, reason: str) -> Row:
-    """Return the row of a scan with which every worker has died."""
+    """Row of a scan that killed every worker; it is written, too."""
     row = Row(task.name, task.source, "lost", attempts=attempts, error=reason)
     keep(task, row)
     return row
 
 
 def local(tasks: Sequence[Task], jobs: int, retries: int, do: Work = work) -> Iterator[Row]:
-    """Yield rows as they come, from warm processes of this computer.
+    """Yield rows as they are completed by processes of this computer.
 
-    Each of `jobs` slots has a process of its own, which does one scan after another, so that models are loaded once. A
-    process that dies is replaced, and its scan is tried again, `retries` times at most.
+    Each of `jobs` slots has its own process, which reconstructs scans in turn, so that models are loaded once. A
+    process that dies is replaced, and its scan is retried, at most `retries` times.
     """
     waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
     rows: queue.SimpleQueue[Row | BaseException] = queue.SimpleQueue()
@@ -36,7 +36,7 @@ def local(tasks: Sequence[Task], jobs: int, retries: int, do: Work = work) -> It
     stop = threading.Event()
     share = max(1, (os.cpu_count() or 1) // jobs)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, str(share))  # the processes inherit it
+        os.environ.setdefault(name, str(share))  # inherited by the processes
     arguments = (waiting, rows, stop, retries, do)
     slots = [threading.Thread(target=_slot, args=arguments, daemon=True) for _ in range(min(jobs, len(tasks)))]
     for slot in slots:
@@ -60,7 +60,7 @@ def _slot(
     retries: int,
     do: Work,
 ) -> None:
-    """Take tasks until there are none, in a process that is replaced when it dies."""
+    """Work on tasks until none is left, in a process that is replaced when it dies."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(1, context)
     try:
@@ -81,23 +81,23 @@ def _slot(
             if row.attempts > 1 and row.status != "lost":
                 keep(task, row)
             rows.put(row)
-    except BaseException as error:  # noqa: BLE001  whoever waits for rows must hear of it
+    except BaseException as error:  # noqa: BLE001  passed to the thread that waits for rows
         rows.put(error)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def on_ray(tasks: Sequence[Task], jobs: int, retries: int, address: str | None) -> Iterator[Row]:
-    """Yield rows as they come from a Ray cluster; without an address one is started on this computer.
+    """Yield rows as they are completed by a Ray cluster; without an address one is started on this computer.
 
-    A task is retried on another worker when its own dies. Nodes must see the files under the same paths.
+    A task is retried on another worker if its worker dies. All nodes must see the files under the same paths.
 
     Raises
     ------
     ConfigError
         If Ray is not installed.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read at the import: nothing is told to anybody outside
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read at import: no usage statistics leave this computer
     ray = required("ray", "cohort", "--engine ray")
     ray.init(address=address, num_cpus=None if address else jobs, include_dashboard=False, log_to_driver=False)
     try:

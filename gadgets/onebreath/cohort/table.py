@@ -1,4 +1,4 @@
-"""The table and the page of a cohort."""
+"""Table and page of a cohort."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 
 def write_table(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Write ``table.csv``, and ``table.parquet`` where pyarrow is installed; return what was written."""
+    """Write ``table.csv``, and ``table.parquet`` if pyarrow is installed; returns their paths."""
     flat = [row.flat() for row in rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(flat[0]))
@@ -38,7 +38,7 @@ def write_table(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 def summary(rows: Sequence[Row], wall_s: float) -> dict[str, Any]:
-    """Return the numbers that stand first: counts by status, method and fallback, seconds."""
+    """Summary numbers: counts by status, method and fallback, and times in seconds."""
     done = [row for row in rows if row.status == "done"]
     seconds = sorted(row.seconds for row in done) or [0.0]
     return {
@@ -57,7 +57,7 @@ def summary(rows: Sequence[Row], wall_s: float) -> dict[str, Any]:
 
 
 def write_page(rows: Sequence[Row], folder: Path, config: str, wall_s: float, pages: bool) -> Path:
-    """Write ``cohort.html``, one self-contained page that leads to the files of each scan.
+    """Write ``cohort.html``, a self-contained page with links to the files of each scan; returns its path.
 
     Raises
     ------

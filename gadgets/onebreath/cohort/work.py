@@ -1,4 +1,4 @@
-"""One scan of a cohort: what a worker process does with it, and the row that it leaves."""
+"""One scan of a cohort: its task, and the row of its results."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ FACTS = {
     "missing_lines": "Onebreath_sort_missing_lines",
     "version": "OnebreathVersion",
 }
-"""Columns of the table, and the meta entry that each is taken from."""
+"""Columns of the table, with the meta entry of each."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One scan to do.
+    """One scan to reconstruct.
 
     Attributes
     ----------
     name
-        Of its files, unique in the cohort.
+        Stem of its files, unique in the cohort.
     source, group
-        Raw data.
+        File of raw data, and group in it.
     config
-        The configuration's text; the worker must not read another one.
+        Text of the configuration, so that all workers use the same.
     folder
-        Of the cohort.
+        Folder of the cohort.
     report
-        Whether a page is made of it.
+        Whether to write a page of the scan.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Task:
 
     @property
     def key(self) -> str:
-        """What the result depends on: the configuration, and size and time of the raw data."""
+        """Hash of everything on which the result depends: the configuration, and size and time of the raw data."""
         found = Path(self.source).stat()
         text = f"{found.st_size} {found.st_mtime_ns} {self.group} {self.report}".encode()
         return hashlib.sha256(self.config + b"\0" + text).hexdigest()
@@ -72,27 +72,27 @@ class Task:
 
     @property
     def row(self) -> Path:
-        """File of its row, which is there once the scan has been done."""
+        """File of its row, which exists once the scan has been processed."""
         return Path(self.folder) / "rows" / f"{self.name}.json"
 
     @property
     def log(self) -> Path:
-        """File of what was logged."""
+        """Log file."""
         return Path(self.folder) / "logs" / f"{self.name}.log"
 
 
 @dataclass
 class Row:
-    """What became of a scan; a row of the table.
+    """Results of a scan; a row of the table.
 
     Attributes
     ----------
     status
-        ``done``, ``failed`` (the chain said so), or ``lost`` (every worker died with it).
+        ``done``, ``failed`` (an error of the chain), or ``lost`` (all workers died).
     seconds
-        Of the replay.
+        Duration of the replay.
     worker
-        Number of the process that did it.
+        Id of the worker process.
     """
 
     scan: str
@@ -109,18 +109,18 @@ class Row:
 
     @property
     def made_by(self) -> str:
-        """The model, or the method where none was used."""
+        """The model, or the method if no model was used."""
         return self.facts.get("model") or self.facts.get("method", "")
 
     def flat(self) -> dict[str, Any]:
-        """Return the columns: those of the row, then the facts; all rows have the same."""
+        """All columns: fields of the row, then facts; the same for all rows."""
         own = asdict(self)
         facts = own.pop("facts")
         return {**own, **{name: facts.get(name, "") for name in FACTS}}
 
 
 def known(task: Task) -> Row | None:
-    """Return the row of a scan that was done before, with the same data and configuration; None if there is none."""
+    """Row of a scan already done with the same data and configuration; None without one."""
     try:
         key, row = read_row(task.row)
         return row if key == task.key and row.status == "done" and task.images.exists() else None
@@ -129,19 +129,19 @@ def known(task: Task) -> Row | None:
 
 
 def keep(task: Task, row: Row) -> None:
-    """Write the row of a scan, at once or not at all."""
+    """Write the row of a scan atomically."""
     write(task.row, json.dumps({"key": task.key, **asdict(row)}).encode())
 
 
 def read_row(path: Path) -> tuple[str, Row]:
-    """Return what `keep` wrote, `Task.key` and row; raises OSError, ValueError or TypeError if that is not there."""
+    """`Task.key` and row, as written by `keep`; OSError, ValueError or TypeError if the file is missing or invalid."""
     found = json.loads(path.read_text(encoding="utf-8"))
     key = str(found.pop("key", ""))
     return key, Row(**found)
 
 
 def work(task: Task) -> Row:
-    """Reconstruct a scan in this process, which stays warm for the next one; errors are in the row."""
+    """Reconstruct a scan in this process; errors are in the row."""
     begun = time.perf_counter()
     with logged(task.log):
         try:
@@ -163,12 +163,12 @@ def _replayed(task: Task) -> Row:
     if failed:
         row.error = " ".join(outcome.texts) or "no image came back"
         return row
-    _tell(row, task)
+    _add_facts(row, task)
     return row
 
 
-def _tell(row: Row, task: Task) -> None:
-    """Add what the images' meta say, and make the page if there shall be one."""
+def _add_facts(row: Row, task: Task) -> None:
+    """Add facts from the images' meta to a row, and write the page if requested."""
     series = read_images(task.images)
     facts = leading(series)
     row.facts = {name: text for name, entry in FACTS.items() if (text := facts.one(entry))}
@@ -180,7 +180,7 @@ def _tell(row: Row, task: Task) -> None:
 
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
-    """Lead what this process writes to standard error into a file."""
+    """Redirect this process's standard error to a file."""
     kept, target = os.dup(2), os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.dup2(target, 2)

@@ -14,6 +14,7 @@ from onebreath.evaluation.figures.pictures import cine_loop, compare_figure
 from onebreath.evaluation.metrics import measure
 from onebreath.host.replay import replay
 from onebreath.images.reading import read_images
+from onebreath.keeping import write_text
 from onebreath.options import at_least, folder
 from onebreath.report.page import write_report
 from onebreath.simulation.scan import ScanOptions, simulate
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     for name, config in CONFIGS.items():
         images[name], seconds[name] = reconstruct(raw, config, stored, truth.shape)
     table = number_table(truth, images, seconds)
-    (args.output / "table.md").write_text(table + "\n")
+    write_text(args.output / "table.md", table + "\n")
     units = "SNR units"
     pixel_mm = (options.fov_mm[0] / options.matrix[0], options.fov_mm[1] / options.matrix[1])
     shown = {name: series[0] for name, series in images.items()}

@@ -1,1 +1,1 @@
-"""Images for other programs: PNG, GIF and MP4 to look at, NIfTI to compute with."""
+"""Images for other programs: PNG, GIF and MP4 for viewing, NIfTI for analysis."""

@@ -24,11 +24,11 @@ _NEEDED = {"png": ("PIL", "report"), "gif": ("PIL", "report"), "mp4": ("av", "vi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``onebreath convert``."""
-    parser.add_argument("images", type=Path, help="file of images, as onebreath replay writes it")
-    parser.add_argument("-o", "--output", type=folder, help="folder (default: beside the images, with their name)")
+    """Add the arguments of ``onebreath convert``."""
+    parser.add_argument("images", type=Path, help="file of images, as written by onebreath replay")
+    parser.add_argument("-o", "--output", type=folder, help="folder (default: named after the images, next to them)")
     parser.add_argument(
-        "-f", "--format", default="nifti", help=f"{', '.join(FORMATS)}; several by commas (default: %(default)s)"
+        "-f", "--format", default="nifti", help=f"{', '.join(FORMATS)}; comma-separated (default: %(default)s)"
     )
     parser.add_argument("-G", "--group", help="group of the images (default: the last one)")
     parser.add_argument(
@@ -36,15 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="values that are black and white in PNG, GIF and MP4 (default: 0 and the 99.5th percentile)",
+        help="values shown black and white in PNG, GIF and MP4 (default: 0 and the 99.5th percentile)",
     )
     parser.add_argument(
-        "--zoom", type=positive, default=2.0, help="screen pixels for a pixel's smaller side (default: %(default)s)"
+        "--zoom", type=positive, default=2.0, help="screen pixels per smaller side of a pixel (default: %(default)s)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write all files and name them."""
+    """Write all files and print their paths; returns the exit status."""
     formats = [name.strip() for name in args.format.split(",")]
     for name in formats:
         if name not in FORMATS:
@@ -65,14 +65,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _nifti(series: Series, output: Path) -> Iterator[Path]:
-    said = ", ".join(series.said("GADGETRON_ImageComment"))
+    comment = ", ".join(series.said("GADGETRON_ImageComment"))
     remarks = set()
     for volume in volumes(series):
         path = output / f"{_stem(series)}{f'_{volume.name}' if volume.name else ''}.nii.gz"
-        write_nifti(volume, path, said)
+        write_nifti(volume, path, comment)
         if volume.remark and volume.remark not in remarks:
             remarks.add(volume.remark)
-            print(f"series {series.number}: each slice has a file of its own, as {volume.remark}")
+            print(f"series {series.number}: each slice has its own file, as {volume.remark}")
         yield path
 
 
@@ -85,11 +85,11 @@ def _pictures(series: Series, output: Path, formats: list[str], args: argparse.N
         frames = shown(values, window, geometry, args.zoom)
         counters = "".join(f"_{name}{value}" for name, value in stack.place.items())
         stem = f"{_stem(series)}{counters}{f'_z{z}' if geometry.size[2] > 1 else ''}"
-        said = {"Window": f"{window[0]:.9g} {window[1]:.9g}", "Warning": "Not for diagnosis."}
+        texts = {"Window": f"{window[0]:.9g} {window[1]:.9g}", "Warning": "Not for diagnosis."}
         if "png" in formats:
             for number, frame in enumerate(frames):
                 path = output / f"{stem}_frame{number:03d}.png"
-                write_png(frame, path, said)
+                write_png(frame, path, texts)
                 yield path
         if "gif" in formats:
             write_gif(frames, output / f"{stem}.gif", stack.frame_ms())
@@ -100,7 +100,7 @@ def _pictures(series: Series, output: Path, formats: list[str], args: argparse.N
 
 
 def _slices(stack: Stack, part: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield index and real values (frame, y, x) of each slice: magnitude of complex images."""
+    """Yield index and real values (frame, y, x) of each slice; the magnitude of complex images."""
     values = stack.values()
     for z in range(values.shape[1]):
         yield z, np.asarray(np.abs(values[:, z]) if part == "complex" else values[:, z].real, np.float32)

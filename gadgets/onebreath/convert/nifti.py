@@ -1,7 +1,8 @@
-"""NIfTI files: values in the units of the reconstruction, with the matrix from pixels to the body."""
+"""NIfTI files with values in the units of the reconstruction and patient coordinates."""
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,28 +14,29 @@ from onebreath.errors import ScanError
 from onebreath.images.geometry import Geometry, affine
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, stacks
+from onebreath.keeping import whole
 from onebreath.optional import required
 
 _DESCRIPTION = 79
-"""Characters that the header has room for."""
+"""Largest length of the header's description."""
 
 
 @dataclass(frozen=True)
 class Volume:
-    """What one file holds.
+    """Content of one file.
 
     Attributes
     ----------
     name
-        Of the place: counters other than the slice.
+        Counters other than the slice.
     values
         (x, y, z, frame), real or complex.
     affine
         4 x 4, from pixel index to RAS coordinates in mm.
     frame_ms
-        Distance of the frames.
+        Distance of the frames in ms.
     remark
-        Why the slices are in files of their own; empty if they are not.
+        Reason why each slice has its own file; empty if they share one.
     """
 
     name: str
@@ -45,7 +47,7 @@ class Volume:
 
 
 def volumes(series: Series) -> Iterator[Volume]:
-    """Yield the volumes of a series: all slices of a place together, where a grid holds them, else each by itself."""
+    """Yield the volumes of a series: slices with equal other counters together if they form a grid, else separately."""
     groups: dict[str, list[Stack]] = {}
     for stack in stacks(series):
         name = "_".join(f"{key}{value}" for key, value in stack.place.items() if key != "slice")
@@ -60,12 +62,12 @@ def volumes(series: Series) -> Iterator[Volume]:
 
 
 def _joined(name: str, group: list[Stack]) -> Volume:
-    """Join slices, in the order of their place along the normal.
+    """Volume of slices, sorted along the normal.
 
     Raises
     ------
     ScanError
-        If no grid holds them.
+        If they do not form a grid.
     """
     found = [(_geometry(stack), stack.values()) for stack in group]
     found.sort(key=lambda one: float(one[0].centre @ one[0].axes[:, 2]))
@@ -81,17 +83,17 @@ def _joined(name: str, group: list[Stack]) -> Volume:
 def _geometry(stack: Stack) -> Geometry:
     heads = stack.series.headers[list(stack.images)]
     if any(np.ptp(heads[name], axis=0).max() > 1e-3 for name in ("position", "read_dir", "phase_dir")):
-        raise ScanError(f"the frames of {stack.title or 'the slice'} lie at different places")
+        raise ScanError(f"the frames of {stack.title or 'the slice'} have different positions")
     return Geometry.of(heads[0], stack.series.data.shape)
 
 
 def write_nifti(volume: Volume, path: Path, description: str) -> None:
-    """Write a volume as NIfTI-1, compressed if the name ends so.
+    """Write a volume as NIfTI-1 atomically, compressed if the name ends with ``.gz``.
 
     Raises
     ------
     ConfigError
-        If nibabel is not installed.
+        If nibabel is not installed, or the file cannot be written.
     """
     nibabel = required("nibabel", "report", "NIfTI")
     values = volume.values if volume.values.shape[3] > 1 else volume.values[..., 0]
@@ -103,4 +105,6 @@ def write_nifti(volume: Volume, path: Path, description: str) -> None:
         zooms = image.header.get_zooms()
         image.header.set_zooms((*zooms[:3], volume.frame_ms))
     image.header["descrip"] = description.encode("ascii", "replace")[:_DESCRIPTION]
-    nibabel.save(image, path)
+    content = image.to_bytes()
+    with whole(path) as part:
+        part.write_bytes(gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)

@@ -1,24 +1,26 @@
-"""PNG, GIF and MP4: grey pictures in one window for the whole series, in the true shape of the body."""
+"""PNG, GIF and MP4: grey pictures with one window per series, in the true shape of the body."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.images.geometry import Geometry
+from onebreath.keeping import whole
 from onebreath.optional import required
 
 _QUALITY = "16"
-"""Of MP4, by x264's scale of constant rate: smaller is better, 16 can hardly be distinguished from none."""
+"""Constant rate factor of x264 for MP4: smaller is better, and 16 is nearly indistinguishable from lossless."""
 
 
-def shown(values: NDArray[np.floating], window: tuple[float, float], geometry: Geometry, zoom: float) -> list[object]:
-    """Return frames (frame, y, x) as pictures: square screen pixels, `zoom` of them for the smaller side of a pixel.
+def shown(values: NDArray[np.floating], window: tuple[float, float], geometry: Geometry, zoom: float) -> list[Any]:
+    """Frames (frame, y, x) as pictures with square screen pixels, `zoom` of them per smaller side of a pixel.
 
-    Values up to the lower end of the window are black, from the upper end white.
+    Values are black up to the lower end of the window, and white from its upper end.
     """
     image = required("PIL.Image", "report", "A picture")
     low, high = window
@@ -30,35 +32,35 @@ def shown(values: NDArray[np.floating], window: tuple[float, float], geometry: G
     return [image.fromarray(frame).resize(size, image.Resampling.BICUBIC) for frame in grey]
 
 
-def write_png(picture: object, path: Path, said: dict[str, str]) -> None:
-    """Write one picture; `said` becomes its text entries."""
+def write_png(picture: Any, path: Path, texts: dict[str, str]) -> None:
+    """Write one picture atomically, with text entries."""
     info = required("PIL.PngImagePlugin", "report", "A picture").PngInfo()
-    for name, text in said.items():
+    for name, text in texts.items():
         info.add_text(name, text)
-    picture.save(path, pnginfo=info)  # type: ignore[attr-defined]
+    with whole(path) as part:
+        picture.save(part, "PNG", pnginfo=info)
 
 
-def write_gif(pictures: list[object], path: Path, frame_ms: float) -> None:
-    """Write an endless loop; GIF knows hundredths of a second."""
+def write_gif(pictures: list[Any], path: Path, frame_ms: float) -> None:
+    """Write an endless loop atomically; GIF rounds the duration of frames to hundredths of a second."""
     duration = max(20, round(frame_ms, -1))
-    pictures[0].save(  # type: ignore[attr-defined]
-        path, save_all=True, append_images=pictures[1:], duration=duration, loop=0
-    )
+    with whole(path) as part:
+        pictures[0].save(part, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0)
 
 
-def write_mp4(pictures: list[object], path: Path, frame_ms: float, loops: int = 5) -> None:
-    """Write H.264 that every player shows; the loop is repeated, as players stop at the end.
+def write_mp4(pictures: list[Any], path: Path, frame_ms: float, loops: int = 5) -> None:
+    """Write H.264 video atomically, with the loop repeated, as players stop at the end.
 
     Raises
     ------
     ConfigError
-        If PyAV is not installed.
+        If PyAV is not installed, or the file cannot be written.
     """
     av = required("av", "video", "MP4")
-    with av.open(str(path), "w", format="mp4") as target:
+    with whole(path) as part, av.open(str(part), "w", format="mp4") as target:
         stream = target.add_stream("libx264", rate=Fraction(1000, max(1, round(frame_ms))), options={"crf": _QUALITY})
-        wide, tall = pictures[0].size  # type: ignore[attr-defined]
-        stream.width, stream.height, stream.pix_fmt = wide // 2 * 2, tall // 2 * 2, "yuv420p"  # H.264 wants even sizes
+        wide, tall = pictures[0].size
+        stream.width, stream.height, stream.pix_fmt = wide // 2 * 2, tall // 2 * 2, "yuv420p"  # H.264 needs even sizes
         for picture in pictures * loops:
             array = np.asarray(picture)[: stream.height, : stream.width]
             frame = av.VideoFrame.from_ndarray(np.repeat(array[..., None], 3, axis=2), format="rgb24")

@@ -1,1 +1,1 @@
-"""Images as DICOM: files that a reading room takes, and the way to a PACS that may be down."""
+"""Images as DICOM: files, and a queue for sending them to a PACS."""

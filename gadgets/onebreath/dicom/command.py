@@ -24,11 +24,11 @@ from onebreath.wire.raw_file import RawFile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``onebreath dicom``."""
-    parser.add_argument("images", type=Path, nargs="?", help="file of images; without it what waits is sent")
-    parser.add_argument("scan", type=Path, nargs="?", help="raw data they were made from: name, study and scanner")
+    """Add the arguments of ``onebreath dicom``."""
+    parser.add_argument("images", type=Path, nargs="?", help="file of images; without it the queue is sent")
+    parser.add_argument("scan", type=Path, nargs="?", help="raw data of the images, for name, study and scanner")
     parser.add_argument(
-        "-o", "--output", type=folder, help="folder for the files (default: beside the images, if none are sent)"
+        "-o", "--output", type=folder, help="folder for the files (default: next to the images, if none are sent)"
     )
     parser.add_argument("-g", "--scan-group", default="dataset", help="group of the raw data (default: %(default)s)")
     parser.add_argument("-G", "--group", help="group of the images (default: the last one)")
@@ -37,30 +37,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="NAME",
-        help="leave out the patient, study and dates; NAME stands for the patient (default: made of the images)",
+        help="leave out the patient, study and dates; NAME replaces the patient's (default: derived from the images)",
     )
     parser.add_argument(
         "--maps",
         choices=("parametric", "mr"),
         default="parametric",
-        help="maps of the noise as parametric maps of real numbers, or as MR images (default: parametric)",
+        help="noise maps as parametric maps of real numbers, or as MR images (default: parametric)",
     )
-    parser.add_argument("--send", metavar="HOST:PORT", help="send to this PACS, from a queue that outlives its absence")
-    parser.add_argument("--called", default="ANY-SCP", help="title of the PACS (default: %(default)s)")
-    parser.add_argument("--calling", default="ONEBREATH", help="title of this sender (default: %(default)s)")
+    parser.add_argument("--send", metavar="HOST:PORT", help="send to this PACS through a persistent queue")
+    parser.add_argument("--called", default="ANY-SCP", help="AE title of the PACS (default: %(default)s)")
+    parser.add_argument("--calling", default="ONEBREATH", help="AE title of this sender (default: %(default)s)")
     parser.add_argument("--queue", type=folder, help="folder of the queue (default: dicom in the state folder)")
     parser.add_argument(
         "--patience",
         type=amount,
         default=60.0,
-        help="seconds to try a PACS that does not answer (default: %(default)s); what is left waits for the next call",
+        help="seconds to try a PACS that does not answer (default: %(default)s); the rest waits for the next call",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write or send; 1 if instances are left in the queue, or were refused."""
+    """Write or send instances; returns 1 if some are left in the queue or were refused."""
     if args.images is None and args.send is None:
-        raise ConfigError("Name a file of images, or a PACS by --send for what waits in the queue.")
+        raise ConfigError("Name a file of images, or a PACS by --send to send the queue.")
     pacs = Pacs.parse(args.send, args.called, args.calling) if args.send else None
     required("pydicom", "dicom", "DICOM")
     if pacs is not None:
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _make(args: argparse.Namespace, queue: Queue | None) -> None:
-    """Make all instances, then write them into the folder or the queue, or both."""
+    """Make all instances, and write them to the folder, the queue, or both."""
     found = read_images(args.images, args.group)
     who = identity(found, _header(args), args.anonymise)
     made = list(steps(instances(found, who, maps=args.maps == "parametric"), "making instances"))
@@ -86,8 +86,8 @@ def _make(args: argparse.Namespace, queue: Queue | None) -> None:
         print(f"{len(made)} instances of {len({one.SeriesInstanceUID for one in made})} series: {output}")
     if queue is not None:
         added = sum(queue.add(str(one.SOPInstanceUID), content(one)) for one in steps(made, "into the queue"))
-        known = f"; {len(made) - added} were sent or taken in before" if added < len(made) else ""
-        print(f"{added} instances taken into the queue {queue.folder}{known}")
+        known = f"; {len(made) - added} were sent or added before" if added < len(made) else ""
+        print(f"{added} instances added to the queue {queue.folder}{known}")
 
 
 def _send(queue: Queue, pacs: Pacs, patience: float) -> int:
@@ -112,7 +112,7 @@ def _header(args: argparse.Namespace) -> ScanHeader | None:
 
 
 def content(instance: Any) -> bytes:
-    """Return an instance as the bytes of its file; the same for the same images."""
+    """Bytes of an instance's file, equal for equal images."""
     target = io.BytesIO()
     instance.save_as(target, enforce_file_format=True)
     return target.getvalue()

@@ -1,4 +1,4 @@
-"""Who and what instances are of: identifiers that repeat for the same images; nothing of the patient on request."""
+"""Patient, study and equipment of instances, with reproducible identifiers, anonymised on request."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _SEXES = {"M": "M", "F": "F", "O": "O"}
 
 
 def uid(*parts: str) -> str:
-    """Return a UID below 2.25 that is the same for the same texts, and another for others."""
+    """UID below 2.25 that is a function of the given texts."""
     return f"2.25.{uuid.uuid5(_NAMESPACE, chr(0).join(parts)).int}"
 
 
 def stated_uid(text: object) -> str:
-    """Return a UID that a header states; empty if it is none."""
+    """UID stated in a header; empty if it is not valid."""
     found = str(text or "").strip()
     return found if len(found) <= _LONGEST_UID and _UID.fullmatch(found) else ""
 
 
 def digest(series: Iterable[Series]) -> str:
-    """Return the SHA-256 of all pixels and headers of some series, by which other images have other identifiers."""
+    """SHA-256 of all pixels and headers of some series, so that different images have different identifiers."""
     made = hashlib.sha256()
     for one in series:
         made.update(f"{one.number} {one.data.shape} {one.data.dtype}".encode())
@@ -42,18 +42,18 @@ def digest(series: Iterable[Series]) -> str:
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom the images belong to.
+    """Patient, study and equipment of the images.
 
     Attributes
     ----------
     attributes
-        DICOM attributes of patient, study and equipment, by keyword; texts.
+        DICOM attributes of patient, study and equipment by keyword, as text.
     study_uid, frame_uid
         Identifiers of the study and of the frame of reference.
     anonymous
-        Whether nothing of the patient is in them.
+        Whether the patient is removed.
     secrets
-        Texts that must not stand in any attribute.
+        Texts that must not occur in any attribute.
     """
 
     attributes: dict[str, str]
@@ -64,16 +64,16 @@ class Identity:
 
 
 def identity(found: Sequence[Series], header: ScanHeader | None, pseudonym: str | None) -> Identity:
-    """Collect who and what the images are of.
+    """Identity of the images, from the raw data's header and the images' meta.
 
     Parameters
     ----------
     found
         All series of the reconstruction.
     header
-        Of the raw data, if they are at hand; it has more than the images' meta.
+        Header of the raw data, if available; it contains more than the images' meta.
     pseudonym
-        Name and id in place of the patient's; empty: one made of the images; None: the patient's own are kept.
+        Name and id that replace the patient's; empty: derived from the images; None: the patient's are kept.
     """
     meta: Mapping[str, Any] = found[0].metas[0] if found[0].metas else {}
     stated = _stated(header)
@@ -128,7 +128,7 @@ _EQUIPMENT = (
 
 
 def _stated(header: ScanHeader | None) -> dict[str, str]:
-    """Return what the raw data's header says, by DICOM keyword; without what it does not."""
+    """Values in the raw data's header by DICOM keyword, without missing ones."""
     if header is None:
         return {}
     xml = header.xml
@@ -154,7 +154,7 @@ def _stated(header: ScanHeader | None) -> dict[str, str]:
 
 
 def _person(name: str) -> str:
-    """Return a name as DICOM has it: with a caret where there is one part only."""
+    """Name in DICOM's form, with a caret if it has only one component."""
     return f"{name}^" if name and "^" not in name else name
 
 

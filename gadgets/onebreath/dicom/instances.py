@@ -1,4 +1,4 @@
-"""MR Image Storage instances of a reconstruction: one for each frame of each slice."""
+"""MR Image Storage instances of a reconstruction, one per frame and slice."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ IMPLEMENTATION = uid("implementation")
 NOT_FOR_DIAGNOSIS = "NOT FOR DIAGNOSIS: research reconstruction, not a medical device"
 REMOVED = "[removed]"
 PARTS = {"magnitude": "M", "phase": "P", "real": "R", "imaginary": "I"}
-"""Fourth value of the image type, by what a pixel is."""
+"""Fourth value of the image type, by part of the complex values."""
 MODEL = ("model", "model_version", "weights_sha256")
-"""Facts of `reconstruct` that say which model it was."""
+"""Facts of `reconstruct` that identify the model."""
 PHASE_SERIES = 3000
-"""Added to a series' number for the phase of complex images, as Gadgetron does."""
+"""Added to the series number for the phase of complex images, as in Gadgetron."""
 NARROW = 256.0
-"""Width of a window below which the half and the one that DICOM's usual formula takes off would be seen."""
+"""Width of a window below which the offsets of 0.5 and 1 in DICOM's LINEAR formula would be visible."""
 _LONG, _SHORT_TEXT = 64, 1024
 
 
@@ -42,16 +42,16 @@ def instances(found: Sequence[Series], who: Identity, *, maps: bool = True) -> I
     found
         All series of the reconstruction.
     who
-        Whom they belong to.
+        Their patient, study and equipment.
     maps
-        Whether maps of the noise become parametric maps; where there is no image that they belong to they never do.
+        Whether noise maps become parametric maps; without an image to refer to they never do.
 
     Raises
     ------
     ConfigError
         If pydicom is not installed.
     ScanError
-        If pixels or places cannot be told in DICOM.
+        If pixels or positions cannot be represented in DICOM.
     """
     first = None
     apart = [series for series in found if maps and is_map(series)]
@@ -93,7 +93,7 @@ def _of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
 
 
 def _instance(series: Series, scale: Scaled, image: int, z: int) -> Any:
-    """Return a dataset with the pixels and what describes them."""
+    """Dataset with pixels and their description."""
     pydicom = required("pydicom", "dicom", "DICOM")
     meta = pydicom.dataset.FileMetaDataset()
     meta.MediaStorageSOPClassUID = MR_IMAGE_STORAGE
@@ -134,7 +134,7 @@ def _identify(made: Any, who: Identity, series_uid: str, series_number: int, num
 
 
 def _description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> dict[str, Any]:
-    """Return the attributes that say what was done, by what, and what it is not for: those of every instance."""
+    """Attributes of all instances of a series: how the images were made, by what software, and their restrictions."""
 
     def text(name: str) -> str:
         return without(facts.one(name), who.secrets, REMOVED)
@@ -182,7 +182,7 @@ def _equipment(model: str) -> Any:
 
 
 def _place(made: Any, geometry: Geometry, z: int) -> None:
-    """Write where the picture lies; directions are made perpendicular to the last digit that DICOM has."""
+    """Set position and orientation; directions are perpendicular to DICOM's last digit."""
     as_text = required("pydicom", "dicom", "DICOM").valuerep.format_number_as_ds
     row, column = geometry.in_plane()
     made.ImageOrientationPatient = [as_text(float(one) + 0.0) for one in (*row, *column)]
@@ -195,7 +195,7 @@ def _place(made: Any, geometry: Geometry, z: int) -> None:
 
 
 def _time(made: Any, stack: Stack, frame: int, trigger: list[float] | None, rr_ms: float) -> None:
-    """Write the sequence's times, the place in the heart beat, and the counters."""
+    """Set the sequence's times, the cardiac phase, and counters."""
     as_text = required("pydicom", "dicom", "DICOM").valuerep.format_number_as_ds
     meta = stack.series.metas[stack.images[frame]]
     made.ScanningSequence, made.SequenceVariant, made.ScanOptions = "RM", "NONE", ""

@@ -1,4 +1,4 @@
-"""Noise maps as parametric maps: real numbers with their unit, one instance for each frame of a series."""
+"""Noise maps as parametric maps of real numbers, one instance per frame of a series."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ QUANTITIES = {
     "Normality": ("NORMALITY", "Lilliefors statistic over its 5 % limit"),
     "STD_MAP": ("NOISE_STD", "Standard deviation of the noise"),
 }
-"""Label and meaning of what a map holds, by its role; DICOM has no codes for them, so they are ours."""
+"""Label and meaning of a map by its role; DICOM has no codes for them, so they are private."""
 SCHEME = "99ONEBREATH"
 _TIMELESS = ("19000101", "000000")
 
 
 def is_map(series: Series) -> bool:
-    """Return whether a series is a map that DICOM can hold as one."""
+    """Whether a series can become a parametric map."""
     return series.role in QUANTITIES and series.part == "magnitude"
 
 
@@ -39,16 +39,16 @@ def parametric_maps(series: Series, images: Sequence[Any], who: Identity) -> Ite
     series
         The map.
     images
-        Instances of the pictures that it belongs to; patient and study are taken from them.
+        Instances of the images to which it belongs, with patient and study.
     who
-        Whom they belong to.
+        Patient, study and equipment.
 
     Raises
     ------
     ConfigError
         If highdicom is not installed.
     ScanError
-        If pixels are not finite, or a slice has no place.
+        If pixels are not finite.
     """
     highdicom = required("highdicom.pm", "dicom", "A parametric map")
     content = required("highdicom.content", "dicom", "A parametric map")
@@ -72,21 +72,21 @@ def parametric_maps(series: Series, images: Sequence[Any], who: Identity) -> Ite
             device_serial_number=who.attributes.get("DeviceSerialNumber") or "none",
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[_mapping(series, values)],
-            pixel_measures=_measures(slices[0][1]),
-            plane_orientation=_orientation(slices[0][1]),
-            plane_positions=[_position(geometry, z) for geometry, z in (place for _, place in slices)],
+            pixel_measures=_measures(slices[0][1][0]),
+            plane_orientation=_orientation(slices[0][1][0]),
+            plane_positions=[_position(geometry, z) for _, (geometry, z) in slices],
             voi_lut_transformations=[
                 content.VOILUTTransformation((low + high) / 2, high - low, voi_lut_function="LINEAR_EXACT")
             ],
             content_label=QUANTITIES[series.role][0],
             content_description=f"{QUANTITIES[series.role][1]}; not for diagnosis",
         )
-        _settle(made, series, who)
+        _make_reproducible(made, series, who)
         yield made
 
 
 def _window(series: Series) -> tuple[float, float]:
-    """Return the values between which a map is shown: from 0, or its least, to what only 0.5 % exceed."""
+    """Lower and upper value for display: 0 or the minimum, and the 99.5th percentile."""
     values = np.stack([series.values(image) for image in range(len(series.data))])
     if broken := int(np.count_nonzero(~np.isfinite(values))):
         raise ScanError(f"{broken} pixels of series {series.number} are NaN or infinite; they have no place in a map.")
@@ -117,15 +117,15 @@ def _mapping(series: Series, values: np.ndarray) -> Any:
     )
 
 
-def _measures(place: tuple[Geometry, int]) -> Any:
+def _measures(geometry: Geometry) -> Any:
     content = required("highdicom.content", "dicom", "A parametric map")
-    x, y, z = place[0].spacing
+    x, y, z = geometry.spacing
     return content.PixelMeasuresSequence(pixel_spacing=[y, x], slice_thickness=z)
 
 
-def _orientation(place: tuple[Geometry, int]) -> Any:
+def _orientation(geometry: Geometry) -> Any:
     content = required("highdicom.content", "dicom", "A parametric map")
-    row, column = place[0].in_plane()
+    row, column = geometry.in_plane()
     return content.PlaneOrientationSequence("PATIENT", [float(one) for one in (*row, *column)])
 
 
@@ -134,8 +134,8 @@ def _position(geometry: Geometry, z: int) -> Any:
     return content.PlanePositionSequence("PATIENT", [float(one) for one in geometry.position((0, 0, z))])
 
 
-def _settle(made: Any, series: Series, who: Identity) -> None:
-    """Put in place of times and identifiers of this moment those that repeat for the same images."""
+def _make_reproducible(made: Any, series: Series, who: Identity) -> None:
+    """Replace current times and random identifiers by reproducible ones."""
     own = made.SOPInstanceUID
     made.ContentDate = who.attributes.get("StudyDate") or _TIMELESS[0]
     made.ContentTime = who.attributes.get("StudyTime") or _TIMELESS[1]

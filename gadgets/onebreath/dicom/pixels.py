@@ -1,4 +1,4 @@
-"""Pixels of instances: integers of 16 bits, with the line that leads back to the values."""
+"""Pixels of instances: 16-bit integers, with slope and intercept of the values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Scaled:
     pixels
         (image, z, y, x) uint16.
     slopes, intercepts
-        Of each image: value = slope * pixel + intercept.
+        For each image: value = slope * pixel + intercept.
     window
         Centre and width for display, in values.
     """
@@ -37,7 +37,7 @@ class Scaled:
 
 
 def scaled(series: Series) -> list[Scaled]:
-    """Return what of a series is stored: its own pixels where they are uint16, else its values on a scale of their own.
+    """Parts of a series to store: its pixels if they are uint16, else its values scaled to 16 bits.
 
     Complex series have two parts, magnitude and phase.
 
@@ -48,7 +48,7 @@ def scaled(series: Series) -> list[Scaled]:
     """
     if series.data.shape[1] != 1:
         raise ScanError(
-            f"Series {series.number} has {series.data.shape[1]} channels in each image; DICOM holds images of one. "
+            f"Series {series.number} has {series.data.shape[1]} channels in each image; DICOM images have one. "
             "Combine the channels in the reconstruction."
         )
     if series.data.dtype == np.uint16:
@@ -59,14 +59,16 @@ def scaled(series: Series) -> list[Scaled]:
     values = np.stack([series.values(image)[0] for image in range(len(series.data))])
     broken = int(np.count_nonzero(~np.isfinite(values)))
     if broken:
-        raise ScanError(f"{broken} pixels of series {series.number} are NaN or infinite; DICOM's integers hold none.")
+        raise ScanError(
+            f"{broken} pixels of series {series.number} are NaN or infinite, which DICOM's integers cannot represent."
+        )
     if series.part == "complex":
-        return [_on_own_scale("magnitude", np.abs(values)), _on_own_scale("phase", np.angle(values))]
-    return [_on_own_scale(series.part, values.real)]
+        return [_to_16_bits("magnitude", np.abs(values)), _to_16_bits("phase", np.angle(values))]
+    return [_to_16_bits(series.part, values.real)]
 
 
-def _on_own_scale(part: str, values: NDArray[np.floating]) -> Scaled:
-    """Put values on the whole range of 16 bits, so that nothing is clipped."""
+def _to_16_bits(part: str, values: NDArray[np.floating]) -> Scaled:
+    """Values scaled to the full range of 16 bits, without clipping."""
     low, high = min(0.0, float(values.min())), float(values.max())
     slope = float(f"{(high - low) / _TOP:.9e}") or 1.0
     low = float(f"{low:.9e}")

@@ -1,8 +1,8 @@
-"""A queue of instances on disk: what was taken in is sent once, whatever ends in between.
+"""A persistent queue of instances, each of which is sent once, even after crashes.
 
-Each instance is a file in one of three folders. ``waiting``: to be sent. ``sending``: on its way; after a crash nobody
-knows whether it arrived. ``refused``: the other side would not have it, for a reason that stands in a file beside it.
-Sent ones are gone from the disk; their identifiers are in ``sent.txt``.
+Each instance is a file in one of three folders: ``waiting`` to be sent; ``sending``, whose arrival is unknown after a
+crash; ``refused`` by the PACS, with the reason in a text file of the same name. Sent instances are deleted; their
+identifiers are in ``sent.txt``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ log = logging.getLogger("onebreath.dicom.queue")
 
 
 class Queue:
-    """The queue in a folder that only this user reads: instances have patients' names in them.
+    """Queue in a folder that only its owner can read, as instances contain patients' names.
 
     Parameters
     ----------
     folder
-        Made if there is none.
+        Created if it is missing.
 
     Raises
     ------
@@ -39,7 +39,7 @@ class Queue:
         self.waiting, self.sending, self.refused = (folder / name for name in ("waiting", "sending", "refused"))
         self.journal = folder / "sent.txt"
         self._sent: dict[str, None] = {}
-        self._read = 0  # bytes of the journal that were read, and what they said
+        self._read = 0  # bytes of the journal that `_sent` was read from
         try:
             for one in (folder, self.waiting, self.sending, self.refused):
                 private_folder(one)
@@ -48,12 +48,12 @@ class Queue:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from sending out of this queue; taking in goes on.
+        """Lock the queue against sending by other processes; instances can still be added.
 
         Raises
         ------
         ConfigError
-            If another process sends from it.
+            If another process is sending from it.
         """
         with (self.folder / "lock").open("w") as file:
             try:
@@ -65,21 +65,21 @@ class Queue:
             yield
 
     def add(self, uid: str, content: bytes) -> bool:
-        """Take an instance in, down to the disk; False if it is in the queue, or was sent.
+        """Add an instance, synced to disk; returns False if it is in the queue, or was sent.
 
         Raises
         ------
         OSError
-            If the disk does not take it.
+            If it cannot be written.
         """
         name = f"{uid}.dcm"
-        if any((place / name).exists() for place in (self.waiting, self.sending)) or uid in self.sent():
+        if any((folder / name).exists() for folder in (self.waiting, self.sending)) or uid in self.sent():
             return False
         write(self.waiting / name, content)
         return True
 
     def sent(self) -> Mapping[str, None]:
-        """Return the identifiers of what was sent, in that order."""
+        """Identifiers of the sent instances, in order."""
         size = self.journal.stat().st_size if self.journal.exists() else 0
         if size != self._read:
             self._sent = dict.fromkeys(self.journal.read_text(encoding="ascii").split())
@@ -87,33 +87,33 @@ class Queue:
         return self._sent
 
     def left(self) -> list[Path]:
-        """Return the files that are not sent: first those whose fate is not known."""
+        """Files not yet sent, those of unknown arrival first."""
         return [*self.uncertain(), *sorted(self.waiting.glob("*.dcm"))]
 
     def uncertain(self) -> list[Path]:
-        """Return the files that were on their way when the last process ended, or the connection broke."""
+        """Files of unknown arrival, as the process ended or the connection broke while they were sent."""
         return sorted(self.sending.glob("*.dcm"))
 
     def begin(self, path: Path) -> Path:
-        """Mark a file as on its way; return where it is now."""
+        """Move a file to ``sending``; returns its path there."""
         if path.parent == self.sending:
             return path
         return path.rename(self.sending / path.name)
 
     def done(self, path: Path) -> None:
-        """Write into the journal that a file has arrived, then drop it; in this order, so that none is lost."""
+        """Record the arrival of a file in the journal, then delete it; in this order, so that none is lost."""
         if path.stem not in self.sent():
             line = f"{path.stem}\n"
             with self.journal.open("a", encoding="ascii") as file:
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
-            self._sent[path.stem] = None  # as reading it all again would say
+            self._sent[path.stem] = None  # as if the journal were read again
             self._read += len(line)
         path.unlink()
 
     def refuse(self, path: Path, reason: str) -> None:
-        """Set a file aside that the other side will not have, with the reason."""
+        """Move a file to ``refused``, with the reason."""
         log.error("%s was refused: %s", path.name, reason)
-        (self.refused / f"{path.stem}.txt").write_text(reason + "\n", encoding="utf-8")
+        write(self.refused / f"{path.stem}.txt", f"{reason}\n".encode())
         path.rename(self.refused / path.name)

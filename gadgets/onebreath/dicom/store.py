@@ -1,4 +1,4 @@
-"""C-STORE of a queue to a PACS, which may be down, die in between, or refuse."""
+"""C-STORE of a queue to a PACS, which may be down, stop in between, or refuse instances."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onebreath.optional import required
 log = logging.getLogger("onebreath.dicom.store")
 
 OUT_OF_RESOURCES = range(0xA700, 0xA800)
-"""Status of a PACS that cannot take it now."""
+"""Status of a PACS that has no resources at the moment."""
 WARNINGS = (0x0001, 0xB000, 0xB006, 0xB007)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -23,14 +23,14 @@ STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 
 @dataclass(frozen=True)
 class Pacs:
-    """Where to send.
+    """Address of a PACS.
 
     Attributes
     ----------
     host, port
-        Its address.
+        Network address.
     called, calling
-        Application entity titles: the PACS's, and ours.
+        Application entity titles of the PACS, and of this sender.
     timeout
         Seconds to wait for an answer.
     """
@@ -43,36 +43,36 @@ class Pacs:
 
     @classmethod
     def parse(cls, text: str, called: str, calling: str) -> Pacs:
-        """Read ``HOST:PORT``.
+        """PACS from ``HOST:PORT`` and titles.
 
         Raises
         ------
         ConfigError
-            If it is no address, or a title is longer than 16 characters.
+            If the address or a title is not valid.
         """
         host, _, port = text.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ConfigError(f"'{text}' is no address of a PACS; say HOST:PORT, as in pacs.example:104.")
+            raise ConfigError(f"'{text}' is not the address of a PACS; give HOST:PORT, as in pacs.example:104.")
         for title in (called, calling):
             if not 0 < len(title.strip()) <= 16 or "\\" in title:
-                raise ConfigError(f"'{title}' is no title of an application entity: 1 to 16 characters, no backslash.")
+                raise ConfigError(f"'{title}' is not a valid AE title, which has 1 to 16 characters and no backslash.")
         return cls(host.strip("[]"), int(port), called, calling)
 
 
 class Unreachable(Exception):
-    """The PACS does not answer, has broken the connection off, or cannot take more now."""
+    """The PACS does not answer, has closed the connection, or has no resources."""
 
 
 def send(queue: Queue, pacs: Pacs, patience: float) -> int:
-    """Send all that waits in a queue; return the number of instances that arrived.
+    """Send a queue; returns the number of instances that arrived.
 
-    A PACS that does not answer is tried again, at growing intervals, until `patience` seconds have passed without
-    an instance that arrived. What is left then stays in the queue.
+    A PACS that does not answer is retried at increasing intervals until no instance has arrived for `patience` seconds.
+    The rest then stays in the queue.
 
     Raises
     ------
     ConfigError
-        If pynetdicom is not installed, or another process sends from the queue.
+        If pynetdicom is not installed, or another process is sending from the queue.
     """
     required("pynetdicom", "dicom", "Sending to a PACS")
     pause = FIRST_PAUSE
@@ -96,12 +96,12 @@ def send(queue: Queue, pacs: Pacs, patience: float) -> int:
 
 
 def _send_all(queue: Queue, pacs: Pacs) -> None:
-    """Send over one association until the queue is empty.
+    """Send the queue through one association.
 
     Raises
     ------
     Unreachable
-        If it cannot be made, or breaks.
+        If the association cannot be established, or breaks.
     """
     pynetdicom = required("pynetdicom", "dicom", "Sending to a PACS")
     pydicom = required("pydicom", "dicom", "DICOM")
@@ -131,14 +131,14 @@ def _send_one(association: Any, queue: Queue, path: Path) -> None:
     path = queue.begin(path)
     try:
         status = association.send_c_store(str(path))
-    except (ValueError, AttributeError) as error:  # no context was accepted for it; it is no DICOM
+    except (ValueError, AttributeError) as error:  # no context was accepted for it, or it is not DICOM
         queue.refuse(path, str(error))
         return
     except RuntimeError as error:
         raise Unreachable(str(error)) from error
     code = int(status.Status) if "Status" in status else None
     if code is None:
-        raise Unreachable("has broken the connection off")
+        raise Unreachable("has closed the connection")
     if code == 0 or code in WARNINGS:
         if code:
             log.warning("%s arrived with the warning 0x%04X", path.stem, code)
@@ -150,7 +150,7 @@ def _send_one(association: Any, queue: Queue, path: Path) -> None:
 
 
 def _is_there(association: Any, head: Any) -> bool:
-    """Ask whether an instance is stored already; False where the PACS answers no such question."""
+    """Whether the PACS has an instance already; False if it does not support queries."""
     pydicom = required("pydicom", "dicom", "DICOM")
     question = pydicom.Dataset()
     question.QueryRetrieveLevel = "IMAGE"
@@ -163,5 +163,5 @@ def _is_there(association: Any, head: Any) -> bool:
     except RuntimeError as error:
         raise Unreachable(str(error)) from error
     if answers and "Status" not in answers[-1][0]:
-        raise Unreachable("has broken the connection off")
+        raise Unreachable("has closed the connection")
     return any(found is not None and found.get("SOPInstanceUID") == head.SOPInstanceUID for _, found in answers)

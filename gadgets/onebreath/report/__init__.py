@@ -1,1 +1,1 @@
-"""One page for one scan: images, maps, what was decided and why; a single HTML file that fetches nothing."""
+"""Report of a scan: images, maps, and decisions with their reasons, in one self-contained HTML file."""

@@ -1,4 +1,4 @@
-"""The facts in images' meta, over all images of a reconstruction, without the names and ids of the patient."""
+"""Facts in the meta of all images of a reconstruction, without the patient's names and ids."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from onebreath.mrd.meta import CHAIN, WARNINGS, read_chain, read_warnings
 
 HIDDEN = "[hidden]"
 IDENTIFYING = ("measurementID", "patientID", "studyID")
-"""Meta entries that are made of the patient's name or id."""
+"""Meta entries that contain the patient's name or id."""
 SHORTEST = 3
-"""Characters of an id that is looked for inside other texts; a shorter one would hide other numbers."""
+"""Smallest length of an id to hide in other texts; a shorter one would hide unrelated numbers."""
 _PREFIX = "Onebreath_"
 _APART = (CHAIN, WARNINGS)
 _SHOWN = 4
 
 
 class Facts:
-    """What the images' meta say.
+    """Facts in images' meta.
 
     Parameters
     ----------
     metas
-        Meta of every image.
+        Meta of each image.
     """
 
     def __init__(self, metas: Iterable[Mapping[str, Any]]) -> None:
@@ -34,35 +34,35 @@ class Facts:
 
     @classmethod
     def of(cls, series: Iterable[Series]) -> Facts:
-        """Collect the meta of all images of some series."""
+        """Facts of all images of some series."""
         return cls(meta for one in series for meta in one.metas)
 
     def all(self, name: str) -> list[str]:
-        """Return the values of an entry, each once, in the order of the images; lists are joined by blanks."""
+        """Distinct values of an entry, in the order of the images; lists are joined by spaces."""
         found = (meta[name] for meta in self._metas if name in meta)
         texts = (" ".join(map(str, value)) if isinstance(value, list) else str(value) for value in found)
         return [self.hide(text) for text in dict.fromkeys(texts)]
 
     def one(self, name: str) -> str:
-        """Return the values of an entry as one text, empty if there are none."""
+        """Distinct values of an entry as one text; empty without any."""
         values = self.all(name)
         more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
         return ", ".join(values[:_SHOWN]) + more
 
     def fact(self, gadget: str, name: str) -> str:
-        """Return what a gadget said; where images differ all values, separated by commas."""
+        """A gadget's fact as text; if images differ, all values separated by commas."""
         return self.one(f"{_PREFIX}{gadget}_{name}")
 
     def most(self, gadget: str, name: str) -> float:
-        """Return the largest number that a gadget said for any image; 0 if it said none."""
+        """Maximum of a gadget's numeric fact over all images; 0 without any."""
         return max((_number(text) for text in self.all(f"{_PREFIX}{gadget}_{name}")), default=0.0)
 
     def total(self, gadget: str, name: str) -> float:
-        """Return the sum of a number over all images."""
+        """Sum of a gadget's numeric fact over all images."""
         return sum(_number(str(meta.get(f"{_PREFIX}{gadget}_{name}", 0))) for meta in self._metas)
 
     def of_places(self, gadget: str, name: str) -> float:
-        """Return the sum of a number that `sort` said for each group of lines, each group counted once."""
+        """Sum of a gadget's numeric fact over groups of lines of `sort`, each counted once."""
         groups: dict[str, float] = {}
         for meta in self._metas:
             key = json.dumps(
@@ -72,17 +72,17 @@ class Facts:
         return sum(groups.values())
 
     def warnings(self) -> list[str]:
-        """Return all warnings, each once."""
+        """Distinct warnings."""
         found = dict.fromkeys(text for meta in self._metas for text in read_warnings(meta))
         return [self.hide(text) for text in found]
 
     def seconds(self) -> dict[str, float]:
-        """Return the seconds that each gadget worked on the scan."""
+        """Processing time of each gadget in seconds."""
         names = dict.fromkeys(name for meta in self._metas for name in meta if name.startswith("Onebreath_seconds_"))
         return {name.removeprefix("Onebreath_seconds_"): max(map(_number, self.all(name))) for name in names}
 
     def table(self) -> dict[str, list[tuple[str, str]]]:
-        """Return every fact as text, by gadget: name and value."""
+        """All facts by gadget, as pairs of name and text."""
         found: dict[str, list[tuple[str, str]]] = {}
         names = dict.fromkeys(name for meta in self._metas for name in meta)
         for name in sorted(one for one in names if one.startswith(_PREFIX) and one not in _APART):
@@ -91,19 +91,19 @@ class Facts:
         return found
 
     def chain(self) -> list[tuple[str, dict[str, str]]]:
-        """Return the gadgets and the properties that were set; empty if the images do not say."""
+        """Gadgets of the chain with the properties that were set; empty if unknown."""
         try:
             return read_chain({CHAIN: self.all(CHAIN)[0]})
         except (IndexError, ValueError, TypeError):
             return []
 
     def hide(self, text: str) -> str:
-        """Return a text without the ids of patient, study and measurement."""
+        """A text without the ids of patient, study and measurement."""
         return without(text, self._secrets)
 
 
 def without(text: str, secrets: Iterable[str], mark: str = HIDDEN) -> str:
-    """Return a text with a mark in place of secrets, the longest first; those shorter than `SHORTEST` stay."""
+    """A text with secrets replaced by a mark, the longest first; those shorter than `SHORTEST` are kept."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST:
             text = text.replace(secret, mark)

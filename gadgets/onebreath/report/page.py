@@ -1,4 +1,4 @@
-"""The page: facts, pictures and tables put into the template."""
+"""Page of a report: facts, pictures and tables in the template."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NEEDED = ("jinja2", "matplotlib")
 
 @dataclass(frozen=True)
 class Bar:
-    """Seconds of one gadget, and their share of the longest in percent."""
+    """Time of one gadget in seconds, and in percent of the longest."""
 
     name: str
     seconds: float
@@ -32,7 +32,7 @@ class Bar:
 
 
 def check_packages() -> None:
-    """Raise ConfigError if a package that a report needs is not installed."""
+    """Raise ConfigError if a required package is not installed."""
     for name in _NEEDED:
         required(name, "report", "A report")
 
@@ -45,11 +45,11 @@ def write_report(
     Parameters
     ----------
     images, group
-        The file, and which reconstruction of it; None: the last one.
+        The file, and the group of the reconstruction in it; None: the last one.
     output
         The HTML file.
     scan, scan_group
-        Raw data that the images were made from, if they are at hand, and their group.
+        Raw data of the images, if available, and their group.
 
     Raises
     ------
@@ -64,16 +64,16 @@ def write_report(
 
 
 def page(found: list[Series], name: str, scan: Path | None = None, scan_group: str = "dataset") -> str:
-    """Return the page as one text.
+    """Page as HTML.
 
     Parameters
     ----------
     found
         All series of the reconstruction.
     name
-        What the file of images is called.
+        Name of the file of images.
     scan, scan_group
-        Raw data that the images were made from, if they are at hand, and their group.
+        Raw data of the images, if available, and their group.
     """
     facts = leading(found)
     return rendered(
@@ -100,7 +100,7 @@ def page(found: list[Series], name: str, scan: Path | None = None, scan_group: s
 
 
 def leading(found: list[Series]) -> Facts:
-    """Return the facts of the images; of whatever there is, where no series holds images."""
+    """Facts of the images; of all series if none has images."""
     return Facts.of([series for series in found if series.role == LEADING] or found)
 
 

@@ -1,4 +1,4 @@
-"""What a report says of the raw data: header, lines, and which lines of each frame were acquired."""
+"""Section of a report on the raw data: header, lines, and sampling of each frame."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MOST_FRAMES, ZOOM = 64, 4
 
 
 def raw_section(path: Path, group: str, hide: Callable[[str], str]) -> dict[str, Any]:
-    """Return facts of header and lines, and a picture of the sampling (PNG in base64, with its size in pixels).
+    """Facts of header and lines, and a picture of the sampling (PNG in base64, with its size in pixels).
 
     Parameters
     ----------
     path, group
         An ISMRMRD raw file, and the scan's group in it.
     hide
-        Takes names and ids out of a text.
+        Function that removes names and ids from a text.
     """
     with RawFile(path, group) as raw:
         header = ScanHeader(parse_header(raw.header_xml))
@@ -48,9 +48,9 @@ def raw_section(path: Path, group: str, hide: Callable[[str], str]) -> dict[str,
 
 
 def sampling(table: np.ndarray, rows: int) -> tuple[np.ndarray, str]:
-    """Return which lines of the first slice were acquired (frame, line), and what counts the frames.
+    """Sampling of the first slice (frame, line), and the name of the counter of the frames.
 
-    0 is not acquired, 1 an imaging line, 2 a calibration line. More frames than `MOST_FRAMES` are left out.
+    0 is not acquired, 1 an imaging line, 2 a calibration line. Frames beyond `MOST_FRAMES` are omitted.
     """
     flags = table["flags"]
     side = np.array([side_line(int(value)) is not None for value in flags], bool)

@@ -1,4 +1,4 @@
-"""Self-contained pages in one style, made from templates."""
+"""Self-contained HTML pages in one style, rendered from templates."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ STYLE = Path(__file__).parent / "page.css"
 
 
 def rendered(template: Path, what: str, **values: Any) -> str:
-    """Return a page as one text.
+    """Page as HTML.
 
     Parameters
     ----------
     template
-        Its Jinja template. It has this package's ``version`` and the ``style`` of all pages.
+        Jinja template, which also gets this package's ``version`` and the ``style`` of all pages.
     what
-        What the page is, as the beginning of a sentence: "A report".
+        Subject of an error message: "A report".
     values
-        All others that it asks for.
+        Further values of the template.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the page's viewers show: pixels of every series as compressed integers, with sizes, units and windows."""
+"""Data of the page's viewers: pixels of each series as compressed integers, with sizes, units and windows."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from onebreath.optional import required
 from onebreath.report.facts import Facts
 
 BUDGET = 48 << 20
-"""Bytes of pixels before compression; a scan with more is shown with fewer levels, and then with fewer places."""
+"""Largest size of the pixels in bytes before compression; a larger scan has fewer grey levels, or fewer places."""
 SHADES = {"grey": "gray", "map": "viridis", "phase": "twilight"}
-"""Colours of a kind of picture, by matplotlib's names."""
+"""Matplotlib's colour map of each kind of picture."""
 TITLES = {
     "Image": "Images",
     "Gfactor": "g-factor",
@@ -40,11 +40,11 @@ class Picture:
     Attributes
     ----------
     series, title, units, shade
-        What is shown; `shade` is a key of `SHADES`.
+        Series number, title, units, and a key of `SHADES`.
     places
-        Real values (frame, y, x) of each place, its name, geometry and stack.
+        Name, geometry, stack and real values (frame, y, x) of each place.
     remarks
-        What a reader must know about omitted or joined parts.
+        Remarks on omitted or combined parts.
     """
 
     series: int
@@ -61,7 +61,7 @@ class Picture:
 
 
 def pictures(found: list[Series]) -> list[Picture]:
-    """Make the pictures of all series: images first, then maps."""
+    """Pictures of all series: images first, then maps."""
     made = [picture for series in found for picture in _of_series(series)]
     return sorted(made, key=lambda one: (one.shade == "map", one.series))
 
@@ -92,7 +92,7 @@ def _of_series(series: Series) -> Iterator[Picture]:
 
 
 def _places(stack: Stack) -> Iterator[tuple[str, Geometry, Stack, NDArray[Any]]]:
-    """Yield the slices of a place: itself, or the partitions of a volume."""
+    """Yield the slice of a place, or the partitions of a volume."""
     values = stack.values()
     geometry = Geometry.of(stack.series.headers[stack.images[0]], values.shape)
     for z in range(values.shape[1]):
@@ -105,10 +105,10 @@ def _with(places: list[tuple[str, Geometry, Stack, NDArray[Any]]], part: Any) ->
 
 
 def encoded(made: list[Picture], budget: int = BUDGET) -> list[dict[str, Any]]:
-    """Return what the page's script reads of each picture, as plain values for JSON.
+    """Input of the page's script for each picture, as plain values for JSON.
 
-    Pixels are integers of 16 bits between the smallest and the largest value; of 8 bits where there are too many, and
-    evenly chosen places where there are still too many. Each says so.
+    Pixels are 16-bit integers between the smallest and the largest value; 8-bit integers if there are too many, and an
+    even selection of places if there are still too many, each with a remark.
     """
     total = sum(picture.pixels for picture in made)
     levels = 16 if 2 * total <= budget else 8
@@ -147,7 +147,7 @@ def _encoded(picture: Picture, levels: int, share: float) -> dict[str, Any]:
 
 
 def _window(shade: str, values: NDArray[np.float32]) -> list[float]:
-    """Return the lower and upper end of the window that a picture begins with."""
+    """Lower and upper end of a picture's initial window."""
     if shade == "phase" or not values.size:
         return [-math.pi, math.pi]
     low, high = (float(one) for one in np.percentile(values, (0.5, 99.5)))
@@ -178,7 +178,7 @@ def _place(
 
 
 def shades() -> dict[str, str]:
-    """Return 256 colours for each kind of picture, as 768 bytes in base64."""
+    """256 colours of each kind of picture, as 768 bytes in base64."""
     colormaps = required("matplotlib", "report", "A report").colormaps
     ramp = np.linspace(0, 1, 256)
     return {

@@ -1,4 +1,4 @@
-"""What was decided about a scan and why, in sentences."""
+"""Decisions about a scan and their reasons, in sentences."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ Tone = Literal["plain", "note", "alarm"]
 
 
 class Sentence(NamedTuple):
-    """A sentence; `note` is for what changed data or is no default, `alarm` for what a person must look at."""
+    """A sentence; tone `note` for changed data or other than default decisions, `alarm` for anything to be checked."""
 
     text: str
     tone: Tone = "plain"
 
 
 class Section(NamedTuple):
-    """Sentences about one question."""
+    """Sentences on one topic."""
 
     title: str
     sentences: list[Sentence]
 
 
 def sections(facts: Facts) -> list[Section]:
-    """Return all sections that there is something to say in."""
-    made = [Section(title, list(tell(facts))) for title, tell in _SECTIONS.items()]
+    """All sections that are not empty."""
+    made = [Section(title, list(sentences(facts))) for title, sentences in _SECTIONS.items()]
     return [section for section in made if section.sentences]
 
 
@@ -42,27 +42,27 @@ def _method(facts: Facts) -> Iterator[Sentence]:
         yield Sentence(f"This is a fallback: {wanted} was not used, because: {fallback}", "alarm")
     if choice := facts.fact("reconstruct", "choice"):
         lines = facts.fact("reconstruct", "choice_lines")
-        kept = f" {lines} acquired lines were kept back from every candidate to judge it." if lines else ""
+        kept = f" {lines} acquired lines were held back from each candidate to judge it." if lines else ""
         yield Sentence(f"The choice among candidates: {choice}.{kept}")
     if verdict := facts.fact("reconstruct", "choice_verdict"):
         yield Sentence(f"The choice's verdict: {verdict}.", "alarm")
     if standby := facts.fact("reconstruct", "standby"):
-        yield Sentence(f"A classical method stood by: {standby}.")
+        yield Sentence(f"A classical method was on standby: {standby}.")
     if facts.fact("reconstruct", "converged") == "no":
         residual = facts.fact("reconstruct", "residual")
         yield Sentence(
-            f"The iterations ended at their number, before the residual ({residual}) reached its aim.", "note"
+            f"The iterations reached their limit before the residual ({residual}) fell below its tolerance.", "note"
         )
 
 
 def _domain(facts: Facts) -> Iterator[Sentence]:
     if domain := facts.fact("reconstruct", "domain"):
         inside = domain == "inside"
-        words = "The scan is one that the model is for." if inside else f"The scan and the model's domain: {domain}."
+        words = "The scan is inside the model's domain." if inside else f"The scan and the model's domain: {domain}."
         yield Sentence(words, "plain" if inside else "alarm")
     if score := facts.fact("reconstruct", "domain_score"):
         limit = facts.fact("reconstruct", "domain_score_limit")
-        yield Sentence(f"Lines kept back from the model were predicted with an error of {score}; the limit is {limit}.")
+        yield Sentence(f"The model predicted held-back lines with an error of {score}; the limit is {limit}.")
     if verdict := facts.fact("reconstruct", "domain_score_verdict"):
         yield Sentence(f"The model's domain: {verdict}", "alarm")
 
@@ -78,7 +78,7 @@ def _noise(facts: Facts) -> Iterator[Sentence]:
     if noise:
         yield Sentence(sources.get(noise, f"Noise: {noise}."))
     if facts.fact("prewhiten", "whitened") == "False":
-        yield Sentence("Nothing was whitened: pixel values are in no known unit, and cannot be compared.", "alarm")
+        yield Sentence("The data were not whitened: pixel values are in arbitrary units and not comparable.", "alarm")
     elif noise:
         yield Sentence(
             "After whitening the noise has standard deviation 1 in real and imaginary part; image values are in these "
@@ -119,7 +119,7 @@ def _lines(facts: Facts) -> Iterator[Sentence]:
         ("beats_rejected", "{0:.0f} heart beats were rejected as irregular."),
         (
             "lines_of_rejected_beats_used",
-            "{0:.0f} lines of rejected beats were used all the same, as nothing else was there.",
+            "{0:.0f} lines of rejected beats were used nevertheless, as there were no others.",
         ),
         ("frames_dropped", "{0:.0f} incomplete frames were dropped."),
         ("repeated_lines_averaged", "{0:.0f} lines that had been acquired more than once were averaged."),
@@ -176,7 +176,7 @@ _SECTIONS: dict[str, Callable[[Facts], Iterator[Sentence]]] = {
 
 
 class Candidate(NamedTuple):
-    """A row of the choice's table; numbers as they were given, empty where it was not tested."""
+    """A row of the choice's table; numbers as stated, empty if it was not tested."""
 
     name: str
     error: str
@@ -185,10 +185,10 @@ class Candidate(NamedTuple):
 
 
 def candidates(facts: Facts) -> list[Candidate]:
-    """Return the table of the choice among methods: errors estimated by lines kept back, relative to the image."""
+    """Table of the choice among methods: errors relative to the image, estimated on held-back lines."""
     rows: list[Candidate] = []
-    told = facts.all("Onebreath_reconstruct_choice_errors")
-    for text in told[0].split("; ") if told else ():
+    errors = facts.all("Onebreath_reconstruct_choice_errors")
+    for text in errors[0].split("; ") if errors else ():
         name, untested, reason = text.partition(" not tested: ")
         if untested:
             rows.append(Candidate(name, "", "", f"not tested: {reason}"))
@@ -197,6 +197,6 @@ def candidates(facts: Facts) -> list[Candidate]:
         name, _, error = head.rpartition(" ")
         if plus_minus and name:
             rows.append(Candidate(name, error, uncertainty, ""))
-        elif text:  # the end of a reason that holds the separator
+        elif text:  # the end of a reason that contains the separator
             rows[-1] = rows[-1]._replace(remark=f"{rows[-1].remark}; {text}") if rows else Candidate(text, "", "", "")
     return rows

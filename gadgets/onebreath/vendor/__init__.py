@@ -1,1 +1,1 @@
-"""Raw data of scanners, taken into ISMRMRD files."""
+"""Import of scanners' raw data into ISMRMRD files."""

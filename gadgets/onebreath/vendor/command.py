@@ -1,4 +1,4 @@
-"""The ``onebreath import`` command: raw data of a scanner as ISMRMRD files."""
+"""The ``onebreath import`` command: convert a scanner's raw data to ISMRMRD files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from onebreath.vendor.siemens_header import make_header
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``onebreath import``."""
+    """Add the arguments of ``onebreath import``."""
     parser.add_argument("file", type=Path, help="raw data of a Siemens scanner, a twix file (.dat) of VD or VE")
     parser.add_argument(
-        "-o", "--output", type=Path, help="ISMRMRD file (default: beside the raw data, with their name)"
+        "-o", "--output", type=Path, help="ISMRMRD file (default: named after the raw data, next to them)"
     )
     parser.add_argument(
         "--anonymise", action="store_true", help="leave out the patient's name and ids, and the institution"
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a file for the last measurement, and one with its number for each that comes before it, as of noise."""
+    """Write a file for the last measurement, and a numbered one for each earlier measurement, such as noise."""
     output = args.output or args.file.with_suffix(".h5")
     with working(f"reading {args.file}"):
         measurements = read_measurements(args.file)
@@ -48,12 +48,12 @@ def _write(measurement: Measurement, path: Path, anonymous: bool) -> None:
     write_mrd(path, header, lines, [])
     print(f"{path}: {measurement.name} ({measurement.software}), {_counted(lines)}")
     for kind, count in left_out(measurement).items():
-        print(f"  {count} records of kind {kind} are no lines, and were left out")
+        print(f"  {count} records of kind {kind} are not lines and were left out")
     if any(line.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT) for line in lines):
         print("  noise lines have the dwell time of the imaging lines, as the protocol states no other")
     trajectory = header.encoding[0].trajectory.value
     if trajectory != "cartesian":
-        print(f"  the trajectory is {trajectory}: the samples do not lie on a grid, which the chain asks for")
+        print(f"  the trajectory is {trajectory}: the samples are not on a grid, as the chain requires")
 
 
 def _counted(lines: list[ismrmrd.Acquisition]) -> str:

@@ -1,4 +1,4 @@
-"""Siemens twix files of the software lines VD and VE: measurements, their headers and their lines."""
+"""Siemens twix files of the software versions VD and VE: measurements with their headers and lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FLAGS = {
     "REFPHASESTABSCAN": ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
     "PHASESTABSCAN": ismrmrd.ACQ_IS_PHASE_STABILIZATION,
 }
-"""Flags of lines, and ISMRMRD's for them. PATREFSCAN is apart: with PATREFANDIMASCAN a line is both."""
+"""Flags of lines, and the corresponding ISMRMRD flags; PATREFSCAN is handled separately, in `flags`."""
 COUNTERS = {
     "kspace_encode_step_1": "Lin",
     "kspace_encode_step_2": "Par",
@@ -46,9 +46,9 @@ COUNTERS = {
     "segment": "Seg",
 }
 FREE = ("Ida", "Idb", "Idc", "Idd", "Ide")
-UNHEARD = ("ACQEND", "SYNCDATA")
-"""Records that are no lines."""
-READ = ("VD", "VE")
+NOT_LINES = ("ACQEND", "SYNCDATA")
+"""Flags of records that are not lines."""
+SUPPORTED = ("VD", "VE")
 _MOST_MEASUREMENTS, _FIRST_VB = 64, 10_000
 
 
@@ -59,7 +59,7 @@ class Measurement:
     Attributes
     ----------
     number
-        From 1, in the order of the file.
+        Number from 1, in the order of the file.
     header
         Sections of the protocol, as nested mappings.
     records
@@ -77,20 +77,20 @@ class Measurement:
 
     @property
     def software(self) -> str:
-        """The baseline that the scanner ran, as it names it: ``N4_VE11C_LATEST_...``."""
+        """Software baseline of the scanner, such as ``N4_VE11C_LATEST_...``."""
         consistency = self.header["MeasYaps"].get("sProtConsistencyInfo", {})
         return str(consistency.get("tMeasuredBaselineString") or consistency.get("tBaselineString") or "")
 
 
 def read_measurements(path: Path) -> list[Measurement]:
-    """Read all measurements of a file.
+    """All measurements of a file.
 
     Raises
     ------
     ConfigError
         If twixtools is not installed.
     ScanError
-        If it is no twix file, is damaged, or a software line wrote it that is not read here.
+        If it is not a twix file, is damaged, or its software version is not supported.
     """
     twixtools = required("twixtools", "vendor", "Siemens raw data")
     _check_layout(path)
@@ -116,41 +116,43 @@ def _check_layout(path: Path) -> None:
     if first < _FIRST_VB and 0 < second <= _MOST_MEASUREMENTS:
         return
     vb = _FIRST_VB <= first < path.stat().st_size
-    what = "has the layout of software VB or older, or is damaged" if vb else "is no Siemens raw data file (twix)"
-    raise ScanError(f"{path} {what}; files of {' and '.join(READ)} are read. Convert it with siemens_to_ismrmrd.")
+    what = "has the layout of software VB or older, or is damaged" if vb else "is not a Siemens raw data file (twix)"
+    raise ScanError(
+        f"{path} {what}; files of {' and '.join(SUPPORTED)} are supported. Convert it with siemens_to_ismrmrd."
+    )
 
 
 def _check_software(path: Path, software: str) -> None:
-    """Refuse what was not tried: a wrong scale or direction would be worse than no image."""
+    """Raise ScanError for untested software versions: a wrong scale or direction would be worse than no image."""
     found = re.match(r"N4_(V[A-Z])", software)
-    if found is None or found[1] not in READ:
+    if found is None or found[1] not in SUPPORTED:
         raise ScanError(
-            f"{path} was written by the software '{software or 'not named'}'; files of {' and '.join(READ)} (N4_VD..., "
-            "N4_VE...) are read. Convert it with siemens_to_ismrmrd, or ask for this version."
+            f"{path} was written by the software '{software or 'not named'}'; files of {' and '.join(SUPPORTED)} "
+            "(N4_VD..., N4_VE...) are supported. Convert it with siemens_to_ismrmrd, or ask for this version."
         )
 
 
 def acquisitions(measurement: Measurement) -> Iterator[ismrmrd.Acquisition]:
-    """Yield the lines of a measurement, samples bit by bit as they were measured.
+    """Yield the lines of a measurement, with unchanged samples.
 
-    Lines that were read out backwards stay so, and are flagged.
+    Lines with reversed readout are flagged, not reversed.
 
     Raises
     ------
     ScanError
-        If a line's directions are none.
+        If a line's directions are invalid.
     """
     yaps = measurement.header["MeasYaps"]
     dwell = [float(ns) / 1000 for ns in yaps["sRXSPEC"]["alDwellTime"]]
     for record in measurement.records:
-        if any(record.is_flag_set(name) for name in UNHEARD):
+        if any(record.is_flag_set(name) for name in NOT_LINES):
             continue
         yield _acquisition(record, dwell)
 
 
 def left_out(measurement: Measurement) -> Counter[str]:
-    """Return how many records are no lines, by kind."""
-    return Counter(name for record in measurement.records for name in UNHEARD if record.is_flag_set(name))
+    """Number of records that are not lines, by kind."""
+    return Counter(name for record in measurement.records for name in NOT_LINES if record.is_flag_set(name))
 
 
 def _acquisition(record: Any, dwell: list[float]) -> ismrmrd.Acquisition:
@@ -160,8 +162,8 @@ def _acquisition(record: Any, dwell: list[float]) -> ismrmrd.Acquisition:
         line.set_flag(flag)
     for name, theirs in COUNTERS.items():
         setattr(line.idx, name, int(getattr(mdh.Counter, theirs)))
-    for place, theirs in enumerate(FREE):
-        line.idx.user[place] = int(getattr(mdh.Counter, theirs))
+    for index, theirs in enumerate(FREE):
+        line.idx.user[index] = int(getattr(mdh.Counter, theirs))
     line.idx.user[5], line.idx.user[6] = int(mdh.CenterLin), int(mdh.CenterPar)
     line.measurement_uid, line.scan_counter = int(mdh.MeasUID), int(mdh.ScanCounter)
     line.acquisition_time_stamp = int(mdh.TimeStamp)
@@ -169,8 +171,8 @@ def _acquisition(record: Any, dwell: list[float]) -> ismrmrd.Acquisition:
     line.center_sample = int(mdh.CenterCol)
     line.discard_pre, line.discard_post = int(mdh.CutOff.Pre), int(mdh.CutOff.Post)
     line.sample_time_us = dwell[min(int(mdh.Counter.Eco), len(dwell) - 1)]
-    place = mdh.SliceData.SlicePos
-    line.position[:] = (place.Sag, place.Cor, place.Tra)
+    position = mdh.SliceData.SlicePos
+    line.position[:] = (position.Sag, position.Cor, position.Tra)
     phase, read, normal = directions(np.array(mdh.SliceData.Quaternion, np.float64))
     line.phase_dir[:], line.read_dir[:], line.slice_dir[:] = tuple(phase), tuple(read), tuple(normal)
     line.patient_table_position[:] = (float(mdh.PTABPosX), float(mdh.PTABPosY), float(mdh.PTABPosZ))
@@ -178,7 +180,7 @@ def _acquisition(record: Any, dwell: list[float]) -> ismrmrd.Acquisition:
 
 
 def flags(names: set[str]) -> list[int]:
-    """Return ISMRMRD's flags for those of a line."""
+    """ISMRMRD flags of a line; PATREFSCAN with PATREFANDIMASCAN means calibration and imaging."""
     found = [ours for name, ours in FLAGS.items() if name in names]
     if "PATREFSCAN" in names and "PATREFANDIMASCAN" not in names:
         found.append(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
@@ -186,18 +188,18 @@ def flags(names: set[str]) -> list[int]:
 
 
 def directions(quaternion: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Return the unit vectors (LPS) of phase, read and slice from a line's quaternion (w, x, y, z).
+    """Unit vectors (LPS) of phase, read and slice from a line's quaternion (w, x, y, z).
 
-    Its rotation matrix has them as columns, in this order.
+    They are the columns of its rotation matrix, in this order.
 
     Raises
     ------
     ScanError
-        If it is no rotation.
+        If the quaternion is not a rotation.
     """
     length = float(np.linalg.norm(quaternion))
     if not 0.9 < length < 1.1:
-        raise ScanError(f"the quaternion {quaternion} of a line is no rotation: where its slice lies is not known")
+        raise ScanError(f"the quaternion {quaternion} of a line is not a rotation: its slice's position is unknown")
     w, x, y, z = quaternion / length
     matrix = np.array(
         [

@@ -1,4 +1,4 @@
-"""The ISMRMRD header of a Siemens measurement: what its protocol says, and what its lines tell."""
+"""ISMRMRD header of a Siemens measurement, from its protocol and lines."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from onebreath.vendor.siemens import COUNTERS, Measurement
 
 TRAJECTORIES = {1: "cartesian", 2: "radial", 4: "spiral"}
 _REGRIDDED = (2, 4)
-"""Values of alRegridMode that say that the gradient changes while samples are taken: trapezoidal and sinusoidal."""
+"""Values of alRegridMode for gradients that change during sampling: trapezoidal and sinusoidal."""
 _GYROMAGNETIC_HZ = 42_577_479
 _REFERENCE = {2: "embedded", 4: "separate"}
 
 
 def make_header(measurement: Measurement, lines: Iterable[Any], anonymous: bool) -> xsd.ismrmrdHeader:
-    """Describe a measurement.
+    """Header of a measurement.
 
     Parameters
     ----------
     measurement
         The measurement.
     lines
-        Headers of its lines as ISMRMRD.
+        ISMRMRD headers of its lines.
     anonymous
-        Whether the patient's name and ids are left out.
+        Whether to omit the patient's name and ids.
 
     Raises
     ------
     ScanError
-        If the protocol lacks what an image needs.
+        If the protocol lacks information that a reconstruction needs.
     """
     try:
         return _header(measurement, header_table(list(lines)), anonymous)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ScanError(
-            f"the protocol of measurement {measurement.number} ({measurement.name}) lacks or misstates what an image "
-            f"needs: {type(error).__name__}: {error}"
+            f"the protocol of measurement {measurement.number} ({measurement.name}) lacks information that a "
+            f"reconstruction needs: {type(error).__name__}: {error}"
         ) from error
 
 
@@ -85,7 +85,7 @@ def _header(measurement: Measurement, table: np.ndarray, anonymous: bool) -> xsd
 
 
 def _identifier(measurement: Measurement, anonymous: bool) -> str:
-    """Return device, patient, study and number, by which scans of an exam find each other's noise."""
+    """Device, patient, study and number, by which scans of an exam find each other's noise."""
     config, dicom = measurement.header["Config"], measurement.header["Dicom"]
     device, number = dicom.get("DeviceSerialNumber", ""), measurement.header["Meas"].get("MeasUID", "")
     device, number = (f"{one:.0f}" if isinstance(one, float) else str(one) for one in (device, number))
@@ -94,7 +94,7 @@ def _identifier(measurement: Measurement, anonymous: bool) -> str:
 
 
 def _coils(yaps: Mapping[str, Any], channels: int) -> list[xsd.coilLabelType]:
-    """Name the channels in the order of their data: that of the ADC channels."""
+    """Labels of the channels in the order of the data, which is that of the ADC channels."""
     found = []
     for selected in yaps.get("sCoilSelectMeas", {}).get("aRxCoilSelectData", [])[:1]:
         for one in selected.get("asList", []):
@@ -106,7 +106,7 @@ def _coils(yaps: Mapping[str, Any], channels: int) -> list[xsd.coilLabelType]:
 
 
 def _encoding(yaps: Mapping[str, Any], meas: Mapping[str, Any], table: np.ndarray) -> xsd.encodingType:
-    kspace, place = yaps["sKSpace"], yaps["sSliceArray"]["asSlice"][0]
+    kspace, first_slice = yaps["sKSpace"], yaps["sSliceArray"]["asSlice"][0]
     image = table[[kind_of(int(value)) is None for value in table["flags"]]]
     if not len(image):
         image = table  # a measurement of noise
@@ -116,7 +116,7 @@ def _encoding(yaps: Mapping[str, Any], meas: Mapping[str, Any], table: np.ndarra
     volume = int(kspace.get("ucDimension", 2)) == 4
     columns, rows = round(float(meas["lBaseResolution"]) * oversampling), round(float(meas["iPEFTLength"]))
     parts = round(float(meas["i3DFTLength"])) if volume else 1
-    read, phase, thick = (float(place[name]) for name in ("dReadoutFOV", "dPhaseFOV", "dThickness"))
+    read, phase, thick = (float(first_slice[name]) for name in ("dReadoutFOV", "dPhaseFOV", "dThickness"))
     return xsd.encodingType(
         encodedSpace=_space((columns, rows, parts), (read * oversampling, phase * phase_os, thick * slice_os)),
         reconSpace=_space(
@@ -141,7 +141,7 @@ def _space(matrix: tuple[int, int, int], fov: tuple[float, float, float]) -> xsd
 
 
 def _limits(image: np.ndarray) -> xsd.encodingLimitsType:
-    """Return the limits of all counters, as the lines of the image have them."""
+    """Limits of all counters in the imaging lines."""
     centres = {"kspace_encode_step_1": 5, "kspace_encode_step_2": 6}
     found = {}
     for name in COUNTERS:

@@ -26,6 +26,7 @@ from onebreath.diagnostics.software import code_sha256
 from onebreath.errors import OnebreathError
 from onebreath.host.replay import Outcome, replay
 from onebreath.host.server import GADGETRON_PORT
+from onebreath.keeping import write_text
 from onebreath.options import port, positive
 from onebreath.terminal import Cell, Column, growing_table
 
@@ -174,7 +175,7 @@ class Tester:
         before, chain, after = text.partition('target="chain"')
         after = after.replace("<configuration>", '<configuration><property name="deliver" value="later"/>', 1)
         later = self.folder / "later.xml"
-        later.write_text(before + chain + after, encoding="utf-8")
+        write_text(later, before + chain + after)
         return later
 
     def _images(self, kind: str, config: str, local: Path | None = None) -> Path:
