@@ -69,7 +69,9 @@ def _table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], title: str
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title or None, box=box.ROUNDED, title_justify="left", title_style="bold", expand=False)
+    table = Table(
+        title=title or None, box=box.ROUNDED, title_justify="left", title_style="bold", show_header=bool(columns)
+    )
     for column in columns:
         table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
     for row in rows:
@@ -97,7 +99,8 @@ def print_facts(title: str, facts: Iterable[str], indent: str = "  ") -> None:
         name, colon, rest = fact.partition(": ")
         style = "warning" if fact.startswith("WARNING") else "bad" if fact.startswith("cannot ") else ""
         rows.append(((name, style or "strong"), (rest, style)) if colon else (("", ""), (fact, style)))
-    screen.print(_table((Column(title), Column("")), rows))
+    named = any(name[0] for name, _ in rows)
+    screen.print(_table((), rows if named else [(fact,) for _, fact in rows], title))
 
 
 @contextmanager
