@@ -7,7 +7,7 @@ from types import ModuleType
 
 from onebreath.errors import ConfigError
 
-PACKAGES = {"PIL": "pillow", "skimage": "scikit-image"}
+PACKAGES = {"mrd": "mrd-python", "PIL": "pillow", "skimage": "scikit-image"}
 """Packages whose modules are called otherwise."""
 
 

@@ -151,7 +151,7 @@ def test_help_is_in_one_style(command: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_examples_can_be_typed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, meaning in EXAMPLES[command]:
-        words = shlex.split(arguments.partition(" >")[0])
+        words = shlex.split(re.split(" [<>]", arguments)[0])
         assert _parser(command).parse_args([command, *words]).command == command
         assert meaning
     with pytest.raises(SystemExit):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import h5py
 
@@ -17,6 +20,8 @@ from onebreath.config.suited import NOISE_ONLY, suited_to
 from onebreath.errors import ConfigError, OnebreathError, ScanError
 from onebreath.host.replay import Outcome, replay
 from onebreath.host.server import GADGETRON_PORT
+from onebreath.images.reading import read_images
+from onebreath.mrd2.streams import PIPE, as_files, header_of, write_images
 from onebreath.options import at_least, port, positive
 from onebreath.report.page import check_packages, write_report
 from onebreath.wire.raw_file import RawFile
@@ -29,7 +34,12 @@ SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``onebreath replay``: files, and the flags of ``gadgetron_ismrmrd_client``."""
-    parser.add_argument("files", nargs="*", metavar="FILE", help="raw data, ISMRMRD HDF5 files, or folders of them")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="raw data: ISMRMRD HDF5 files, folders of them, or a stream of MRD 2 (- for standard input)",
+    )
     parser.add_argument(
         "-f", "--filename", action="append", default=[], metavar="FILE", help="the same; may be repeated"
     )
@@ -60,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--outfile",
         help=f"file for the images (default: {DEFAULT_OUTPUT}); of several scans, folder for one file each "
-        f"(default: {DEFAULT_FOLDER})",
+        f"(default: {DEFAULT_FOLDER}); -: a stream of MRD 2 to standard output",
     )
     parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
     parser.add_argument("-G", "--out-group", help="group for the images (default: date and time)")
@@ -83,11 +93,32 @@ def run(args: argparse.Namespace) -> int:
     named = [Path(name) for name in (*args.files, *args.filename)]
     if not named:
         raise ConfigError("Name the raw files to send, or folders of them: onebreath replay FILE...")
+    args.pipe = ""
+    if args.outfile == PIPE:
+        return _to_pipe(args, named)
+    with as_files([path for name in named for path in raw_files(name)]) as (sources, _):
+        return _all(args, named, sources)
+
+
+def _to_pipe(args: argparse.Namespace, named: list[Path]) -> int:
+    """Write the images of one scan to standard output as a stream of MRD 2; all that is said goes elsewhere."""
+    if len(named) > 1 or named[0].is_dir() or args.report or args.append or args.loops > 1:
+        raise ConfigError("-o - is a pipe for the images of one scan: name one file, without --report, --append or -l")
+    pipe = sys.stdout.buffer
+    with redirect_stdout(sys.stderr), as_files(named) as (sources, headers), TemporaryDirectory() as folder:
+        images = Path(folder) / "images.h5"
+        header = headers[0] or header_of(sources[0], args.group)
+        status = _all(Namespace(**{**vars(args), "outfile": str(images), "pipe": str(images)}), named, sources)
+        if status == 0 and images.exists():
+            print(f"{write_images(pipe, header, read_images(images))} images written to standard output")
+    return status
+
+
+def _all(args: argparse.Namespace, named: list[Path], sources: list[Path]) -> int:
     changes = read_changes(args.set)
     if args.report:
         check_packages()
     several = len(named) > 1 or named[0].is_dir()
-    sources = [path for name in named for path in raw_files(name)]
     outputs = outputs_for(sources, args.outfile, several)
     failed = []
     for source, output in zip(sources, outputs, strict=True):
@@ -192,7 +223,7 @@ def _replay(args: argparse.Namespace, source: Path, output: Path, changes: Mappi
             anew=args.overwrite and loop == 0,
         )
         print(f"{source}: {outcome}", flush=True)
-        if outcome.images:
+        if outcome.images and str(output) != args.pipe:
             print(f"images: {output}, group {group}", flush=True)
             if args.report:
                 page = output.with_suffix(".html")

@@ -28,13 +28,13 @@ def write_mrd(
     path
         File to write; an existing one is replaced.
     header, acquisitions, waveforms
-        Content of the file. Trajectories are not written, as the scans are Cartesian.
+        Content of the file.
     """
     lines = np.zeros(len(acquisitions), acquisition_dtype)
     for index, acquisition in enumerate(acquisitions):
         lines["head"][index] = np.frombuffer(acquisition.getHead(), acquisition_header_dtype)[0]
         lines["data"][index] = np.ascontiguousarray(acquisition.data).view(np.float32).ravel()
-        lines["traj"][index] = np.empty(0, np.float32)
+        lines["traj"][index] = np.asarray(acquisition.traj, np.float32).ravel()
     records = np.zeros(len(waveforms), waveform_dtype)
     for index, waveform in enumerate(waveforms):
         records["head"][index] = np.frombuffer(waveform.getHead(), waveform_header_dtype)[0]

@@ -10,15 +10,17 @@ import ismrmrd
 
 from onebreath.errors import ConfigError
 from onebreath.mrd.lines import side_line
+from onebreath.mrd2.streams import is_stream, read_stream
 from onebreath.simulation.mrd_file import write_mrd
 from onebreath.terminal import steps, working
 from onebreath.vendor.siemens import Measurement, acquisitions, left_out, read_measurements
 from onebreath.vendor.siemens_header import make_header
+from onebreath.wire.raw_file import RawFile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``onebreath import``."""
-    parser.add_argument("file", type=Path, help="raw data of a Siemens scanner, a twix file (.dat) of VD or VE")
+    parser.add_argument("file", type=Path, help="raw data: Siemens twix (.dat) of VD or VE, or a stream of MRD 2")
     parser.add_argument(
         "-o", "--output", type=Path, help="ISMRMRD file (default: named after the raw data, next to them)"
     )
@@ -31,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write a file for the last measurement, and a numbered one for each earlier measurement, such as noise."""
     output = args.output or args.file.with_suffix(".h5")
+    if is_stream(args.file):
+        return _from_stream(args, output)
     with working(f"reading {args.file}"):
         measurements = read_measurements(args.file)
     names = {one.number: output.with_name(f"{output.stem}_{one.number}{output.suffix}") for one in measurements[:-1]}
@@ -39,6 +43,18 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{there[0]} exists already. Say --overwrite to replace it, or name another file with -o.")
     for measurement in measurements:
         _write(measurement, names[measurement.number], args.anonymise)
+    return 0
+
+
+def _from_stream(args: argparse.Namespace, output: Path) -> int:
+    if args.anonymise:
+        raise ConfigError("--anonymise is for raw data of scanners; a stream of MRD 2 is taken as it is.")
+    if output.exists() and not args.overwrite:
+        raise ConfigError(f"{output} exists already. Say --overwrite to replace it, or name another file with -o.")
+    with args.file.open("rb") as file:
+        read_stream(file, output, str(args.file))
+    with RawFile(output) as raw:
+        print(f"{output}: {raw.acquisitions} lines and {raw.waveforms} waveforms of a stream of MRD 2")
     return 0
 
 

@@ -7,6 +7,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("scan.h5 -o images.h5", "by the configuration that suits the scan"),
         ("scans/ -c Onebreath_Cine.xml -o images/ --report", "a folder, with a page for each scan"),
         ("scan.h5 -a localhost -p 9002 --set sort.phases=20", "by a server, with another property"),
+        ("- -c my.xml -o - < lines.bin > images.bin", "streams of MRD 2, by pipes"),
     ),
     "serve": (
         ("", "clients connect to port 9012 of this machine"),
