@@ -47,7 +47,12 @@ def run(args: argparse.Namespace) -> int:
     """Simulate, reconstruct, compare with the truth, and say where everything lies."""
     args.output.mkdir(parents=True, exist_ok=True)
     options = ScanOptions(
-        slices=args.slices, slice_order="interleaved", acceleration=args.acceleration, snr=40.0, seed=args.seed
+        anatomy="textured",
+        slices=args.slices,
+        slice_order="interleaved",
+        acceleration=args.acceleration,
+        snr=40.0,
+        seed=args.seed,
     )
     scan = simulate(options)
     raw = args.output / "scan.h5"

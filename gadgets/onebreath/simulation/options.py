@@ -12,7 +12,7 @@ MODES = ("static", "prospective", "retrospective", "realtime")
 ACS_MODES = ("embedded", "separate", "interleaved", "none")
 PATTERNS = ("uniform", "kt", "vista")
 SLICE_ORDERS = ("ascending", "interleaved", "per_line")
-ANATOMIES = ("chest", "phantom")
+ANATOMIES = ("chest", "textured", "phantom")
 EXTRA_LINES = {
     "navigation": 23,
     "phase_correction": 24,
@@ -69,7 +69,10 @@ class ScanOptions:
         SLICE_ORDERS,
     )
     anatomy: str = _option(
-        "chest", "chest (with a beating heart) or phantom (a uniform disc at rest, for onebreath accept)", ANATOMIES
+        "chest",
+        "chest (with a beating heart), textured (the same of uneven tissues, as in a body) or phantom (a uniform disc "
+        "at rest, for onebreath accept)",
+        ANATOMIES,
     )
     mode: str = _option(
         "prospective",

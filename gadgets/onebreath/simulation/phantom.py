@@ -62,7 +62,12 @@ class Canvas:
         self.image = np.zeros(self.grid.shape, np.float32)
 
     def ellipse(
-        self, centre: tuple[float, float], radii: tuple[float, float], value: float, degrees: float = 0.0
+        self,
+        centre: tuple[float, float],
+        radii: tuple[float, float],
+        value: float,
+        degrees: float = 0.0,
+        outline: np.ndarray | None = None,
     ) -> None:
         """Paint an ellipse over the image, with an edge one pixel wide.
 
@@ -74,16 +79,20 @@ class Canvas:
             Signal inside.
         degrees
             Rotation from x towards y.
+        outline
+            Factor of the radii in the direction of each pixel ``(y, x)``.
         """
         if min(radii) <= 0:
             return
-        reach = max(radii) + 2 * max(self.grid.pixel_mm)
+        reach = max(radii) * (1 if outline is None else float(outline.max())) + 2 * max(self.grid.pixel_mm)
         y, x = self.grid.axis(0) - centre[1], self.grid.axis(1) - centre[0]
         rows, columns = np.flatnonzero(np.abs(y) < reach), np.flatnonzero(np.abs(x) < reach)
         if rows.size == 0 or columns.size == 0:
             return
         window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        cover = _coverage(x[None, window[1]], y[window[0], None], radii, np.radians(degrees), self.grid.pixel_mm)
+        factor = 1.0 if outline is None else outline[window]
+        along_x, along_y = x[None, window[1]] / factor, y[window[0], None] / factor
+        cover = _coverage(along_x, along_y, radii, np.radians(degrees), self.grid.pixel_mm)
         part = self.image[window]
         part += cover * (value - part)
 
@@ -98,7 +107,7 @@ class Phantom:
     field_t, tr_ms, te_ms, flip_deg
         Field strength and balanced SSFP timing, which determine the contrast.
     seed
-        Seed of the vessels in lung and liver.
+        Seed of the vessels in lung and liver, and of textures.
     """
 
     def __init__(
@@ -110,14 +119,14 @@ class Phantom:
         flip_deg: float = 50.0,
         seed: int = 0,
     ) -> None:
-        self.grid = grid
+        self.grid, self.seed = grid, seed
         signals = {name: bssfp_signal(t, tr_ms, te_ms, flip_deg) for name, t in TISSUES[field_t].items()}
         self.signal = {name: value / signals["blood"] for name, value in signals.items()}
         self.t2_blood = TISSUES[field_t]["blood"].t2
         rng = np.random.default_rng([seed, 3])
         self._lung_vessels = rng.uniform((-1, -1, 0.8), (1, 1, 2.2), (90, 3))
         self._liver_vessels = rng.uniform((-1, -1, 1.0), (1, 1, 3.0), (22, 3))
-        chest = Canvas(grid)
+        chest = self.canvas(0)
         self._chest(chest)
         self._still = chest.image
         self._phase = background_phase(grid)
@@ -139,12 +148,16 @@ class Phantom:
         numpy.ndarray
             ``(y, x)`` complex64.
         """
-        canvas = Canvas(self.grid)
+        canvas = self.canvas(1)
         canvas.image[:] = self._still
         shift = (_BREATHING_X * shift_mm, float(np.sqrt(1 - _BREATHING_X**2)) * shift_mm)
         self._abdomen(canvas, z_mm, shift)
         self._heart(canvas, z_mm, float(contraction(phase)), shift)
         return canvas.image * self._phase
+
+    def canvas(self, part: int) -> Canvas:
+        """Return an empty canvas for a part of the body: 0 what is still, 1 what moves."""
+        return Canvas(self.grid)
 
     def heart_mask(self, z_mm: float) -> np.ndarray:
         """Region of the beating heart ``(y, x)`` bool over all phases, with a margin of 5 mm; without breathing."""

@@ -24,6 +24,7 @@ from onebreath.simulation.schedule import Schedule, frame_state, plan_schedule
 from onebreath.simulation.signals.disc import WaterDisc
 from onebreath.simulation.signals.lines import Encoder, line_signals, line_truth
 from onebreath.simulation.signals.slab import partition_heights, slab_encoder, volume_truth
+from onebreath.simulation.signals.texture import TexturedChest
 
 __all__ = ["ScanOptions", "SimulatedScan", "simulate"]
 
@@ -137,7 +138,8 @@ def _subject(options: ScanOptions, grid: Grid) -> Phantom:
     """Return what lies in the scanner."""
     if options.anatomy == "phantom":
         return WaterDisc(grid, options.fov_mm, options.field_t)
-    return Phantom(grid, options.field_t, options.tr_ms, options.te_ms, options.flip_deg, options.seed)
+    chest = TexturedChest if options.anatomy == "textured" else Phantom
+    return chest(grid, options.field_t, options.tr_ms, options.te_ms, options.flip_deg, options.seed)
 
 
 def _slice_encoder(phantom: Phantom, heights: np.ndarray, receiver: Receiver, readout: Readout) -> Encoder:
