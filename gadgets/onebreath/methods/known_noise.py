@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 
 from onebreath.methods.base import SliceData
-from onebreath.mri.noise_level import noise_floor
+from onebreath.mri.noise_level import even_noise, noise_floor
 
 log = logging.getLogger("onebreath.noise")
 
 FAR_BELOW = 0.5
 """Whitened data whose weakest part has less noise than this are not in the units that whitening gives."""
+FAR_ABOVE = 1.5
+"""Nor are those with more, if it is noise as whitening leaves it: equally strong in all channels."""
 
 
 def noise_level(data: SliceData) -> tuple[float, str]:
     """Standard deviation of the noise in the real and in the imaginary part of a sample, and its source in words.
 
     1 where the data are whitened. Otherwise, and where the weakest part of k-space contradicts that, the standard
-    deviation measured there.
+    deviation measured there: the noise lines were then measured with another gain or bandwidth than the scan's.
     """
     measured = noise_floor(data.kspace, data.mask)
     if not data.whitened:
@@ -25,4 +27,8 @@ def noise_level(data: SliceData) -> tuple[float, str]:
     if 0 < measured < FAR_BELOW:
         log.warning("the data count as whitened, but their noise is %.3g, not 1; that is used", measured)
         return measured, "measured in the faintest part of k-space, as it is far below that of whitened data"
+    even = even_noise(data.kspace, data.mask) or 1.0
+    if even > FAR_ABOVE:
+        log.warning("the data count as whitened, but their noise is %.3g, not 1; that is used", even)
+        return even, "measured in the faintest part of k-space, as it is far above that of whitened data"
     return 1.0, "whitening"

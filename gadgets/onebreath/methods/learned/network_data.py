@@ -13,6 +13,7 @@ from array_api_compat import is_cupy_array, is_numpy_array
 from onebreath.cancellation import checkpoint
 from onebreath.errors import MethodError
 from onebreath.methods.device import back, upload
+from onebreath.methods.known_noise import noise_level
 from onebreath.mri.fourier import ifft2c
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def image_function(
 
     kspace, mask, maps = (to_tensor(x, device) for x in (data.kspace, data.mask, data.maps))
     scale = max_zero_filled_coil_images(kspace, mask)
-    noise_std = torch.full((1,), 1 / scale, device=kspace.device)
+    noise_std = torch.full((1,), noise_level(data)[0] / scale, device=kspace.device)
 
     def images(of: Tensor) -> Tensor:
         inputs = ((of / scale)[None], mask[None, :, None], maps[None, :1])

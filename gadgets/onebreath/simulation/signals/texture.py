@@ -67,7 +67,8 @@ class TexturedChest(Phantom):
 
 def waves(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Sum of plane waves of random direction and phase, longer ones stronger, ``(y, x)``; mean 0, deviation 1."""
-    lengths = np.exp(rng.uniform(*np.log(_LENGTHS_MM), _WAVES))
+    shortest, longest = np.log(_LENGTHS_MM)
+    lengths = np.exp(rng.uniform(shortest, longest, _WAVES))
     angles, phases = rng.uniform(0, 2 * np.pi, (2, _WAVES))
     amplitudes = np.sqrt(lengths / np.sum(lengths) * 2) * np.exp(1j * phases)
     along_y = np.exp(2j * np.pi * np.outer(y, np.sin(angles) / lengths)) * amplitudes
