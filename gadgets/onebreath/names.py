@@ -20,8 +20,8 @@ def shortened(text: object) -> str:
     return plain if len(whole) <= QUOTED else f"{plain}... ({len(whole)} characters)"
 
 
-def listed(numbers: Sequence[int]) -> str:
-    """Return the first of many numbers in a row, and dots if there are more."""
+def listed(numbers: Sequence[int] | Sequence[str]) -> str:
+    """Return the first of many numbers or names in a row, and dots if there are more."""
     return ", ".join(map(str, numbers[:LISTED])) + (", ..." if len(numbers) > LISTED else "")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ismrmrd
@@ -47,10 +47,12 @@ def head(change: Change = str, limits: dict[str, tuple[int, int, int]] | None = 
     return parse_header(change(header_text(made)).encode())
 
 
-def reconstructed(scan: list[Any], given: Any = None, **changes: dict[str, str]) -> tuple[list[Any], list[str]]:
+def reconstructed(
+    scan: list[Any], given: Any = None, noise: Sequence[Any] = NOISE, **changes: dict[str, str]
+) -> tuple[list[Any], list[str]]:
     """Images by number, and warnings."""
     chain = steps("zero_filled", calibrate={"coil_map_algorithm": "inati"}, **changes)
-    made = run(given or head(), stamped([*NOISE, *scan]), chain)
+    made = run(given or head(), stamped([*noise, *scan]), chain)
     images = [message for message in made if isinstance(message, ismrmrd.Image)]
     told = [text for text in map(read_warning, made) if text is not None]
     numbers = [(image.image_series_index, image.image_index) for image in images]

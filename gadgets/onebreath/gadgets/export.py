@@ -22,6 +22,7 @@ from onebreath.gadgets.pixels import take_part, to_uint16
 from onebreath.mrd.header_values import LARGEST
 from onebreath.mrd.meta import write_both, write_scaling, write_warnings, write_window
 from onebreath.mri.fourier import fftc, ifftc, resize
+from onebreath.names import listed
 
 
 class Part(NamedTuple):
@@ -112,6 +113,7 @@ class Export(Gadget):
         self._held: list[_Held] = []
         self._brightest: dict[int, float] = {}
         self._clipped: dict[int, int] = {}
+        self._dark: list[str] = []
         bits = self.header.bits_stored
         self._largest = properties.max_intensity if bits is None else min(properties.max_intensity, 2**bits - 1)
 
@@ -123,6 +125,11 @@ class Export(Gadget):
             else:
                 yield message
         yield from self._unwhitened()
+        if self._dark:
+            yield from self.warn(
+                f"Only zeros are in {listed(self._dark)}: all values are below half a step of the integers. "
+                "Set data_type of gadget 'export' to float32, or a larger scaling_factor."
+            )
         for series, count in sorted(self._clipped.items()):
             yield from self.warn(
                 f"{count} pixels of series {series} were brighter than {self._largest} and were clipped. Set a smaller "
@@ -194,6 +201,8 @@ class Export(Gadget):
         if self.properties.data_type == "uint16":
             ratio, offset = self._scaling(part, str(meta.get("GADGETRON_DataRole")), own_ratio)
             pixels, clipped = to_uint16(pixels, ratio, offset, self._largest)
+            if part == "magnitude" and not pixels.any() and values.any():
+                self._dark.append(name)
             if clipped > _MOST_CLIPPED * pixels.size:
                 raise MethodError(
                     f"{clipped} of the {pixels.size} pixels of {name} are beyond the range of the integers: its values "

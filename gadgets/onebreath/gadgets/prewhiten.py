@@ -21,7 +21,7 @@ from onebreath.chain.gadget import Gadget, Message, PermittedPath
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
 from onebreath.gadgets.facts import PrewhitenFacts
-from onebreath.gadgets.whitening import POSSIBLE_NOISE, STORED_NOISE, Whitening
+from onebreath.gadgets.whitening import POSSIBLE_NOISE, STORED_NOISE, SilentChannels, Whitening
 from onebreath.mrd.blocks import LineBlock, together_or_singly
 from onebreath.mrd.lines import (
     NOISE,
@@ -102,6 +102,7 @@ class Prewhiten(Gadget):
         self._directions = Directions()
         self._found: FoundNoise | None = None
         self._left_out: Counter[int] = Counter()
+        self._silent = SilentChannels()
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Consume noise lines, whiten imaging and calibration lines, pass everything else on."""
@@ -254,7 +255,7 @@ class Prewhiten(Gadget):
                 f"before it have {self._channels}. If the header's receiverChannels said which belong to the image, "
                 "the others would be left out."
             )
-        data, extent, news = self._readout(data, header, self._echoes.as_acquired(header))
+        data, extent, news = self._readout(self._silent.see(data), header, self._echoes.as_acquired(header))
         fields = {**extent.fields, "flags": header.flags & ~bit(REVERSE)}
         if self._used is None:
             if not finite(data):
@@ -274,7 +275,7 @@ class Prewhiten(Gadget):
             return None
         if Extent.of(header) not in self._readout.forms:
             return None
-        samples, extent, _ = self._readout(block.samples, header)
+        samples, extent, _ = self._readout(self._silent.see(block.samples), header)
         return block.mixed([self._used.matrix(header.sample_time_us)] * len(block), samples, **extent.fields)
 
     def _finish(self) -> Iterator[Message]:
@@ -287,7 +288,7 @@ class Prewhiten(Gadget):
                 f"{count} lines of {channels} channels were left out: the header says that the scan has "
                 f"{self._channels} (body coil lines among those of the array?)."
             )
-        for text in self._directions.told():
+        for text in (*self._directions.told(), *self._silent.told()):
             yield from self.warn(text)
         if self._noise and (self.properties.store_noise_covariance or self.properties.use_storage):
             self._to_keep = found = self._from_noise_lines()

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from onebreath.mrd.lines import header_of
 from onebreath.mri.noise import edge_noise, gadgetron_scale, whitening_matrix
+from onebreath.names import listed
 from onebreath.storage.noise import StoredCovariance
 
 STORED_NOISE = 0.5, 5.0
@@ -78,3 +79,25 @@ class Whitening:
         if level is None or limits[0] <= level <= limits[1]:
             return ""
         return f"whitened by it, the quietest samples of the lines have a noise of {level:.3g} instead of 1"
+
+
+class SilentChannels:
+    """Channels of the receiver that hold only zeros: unplugged or dead, which no noise scan from another time tells."""
+
+    def __init__(self) -> None:
+        self._silent: NDArray[np.bool_] | None = None
+
+    def see(self, samples: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """Return samples (..., coil, x) of lines; they are looked at until all channels have shown a signal."""
+        if self._silent is None:
+            self._silent = np.ones(samples.shape[-2], bool)
+        if self._silent.any() and len(self._silent) == samples.shape[-2]:
+            self._silent &= ~(samples != 0).any(axis=(*range(samples.ndim - 2), samples.ndim - 1))
+        return samples
+
+    def told(self) -> list[str]:
+        """Return a warning that names them; none if there are none, or no others."""
+        if self._silent is None or not self._silent.any() or self._silent.all():
+            return []
+        named = listed(np.flatnonzero(self._silent).tolist())
+        return [f"Channel {named} of the scan holds only zeros: check the coil and its plug. The others were used."]

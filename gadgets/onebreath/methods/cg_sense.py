@@ -82,6 +82,8 @@ class CgSense(Method):
         check_finite(data, self.name)
         chosen = self.parameters.regularisation
         expected = expected_of(data) if chosen == "noise" and data.whitened else None
+        overstated = 0.0 if expected is None else expected.overstated
+        expected = None if overstated else expected
         regularisation = USUAL if chosen == "noise" else chosen
         if expected is not None:
             regularisation = expected.regularisation
@@ -91,6 +93,8 @@ class CgSense(Method):
         images, progress = self._solve(placed, placed.kspace, float(regularisation))
         images = back(images, data.kspace)
         told: dict[str, Fact] = {"expected_image": "none, as the noise is not known"} if chosen == "noise" else {}
+        if overstated:
+            told["noise_overstated"] = round(overstated, 2)
         if expected is not None:
             told["expected_image"] = "zero" if expected.image is None else "that of the calibration lines"
             if expected.image is not None:

@@ -21,6 +21,8 @@ from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.mri.sampling import distance_bands
 
 _BANDS = 9
+_BELIEVED = 0.6
+"""Part of the noise's variance that lines have at least which an expected image was taken from."""
 _LEAST = 1e-3
 """Deviations are taken to have at least this part of the noise's variance."""
 
@@ -37,11 +39,14 @@ class Expected:
         The data less what the expected image would give.
     regularisation
         Variance of the noise over that of the deviations.
+    overstated
+        Noise that the noise scan says, over what the lines may hold at most, where that is more than all of it; else 0.
     """
 
     image: NDArray[np.complex64] | None
     unexplained: NDArray[np.complex64]
     regularisation: float
+    overstated: float = 0.0
 
 
 def expected_of(data: SliceData) -> Expected:
@@ -62,6 +67,11 @@ def expected_of(data: SliceData) -> Expected:
         seen = fft2c(image * maps[0])
         rest = np.where(mask[:, None], kspace - seen, 0).astype(np.complex64)
         unexplained = deviations(rest)
+        samples = int(np.broadcast_to(mask, (len(kspace), *mask.shape[1:])).sum()) * (kspace.shape[3] // mask.shape[2])
+        held = float(np.linalg.norm(rest) ** 2) / max(samples * kspace.shape[1], 1)
+        coils = kspace.shape[1]
+        if held < _BELIEVED * noise * (coils - 1) / coils:  # the image explains the noise of one channel in all
+            return Expected(None, kspace, 0.0, float(np.sqrt(noise / max(held, 1e-30))))
         if unexplained < plain:
             return Expected(image, rest, noise / unexplained)
     return Expected(None, kspace, noise / plain)

@@ -158,15 +158,23 @@ class Reconstruct(Gadget):
                 yield from self._noise_maps(made, recon_data, places, [{**shared, self.name: one} for one in facts])
 
     def _doubted(self, place: object, facts: dict[str, Fact]) -> Iterator[Message]:
-        """Warn of images that do not explain the calibration lines of their scan."""
-        left = facts.get("acs_unexplained", 0.0)
+        """Warn of images that do not explain their calibration lines, and of noise that cannot be that of the lines."""
+        left, noise = facts.get("acs_unexplained", 0.0), facts.get("noise_overstated", 0.0)
+        texts = []
+        if noise:
+            texts.append(
+                f"The noise scan says at least {noise} times the noise that the lines can hold, so it is not that of "
+                "this scan, or has another dwell time than its header says; SNR and pixel values are too small by that."
+            )
         if isinstance(left, float) and left > DOUBTFUL:
-            for said in self.warn(
+            texts.append(
                 f"{place}: {left:.0%} of the calibration lines are not explained by these images, which are wrong to "
                 "that extent if both were acquired alike: too few channels tell the aliased pixels apart. Set "
                 "espirit_crop=0.8 if it is 0, try method grappa, or acquire with less acceleration or with the "
                 "calibration lines embedded."
-            ):
+            )
+        for text in texts:
+            for said in self.warn(text):
                 self._keep_warning(said)
                 yield said
 

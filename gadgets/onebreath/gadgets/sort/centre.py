@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,25 @@ def centre_line(
         f"The k-space centre is {axis.name} {centre} ({source}), but the lines are strongest at {axis.name} {peak}: "
         f"{axis.name} {found} was taken. Correct <encodingLimits><{axis.limits}><center> in the header.",
     )
+
+
+def readout_warning(lines: Sequence[tuple[Any, NDArray[np.complex64]]]) -> list[str]:
+    """Warn if the lines (header, samples (coil, x)) are strongest elsewhere than their headers say; empty if not."""
+    forms = {(header.number_of_samples, header.center_sample) for header, _ in lines}
+    if len(forms) != 1:
+        return []
+    ((samples, centre),) = forms
+    energies = sum((np.sum(np.abs(one) ** 2, axis=0) for _, one in lines), np.zeros(samples))
+    counters = np.arange(samples)
+    peak = strongest(counters, energies)
+    if peak is None or abs(peak - centre) <= max(_NEAR, samples // 32):
+        return []
+    if _around(counters, energies, centre) >= _WEAK * energies.max():
+        return []
+    return [
+        f"The echo is at sample {centre} of {samples} by the headers of the lines (center_sample), but the lines are "
+        f"strongest at sample {peak}: expect blurred images with a phase ramp. Correct center_sample."
+    ]
 
 
 def strongest(counters: NDArray[np.int64], energies: Energies) -> int | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort.cine import Beats, find_beats, linear, nearest
 from onebreath.gadgets.sort.complete import Placed, complete
+from onebreath.gadgets.sort.gating import gated_retrospectively, typical_phases
 from onebreath.gadgets.sort.placement import Placement, by_counters
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit
@@ -75,8 +76,10 @@ class FrameChoice:
         averages = int(np.unique(table["idx"]["average"]).size) if combine else 1
         warning = ""
         if frames == "physiology" and properties.N_dimension == "auto" and not properties.phases:
+            counted = bool(table["idx"]["phase"].any())
+            why = "more phases in some heart beats than in others" if counted else "none, but rows come again and again"
             warning = (
-                f"The counter phase counts more phases in some heart beats than in others, so the scan was gated "
+                f"The counter phase counts {why}, so the scan was gated "
                 f"retrospectively; its lines were binned into {phases} cardiac phases by their trigger stamps. "
                 "Property phases of gadget 'sort' sets another number."
             )
@@ -99,7 +102,9 @@ class FrameChoice:
                 "the ECG connected? Else set N_dimension of gadget 'sort' to phase or repetition."
             )
         limits = header.limits("phase")
-        phases = int(properties.phases or _typical_phases(table) or (limits.maximum + 1 if limits else 0))
+        phases = int(
+            properties.phases or typical_phases(table, properties.time_tick) or (limits.maximum + 1 if limits else 0)
+        )
         if phases < 2:
             raise ScanError(
                 "The number of cardiac phases is not known: neither the lines nor the header's encoding limits count "
@@ -154,11 +159,27 @@ def _count(
         frame[~imaging] = np.minimum(np.searchsorted(values, counters[0][~imaging]), frames - 1)
     lines, calibration = np.flatnonzero(imaging), np.flatnonzero(flagged)
     data, repeated = by_counters(frame[lines], s[lines], rows[lines], lines, choice.averages)
+    fewer, positions = _short_of_averages(frame[lines], s[lines], rows[lines], choice.averages)
     reference, _ = by_counters(frame[calibration], s[calibration], rows[calibration], calibration, choice.averages)
     facts = {"frames_from": choice.frames, "averages_combined": choice.averages, "repeated_lines_averaged": repeated}
     counter = "" if choice.frames == "none" else choice.frames
     values = np.unique(counters[0][imaging]).astype(np.int64) if counters else np.zeros(1, np.int64)
-    return Placed(data, reference, frames, frames, sets, counter, values, facts)
+    placed = Placed(data, reference, frames, frames, sets, counter, values, facts)
+    if fewer:
+        placed.warnings.append(
+            f"{fewer} of {positions} positions of k-space have fewer averages than the others: their noise is higher."
+        )
+    return placed
+
+
+def _short_of_averages(frame: Ints, s: Ints, rows: Ints, averages: int) -> tuple[int, int]:
+    """Count the positions of k-space that have fewer averages than others of their image; and all."""
+    places, counts = np.unique(np.stack([frame, s, rows]), axis=1, return_counts=True)
+    counts = np.minimum(counts, averages)
+    image, image_of = np.unique(places[:2], axis=1, return_inverse=True)
+    most = np.zeros(image.shape[1], np.int64)
+    np.maximum.at(most, image_of.reshape(-1), counts)
+    return int((counts < most[image_of.reshape(-1)]).sum()), len(counts)
 
 
 def _bin(
@@ -238,15 +259,6 @@ def _number(counters: list[NDArray[Any]], lines: int) -> tuple[Ints, int]:
     return number.reshape(-1).astype(np.int64), values.shape[1]
 
 
-def _typical_phases(table: NDArray[np.void]) -> int:
-    """Phases that were counted for most rows; 0 if none were. The largest count would be that of the longest beat."""
-    imaging = table["idx"][table["flags"] & bit(CALIBRATION) == 0]
-    row_phase = np.unique(np.stack([imaging["slice"], imaging["kspace_encode_step_1"], imaging["phase"]]), axis=1)
-    _, counts = np.unique(row_phase[:2], axis=1, return_counts=True)
-    typical = int(np.median(counts)) if counts.size else 0
-    return typical - typical % 2 if typical > 1 else 0
-
-
 def _readouts_differ(table: NDArray[np.void], counter: str) -> bool:
     """Return whether lines with other values of a counter measured another part of the readout (bipolar echoes)."""
     imaging = table[table["flags"] & bit(CALIBRATION) == 0]
@@ -254,33 +266,6 @@ def _readouts_differ(table: NDArray[np.void], counter: str) -> bool:
     forms = np.unique(np.stack([imaging["idx"][counter], *(imaging[name] for name in names)]), axis=1)
     per_value = [forms[1:, forms[0] == value] for value in np.unique(forms[0])]
     return any(not np.array_equal(per_value[0], other) for other in per_value[1:])
-
-
-def gated_retrospectively(table: NDArray[np.void], tick_ms: float) -> bool:
-    """Return whether the phases start again with each heart beat, and how many there are depends on the beat.
-
-    The first and the last beat of a slice may be cut; of the others two must differ, or one be longer than most.
-    """
-    imaging = table[table["flags"] & bit(CALIBRATION) == 0]
-    if not imaging["idx"]["phase"].any() or not imaging["physiology_time_stamp"][:, 0].any():
-        return False
-    lengths: list[int] = []
-    for number in np.unique(imaging["idx"]["slice"]):
-        lines = imaging[imaging["idx"]["slice"] == number]
-        lines = lines[np.lexsort((lines["scan_counter"], lines["acquisition_time_stamp"]))]
-        since, time = (
-            lines[name].astype(float) * tick_ms for name in ("physiology_time_stamp", "acquisition_time_stamp")
-        )
-        beats = find_beats(since[:, 0], time, 1.0).of_line
-        for beat in range(1, int(beats.max())):
-            phases = lines["idx"]["phase"][beats == beat]
-            if phases.min() > 0:
-                return False
-            lengths.append(int(phases.max()) + 1)
-    if not lengths:
-        return False
-    usual = int(np.bincount(lengths).argmax())
-    return max(lengths) > usual or sum(length != usual for length in lengths) > 1
 
 
 def _matrix_rows(rows: Ints) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort import survey
-from onebreath.gadgets.sort.centre import centre_line
+from onebreath.gadgets.sort.centre import centre_line, readout_warning
 from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.complete import lost_rows
 from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, stated_centre
@@ -25,6 +25,8 @@ from onebreath.names import listed
 _WHOLE = 0.9
 """A slice with fewer than this part of the rows that slices usually have is incomplete."""
 _PAIRS = 256
+_MOVED = 0.1
+"""Averages hold the same if no more than this part of the energy of their strong lines is in their difference."""
 _UNLIKE = 0.5
 """Lines with the same counters are no repeats if more than this part of their energy is in their difference."""
 
@@ -189,6 +191,26 @@ class Intake:
             )
         yield f"{count} were averaged with the lines whose counters they share."
 
+    def unlike_averages(self) -> Iterator[str]:
+        """Warn of averages that hold something else than the first one: by the strongest lines, where noise is weak."""
+        found: list[tuple[float, float]] = []
+        for lines in self.slices.values():
+            pairs = survey.averages(lines.table())
+            for one, two in pairs[:: len(pairs) // _PAIRS + 1]:
+                first, second = lines.samples(one), lines.samples(two)
+                if first.shape == second.shape:
+                    energy = float(np.linalg.norm(first) ** 2 + np.linalg.norm(second) ** 2)
+                    found.append((energy, float(np.linalg.norm(first - second) ** 2)))
+        strongest = sorted(found, reverse=True)[: len(found) // 8 + 1]
+        energy = sum(one for one, _ in strongest)
+        share = sum(two for _, two in strongest) / energy if energy else 0.0
+        if share > _MOVED:
+            yield (
+                f"Averages differ: {share / 2:.0%} of the energy of the strongest lines is in the difference (100 % if "
+                "they cancel each other). They were combined; did the patient move, or are they no averages? "
+                "averages=separate of gadget 'sort' shows each."
+            )
+
     def centre(self) -> tuple[Layout, str, list[str]]:
         """Find where the k-space centre is: the layout with it, where it is known from, and warnings."""
         lines = self.slices[min(self.slices)]
@@ -205,6 +227,9 @@ class Intake:
 
         line, source, warning = centre_line(self.header, table, energy)
         warnings = [warning] if warning else []
+        warnings += readout_warning(
+            [(lines.headers[one], lines.samples(one)) for one in chosen[:: len(chosen) // 256 + 1]]
+        )
         partition = 0
         if not two_dimensional(self.header):
             partition, other, warning = centre_line(self.header, table, energy, PARTITION)

@@ -7,6 +7,7 @@ they were counted, or phases binned from the trigger stamps.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -99,6 +100,8 @@ class Sort(Gadget):
         self._made = 0
         self._values: dict[str, int] = {}
         self._lacking: list[str] = []
+        self._calibrated: Counter[int] = Counter()
+        self._imaged: set[int] = set()
         if self.header.trajectory != "cartesian":
             raise ScanError(f"The trajectory is '{self.header.trajectory}'; only Cartesian scans can be sorted.")
         if self.header.simultaneous_slices > 1:
@@ -133,6 +136,16 @@ class Sort(Gadget):
             yield from self._send(number, slices.pop(number))
         if self._lacking and not self._made:
             raise ScanError(f"No slice is complete: {' '.join(self._lacking)} Repeat the scan.")
+        yield from self._said(self._without_image())
+
+    def _without_image(self) -> Iterator[str]:
+        """Name slices that have calibration lines only."""
+        alone = {number: count for number, count in sorted(self._calibrated.items()) if number not in self._imaged}
+        texts = ", ".join(f"slice {number} has {count} calibration lines" for number, count in alone.items())
+        if alone and not self._made:
+            raise ScanError(f"The scan holds no imaging lines: {texts}. Send them with the scan that they calibrate.")
+        if alone:
+            yield f"{texts}, but no imaging lines: no image was made of it."
 
     def _said(self, texts: Iterable[str]) -> Iterator[Message]:
         for text in texts:
@@ -187,6 +200,7 @@ class Sort(Gadget):
             yield from self._said([text for text in (self._choice.warning, *moved) if text])
         if self._choice.frames != "physiology":
             yield from self._said(intake.repeated())
+            yield from self._said(intake.unlike_averages() if self._choice.averages > 1 else ())
 
     def _send(self, number: int, lines: Lines) -> Iterator[Message]:
         """Make the messages of one slice."""
@@ -214,6 +228,7 @@ class Sort(Gadget):
         matrix = Matrix.of(self.header, layout, lines)
         imaging = table["flags"] & bit(CALIBRATION) == 0
         if not imaging.any():
+            self._calibrated[key["slice"]] += len(table)
             yield self._note({**key, "lines": 0, "calibration_lines": len(table), "skipped": "no imaging lines"})
             return
         own_scan = ~imaging & (self._choice.separate and not imaging.all())
@@ -255,6 +270,7 @@ class Sort(Gadget):
             facts |= {"partitions": layout.partitions, "centre_partition": layout.centre[0]}
         yield self._note({**facts, **moved, **self._values, **placed.facts})
         self._made += 1
+        self._imaged.add(key["slice"])
         yield ReconData([ReconBit(data, reference)])
 
     def _inside(self, table: NDArray[np.void], where: str) -> tuple[NDArray[np.bool_], str]:

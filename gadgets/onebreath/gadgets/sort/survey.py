@@ -22,6 +22,8 @@ _SAME_MM = 0.1
 """Positions nearer than this are one position."""
 _SAME_DIRECTION = 0.01
 _ANNOUNCED = ("slice", "repetition", "set", "contrast", "average")
+_IN_A_ROW = ("slice", "phase", "repetition")
+"""Counters whose values follow one another."""
 _UNIT = 0.02
 """How far directions may be from unit length and from right angles."""
 
@@ -174,6 +176,19 @@ def repeats(table: Table) -> list[tuple[int, int]]:
     return [(int(imaging[one]), int(imaging[two])) for two, one in enumerate(kept) if one != two]
 
 
+def averages(table: Table) -> list[tuple[int, int]]:
+    """List the pairs (line of the first average, line of a later one) of imaging lines that are averaged."""
+    imaging = np.flatnonzero(imaging_of(table))
+    if not imaging.size:
+        return []
+    others = [name for name in IMAGE_COUNTERS if name != "average"]
+    idx = table["idx"][imaging]
+    place = numbered([idx[name] for name in ("kspace_encode_step_1", "kspace_encode_step_2", *others)])
+    _, first = np.unique(place, return_index=True)
+    pairs = zip(first[place].tolist(), range(len(imaging)), strict=True)
+    return [(int(imaging[a]), int(imaging[b])) for a, b in pairs if idx["average"][a] != idx["average"][b]]
+
+
 def missed(header: ScanHeader, side: Table, held: Mapping[int, Table]) -> str:
     """Say which positions of k-space that the image needs only lines have that are flagged as none of it.
 
@@ -221,7 +236,15 @@ def announced(header: ScanHeader, table: Table) -> str:
         count = len(np.unique(table["idx"][name]))
         if limits is not None and limits.maximum - limits.minimum + 1 > count:
             short.append(f"{limits.maximum - limits.minimum + 1} values of {name}, but lines of {count} came")
-    return f"The header announces {'; '.join(short)}." if short else ""
+    said = [f"The header announces {'; '.join(short)}."] if short else []
+    for name in _IN_A_ROW:
+        values = np.unique(table["idx"][name]).astype(np.int64)
+        gaps = np.setdiff1d(np.arange(values[0], values[-1] + 1), values)
+        if 0 < len(gaps) < len(values):
+            said.append(
+                f"No lines of {name} {listed(gaps.tolist())} came, but of {values[0]} to {values[-1]} otherwise."
+            )
+    return " ".join(said)
 
 
 def orientation_problem(table: Mapping[str, Any] | Table) -> str:

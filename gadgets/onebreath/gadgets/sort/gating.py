@@ -1,0 +1,80 @@
+"""Whether a scan was gated retrospectively, and into how many cardiac phases its lines fall."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.gadgets.sort.cine import find_beats
+from onebreath.mrd.lines import CALIBRATION, bit
+
+_FEWEST = 4
+"""Phases that a row must come in, in most heart beats, for lines without a phase counter to be of a gated scan."""
+_ONE_IMAGE = ("repetition", "set", "contrast", "average")
+
+
+def typical_phases(table: NDArray[np.void], tick_ms: float) -> int:
+    """Phases that were counted for most rows; 0 if none were. The largest count would be that of the longest beat.
+
+    If the phase counter counts none, they are the lines of a row within a heart beat whose counters are all the same.
+    """
+    lines = table[table["flags"] & bit(CALIBRATION) == 0]
+    if lines["idx"]["phase"].any():
+        idx = lines["idx"]
+        columns = np.stack([idx["slice"], idx["kspace_encode_step_1"], idx["phase"]])
+        _, counts = np.unique(np.unique(columns, axis=1)[:2], axis=1, return_counts=True)
+    else:
+        counts = np.concatenate(
+            [
+                np.zeros(0, np.int64),
+                *(
+                    _within_beats(lines[lines["idx"]["slice"] == number], tick_ms)
+                    for number in np.unique(lines["idx"]["slice"])
+                ),
+            ]
+        )
+    typical = int(np.median(counts)) if counts.size else 0
+    return typical - typical % 2 if typical > 1 else 0
+
+
+def _within_beats(lines: NDArray[np.void], tick_ms: float) -> NDArray[np.int64]:
+    """Count the lines of each row in each whole heart beat of one slice."""
+    lines, beats = _in_beats(lines, tick_ms)
+    whole = (beats > 0) & (beats < beats.max())
+    idx = lines["idx"][whole]
+    names = ("kspace_encode_step_1", "kspace_encode_step_2", *_ONE_IMAGE)
+    return np.asarray(
+        np.unique(np.stack([beats[whole], *(idx[name] for name in names)]), axis=1, return_counts=True)[1]
+    )
+
+
+def _in_beats(lines: NDArray[np.void], tick_ms: float) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+    """Lines in the order of their acquisition, and the heart beat of each."""
+    lines = lines[np.lexsort((lines["scan_counter"], lines["acquisition_time_stamp"]))]
+    since, time = (lines[name].astype(float) * tick_ms for name in ("physiology_time_stamp", "acquisition_time_stamp"))
+    return lines, find_beats(since[:, 0], time, 1.0).of_line
+
+
+def gated_retrospectively(table: NDArray[np.void], tick_ms: float) -> bool:
+    """Return whether the phases start again with each heart beat, and how many there are depends on the beat.
+
+    The first and the last beat of a slice may be cut; of the others two must differ, or one be longer than most. Where
+    no phases are counted, most rows must come several times within a beat, with all their counters the same.
+    """
+    imaging = table[table["flags"] & bit(CALIBRATION) == 0]
+    if not imaging["physiology_time_stamp"][:, 0].any():
+        return False
+    if not imaging["idx"]["phase"].any():
+        return typical_phases(table, tick_ms) >= _FEWEST
+    lengths: list[int] = []
+    for number in np.unique(imaging["idx"]["slice"]):
+        lines, beats = _in_beats(imaging[imaging["idx"]["slice"] == number], tick_ms)
+        for beat in range(1, int(beats.max())):
+            phases = lines["idx"]["phase"][beats == beat]
+            if phases.min() > 0:
+                return False
+            lengths.append(int(phases.max()) + 1)
+    if not lengths:
+        return False
+    usual = int(np.bincount(lengths).argmax())
+    return max(lengths) > usual or sum(length != usual for length in lengths) > 1
