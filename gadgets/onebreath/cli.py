@@ -15,6 +15,7 @@ from typing import TextIO, get_args
 from onebreath import __version__
 from onebreath.diagnostics import logs
 from onebreath.errors import OnebreathError
+from onebreath.shim_settings import line_to_complete
 
 log = logging.getLogger("onebreath.cli")
 
@@ -74,8 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if "_ARGCOMPLETE" in os.environ:
-        _complete(os.environ.get("COMP_LINE", ""))
+    asked = line_to_complete()
+    if asked is not None:
+        _complete(asked)
     command = arguments[0] if arguments else ""
     try:
         args = _parser(command).parse_args(arguments)

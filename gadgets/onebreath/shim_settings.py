@@ -46,3 +46,8 @@ def storage() -> str | None:
     if choice is None:
         choice = os.environ.get(STORAGE, os.environ.get(GADGETRON_STORAGE))
     return choice if choice is None else choice or OFF
+
+
+def line_to_complete() -> str | None:
+    """Return the command line that a shell asks to complete; None if it runs one."""
+    return os.environ.get("COMP_LINE", "") if "_ARGCOMPLETE" in os.environ else None
