@@ -51,3 +51,8 @@ def storage() -> str | None:
 def line_to_complete() -> str | None:
     """Return the command line that a shell asks to complete; None if it runs one."""
     return os.environ.get("COMP_LINE", "") if "_ARGCOMPLETE" in os.environ else None
+
+
+def terminal_is_dumb() -> bool:
+    """Return whether the terminal shows no colours and moves no cursor."""
+    return os.environ.get("TERM", "") == "dumb"

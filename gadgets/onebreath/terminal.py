@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import sys
 import threading
 import time
@@ -15,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO, TypeAlias, TypeVar
+
+from onebreath.shim_settings import terminal_is_dumb
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ def console(stream: TextIO | None = None) -> Any:
         seen = stream.isatty()
     except (AttributeError, ValueError):
         return None
-    if not seen or os.environ.get("TERM", "") == "dumb" or importlib.util.find_spec("rich") is None:
+    if not seen or terminal_is_dumb() or importlib.util.find_spec("rich") is None:
         return None
     from rich.console import Console
 
