@@ -40,14 +40,14 @@ def trend(points: Sequence[tuple[float, float, str]], chart: AnyChart, alarmed: 
     """
     if isinstance(chart, ShareChart):
         lines = [("centre", GROUP * chart.share), ("limit", float(chart.most()) - 0.5)] if chart.ready else []
-        return _drawn(_groups(points, chart, alarmed), lines, lowest=0.0)
+        return _drawn(_groups(points, chart, alarmed), lines, f"groups of {GROUP} scans", 0.0)
     low, centre, high = chart.bounds() if chart.ready else (0.0, 0.0, 0.0)
     lines = [("limit", low), ("centre", centre), ("limit", high)] if chart.ready else []
     shown = [
         Point(value, chart.ready and not low <= value <= high, scan in alarmed, f"{scan}: {value:.4g}")
         for _, value, scan in points
     ]
-    return _drawn(shown, lines)
+    return _drawn(shown, lines, "scans")
 
 
 def _groups(points: Sequence[tuple[float, float, str]], chart: ShareChart, alarmed: set[str]) -> list[Point]:
@@ -62,7 +62,9 @@ def _groups(points: Sequence[tuple[float, float, str]], chart: ShareChart, alarm
     return made[::-1]
 
 
-def _drawn(points: Sequence[Point], lines: Sequence[tuple[str, float]], lowest: float | None = None) -> Markup:
+def _drawn(
+    points: Sequence[Point], lines: Sequence[tuple[str, float]], what: str, lowest: float | None = None
+) -> Markup:
     if not points:
         return Markup('<p class="quiet">No values yet.</p>')
     values = [point.value for point in points] + [value for _, value in lines]
@@ -90,7 +92,7 @@ def _drawn(points: Sequence[Point], lines: Sequence[tuple[str, float]], lowest: 
             size = {"alarmed": 5, "outside": 3.5, "inside": 2}[kind]
             title = Markup("<title>{}</title>").format(point.title)
             parts.append(f'<circle class="{kind}" cx="{x(index)}" cy="{y(point.value)}" r="{size}">{title}</circle>')
-    parts.append(f'<text x="{LEFT}" y="{TALL - 4}">{len(points)} values, newest at the right</text></svg>')
+    parts.append(f'<text x="{LEFT}" y="{TALL - 4}">{len(points)} {what}, newest at the right</text></svg>')
     return Markup("".join(parts))
 
 
@@ -98,7 +100,8 @@ def _range(values: Sequence[float], lowest: float | None) -> tuple[float, float]
     finite = [value for value in values if math.isfinite(value)] or [0.0]
     low, high = min(finite) if lowest is None else lowest, max(finite)
     margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-    return (low - margin if lowest is None else low), high + margin
+    below = 0.0 if low - margin < 0 <= low else low - margin  # what is never negative has no such axis
+    return (below if lowest is None else low), high + margin
 
 
 def spark(values: Sequence[float], top: float = 0.0) -> Markup:

@@ -93,11 +93,12 @@ class EndedScan:
 
 
 def number(facts: Facts, gadget: str, name: str) -> float | None:
-    """Return a fact as a number, the largest where images differ; None if it was not said."""
-    if not facts.fact(gadget, name):
+    """Return a fact as a number, the largest where images differ; None if it was not said, or is no number."""
+    try:
+        values = [float(text) for text in facts.all(f"Onebreath_{gadget}_{name}")]
+    except ValueError:
         return None
-    value = facts.most(gadget, name)
-    return value if math.isfinite(value) else None
+    return max(values) if values and all(map(math.isfinite, values)) else None
 
 
 def write_scan(connection: sqlite3.Connection, ended: EndedScan) -> None:
