@@ -14,6 +14,9 @@ WIDE, TALL = 560, 170
 LEFT, RIGHT, TOP, BOTTOM = 62, 8, 10, 20
 TICKS = 4
 SPARK = 240, 44
+WIDE_RANGE = 4.0  # of values, as a factor, beyond which an axis has steps of equal factors
+DOTS = 120  # values on a chart that each have a dot; where there are more only those outside have
+SIZES = {"alarmed": 5, "outside": 3.5, "inside": 2}
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def trend(points: Sequence[tuple[float, float, str]], chart: AnyChart, alarmed: 
     """
     if isinstance(chart, ShareChart):
         lines = [("centre", GROUP * chart.share), ("limit", float(chart.most()) - 0.5)] if chart.ready else []
-        return _drawn(_groups(points, chart, alarmed), lines, f"groups of {GROUP} scans", 0.0)
+        return _drawn(_groups(points, chart, alarmed), lines, f"groups of {GROUP} scans", counts=True)
     low, centre, high = chart.bounds() if chart.ready else (0.0, 0.0, 0.0)
     lines = [("limit", low), ("centre", centre), ("limit", high)] if chart.ready else []
     shown = [
@@ -62,46 +65,55 @@ def _groups(points: Sequence[tuple[float, float, str]], chart: ShareChart, alarm
     return made[::-1]
 
 
-def _drawn(
-    points: Sequence[Point], lines: Sequence[tuple[str, float]], what: str, lowest: float | None = None
-) -> Markup:
+class _Axis:
+    """The axis of values: from zero for counts, else of factors where values differ by more than `WIDE_RANGE`."""
+
+    def __init__(self, values: Sequence[float], counts: bool) -> None:
+        low, high = min(values), max(values)
+        self.factors = not counts and low > 0 and high / low > WIDE_RANGE
+        if self.factors:
+            low, high = math.log(low), math.log(high)
+        margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+        self.low, self.high = 0.0 if counts else low - margin, high + margin
+        if not self.factors and self.low < 0 <= low:
+            self.low = 0.0  # what is never negative has no such axis
+
+    def y(self, value: float) -> float:
+        """Return the height of a value on the screen."""
+        place = math.log(value) if self.factors else value
+        return round(TOP + (TALL - TOP - BOTTOM) * (1 - (place - self.low) / (self.high - self.low)), 1)
+
+    def ticks(self) -> list[float]:
+        """Return the values that have a line."""
+        places = [self.low + (self.high - self.low) * number / TICKS for number in range(TICKS + 1)]
+        return [math.exp(place) for place in places] if self.factors else places
+
+
+def _drawn(points: Sequence[Point], lines: Sequence[tuple[str, float]], what: str, counts: bool = False) -> Markup:
     if not points:
         return Markup('<p class="quiet">No values yet.</p>')
-    values = [point.value for point in points] + [value for _, value in lines]
-    low, high = _range(values, lowest)
-    wide, tall = WIDE - LEFT - RIGHT, TALL - TOP - BOTTOM
+    axis = _Axis([point.value for point in points] + [value for _, value in lines], counts)
 
     def x(index: int) -> float:
-        return round(LEFT + wide * (index / (len(points) - 1) if len(points) > 1 else 0.5), 1)
-
-    def y(value: float) -> float:
-        return round(TOP + tall * (1 - (value - low) / (high - low)), 1)
+        return round(LEFT + (WIDE - LEFT - RIGHT) * (index / (len(points) - 1) if len(points) > 1 else 0.5), 1)
 
     parts = [f'<svg class="chart" viewBox="0 0 {WIDE} {TALL}" role="img" aria-label="control chart">']
-    for number in range(TICKS + 1):
-        value = low + (high - low) * number / TICKS
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{y(value)}" y2="{y(value)}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y(value) + 4}" text-anchor="end">{value:.3g}</text>')
-    for kind, value in lines:
-        parts.append(f'<line class="{kind}" x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{y(value)}" y2="{y(value)}"/>')
-    path = " ".join(f"{x(index)},{y(point.value)}" for index, point in enumerate(points))
+    for value in axis.ticks():
+        parts.append(f'<text x="{LEFT - 6}" y="{axis.y(value) + 4}" text-anchor="end">{value:.3g}</text>')
+    for kind, value in [*(("grid", value) for value in axis.ticks()), *lines]:
+        height = axis.y(value)
+        parts.append(f'<line class="{kind}" x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{height}" y2="{height}"/>')
+    path = " ".join(f"{x(index)},{axis.y(point.value)}" for index, point in enumerate(points))
     parts.append(f'<polyline class="values" points="{path}"/>')
     for index, point in enumerate(points):
         kind = "alarmed" if point.alarmed else "outside" if point.outside else "inside"
-        if kind != "inside" or len(points) <= 120:
-            size = {"alarmed": 5, "outside": 3.5, "inside": 2}[kind]
+        if kind != "inside" or len(points) <= DOTS:
             title = Markup("<title>{}</title>").format(point.title)
-            parts.append(f'<circle class="{kind}" cx="{x(index)}" cy="{y(point.value)}" r="{size}">{title}</circle>')
-    parts.append(f'<text x="{LEFT}" y="{TALL - 4}">{len(points)} {what}, newest at the right</text></svg>')
+            place = f'cx="{x(index)}" cy="{axis.y(point.value)}"'
+            parts.append(f'<circle class="{kind}" {place} r="{SIZES[kind]}">{title}</circle>')
+    scale = "; steps of equal factors" if axis.factors else ""
+    parts.append(f'<text x="{LEFT}" y="{TALL - 4}">{len(points)} {what}, newest at the right{scale}</text></svg>')
     return Markup("".join(parts))
-
-
-def _range(values: Sequence[float], lowest: float | None) -> tuple[float, float]:
-    finite = [value for value in values if math.isfinite(value)] or [0.0]
-    low, high = min(finite) if lowest is None else lowest, max(finite)
-    margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-    below = 0.0 if low - margin < 0 <= low else low - margin  # what is never negative has no such axis
-    return (below if lowest is None else low), high + margin
 
 
 def spark(values: Sequence[float], top: float = 0.0) -> Markup:
