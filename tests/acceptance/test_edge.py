@@ -54,6 +54,16 @@ def test_the_shading_of_coils_changes_neither(sigma: float) -> None:
         assert found.mtf.max() < 1.1
 
 
+def test_a_disc_may_stand_on_a_support() -> None:
+    image = disc(sigma_mm=(2.4, 2.4))
+    image[70:76, 30:66] = 0.0  # a bar, and below it nothing
+    image[76:] = 0.0
+    found = find_disc(image, (2.0, 2.0))
+    assert found.radius == pytest.approx(55, abs=0.4)
+    for axis in (0, 1):
+        assert edge_response(image, (2.0, 2.0), found, axis).fwhm_mm == pytest.approx(FWHM * 2.4, rel=0.05)
+
+
 def test_what_is_no_disc_is_refused() -> None:
     y, x = np.mgrid[-1:1:96j, -1:1:96j]
     with pytest.raises(ScanError, match="no circle"):

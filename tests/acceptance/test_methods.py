@@ -55,6 +55,16 @@ def test_replicas_agree_with_both_closed_forms(subject: Subject) -> None:
     assert all("32 replicas, standard error of a pixel 9.0%" in one.value for one in found)
 
 
+def test_partial_fourier_does_not_count_in_the_map_of_grappa(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("partial") / "scan.h5"
+    simulate(replace(OPTIONS, acceleration=2, acs_mode="embedded", acs_lines=16, partial_fourier=0.7)).write(path)
+    scan = read_subject(path, "dataset", None)
+    (trial, *_) = trials(scan, Limits())
+    assert trial.own and trial.data.sampling.partial_fourier < 0.8
+    found = [one for one, _ in gfactor_findings(scan, trial, [], GfactorLimits(replicas=24))]
+    assert [one.outcome for one in found if "GRAPPA" in one.what] == ["passed"], found
+
+
 def test_noise_is_added_up_to_the_snr_asked_for(subject: Subject) -> None:
     own, low = trials(subject, Limits(accelerations=(2,), acs_lines=16, details=DetailLimits(snr=(20.0,))))
     assert low.snr == 20 and own.snr == pytest.approx(subject.scan.snr)

@@ -36,8 +36,10 @@ _SECTOR = 22.0
 """Degrees on either side of an axis in which an edge counts as facing it."""
 _PARTS = 4
 """Parts of a sector, each aligned by itself, so that an outline that is not quite round does not blur it."""
-_ROUND = 0.6
-"""Largest distance of the outline from a circle, root mean square in pixels, for a round phantom."""
+_ROUND = 0.75
+"""Distance in pixels within which the outline lies on a circle."""
+_ROUND_SHARE = 0.6
+"""Least part of the outline that does so in a round phantom, which may stand on a support."""
 
 
 @dataclass(frozen=True)
@@ -97,18 +99,28 @@ def find_disc(image: NDArray[np.floating], pixel_mm: tuple[float, float]) -> Dis
     if not outlines:
         raise ScanError("the image has no outline")
     points = max(outlines, key=len) * np.asarray(pixel_mm)
-    y, x = points.T
-    # A circle is linear in its centre and in r^2 - |centre|^2.
-    solved = np.linalg.lstsq(np.stack([2 * y, 2 * x, np.ones(len(y))], axis=1), y**2 + x**2, rcond=None)[0]
-    radius = float(np.sqrt(max(solved[2] + solved[0] ** 2 + solved[1] ** 2, 0.0)))
-    away = np.hypot(y - solved[0], x - solved[1]) - radius
-    off = float(np.sqrt(np.mean(away**2))) / min(pixel_mm)
-    sides = len(y) * float(np.mean(pixel_mm)) / max(radius, 1e-9)
-    if off > _ROUND or sides < 4 or radius < (_FLAT + _SHADED) * max(pixel_mm):
-        raise ScanError(
-            f"the outline is no circle (it leaves the nearest one by {off:.2g} pixels), so no round phantom"
-        )
-    return Disc((float(solved[0]), float(solved[1])), radius)
+    found, share = _circle(points, _ROUND * min(pixel_mm))
+    around = share * len(points) * float(np.mean(pixel_mm)) / max(found.radius, 1e-9)
+    if share < _ROUND_SHARE or around < 3 or found.radius < (_FLAT + _SHADED) * max(pixel_mm):
+        raise ScanError(f"the outline is no circle ({share:.0%} of it lie on the nearest one), so no round phantom")
+    return found
+
+
+def _circle(points: NDArray[np.float64], near: float) -> tuple[Disc, float]:
+    """Fit a circle to points (point, yx), and again to those that lie near it; return it and their share."""
+    good = np.ones(len(points), bool)
+    limit = np.inf
+    for _ in range(30):
+        y, x = points[good].T
+        # A circle is linear in its centre and in r^2 - |centre|^2.
+        solved = np.linalg.lstsq(np.stack([2 * y, 2 * x, np.ones(len(y))], axis=1), y**2 + x**2, rcond=None)[0]
+        radius = float(np.sqrt(max(solved[2] + solved[0] ** 2 + solved[1] ** 2, 0.0)))
+        away = np.abs(np.hypot(points[:, 0] - solved[0], points[:, 1] - solved[1]) - radius)
+        limit = max(near, min(0.9 * limit, 2 * float(np.median(away[good]))))
+        before, good = good, away <= limit
+        if good.sum() < 3 or (limit == near and np.array_equal(before, good)):
+            break
+    return Disc((float(solved[0]), float(solved[1])), radius), float(np.mean(away <= near))
 
 
 def edge_response(image: NDArray[np.floating], pixel_mm: tuple[float, float], disc: Disc, axis: int) -> EdgeResponse:
@@ -134,7 +146,7 @@ def edge_response(image: NDArray[np.floating], pixel_mm: tuple[float, float], di
                 & (turned < low + 2 * _SECTOR / _PARTS)
             )
             piece = _aligned(distance[chosen], image[chosen], pixel)
-            if piece is not None:
+            if piece is not None:  # None also where the phantom stands on its support
                 pieces.append(piece)
     if len(pieces) < _PARTS:
         raise ScanError("too little of the edge lies inside the image")
@@ -182,6 +194,8 @@ def _aligned(distance: NDArray[np.float64], values: NDArray[np.floating], pixel:
     if where.size < 6:
         return None
     area = float(trapezoid(height, where))
+    if abs(where[0] + area) > 2 * pixel:  # this part of the outline is not the circle's
+        return None
     kept = distance > -(_REACH + 2) * pixel
     return (distance - (where[0] + area))[kept], np.asarray(scaled[kept], np.float64)
 

@@ -93,7 +93,8 @@ def _gfactors(one: Examination) -> str:
     figure = new_figure(2.9 * count + 0.6, 2.8)
     axes = np.atleast_1d(figure.subplots(1, count))
     # The same colours for all, up to what nearly all pixels reach.
-    top = max(float(np.nanpercentile(m[m > 0], 98)) for m in map(np.nan_to_num, one.gfactors.values()))
+    shown_maps = [m[m > 0] for m in map(np.nan_to_num, one.gfactors.values())]
+    top = max((float(np.percentile(m, 98)) for m in shown_maps if m.size), default=1.2)
     for axis, (name, found) in zip(axes, one.gfactors.items(), strict=True):
         shown = axis.imshow(
             np.where(found > 0, found, np.nan), cmap="viridis", vmin=0.8, vmax=max(top, 1.2), extent=_extent(one)
