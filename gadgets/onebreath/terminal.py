@@ -209,7 +209,7 @@ class Progress:
         self._bar.tasks[0].start_time = self._bar.get_time() - (time.monotonic() - self._begun)
         self._bar.start()
         # Handlers hold the terminal itself: their lines would be written into the bar.
-        for handler in logging.getLogger("onebreath").handlers:
+        for handler in (*logging.getLogger().handlers, *logging.getLogger("onebreath").handlers):
             if isinstance(handler, logging.StreamHandler) and handler.stream is self._console.file:
                 self._streams.append((handler, handler.stream))
                 handler.setStream(sys.stderr)

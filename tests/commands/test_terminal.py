@@ -92,11 +92,12 @@ def test_without_rich_a_terminal_gets_plain_text(monkeypatch: pytest.MonkeyPatch
     assert screen.text().strip() == "plain"
 
 
-def test_progress_shows_rate_what_was_said_and_log_lines_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["", "onebreath"])
+def test_progress_shows_rate_what_was_said_and_log_lines_above_it(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     screen = in_front_of(monkeypatch)
     monkeypatch.setattr(terminal, "PATIENCE_S", 0.0)
     handler = logging.StreamHandler(screen.stream)
-    logger = logging.getLogger("onebreath")
+    logger = logging.getLogger(where)
     logger.addHandler(handler)
     try:
         with Progress("training", 1004, "steps", done=1000) as progress:
