@@ -1,4 +1,4 @@
-"""How far the choice by lines kept back is from the best candidate, which only the truth tells.
+"""How far the choice by held-back lines is from the best candidate, which only the truth tells.
 
     python -m benchmarks.regret
     python -m benchmarks.regret --patients SCD0000301 simulator --slices 5
@@ -165,7 +165,7 @@ def method_named(name: str) -> Method:
 
 
 def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
-    """Reconstruct a scan with all candidates and let lines kept back choose; also what today's guard would take."""
+    """Reconstruct a scan with all candidates and choose by held-back lines; also what today's guard would take."""
     data, truth = made(one)
     found: dict[str, Any] = {"key": one.key, "psnr": {}, "error": {}, "seconds": {}, "choice": {}}
     for name, method in candidates.items():

@@ -25,7 +25,7 @@ def test_it_tells_errors_seconds_and_the_winner_and_draws_them(scan_file, tmp_pa
     errors = {name: float(value) for name, value in found}
     assert errors["low_rank_sparse"] < 0.9 * errors["zero_filled"]
     assert re.search(r"^crunet_mr.absent +- +- +- +there is no model", told, re.M)
-    assert "Chosen: low_rank_sparse by lines kept back" in told or errors["grappa"] < errors["low_rank_sparse"]
+    assert "Chosen: low_rank_sparse by held-back lines" in told or errors["grappa"] < errors["low_rank_sparse"]
     with Image.open(picture) as image:
         assert image.width > image.height * 0.9
 

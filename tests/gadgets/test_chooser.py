@@ -104,7 +104,7 @@ def test_properties_of_the_configuration_are_defaults_for_the_rules(root):
 
 
 @pytest.mark.parametrize(("winner", "method"), [(0, "unrolled"), (1, "cg_sense")])
-def test_lines_kept_back_decide_among_candidates(root, monkeypatch, winner, method):
+def test_held_back_lines_decide_among_candidates(root, monkeypatch, winner, method):
     """The winner's images are the series, no fallback's; what lacks something is left out and named."""
     made = []
 
@@ -135,17 +135,17 @@ def test_without_time_for_a_choice_the_rule_itself_decides(root):
     assert "Onebreath_reconstruct_choice" not in meta
 
 
-def test_where_lines_kept_back_cannot_decide_the_score_guards_the_model(root):
+def test_where_held_back_lines_cannot_decide_the_score_guards_the_model(root):
     """So small a scan that a test would take more than its share: the rule's model, watched, and the meta says so."""
     rules(root, {**TINY, "properties": {"domain_score": True}, "candidates": ["low_rank_sparse"]})
     meta = automatic()[50]
     told = meta["Onebreath_reconstruct_choice"]
-    assert told.startswith("nothing can be told by lines kept back: the tests would take more than 0.3")
-    assert "lines kept back tell an error" in meta["Onebreath_reconstruct_fallback"]
+    assert told.startswith("held-back lines cannot decide: the tests would take more than 0.3")
+    assert "held-back lines show an error" in meta["Onebreath_reconstruct_fallback"]
 
 
 def test_the_rule_for_cine_that_is_shipped_chooses():
-    """L+S first: where nothing can be told it is 1 dB better on hearts than the model with its score as a guard."""
+    """L+S first: where held-back lines cannot decide, it is 1 dB better on hearts than the guarded model."""
     rule = next(rule for rule in read_rules(MODELS / "protocols.yaml") if rule.name == "cartesian-cine")
     assert rule.method == "low_rank_sparse"
     assert set(rule.candidates) <= {path.name for path in MODELS.iterdir()}

@@ -54,7 +54,7 @@ def test_a_scan_outside_the_domain_gets_the_fallback_or_the_error(root):
 def test_a_score_above_the_limit_of_the_card_counts_as_outside(root):
     save_model(root, "crunet_mr.strict", score_limit=1e-6)
     arrays, _ = run(model="crunet_mr.strict", domain_score=True)
-    assert "does not fit this scan: lines kept back" in meta_of(arrays[50])["Onebreath_reconstruct_fallback"]
+    assert "does not fit this scan: held-back lines" in meta_of(arrays[50])["Onebreath_reconstruct_fallback"]
     arrays, _ = run(domain_score=True)
     assert float(meta_of(arrays[1])["Onebreath_reconstruct_domain_score"]) > 0
 

@@ -1,4 +1,4 @@
-"""Choosing by lines kept back, beside the errors that only the truth tells."""
+"""Choosing by held-back lines, beside the errors that only the truth tells."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from onebreath.errors import MethodError
 from onebreath.methods.base import Reconstruction, method_class
 from onebreath.methods.cg_sense import CgSense
 from onebreath.methods.choice.choice import choose
-from onebreath.methods.choice.kept_back import kept_back
+from onebreath.methods.choice.held_back import held_back
 from onebreath.methods.choice.plan import FEWEST_FRAMES, NARROWEST, WIDEST, plan_of
 from onebreath.methods.learned.effort import network_seconds
 from onebreath.methods.low_rank_sparse import LowRankSparse
@@ -137,10 +137,10 @@ def test_the_same_scan_has_the_same_winner_whatever_the_clock_says(monkeypatch):
     assert again.reason == found.reason
 
 
-def test_lines_kept_back_are_like_those_that_are_missing():
+def test_held_back_lines_are_like_those_that_are_missing():
     """Missing in all frames, if lines are so; outside a full centre; at each distance at which lines are missing."""
     fixed = np.broadcast_to(lines(64, 4, 12, 0), (8, 64))
-    held = kept_back(fixed, 32)
+    held = held_back(fixed, 32)
     assert (held == held[0]).all()
     assert not (held & ~fixed).any()
     assert not held[:, 26:38].any()
@@ -148,7 +148,7 @@ def test_lines_kept_back_are_like_those_that_are_missing():
     rng = np.random.default_rng(1)
     scattered = rng.random((8, 64)) < 0.3
     scattered[:, 32] = np.arange(8) < 2
-    held = kept_back(scattered, 32)
+    held = held_back(scattered, 32)
     assert held.any(axis=1).all()
     assert held[:, 32].any(), "what misses the centre in a frame is judged by a centre"
     assert held.sum() <= scattered.sum() / 4

@@ -1,4 +1,4 @@
-"""The out-of-domain score: lines kept back tell how wrong the images are, whatever the method and the harm."""
+"""The out-of-domain score: held-back lines tell how wrong the images are, whatever the method and the harm."""
 
 from dataclasses import replace
 
@@ -62,7 +62,7 @@ def test_the_same_scan_has_the_same_score():
     assert domain_score(CG, data) == domain_score(CG, data)
 
 
-def test_lines_kept_back_are_spread_differ_between_frames_and_spare_the_centre():
+def test_held_back_lines_are_spread_differ_between_frames_and_spare_the_centre():
     acquired = np.broadcast_to(lines(128, 3, 20), (6, 128))
     held = held_out(acquired, 64)
     assert not (held & ~acquired).any()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ScanError
-from onebreath.mrd.lines import lay_down, mixed
+from onebreath.mrd.lines import copy_samples, mixed
 from tests.helpers import complex_normal
 from tests.raw import line
 
@@ -15,7 +15,7 @@ def test_a_line_is_laid_down_where_it_belongs(whole: bool) -> None:
     matrix, samples = complex_normal(rng, (3, 4)).astype(np.complex64), complex_normal(rng, (4, 16))
     kspace = np.zeros((3, 5, 16), np.complex64)
     one = line(matrix @ samples, 0) if whole else mixed(line(samples, 0), matrix)
-    lay_down(one, kspace[:, 2])
+    copy_samples(one, kspace[:, 2])
     assert kspace[:, 2] == pytest.approx(one.data)
     assert one.data == pytest.approx(matrix @ samples, rel=1e-4, abs=1e-5)
     assert not kspace[:, [0, 1, 3, 4]].any()

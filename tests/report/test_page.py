@@ -71,7 +71,7 @@ def test_decisions_are_told_in_words(tmp_path: Path) -> None:
     meta = {
         "Onebreath_reconstruct_fallback": "model x is not for 7 T",
         "Onebreath_reconstruct_wanted": "unrolled",
-        "Onebreath_reconstruct_choice": "grappa by lines kept back",
+        "Onebreath_reconstruct_choice": "grappa by held-back lines",
         "Onebreath_reconstruct_choice_errors": "grappa 0.05 +- 0.001; a_net 0.1 +- 0.002; b not tested: too slow",
         "Onebreath_sort_dropped_lines": "3 outside the matrix",
         "Onebreath_sort_missing_lines": "4",

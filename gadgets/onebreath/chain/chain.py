@@ -98,21 +98,21 @@ class Chain:
         if self._several is None:
             return messages
         xml, anew = self._several
-        choice, held, told = SpaceChoice(xml), deque[Message](), None
+        choice, held, found = SpaceChoice(xml), deque[Message](), None
         for message in messages:
             checkpoint()
             held.append(message)
-            told = _space_told(message)
+            found = _encoding_space_of(message)
             for header in headers_in(message):
                 choice.see(header)
-            if told is not None or choice.certain or isinstance(message, ismrmrd.Image | ImageArray):
+            if found is not None or choice.certain or isinstance(message, ismrmrd.Image | ImageArray):
                 break
-        space, why = choice.chosen() if told is None else (told, "")
+        space, why = choice.chosen() if found is None else (found, "")
         self.gadgets = anew(with_space(xml, space, why))
         return _given_back(held, messages)
 
 
-def _space_told(message: Message) -> int | None:
+def _encoding_space_of(message: Message) -> int | None:
     """Return the encoding space that an earlier chain chose; None if the message does not say."""
     said = read_note(message)
     if said is not None and said[0] == "sort" and "encoding_space" in said[1]:

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         choice = choose(able, place.merged, 1.0, _ANY_TIME)
     except MethodError as error:
-        print(f"Nothing can be told by lines kept back: {error}.")
+        print(f"Held-back lines cannot decide: {error}.")
     print_table(table(made, choice), COLUMNS, rows(made, choice))
     winner = able[0][0] if choice is None else able[choice.winner][0]
     if choice is not None:

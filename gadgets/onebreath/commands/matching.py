@@ -112,7 +112,7 @@ def explain(book: RuleBook, scan: Scan) -> Iterator[str]:
 
 def _outcome(rule: Rule, scan: Scan) -> str:
     if rule.model is None:
-        others = f", or by lines kept back {', '.join(rule.candidates)}" if rule.candidates else ""
+        others = f", or by held-back lines {', '.join(rule.candidates)}" if rule.candidates else ""
         return f"method {rule.method}{others}"
     try:
         card = read_card(find(rule.model))

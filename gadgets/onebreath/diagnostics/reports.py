@@ -58,7 +58,7 @@ ADVICE: list[tuple[type[BaseException], str]] = [
     (WireError, "The data were damaged on their way. Send the scan again."),
     (MemoryError, "The computer's memory is too small for this scan. Send it again when no other scan runs."),
 ]
-TOLD = 2000  # characters of an error that are repeated
+LONGEST = 2000  # characters of an error that are repeated
 OTHERWISE = "The reconstruction failed. Send the scan again with another configuration, and call the physicist."
 
 
@@ -79,10 +79,10 @@ def report(error: BaseException, who: str) -> str:
     identifier = uuid.uuid4().hex[:8]
     tell("error", kind=type(error).__name__, rejected=isinstance(error, ConfigError))
     if isinstance(error, OnebreathError):
-        what = _told(str(error))
+        what = _printable(str(error))
         log.error("[%s] %s", identifier, what)
     else:
-        what = f"internal error in {who}: {type(error).__name__}: {_told(str(error))}; see the log"
+        what = f"internal error in {who}: {type(error).__name__}: {_printable(str(error))}; see the log"
         log.error("[%s] internal error in %s", identifier, who, exc_info=error)
     _let_go(error)
     return f"{advice(error)}\nFor the physicist: {what}\nFor the developer: log id {identifier}, {type(error).__name__}"
@@ -97,12 +97,12 @@ def _let_go(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _told(text: str) -> str:
-    """Return a text as it may be repeated to a host: an error may quote what a peer sent."""
+def _printable(text: str) -> str:
+    """Return a text, cut and with control characters escaped: an error may quote what a peer sent."""
     plain = "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text[:TOLD]
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text[:LONGEST]
     )
-    return plain if len(text) <= TOLD else f"{plain}... ({len(text)} characters)"
+    return plain if len(text) <= LONGEST else f"{plain}... ({len(text)} characters)"
 
 
 def advice(error: BaseException) -> str:

@@ -1,1 +1,1 @@
-"""The gadgets: steps of the chain, in the order in which data pass them."""
+"""The gadgets: steps of the chain."""

@@ -88,10 +88,10 @@ class Calibrate(Gadget):
                 yield from self._calibrate(checked(message))
                 continue
             if (heard := read_note(message)) is not None:
-                self._take_note(*heard)
+                self._read_note(*heard)
             yield message
 
-    def _take_note(self, gadget: str, facts: dict[str, Any]) -> None:
+    def _read_note(self, gadget: str, facts: dict[str, Any]) -> None:
         """Read from another gadget's note what happened to the channels."""
         if (white := facts_of(PrewhitenFacts, {gadget: facts}, "prewhiten")) is not None:
             self._storage.whitened = bool(white.whitened)
@@ -125,7 +125,7 @@ class Calibrate(Gadget):
             maps = self._maps(found, recon_data, self._derived if facts.stored else compute, lost)
             yield from self._not_cropped(sum(one > MOST_LOST for one in lost), len(lost), "slices")
             facts = facts.model_copy(update={"coil_maps_cropped": share_of_zeros(maps)})
-        yield note(self.name, facts.model_copy(update=self._derived.told()))
+        yield note(self.name, facts.model_copy(update=self._derived.pop_facts()))
         yield recon_data if maps is None else with_maps(recon_data, maps)
 
     def _calibrate_volume(self, recon_data: ReconData) -> Iterator[Message]:
@@ -205,7 +205,7 @@ class Calibrate(Gadget):
         return f"no: the header says {claim}, the lines show {mode}; the lines were used"
 
     def _maps(self, acs: list[Acs], recon_data: ReconData, derive: Derive, lost: list[float]) -> NDArray[np.complex64]:
-        """Coil maps (place, set, coil, y, x); `lost` gets what cropping each place would take away, where computed."""
+        """Estimate coil maps (slice, set, coil, y, x); `lost` gets the share that cropping would remove of each."""
         samples, rows, _, coils = recon_data.bits[0].data.data.shape[:4]
         limits = recon_data.bits[0].data.sampling.sampling_limits
         algorithm, settings = self.properties.coil_map_algorithm, self._settings()
@@ -245,7 +245,7 @@ class Calibrate(Gadget):
 
 
 def _what_came(recon_data: ReconData) -> str:
-    """Return how many lines of each slice's matrix came, for an error: "slice 2 has 20 of 64 lines"."""
+    """Describe for an error how many lines of each slice arrived: "slice 2 has 20 of 64 lines"."""
     headers = recon_data.bits[0].data.headers
     texts = {}
     for loc in range(headers.shape[4]):
@@ -257,7 +257,7 @@ def _what_came(recon_data: ReconData) -> str:
 
 
 def _every_acs(recon_data: ReconData) -> tuple[list[Acs | None], int]:
-    """Return the calibration lines of all places, and the fewest that a place has."""
+    """Return the calibration lines of all slices, and the smallest number of lines that a slice has."""
     acs = [acs_of(recon_data, s, loc) for s, loc in places(recon_data)]
     return acs, min(0 if found is None else found.lines.shape[1] for found in acs)
 

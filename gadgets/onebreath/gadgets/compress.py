@@ -146,7 +146,7 @@ class Compress(Gadget):
         return near and (not self._volume or -wanted <= 2 * (partition - self._partition) < wanted)
 
     def _block(self, block: LineBlock) -> LineBlock | None:
-        """Compress the lines of calibrated slices all at once; None if each must be handled by itself."""
+        """Compress the lines of calibrated slices together; None if they must be handled one by one."""
         if block.header(0).active_channels != self._channels or (block.headers["flags"] & SIDE_BITS).any():
             return None
         if self._channels <= self.properties.upstream_coil_compression_num_modesKept:
@@ -159,7 +159,7 @@ class Compress(Gadget):
         return block.mixed([way.after(whitening) for way, whitening in zip(rows, before, strict=True)])
 
     def _calibrate(self, state: _Slice) -> Iterator[Message]:
-        """Find a slice's matrix, and release its lines."""
+        """Compute a slice's compression matrix, and yield its held lines."""
         lines, source = state.flagged + state.central, "calibration lines" if state.flagged else "central lines"
         if not lines:
             lines, source = [held.data for held in state.held], "first lines"
@@ -202,7 +202,7 @@ class Compress(Gadget):
 
 
 class _Rows:
-    """Compression by one matrix (coil kept, coil), joined with the line's whitening where that is still to be done."""
+    """Compression matrix (coil kept, coil), combined with the line's whitening where that is still pending."""
 
     def __init__(self, rows: NDArray[np.complex64]) -> None:
         self.rows = rows

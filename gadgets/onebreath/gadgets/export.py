@@ -50,7 +50,7 @@ _MOST_CLIPPED = 0.9
 
 
 class _Held(NamedTuple):
-    """An image on its way: values (channel, z, y, x), the part to send, header and meta."""
+    """An image to be sent: values (channel, z, y, x), the part to send, header and meta."""
 
     values: NDArray[np.complex64]
     part: str
@@ -266,7 +266,7 @@ def to_recon_space(pixels: NDArray[np.complex64], meta: ismrmrd.Meta) -> NDArray
 
 
 def _sizes(size: int, meta: ismrmrd.Meta, place: int) -> tuple[int, int]:
-    """Return how many pixels an axis of `size` shall have, and how many the field of view that is kept covers.
+    """Return the target size of an axis, and the number of its pixels that the kept field of view covers.
 
     Raises
     ------

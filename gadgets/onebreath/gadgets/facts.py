@@ -63,12 +63,12 @@ class CalibrateFacts(Facts):
 
     @property
     def stored(self) -> bool:
-        """Whether storage has the calibration lines in use, so that other scans may use what is made of them."""
+        """Whether the calibration lines in use are in storage, so that other scans may reuse their coil maps."""
         return any(one is not None and one.yes for one in (self.calibration_kept, self.calibration_storage))
 
 
 class SortFacts(Facts):
-    """Facts of `sort`: how many values the counters take, and what happened to the lines of a group."""
+    """Facts of `sort`: number of values of each counter, and how the lines of a group were treated."""
 
     values_average: int | None = None
     values_repetition: int | None = None

@@ -20,7 +20,7 @@ def take_part(values: NDArray[np.complex64], part: str) -> NDArray[Any]:
 
 
 def to_uint16(values: NDArray[np.float32], ratio: float, offset: float, largest: int) -> tuple[NDArray[np.uint16], int]:
-    """Scale to integers; return them and how many values had to be clipped to 0..`largest`."""
+    """Scale to integers; return them and the number of values clipped to 0..`largest`."""
     scaled = np.rint(values * ratio + offset)
     clipped = int(np.count_nonzero((scaled < 0) | (scaled > largest)))
     return np.clip(scaled, 0, largest).astype(np.uint16), clipped

@@ -68,7 +68,7 @@ class PrewhitenProperties(gadget.Properties):
 
 
 class Prewhiten(Gadget):
-    """Whiten every line, and bring its readout into the form that all later gadgets expect.
+    """Whiten every line, and convert its readout to the form that all later gadgets expect.
 
     Noise lines at the start of the scan give the covariance and are consumed; else a stored one is used: from the file
     that a property names, or from storage, where an earlier scan left it; else the channels stay as they are. Which of
@@ -105,7 +105,7 @@ class Prewhiten(Gadget):
         self._silent = SilentChannels()
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """Consume noise lines, whiten imaging and calibration lines, pass everything else on."""
+        """Consume noise lines, whiten imaging and calibration lines, and pass on all other messages."""
         whitened = self._whiten(messages)
         if self.properties.only_noise:
             for _ in whitened:
@@ -140,7 +140,7 @@ class Prewhiten(Gadget):
                 yield from self._open()
 
     def _lines_to_see(self) -> int:
-        """Return how many lines must have come before the scan is opened: some check a stored covariance."""
+        """Return how many lines are held before the scan is opened; a stored covariance is checked with them."""
         if self._noise or self._stored is not None or not self.properties.use_storage:
             return 1
         if self._found is None and (channels := self._opening.channels()):
@@ -148,7 +148,7 @@ class Prewhiten(Gadget):
         return CHECKED if self._found is not None and self._found.covariance is not None else 1
 
     def _open(self) -> Iterator[Message]:
-        """Decide about the scan by the first lines, and release them."""
+        """Choose the processing of the scan from its first lines, and yield these."""
         first, held = self._opening.release()
         self._readout.cropped = self._opening.cropped
         yield from self._start(first, held)
@@ -159,7 +159,7 @@ class Prewhiten(Gadget):
                 yield from self._give(line)
 
     def _give(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
-        """Whiten a line; a reversed one as soon as it is known where its echo is."""
+        """Whiten a line; a reversed line once the position of its echo is known."""
         if header_of(line).active_channels != self._channels and self._opening.expected == self._channels:
             self._left_out[header_of(line).active_channels] += 1
             return
@@ -191,12 +191,12 @@ class Prewhiten(Gadget):
         self._noise.append(line.data)
 
     def _note(self, **facts: Any) -> ismrmrd.Waveform:
-        """Extend the facts about the scan; every note holds all of them, as it replaces the one before."""
+        """Add to the facts about the scan; every note holds all of them, as it replaces the previous one."""
         self._facts |= facts
         return note(self.name, PrewhitenFacts.model_validate(self._facts))
 
     def _start(self, first: ismrmrd.Acquisition, held: list[ismrmrd.Acquisition]) -> Iterator[Message]:
-        """Choose the covariance when the first lines are there."""
+        """Choose the noise covariance once the first lines have arrived."""
         self._channels = len(first.data)
         facts = self._facts = {**self._facts, "noise": "none", "channels": self._channels}
         used: StoredCovariance | None = None
@@ -265,7 +265,7 @@ class Prewhiten(Gadget):
         return mixed(line, self._used.matrix(header.sample_time_us), data, **fields), news
 
     def _block(self, block: LineBlock) -> LineBlock | None:
-        """Whiten lines that are like those before them, all at once; None if each must be handled by itself."""
+        """Whiten a block of lines like the previous ones together; None if they must be handled one by one."""
         flags, header = block.headers["flags"], block.header(0)
         if self._used is None or header.active_channels != self._channels or (flags & (SIDE_BITS | bit(REVERSE))).any():
             return None
@@ -288,7 +288,7 @@ class Prewhiten(Gadget):
                 f"{count} lines of {channels} channels were left out: the header says that the scan has "
                 f"{self._channels} (body coil lines among those of the array?)."
             )
-        for text in (*self._directions.told(), *self._silent.told()):
+        for text in (*self._directions.warnings(), *self._silent.warnings()):
             yield from self.warn(text)
         if self._noise and (self.properties.store_noise_covariance or self.properties.use_storage):
             self._to_keep = found = self._from_noise_lines()

@@ -38,7 +38,7 @@ class Retrieve(Gadget):
     emits = ("Image",)
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """Read to the end, then yield the images.
+        """Discard all lines, then yield the images.
 
         Raises
         ------

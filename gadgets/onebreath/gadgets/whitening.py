@@ -1,4 +1,4 @@
-"""Whitening matrices of one noise covariance, and the check that it can be that of the scan's lines."""
+"""Whitening matrices of a noise covariance, and the check that it fits the scan's lines."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Whitening:
         return self._matrices[dwell]
 
     def facts(self, dwell: float) -> dict[str, str | int | float | bool]:
-        """Return what whitens lines of this dwell time (us), for the note of `prewhiten`."""
+        """Return facts about the whitening of lines of this dwell time (us), for the note of `prewhiten`."""
         used = self.covariance
         return {
             "noise_source": used.source,
@@ -63,7 +63,7 @@ class Whitening:
         }
 
     def unfit(self, lines: list[ismrmrd.Acquisition], limits: tuple[float, float]) -> str:
-        """Say why the covariance cannot be that of these lines; empty if it can be.
+        """Describe why the covariance does not fit these lines; empty if it does.
 
         Parameters
         ----------
@@ -82,7 +82,7 @@ class Whitening:
 
 
 class SilentChannels:
-    """Channels of the receiver that hold only zeros: unplugged or dead, which no noise scan from another time tells."""
+    """Finds channels that hold only zeros: unplugged or dead, which a noise scan from another time cannot show."""
 
     def __init__(self) -> None:
         self._silent: NDArray[np.bool_] | None = None
@@ -95,8 +95,8 @@ class SilentChannels:
             self._silent &= ~(samples != 0).any(axis=(*range(samples.ndim - 2), samples.ndim - 1))
         return samples
 
-    def told(self) -> list[str]:
-        """Return a warning that names them; none if there are none, or no others."""
+    def warnings(self) -> list[str]:
+        """Return a warning that names the silent channels; none if there are none, or if all are silent."""
         if self._silent is None or not self._silent.any() or self._silent.all():
             return []
         named = listed(np.flatnonzero(self._silent).tolist())

@@ -45,7 +45,7 @@ def run_target(connection: Any, target: str) -> None:
     log.info("worker %s reconstructs as scan %s", answer.get("worker"), answer.get("scan"))
     sock, connection.socket = connection.socket.socket, _HandedOver()
     if not wait_until_done(worker):
-        _bury(sock, answer)
+        _report_dead_worker(sock, answer)
     sock.close()
 
 
@@ -63,7 +63,7 @@ def _run_here(connection: Any, target: str, served_by: str) -> None:
     run_here(adopt(connection), target, served_by)
 
 
-def _bury(sock: Any, answer: dict[str, Any]) -> None:
+def _report_dead_worker(sock: Any, answer: dict[str, Any]) -> None:
     """Report that the worker died; the data it did not read are discarded first."""
     from onebreath.diagnostics.reports import WorkerDied, report
     from onebreath.wire.channel import QUIET, Channel

@@ -76,7 +76,7 @@ def run_steps(
     here, seals = {name for name, _ in steps}, Seals(connection.raw_bytes.header)
     messages = believed(messages, here)
     if "reconstruct" in here:  # which writes notes into the meta; others pass them on
-        messages = itertools.chain([note("host", **facts)], _unsealed_told(messages, seals, facts))
+        messages = itertools.chain([note("host", **facts)], _with_unsealed_noted(messages, seals, facts))
     made, count = chain.run(messages), 0
     for message in marked(made, node_name(chain.gadgets)) if sends_lines else made:
         check()
@@ -100,16 +100,16 @@ def believed(messages: Iterable[Any], here: set[str]) -> Iterator[Any]:
     order = usual_order()
     first = min((order.index(name) for name in here if name in order), default=0)
     rightly = set(order[:first]) - here
-    told = False
+    warned = False
     for message in messages:
         if not is_note(message) or note_maker(message) in rightly:
             yield message
-        elif not told:
-            told = True
+        elif not warned:
+            warned = True
             log.warning("notes that were sent from outside are not believed, and left out")
 
 
-def _unsealed_told(messages: Iterable[Any], seals: Seals, facts: dict[str, Any]) -> Iterator[Any]:
+def _with_unsealed_noted(messages: Iterable[Any], seals: Seals, facts: dict[str, Any]) -> Iterator[Any]:
     """Yield the messages; collect, for the images' meta, the gadgets whose notes no node of this user has made."""
     unsealed: list[str] = []
     for message in messages:

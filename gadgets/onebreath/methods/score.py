@@ -6,11 +6,11 @@ differs: mask, contrast, motion, coil maps or noise. The idea is cross-validatio
 itself use it to stop in time (Yaman et al., Zero-shot self-supervised learning for MRI reconstruction, ICLR 2022).
 
 The score estimates ``||image - truth|| / ||image||``. With e(k) the relative energy of the prediction's error at lines
-kept back at distance k from the centre, after the noise of the measurement was subtracted:
+held back at distance k from the centre, after the noise of the measurement was subtracted:
 
     score^2 = [ sum over missing lines of e(k) P(k)  +  sum over used lines of |A x - y|^2 - noise  +  noise ] / |P|^2
 
-P is the predicted k-space. Missing lines farther out than any line kept back were tested by nothing: there the error is
+P is the predicted k-space. Missing lines farther out than any held-back line were tested by nothing: there the error is
 taken to be the whole signal, as the measured lines' decay extrapolates it.
 """
 
@@ -28,13 +28,15 @@ from onebreath.mri.fourier import fft2c, fftc, ifftc
 from onebreath.mri.sampling import describe, distance_bands
 
 SHARE = 0.08
-"""Part of the acquired lines of each frame that is kept back."""
+"""Share of the acquired lines of each frame that is held back."""
 WIDTH = 64
 """Columns about the middle of the readout that are reconstructed for the score, to save time."""
 FEWEST_LINES = 6
-"""Of a frame from which lines are kept back."""
+"""Fewest acquired lines of a frame from which lines are held back."""
 GOLDEN = 0.6180339887
+"""Golden ratio: the shift of the held-back lines from frame to frame, in steps between them."""
 BANDS = 7
+"""Bands of distance from the k-space centre in which errors are averaged."""
 _NOISE = 2.0
 """Energy of the noise of a complex sample: unit standard deviation in its real and in its imaginary part."""
 
@@ -50,7 +52,7 @@ class Score:
     missing, measured, noise
         Its parts: prediction of lines that were not acquired, disagreement with those that were, and their noise.
     lines
-        Number of lines kept back, in all frames.
+        Number of held-back lines, in all frames.
     """
 
     value: float
@@ -131,7 +133,7 @@ def part_of(data: SliceData, frames: int, columns: int) -> SliceData:
 
 
 def held_out(acquired: np.ndarray, centre: int) -> np.ndarray:
-    """Choose the lines to keep back, (frame, y) bool: spread over k-space, others in every frame, never the centre.
+    """Choose the lines to hold back, (frame, y) bool: spread over k-space, others in every frame, never the centre.
 
     The choice depends on the mask alone, so that the same scan has the same score.
 
@@ -155,7 +157,7 @@ def held_out(acquired: np.ndarray, centre: int) -> np.ndarray:
 
 
 def without(data: SliceData, held: np.ndarray) -> SliceData:
-    """The slice without the lines kept back, (frame, y) bool."""
+    """The slice without the held-back lines, (frame, y) bool."""
     frames, ny = held.shape
     mask = np.broadcast_to(data.mask, (frames, ny, data.mask.shape[2])) & ~held[:, :, None]
     kspace = np.where(mask[:, None], data.kspace, np.complex64(0))
@@ -163,7 +165,7 @@ def without(data: SliceData, held: np.ndarray) -> SliceData:
 
 
 def _missing(excess: np.ndarray, energy: np.ndarray, centre: int, held: np.ndarray, missing: np.ndarray) -> float:
-    """Error of the missing lines: their predicted energy times the relative error at lines kept back as far out."""
+    """Error of the missing lines: their predicted energy times the relative error at held-back lines as far out."""
     band = np.broadcast_to(distance_bands(held.shape[1], centre, BANDS), held.shape)
     bands = np.unique(band)
     tested = [b for b in bands if (held & (band == b)).any()]
@@ -176,7 +178,7 @@ def _missing(excess: np.ndarray, energy: np.ndarray, centre: int, held: np.ndarr
 
 
 def _untested(energy: np.ndarray, distance: np.ndarray, held: np.ndarray, acquired: np.ndarray) -> float:
-    """Signal that lines beyond all that were kept back would have, by the power law of those that were acquired."""
+    """Signal that lines beyond all that were held back would have, by the power law of those that were acquired."""
     farthest = distance[acquired].max()
     beyond = ~acquired & (distance > max(farthest, distance[held].max()))
     near = acquired & (distance > 2) & (energy > 0)

@@ -138,7 +138,7 @@ def mixed(
     return MixedLine(header, matrix, samples)
 
 
-def lay_down(line: ismrmrd.Acquisition, target: NDArray[np.complex64]) -> None:
+def copy_samples(line: ismrmrd.Acquisition, target: NDArray[np.complex64]) -> None:
     """Write the samples of a line into an array (channel, x), without a copy on the way; see `MixedLine.data`."""
     if isinstance(line, MixedLine):
         line.mix_into(target)

@@ -99,9 +99,9 @@ class Echoes:
         energy = np.sum(np.abs(line.data) ** 2, axis=0, dtype=np.float64)
         profile = self._profiles.setdefault(kind, np.zeros(kind[0]))
         profile += energy
-        told = echo_as_acquired(profile, kind[1])
-        if told is not None:
-            self._known[kind] = told
+        found = echo_as_acquired(profile, kind[1])
+        if found is not None:
+            self._known[kind] = found
             yield from self.rest()
         elif len(self._held) >= _MOST_REVERSED:
             self._known[kind] = self.as_acquired(header)
@@ -143,7 +143,7 @@ class Directions:
                 "correction that they need (EPI); it is not supported. Use a reconstruction for EPI."
             )
 
-    def told(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """Warn of what was seen; raises as `see`."""
         both = self._forward & self._reversed
         if both:

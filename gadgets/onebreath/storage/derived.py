@@ -69,7 +69,7 @@ class Derived:
         self._facts[f"{name}_storage"] = f"computed; {self._keep(store, tags, made)}"
         return made
 
-    def told(self) -> dict[str, str]:
+    def pop_facts(self) -> dict[str, str]:
         """Return what happened to each array since the last call, for a note."""
         facts, self._facts = self._facts, {}
         return facts

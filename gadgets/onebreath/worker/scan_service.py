@@ -201,7 +201,7 @@ class ScanService:
             if later and watched.stream.lost is not None:
                 raise watched.stream.lost
         except BaseException as error:
-            if (told := watched.was_told()) is not None:
+            if (told := watched.already_informed()) is not None:
                 outcome = "overdue"
                 raise told from error
             outcome = "lost" if isinstance(error, ConnectionLost) else outcome
@@ -234,7 +234,7 @@ class ScanService:
                 yield
                 ticket.check()
         except BaseException as error:
-            if (told := watched.was_told()) is not None:
+            if (told := watched.already_informed()) is not None:
                 raise told from error
             raise
         finally:

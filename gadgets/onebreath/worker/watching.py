@@ -89,7 +89,7 @@ class Watched:
         if self.teller is not None:
             self.teller.join()
 
-    def was_told(self) -> ConnectionLost | None:
+    def already_informed(self) -> ConnectionLost | None:
         """Return the error that ends a scan whose peer was informed already, so that it is not informed twice."""
         if self.teller is None:
             return None

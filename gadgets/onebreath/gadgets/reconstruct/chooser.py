@@ -1,4 +1,4 @@
-"""Choice of the method for a scan: the one that the configuration names, or the one that the protocol rules select."""
+"""Choice of the method for a scan: by name in the configuration, or by the protocol rules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEAST_TRUSTED = 0.5
 
 
 class Chooser:
-    """The choice for one scan, made when its first slice is there; rules and models are those of the scan's beginning.
+    """Chooses the method for one scan when its first slice arrives; rules and models are those at the scan's start.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Chooser:
             self._chosen.prepare(self.scan)
 
     def _read_rules(self) -> None:
-        """Take the rules in force, and let the models that may be needed be read and checked."""
+        """Read the rules in force, and load and check the models that may be needed."""
         try:
             self.book = current_rules()
         except ConfigError as error:
@@ -119,8 +119,8 @@ class Chooser:
         try:
             found = choose(methods, data, self.properties.choose_within, messages_of(self.header))
         except MethodError as error:
-            log.warning("nothing can be told by lines kept back: %s", error)
-            guard.facts["choice"] = f"nothing can be told by lines kept back: {error}; the rule's order decides"
+            log.warning("held-back lines cannot decide: %s", error)
+            guard.facts["choice"] = f"held-back lines cannot decide: {error}; the rule's order decides"
             return guard
         chosen = guards[methods[found.winner][0]]
         chosen.facts |= guard.facts | found.facts
@@ -133,7 +133,7 @@ class Chooser:
         return chosen
 
     def _able(self, rule: Rule, guard: Guarded) -> dict[str, Guarded]:
-        """The rule's own method and the other candidates, without those that lack something."""
+        """Return the rule's own method and the other candidates that can run."""
         guards = {guard.name: guard} if guard.wanted is not None and not guard.refused else {}
         for name, other in self._others[rule.name].items():
             if other.refused:
@@ -166,7 +166,7 @@ class Chooser:
         return others
 
     def _guard(self, rule: Rule) -> Guarded:
-        """Make the method of a rule; if that is wrong, the fallback makes the images."""
+        """Make the guarded method of a rule; the fallback alone if the method cannot be made."""
         safety = self._safety(rule)
         try:
             return Guarded(method_of(rule, self.properties.parameters), safety, messages_of(self.header))
@@ -183,14 +183,14 @@ class Chooser:
         return replace(chosen.safety(), fallback=fallback, policy="fallback" if rule is None else rule.policy)
 
     def _without_model(self, reason: str) -> Guarded:
-        """Let the fallback make the images of a scan that no rule gives a model."""
+        """Return the fallback, for a scan for which no rule names a model."""
         guard = Guarded(None, self._safety(None), messages_of(self.header), refused=reason)
         guard.prepare(self.scan)
         return guard
 
 
 def _without_score(guard: Guarded) -> None:
-    """Leave out the out-of-domain score of a winner: its error is known from the lines that decided."""
+    """Skip the out-of-domain score of the chosen method: its error on held-back lines is known already."""
     if guard.wanted is not None and getattr(guard.wanted.parameters, "domain_score", False):
         guard.wanted.parameters = guard.wanted.parameters.model_copy(update={"domain_score": False})
 

@@ -1,4 +1,4 @@
-"""From a message's buffers to what methods take: k-space, mask, calibration lines, maps and sampling of each place."""
+"""Input of methods from a message's buffers: k-space, mask, calibration lines, maps and sampling of each slice."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class MethodProperties(Properties):
         ge=0,
         le=1,
         description="share of the reconstruction's time that may be spent on choosing among a rule's candidates by "
-        "lines kept back; 0: the rule's own model or method is taken",
+        "held-back lines; 0: the rule's own model or method is taken",
     )
     send_out_classical: bool = Field(
         False, description="always send the fallback's images too, as a series of their own"
@@ -105,6 +105,6 @@ class MethodProperties(Properties):
 
 
 def messages_of(header: ScanHeader) -> int:
-    """Return the number of messages with slices that the scan will bring, by the header's counters."""
+    """Return the expected number of messages with slices, from the header's counters."""
     slices = header.limits("slice")
     return slices.maximum + 1 if slices else 1

@@ -1,4 +1,4 @@
-"""Images and maps as messages: headers, numbers and meta."""
+"""Messages of images and maps: headers, numbers and meta."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Label:
 
     @property
     def name(self) -> str:
-        """Name of the method and its model, with what its images are where they are not what was wanted."""
+        """Name of the method and its model, with a remark if the images are not those of the wanted method."""
         made = self.outcome
         name = f"{made.method.name}_{self.model}" if self.model else made.method.name
         return name + ("_fallback" if made.instead else "_classical" if made.beside else "")
@@ -81,7 +81,7 @@ class Label:
         return f"{comment}, beside {made.wanted}" if made.beside else comment
 
     def write(self, meta: Any, place: int) -> None:
-        """Write all of it into an image's meta."""
+        """Write the label into an image's meta."""
         is_image = self.role == "Image"
         write_role(meta, self.role)
         write_both(meta, "GADGETRON_ImageComment", self.comment if is_image else f"{self.role}, {self.comment}")
@@ -95,7 +95,7 @@ class Label:
 
 
 class ImageMaker:
-    """Makes messages of a scan's images, and numbers these.
+    """Makes messages from a scan's images, and numbers the images.
 
     Parameters
     ----------

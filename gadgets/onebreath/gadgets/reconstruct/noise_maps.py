@@ -1,4 +1,4 @@
-"""Maps of the noise in the images of any method, which go out as image series of their own."""
+"""Noise maps of the images of any method, sent as separate image series."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST_GFACTOR = 1e-6
 
 
 class NoiseMapProperties(Properties):
-    """Properties of `reconstruct` that ask for noise maps and say what they may cost."""
+    """Properties of `reconstruct` that request noise maps and limit their cost."""
 
     send_out_gfactor: bool = Field(False, description="send the g-factor map too, as series 20")
     send_out_snr_map: bool = Field(False, description="send the SNR map too, as series 300")
@@ -47,7 +47,7 @@ class NoiseMapProperties(Properties):
 
     @property
     def map_roles(self) -> list[str]:
-        """Roles of the maps that are asked for, in the order of their series."""
+        """Roles of the requested maps, in the order of their series."""
         asked = {
             "Gfactor": self.send_out_gfactor,
             "Normality": self.send_out_normality_map,
@@ -57,7 +57,7 @@ class NoiseMapProperties(Properties):
 
     @property
     def effort(self) -> Effort:
-        """Budget for measuring noise."""
+        """Limits of time and samples for measuring noise."""
         return Effort(self.noise_map_samples, self.noise_map_time_budget_s, self.noise_map_pool_frames)
 
 

@@ -61,7 +61,7 @@ class ReconstructProperties(MethodProperties, NoiseMapProperties):
 
     @model_validator(mode="after")
     def _series_differ(self) -> ReconstructProperties:
-        """Check that no two series have one number, counting those of other parts, which lie 1000 further each."""
+        """Check that no two series share a number; the series of other parts are numbered 1000 higher each."""
         numbers = {"image_series": self.image_series, **{role: SERIES[role] for role in self.map_roles}}
         if self.send_out_classical or self.make_fallback() is not None:
             numbers["classical_series"] = self.classical_series
@@ -109,7 +109,7 @@ class Reconstruct(Gadget):
             self._warnings.append(text)
 
     def _announced(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """Pass messages in their order; the method sees the slices of each group before the first is made."""
+        """Yield messages in their order; the method gets the slices of each group before the first is reconstructed."""
         waiting: list[Message] = []
         for message in messages:
             waiting.append(message)
@@ -183,9 +183,9 @@ class Reconstruct(Gadget):
         return said is not None and said.stored
 
     def _facts(self, guard: Guarded, made: Outcome) -> list[dict[str, Fact]]:
-        """Return what was decided, for each place."""
+        """Return the facts of each slice and set."""
         shared = {"method": made.method.name, "snr_units": self.properties.snr_units, **guard.facts}
-        after: dict[str, Fact] = dict(self._derived.told())
+        after: dict[str, Fact] = dict(self._derived.pop_facts())
         if made.instead:
             after |= {"fallback": made.instead, "wanted": made.wanted}
         return [{**shared, **result.facts, **after} for result in made.results]
@@ -206,7 +206,7 @@ class Reconstruct(Gadget):
     def _noise_maps(
         self, made: Outcome, recon_data: ReconData, places: Sequence[AnyPlace], notes: list[dict[str, Any]]
     ) -> Iterator[ImageArray]:
-        """Make the messages with the maps that are asked for; none if the time does not suffice for one place."""
+        """Make the messages with the requested maps; none if time is too short for one of the slices."""
         maps = []
         for place, result, facts in zip(places, made.results, notes, strict=True):
             try:

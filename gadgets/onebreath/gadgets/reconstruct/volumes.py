@@ -1,4 +1,4 @@
-"""Scans with partitions in `reconstruct`: what methods get of a message, and the noise maps of their images."""
+"""Scans with partitions in `reconstruct`: input of methods from a message, and noise maps of their images."""
 
 from __future__ import annotations
 

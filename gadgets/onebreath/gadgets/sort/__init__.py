@@ -1,1 +1,1 @@
-"""From acquisitions to k-space: frames, cardiac phases, slices, calibration lines."""
+"""Sorting of acquisitions into k-space: frames, cardiac phases, slices, calibration lines."""

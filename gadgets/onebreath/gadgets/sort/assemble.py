@@ -1,4 +1,4 @@
-"""From placed lines to Gadgetron's buffers: k-space, headers and sampling description of one message."""
+"""Gadgetron's buffers from placed lines: k-space, headers and sampling description of one message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOTHING = ismrmrd.AcquisitionHeader(version=1, available_channels=1, active_chan
 
 @dataclass(frozen=True)
 class Matrix:
-    """The k-space matrix of a scan as it stands after `prewhiten`.
+    """The k-space matrix of a scan after `prewhiten`.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Matrix:
 
     @classmethod
     def of(cls, header: ScanHeader, layout: Layout, lines: Lines) -> Matrix:
-        """Find the readout's length: without oversampling, unless a line is longer than that."""
+        """Return the matrix; the readout's length is without oversampling unless a line is longer."""
         encoded = header.encoded_matrix.x
         kept = oversampled_to(encoded, header.encoded_fov.x, header.recon_fov.x)
         longest = lines.longest()
@@ -82,7 +82,7 @@ class Matrix:
         return ReconBuffer(kspace[None].transpose(6, 5, 4, 3, 2, 1, 0), None, None, headers, sampling)
 
     def cropped(self, lines: Lines, placed: Placement, sets: int, frames: int) -> ReconBuffer:
-        """Put calibration lines into a buffer that is no larger than they need: of a volume they are a small part.
+        """Put calibration lines into a buffer cropped to them: they are a small part of a volume.
 
         Parameters are those of `buffer`.
         """
@@ -98,7 +98,7 @@ class Matrix:
         return made
 
     def _laid_out(self, lines: Lines, placed: Placement, frames: int, sets: int) -> NDArray[np.complex64]:
-        """Add the weighted lines up in k-space (set, frame, coil, y, x)."""
+        """Sum the weighted lines in k-space (set, frame, coil, y, x)."""
         claim(8 * sets * frames * lines.coils * self.rows * self.samples, "the k-space of all frames")
         kspace = np.zeros((sets, frames, lines.coils, self.rows, self.samples), np.complex64)
         filled = np.zeros((sets, frames, self.rows), bool)
@@ -120,7 +120,7 @@ class Matrix:
         return extent if self._fits(extent) else extent.placed(self.samples)
 
     def _fitted(self, samples: NDArray[np.complex64], header: Any) -> NDArray[np.complex64]:
-        """Bring a line to the readout's length, if `prewhiten` did not."""
+        """Crop or pad a line to the readout's length, if `prewhiten` did not."""
         extent = Extent.of(header)
         return samples if self._fits(extent) else place_echo(samples, extent, self.samples)
 
@@ -148,12 +148,12 @@ class Matrix:
 
 
 def _entries(placed: Placement) -> Iterator[tuple[int, int, int, int]]:
-    """Give frame, set, row and line of each entry."""
+    """Yield frame, set, row and line of each entry."""
     return zip(placed.frame.tolist(), placed.s.tolist(), placed.row.tolist(), placed.line.tolist(), strict=True)
 
 
 def number_frames(buffer: ReconBuffer, counter: str, values: NDArray[np.int64]) -> None:
-    """Let the headers of each frame count that frame, wherever its lines were taken from.
+    """Set the counter in the headers of each frame to that frame, whichever frame its lines came from.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The line through the k-space centre: what the header says, held against where the lines are strongest."""
+"""The line through the k-space centre: the header's value, checked against the position of the strongest lines."""
 
 from __future__ import annotations
 

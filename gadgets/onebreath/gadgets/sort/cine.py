@@ -82,7 +82,7 @@ def find_beats(since_trigger: Floats, time: Floats, rejector_factor: float) -> B
 
 
 def nearest(fraction: Floats, s: Ints, row: Ints, phases: int) -> Placement:
-    """Give each cardiac phase, set and row the line that was acquired closest to the middle of the phase.
+    """Assign to each cardiac phase, set and row the line acquired closest to the middle of the phase.
 
     One line is used, not the mean of several: whitened noise stays white, and motion is not blurred.
     """
@@ -122,5 +122,5 @@ def linear(fraction: Floats, s: Ints, row: Ints, phases: int) -> Placement:
 
 
 def _step(time: Floats) -> float:
-    """Usual time between lines."""
+    """Return the median time between lines."""
     return max(float(np.median(np.diff(time))), 0.0) if time.size > 1 else 1.0

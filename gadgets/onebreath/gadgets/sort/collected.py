@@ -1,4 +1,4 @@
-"""Lines of one slice as they come: laid down where they belong, so that memory holds a scan once."""
+"""Lines of one slice as they arrive: written to k-space at once, so that a scan is in memory only once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onebreath.budget import claim
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort.layout import Layout
 from onebreath.gadgets.sort.placement import Placement
-from onebreath.mrd.lines import CALIBRATION, bit, describe, header_of, header_table, lay_down
+from onebreath.mrd.lines import CALIBRATION, bit, copy_samples, describe, header_of, header_table
 from onebreath.threads import begin
 
 Samples: TypeAlias = NDArray[np.complex64]
@@ -49,7 +49,7 @@ class _Blocks:
         return len(self._numbers)
 
     def put(self, counters: tuple[int, ...], row: int, line: ismrmrd.Acquisition) -> tuple[int, int] | None:
-        """Lay a line down and return its block and row; None if its position is taken or does not exist."""
+        """Write a line to k-space and return its block and row; None if its position is taken or does not exist."""
         block = self._numbers.get(counters, len(self._numbers))
         position = block, row
         if position in self.taken or not 0 <= row < self.shape[1]:
@@ -63,11 +63,11 @@ class _Blocks:
             # would take the chain 1.17 times its processor time (docs/benchmarks.md).
             self._kspace.resize((block + self._growth, *self.shape), refcheck=False)
         self.taken.add(position)
-        lay_down(line, self._kspace[block, :, row])
+        copy_samples(line, self._kspace[block, :, row])
         return position
 
     def _touch_next(self, block: int) -> None:
-        """Have the pages of the next block made while this one is filled: it costs as much as work on lines."""
+        """Touch the memory pages of the next block in the background: page faults cost as much as the work on lines."""
         if self._ahead is not None:
             self._ahead.join()
             self._ahead = None
@@ -107,7 +107,7 @@ class Lines:
         return len(self.headers)
 
     def add(self, line: ismrmrd.Acquisition) -> bool:
-        """Add a line; False if it holds only zeros, so that it is no line.
+        """Add a line; return False, and do not add it, if it holds only zeros.
 
         Raises
         ------
@@ -162,7 +162,7 @@ class Lines:
         return max(lengths | ({self._blocks.shape[2]} if self._blocks else set()))
 
     def count_anew(self, **counters: NDArray[np.int64]) -> None:
-        """Give all lines other values (line,) of some counters."""
+        """Replace the values (line,) of some counters of all lines."""
         for line, header in enumerate(self.headers):
             changed = ismrmrd.AcquisitionHeader.from_buffer_copy(header)
             for name, values in counters.items():

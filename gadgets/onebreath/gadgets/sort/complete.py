@@ -1,4 +1,4 @@
-"""Frames that lack lines: which are incomplete, and what the policy of the scan makes of them."""
+"""Frames that lack lines: which are incomplete, and how the policy of the scan treats them."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def complete(placed: Placed, policy: str, cyclic: bool, rows: int, centre: int) 
     if policy == "drop":
         kept = np.asarray(kept & ~incomplete)
     elif policy == "fill":
-        kept = np.asarray(kept & (cyclic | ~_hopeless(filled, missing, short, centre)))
+        kept = np.asarray(kept & (cyclic | ~_mostly_missing(filled, missing, short, centre)))
         _fill(placed, missing & kept[:, None, None], cyclic, rows)
     else:
         _name(placed, np.asarray(incomplete & used), filled, expected, "kept as it is")
@@ -107,7 +107,7 @@ def complete(placed: Placed, policy: str, cyclic: bool, rows: int, centre: int) 
 
 
 def broken_off(filled: Bools) -> Bools:
-    """Return which frames (frame,) have far fewer lines than frames usually have.
+    """Return which frames (frame,) have far fewer lines than usual.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def broken_off(filled: Bools) -> Bools:
 
 
 def lost_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return rows that are missing from the lattice that nearly all others keep; none if they keep no lattice.
+    """Return rows that are missing from the lattice on which nearly all others lie; none without a lattice.
 
     Rows off the lattice are then one block without a gap, of calibration lines.
 
@@ -144,15 +144,15 @@ def lost_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _expected(filled: Bools, short: Bools) -> Bools:
-    """Return which rows (s, row) every frame should have; those of the whole frames if these are all alike."""
+    """Return which rows (s, row) every frame should have: those of the complete frames if these agree."""
     whole = filled[~short & filled.any(axis=(1, 2))]
     if short.any() and len(whole) and (whole == whole[0]).all():
         return np.asarray(whole[0])
     return expected_lines(filled)
 
 
-def _hopeless(filled: Bools, missing: Bools, short: Bools, centre: int) -> Bools:
-    """Return which frames would be more of other frames than of themselves, or have no k-space centre."""
+def _mostly_missing(filled: Bools, missing: Bools, short: Bools, centre: int) -> Bools:
+    """Return which frames would be mostly filled from other frames, or have no k-space centre."""
     lacking, own = missing.sum(axis=(1, 2)), filled.sum(axis=(1, 2))
     rows = np.arange(filled.shape[2])
     around = (filled & (rows <= centre)).any(axis=(1, 2)) & (filled & (rows >= centre)).any(axis=(1, 2))
@@ -160,7 +160,7 @@ def _hopeless(filled: Bools, missing: Bools, short: Bools, centre: int) -> Bools
 
 
 def _fill(placed: Placed, missing: Bools, cyclic: bool, rows: int) -> None:
-    """Fill what frames lack, in data and reference, and say so."""
+    """Fill missing lines of frames, in data and reference, and add warnings and facts."""
     furthest, repaired = 0, np.asarray(missing.any(axis=(1, 2)))
     if missing.any():
         placed.data, furthest = fill_missing(placed.data, missing, cyclic)

@@ -1,4 +1,4 @@
-"""Frames: which counter numbers them, and which line goes into which; with the policies for what is missing."""
+"""Frames: the counter that numbers them, the lines of each, and the policies for missing lines."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class FrameChoice:
 
     @classmethod
     def of(cls, header: ScanHeader, properties: Any, table: NDArray[np.void]) -> FrameChoice:
-        """Choose for the lines in `table` (line,), given the properties of `sort`.
+        """Choose the counters for the lines in `table` (line,), given the properties of `sort`.
 
         Raises
         ------
@@ -237,7 +237,7 @@ def _beat_facts(beats: Beats) -> dict[str, Any]:
 
 
 def _only_in_rejected(s: Ints, rows: Ints, imaging: Bools, accepted: Bools) -> Bools:
-    """Return which lines of rejected beats are the only ones of their row, which would be empty without them."""
+    """Return which lines of rejected beats are the only ones of their row."""
     held = np.zeros((int(s.max()) + 1, int(rows.max()) + 1), bool)
     good = accepted & imaging
     held[s[good], rows[good]] = True
@@ -252,7 +252,7 @@ def _variance(placed: Placement) -> NDArray[np.float64]:
 
 
 def _number(counters: list[NDArray[Any]], lines: int) -> tuple[Ints, int]:
-    """Number the combinations of values that some counters (line,) take, in order; and how many there are."""
+    """Number the combinations of counter values (line,) in order; return the numbers and their count."""
     if not counters:
         return np.zeros(lines, np.int64), 1
     values, number = np.unique(np.stack(counters), axis=1, return_inverse=True)
@@ -260,7 +260,7 @@ def _number(counters: list[NDArray[Any]], lines: int) -> tuple[Ints, int]:
 
 
 def _readouts_differ(table: NDArray[np.void], counter: str) -> bool:
-    """Return whether lines with other values of a counter measured another part of the readout (bipolar echoes)."""
+    """Return whether the measured part of the readout differs between values of a counter (bipolar echoes)."""
     imaging = table[table["flags"] & bit(CALIBRATION) == 0]
     names = ("number_of_samples", "center_sample", "discard_pre", "discard_post")
     forms = np.unique(np.stack([imaging["idx"][counter], *(imaging[name] for name in names)]), axis=1)

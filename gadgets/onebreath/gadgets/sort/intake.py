@@ -1,4 +1,4 @@
-"""Lines as they come: which belong to the images, which slice each is of, and what does not fit."""
+"""Arriving lines: which belong to the images, the slice of each, and lines that do not fit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Intake:
         self._layout: Layout | None = None
 
     def judge(self, line: ismrmrd.Acquisition) -> bool:
-        """Return whether a line is of an image; else it is counted or put aside.
+        """Return whether a line belongs to an image; others are counted or set aside.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Intake:
                 del self.slices[number]
 
     def take_doubtful(self) -> Iterator[str]:
-        """Settle what lines are whose flags say one thing and their positions another; yields a warning."""
+        """Add lines to the images whose flags and positions contradict each other; yields a warning."""
         lines, self._doubtful = self._doubtful, []
         if not lines:
             return
@@ -118,7 +118,7 @@ class Intake:
             )
 
     def settle(self) -> Iterator[str]:
-        """Put right what counters got wrong where the header confirms it; yields warnings.
+        """Correct wrong counters where the header confirms it; yields warnings.
 
         Raises
         ------
@@ -155,11 +155,11 @@ class Intake:
         return len(np.unique(np.stack([idx["kspace_encode_step_2"], idx["kspace_encode_step_1"]]), axis=1).T)
 
     def _laid(self, partition: int, line: int) -> Layout:
-        """Return the layout with this centre; there is but one partition in a two-dimensional scan."""
+        """Return the layout with this centre; a two-dimensional scan has only one partition."""
         return Layout.of(self.header, (0 if two_dimensional(self.header) else partition, line))
 
     def repeated(self) -> Iterator[str]:
-        """Warn of lines beyond what the counter average counts.
+        """Warn of repeated lines that the average counter does not count.
 
         Raises
         ------
@@ -212,7 +212,7 @@ class Intake:
             )
 
     def centre(self) -> tuple[Layout, str, list[str]]:
-        """Find where the k-space centre is: the layout with it, where it is known from, and warnings."""
+        """Find the k-space centre; return the layout with it, the source of this information, and warnings."""
         lines = self.slices[min(self.slices)]
         table = lines.table()
         chosen = np.flatnonzero(survey.imaging_of(table))
@@ -238,7 +238,7 @@ class Intake:
         return self._laid(partition, line), source, warnings
 
     def incomplete(self, table: NDArray[Any], rows: NDArray[np.int64], centre: int) -> tuple[str, bool]:
-        """Say what a slice lacks, and whether it can be reconstructed.
+        """Describe what a slice lacks, and return whether it can be reconstructed.
 
         Parameters
         ----------
@@ -260,7 +260,7 @@ class Intake:
         return (f"{text}.", True) if holds_centre else (f"{text}, and the k-space centre is not among them.", False)
 
     def _lost(self, table: NDArray[Any], rows: NDArray[np.int64]) -> str:
-        """Name rows that the pattern of a slice lacks; they are reconstructed as if they had not been asked for."""
+        """Name rows missing from the pattern of a slice; they are reconstructed as if not planned."""
         lost = lost_rows(rows) if two_dimensional(self.header) else rows[:0]
         if not len(lost):
             return ""
@@ -269,15 +269,15 @@ class Intake:
         return f"{which} lacks {len(lost)} of {pattern} lines of its pattern (rows {listed(lost.tolist())})."
 
     def _announced_rows(self) -> int:
-        """Rows by the header's limits; 0 if it states none."""
+        """Return the number of rows by the header's limits; 0 if it states none."""
         rows = 1
         for axis in (LINE,) if two_dimensional(self.header) else (LINE, PARTITION):
             limits = self.header.limits(axis.limits)
             rows *= 0 if limits is None else limits.maximum - limits.minimum + 1
         return rows
 
-    def told(self) -> Iterator[str]:
-        """Say what was left out."""
+    def warnings(self) -> Iterator[str]:
+        """Warn of the lines that were left out."""
         for what, count in sorted(self.left_out.items()):
             yield f"{count} {what} were left out."
         held = {number: lines.table() for number, lines in self.slices.items()} if self._side else {}

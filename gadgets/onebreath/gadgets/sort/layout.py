@@ -55,7 +55,7 @@ class Layout:
 
     @classmethod
     def of(cls, header: ScanHeader, centre: Centre) -> Layout:
-        """Return the layout of a scan; one without partitions has one, whatever its encoded matrix says."""
+        """Return the layout of a scan; a 2-D scan has one partition, whatever its encoded matrix says."""
         partitions = 1 if two_dimensional(header) else int(header.encoded_matrix.z)
         return cls(partitions, int(header.encoded_matrix.y), centre)
 

@@ -1,4 +1,4 @@
-"""Which acquired line goes where: a table, so that sorting, binning and repairing are array arithmetic."""
+"""Table of the k-space position of each acquired line: sorting, binning and repairing are array arithmetic."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Placement:
 
 
 def by_counters(frame: Ints, s: Ints, row: Ints, line: Ints, averages: int) -> tuple[Placement, int]:
-    """Place lines by their counters; lines that share a place are averaged.
+    """Place lines by their counters; lines of one position are averaged.
 
     The mean of `averages` lines times the root of their number keeps the standard deviation of whitened noise at 1. All
     positions get that factor, so that rows stay consistent where a line was acquired more or less often.
@@ -88,7 +88,7 @@ def expected_lines(filled: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def fill_missing(table: Placement, missing: NDArray[np.bool_], cyclic: bool) -> tuple[Placement, int]:
-    """Give missing positions (frame, s, row) the lines of the nearest frame that has them.
+    """Fill missing positions (frame, s, row) with the lines of the nearest frame that has them.
 
     Parameters
     ----------

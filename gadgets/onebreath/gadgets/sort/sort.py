@@ -111,7 +111,7 @@ class Sort(Gadget):
             )
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """Collect lines, send k-space; waveforms and other messages pass on at once."""
+        """Collect lines and yield k-space; waveforms and other messages are passed on at once."""
         for message in messages:
             if isinstance(message, ismrmrd.Acquisition):
                 yield from self._take(message)
@@ -125,18 +125,18 @@ class Sort(Gadget):
                 yield from message.waveforms
             else:
                 yield message
-        yield from self._said(self._intake.take_doubtful())
+        yield from self._warn_all(self._intake.take_doubtful())
         slices = self._intake.slices
         if not slices and not self._sent:
             raise ScanError(f"The scan holds no imaging lines; dropped: {self._intake.text()}.")
-        yield from self._said(self._intake.told())
+        yield from self._warn_all(self._intake.warnings())
         if slices:
             yield from self._decide()
         for number in sorted(slices):
             yield from self._send(number, slices.pop(number))
         if self._lacking and not self._made:
             raise ScanError(f"No slice is complete: {' '.join(self._lacking)} Repeat the scan.")
-        yield from self._said(self._without_image())
+        yield from self._warn_all(self._without_image())
 
     def _without_image(self) -> Iterator[str]:
         """Name slices that have calibration lines only."""
@@ -147,7 +147,7 @@ class Sort(Gadget):
         if alone:
             yield f"{texts}, but no imaging lines: no image was made of it."
 
-    def _said(self, texts: Iterable[str]) -> Iterator[Message]:
+    def _warn_all(self, texts: Iterable[str]) -> Iterator[Message]:
         for text in texts:
             yield from self.warn(text)
 
@@ -165,7 +165,7 @@ class Sort(Gadget):
         return math.prod(stated)
 
     def _send_earlier(self, number: int, header: Any) -> Iterator[Message]:
-        """Send what the trigger counter has left behind."""
+        """Send the slices or groups that the trigger counter has completed."""
         trigger = self.properties.trigger_dimension
         if trigger == "none":
             return
@@ -188,19 +188,19 @@ class Sort(Gadget):
             yield from self._send(other, lines)
 
     def _decide(self) -> Iterator[Message]:
-        """Decide about the scan when the first slice is to be sent, and check the lines that are there."""
+        """Choose layout and frames of the scan before the first slice is sent, and check the lines so far."""
         intake = self._intake
         if self._choice is None:
-            yield from self._said([*self.header.warnings, *intake.settle()])
+            yield from self._warn_all([*self.header.warnings, *intake.settle()])
             everything = np.concatenate([lines.table() for lines in intake.slices.values()])
             self._choice = FrameChoice.of(self.header, self.properties, everything)
             self._layout, self._centre_from, moved = intake.centre()
             self._values = {f"values_{name}": int(everything["idx"][name].max()) + 1 for name in COUNTERS}
             self._values["values_phase"] = max(self._values["values_phase"], self._choice.phases)
-            yield from self._said([text for text in (self._choice.warning, *moved) if text])
+            yield from self._warn_all([text for text in (self._choice.warning, *moved) if text])
         if self._choice.frames != "physiology":
-            yield from self._said(intake.repeated())
-            yield from self._said(intake.unlike_averages() if self._choice.averages > 1 else ())
+            yield from self._warn_all(intake.repeated())
+            yield from self._warn_all(intake.unlike_averages() if self._choice.averages > 1 else ())
 
     def _send(self, number: int, lines: Lines) -> Iterator[Message]:
         """Make the messages of one slice."""
@@ -241,8 +241,8 @@ class Sort(Gadget):
             yield from self.warn(f"{lacks[:-1]}; it was left out.")
             return
         placed = place_frames(self._choice, self.properties, table, rows, imaging, layout.centre_row)
-        yield from self._said([lacks] if lacks else [])
-        yield from self._said(f"{where}: {text}" for text in placed.warnings)
+        yield from self._warn_all([lacks] if lacks else [])
+        yield from self._warn_all(f"{where}: {text}" for text in placed.warnings)
         limits = line_limits(self.header, layout, rows[imaging])
         data = matrix.buffer(lines, placed.data, placed.frames, placed.sets, limits)
         reference = None

@@ -1,4 +1,4 @@
-"""Consistency of a whole scan's lines with their counters and the header: arrays in, readable findings out."""
+"""Checks of a scan's lines against their counters and the header; findings are readable texts."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def imaging_of(table: Table) -> NDArray[np.bool_]:
 
 
 def numbered(columns: Iterable[NDArray[Any]]) -> Ints:
-    """Number the combinations of values that some columns (line,) take, in their order."""
+    """Number the combinations of values of some columns (line,), in sorted order."""
     stacked = np.stack([np.asarray(column, np.int64) for column in columns])
     return np.unique(stacked, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def geometries(table: Table) -> tuple[Ints, NDArray[np.float64]]:
-    """Number the positions in space at which lines lie, in the order in which they came.
+    """Number the positions in space of lines, in the order of acquisition.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def geometries(table: Table) -> tuple[Ints, NDArray[np.float64]]:
 
 
 def slices_by_position(header: ScanHeader, table: Table) -> tuple[Ints, str] | None:
-    """Distinguish slices by where they lie, if the slice counter does not.
+    """Distinguish slices by position in space, if the slice counter does not.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def slices_by_position(header: ScanHeader, table: Table) -> tuple[Ints, str] | N
 
 
 def _tolerance(header: ScanHeader) -> tuple[float, float]:
-    """Return the tolerance between lines of one image, in mm and direction: motion correction moves them a little."""
+    """Return the tolerance in position (mm) and direction between lines of one image, for motion correction."""
     return 0.5 * header.encoded_fov.z / max(header.encoded_matrix.z, 1), 0.1
 
 
@@ -190,7 +190,7 @@ def averages(table: Table) -> list[tuple[int, int]]:
 
 
 def missed(header: ScanHeader, side: Table, held: Mapping[int, Table]) -> str:
-    """Say which positions of k-space that the image needs only lines have that are flagged as none of it.
+    """Describe the k-space positions of the image that are covered only by lines flagged as not imaging.
 
     Parameters
     ----------
@@ -223,13 +223,13 @@ def missed(header: ScanHeader, side: Table, held: Mapping[int, Table]) -> str:
 
 
 def _encodings(table: Table) -> Ints:
-    """One number for both phase encodings of each line (line,)."""
+    """Return one number for both phase encodings of each line (line,)."""
     idx = table["idx"]
     return np.asarray(idx["kspace_encode_step_2"].astype(np.int64) << 16 | idx["kspace_encode_step_1"])
 
 
 def announced(header: ScanHeader, table: Table) -> str:
-    """Say of what the header announces more than there is in the lines; empty if of nothing."""
+    """Describe counters for which the header announces more values than the lines have; empty if none."""
     short = []
     for name in _ANNOUNCED:
         limits = header.limits(name)
@@ -248,7 +248,7 @@ def announced(header: ScanHeader, table: Table) -> str:
 
 
 def orientation_problem(table: Mapping[str, Any] | Table) -> str:
-    """Say what is wrong with the directions and positions of lines; empty if nothing is."""
+    """Describe errors in the directions and positions of lines; empty if there are none."""
     axes = np.stack([table[name] for name in ("read_dir", "phase_dir", "slice_dir")], axis=1).astype(float)
     unlike = np.unique(axes.reshape(len(axes), 9), axis=0).reshape(-1, 3, 3)
     if not np.isfinite(unlike).all() or not np.isfinite(table["position"]).all():

@@ -30,7 +30,7 @@ _FEWEST = 2
 LIKELY = (0.45, 1.25)
 """Between these parts of the estimated error the true error of the magnitude was in nine of ten scans: patient
 SCD0000301 and a phantom, SNR 8 to 300, R = 2 to 24. It is mostly below, as noise across the signal does not count in a
-magnitude, and lines kept back leave wider gaps than those that are missing."""
+magnitude, and held-back lines leave wider gaps than those that are missing."""
 _NOTHING = 1e-30
 """In place of an energy of zero."""
 
@@ -80,7 +80,7 @@ class Choice:
     noise_only
         The error, relative to the image, that the noise of the acquired lines alone makes.
     lines
-        Number of lines kept back.
+        Number of held-back lines.
     seconds
         What the decision took.
     calibrated
@@ -113,7 +113,7 @@ class Choice:
 
 
 def choose(candidates: Sequence[tuple[str, Method]], data: SliceData, within: float = 0.3, slices: int = 1) -> Choice:
-    """Choose among methods by lines kept back from a slice.
+    """Choose among methods by lines held back from a slice.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def choose(candidates: Sequence[tuple[str, Method]], data: SliceData, within: fl
     Raises
     ------
     MethodError
-        If nothing can be told: there are no coil maps, too few lines, or no two candidates could be tested.
+        If the candidates cannot be tested: there are no coil maps, too few lines, or no two candidates could be tested.
     """
     begun = time.perf_counter()
     plan = plan_of([method.effort(data) for _, method in candidates], data.kspace.shape, slices, within)
@@ -182,4 +182,4 @@ def _words(candidates: Sequence[tuple[str, Method]], tested: dict[int, Tested], 
     against = candidates[second][0]
     if winner != best:
         return f"{name} by its place in the rule: {against} is ahead by less than the standard error"
-    return f"{name} by lines kept back: the error of {against} is {ratio:.2f} times as large"
+    return f"{name} by held-back lines: the error of {against} is {ratio:.2f} times as large"

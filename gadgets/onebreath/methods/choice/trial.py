@@ -1,6 +1,6 @@
 """The part of a slice that candidates are tested on, and their error there.
 
-Lines kept back tell the error at lines that were not acquired. For lines that the candidates see the noise is split in
+Held-back lines show the error at lines that were not acquired. For lines that the candidates see the noise is split in
 two: they get the data with a little more noise, and are judged by data whose noise is independent of it. With n drawn
 as the noise of the data is, y + a n and y - n / a are independent; so the squared difference of a prediction from the
 former to the latter, less the known noise, is an unbiased estimate of its error, whatever the method.
@@ -15,7 +15,7 @@ import numpy as np
 
 from onebreath.errors import MethodError, OnebreathError
 from onebreath.methods.base import Method, SliceData
-from onebreath.methods.choice.kept_back import full_centre, kept_back, weights_of
+from onebreath.methods.choice.held_back import full_centre, held_back, weights_of
 from onebreath.methods.known_noise import noise_level
 from onebreath.methods.score import part_of, without
 from onebreath.mri.fourier import fft2c
@@ -27,7 +27,7 @@ NOISIER = math.sqrt(1 + MORE**2)
 
 @dataclass(frozen=True)
 class Tested:
-    """One candidate's error energies: at each line kept back (frame, y), and of the whole image; the image's energy."""
+    """One candidate's error energies: at each held-back line (frame, y), and of the whole image; the image's energy."""
 
     at_held: np.ndarray
     total: float
@@ -36,7 +36,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Trial:
-    """The part of a slice that is tested on, the lines kept back (frame, y), and for how many lines each stands.
+    """The part of a slice that is tested on, the held-back lines (frame, y), and for how many lines each stands.
 
     `given` is what the methods get, `judge` what they are judged by where they saw a line, both in units of the data.
     """
@@ -50,13 +50,13 @@ class Trial:
 
     @classmethod
     def of(cls, data: SliceData, frames: int, columns: int) -> Trial:
-        """Make the trial on the first frames and the middle columns; raises MethodError if nothing can be told."""
+        """Make the trial on the first frames and the middle columns; raises MethodError if they cannot be tested."""
         if data.maps is None:
-            raise MethodError("lines kept back can tell nothing without coil maps")
+            raise MethodError("held-back lines cannot be predicted without coil maps")
         part = part_of(data, frames, columns)
         frames, _, ny, _ = part.kspace.shape
         acquired = np.any(np.broadcast_to(part.mask, (frames, ny, part.mask.shape[2])), axis=2)
-        held = kept_back(acquired, part.sampling.centre)
+        held = held_back(acquired, part.sampling.centre)
         noise = noise_level(data)[0]
         rest = without(part, held)
         drawn = (

@@ -93,7 +93,7 @@ class MrIpt(Unrolled):
             "scale": scale,
             "memory_needed_gb": round(plan.needed / 2**30, 3),
             "data_consistency": p.data_consistency,
-            **_told(network, choice, p.prompts),
+            **_choice_facts(network, choice, p.prompts),
         }
         if p.data_consistency == "cg":
             facts["consistency_weight"] = p.consistency_weight
@@ -164,7 +164,7 @@ def _largest(combined: Tensor) -> float:
     return largest
 
 
-def _told(network: RestorationNetwork, choice: Choice, prompts: str) -> dict[str, Fact]:
+def _choice_facts(network: RestorationNetwork, choice: Choice, prompts: str) -> dict[str, Fact]:
     """Describe the mask type that was found, and the one passed to the network."""
     facts: dict[str, Fact] = {"mask_type_found": choice.pattern, "acceleration_found": round(choice.acceleration, 3)}
     if not network.levels:

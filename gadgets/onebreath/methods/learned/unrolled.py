@@ -194,7 +194,7 @@ class Unrolled(Method):
         limit = self.card.score_limit
         facts: dict[str, Fact] = {"domain_score": round(score.value, 4), "domain_score_limit": limit}
         if score.value > limit:
-            reason = f"lines kept back tell an error of {score.value:.2g} of the image, the limit is {limit:g}"
+            reason = f"held-back lines show an error of {score.value:.2g} of the image, the limit is {limit:g}"
             facts["domain_score_verdict"] = self._outside(f"model {self.card.name} does not fit this scan", [reason])
         return facts
 

@@ -142,7 +142,7 @@ class Learner:
         # There are no losses, and nothing was learned, if the deadline would not have been kept.
         for network, (data, own), loss in zip(networks, group, losses, strict=False):
             facts: dict[str, Fact] = {"reconstructed_by": p.variant, "slices_together": len(group)}
-            facts |= self._told(network.requires_grad_(False), own.shape[1], p.steps, loss)
+            facts |= self._network_facts(network.requires_grad_(False), own.shape[1], p.steps, loss)
             self._remember(self._key(data, own), Learned([network] * len(data.kspace), facts))
 
     def _remember(self, key: bytes, learned: Learned) -> None:
@@ -179,14 +179,14 @@ class Learner:
         if not losses:
             return Learned([], {})
         self._previous = network.requires_grad_(False)
-        facts |= self._told(network, acs.shape[1], len(losses), losses[-1])
+        facts |= self._network_facts(network, acs.shape[1], len(losses), losses[-1])
         if warm:
             facts["weights_from"] = "the previous slice's"
         networks, refined = self._refined(network, data, deadline)
         return Learned(networks, facts | refined)
 
-    def _told(self, network: Network, lines: int, iterations: int, loss: float) -> dict[str, Fact]:
-        """The facts of every network that has learned."""
+    def _network_facts(self, network: Network, lines: int, iterations: int, loss: float) -> dict[str, Fact]:
+        """Return the facts of a trained network."""
         p, (height, width) = self.parameters, network.reach
         return {
             "network": f"{height} lines x {width} samples, {p.widths[0]} and {p.widths[1]} channels, slope {p.slope:g}",

@@ -30,8 +30,8 @@ MEASURES = {
     measure.column: measure
     for measure in (
         Measure("noise", "Noise", "", "standard deviation of the channels' noise before whitening, median of them"),
-        Measure("error", "Estimated error", "", "of the chosen method, by lines kept back, relative to the image"),
-        Measure("score", "Domain score", "", "error of the model's prediction of lines kept back from it"),
+        Measure("error", "Estimated error", "", "of the chosen method on held-back lines, relative to the image"),
+        Measure("score", "Domain score", "", "error of the model's prediction of held-back lines"),
         Measure("latency", "Latency", "s", "from a scan's start to its end; waiting for a slot is left out"),
         Measure("fallback", "Fallbacks", "", f"scans in {GROUP} that were made by the fallback"),
     )

@@ -1,4 +1,4 @@
-"""Lines of a slice that are kept back from methods, and for how many missing lines each of them stands."""
+"""Lines of a slice that are held back from methods, and for how many missing lines each of them stands."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from onebreath.methods.score import BANDS, FEWEST_LINES, GOLDEN, SHARE
 from onebreath.mri.sampling import central_block, distance_bands
 
 _MOST = 0.25
-"""Largest part of the lines outside the fully sampled centre that is kept back."""
+"""Largest part of the lines outside the fully sampled centre that is held back."""
 
 
-def kept_back(acquired: np.ndarray, centre: int) -> np.ndarray:
-    """Choose the lines to keep back, (frame, y) bool, so that they are like those that are missing.
+def held_back(acquired: np.ndarray, centre: int) -> np.ndarray:
+    """Choose the lines to hold back, (frame, y) bool, so that they are like those that are missing.
 
-    Where all frames have the same lines, the lines kept back are the same in all of them, too: a method that takes a
+    Where all frames have the same lines, the held-back lines are the same in all of them, too: a method that takes a
     line from the frames beside it would do well at lines missing in one frame, and badly at those missing in all. Lines
-    of the fully sampled centre are like none that is missing. At most a quarter of the others are kept back.
+    of the fully sampled centre are like none that is missing. At most a quarter of the others are held back.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def kept_back(acquired: np.ndarray, centre: int) -> np.ndarray:
         place = ((np.arange(count) + 0.5 + (0 if same else frame * GOLDEN)) / count) % 1
         chosen[frame, candidates[(place * len(candidates)).astype(int)]] = True
     if not chosen.any():
-        raise MethodError(f"to keep lines back a frame needs {FEWEST_LINES} lines or more")
+        raise MethodError(f"to hold lines back, a frame needs {FEWEST_LINES} lines or more")
     return _with_every_band(chosen, acquired, free, distance_bands(rows, centre, BANDS), same)
 
 
@@ -53,7 +53,7 @@ def full_centre(acquired: np.ndarray, centre: int) -> np.ndarray:
 def _with_every_band(
     chosen: np.ndarray, acquired: np.ndarray, free: np.ndarray, band: np.ndarray, same: bool
 ) -> np.ndarray:
-    """Keep back a few lines more, where lines are missing at a distance from the centre at which none is kept back."""
+    """Hold back a few more lines, where lines are missing at a distance from the centre at which none is held back."""
     chosen = chosen.copy()
     most = _MOST * free.sum()
     for b in np.unique(band):
@@ -73,7 +73,7 @@ def _with_every_band(
 
 
 def weights_of(held: np.ndarray, acquired: np.ndarray, centre: int, limits: tuple[int, int]) -> np.ndarray:
-    """For how many missing lines each line kept back stands (frame, y), by its distance from the centre.
+    """For how many missing lines each held-back line stands (frame, y), by its distance from the centre.
 
     Lines beyond partial Fourier are not the methods' affair, and are not counted.
     """
