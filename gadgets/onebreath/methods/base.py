@@ -164,7 +164,7 @@ class Method(ABC):
         """Where what is calibrated comes from; replaced for scans whose calibration lines lie in storage."""
 
     def prepare(self, scan: Scan | None = None) -> None:
-        """Load what the method needs besides the data, before any data flow; most methods need nothing.
+        """Load what the method needs besides the data, before the first data arrive; most methods need nothing.
 
         Parameters
         ----------
@@ -179,11 +179,11 @@ class Method(ABC):
         return
 
     def foresee(self, slices: Sequence[SliceData]) -> None:
-        """Take note of slices that will come one after the other; most methods ignore it."""
+        """Prepare for slices that will be reconstructed one after the other; most methods ignore it."""
         return
 
     def for_replicas(self) -> Method:
-        """The same method, with what it has learned, for images of noise replicas: these need no g-factor maps."""
+        """Return the same method, with its calibration, for images of noise replicas, without g-factor maps."""
         if not self.without_gfactor:
             return self
         plain = copy.copy(self)
@@ -191,7 +191,7 @@ class Method(ABC):
         return plain
 
     def check(self, data: SliceData) -> None:
-        """Compare what the method is for with a slice; most methods are for all.
+        """Check that the method is meant for a slice; most methods are for all.
 
         Raises
         ------
@@ -201,11 +201,11 @@ class Method(ABC):
         return
 
     def effort(self, data: SliceData) -> float:
-        """Seconds that one core of a usual CPU takes for a slice: counted from its size, the same on every machine."""
+        """Estimate the seconds of one core of a usual CPU for a slice, from its size: the same on every machine."""
         return self.seconds_per_million * float(np.prod(data.kspace.shape)) / 1e6
 
     def trial(self, part: SliceData) -> Reconstruction:
-        """Reconstruct a part of a slice that passed `check`, to see how well that goes."""
+        """Reconstruct a part of a slice that passed `check`, to measure the method's error."""
         return self(part)
 
     def volume(self, data: VolumeData) -> Reconstruction:
@@ -251,7 +251,7 @@ def compute(
     shape: tuple[int, ...],
     make: Callable[[], np.ndarray],
 ) -> np.ndarray:
-    """Compute an array each time: the `Derive` that keeps nothing."""
+    """Compute an array each time: a `Derive` without a cache."""
     return make()
 
 
@@ -271,7 +271,7 @@ def check_finite(data: SliceData, method: str) -> None:
 
 
 def join_sets(images: Array) -> Array:
-    """One image from the images of several map sets: root of the sum of squares, with the phase of the first set.
+    """Combine the images of several map sets into one: root of the sum of squares, with the phase of the first set.
 
     Where anatomy folds into the field of view, each set holds one of the layers; a stored image shows them on top of
     each other, as a conventional reconstruction does.

@@ -147,7 +147,7 @@ class CgSense(Method):
 
 @dataclass(frozen=True)
 class Progress:
-    """How an iteration ended: number of steps, largest relative residual, whether below tolerance, frames of zeros."""
+    """Outcome of an iteration: number of steps, largest relative residual, whether below tolerance, frames of zeros."""
 
     iterations: int
     residual: float
@@ -215,6 +215,6 @@ def _per_frame(values: Array) -> Array:
 
 
 def _nonzero(values: Array) -> Array:
-    """The values, with 1 for 0: a frame of zeros stays zero and divides nothing by zero."""
+    """Replace zeros by 1: avoids divisions by zero in frames of zeros, which stay zero."""
     xp = array_namespace(values)
     return xp.where(values > 0, values, xp.ones_like(values))

@@ -68,11 +68,11 @@ class Begun(Generic[T]):
         return time.perf_counter() - self.begun
 
     def ended(self, seconds: float) -> bool:
-        """Wait up to `seconds`; whether it has ended, well or not."""
+        """Wait up to `seconds`; return whether the work has ended, with or without an error."""
         return bool(wait([self._result], seconds).done)
 
     def result(self, seconds: float) -> T:
-        """Return what the work returns, or raise what it raises, within `seconds` from now; else leave it behind.
+        """Return the work's result, or raise its error, within `seconds` from now; abandon it after that.
 
         Raises
         ------

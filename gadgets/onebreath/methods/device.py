@@ -18,7 +18,7 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 
 def place(data: SliceData, device: Device) -> tuple[SliceData, str]:
-    """Move a slice to the device where it is to be reconstructed.
+    """Move a slice to the device that reconstructs it.
 
     `auto` leaves torch and cupy arrays where they are, and takes numpy arrays to the GPU if torch sees one.
 
@@ -54,7 +54,7 @@ def place(data: SliceData, device: Device) -> tuple[SliceData, str]:
 
 
 def back(x: Array, like: Array) -> Array:
-    """`x` as an array of the library and on the device of `like`."""
+    """Return `x` as an array of the library and on the device of `like`."""
     if is_torch_array(x) and is_numpy_array(like):
         return x.cpu().numpy()
     if is_torch_array(x) and is_cupy_array(like):
@@ -63,7 +63,7 @@ def back(x: Array, like: Array) -> Array:
 
 
 def as_numpy(data: SliceData) -> SliceData:
-    """The slice as numpy arrays, for methods that only run on the CPU."""
+    """Return the slice as numpy arrays, for methods that only run on the CPU."""
     if is_numpy_array(data.kspace):
         return data
     return _moved(data, lambda x: x.cpu().numpy() if is_torch_array(x) else x.get())
@@ -76,7 +76,7 @@ def _moved(data: SliceData, move: Any) -> SliceData:
 
 
 def upload(x: np.ndarray, device: str = "cuda") -> Array:
-    """The array as a tensor on a GPU, through page-locked memory, which torch keeps and uses again.
+    """Copy an array to a tensor on a GPU, through page-locked memory, which torch keeps for reuse.
 
     The transfer reads that memory directly while the caller goes on. Arrays from the wire are read-only, which torch
     does not know: they would have to be copied anyway.
@@ -89,7 +89,7 @@ def upload(x: np.ndarray, device: str = "cuda") -> Array:
 
 
 def _cuda() -> bool:
-    """Whether torch is installed and sees a GPU; importing it takes seconds, so only if it is installed."""
+    """Return whether torch is installed and finds a GPU; its import takes seconds, so it is tried only if installed."""
     if importlib.util.find_spec("torch") is None:
         return False
     import torch

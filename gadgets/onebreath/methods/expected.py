@@ -1,4 +1,4 @@
-"""What is expected of an image before its undersampled lines are looked at: the image of its calibration lines.
+"""Prior expectation of an image, from its calibration lines.
 
 Least squares with white noise of variance v and an image that differs from an expected one by deviations of variance s
 in every pixel have their most probable solution where ``||A x - y||^2 + (v / s) ||x - expected||^2`` is least. The
@@ -29,7 +29,7 @@ _LEAST = 1e-3
 
 @dataclass(frozen=True)
 class Expected:
-    """What is expected of a slice.
+    """Prior expectation of a slice.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Expected:
 
 
 def expected_of(data: SliceData) -> Expected:
-    """Return what is expected of a slice, which has coil maps."""
+    """Return the prior expectation of a slice with coil maps."""
     data = as_numpy(data)
     assert data.maps is not None
     kspace, mask, maps = np.asarray(data.kspace), np.asarray(data.mask), np.asarray(data.maps)
@@ -86,7 +86,7 @@ def _low_resolution(data: SliceData, maps: NDArray[np.complex64]) -> NDArray[np.
 
 
 def _energy(kspace: NDArray[np.complex64], mask: NDArray[np.bool_], noise: float, centre: int) -> float:
-    """Return the energy of a frame that all samples would have, less that of their noise."""
+    """Return the energy of a fully sampled frame, less that of its noise."""
     frames, coils, ny, nx = kspace.shape
     counts = np.broadcast_to(mask, (frames, ny, nx)).sum(axis=(0, 2))
     energy = (np.abs(kspace) ** 2).sum(axis=(0, 1, 3)) - noise * coils * counts

@@ -102,13 +102,13 @@ class Guarded:
         return str(getattr(self.wanted.parameters, "model", self.wanted.name))
 
     def calibrate_by(self, derive: Derive) -> None:
-        """Let both methods take what is computed from calibration lines from `derive`."""
+        """Let both methods take results computed from calibration lines from `derive`."""
         for method in (self.wanted, self.safety.fallback):
             if method is not None:
                 method.derive = derive
 
     def prepare(self, scan: Scan) -> None:
-        """Let the methods look for what they need; what the wanted one lacks is known from then on.
+        """Prepare both methods; an error of the wanted one is stored for the first message.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class Guarded:
         self._spent += time.perf_counter() - begun
 
     def foresee(self, places: Sequence[Place]) -> None:
-        """Show the wanted method places that it will reconstruct; that time, too, is taken off the deadline."""
+        """Prepare the wanted method for slices that it will reconstruct; this time counts towards the deadline."""
         if self.wanted is None or self.refused:
             return
         begun = time.perf_counter()
@@ -142,7 +142,7 @@ class Guarded:
         self._spent += time.perf_counter() - begun
 
     def spend(self, seconds: float) -> None:
-        """Take seconds that were spent before the first message off the deadline."""
+        """Count seconds spent before the first message towards the deadline."""
         self._spent += seconds
 
     def __call__(self, places: Sequence[AnyPlace]) -> list[Outcome]:
@@ -182,7 +182,7 @@ class Guarded:
         return made
 
     def _wanted(self, places: Sequence[AnyPlace], standby: _Standby, begun: float) -> list[Reconstruction]:
-        """Let the wanted method work, within the time that is left; its images are finite."""
+        """Run the wanted method within the remaining time; its images are finite."""
         if self.wanted is None or self.refused:
             raise MethodError(self.refused)
         method, deadline = self.wanted, self.safety.deadline_s
@@ -197,7 +197,7 @@ class Guarded:
     def _in_time(
         self, wanted: Callable[[], list[Reconstruction]], standby: _Standby, end: float
     ) -> list[Reconstruction]:
-        """Let the wanted method work until `end` (of `time.perf_counter`), later in parallel with the fallback."""
+        """Run the wanted method until `end` (of `time.perf_counter`), later in parallel with the fallback."""
         left, taken = end - time.perf_counter(), max(self._classical_s, standby.seconds)
         if left <= taken * (self._to_come + (standby.made is None)):
             raise DeadlineMissed("no time is left for it")
@@ -217,7 +217,7 @@ class Guarded:
         return self.safety.fallback
 
     def _stand_by_or_raise(self, error: Exception) -> None:
-        """Raise the error if there is no fallback, or none may stand in for this one."""
+        """Raise the error if there is no fallback, or if it may not be used for this error."""
         refused = self.safety.policy == "refuse" and isinstance(error, OutsideDomain)
         misspelt = self.safety.by_name and isinstance(error, UnknownModel)
         if self.safety.fallback is None or refused or misspelt:
@@ -241,7 +241,7 @@ class _Standby:
         self.seconds = 0.0
 
     def images(self) -> list[Reconstruction] | OnebreathError:
-        """Return the images; the error if there can be none, as the wanted method may still make some."""
+        """Return the images, or the error: the wanted method may still succeed."""
         if self.made is None:
             assert self.fallback is not None
             begun = time.perf_counter()
@@ -254,7 +254,7 @@ class _Standby:
         return self.made
 
     def try_beside(self) -> None:
-        """Make the images while another method works; if that leaves too little memory, they are made later, alone."""
+        """Make the images in parallel with another method; if memory is too small, they are made later, alone."""
         try:
             self.images()
         except Exception as error:

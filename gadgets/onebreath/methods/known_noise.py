@@ -16,7 +16,7 @@ FAR_ABOVE = 1.5
 
 
 def noise_level(data: SliceData) -> tuple[float, str]:
-    """Standard deviation of the noise in the real and in the imaginary part of a sample, and its source in words.
+    """Return the noise standard deviation per real and imaginary part of a sample, and a text about its source.
 
     1 where the data are whitened. Otherwise, and where the weakest part of k-space contradicts that, the standard
     deviation measured there: the noise lines were then measured with another gain or bandwidth than the scan's.

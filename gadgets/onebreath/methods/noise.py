@@ -20,7 +20,7 @@ Finish: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 @runtime_checkable
 class Differentiable(Protocol):
-    """A method that knows how its images change with the k-space."""
+    """A method with a derivative of its images with respect to k-space."""
 
     def derivative(self, data: SliceData) -> Callable[[Array], Array] | None:
         """Return the map from a small change of the k-space (frame, coil, y, x) to that of the images (frame, y, x).
@@ -111,7 +111,7 @@ def measure_noise(
 
 
 class _Replicas:
-    """The change of the images when noise is added to the samples and everything is computed again."""
+    """Change of the images when noise is added to the samples and the reconstruction is repeated."""
 
     def __init__(self, method: Method, data: SliceData, images: np.ndarray, finish: Finish, keep: bool) -> None:
         self.method, self.data, self.images, self.finish, self.keep = method, data, images, finish, keep
@@ -136,7 +136,7 @@ class _Replicas:
 def _finished(
     derivative: Callable[[Array], Array], unfinished: np.ndarray, images: np.ndarray, finish: Finish
 ) -> Callable[[Array], Array]:
-    """The derivative of a method followed by what was done to its images, which may not be differentiable."""
+    """Derivative of a method followed by the processing of its images, which may not be differentiable."""
 
     def response(noise: Array) -> Array:
         return finish(unfinished + derivative(noise)) - images

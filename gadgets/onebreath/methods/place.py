@@ -1,4 +1,4 @@
-"""One set and slice of a message, as the methods that may reconstruct it get it, and what is done to their images."""
+"""One set and slice of a message: input of methods, and processing of their images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AnyPlace(Protocol):
 
     @property
     def fill(self) -> Fill:
-        """How the missing side of k-space is to be filled in the images of the wanted method."""
+        """How the missing side of k-space is filled in the images of the wanted method."""
 
     @property
     def wanted(self) -> str:

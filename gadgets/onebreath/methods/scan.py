@@ -29,7 +29,7 @@ def scan_of_header(header: ScanHeader) -> Scan:
 
 
 def scan_of(data: SliceData, header: Scan | None = None) -> Scan:
-    """Return the header's properties completed by those seen in a slice."""
+    """Return the header's properties completed by those of a slice."""
     frames, coils, ny, nx = data.kspace.shape
     # A block that the frames acquired together is in none of them.
     acs = None if data.sampling.acs_mode == "interleaved" else data.sampling.acs
@@ -47,7 +47,7 @@ def scan_of(data: SliceData, header: Scan | None = None) -> Scan:
 
 
 def _snr(data: SliceData) -> float | None:
-    """Signal-to-noise ratio of a fully sampled frame: the whitened calibration lines as an image have it already."""
+    """Return the signal-to-noise ratio of a fully sampled frame, from the image of the whitened calibration lines."""
     if data.acs is None or data.maps is None:
         return None
     data = as_numpy(data)

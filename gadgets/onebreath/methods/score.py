@@ -43,7 +43,7 @@ _NOISE = 2.0
 
 @dataclass(frozen=True)
 class Score:
-    """The score and what it is made of, each relative to the energy of the image.
+    """The score and its parts, each relative to the energy of the image.
 
     Attributes
     ----------
@@ -133,7 +133,7 @@ def part_of(data: SliceData, frames: int, columns: int) -> SliceData:
 
 
 def held_out(acquired: np.ndarray, centre: int) -> np.ndarray:
-    """Choose the lines to hold back, (frame, y) bool: spread over k-space, others in every frame, never the centre.
+    """Choose the lines to hold back, (frame, y) bool: spread over k-space, different in every frame, never the centre.
 
     The choice depends on the mask alone, so that the same scan has the same score.
 
@@ -157,7 +157,7 @@ def held_out(acquired: np.ndarray, centre: int) -> np.ndarray:
 
 
 def without(data: SliceData, held: np.ndarray) -> SliceData:
-    """The slice without the held-back lines, (frame, y) bool."""
+    """Return the slice without the held-back lines, (frame, y) bool."""
     frames, ny = held.shape
     mask = np.broadcast_to(data.mask, (frames, ny, data.mask.shape[2])) & ~held[:, :, None]
     kspace = np.where(mask[:, None], data.kspace, np.complex64(0))
@@ -165,7 +165,7 @@ def without(data: SliceData, held: np.ndarray) -> SliceData:
 
 
 def _missing(excess: np.ndarray, energy: np.ndarray, centre: int, held: np.ndarray, missing: np.ndarray) -> float:
-    """Error of the missing lines: their predicted energy times the relative error at held-back lines as far out."""
+    """Error of the missing lines: predicted energy times the relative error of held-back lines as far out."""
     band = np.broadcast_to(distance_bands(held.shape[1], centre, BANDS), held.shape)
     bands = np.unique(band)
     tested = [b for b in bands if (held & (band == b)).any()]
@@ -178,7 +178,7 @@ def _missing(excess: np.ndarray, energy: np.ndarray, centre: int, held: np.ndarr
 
 
 def _untested(energy: np.ndarray, distance: np.ndarray, held: np.ndarray, acquired: np.ndarray) -> float:
-    """Signal that lines beyond all that were held back would have, by the power law of those that were acquired."""
+    """Extrapolate the signal of lines farther out than all held-back ones, by the power law of the acquired lines."""
     farthest = distance[acquired].max()
     beyond = ~acquired & (distance > max(farthest, distance[held].max()))
     near = acquired & (distance > 2) & (energy > 0)

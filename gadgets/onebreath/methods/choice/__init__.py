@@ -1,1 +1,1 @@
-"""Choice among methods by acquired lines that none of them sees."""
+"""Choice among methods by held-back lines."""

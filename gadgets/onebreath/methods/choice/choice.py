@@ -1,4 +1,4 @@
-"""Which of several methods makes the best images of a scan: decided by acquired lines that none of them sees.
+"""Choice of the method with the smallest error for a scan, estimated on held-back lines.
 
 Every candidate reconstructs a part of a slice without a few acquired lines. The squared error of what it predicts
 there, less the known energy of the noise, is an unbiased estimate of its true error at these lines; lines at the same
@@ -97,7 +97,7 @@ class Choice:
 
     @property
     def facts(self) -> dict[str, Fact]:
-        """For the meta of the images."""
+        """Return facts for the meta of the images."""
         error = self.estimates[self.winner].error
         return {
             "choice": self.reason,

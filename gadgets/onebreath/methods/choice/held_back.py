@@ -1,4 +1,4 @@
-"""Lines of a slice that are held back from methods, and for how many missing lines each of them stands."""
+"""Lines of a slice that are held back from methods, and the number of missing lines that each represents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST = 0.25
 
 
 def held_back(acquired: np.ndarray, centre: int) -> np.ndarray:
-    """Choose the lines to hold back, (frame, y) bool, so that they are like those that are missing.
+    """Choose the lines to hold back, (frame, y) bool, so that they resemble the missing ones.
 
     Where all frames have the same lines, the held-back lines are the same in all of them, too: a method that takes a
     line from the frames beside it would do well at lines missing in one frame, and badly at those missing in all. Lines
@@ -42,7 +42,7 @@ def held_back(acquired: np.ndarray, centre: int) -> np.ndarray:
 
 
 def full_centre(acquired: np.ndarray, centre: int) -> np.ndarray:
-    """Rows (y) about the centre that all frames have, if they are as many as a calibration block has."""
+    """Return the rows (y,) about the centre that all frames have, if they suffice for a calibration block."""
     found = np.zeros(acquired.shape[1], bool)
     block = central_block(np.all(acquired, axis=0), centre)
     if block is not None:
@@ -53,7 +53,7 @@ def full_centre(acquired: np.ndarray, centre: int) -> np.ndarray:
 def _with_every_band(
     chosen: np.ndarray, acquired: np.ndarray, free: np.ndarray, band: np.ndarray, same: bool
 ) -> np.ndarray:
-    """Hold back a few more lines, where lines are missing at a distance from the centre at which none is held back."""
+    """Hold back a few more lines at distances from the centre where lines are missing and none is held back."""
     chosen = chosen.copy()
     most = _MOST * free.sum()
     for b in np.unique(band):
@@ -73,7 +73,7 @@ def _with_every_band(
 
 
 def weights_of(held: np.ndarray, acquired: np.ndarray, centre: int, limits: tuple[int, int]) -> np.ndarray:
-    """For how many missing lines each held-back line stands (frame, y), by its distance from the centre.
+    """Return how many missing lines each held-back line represents (frame, y), by distance from the centre.
 
     Lines beyond partial Fourier are not the methods' affair, and are not counted.
     """

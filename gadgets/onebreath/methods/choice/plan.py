@@ -1,4 +1,4 @@
-"""How large a part of a slice is tested on, so that the tests take no more than a share of the reconstruction's time.
+"""Size of the part of a slice used for tests, so that they take at most a share of the reconstruction time.
 
 The time is counted, not measured: `Method.effort` tells by sizes alone what a slice takes. So a choice depends on the
 scan and the configuration, and on nothing that differs from run to run.
@@ -18,7 +18,7 @@ _MARGIN = 0.85
 
 @dataclass(frozen=True)
 class Plan:
-    """The part: its first frames, its middle columns; and candidates that are left out, by index, with the reason."""
+    """Part of a slice for tests: first frames, middle columns; and the candidates left out, by index, with reasons."""
 
     frames: int
     columns: int
@@ -58,5 +58,5 @@ def plan_of(efforts: Sequence[float], shape: tuple[int, ...], slices: int, withi
 
 
 def _share(efforts: list[float], slices: int, within: float) -> float:
-    """Part of a slice that may be tested on, whichever of these wins."""
+    """Return the part of a slice that may be used for tests, whichever candidate is chosen."""
     return _MARGIN * within * slices * min(efforts) / max(sum(efforts), 1e-12)

@@ -1,4 +1,4 @@
-"""The part of a slice that candidates are tested on, and their error there.
+"""Tests of candidates on a part of a slice.
 
 Held-back lines show the error at lines that were not acquired. For lines that the candidates see the noise is split in
 two: they get the data with a little more noise, and are judged by data whose noise is independent of it. With n drawn
@@ -36,7 +36,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Trial:
-    """The part of a slice that is tested on, the held-back lines (frame, y), and for how many lines each stands.
+    """The tested part of a slice, its held-back lines (frame, y), and the number of lines that each represents.
 
     `given` is what the methods get, `judge` what they are judged by where they saw a line, both in units of the data.
     """
@@ -92,17 +92,17 @@ class Trial:
 
     @property
     def centre_is_known(self) -> bool:
-        """Whether all frames have the centre of k-space, where most of the energy is."""
+        """Return whether all frames have the centre of k-space, where most of the energy is."""
         return bool(full_centre(self.data.mask.any(axis=2), self.data.sampling.centre).any())
 
     @property
     def noise_through(self) -> float:
-        """Energy of the noise of the acquired lines in the image: a unit-norm combination keeps that of one coil."""
+        """Noise energy of the acquired lines in the image: a unit-norm combination keeps that of one coil."""
         mask = np.broadcast_to(self.data.mask, (len(self.held), self.held.shape[1], self.data.kspace.shape[3]))
         return 2 * self.noise**2 * float(mask.sum())
 
     def standard_error(self, one: Tested, other: Tested | None) -> float:
-        """Of the difference of two candidates' errors, or of one's error, by the scatter from line to line."""
+        """Standard error of one candidate's error, or of the difference of two, from the scatter of lines."""
         values = one.at_held - (0 if other is None else other.at_held)
         variance = 0.0
         for weight in np.unique(self.weight[self.held]):
@@ -113,6 +113,6 @@ class Trial:
 
 
 def _drawn(shape: tuple[int, ...]) -> np.ndarray:
-    """Complex noise of unit standard deviation in both parts; always the same, so that the choice is."""
+    """Draw complex noise of unit standard deviation in both parts, always the same for reproducible choices."""
     parts = np.random.default_rng(0).standard_normal((2, *shape), dtype=np.float32)
     return np.asarray(parts[0] + 1j * parts[1], np.complex64)

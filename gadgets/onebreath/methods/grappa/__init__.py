@@ -1,1 +1,1 @@
-"""Interpolation in k-space with kernels from calibration lines: GRAPPA, ARC, and what kernels share."""
+"""Interpolation in k-space with kernels from calibration lines: GRAPPA and ARC."""

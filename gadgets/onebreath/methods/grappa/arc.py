@@ -1,4 +1,4 @@
-"""GRAPPA on any mask: for each missing sample, weights for whatever was sampled in a window around it.
+"""GRAPPA on any mask: for each missing sample, weights for the sampled neighbours in a window around it.
 
 P. J. Beatty et al., "A method for autocalibrating 2-D accelerated volumetric parallel imaging with clinically practical
 reconstruction times" (ARC), Proc ISMRM 2007, 1749. Weights are solved once per distinct neighbourhood and kept. The
@@ -72,7 +72,7 @@ class ArcKernels:
         return len(self._weights)
 
     def weights(self, pattern: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weights for one neighbourhood.
+        """Return the weights of one neighbourhood.
 
         Parameters
         ----------
@@ -105,7 +105,7 @@ class ArcKernels:
         return used, solution.T.reshape(coils, coils, len(columns)).astype(np.complex64)
 
     def _fitting(self, pattern: np.ndarray) -> np.ndarray:
-        """The pattern with only those lines near the target that the calibration lines can teach; maybe none."""
+        """Reduce a pattern to lines near the target for which the calibration lines suffice; possibly none."""
         if self.padded:
             return pattern
         middle, present = self.window[0] // 2, self.acs.shape[1]
@@ -119,7 +119,7 @@ class ArcKernels:
         return used
 
     def _nearest_first(self, pattern: np.ndarray) -> np.ndarray:
-        """Sampled rows of the pattern: first the nearest on either side, which interpolate, then by distance."""
+        """Sort the sampled rows of a pattern: first the nearest on either side, for interpolation, then by distance."""
         rows, middle = np.flatnonzero(pattern.any(axis=1)), self.window[0] // 2
         distance = np.abs(rows - middle)
         nearest = [distance[side].min(initial=self.window[0]) for side in (rows <= middle, rows >= middle)]
@@ -185,7 +185,7 @@ class ArcFiller:
         return by_distance, kinds
 
     def facts(self) -> dict[str, Fact]:
-        """Window, number of neighbourhoods, and the part of the missing samples without any neighbour."""
+        """Return window, number of neighbourhoods, and the share of missing samples without any neighbour."""
         size = f"{self.kernels.window[0]} lines x {self.kernels.window[1]} samples"
         unreached = round(self._unreached / max(self._seen, 1), 4)
         return {"kernel_size": size, "neighbourhoods": self.kernels.patterns, "left_at_zero": unreached}
@@ -248,7 +248,7 @@ def fill(kspace: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]], kernel
 def neighbourhoods(
     mask: np.ndarray, wanted: np.ndarray, window: tuple[int, int]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Group the wanted samples by what was sampled around them.
+    """Group the wanted samples by the sampling pattern around them.
 
     Parameters
     ----------

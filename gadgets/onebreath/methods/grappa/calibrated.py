@@ -1,4 +1,4 @@
-"""Base of methods that learn from calibration lines and predict missing ones."""
+"""Base of methods that are calibrated on calibration lines and predict missing ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def calibration_lines(data: SliceData, method: str) -> np.ndarray:
 
 
 def own_maps(acs: np.ndarray, data: SliceData, algorithm: Literal["inati", "walsh"]) -> np.ndarray:
-    """Coil maps (1, coil, y, x) of the calibration lines, put where they belong in the matrix."""
+    """Return coil maps (1, coil, y, x) of the calibration lines at their positions in the matrix."""
     padded = np.zeros(data.kspace.shape[1:], data.kspace.dtype)
     first = data.acs_first if data.acs is not None else 0
     padded[:, first : first + acs.shape[1]] = acs
@@ -49,7 +49,7 @@ def own_maps(acs: np.ndarray, data: SliceData, algorithm: Literal["inati", "wals
 
 
 def frames_by_mask(data: SliceData) -> list[tuple[np.ndarray, list[int]]]:
-    """Frames that share a mask (y, x), so that they can be reconstructed as one batch; empty frames are left out."""
+    """Group frames by mask (y, x), to reconstruct each group as one batch; empty frames are left out."""
     frames, _, ny, nx = data.kspace.shape
     masks = np.broadcast_to(data.mask, (frames, ny, nx))
     if not data.sampling.per_frame and not data.sampling.empty_frames:
@@ -71,7 +71,7 @@ def wanted_lines(sampling: Sampling, mask: np.ndarray) -> np.ndarray:
 
 
 def lattice_offset(lines: np.ndarray, sampling: Sampling, acceleration: int) -> int:
-    """Offset of a frame's lattice, on which all its sampled lines (y,) outside the calibration block lie."""
+    """Return the offset of a frame's lattice, which holds all its sampled lines (y,) outside the calibration block."""
     outside = lines.copy()
     if sampling.acs is not None:
         block = slice(sampling.acs[0], sampling.acs[1] + 1)

@@ -1,4 +1,4 @@
-"""GRAPPA: which kernel suits the scan, filling the missing lines, coil combination and g-factor."""
+"""GRAPPA: choice of the kernel, prediction of missing lines, coil combination and g-factor."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Grappa(Method):
         return reconstruct_volume(data, self.parameters)
 
     def _choose(self, sampling: Sampling, acs_shape: tuple[int, ...]) -> _Choice:
-        """Decide on a kernel and say why."""
+        """Choose the kernel, with the reason."""
         p = self.parameters
         if sampling.family == "full":
             return _Choice("none", "every line of the acquired range was measured")
@@ -130,7 +130,7 @@ class Grappa(Method):
         return "asked for" if self.parameters.kernel == "uniform" else "the lines are a lattice"
 
     def _validated(self, choice: _Choice, acs: np.ndarray, data: SliceData) -> _Choice:
-        """Choose the uniform kernel by validation where that is asked for and there is more than one."""
+        """Choose the uniform kernel by validation, if requested and if there is more than one."""
         p, step = self.parameters, data.sampling.acceleration
         if choice.kernel != "uniform" or not p.grappa_validation:
             return choice
@@ -148,7 +148,7 @@ class Grappa(Method):
     def _best(
         self, acs: np.ndarray, lines: Sequence[int], strengths: Sequence[float], data: SliceData
     ) -> tuple[int, float]:
-        """Number of source lines and regularisation; for the same calibration lines again, the same.
+        """Return the number of source lines and the regularisation, cached for the same calibration lines.
 
         Noise replicas of a slice come with its calibration lines and more noise, and are to pass through its kernel.
         """
@@ -202,12 +202,12 @@ class Filler(Protocol):
         """Kernels and kinds for `line_kernel_gfactor`; None if the prediction is not one of whole lines."""
 
     def facts(self) -> dict[str, Fact]:
-        """Decisions and measurements, for the images' meta."""
+        """Return facts for the images' meta."""
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """The kernel to use, why, and for the uniform one the number of source lines and the regularisation."""
+    """The kernel to use, the reason, and for the uniform kernel the number of source lines and the regularisation."""
 
     kernel: str
     reason: str
@@ -216,7 +216,7 @@ class _Choice:
 
 
 class _NothingMissing:
-    """Fills nothing."""
+    """Filler for fully sampled frames: fills nothing."""
 
     def coil_images(self, kspace: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         found: np.ndarray = ifft2c(kspace)
@@ -237,7 +237,7 @@ def _widest_gap(data: SliceData) -> int:
 
 
 def _stack_gfactors(maps: dict[int, np.ndarray | None], asked: bool) -> tuple[np.ndarray | None, str]:
-    """Return one map for all frames where they share one, else one per frame; and its description."""
+    """Return one map for all frames if they share one, otherwise one per frame, and a description."""
     if not asked:
         return None, "not asked for"
     found = [maps[frame] for frame in sorted(maps)]

@@ -130,7 +130,7 @@ class LatticeFiller:
         return self.kernel.by_distance(), self.kernel.kinds(wanted, self._offset(np.any(mask, axis=1)))
 
     def facts(self) -> dict[str, Fact]:
-        """Kernel size and how well the calibration determined it."""
+        """Return kernel size and number of equations per unknown."""
         size = f"{self.kernel.lines} lines x {self.kernel.width} samples"
         return {"kernel_size": size, "equations_per_unknown": round(self.kernel.equations, 2)}
 
@@ -139,7 +139,7 @@ class LatticeFiller:
 
 
 def largest_kernel(acs_shape: tuple[int, ...], acceleration: int, lines: int, width: int, share: float) -> int:
-    """Largest number of source lines, at most `lines`, that the calibration lines can determine; 0 if not even 2.
+    """Largest number of source lines, at most `lines`, for which the calibration lines suffice; 0 if below 2.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def lines_needed(acs_shape: tuple[int, ...], acceleration: int, width: int, shar
 
 
 def shortage(acs_shape: tuple[int, ...], acceleration: int, width: int, share: float) -> str:
-    """Say how many calibration lines are needed and how many there are."""
+    """Describe how many calibration lines are needed and how many there are."""
     needed = lines_needed(acs_shape, acceleration, width, share)
     return (
         f"a uniform kernel at R = {acceleration} with {acs_shape[0]} channels needs at least {needed} "
@@ -231,7 +231,7 @@ def _solve(
 
 
 def regularised(normal: np.ndarray, product: np.ndarray, regularisation: float) -> np.ndarray:
-    """Weights (unknown, target) that solve normal equations, with Tikhonov regularisation as in `calibrate`."""
+    """Solve normal equations for weights (unknown, target), with Tikhonov regularisation as in `calibrate`."""
     matrix = normal.copy()
     matrix.ravel()[:: len(matrix) + 1] += regularisation * np.trace(normal).real / len(matrix)
     return np.linalg.solve(matrix, product)
@@ -240,7 +240,7 @@ def regularised(normal: np.ndarray, product: np.ndarray, regularisation: float) 
 def equations_of(
     acs: np.ndarray, acceleration: int, lines: int, width: int, samples: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Equations that the weights are to fulfil, from the middle samples of the readout.
+    """Return the equations for the weights, from the middle samples of the readout.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which uniform GRAPPA kernel suits a scan: calibrated on half of the positions, judged on the other half.
+"""Choice of the uniform GRAPPA kernel by cross-validation on halves of the calibration positions.
 
 The error of a missing sample has two parts. What the kernel does not explain of the signal is measured on calibration
 positions that took no part in the fit, and scaled to the energy of the lines outside the calibration block; for lines
@@ -123,7 +123,7 @@ def choose(
 def _expected_errors(
     acs: np.ndarray, acceleration: int, lines: int, width: int, regularisations: Sequence[float], has: Energies
 ) -> list[float]:
-    """Expected squared error of a missing sample for each regularisation; the halves are the lower and upper rows."""
+    """Expected squared error of a missing sample for each regularisation; halves are lower and upper rows."""
     samples = acs.shape[2] - width + 1
     matrix, right = equations_of(acs, acceleration, lines, width, samples)
     rows = acs.shape[1] - (lines - 1) * acceleration
@@ -166,7 +166,7 @@ def _residual(matrix: np.ndarray, right: np.ndarray, weights: np.ndarray) -> flo
 
 
 def noise_passed(weights: np.ndarray) -> float:
-    """Energy of noise in a predicted sample, of that in a source."""
+    """Return the noise energy in a predicted sample, relative to that in a source."""
     return float(np.sum(np.abs(weights) ** 2) / weights.shape[1])
 
 

@@ -1,4 +1,4 @@
-"""Normal equations of GRAPPA kernels from both halves of a calibration block, which judge each other's weights.
+"""Normal equations of GRAPPA kernels from both halves of a calibration block, for cross-validation.
 
 Both matrices are Hermitian, so that one array holds them: the upper triangle that of the first half, the lower one that
 of the second. With many channels they are the largest arrays beside k-space and coil maps.
@@ -43,7 +43,7 @@ class HalfEquations:
         self._count[half] += len(matrix)
 
     def expected_error(self, regularisation: float, has: Energies) -> float:
-        """Expected squared error of a missing sample: what half of the block does not explain, and noise passed on."""
+        """Return the expected squared error of a missing sample: residual on the other half, and propagated noise."""
         coils = self._right.shape[2]
         power = sum(self._power) / max(sum(self._count) * coils, 1)
         residual = passed = 0.0
@@ -54,7 +54,7 @@ class HalfEquations:
         return float(has.weaker(power) * has.unexplained(residual, passed) + has.noise * passed)
 
     def weights(self, regularisation: float) -> Weights:
-        """Weights (unknown, target coil) by both halves together; nothing else can be asked for afterwards."""
+        """Solve for weights (unknown, target coil) with both halves; the equations are used up by this."""
         for row in range(len(self._normal)):
             self._normal[row, row + 1 :] += np.conj(self._normal[row + 1 :, row])
         self._diagonal[0] += self._diagonal[1]
@@ -76,7 +76,7 @@ class HalfEquations:
         return np.asarray(weights, np.complex128)
 
     def _residual(self, half: int, weights: Weights) -> float:
-        """Mean squared error that weights leave in the equations of one half."""
+        """Return the mean squared residual of weights in the equations of one half."""
         from scipy.linalg.blas import zhemm
 
         np.fill_diagonal(self._normal, self._diagonal[half])

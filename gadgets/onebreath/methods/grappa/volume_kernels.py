@@ -185,14 +185,14 @@ def calibrate_volume(acs: Complex, lattice: Lattice, shape: KernelShape, has: En
 
 
 def _missing(lattice: Lattice) -> list[tuple[int, int]]:
-    """Places of a cell without its point, counted from there; partition by partition."""
+    """Return the positions of a cell other than its lattice point, relative to it; partition by partition."""
     return [(z, y) for z in range(lattice.dz) for y in range(lattice.dy) if (z, y) != (0, 0)]
 
 
 def _sources(
     lattice: Lattice, offset: tuple[int, int], shape: KernelShape, block: tuple[int, int, int, int]
 ) -> tuple[NDArray[np.int64], float]:
-    """The points (source, 2) that serve a position, nearest first, as many as the block can teach."""
+    """Return the source points (source, 2) of a position, nearest first, as many as the block can determine."""
     coils, nz, ny, samples = block
     steps = (lattice.dz, lattice.dy)
     reach = (shape.lines[0] * lattice.dz, shape.lines[1] * lattice.dy)

@@ -6,7 +6,7 @@ from onebreath.errors import MethodError
 
 
 def devices_to_try(device: str) -> list[str]:
-    """List devices in the order of preference; a device that is named is the only one.
+    """List devices in the order of preference; only the named one if a device is named.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How long a network takes for a series, counted by its operations."""
+"""Estimate of a network's run time for a series, from its number of operations."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ OPERATIONS_PER_SECOND = 4.2e10
 
 
 def network_seconds(architecture: str, arguments: Mapping[str, Any], shape: tuple[int, ...]) -> float:
-    """Seconds of one core for a series (frame, coil, y, x); data consistency is in the rate."""
+    """Estimate the seconds of one core for a series (frame, coil, y, x); the rate includes data consistency."""
     return _operations(architecture, json.dumps(dict(arguments), sort_keys=True), shape) / OPERATIONS_PER_SECOND
 
 
 @lru_cache(maxsize=64)
 def _operations(architecture: str, arguments: str, shape: tuple[int, ...]) -> int:
-    """Multiplications and additions of the learned parts, counted by running them without numbers."""
+    """Count multiplications and additions of the learned parts, by running them on meta tensors."""
     import torch
 
     from onebreath.methods.learned.meta_shapes import OperationCount

@@ -1,4 +1,4 @@
-"""Which of the scans that a network was trained on a scan resembles most: mask type and acceleration level."""
+"""Mask type and acceleration level of the training that are most similar to a scan."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def pattern_of(sampling: Sampling, mask: np.ndarray) -> str:
 
 
 def acceleration_of(sampling: Sampling, mask: np.ndarray) -> float:
-    """Samples of the matrix over those acquired, calibration lines included; a short readout does not count."""
+    """Return matrix samples over acquired ones, with calibration lines; asymmetric echoes do not count."""
     if _is_lines(mask):
         return sampling.effective_acceleration
     frames = mask[mask.any(axis=(1, 2))]
@@ -102,5 +102,5 @@ def acceleration_of(sampling: Sampling, mask: np.ndarray) -> float:
 
 
 def _is_lines(mask: np.ndarray) -> bool:
-    """Return whether every line that was acquired holds the same samples."""
+    """Return whether all acquired lines hold the same samples."""
     return bool((mask == (mask.any(axis=2, keepdims=True) & mask.any(axis=(0, 1)))).all())

@@ -58,7 +58,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Plan:
-    """One way to run: on which device, in how many tiles (1: the whole image), with how many bytes needed and free."""
+    """Execution plan: device, number of tiles (1: the whole image), bytes needed and free."""
 
     device: str
     tiles: int
@@ -72,7 +72,7 @@ class Plan:
 
 
 class Meter(WithoutCompiler):
-    """Counts the bytes of all tensors that are made while it is active; tensors on the `meta` device cost nothing."""
+    """Counts the bytes of all tensors allocated while it is active; `meta` tensors need no memory."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -81,7 +81,7 @@ class Meter(WithoutCompiler):
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and count what it made."""
+        """Run an operation and count the bytes of its results."""
         made = result(function, args, kwargs or {}, composite=True)
         if made is None:
             made = function(*args, **(kwargs or {}))
@@ -135,7 +135,7 @@ def needed_bytes(architecture: str, arguments: Mapping[str, Any], size: Size, wa
 
 @lru_cache(maxsize=64)
 def _counted(architecture: str, arguments: str, size: Size, way: Way) -> tuple[int, int]:
-    """Peak of the bytes inside the learned parts, and the bytes of the weights."""
+    """Return the peak of the bytes inside the learned parts, and the bytes of the weights."""
     network = hollow(architecture, json.loads(arguments))
     weights = sum(value.numel() * 4 for value in network.state_dict().values())
     network = network.to(way.dtype).requires_grad_(False)
@@ -149,7 +149,7 @@ def _counted(architecture: str, arguments: str, size: Size, way: Way) -> tuple[i
 
 
 def free_bytes(device: str, limit: int | None = None) -> int | None:
-    """Return the memory that may be used on a device; None if the system does not say.
+    """Return the memory (bytes) that may be used on a device; None if unknown.
 
     On a CPU: what the kernel calls available, or less if the container that the process runs in allows less.
 
@@ -178,7 +178,7 @@ def _free(device: str) -> int | None:
 
 
 def container_bytes(cgroup: Path) -> int | None:
-    """Memory that a control group still allows; None without a limit."""
+    """Return the memory (bytes) that a control group still allows; None without a limit."""
     for limit, used in _CGROUP_FILES:
         if (cgroup / limit).is_file() and (cgroup / used).is_file():
             text = (cgroup / limit).read_text(encoding="ascii").strip()
@@ -202,7 +202,7 @@ def plans(
     needs: Callable[[str, int], int],
     passed_over: list[str],
 ) -> Iterator[Plan]:
-    """Yield the ways to run that fit into memory: fewest tiles first, on the first device first.
+    """Yield the execution plans that fit into memory: first device first, fewest tiles first.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Results of common operations on tensors without numbers (torch's meta device), by their shapes alone.
+"""Results of common operations on meta tensors, by shape alone.
 
 Torch has Python code for many of them, which imports its compiler when it first runs: seconds, for a process that
 reconstructs one scan and compiles nothing. What is not listed here is left to torch.
@@ -19,7 +19,7 @@ _aten = torch.ops.aten
 
 
 def result(function: Any, args: Sequence[Any], kwargs: dict[str, Any], composite: bool = False) -> Tensor | None:
-    """Return an empty tensor like what an operation makes; None if it must be left to torch.
+    """Return an empty tensor with the shape of an operation's result; None if torch must run it.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ def result(function: Any, args: Sequence[Any], kwargs: dict[str, Any], composite
 
 
 class WithoutCompiler(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Base of modes that see every operation, for which torch need not import its compiler."""
+    """Base of dispatch modes for which torch need not import its compiler."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Return False: to keep its compiler away from `__torch_dispatch__`, torch would have to import it."""
+        """Return False: to keep `__torch_dispatch__` out of its compiler, torch would have to import that."""
         return False
 
 
@@ -198,7 +198,7 @@ def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _strides(tensor: Tensor, shape: Sequence[int]) -> list[int]:
-    """Steps in memory for a shape without gaps, its axes in the order in which those of a tensor lie."""
+    """Return strides of a dense shape, with the axis order of a tensor in memory."""
     strides, step = [1] * tensor.ndim, 1
     for axis in sorted(range(tensor.ndim), key=lambda axis: (tensor.stride(axis), -axis)):
         strides[axis], step = step, step * shape[axis]

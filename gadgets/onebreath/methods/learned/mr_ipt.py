@@ -1,4 +1,4 @@
-"""MR-IPT and its peers at the scanner: a network for magnitude images reconstructs a multi-coil scan.
+"""MR-IPT and similar networks for magnitude images, applied to a multi-coil scan.
 
 The coils are combined, the network restores the magnitude, the phase of the combined image is kept. The published
 network ends there; afterwards a data-consistency step returns what was measured, unless it is turned off.
@@ -131,7 +131,7 @@ def restore(network: RestorationNetwork, magnitudes: Tensor, choice: Choice, acr
 
 
 def consistent(images: Tensor, combined: Tensor, operator: SenseOperator, how: str, weight: float) -> Tensor:
-    """Make images consistent with what was measured.
+    """Make images consistent with the measured k-space.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def _largest(combined: Tensor) -> float:
 
 
 def _choice_facts(network: RestorationNetwork, choice: Choice, prompts: str) -> dict[str, Fact]:
-    """Describe the mask type that was found, and the one passed to the network."""
+    """Return the mask type found, and the one passed to the network."""
     facts: dict[str, Fact] = {"mask_type_found": choice.pattern, "acceleration_found": round(choice.acceleration, 3)}
     if not network.levels:
         return facts | {"told": "nothing: the network treats all scans alike"}

@@ -1,4 +1,4 @@
-"""Slices as networks take them: tensors on a device, a scale, and convolutions in the precision that was asked for."""
+"""Slices as input of networks: tensors on a device, scale, and precision of convolutions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _lock = threading.Lock()
 
 
 def to_tensor(x: Array, device: str) -> torch.Tensor:
-    """The array as a tensor, numbers as complex64, on a device."""
+    """Return an array as a tensor on a device, complex numbers as complex64."""
     import torch
 
     if is_numpy_array(x) and torch.device(device).type == "cuda":
@@ -46,7 +46,7 @@ def to_tensor(x: Array, device: str) -> torch.Tensor:
 
 
 def max_zero_filled_coil_images(kspace: torch.Tensor, mask: torch.Tensor) -> float:
-    """Largest magnitude of the zero-filled coil images of all frames: what the models were trained to see as 1.
+    """Return the largest magnitude of all zero-filled coil images, which the training normalises to 1.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def max_zero_filled_coil_images(kspace: torch.Tensor, mask: torch.Tensor) -> flo
 def image_function(
     network: Any, data: SliceData, device: str, card: Card
 ) -> tuple[Callable[[Tensor], Tensor], Tensor, float]:
-    """The images of a slice (frame, y, x) as a function of its k-space, the k-space, and the scale the network sees.
+    """Return the images of a slice (frame, y, x) as a function of its k-space, the k-space, and the network's scale.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def image_function(
 
 
 def image_derivative(loaded: LoadedModel, data: SliceData, device: str) -> Callable[[Array], Array]:
-    """The derivative of `image_function` with respect to k-space, as a function of the k-space's change."""
+    """Return the derivative of `image_function` with respect to k-space, as a function of the k-space's change."""
     from onebreath.networks.shared.derivative import directional_derivative
 
     function, kspace, _ = image_function(loaded.network, data, device, loaded.card)
@@ -113,7 +113,7 @@ def image_derivative(loaded: LoadedModel, data: SliceData, device: str) -> Calla
 
 
 def true_float32(dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Keep convolutions in float32 from being rounded to 10 bits (TF32), as GPUs do by default."""
+    """Disable TF32, in which GPUs round float32 convolutions to 10 bits by default."""
     import torch
 
     if dtype != torch.float32 or not torch.cuda.is_available():
@@ -125,7 +125,7 @@ def true_float32(dtype: torch.dtype) -> AbstractContextManager[None]:
 
 
 def make_stoppable(network: torch.nn.Module) -> None:
-    """Let a network end between two of its layers once its time is over; see `onebreath.cancellation`."""
+    """Let a network stop between two of its layers when its time is over; see `onebreath.cancellation`."""
     with _lock:
         if network in _stoppable:
             return

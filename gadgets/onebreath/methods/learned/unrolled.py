@@ -103,7 +103,7 @@ class Unrolled(Method):
 
     @cached_property
     def model(self) -> zoo.Version:
-        """The model as it stood when it was first asked for: a scan keeps its weights from first to last slice."""
+        """The model's version at first access: a scan keeps its weights from first to last slice."""
         return zoo.current(self.parameters.model)
 
     @property
@@ -112,7 +112,7 @@ class Unrolled(Method):
         return self.model.card
 
     def prepare(self, scan: Scan | None = None) -> None:
-        """Check that the model is there and undamaged, and that it is for what is known of the scan.
+        """Check that the model exists, is undamaged, and covers the known properties of the scan.
 
         Raises
         ------
@@ -158,7 +158,7 @@ class Unrolled(Method):
         self._judge(scan_of(data, self.scan))
 
     def effort(self, data: SliceData) -> float:
-        """Seconds of one core of a usual CPU for a slice, counted by the network's operations, and its start's."""
+        """Estimate the seconds of one core of a usual CPU for a slice, from the network's operations."""
         from onebreath.methods.learned.effort import network_seconds
 
         start = self.card.arguments.get("start")
@@ -177,7 +177,7 @@ class Unrolled(Method):
         return f"inside; not known: {', '.join(verdict.unknown)}" if verdict.unknown else "inside"
 
     def _outside(self, finding: str, reasons: Sequence[str]) -> str:
-        """Refuse a scan, or accept it with a warning, as the parameters say; return a description for the facts."""
+        """Refuse a scan, or accept it with a warning, by the parameters; return a description for the facts."""
         text = "; ".join(reasons)
         if self.parameters.outside_domain == "refuse":
             raise OutsideDomain(f"{finding}: {text}")
@@ -185,7 +185,7 @@ class Unrolled(Method):
         return f"outside: {text}"
 
     def _score(self, data: SliceData) -> dict[str, Fact]:
-        """Measure the out-of-domain score, and judge it; facts."""
+        """Measure the out-of-domain score, compare it with the limit, and return facts."""
         try:
             score = domain_score(self.trial, data)
         except MethodError as error:
@@ -199,7 +199,7 @@ class Unrolled(Method):
         return facts
 
     def _first_that_works(self, data: SliceData) -> tuple[torch.Tensor, dict[str, Fact]]:
-        """Try the plans one after another; every one that was passed over is stated."""
+        """Try the plans one after another; those that failed are listed in the facts."""
         import torch
 
         passed_over: list[str] = []
@@ -262,7 +262,7 @@ class Unrolled(Method):
         return [1]
 
     def _run(self, data: SliceData, plan: Plan) -> tuple[torch.Tensor, dict[str, Fact], float]:
-        """Reconstruct as planned: images (frame, y, x), how they came about, and how much tiles differ at seams."""
+        """Reconstruct by a plan; return images (frame, y, x), facts, and the difference of tiles at seams."""
         import torch
 
         from onebreath.networks.shared.tiling import TiledNetwork

@@ -164,7 +164,7 @@ class LowRankSparse(Method):
     def _weights(
         self, problem: Problem, data: SliceData
     ) -> tuple[tuple[float, float], tuple[float, float], dict[str, Fact]]:
-        """lambda_L and lambda_S in the problem's units and in those of the algorithm, and what was taken for noise."""
+        """Return lambda_L and lambda_S in units of the problem and of the algorithm, and facts about the noise."""
         low_rank, sparse = self.parameters.thresholds
         if self.parameters.algorithm != "noise":
             assert sparse is not None
@@ -177,7 +177,7 @@ class LowRankSparse(Method):
         return (low_rank * units[0], sparse * units[1]), (low_rank, sparse), told
 
     def _ending(self, done: int, change: float) -> dict[str, Fact]:
-        """Return whether the steps came to an end by themselves, where that is what ends them."""
+        """Return facts about convergence, where a tolerance ends the iteration."""
         _, tolerance = self.parameters.limits
         return {"converged": "yes" if done == 0 or change < tolerance else "no"} if tolerance else {}
 

@@ -19,7 +19,7 @@ from onebreath.mri.sense import SenseOperator
 
 @dataclass(frozen=True)
 class Problem:
-    """One slice as L+S sees it: series are matrices (frame, pixel), the pixels of all map sets in one row.
+    """The L+S problem of one slice: series are matrices (frame, pixel), the pixels of all map sets in one row.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Problem:
         return deviation * (math.sqrt(pixels) + math.sqrt(self.start.shape[0])), deviation
 
     def balance(self, unit: float) -> float:
-        """Threshold in the temporal spectrum for one of 1 of the singular values, see `onebreath.mri.proximal.balance`.
+        """Threshold of the temporal spectrum for a singular-value threshold of 1; see `onebreath.mri.proximal.balance`.
 
         Parameters
         ----------

@@ -27,7 +27,7 @@ _TRIAL = 5
 
 @dataclass
 class Training:
-    """Training of a network, or of several side by side, that can go on with other calibration lines.
+    """Training of a network, or of several in parallel, that can continue with other calibration lines.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def calibrate(network: Raki, acs: Tensor, schedule: Schedule, deadline: float | 
 def calibrate_together(
     networks: Sequence[Raki], acs: Tensor, schedule: Schedule, deadline: float | None = None
 ) -> list[float]:
-    """Learn the weights of several slices' networks side by side, in place.
+    """Learn the weights of several slices' networks in parallel, in place.
 
     The same as `calibrate` for one after the other: no slice's weights depend on another's lines.
 
@@ -178,7 +178,7 @@ def calibrate_together(
 
 @torch.no_grad()
 def solve_last_layer(network: Raki, acs: Tensor, cutoff: float) -> None:
-    """Set the last layer to the least-squares solution for the features that the other layers give, in place.
+    """Set the last layer to the least-squares solution for the features of the other layers, in place.
 
     Of a network with one layer this is the calibration of GRAPPA.
 
@@ -205,5 +205,5 @@ def solve_last_layer(network: Raki, acs: Tensor, cutoff: float) -> None:
 
 
 def _root_mean_square(acs: Tensor) -> Tensor:
-    """Of each slice, to divide by."""
+    """Return the root mean square of each slice, for normalisation."""
     return acs.abs().square().mean((-3, -2, -1), keepdim=True).sqrt()

@@ -1,4 +1,4 @@
-"""iRAKI: RAKI trained in rounds on calibration lines that the reconstruction itself enlarges.
+"""iRAKI: RAKI trained in rounds on calibration lines enlarged by its own reconstruction.
 
 P. Dawood et al., "Iterative training of robust k-space interpolation networks for improved image reconstruction with
 limited scan specific training samples", Magn Reson Med 89:812 (2023). The first round learns from the centre of a
@@ -61,7 +61,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Rounds:
-    """Losses of all iterations, and how many rounds were done of those planned; no losses without a first round."""
+    """Losses of all iterations, and the numbers of rounds done and planned; no losses without a first round."""
 
     losses: list[float]
     done: int
@@ -69,13 +69,13 @@ class Rounds:
 
 
 def drop(acceleration: int, learning_rate: float) -> float:
-    """By how much the learning rate falls after each round; beyond the published accelerations, 1e-5 R up to 6e-5."""
+    """Decrease of the learning rate after each round; beyond the published accelerations, 1e-5 R up to 6e-5."""
     published = _DROPS.get(acceleration, min(1e-5 * acceleration, max(_DROPS.values())))
     return published * learning_rate / 5e-4
 
 
 def grappa_network(coils: int, acceleration: int) -> Raki:
-    """The one layer that makes the first images."""
+    """Return the single-layer network that makes the first images."""
     return Raki(coils, acceleration, (), (_GRAPPA_KERNEL,))
 
 

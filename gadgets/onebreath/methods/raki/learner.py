@@ -50,7 +50,7 @@ class Learned:
 
 
 class Learner:
-    """Learns the networks of one slice after the other; knows the previous one's weights for warm starts."""
+    """Learns the networks of one slice after the other; keeps the previous weights for warm starts."""
 
     def __init__(self, parameters: RakiParameters) -> None:
         self.parameters = parameters
@@ -58,7 +58,7 @@ class Learner:
         self._known: dict[bytes, Learned] = {}
 
     def problem(self, data: SliceData, acs: np.ndarray) -> str:
-        """Reason why nothing can be learned for this slice; empty if it can."""
+        """Return the reason why no network can be learned for this slice; empty if one can."""
         p, sampling = self.parameters, data.sampling
         if not sampling.uniform:
             return f"the mask is not a lattice of lines (family '{sampling.family}')"
@@ -84,7 +84,7 @@ class Learner:
         return _shortage(linear, lines, acs.shape[2]) or _shortage(network, enlarged, acs.shape[2])
 
     def fresh_network(self, coils: int, acceleration: int) -> Network:
-        """The network that parameters and seed describe, before it has learned anything."""
+        """Return the untrained network of the parameters and seed."""
         import torch
 
         from onebreath.networks.raki.raki import Raki as Network
@@ -116,9 +116,9 @@ class Learner:
         return self._known[key]
 
     def learn_together(self, scans: Sequence[tuple[SliceData, np.ndarray]]) -> None:
-        """Learn slices that have no `problem` side by side, as many as are alike; `learn` then knows them.
+        """Learn slices without a `problem` in parallel, in groups of equal shape; `learn` then finds their weights.
 
-        Left to `learn` is what builds on something else than the calibration lines: iraki, warm starts, refined frames.
+        Does nothing for iraki, warm starts and refined frames, which depend on more than the calibration lines.
         """
         p = self.parameters
         if p.variant == "iraki" or p.warm_start or p.refine_iterations:
@@ -156,7 +156,7 @@ class Learner:
         return devices_to_try(self.parameters.device)[0]
 
     def _deadline(self, slices: int = 1) -> float | None:
-        """When this many slices must have been learned, if there is a time budget."""
+        """Return the time by which this many slices must be learned; None without a time budget."""
         budget = self.parameters.time_budget_s
         return time.monotonic() + slices * budget if budget else None
 
@@ -201,7 +201,7 @@ class Learner:
     def _train(
         self, network: Network, data: SliceData, acs: torch.Tensor, schedule: Schedule, deadline: float | None
     ) -> tuple[list[float], dict[str, Fact]]:
-        """Train in place; the losses (none where the deadline would not be kept) and the facts."""
+        """Train in place; return the losses (none if the deadline would be missed) and the facts."""
         from onebreath.methods.raki import calibration as raki_calibration
         from onebreath.methods.raki import iraki
 
@@ -224,7 +224,7 @@ class Learner:
     def _refined(
         self, network: Network, data: SliceData, deadline: float | None
     ) -> tuple[list[Network], dict[str, Fact]]:
-        """The network of each frame: refined on the frame's own calibration lines if asked for."""
+        """Return the network of each frame, refined on the frame's own calibration lines if requested."""
         from onebreath.methods.raki.calibration import Training
 
         p, count = self.parameters, data.kspace.shape[0]
@@ -243,7 +243,7 @@ class Learner:
 
 
 def tensor_of(kspace: np.ndarray, device: torch.device | str) -> torch.Tensor:
-    """K-space as networks want it, a copy."""
+    """Return k-space as a tensor in the networks' layout, a copy."""
     import torch
 
     return torch.tensor(kspace, dtype=torch.complex64, device=device)
@@ -255,7 +255,7 @@ def _has_own_acs(data: SliceData) -> bool:
 
 
 def _shortage(network: Network, lines: int, samples: int) -> str:
-    """Say why `lines` of `samples` do not suffice to learn this network; empty if they do."""
+    """Describe why `lines` of `samples` do not suffice to learn this network; empty if they do."""
     places = samples - network.reach[1] + 1
     if places < 1:
         return f"a kernel of {network.reach[1]} samples is wider than the readout of {samples}"

@@ -1,4 +1,4 @@
-"""RAKI and iRAKI: missing lines are predicted by a small network that is learned from the slice's calibration lines."""
+"""RAKI and iRAKI: missing lines are predicted by a small network trained on the slice's calibration lines."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Raki(Method):
         self.learner = Learner(self.parameters)
 
     def foresee(self, slices: Sequence[SliceData]) -> None:
-        """Learn the weights of coming slices in parallel; an error of a slice is raised when that slice comes."""
+        """Learn the weights of later slices in parallel; an error of a slice is raised when it is reconstructed."""
         scans = []
         for data in map(as_numpy, slices):
             with suppress(MethodError):
@@ -123,7 +123,7 @@ class Raki(Method):
         return np.asarray(join_sets(combined[:, None])[0])
 
     def _replaced(self, sampling: Sampling, mask: np.ndarray) -> np.ndarray:
-        """Lines (y,) that hold predictions."""
+        """Return the lines (y,) that hold predictions."""
         replaced = wanted_lines(sampling, mask)
         return replaced | np.any(mask, axis=1) if self.parameters.targets == "all" else replaced
 

@@ -1,4 +1,4 @@
-"""Virtual conjugate coils: each channel once more, mirrored at the centre of k-space and conjugated.
+"""Virtual conjugate coils: each channel duplicated, mirrored at the centre of k-space and conjugated.
 
 M. Blaimer et al., "Virtual coil concept for improved parallel MRI employing conjugate symmetric signals", Magn Reson
 Med 61:93 (2009). An image without phase has a symmetric k-space; where the phase is smooth a mirrored line tells
@@ -16,7 +16,7 @@ from onebreath.methods.grappa.calibrated import frames_by_mask, lattice_offset
 
 
 def problem_of(data: SliceData, acs: np.ndarray) -> str:
-    """Reason why a slice has no virtual coils; empty if it can have them."""
+    """Return the reason why a slice has no virtual coils; empty if it can have them."""
     sampling, rows = data.sampling, data.kspace.shape[2]
     if sampling.acquired[0] >= sampling.acceleration or sampling.acquired[1] < rows - sampling.acceleration:
         return "virtual coils need both halves of k-space, the scan has partial Fourier"
@@ -36,7 +36,7 @@ def problem_of(data: SliceData, acs: np.ndarray) -> str:
 
 
 def with_virtual(data: SliceData, acs: np.ndarray) -> tuple[SliceData, np.ndarray]:
-    """Return a slice without `problem_of` and its calibration lines with twice as many channels."""
+    """Return a slice, which has no `problem_of`, and its calibration lines with twice as many channels."""
     low, high = _common(data, acs)
     lines = acs[:, low - data.acs_first : high - data.acs_first + 1]
     columns = _mirrored(acs.shape[2], acs.shape[2] // 2)
@@ -57,7 +57,7 @@ def _mirrored(size: int, centre: int) -> np.ndarray:
 
 
 def _common(data: SliceData, acs: np.ndarray) -> tuple[int, int]:
-    """First and last calibration line of those whose mirror image is one as well."""
+    """Return the first and last calibration line whose mirror line is a calibration line, too."""
     first, last = data.acs_first, data.acs_first + acs.shape[1] - 1
     centre = data.sampling.centre
     return max(first, 2 * centre - last), min(last, 2 * centre - first)

@@ -1,1 +1,1 @@
-"""Scans with partitions: what methods get of a volume, plane by plane."""
+"""Scans with partitions: input of methods, plane by plane."""

@@ -1,4 +1,4 @@
-"""Scans with partitions, as methods take them: the readout is transformed, so that every pixel along it is a plane.
+"""Input of methods for scans with partitions: the readout is transformed, so that each pixel along it is a plane.
 
 All lines have the same readout, so an inverse transform along it turns one problem in three dimensions into one for
 each pixel along x, in the plane of both phase encodings. The transformed lines of a few neighbouring planes are kept at
@@ -48,7 +48,7 @@ class Source:
     first: tuple[int, int] = (0, 0)
 
     def by_partition(self) -> Iterator[tuple[NDArray[np.intp], Complex]]:
-        """Give the lines of each partition: their numbers (line,) in `where`, and samples (coil, line, x)."""
+        """Yield the lines of each partition: their numbers (line,) in `where`, and samples (coil, line, x)."""
         frame, z, y = self.where.T
         _, member = np.unique(np.stack([frame, z]), axis=1, return_inverse=True)
         order = np.argsort(member.reshape(-1), kind="stable")
@@ -113,7 +113,7 @@ class VolumeData:
         return describe(self.mask, self.sampling.centre[0], self.sampling.centre[1])
 
     def transformed(self) -> Iterator[tuple[NDArray[np.intp], Complex]]:
-        """Give the lines of one partition after the other: numbers (line,) in `where`, and (coil, line, x).
+        """Yield the lines of one partition after the other: numbers (line,) in `where`, and (coil, line, x).
 
         x is in image space, by the unitary transform.
         """
@@ -197,5 +197,5 @@ def by_planes(method: Callable[[SliceData], Reconstruction], data: VolumeData) -
 
 
 def _worse(one: Fact, other: Fact) -> Fact:
-    """Return whichever text is not ``yes``, so that a plane that has not converged is reported."""
+    """Return the text other than ``yes``, so that a plane that has not converged is reported."""
     return other if one == "yes" else one

@@ -1,4 +1,4 @@
-"""Whether a volume's images explain calibration lines that their method did not see."""
+"""Check of a volume's images against calibration lines that the method did not use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOISE = 2.0
 
 
 def unexplained(images: NDArray[np.complex64], data: VolumeData) -> float | None:
-    """Part of the calibration lines' norm that images (frame, z, y, x) of one map set do not explain.
+    """Return the share of the calibration lines' norm not explained by images (frame, z, y, x) of one map set.
 
     Only calibration lines that are no imaging lines count, and only their signal; they are compared after one free
     scale, with the mean over the frames. None if there are none, or no coil maps.

@@ -1,4 +1,4 @@
-"""One set and slab of a message with partitions, as methods get it, and what is done to their images."""
+"""One set and slab of a message with partitions: input of methods, and processing of their images."""
 
 from __future__ import annotations
 
