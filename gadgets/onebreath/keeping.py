@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -33,12 +34,15 @@ def private_folder(path: Path) -> Path:
     Raises
     ------
     OSError
-        If it cannot be made, or belongs to somebody else who lets others in.
+        If it cannot be made, or belongs to somebody else who lets others in; if it is a link to a folder that others
+        may enter: what a link leads to is not changed.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
     if path.stat().st_mode & 0o077:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, f"{path} is a link to a folder that others may enter; make that 0700")
         path.chmod(0o700)
     return path
 
@@ -109,6 +113,29 @@ def write_new(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+class NoFile(OSError):
+    """What lies where a file is expected is a link, a pipe or anything else that is none."""
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file; raises OSError if it cannot be read, NoFile if it is a link or might keep the reader waiting."""
+    with os.fdopen(_opened(path), "rb") as file:
+        return file.read()
+
+
+def _opened(path: Path) -> int:
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NoFile(errno.ELOOP, "it is a link") from error
+        raise
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise NoFile(errno.EINVAL, "it is no file")
+    return number
+
+
 def sealed(content: bytes) -> bytes:
     """Return the content followed by its digest; `unsealed` checks and removes it."""
     return content + hashlib.sha256(content).digest()
@@ -116,11 +143,13 @@ def sealed(content: bytes) -> bytes:
 
 def unsealed(path: Path) -> bytes | None:
     """Read a file that ends with its digest; None, and it is set aside, if that does not fit. Raises OSError."""
-    whole = path.read_bytes()
-    content = whole[:-SEAL]
-    if sealed(content) == whole:
-        return content
-    set_aside(path, "its digest does not fit its content")
+    try:
+        whole = read_file(path)
+        if sealed(whole[:-SEAL]) == whole:
+            return whole[:-SEAL]
+        set_aside(path, "its digest does not fit its content")
+    except NoFile as error:
+        set_aside(path, error.strerror)
     return None
 
 
@@ -155,10 +184,9 @@ def secret(path: Path, *, make: bool) -> bytes | None:
 
 
 def _read_secret(path: Path) -> bytes | None:
-    if not path.exists():
-        return None
-    whole = path.read_bytes()
-    return whole if len(whole) == KEY else unsealed(path)  # before keys had digests they had their length
+    if not path.is_symlink() and path.is_file() and path.stat().st_size == KEY:
+        return read_file(path)  # before keys had digests they had their length
+    return unsealed(path) if os.path.lexists(path) else None
 
 
 def write_document(path: Path, document: dict[str, Any]) -> None:
@@ -172,9 +200,12 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises
     ------
     OSError, ValueError
-        If it cannot be read; if it is not what was written.
+        If it cannot be read; if it is not what was written, or no file.
     """
-    document = json.loads(path.read_bytes())
+    try:
+        document = json.loads(read_file(path))
+    except NoFile as error:
+        raise ValueError(error.strerror) from error
     if not isinstance(document, dict) or document.pop(DIGEST, None) != _digest_of(document):
         raise ValueError("its digest does not fit its content")
     return document
@@ -185,8 +216,8 @@ def _digest_of(document: dict[str, Any]) -> str:
 
 
 def digest_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits; raises OSError if it cannot be read."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file as hexadecimal digits; raises OSError if it cannot be read, or is no file."""
+    with os.fdopen(_opened(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _by_pieces(file)
 
 
@@ -257,7 +288,7 @@ def _size(folder: Path) -> int:
     for root, _, names in os.walk(folder):
         for name in names:
             try:
-                total += os.stat(os.path.join(root, name)).st_size  # noqa: PTH116, PTH118 - thousands of times a second
+                total += os.lstat(os.path.join(root, name)).st_size  # noqa: PTH118 - thousands of times a second
             except OSError:  # removed just now
                 continue
     return total

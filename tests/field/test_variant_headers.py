@@ -23,6 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::xsdata.exceptions.ConverterWarn
         lambda text: text.replace("<flipAngle_deg>50</flipAngle_deg>", "<flipAngle_deg>NaN</flipAngle_deg>"),
         lambda text: text.replace("<sequenceParameters>", "<vendorSection/><sequenceParameters>"),
         lambda text: text.replace("<trajectory>cartesian</trajectory>", ""),
+        lambda text: text.replace("<trajectory>cartesian</trajectory>", "<trajectory>cartesian</trajectory>" * 2),
     ],
 )
 def test_headers_with_odd_texts_or_sections_cost_no_image(change):
@@ -43,6 +44,12 @@ def test_headers_that_cannot_do_name_the_field(change, words):
     with pytest.raises(ScanError) as error:
         reconstructed(lines(0), head(change))
     assert words in str(error.value)
+
+
+def test_text_in_a_number_is_described_and_not_quoted():
+    with pytest.raises(ScanError, match="matrix size is a text of 9 characters") as error:
+        reconstructed(lines(0), head(lambda text: text.replace("<y>36</y>", "<y>PIDX77812</y>")))
+    assert "PIDX" not in str(error.value)
 
 
 # I, J: lines win

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,11 @@ def _rounded(value: Any) -> Any:
 LARGEST = 1 << 16
 """Pixels, lines or partitions of a matrix: the counters of lines have 16 bits."""
 
+
+_LONGEST = 1 << 200
+_LIKE_A_NUMBER = re.compile(
+    r"[-+]?[0-9.,]{1,40}([eE][-+]?[0-9]{1,9})?\s?(mm|cm|m|ms|us|s|Hz|kHz|MHz|T|deg|%)?|[a-z]{0,8}|[-+]?(NaN|INF|Inf)"
+)
 
 FARTHEST = 1e5
 """Millimetres that no field of view has."""
@@ -87,8 +93,16 @@ def number_of(value: Any, name: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ScanError(f"The header's {name} is '{shortened(value)}', which is no finite number.")
+        raise ScanError(f"The header's {name} is {_quoted(value)}, which is no finite number.")
     return number
+
+
+def _quoted(value: Any) -> str:
+    """Quote what stands for a number if it looks like one, or is a short word; any other text may name a patient."""
+    text = str(value) if isinstance(value, str | float) or abs(value) < _LONGEST else "a number of very many digits"
+    if not isinstance(value, str) or _LIKE_A_NUMBER.fullmatch(text.strip()):
+        return f"'{shortened(text)}'"
+    return f"a text of {len(text)} characters"
 
 
 def whole_of(value: Any, name: str) -> int:
@@ -101,5 +115,5 @@ def whole_of(value: Any, name: str) -> int:
         real = number_of(value, name) if isinstance(value, str) else math.nan
         number = int(real) if real.is_integer() and abs(real) < 1 << 53 else 1 << 64
     if abs(number) >= 1 << 63:
-        raise ScanError(f"The header's {name} is '{shortened(value)}', which is no whole number that can be used.")
+        raise ScanError(f"The header's {name} is {_quoted(value)}, which is no whole number that can be used.")
     return number

@@ -39,16 +39,22 @@ def repair(root: Element) -> list[str]:
 def _repair(element: Element, kind: type, path: tuple[str, ...], said: list[str]) -> bool:
     """Repair an element and what is in it; False if it cannot be used."""
     known = _parts(kind)
+    seen: set[str] = set()
     for child in list(element):
         tag = _local(child.tag)
         if tag not in known:
             element.remove(child)
             said.append(f"The header's {_named(*path, tag)} is not in ISMRMRD's schema and was not read.")
+        elif tag in seen and not known[tag][2]:
+            element.remove(child)
+            said.append(f"The header has {_named(*path, tag)} more than once; the first one was read.")
         elif (inner := known[tag][0]) is not None and not _repair(child, inner, (*path, tag), said):
             element.remove(child)
+        else:
+            seen.add(tag)
     present = {_local(child.tag) for child in element} | set(element.attrib)
     usable = True
-    for tag, (_, required) in known.items():
+    for tag, (_, required, _) in known.items():
         if not required or tag in present:
             continue
         text, follows = _FILLED.get((kind.__name__, tag), (None, ""))
@@ -65,13 +71,14 @@ def _repair(element: Element, kind: type, path: tuple[str, ...], said: list[str]
 
 
 @cache
-def _parts(kind: type) -> dict[str, tuple[Any, bool]]:
-    """Return the parts of a schema class by their name: the class of each, if any, and whether it is required."""
+def _parts(kind: type) -> dict[str, tuple[Any, bool, bool]]:
+    """Return the parts of a schema class by their name: its class, if any, and whether it is required, and a list."""
     hints = typing.get_type_hints(kind)
     return {
         str(part.metadata.get("name", part.name)): (
             next((one for one in _types(hints[part.name]) if is_dataclass(one)), None),
             part.default is MISSING and part.default_factory is MISSING,
+            typing.get_origin(hints[part.name]) is list,
         )
         for part in fields(kind)
     }

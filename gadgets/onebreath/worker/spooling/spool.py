@@ -22,7 +22,16 @@ from typing import Any
 from xml.etree.ElementTree import tostring
 
 from onebreath.diagnostics.reports import SpoolError
-from onebreath.keeping import DAMAGED, digest_of_file, private_folder, read_document, set_aside, write, write_document
+from onebreath.keeping import (
+    DAMAGED,
+    digest_of_file,
+    private_folder,
+    read_document,
+    read_file,
+    set_aside,
+    write,
+    write_document,
+)
 from onebreath.storage.results import KEPT_SECONDS, is_scan
 from onebreath.wire.xml_guard import fromstring, unpadded
 from onebreath.worker.spooling.stream import check_pieces
@@ -178,7 +187,7 @@ class SpooledScan:
         try:
             if not self.complete:
                 check_pieces(self.data)
-            elif digest_of_file(self.data) != (self.folder / COMPLETE).read_text():
+            elif digest_of_file(self.data).encode() != read_file(self.folder / COMPLETE):
                 raise ValueError("they have another digest than when they came")
         except (OSError, ValueError) as error:
             raise SpoolError(f"the raw data of scan {self.request.scan} were damaged on the disk: {error}") from error
@@ -204,7 +213,9 @@ class SpooledScan:
 def left_behind(root: Path) -> Iterator[SpooledScan]:
     """Find the scans that no process works on, oldest first; what a crash left of others' folders is removed."""
     for partial in root.glob(".*/"):
-        if not partial.name.startswith(DAMAGED):
+        if partial.is_symlink():
+            partial.unlink()
+        elif not partial.name.startswith(DAMAGED):
             with contextlib.suppress(SpoolError):
                 lock = locked(partial)
                 shutil.rmtree(partial, ignore_errors=True)
@@ -213,6 +224,8 @@ def left_behind(root: Path) -> Iterator[SpooledScan]:
             shutil.rmtree(partial, ignore_errors=True)
     for folder in sorted(root.glob("[!.]*/")):
         try:
+            if folder.is_symlink():
+                raise SpoolError("it is a link")
             yield SpooledScan(folder)
         except InUse as error:
             log.debug("%s", error)
