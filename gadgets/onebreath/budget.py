@@ -1,4 +1,4 @@
-"""Memory that a scan holds, counted as it grows: what a header announces is a guess, and counters may say anything.
+"""Memory of a scan, counted as it is allocated: the size announced by the header is only an estimate.
 
 The large arrays of a scan are entered here, by the context that its threads inherit, before they are made; they leave
 when Python lets go of them.
@@ -61,7 +61,7 @@ def counted(budget: Budget) -> Iterator[None]:
 
 
 def claim(count: int, what: str, owner: object | None = None) -> None:
-    """Enter bytes that are about to be taken, as long as `owner` lives; without one, only ask whether they may be.
+    """Count bytes about to be allocated, for the life of `owner`; without one, only check that they may be.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Ending work that is no longer wanted: long computations ask now and then whether to continue.
+"""Cancellation of work: long computations check regularly whether to continue.
 
 Python cannot end a thread from outside. What may end a piece of work is known to the context that it runs in, which the
 threads of a chain inherit.
@@ -14,14 +14,14 @@ _checks: contextvars.ContextVar[tuple[Callable[[], None], ...]] = contextvars.Co
 
 
 def checkpoint() -> None:
-    """Raise what ends the work of this context, if something does; to be called once per iteration of anything long."""
+    """Raise the error that cancels the work of this context, if any; called once per iteration of long computations."""
     for check in _checks.get():
         check()
 
 
 @contextmanager
 def ended_by(check: Callable[[], None]) -> Iterator[None]:
-    """Let `checkpoint` call `check`, besides those of the work around, while the body runs; it raises to end it."""
+    """Let `checkpoint` also call `check` while the body runs; `check` raises an error to cancel the body."""
     token = _checks.set((*_checks.get(), check))
     try:
         yield

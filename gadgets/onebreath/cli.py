@@ -1,4 +1,4 @@
-"""The command line: one word per task, each a module of its own that is imported only when it is asked for."""
+"""The command line: one module per command, imported only when the command is called."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class MethodError(OnebreathError):
 
 
 class OutsideDomain(MethodError):
-    """A scan is not one that the model is for; only this error is a matter of a rule's policy."""
+    """A scan is outside the model's domain; the policy of a rule applies only to this error."""
 
 
 class DeadlineMissed(MethodError):
@@ -38,4 +38,4 @@ class ModelError(OnebreathError):
 
 
 class UnknownModel(ModelError, ConfigError):
-    """No installed model has a name; where the configuration itself names it, the configuration is wrong."""
+    """No installed model has the requested name; a wrong configuration if the name comes from there."""

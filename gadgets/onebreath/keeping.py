@@ -1,4 +1,4 @@
-"""Files that outlive a scan: only their owner reads them, their damage is seen, and they leave room on the disk."""
+"""Files that outlive a scan: private, written atomically, with digests, within a disk quota."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, at once or not at all, down to the disk; raises OSError."""
+    """Write a private file atomically and flush it to disk; raises OSError."""
     with replacing(path) as part:
         write_new(part, content)
 
@@ -97,7 +97,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def cannot_write(what: str, path: Path, error: Exception) -> str:
-    """Say that something cannot be written to a file, why, and what is there now."""
+    """Return an error text that names the file that cannot be written, the cause, and what is there now."""
     number = getattr(error, "errno", None)
     reason = os.strerror(number) if number else str(error).partition("(")[0].strip()
     full = " Is the disk full?" if number in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
@@ -106,7 +106,7 @@ def cannot_write(what: str, path: Path, error: Exception) -> str:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a new file that only its owner can read, down to the disk; raises OSError."""
+    """Write a new private file and flush it to disk; raises OSError."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
         file.write(content)
         file.flush()
@@ -229,7 +229,7 @@ def _by_pieces(file: Any) -> str:  # Python 3.10
 
 
 def set_aside(path: Path, why: object) -> None:
-    """Rename a damaged file, so that nobody uses it and somebody can look at it, and say so in the log."""
+    """Rename a damaged file, so that it is not used but can be examined, and log this."""
     aside = path.with_name(f"{DAMAGED}{path.name}")
     try:
         path.replace(aside)

@@ -31,7 +31,7 @@ log = logging.getLogger("onebreath.chain")
 
 
 class Chain:
-    """Gadgets joined so that they overlap: some work while others work on what these made.
+    """Gadgets connected to a pipeline, so that they work at the same time on different messages.
 
     Gadgets that hand on single lines share a thread with the one after them, as handing over a line costs more than the
     work on it; all others have their own. For the same reason a chain that begins with lines reads its input in the
@@ -91,7 +91,7 @@ class Chain:
                 watch.report()
 
     def _of_one_space(self, messages: Iterator[Message]) -> Iterator[Message]:
-        """Read ahead until it is known which encoding space is the image's; give all messages.
+        """Read ahead until the encoding space of the image is known; return all messages.
 
         A scan whose first space gets no imaging lines is held up to its end.
         """
@@ -132,7 +132,7 @@ OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 
 @functools.cache
 def use_one_blas_thread() -> None:
-    """Keep BLAS from starting threads of its own, in this process and from now on.
+    """Limit BLAS to one thread in this process, from now on.
 
     The gadgets have their threads already, and the matrices are small: more threads double the processor time of a
     reconstruction, and on a busy machine they wait for each other for seconds.
@@ -152,7 +152,7 @@ def groups(gadgets: Sequence[Gadget]) -> list[list[Gadget]]:
 
 
 def _drain(source: Iterator[Message]) -> None:
-    """Read on to the end, unless the scan was given up; what ends it early comes second to what ended the chain."""
+    """Read to the end, unless the scan was cancelled; an error on the way is secondary to the chain's own."""
     with suppress(OnebreathError):
         checkpoint()
         for _ in source:
@@ -160,7 +160,7 @@ def _drain(source: Iterator[Message]) -> None:
 
 
 class _Watch:
-    """A gadget at work: names it in unexpected errors, and measures its time."""
+    """Runs a gadget: names it in unexpected errors, and measures its time."""
 
     def __init__(self, gadget: Gadget, incoming: Iterator[Message]) -> None:
         self.gadget = gadget
@@ -195,7 +195,7 @@ class _Watch:
 
 
 class _Meter:
-    """Adds up how long a stream takes to give its messages, the one that is being waited for included."""
+    """Measures the time spent waiting for the messages of a stream, including the current one."""
 
     def __init__(self, stream: Iterator[Message]) -> None:
         self.stream = stream
@@ -249,7 +249,7 @@ def build(header: Any, steps: Sequence[tuple[str, Mapping[str, str]]]) -> Chain:
 
 
 def check_order(classes: Sequence[type[Gadget]]) -> None:
-    """Check that each gadget but the first gets messages from the one before it that it works on.
+    """Check that each gadget accepts the messages of the one before it.
 
     Raises
     ------

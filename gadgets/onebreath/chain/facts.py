@@ -1,4 +1,4 @@
-"""Facts: what a gadget decided or measured, typed where code reads it and text where a person does."""
+"""Facts: decisions and measurements of a gadget, typed where code reads them and texts where people do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Decision(BaseModel):
 
 
 class Facts(BaseModel):
-    """Base of each gadget's facts. A field that is None is left out of the note; a fact that is no field is refused.
+    """Base of each gadget's facts: fields that are None are left out of the note; unknown facts are refused.
 
     Fields are numbers, texts, or a `Decision`: each becomes ``Onebreath_<gadget>_<field>`` in the images' meta.
     """

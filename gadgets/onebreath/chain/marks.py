@@ -23,11 +23,11 @@ MARK_ID = 0x0B13
 
 
 class BrokenOff(OnebreathError):
-    """A node before this one did not send all that it should have."""
+    """An earlier node did not send all its lines."""
 
 
 def marked(messages: Iterator[Any], node: str) -> Iterator[Any]:
-    """Pass a node's messages on, with a mark before them and, unless an error ends them, one behind them."""
+    """Yield a node's messages between two marks; after an error the last mark is left out."""
     identifier = uuid.uuid4().hex
     yield _mark(node, identifier, "begins")
     yield from messages
@@ -35,19 +35,19 @@ def marked(messages: Iterator[Any], node: str) -> Iterator[Any]:
 
 
 def checked(messages: Iterable[Any], keep: bool) -> Iterator[Any]:
-    """Pass messages on to a node, and hold them against their marks.
+    """Yield the messages for a node, and check at their end that all earlier nodes have completed.
 
     Parameters
     ----------
     messages
-        What the nodes before it send.
+        Messages of the earlier nodes.
     keep
-        Whether nodes after it shall see the marks, too.
+        Whether later nodes get the marks, too.
 
     Raises
     ------
     BrokenOff
-        At their end, if a node before this one began and did not end.
+        If an earlier node began and did not end.
     """
     at_work: dict[str, str] = {}
     for message in messages:

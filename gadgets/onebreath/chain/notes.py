@@ -1,4 +1,4 @@
-"""Notes: what a gadget decided, as a message that flows with the data.
+"""Notes: facts of a gadget, as messages that flow with the data.
 
 Every decision about a scan is made once, logged once, and written into the images. The gadgets may run in one process
 or in several, so a decision travels as one of Gadgetron's own messages: a waveform whose samples spell a JSON text. It
@@ -44,7 +44,7 @@ def note(gadget: str, said: Facts | None = None, **more: str | int | float | boo
 
 
 def warning(gadget: str, text: str) -> ismrmrd.Waveform:
-    """Make a warning, and log it; `text` says what was found, what was done about it, and what to do."""
+    """Make a warning, and log it; `text` names the finding, how it was handled, and what to do."""
     logging.getLogger(f"onebreath.{gadget}").warning("%s", text)
     tell("warning", gadget=gadget, text=text)
     return note_of({"gadget": gadget, "severity": "warning", "text": text})

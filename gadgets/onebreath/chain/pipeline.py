@@ -1,4 +1,4 @@
-"""Threads that work on one stream of messages side by side, and the queues between them."""
+"""Threads that work on one stream of messages in parallel, and the queues between them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BoundedQueue:
         self._changed = threading.Condition()
 
     def put(self, item: Any) -> bool:
-        """Put an item, as soon as there is room; False if nobody takes any more."""
+        """Put an item when there is room; return False if the queue is closed."""
         with self._changed:
             while len(self._waiting) >= QUEUE_LENGTH and not self._closed:
                 self._changed.wait()
@@ -55,7 +55,7 @@ class BoundedQueue:
             return True
 
     def take(self) -> list[Any]:
-        """Take all items, at least one; none once the queue is closed."""
+        """Take all items, at least one; return none if the queue is closed."""
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
@@ -64,7 +64,7 @@ class BoundedQueue:
             return taken
 
     def close(self) -> None:
-        """Let both sides know that nobody takes any more."""
+        """Close the queue for both sides."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
@@ -72,7 +72,7 @@ class BoundedQueue:
 
 
 class Stage:
-    """A stream worked on in a thread of its own, a little ahead of who reads `output`.
+    """Runs a stream in its own thread, a few messages ahead of the reader of `output`.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class Stage:
         begin(self._thread)
 
     def output(self) -> Iterator[Any]:
-        """Give the messages; raises what the thread raised."""
+        """Yield the messages; raises the error of the thread."""
         while taken := self._queue.take():
             for item in taken:
                 if not isinstance(item, _Last):
@@ -102,7 +102,7 @@ class Stage:
                     return
 
     def end(self) -> None:
-        """Take no more, and wait for the thread; not for ever if its scan was given up."""
+        """Take no more messages, and wait for the thread; with a time limit if its scan was cancelled."""
         self._queue.close()
         given_up: float | None = None
         while self._thread.is_alive() and (given_up is None or time.monotonic() - given_up < LEFT_BEHIND):

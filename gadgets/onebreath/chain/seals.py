@@ -1,4 +1,4 @@
-"""Seals: how a node knows that a note was made by a node of this user, and not by whoever sends the data.
+"""Seals: signatures that prove that a note comes from a node of this user, not from the sender of the data.
 
 Notes travel with the data, through a server that passes on what its client sends. A node that makes one puts an
 HMAC-SHA256 under it, with a key from the user's state folder; a note belongs to one scan, identified by its header.

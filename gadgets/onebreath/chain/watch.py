@@ -1,4 +1,4 @@
-"""Watching a gadget at work: its messages in the log, its arrays in a folder."""
+"""Debugging of a gadget: its messages in the log, its arrays in a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onebreath.keeping import write
 
 
 def watched(gadget: Gadget, messages: Iterable[Message]) -> Iterator[Message]:
-    """Pass on what a gadget made; log and keep it if its properties `verbose` and `debug_folder` say so.
+    """Yield a gadget's messages; log and store them by its properties `verbose` and `debug_folder`.
 
     Arrays of ReconData and ImageArray messages become ``<gadget>_<number>_<part>.npy`` in Gadgetron's axis order.
     """

@@ -39,8 +39,8 @@ _ANY_TIME = 10**6
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a candidate made of the slice: magnitudes (frame, y, x) in seconds, or why it made none."""
+class Result:
+    """Result of a candidate: magnitudes (frame, y, x) and seconds, or the reason for its failure."""
 
     images: NDArray[np.floating] | None
     seconds: float
@@ -102,23 +102,23 @@ def method_named(name: str) -> Method:
     return method_class("unrolled" if made else name)(**made)
 
 
-def reconstructed(place: Place, method: Method, scan: Scan) -> Made:
-    """Let a method reconstruct the slice; what it cannot do is told."""
+def reconstructed(place: Place, method: Method, scan: Scan) -> Result:
+    """Reconstruct the slice with a method; an error becomes part of the result."""
     try:
         method.prepare(scan)
         begun = time.perf_counter()
         images = np.abs(place.reconstruct(method).images)
     except OnebreathError as error:
-        return Made(None, math.nan, str(error))
-    return Made(images, time.perf_counter() - begun)
+        return Result(None, math.nan, str(error))
+    return Result(images, time.perf_counter() - begun)
 
 
-def rows(made: Mapping[str, Made], choice: Choice | None) -> list[tuple[str, str, str, str, str]]:
+def rows(made: Mapping[str, Result], choice: Choice | None) -> list[tuple[str, str, str, str, str]]:
     """Return name, estimated error relative to the image, its standard error, seconds for the slice, what failed."""
-    told = {one.name: one for one in choice.estimates} if choice else {}
+    estimates = {one.name: one for one in choice.estimates} if choice else {}
     found = []
     for name, one in made.items():
-        estimate = told.get(name)
+        estimate = estimates.get(name)
         error, spread = ("-", "-")
         if estimate is not None and not estimate.failed:
             error, spread = f"{estimate.error:.4f}", f"{estimate.uncertainty:.4f}"
@@ -127,8 +127,8 @@ def rows(made: Mapping[str, Made], choice: Choice | None) -> list[tuple[str, str
     return found
 
 
-def table(made: Mapping[str, Made], choice: Choice | None) -> str:
-    """Return the same as plain text."""
+def table(made: Mapping[str, Result], choice: Choice | None) -> str:
+    """Return the rows as plain text."""
     lines = [f"{'candidate':24} {'error':>8} {'+-':>8} {'seconds':>8}"]
     for name, error, spread, seconds, why in rows(made, choice):
         lines.append(f"{name:24} {error:>8} {spread:>8} {seconds:>8}  {why}".rstrip())

@@ -1,4 +1,4 @@
-"""`onebreath demo`: a simulated scan goes through the chain; pictures, a cine loop, a table and a page are left."""
+"""`onebreath demo`: reconstruct a simulated scan; writes pictures, a cine loop, a table and a page."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Simulate, reconstruct, compare with the truth, and say where everything lies."""
+    """Simulate, reconstruct, compare with the truth, and print the paths of all files."""
     args.output.mkdir(parents=True, exist_ok=True)
     options = ScanOptions(
         anatomy="textured",

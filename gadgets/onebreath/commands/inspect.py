@@ -1,4 +1,4 @@
-"""`onebreath inspect`: what a raw data file holds, what each gadget will do with it, and what is missing.
+"""`onebreath inspect`: report on a raw data file: its content, the decision of each gadget, and what is missing.
 
 The gadgets' part is no guess: the file is sent through the configuration's own gadgets up to the reconstruction, and
 what they note is printed.

@@ -1,4 +1,4 @@
-"""Which protocol rule fires for a scan and why the others do not; what is wrong with the rules in force."""
+"""Explanation of the protocol rule that fires for a scan, and checks of the rules in force."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from onebreath.zoo.search import find
 
 
 def rules() -> int:
-    """Print the rules in force and what is wrong with them; return 1 if anything is seriously wrong, else 0."""
+    """Print the rules in force and their problems; return 1 if there is a serious one, else 0."""
     book = current_rules()
     for number, rule in enumerate(book.rules, 1):
         print(f"{number:3} {rule.name:24} {rule.model or rule.method:24} {rule.policy:9} {rule.why}")
@@ -52,7 +52,7 @@ def check(book: RuleBook) -> list[Finding]:
 
 
 def match(file: str, group: str, config: str) -> int:
-    """Print what every rule says to a scan; return 0 if one fires, else 1.
+    """Print for every rule whether it fires for a scan; return 0 if one does, else 1.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def match(file: str, group: str, config: str) -> int:
 
 
 def first_place(raw: RawFile, config: str) -> tuple[Place, Scan]:
-    """Send a file through a configuration up to the reconstruction; return its first slice and what the scan is.
+    """Send a file through a configuration up to the reconstruction; return its first slice and the scan's properties.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def first_place(raw: RawFile, config: str) -> tuple[Place, Scan]:
 
 
 def explain(book: RuleBook, scan: Scan) -> Iterator[str]:
-    """Say of every rule whether it fires and why not, and what the model's card says to the one that does."""
+    """Describe for every rule whether it fires and why not, and compare the model's card with the scan."""
     fires = book.match(scan)
     for rule, verdict in book.judge(scan):
         reasons = [*verdict.outside, *(f"{name} is not known" for name in verdict.unknown)]

@@ -1,4 +1,4 @@
-"""The ``onebreath models`` command: models by themselves, and which of them a scan would get."""
+"""The ``onebreath models`` command: manage models, and show which one a scan would get."""
 
 from __future__ import annotations
 

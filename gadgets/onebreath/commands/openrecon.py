@@ -163,7 +163,7 @@ def problems(made: dict[str, Any], schema: Path) -> list[str]:
 
 
 def as_markdown() -> str:
-    """Write a chapter of what can be chosen, for the container's documentation."""
+    """Describe all choices in Markdown, for the container's documentation."""
     rows = ["## Parameters", "", "| name | shown as | values | what it is for |", "|---|---|---|---|"]
     for entry in [_config(), _custom_config(), *map(_entry, parameters().values())]:
         values = ", ".join(value["id"] for value in entry.get("values", ())) or entry["type"]
@@ -235,7 +235,7 @@ def label_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def explain() -> Sequence[str]:
-    """Lines that say what can be chosen and which properties that sets."""
+    """Return lines that list the choices and the properties that they set."""
     lines = [f"{CONFIG}, {CUSTOM_CONFIG}: name of a configuration; {CUSTOM_CONFIG} goes before {CONFIG}"]
     for parameter in parameters().values():
         lines.append(f"{parameter.id} ({parameter.label}): {parameter.gadget}, left by '{UNSET[parameter.kind]}'")

@@ -1,4 +1,4 @@
-"""``onebreath provenance``: show how the images in a file were made, according to their meta."""
+"""``onebreath provenance``: print how the images in a file were made, from their meta."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 
 def _replay(args: argparse.Namespace, source: Path, output: Path, changes: Mapping[str, Mapping[str, str]]) -> bool:
-    """Send one scan, as often as is wished, and say what came of it; whether all went well."""
+    """Send one scan once or repeatedly, and print the outcome; return whether all went well."""
     with RawFile(source, args.group) as raw:
         config, why = (args.config or "", "") if args.config or args.config_local else suited_to(raw.headers())
     _check_output(source, output, args)

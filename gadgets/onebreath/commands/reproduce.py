@@ -86,7 +86,7 @@ def differences(old: Series, new: list[ismrmrd.Image]) -> Iterator[str]:
 
 
 def explanations(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    """Entries of the meta that differ and may explain other pixels."""
+    """Return the entries of the meta that differ and may explain different pixels."""
     for name in _IDENTITY:
         if old.get(name) != new.get(name):
             yield f"{name} was {old.get(name, 'absent')}, now it is {new.get(name, 'absent')}"

@@ -205,7 +205,7 @@ class _Signals:
         return self._first
 
     def wait_again(self, worker: Worker) -> None:
-        """At a second signal, break what runs."""
+        """At a second signal, abort running scans."""
         self._again.wait()
         log.warning("asked again: running scans are broken off")
         for listener in worker.listeners.values():
@@ -213,7 +213,7 @@ class _Signals:
 
 
 def inherited_sockets() -> dict[str, socket.socket]:
-    """Listening sockets that systemd, or this program before a restart, has handed on (``LISTEN_FDS``)."""
+    """Return the listening sockets passed by systemd, or by this program before a restart (``LISTEN_FDS``)."""
     mine = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
     count, names = int(os.environ.pop("LISTEN_FDS", "0")), os.environ.pop("LISTEN_FDNAMES", "").split(":")
     if not mine:
@@ -227,7 +227,7 @@ def _history(worker: Worker) -> Path:
 
 
 def keep_history(worker: Worker) -> None:
-    """Write down how many scans have ended, and how, for the program that takes this process's place."""
+    """Store the counts and outcomes of ended scans, for the process that replaces this one."""
     books = worker.service.scheduler.snapshot()
     try:
         write_document(_history(worker), {"counts": books["counts"], "ended": books["ended"]})
@@ -236,7 +236,7 @@ def keep_history(worker: Worker) -> None:
 
 
 def recall_history(worker: Worker) -> None:
-    """Take up what `keep_history` wrote, if anything."""
+    """Load what `keep_history` stored, if anything."""
     path = _history(worker)
     try:
         found = read_document(path)

@@ -1,4 +1,4 @@
-"""The ``onebreath status`` command: what resident workers do, for people and for health checks."""
+"""The ``onebreath status`` command: state of resident workers, for people and for health checks."""
 
 from __future__ import annotations
 

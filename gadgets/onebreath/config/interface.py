@@ -29,7 +29,7 @@ MAPS = {"Gfactor": "send_out_gfactor", "SNR": "send_out_snr_map", "Normality": "
 
 @dataclass(frozen=True)
 class Parameter:
-    """One thing that can be chosen.
+    """One choice at the user interface.
 
     Attributes
     ----------

@@ -13,7 +13,7 @@ _own_ports: set[int] = set()
 
 
 def is_own(port: int, *, listens: bool = True) -> None:
-    """Note that this process listens on a TCP port, or does no more."""
+    """Record that a TCP port is, or no longer is, one of this process's own."""
     (_own_ports.add if listens else _own_ports.discard)(port)
 
 

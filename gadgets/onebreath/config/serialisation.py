@@ -1,4 +1,4 @@
-"""Which messages a configuration lets in and out: its readers and writers, as a Gadgetron server knows them.
+"""Readers and writers of a configuration: the messages that it lets in and out, as in a Gadgetron server.
 
 The server reads nothing, and writes nothing but texts, for which the configuration names no reader or writer. An
 external node has all of them unless it names its own, which then replace those.

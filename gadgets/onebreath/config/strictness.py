@@ -1,4 +1,4 @@
-"""Checks for whatever a Gadgetron server refuses in a configuration; determined with server 4.7.2."""
+"""Checks for everything that a Gadgetron server (4.7.2) refuses in a configuration."""
 
 from __future__ import annotations
 

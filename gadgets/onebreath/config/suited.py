@@ -1,4 +1,4 @@
-"""Choose a configuration for a scan by its lines, where none was named."""
+"""Choice of a configuration for a scan by its lines, where none was named."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def configure(level: str | int, form: Format = "text") -> None:
 
 
 def guard_handlers() -> None:
-    """Keep names out of a log that somebody else has set up: ``python -m gadgetron`` does for its nodes."""
+    """Redact names in a log that other code has configured, as ``python -m gadgetron`` does for its nodes."""
     for handler in logging.getLogger().handlers:
         if not isinstance(handler.formatter, (_Plain, _Json, _Guarded)):
             handler.setFormatter(_Guarded(handler.formatter or logging.Formatter()))

@@ -1,4 +1,4 @@
-"""Error reports for a failed scan: what to do, what is wrong, and where the log has more."""
+"""Error reports for a failed scan: advice, cause, and reference to the log."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def report(error: BaseException, who: str) -> str:
     else:
         what = f"internal error in {who}: {type(error).__name__}: {_printable(str(error))}; see the log"
         log.error("[%s] internal error in %s", identifier, who, exc_info=error)
-    _let_go(error)
+    _clear_frames(error)
     return f"{advice(error)}\nFor the physicist: {what}\nFor the developer: log id {identifier}, {type(error).__name__}"
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Forget what the frames of an error hold: the arrays of a failed scan would last as long as its client listens."""
+def _clear_frames(error: BaseException | None) -> None:
+    """Clear the frames of an error's traceback, which would keep the arrays of a failed scan alive."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -106,7 +106,7 @@ def _printable(text: str) -> str:
 
 
 def advice(error: BaseException) -> str:
-    """Say what the technologist should do; an error that was raised from another one is as its cause."""
+    """Return advice for the technologist; an error without advice gets that of its cause."""
     for found in (error, error.__cause__):
         for kind, text in ADVICE:
             if isinstance(found, kind):

@@ -1,4 +1,4 @@
-"""Which software this is: version, commit, and a hash of the code that runs, whatever was changed after the commit."""
+"""Identity of the software: version, commit, and a hash of the running code, with uncommitted changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warnings sent to the client beside its images, each once."""
+"""Warnings sent to the client with its images, each once."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ Target = Callable[[Any], None]
 
 
 def run_target(connection: Any, target: str) -> None:
-    """Run the node's gadgets on everything that arrives, and send on what they make.
+    """Run the node's gadgets on all incoming messages, and send on their output.
 
     Whatever goes wrong is reported to the server as ERROR, after its data have been read to the end.
 

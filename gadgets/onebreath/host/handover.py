@@ -1,4 +1,4 @@
-"""Handing a connected socket to the resident worker: the way there, for both sides.
+"""Handover of a connected socket to the resident worker, for both sides.
 
 This file imports the standard library only, and what itself does: the process that Gadgetron starts for a node pays
 for every import. Messages are JSON texts with their length before them; the socket travels beside one (SCM_RIGHTS).
@@ -140,7 +140,7 @@ def wait_until_done(worker: socket.socket) -> bool:
 
 
 def as_text(octets: bytes) -> str:
-    """Bytes as a text that JSON can carry; `as_bytes` gives them back, whatever they are."""
+    """Return bytes as a text for JSON; `as_bytes` restores them."""
     return octets.decode("utf-8", "surrogateescape")
 
 

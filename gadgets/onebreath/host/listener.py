@@ -75,7 +75,7 @@ _guest: contextvars.ContextVar[Guest | None] = contextvars.ContextVar("guest", d
 
 
 def settle(settled: bool = True) -> None:
-    """Say whether the connection that this thread serves has a slot of its own; see `Listener`."""
+    """Record whether the connection of this thread has a slot of its own; see `Listener`."""
     guest = _guest.get()
     if guest is not None:
         guest.settled = settled
@@ -88,7 +88,7 @@ def peer() -> Any:
 
 
 def speaks_through(sock: socket.socket) -> None:
-    """Say that the connection that this thread serves has another socket object now, as TLS makes one."""
+    """Record that the connection of this thread has a new socket object, as after a TLS handshake."""
     guest = _guest.get()
     if guest is not None:
         guest.sock = sock

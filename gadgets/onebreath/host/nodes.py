@@ -261,7 +261,7 @@ class Pipeline:
         return message
 
     def _taker(self, number: int, sink: Channel, message: Any) -> tuple[int, Channel]:
-        """Find who gets a message: nodes that do not take it are passed by, as in Gadgetron."""
+        """Find the receiver of a message: nodes that do not accept it are skipped, as in Gadgetron."""
         while sink is not self.client and identifier_of(message) not in self.nodes[number].takes:
             number += 1
             sink = self.channels[number] if number < len(self.channels) else self.client

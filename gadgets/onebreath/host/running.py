@@ -51,7 +51,7 @@ def run_here(connection: Connection, target: str, served_by: str, deliver: str =
 def run_steps(
     connection: Connection, steps: Steps, facts: dict[str, Any], check: Callable[[], None] = lambda: None
 ) -> int:
-    """Send everything that arrives through gadgets, and what they make back.
+    """Run gadgets on all incoming messages, and send back their output.
 
     Parameters
     ----------

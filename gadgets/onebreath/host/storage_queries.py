@@ -1,4 +1,4 @@
-"""Answers to clients' questions about storage, which they ask before a scan: is the noise known, does storage work."""
+"""Answers to clients' queries about storage before a scan: whether the noise is known, and whether storage works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where pixels lie in the body: millimetres in LPS coordinates, by the image headers.
+"""Positions of pixels in the patient: millimetres in LPS coordinates, from the image headers.
 
 The pixel ``n // 2`` of each axis lies at the header's position, as the centred Fourier transform has it. LPS: x towards
 the patient's left, y towards posterior, z towards superior.

@@ -65,7 +65,7 @@ class LateWork:
 
     @property
     def works(self) -> bool:
-        """Whether the thread that late scans need is alive."""
+        """Return whether the thread for late scans is alive."""
         return self._thread.is_alive()
 
     def recover(self) -> int:
@@ -84,7 +84,7 @@ class LateWork:
         return count
 
     def promise(self, request: Request) -> None:
-        """Write down that images of a scan will be kept.
+        """Record that images of a scan will be kept.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class LateWork:
             return False
 
     def close(self, patience: float) -> None:
-        """Begin nothing new, and wait for the scan at work; the others stay on disk for the next start."""
+        """Start no more scans, and wait for the running one; the others stay on disk for the next start."""
         self._closing.set()
         self._thread.join(patience)
         if self._thread.is_alive():

@@ -1,4 +1,4 @@
-"""Scans that need no admission: they compute next to nothing and mostly wait, for images or for their client."""
+"""Scans without admission: they compute little and mostly wait, for images or for their client."""
 
 from __future__ import annotations
 

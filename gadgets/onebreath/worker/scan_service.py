@@ -1,4 +1,4 @@
-"""The worker's scan service: registers scans, queues them, and takes care of abandoned ones.
+"""The worker's scan service: registers and queues scans, and ends abandoned ones.
 
 A scan is entered in the scheduler's books, waits until it fits (its data meanwhile go to disk rather than to the memory
 of the sender), runs, and leaves. A thread watches all of them for clients that have gone and for deadlines.
@@ -178,7 +178,7 @@ class ScanService:
         shim: socket.socket | None = None,
         key: Hashable | None = None,
     ) -> Iterator[Ticket]:
-        """Wait until a scan may run, run the body on it, and keep the books; gives the ticket that is in them.
+        """Wait until a scan may run, run the body on it, and record it; yields its ticket.
 
         `request` is what shall run on its data if they are reconstructed from the disk, `later` whether that is
         promised; the channel is over a `SpoolStream`, and the header was its last message read. Nodes of one `key`
@@ -218,7 +218,7 @@ class ScanService:
 
     @contextmanager
     def light(self, ticket: Ticket, channel: Channel, shim: socket.socket | None = None) -> Iterator[None]:
-        """Run the body on a scan that needs no admission; it is looked after like others, and not in the books.
+        """Run the body on a scan without admission; it is supervised like others, but not recorded.
 
         Raises
         ------

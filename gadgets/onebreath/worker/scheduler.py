@@ -1,4 +1,4 @@
-"""Which scans run and which wait: by memory and by priority, with a bounded queue."""
+"""Scheduling of scans by memory and priority, with a bounded queue."""
 
 from __future__ import annotations
 

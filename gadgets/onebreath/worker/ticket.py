@@ -1,4 +1,4 @@
-"""A registered scan of the worker, and what it is expected to need."""
+"""A registered scan of the worker, and its estimated memory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def protocol_of(header: Any) -> str:
 
 @dataclass
 class Ticket:
-    """A scan in the scheduler's books.
+    """A scan registered with the scheduler.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class Ticket:
 
     @property
     def limit(self) -> float:
-        """Seconds that it may take in all."""
+        """Time limit of the scan in seconds."""
         return self.deadline or LONGEST
 
     @property
@@ -111,7 +111,7 @@ class Ticket:
         return time.monotonic() - self.clock > self.limit
 
     def cancel(self, reason: OnebreathError) -> None:
-        """End the scan at its next message, or its waiting."""
+        """Cancel the scan: it ends at its next message, or stops waiting."""
         if self.cancelled is None:
             self.cancelled_at = time.monotonic()
             self.cancelled = reason

@@ -1,4 +1,4 @@
-"""Supervision of running scans: a thread sees when their clients have gone, and when their time is over."""
+"""Supervision of running scans: a thread detects disconnected clients and expired deadlines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MOSTLY = 0.9  # of its time that a scan which waits for its client has waited
 
 @dataclass
 class Watched:
-    """A node that is looked after.
+    """A supervised node.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Watched:
 
 
 class Watcher:
-    """Looks after all scans, in a thread of its own, until it is closed.
+    """Supervises all scans in its own thread, until it is closed.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class Watcher:
 
 
 def _give_back() -> None:
-    """Collect what refers to itself, and have the C library let go of what is free, as it keeps blocks of some MB."""
+    """Run the garbage collector, and make the C library return free memory, of which it keeps blocks of some MB."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
@@ -215,7 +215,7 @@ def _hung_up(sock: socket.socket) -> bool:
 
 
 def free_accelerator() -> None:
-    """Give back what a failed scan left in torch's cache, so that it does not count as used for the next one."""
+    """Release what a failed scan left in torch's cache, so that it does not count as used for the next one."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

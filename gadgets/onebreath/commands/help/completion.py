@@ -1,4 +1,4 @@
-"""The ``onebreath completion`` command: what a shell needs to complete commands, options and files."""
+"""The ``onebreath completion`` command: shell code that completes commands, options and files."""
 
 from __future__ import annotations
 

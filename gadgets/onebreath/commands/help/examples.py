@@ -1,4 +1,4 @@
-"""Examples at the end of each command's help: what to type, and what it is for."""
+"""Examples at the end of each command's help."""
 
 from __future__ import annotations
 

@@ -8,14 +8,14 @@ from onebreath.commands.help.examples import epilog
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Text is wrapped, but for the examples, whose lines stand as they are."""
+    """Formatter that wraps text, except for the examples."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
 
 
 def in_one_style(parser: argparse.ArgumentParser, command: str = "") -> None:
-    """Bring the help of a command, and of those below it, into the style of all."""
+    """Apply the common style to the help of a command and of its sub-commands."""
     if command:
         parser.epilog, parser.formatter_class = epilog(command), _Formatter
     for action in parser._actions:

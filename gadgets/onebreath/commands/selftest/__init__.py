@@ -1,1 +1,1 @@
-"""The self-test: simulated scans go through a server, and what comes back is judged."""
+"""The self-test: sends simulated scans to a server and checks the images."""

@@ -109,7 +109,7 @@ class Row:
 
 
 class Tester:
-    """Sends scans and judges what comes back.
+    """Sends scans and checks the images that come back.
 
     Parameters
     ----------

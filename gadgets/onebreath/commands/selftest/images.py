@@ -1,4 +1,4 @@
-"""Images that came back from a server, and how far they are from what the scan was made of."""
+"""Images received from a server, and their error relative to the ground truth."""
 
 from __future__ import annotations
 

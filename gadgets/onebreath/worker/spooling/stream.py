@@ -110,7 +110,7 @@ class SpoolStream(Stream):
 
     @classmethod
     def over(cls, path: Path) -> SpoolStream:
-        """Make a stream that gives what is in a file, and then ends as if the other side had gone away."""
+        """Make a stream that reads from a file, and then ends as if the peer had disconnected."""
         ours, theirs = socket.socketpair()
         theirs.close()
         stream = cls(ours)
