@@ -35,6 +35,24 @@ def test_a_value_that_no_line_has_is_named(counter: str) -> None:
     assert max(error_of(made[n], n) for n in (0, 1, 3)) < 0.05
 
 
+def test_a_repetition_without_its_centre_is_left_out_and_named() -> None:
+    outer = [*range(10), *range(ROWS - 10, ROWS)]
+    images, told = reconstructed(lines(0, outer, repetition=0) + lines(1, repetition=1))
+    assert any(f"repetition 0 is incomplete (20 of {ROWS} lines) and was left out" in text for text in told)
+    assert error_of(by(images, "repetition")[1], 1) < 0.05
+
+
+def test_a_slice_without_its_centre_is_named() -> None:
+    outer = [*range(10), *range(ROWS - 10, ROWS)]
+    _, told = reconstructed(lines(0, outer), calibrate={"no_acs": "pass", "coil_map_algorithm": "none"})
+    assert any("slice 0 lacks the lines around the k-space centre, row 18" in text for text in told)
+
+
+def test_repeats_that_differ_are_told_with_the_number() -> None:
+    _, told = reconstructed(lines(0) + lines(0, scale=0.6))
+    assert any("% of their energy is in the difference" in text for text in told)
+
+
 def test_calibration_lines_alone_are_an_error() -> None:
     with pytest.raises(ScanError, match=f"no imaging lines: slice 0 has {ROWS} calibration lines"):
         reconstructed(lines(0, range(ROWS), CALIBRATION))

@@ -51,7 +51,9 @@ def reconstructed(
     scan: list[Any], given: Any = None, noise: Sequence[Any] = NOISE, **changes: dict[str, str]
 ) -> tuple[list[Any], list[str]]:
     """Images by number, and warnings."""
-    chain = steps("zero_filled", calibrate={"coil_map_algorithm": "inati"}, **changes)
+    chain = steps(
+        "zero_filled", **{**changes, "calibrate": {"coil_map_algorithm": "inati", **changes.get("calibrate", {})}}
+    )
     made = run(given or head(), stamped([*noise, *scan]), chain)
     images = [message for message in made if isinstance(message, ismrmrd.Image)]
     told = [text for text in map(read_warning, made) if text is not None]

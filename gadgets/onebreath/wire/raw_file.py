@@ -123,6 +123,8 @@ class RawFile:
 
     def _read_acquisitions(self) -> Iterator[ismrmrd.Acquisition]:
         for first, rows in _chunks(self._group["data"]):
+            if not {"head", "traj", "data"} <= set(rows.dtype.names or ()):
+                raise ScanError(f"{self.path}: its data are no lines of ISMRMRD (head, traj, data); convert it again")
             heads = _headers(rows["head"], acquisition_header_dtype)
             for index, (trajectory, data) in enumerate(zip(rows["traj"], rows["data"], strict=True)):
                 head = ismrmrd.AcquisitionHeader.from_buffer_copy(heads, index * ACQUISITION_HEADER)

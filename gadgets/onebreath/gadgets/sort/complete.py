@@ -18,6 +18,8 @@ SHORT = 0.75
 """A frame with fewer than this part of the lines that frames usually have was broken off."""
 LOST = 0.1
 """Of a pattern that the lines of a slice keep, at most this part may be missing; else it is another pattern."""
+_HOLLOW = 4
+"""Rows that may always lie between the lines on both sides of the centre."""
 _DISTANCES = 16
 _TELLING = 10  # lines outside the block that show a lattice
 
@@ -73,7 +75,9 @@ def complete(placed: Placed, policy: str, cyclic: bool, rows: int, centre: int) 
         Row of the k-space centre.
     """
     filled = placed.data.lines(placed.frames, placed.sets, rows)
-    short = broken_off(filled)
+    hollow = np.array([around_centre_lost(np.flatnonzero(one.any(axis=0)), centre) for one in filled])
+    hollow &= filled[~hollow].any()
+    short: Bools = broken_off(filled) | hollow
     expected = _expected(filled, short)
     missing = expected & ~filled
     used: Bools = np.asarray(filled.any(axis=(1, 2)))
@@ -95,7 +99,7 @@ def complete(placed: Placed, policy: str, cyclic: bool, rows: int, centre: int) 
     if policy == "drop":
         kept = np.asarray(kept & ~incomplete)
     elif policy == "fill":
-        kept = np.asarray(kept & (cyclic | ~_mostly_missing(filled, missing, short, centre)))
+        kept = np.asarray(kept & (cyclic | ~_mostly_missing(filled, missing, short, centre) & (cyclic | ~hollow)))
         _fill(placed, missing & kept[:, None, None], cyclic, rows)
     else:
         _name(placed, np.asarray(incomplete & used), filled, expected, "kept as it is")
@@ -117,6 +121,23 @@ def broken_off(filled: Bools) -> Bools:
     counts = filled.sum(axis=(1, 2))
     used = counts > 0
     return np.asarray(used & (counts < SHORT * np.median(counts[used]))) if used.any() else used
+
+
+def around_centre_lost(rows: NDArray[np.int64], centre: int) -> bool:
+    """Return whether lines around the k-space centre are missing: the gap there is far larger than all others.
+
+    Parameters
+    ----------
+    rows
+        Rows that were acquired, rising.
+    centre
+        Row of the k-space centre.
+    """
+    below, above = rows[rows <= centre], rows[rows >= centre]
+    if len(below) < 2 or len(above) < 2:
+        return False
+    others = max(int(np.diff(below).max()), int(np.diff(above).max()))
+    return bool(above[0] - below[-1] > max(2 * others, _HOLLOW))
 
 
 def lost_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from onebreath.errors import ScanError
 from onebreath.gadgets.sort import survey
 from onebreath.gadgets.sort.centre import centre_line, readout_warning
 from onebreath.gadgets.sort.collected import Lines
-from onebreath.gadgets.sort.complete import lost_rows
+from onebreath.gadgets.sort.complete import around_centre_lost, lost_rows
 from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, stated_centre
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, header_of, header_table, side_line
@@ -189,7 +189,10 @@ class Intake:
                 "from the lines whose counters they share. Did lines of another kind (navigators, phase stabilisation, "
                 "another slice or echo) lose their flag or counter? Convert the raw data again."
             )
-        yield f"{count} were averaged with the lines whose counters they share."
+        yield (
+            f"{count} were averaged with the lines whose counters they share; {difference / max(energy, 1e-30):.0%} of "
+            "their energy is in the difference."
+        )
 
     def unlike_averages(self) -> Iterator[str]:
         """Warn of averages that hold something else than the first one: by the strongest lines, where noise is weak."""
@@ -254,6 +257,9 @@ class Intake:
         holds_centre = bool(rows.min() <= centre <= rows.max())
         if not holds_centre and usual == count:
             usual = max(self._announced_rows(), count)
+        if two_dimensional(self.header) and around_centre_lost(np.unique(rows), centre):
+            lacks = f"slice {int(table['idx']['slice'][0])} lacks the lines around the k-space centre, row {centre}"
+            return f"{lacks}: its {count} lines show edges only.", True
         if holds_centre and count >= _WHOLE * usual:
             return self._lost(table, rows), True
         text = f"slice {int(table['idx']['slice'][0])} is incomplete: {count} of {usual} lines"
