@@ -1,4 +1,4 @@
-"""Names and numbers as texts show them."""
+"""Formatting of names and numbers in texts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def harmless(text: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Say which known names are nearest to a wrong one; all of them if none is near."""
+    """Suggest the known names nearest to a wrong one; all of them if none is near."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3) if len(name) <= LONGEST else []
     return f"Did you mean: {', '.join(near)}?" if near else f"Known are: {', '.join(known)}."

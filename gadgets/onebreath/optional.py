@@ -1,4 +1,4 @@
-"""Packages that only some commands need: imported when asked for, with one line that says how to get them."""
+"""Optional packages: imported when needed, with an error of one line that says how to install them."""
 
 from __future__ import annotations
 

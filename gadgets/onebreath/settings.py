@@ -1,4 +1,4 @@
-"""Every environment variable that steers Onebreath, typed and checked in one place."""
+"""Every environment variable of Onebreath, typed and validated in one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables and progress for people who look at a terminal; whoever reads a pipe or a file gets plain text as ever.
+"""Tables and progress bars on a terminal; plain text in pipes and files.
 
 Rich draws both. Where it is not installed, or nobody looks, tables are the plain text and progress is not shown.
 """
@@ -171,7 +171,7 @@ class Progress:
             self._console = None
 
     def advance(self, steps: int = 1, said: str = "") -> None:
-        """Count steps that are done, and say something about the last one, such as a loss."""
+        """Count completed steps, and show a text about the last one, such as a loss."""
         self._done += steps
         if self._console is None or (self._bar is None and time.monotonic() - self._begun < PATIENCE_S):
             return
@@ -183,7 +183,7 @@ class Progress:
             self._bar.update(self._task, completed=self._done, said=said or self._bar.tasks[0].fields["said"])
 
     def reach(self, steps: int, said: str = "") -> None:
-        """Say how many steps are done in all; see `advance`."""
+        """Set the number of completed steps; see `advance`."""
         self.advance(steps - self._done, said)
 
     def print(self, text: str) -> None:
@@ -240,7 +240,7 @@ def steps(of: Iterable[T], what: str, total: int | None = None, unit: str = "") 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show that something goes on whose end cannot be foretold."""
+    """Show that work of unknown length is in progress."""
     screen = console(sys.stderr)
     if screen is None:
         yield

@@ -10,7 +10,7 @@ BEGINS = 10.0  # seconds in which a thread begins, however busy the computer is
 
 
 def begin(thread: threading.Thread) -> None:
-    """Start a thread. `Thread.start` would wait for ever for one that finds no memory for its first call.
+    """Start a thread; `Thread.start` would wait for ever if memory is too short for its first call.
 
     Raises
     ------

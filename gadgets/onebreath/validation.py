@@ -1,4 +1,4 @@
-"""Errors of pydantic's models as people read them."""
+"""Readable texts of pydantic's validation errors."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ def problems(error: ValidationError) -> Iterator[Problem]:
 
 
 def as_text(error: ValidationError) -> str:
-    """Say what does not fit, field by field."""
+    """Describe the problems, field by field."""
     return "; ".join(map(str, problems(error)))

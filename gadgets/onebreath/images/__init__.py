@@ -1,1 +1,1 @@
-"""Files of images, read for people and other programs: values in their units, frames in order, places in the body."""
+"""Files of images, read with units, frames in order, and positions in the patient."""

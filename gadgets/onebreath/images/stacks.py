@@ -43,7 +43,7 @@ class Stack:
 
     @property
     def title(self) -> str:
-        """The place in words, counted from 1: "slice 2, echo 1"; empty if the series has one place only."""
+        """The place as a text, counted from 1: "slice 2, echo 1"; empty if the series has one place only."""
         return ", ".join(f"{NAMES.get(name, name)} {value + 1}" for name, value in self.place.items())
 
     def values(self) -> NDArray[np.generic]:

@@ -1,1 +1,1 @@
-"""Meaning of a scan's records: header, acquisitions, buffers, calibration lines, images' meta."""
+"""Interpretation of a scan's records: header, acquisitions, buffers, calibration lines, images' meta."""

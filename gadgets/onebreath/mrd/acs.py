@@ -1,4 +1,4 @@
-"""Calibration lines (ACS): where they are, what they are, and when they count as data too."""
+"""Calibration lines (ACS): position, content, and use as image data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines that came together, worked on together: what a line's header decides is then decided once for many."""
+"""Blocks of lines that arrived together and are processed together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Matrices: TypeAlias = "Sequence[NDArray[np.complex64]]"
 
 
 class LineBlock:
-    """Acquisitions with the same channels and samples and without trajectory, in the order in which they came.
+    """Acquisitions with the same channels and samples and without trajectory, in the order of arrival.
 
     Which lines share a block is chance: a gadget that takes blocks (`Gadget.takes_blocks`) makes of one what it makes
     of its lines. Their memory is used again once nothing refers to it.
@@ -73,7 +73,7 @@ def together_or_singly(
     together: Callable[[LineBlock], LineBlock | None],
     singly: Callable[[ismrmrd.Acquisition], Iterable[Any]],
 ) -> Iterator[Any]:
-    """Give what `together` makes of a block; if that is None, what `singly` makes of each of its lines."""
+    """Yield the result of `together` for a block; if that is None, the results of `singly` for each of its lines."""
     made = together(block)
     if made is not None:
         yield made
@@ -83,7 +83,7 @@ def together_or_singly(
 
 
 def singly(messages: Iterable[Any]) -> Iterator[Any]:
-    """Give the messages with the lines of blocks one by one."""
+    """Yield the messages, and the lines of blocks one by one."""
     for message in messages:
         if isinstance(message, LineBlock):
             yield from message

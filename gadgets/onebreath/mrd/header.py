@@ -1,4 +1,4 @@
-"""The ISMRMRD header, guarded: every optional section may be missing."""
+"""The ISMRMRD header; every optional section may be missing."""
 
 from __future__ import annotations
 

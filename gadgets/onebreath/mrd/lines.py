@@ -1,4 +1,4 @@
-"""Acquired lines: what their flags and headers say, read without copying headers twice."""
+"""Acquired lines: flags and headers, read without copies."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _changed_header(line: ismrmrd.Acquisition, shape: tuple[int, ...], fields: M
 
 
 class MixedLine(ismrmrd.Acquisition):  # type: ignore[misc]
-    """A line whose channels are yet to be mixed: ``data = matrix @ samples``, worked out when it is first asked for.
+    """A line with a pending mixing of channels: ``data = matrix @ samples``, computed at first access.
 
     Whitening and compression are such matrices. A gadget that mixes once more multiplies the two small matrices (see
     `mixed`), so that a line which passes both costs one product, with few rows.
@@ -111,7 +111,7 @@ class MixedLine(ismrmrd.Acquisition):  # type: ignore[misc]
         return data
 
     def mix_into(self, target: NDArray[np.complex64]) -> None:
-        """Work the samples out in place, in an array (channel out, x); see `data`."""
+        """Compute the mixed samples in place, in an array (channel out, x); see `data`."""
         with np.errstate(invalid="ignore", over="ignore"):
             np.matmul(self.matrix, self.samples, out=target)
         if not finite(target[-1]):
@@ -139,7 +139,7 @@ def mixed(
 
 
 def copy_samples(line: ismrmrd.Acquisition, target: NDArray[np.complex64]) -> None:
-    """Write the samples of a line into an array (channel, x), without a copy on the way; see `MixedLine.data`."""
+    """Write the samples of a line into an array (channel, x), without an intermediate copy; see `MixedLine.data`."""
     if isinstance(line, MixedLine):
         line.mix_into(target)
     else:
@@ -147,7 +147,7 @@ def copy_samples(line: ismrmrd.Acquisition, target: NDArray[np.complex64]) -> No
 
 
 def side_line(flags: int) -> str | None:
-    """Name the kind of a line that is no part of an image's k-space; None for imaging and calibration lines."""
+    """Return the kind of a line that is not part of an image's k-space; None for imaging and calibration lines."""
     if not flags & SIDE_BITS:
         return None
     return next(kind for flag, kind in SIDE_LINES.items() if flags & bit(flag))
@@ -190,12 +190,12 @@ def describe(header: Any) -> str:
 
 
 def finite(samples: NDArray[np.complex64]) -> bool:
-    """Whether all samples are finite, in one pass: their inner product is so only if each is (or is beyond 1e19)."""
+    """Whether all samples are finite, in one pass: their inner product is finite only if all are (and below 1e19)."""
     return bool(np.isfinite(np.vdot(samples, samples)))
 
 
 def bad_samples(samples: NDArray[np.complex64], header: Any) -> str:
-    """Say which samples (channel, x) of a line are not finite, for an error."""
+    """Describe which samples (channel, x) of a line are not finite, for an error."""
     bad = ~np.isfinite(samples)
     channels = ", ".join(str(channel) for channel in np.flatnonzero(bad.any(axis=1)))
     return (

@@ -91,7 +91,7 @@ def image_header(line: ismrmrd.AcquisitionHeader, sampling: Any, series: int, nu
 
 
 class ImageNumbers:
-    """Numbers the images of each series from 1, by their counters as Gadgetron does, and never twice alike.
+    """Numbers the images of each series from 1, uniquely, by their counters as Gadgetron does.
 
     Where counters alone would give a number twice, or one beyond 65535, the next free number is taken.
 

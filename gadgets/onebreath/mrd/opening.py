@@ -1,4 +1,4 @@
-"""The first lines of a scan, held until they settle what the header leaves open."""
+"""The first lines of a scan, held until they determine what the header leaves open."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PHASE_CORRECTION = 24
 
 
 class Opening:
-    """Holds lines until one has come that is certainly of the image.
+    """Holds lines until one arrives that certainly belongs to the image.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Opening:
 
 
 class Echoes:
-    """Determines how the header counts the echo of reversed lines, which are held until then."""
+    """Determines how the header counts the echo of reversed lines; they are held until this is known."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], bool] = {}
@@ -84,12 +84,12 @@ class Echoes:
         return samples, header.center_sample or samples // 2
 
     def as_acquired(self, header: Any) -> bool:
-        """Whether the echo of a reversed line is counted as acquired; as the standard says, unless lines tell."""
+        """Whether the echo of a reversed line is counted as acquired; by the standard, unless lines show otherwise."""
         samples, centre = kind = self._kind(header)
         return self._known.get(kind, abs(samples - 1 - 2 * centre) > 1)
 
     def settle(self, line: ismrmrd.Acquisition) -> Iterator[ismrmrd.Acquisition]:
-        """Give the lines whose echo is known where to look for, this one among them."""
+        """Yield the lines whose echo position is known, including this one."""
         header = header_of(line)
         kind = self._kind(header)
         if not header.flags & bit(REVERSE) or kind in self._known or kind[1] >= kind[0]:
@@ -108,7 +108,7 @@ class Echoes:
             yield from self.rest()
 
     def rest(self) -> Iterator[ismrmrd.Acquisition]:
-        """Give the lines that are still held."""
+        """Yield the lines that are still held."""
         held, self._held = self._held, []
         yield from held
 
@@ -122,7 +122,7 @@ class Directions:
         self._corrections = 0
 
     def see(self, header: Any) -> None:
-        """Take note of a line.
+        """Record the direction of a line.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Directions:
             )
 
     def warnings(self) -> Iterator[str]:
-        """Warn of what was seen; raises as `see`."""
+        """Yield warnings about the lines seen; raises as `see`."""
         both = self._forward & self._reversed
         if both:
             yield (

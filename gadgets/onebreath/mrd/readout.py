@@ -1,4 +1,4 @@
-"""The readout: echo to the centre, reversed lines turned, oversampling removed. Arrays (..., coil, x) only."""
+"""The readout: echo moved to the centre, reversed lines flipped, oversampling removed; arrays (..., coil, x)."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Extent:
 
 @lru_cache
 def _extent(samples: int, centre: int, before: int, after: int) -> Extent:
-    """Make an extent; a scan has few, and making one takes longer than looking it up."""
+    """Make an extent, cached: a scan has few different ones."""
     return Extent(samples, centre, before, after)
 
 

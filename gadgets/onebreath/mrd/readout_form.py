@@ -11,7 +11,7 @@ from onebreath.mrd.readout import Extent, ImageCrop, Line, oversampled_to, place
 
 
 class ReadoutForm:
-    """Brings the lines of one scan into the form that all later gadgets expect, and counts the kinds that it met."""
+    """Converts the lines of one scan to the form that all later gadgets expect, and counts the kinds of lines."""
 
     def __init__(self, header: ScanHeader) -> None:
         self.encoded = header.encoded_matrix.x
@@ -24,7 +24,7 @@ class ReadoutForm:
     def __call__(
         self, data: Line, header: Any, as_acquired: bool = False
     ) -> tuple[Line, Extent, dict[str, Any] | None]:
-        """Bring a line (..., coil, x) into form; of a kind not met before, also return the facts about it."""
+        """Convert a line (..., coil, x); for a new kind of line, also return facts about it."""
         extent = placed = final = Extent.of(header, as_acquired)
         if header.flags & bit(REVERSE):
             data = data[:, ::-1]

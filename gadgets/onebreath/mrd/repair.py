@@ -1,4 +1,4 @@
-"""Headers that are not as the schema has them: what is missing or unknown is named, and the rest is read."""
+"""Repair of headers that violate the schema: missing or unknown elements are reported, and the rest is read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FILLED = {
 
 
 def repair(root: Element) -> list[str]:
-    """Bring a header's tree into a form that the schema classes read; return what was done, for people.
+    """Change a header's tree so that the schema classes can read it; return a description of the changes.
 
     An element that lacks something is taken out if nothing can stand in for it; the text names it.
     """

@@ -1,4 +1,4 @@
-"""Scans with several encoding spaces: which of them is the image's, by the header and by the lines."""
+"""Scans with several encoding spaces: choice of the image's one, by the header and the lines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def with_space(xml: Any, space: int, why: str = "") -> Any:
 
 
 class SpaceChoice:
-    """Finds the encoding space to be reconstructed: the first one that is Cartesian and whose imaging lines came.
+    """Finds the encoding space to be reconstructed: the first Cartesian one with imaging lines.
 
     If of none enough lines come, it is the one with the most.
 
@@ -70,7 +70,7 @@ class SpaceChoice:
         return min(self._needed, default=0)
 
     def see(self, header: Any) -> None:
-        """Take a line's header."""
+        """Record a line's header."""
         if header.flags & (NO_IMAGE | bit(CALIBRATION)) or not header.number_of_samples:
             return
         idx, space = header.idx, int(header.encoding_space_ref)
@@ -79,7 +79,7 @@ class SpaceChoice:
 
     @property
     def certain(self) -> bool:
-        """Whether what is still to come cannot change the choice."""
+        """Whether later lines cannot change the choice."""
         return self._whole(self.likely)
 
     def _whole(self, space: int) -> bool:

@@ -1,4 +1,4 @@
-"""Trajectories that lines carry: whether they say Cartesian."""
+"""Trajectories of lines: check that they are Cartesian."""
 
 from __future__ import annotations
 

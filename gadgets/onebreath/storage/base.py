@@ -13,7 +13,7 @@ TIME_TO_LIVE = 172800
 
 
 class StorageError(OnebreathError):
-    """The store cannot be reached, or what it holds cannot be read."""
+    """The store cannot be reached, or its data cannot be read."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Calibration lines that another scan left in storage, and those that this scan leaves there.
+"""Calibration lines in storage: those of other scans, and those of this scan for later ones.
 
 Every method calibrates itself on them as on the scan's own; what is computed of them is kept as well, by
 `onebreath.storage.derived`.
@@ -29,7 +29,7 @@ log = logging.getLogger("onebreath.calibrate")
 
 
 class CalibrationStorage:
-    """Calibration lines of one scan, on their way to or from storage.
+    """Stores the calibration lines of one scan, or finds those of another.
 
     Lines of two scans may only be used together if their channels are the same: the labels and their order, whitened or
     not, and not compressed, as compression differs from scan to scan: `whitened` and `compressed` are to be set.

@@ -47,7 +47,7 @@ class Derived:
         shape: tuple[int, ...],
         make: Callable[[], NDArray[np.complex64]],
     ) -> NDArray[np.complex64]:
-        """Find an array, or make it and keep it; trouble with the storage costs the scan nothing else.
+        """Find an array, or compute and store it; errors of the storage do not end the scan.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class Derived:
         return found, store
 
     def _keep(self, store: Store | None, tags: Tags | None, made: NDArray[np.complex64]) -> str:
-        """Keep an array; return what became of it."""
+        """Store an array; return a text about the outcome."""
         if store is None or tags is None:
             return f"not kept: {self._trouble or 'storage is switched off'}"
         try:

@@ -1,4 +1,4 @@
-"""Which store a scan uses."""
+"""Choice of the store for a scan."""
 
 from __future__ import annotations
 

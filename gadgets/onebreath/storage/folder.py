@@ -70,7 +70,7 @@ class FolderStore:
             raise StorageError(f"{self.where} cannot be read: {error}") from error
 
     def put(self, tags: Tags, content: bytes, seconds: int = TIME_TO_LIVE) -> None:
-        """Keep data, and remove what is past its time; see `Store`."""
+        """Keep data, and remove expired data; see `Store`."""
         if not NAME.fullmatch(tags.name):
             raise StorageError(f"'{tags.name}' is no name for stored data; it takes a-z, 0-9 and _")
         try:
@@ -88,7 +88,7 @@ class FolderStore:
             raise StorageError(f"{self.where} cannot be written: {error}") from error
 
     def check(self) -> None:
-        """Raise StorageError if the folder cannot be had."""
+        """Raise StorageError if the folder cannot be used."""
         try:
             self._key(make=True)
         except OSError as error:

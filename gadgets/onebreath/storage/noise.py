@@ -56,7 +56,7 @@ class StoredCovariance:
     measured_at: float = 0.0
 
     def save(self, path: str) -> None:
-        """Write to a .npz file; a reader never sees it half written.
+        """Write to a .npz file, atomically.
 
         Raises
         ------
@@ -155,7 +155,7 @@ class StoredCovariance:
         return cls(matrix, dwell, labels, samples, source, measured_at)
 
     def ordered_for(self, labels: list[str], channels: int) -> tuple[StoredCovariance, str]:
-        """Bring the channels into a scan's order; also say how they were matched: a text for the note.
+        """Sort the channels into a scan's order; also return a text for the note on how they were matched.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The noise covariance that another scan left in storage, and the one that this scan leaves there."""
+"""Noise covariances in storage: that of another scan, and that of this scan for later ones."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def find_noise(header: ScanHeader, channels: int, oldest_h: float = 0.0) -> Foun
 
 
 def age_of(found: StoredCovariance, oldest_h: float) -> str:
-    """Say how old a covariance is.
+    """Return the age of a covariance as a text.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def age_of(found: StoredCovariance, oldest_h: float) -> str:
 
 
 def keep_noise(header: ScanHeader, found: StoredCovariance) -> dict[str, str]:
-    """Keep a scan's covariance for later scans; return what became of it, for a note."""
+    """Store a scan's covariance for later scans; return facts about the outcome."""
     measurement = header.measurement_id
     tags = tags_of(header, NOISE, measurement) if measurement else None
     if tags is None:

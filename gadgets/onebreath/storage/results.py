@@ -1,4 +1,4 @@
-"""Images that were made after their client had gone: kept in files, until somebody asks for them.
+"""Images made after their client has disconnected: kept in files until they are retrieved.
 
 For each scan there are ``<scan>.json`` (whose it is, and how far) and ``<scan>.h5`` (the images, in the layout of
 ``gadgetron_ismrmrd_client``). The note names no patient: scans of one patient and study share a hash. The images
@@ -100,17 +100,17 @@ class Results:
         return self.folder / f"{scan}.h5"
 
     def write(self, result: Result) -> None:
-        """Write down how far a scan is; the note changes at once or not at all. Raises OSError."""
+        """Write the state of a scan, atomically; raises OSError."""
         private_folder(self.folder)
         write_document(self.folder / f"{result.scan}.json", asdict(result))
 
     def begin(self, scan: str, exam: str, title: str) -> None:
-        """Note that images of a scan will come, dated later than all before it, even if the clock was set back."""
+        """Record that images of a scan will follow, dated later than all before, even if the clock was set back."""
         last = max((result.created for result in self.all()), default=0.0)
         self.write(Result(scan, exam, title, max(time.time(), last + 1e-3)))
 
     def update(self, scan: str, state: Literal["pending", "done", "failed"], text: str = "") -> None:
-        """Change how far a scan is; images that are done are known by their digest from here on.
+        """Update the state of a scan; completed images are identified by their digest from then on.
 
         Raises
         ------
@@ -192,7 +192,7 @@ class Results:
             raise ScanError(f"the images of scan {scan} were damaged on the disk; send the scan again")
 
     def prune(self, now: float | None = None) -> None:
-        """Remove what is older than it may be."""
+        """Remove expired results."""
         now = time.time() if now is None else now
         for result in self.all():
             if abs(now - result.created) > KEPT_SECONDS:  # or made by a wrong clock

@@ -183,12 +183,12 @@ class Channel:
         self.stream.send([*encode(message), CLOSE] if last else encode(message), last=last)
 
     def expect_data(self) -> None:
-        """From here on take only data, queries and errors; a second configuration or header is a broken stream."""
+        """Accept only data, queries and errors from now on; a second configuration or header is an error."""
         data = {mid: reader for mid, reader in DATA_READERS.items() if mid in self.takes}
         self.readers = {**data, **{mid: CONTROL_READERS[mid] for mid in ALONGSIDE_DATA}}
 
     def restrict(self, takes: Collection[int], gives: Collection[int]) -> None:
-        """Take and give only data with these ids: those that the configuration has readers and writers for."""
+        """Accept and send only data with these ids, for which the configuration has readers and writers."""
         self.takes, self.gives = takes, gives
 
     def withhold(self, message: Any) -> None:
@@ -229,7 +229,7 @@ class Channel:
             self.finished = True
 
     def fail(self, text: str) -> None:
-        """Tell the server why this gadget cannot go on, and close.
+        """Send the server the error of this gadget, and close.
 
         The server drops the text if data still flow, so the input is drained first.
         """
@@ -242,10 +242,10 @@ class Channel:
         self.close()
 
     def give_up(self, text: str) -> None:
-        """Break the connection, as the peer left in the middle of a scan."""
+        """Break the connection: the peer disconnected during a scan."""
         log.debug("connection broken: %s", text)
         self.stream.abort()
 
     def close(self) -> None:
-        """Send CLOSE, unless the stream has ended, and let go of the socket."""
+        """Send CLOSE, unless the stream has ended, and close the socket."""
         self.stream.close()

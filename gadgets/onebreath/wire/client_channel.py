@@ -62,7 +62,7 @@ class ClientChannel(Channel):
         super().send(message)
 
     def fail(self, text: str) -> None:
-        """Tell the client at once, then let it finish sending."""
+        """Send the client the error at once, then let it finish sending."""
         self._tell(text)
         self.stream.end()
         self.stream.patience(FAREWELL)
@@ -70,7 +70,7 @@ class ClientChannel(Channel):
         self.close()
 
     def give_up(self, text: str) -> None:
-        """Tell the client, who may still listen although its data ended too early, and close."""
+        """Send the client the error, as it may still listen although its data ended too early, and close."""
         self._tell(text)
         self.close()
 

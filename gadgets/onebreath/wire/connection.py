@@ -1,4 +1,4 @@
-"""The gadget's end of Gadgetron's protocol: the `gadgetron` package's connection with its faults mended.
+"""The gadget's end of Gadgetron's protocol: the `gadgetron` package's connection, with its bugs fixed.
 
 The faults that affect real scans are corrected underneath it, in `channel` and `framing`: a peer that goes away ends
 the reading instead of spinning, reading after CLOSE ends again instead of blocking, every message is checked and cast
@@ -99,7 +99,7 @@ class Connection(external.Connection):
         return self.channel.read()
 
     def in_blocks(self) -> Iterator[Any]:
-        """Give the messages, those acquisitions that have come together as a `LineBlock`; see `ready.read_block`."""
+        """Yield the messages; acquisitions that arrived together are a `LineBlock`, see `ready.read_block`."""
         readable = self.readers.get(constants.GADGET_MESSAGE_ISMRMRD_ACQUISITION) is read_acquisition
         for message in self:
             yield message
@@ -142,7 +142,7 @@ def adopt(connection: external.Connection) -> Connection:
 
 @contextmanager
 def reporting(connection: Connection, who: str) -> Iterator[None]:
-    """Report whatever goes wrong inside as ERROR, and read the input to its end in any case.
+    """Report any error in the body as ERROR, and always read the input to its end.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Bytes on a socket: exact buffered reads, one send per message, and an end to reading when the peer is gone."""
+"""Bytes on a socket: exact buffered reads, one send per message, and detection of a disconnected peer."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Stream(Sending):
         return received
 
     def at_hand(self, size: int) -> memoryview:
-        """Bytes that have come but were not read yet: of whole messages of `size` bytes, as many as fit one block."""
+        """Return bytes received but not yet read: of whole messages of `size` bytes, as many as fit one block."""
         count = min(TOGETHER, LARGEST // size, (self._end - self._begin) // size)
         return self._room[self._begin : self._begin + count * size]
 
@@ -202,7 +202,7 @@ class Stream(Sending):
         return unpadded(self.read(count))
 
     def discard(self, quiet: float) -> None:
-        """Throw away whatever arrives until the peer closes or has been quiet for `quiet` seconds."""
+        """Discard all input until the peer closes or has been silent for `quiet` seconds."""
         self.patience(quiet)
         try:
             while True:
@@ -212,7 +212,7 @@ class Stream(Sending):
         self._begin = self._end = 0
 
     def patience(self, seconds: float) -> None:
-        """Give up a read after `seconds` without a byte (0: wait for ever); sending is not affected."""
+        """Time out reads after `seconds` without a byte (0: never); sending is not affected."""
         self._silence = seconds
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(min(seconds, HESITATION)))
 
@@ -228,7 +228,7 @@ class Stream(Sending):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(max(wait, SHORTEST)))
 
     def give_up_after(self, silence: float) -> None:
-        """Take a peer for gone that sends nothing, or takes nothing, for this many seconds (0: never).
+        """Treat a peer as disconnected that sends or accepts nothing for this many seconds (0: never).
 
         One whose computer or network is gone is found out sooner, by probes that the kernel sends while nothing flows.
         """
@@ -257,7 +257,7 @@ class Stream(Sending):
             log.debug("connection was broken before: %s", error)
 
     def close(self) -> None:
-        """Send CLOSE if nothing ended the stream before, and let go of the socket."""
+        """Send CLOSE if the stream has not ended yet, and close the socket."""
         if not self.closed:
             self.closed = True
             self.end()

@@ -1,4 +1,4 @@
-"""ISMRMRD files of images, written as the images come."""
+"""ISMRMRD files of images, written image by image."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class ImageFile:
         self.series[number] = self.series.get(number, 0) + 1
 
     def _reserve(self, count: int) -> None:
-        """Have the system set aside room for this many more bytes: HDF5 gets over no write that fails.
+        """Reserve disk space for this many more bytes: HDF5 does not recover from a failed write.
 
         What is not used of it is given back when HDF5 next flushes.
         """

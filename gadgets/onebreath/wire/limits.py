@@ -15,7 +15,7 @@ def half_of_memory() -> int:
 
 @dataclass(frozen=True)
 class Limits:
-    """Largest sizes believed when they arrive in a message; anything above is taken for a broken stream.
+    """Largest sizes accepted in a message; anything above is treated as a broken stream.
 
     Parameters
     ----------

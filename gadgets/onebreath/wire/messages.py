@@ -60,7 +60,7 @@ class Text(str):
 
 
 class ErrorText(str):
-    """ERROR: why a node failed; the last message on its connection."""
+    """ERROR: the error of a node; the last message on its connection."""
 
 
 @dataclass(frozen=True)

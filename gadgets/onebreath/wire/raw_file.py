@@ -146,7 +146,7 @@ class RawFile:
                 yield waveform
 
     def _shaped(self, values: np.ndarray, shape: tuple[int, int], dtype: Any, name: str) -> np.ndarray:
-        """Give stored numbers the shape that their header announces."""
+        """Reshape stored numbers to the shape of their header."""
         expected = shape[0] * shape[1] * np.dtype(dtype).itemsize
         if values.nbytes != expected:
             raise ScanError(f"{self.path}: {name} has {values.nbytes} bytes, but its header says {expected}")
@@ -170,7 +170,7 @@ def _unreadable(path: Path, error: OSError) -> str:
 
 
 def _chunks(dataset: h5py.Dataset) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield rows in bulk (one by one is 20 times slower), few enough at a time to bound the memory."""
+    """Yield rows in chunks (single rows are 20 times slower) of limited size, to bound the memory."""
     count = dataset.shape[0]
     first = 0
     step = 16

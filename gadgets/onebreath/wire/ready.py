@@ -1,4 +1,4 @@
-"""Acquisitions that have come already, taken from the stream as one block."""
+"""Acquisitions received already, read from the stream as one block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SAME = ("active_channels", "number_of_samples", "trajectory_dimensions")
 
 
 def read_block(stream: Stream, like: ismrmrd.Acquisition) -> LineBlock | None:
-    """Take the acquisitions of one form that lie ready; None if there are not several, and nothing is taken then.
+    """Read the received acquisitions of equal form; None, and nothing is read, if there is only one.
 
     Nothing is waited for, so that a line which comes alone is worked on at once.
 
