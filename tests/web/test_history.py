@@ -21,6 +21,7 @@ from tests.web.served import served
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE", 0.05)
     monkeypatch.setattr(schema, "PATIENCE", 0.05)
+    monkeypatch.setattr("onebreath.web.serving.PATIENCE", 1.0)
 
 
 def line(number: int) -> LogLine:
@@ -86,6 +87,49 @@ def test_a_full_disk_keeps_what_it_has_and_is_said(tmp_path: Path, monkeypatch: 
     assert texts(path) == [f"line {number}" for number in range(5)]
     assert history.works
     history.close(0.2)
+
+
+def test_a_file_of_the_largest_size_loses_its_older_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "LARGEST", 1000 * schema.PAGE)
+    with served(tmp_path) as page:
+        for _ in range(4):
+            assert len(client_scan(page.worker, tiny.stream())) == 1
+        fill(page.web.history, 30, lines=1)
+        for number in range(9000):
+            entry = line(number)._replace(text="x" * 500)
+            page.web.history.put(lambda connection, entry=entry: write_log(connection, entry))
+        for _ in range(2):
+            assert len(client_scan(page.worker, tiny.stream())) == 1
+        assert page.written()
+        assert page.web.history.trouble == ""
+        assert page.database.stat().st_size <= 1000 * schema.PAGE
+        ended = page.worker.service.scheduler.snapshot()["ended"]
+        newest = [row[0] for row in page.rows("SELECT scan FROM scans ORDER BY id DESC LIMIT 2")]
+        assert newest == [scan["scan"] for scan in ended][:-3:-1]
+        assert page.worker.service.observers[0].__self__._held == 0
+        assert page.get("/").status == 200
+
+
+def test_images_that_wait_for_a_full_disk_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with served(tmp_path) as page:
+        client_scan(page.worker, tiny.stream())
+        assert page.written()
+        monkeypatch.setattr("onebreath.web.recorder.write_scan", full)
+        for _ in range(3):
+            assert len(client_scan(page.worker, tiny.stream())) == 1
+        recorder = page.worker.service.observers[0].__self__
+        wait_for(lambda: recorder._held > 0 and page.web.history.trouble)
+        monkeypatch.setattr("onebreath.web.recorder.MOST_BYTES", recorder._held)
+        assert len(client_scan(page.worker, tiny.stream())) == 1
+        assert "the history cannot be written: database or disk is full" in page.get("/").text
+        monkeypatch.undo()
+        assert page.written()
+        assert page.rows("SELECT COUNT(*) FROM scans") == [(5,)]
+        assert page.get("/").text.count("<img") == 4, "what is held is counted; the last one had no room"
+        assert recorder._held == 0
 
 
 def test_more_than_can_wait_is_lost_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,16 @@ def secrets_of_a_scan() -> Iterator[None]:
         _secrets.reset(token)
 
 
+@contextmanager
+def about(scan: str) -> Iterator[None]:
+    """Mark what the body logs, and the threads that it starts with its context, as about a scan."""
+    token = SCAN.set(scan)
+    try:
+        yield
+    finally:
+        SCAN.reset(token)
+
+
 def _hide(text: str) -> str:
     own = _secrets.get()
     text = own.hide(text)

@@ -62,6 +62,7 @@ class Pictures:
             return
         try:
             private_folder(self.folder)
+            self._remove(scan)  # of its quick series, whose report may have been made
             size = sum(image.data.nbytes + len(image.attribute_string) for image in images)
             self.prune(size)
             self.take(size)

@@ -137,18 +137,20 @@ class Recorder:
             self._idle.discard(ticket.scan)
         ended = EndedScan.of(ticket, found.said, found.hide, self._what_of_pictures(found))
         if found.images and self.pictures is not None:
-            pictures, images = self.pictures, found.images
+            pictures = self.pictures
             # Before the scan's entry: whoever sees the scan finds its pictures.
-            self.history.put(lambda connection: self._keep(pictures, ticket.scan, images, found))
+            self.history.put(lambda connection: self._keep(pictures, ticket.scan, found))
         self.history.put(lambda connection: write_scan(connection, ended))
 
-    def _keep(self, pictures: Pictures, scan: str, images: list[ismrmrd.Image], found: Collected) -> None:
+    def _keep(self, pictures: Pictures, scan: str, found: Collected) -> None:
+        """Write the pictures, once: where the transaction is repeated they are there already."""
+        if not found.images:
+            return
         try:
-            pictures.keep(scan, images, found.hide)
+            pictures.keep(scan, found.images, found.hide)
         finally:
             with self._guard:
-                self._held -= found.held
-                found.held = 0
+                self._let_go(found)
 
     def _what_of_pictures(self, found: Collected) -> str:
         if self.pictures is None:

@@ -17,11 +17,11 @@ from onebreath.host.listener import open_port
 from onebreath.keeping import Space
 from onebreath.optional import required
 from onebreath.threads import begin
-from onebreath.web.history.entries import prune
+from onebreath.web.history.entries import halve, prune
 from onebreath.web.history.writer import History
 from onebreath.web.memory import MemoryTrend
 from onebreath.web.options import WebOptions
-from onebreath.web.pictures import Pictures
+from onebreath.web.pictures import MOST_BYTES, Pictures
 from onebreath.web.recorder import LogToHistory, Recorder, decisions_logged
 from onebreath.worker.worker import Worker
 
@@ -98,14 +98,15 @@ def serving_web(worker: Worker, options: WebOptions) -> Iterator[Web]:
     sock = open_port(ADDRESS, options.port)
     served = sock.getsockname()[1]
     space = Space(worker.options.state, worker.options.quota, worker.options.reserve)
-    pictures = Pictures(folder / "pictures", options.hours, space.take) if options.hours else None
+    most = min(MOST_BYTES, worker.options.quota // 10) if worker.options.quota else MOST_BYTES
+    pictures = Pictures(folder / "pictures", options.hours, space.take, most) if options.hours else None
     memory = MemoryTrend()
     upkeep = _Upkeep(options, memory, pictures, worker)
     with ExitStack() as stack:
         stack.callback(sock.close)
         is_own(served)
         stack.callback(is_own, served, listens=False)
-        history = History(folder / "history.sqlite", upkeep)
+        history = History(folder / "history.sqlite", upkeep, halve)
         stack.callback(history.close, PATIENCE)
         upkeep.recorder = recorder = Recorder(history, pictures)
         history.put(lambda connection: None)  # makes the database

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from onebreath.config.node_options import Priority
-from onebreath.diagnostics.logs import secrets_of_a_scan
+from onebreath.diagnostics.logs import about, secrets_of_a_scan
 from onebreath.diagnostics.reports import SpoolError, report
 from onebreath.errors import OnebreathError, ScanError
 from onebreath.keeping import Space
@@ -142,7 +142,7 @@ class LateWork:
                 spooled = self._queue.get(timeout=POLL)
             except queue.Empty:
                 continue
-            with secrets_of_a_scan():
+            with secrets_of_a_scan(), about(spooled.request.scan):
                 self._safely(lambda: self._reconstruct(spooled))  # noqa: B023 - called at once
 
     def _safely(self, work: Callable[[], object]) -> None:

@@ -87,7 +87,7 @@ class EndedScan:
             "noise": number(facts, "prewhiten", "noise_std"),
             "error": number(facts, "reconstruct", "choice_error"),
             "score": number(facts, "reconstruct", "domain_score"),
-            "latency": self.latency,
+            "latency": None if self.ticket["side"] == "spool" else self.latency,  # nobody waits for it
             "fallback": float(bool(facts.fact("reconstruct", "fallback"))),
         }
 
@@ -169,6 +169,16 @@ class LogLine(NamedTuple):
 def write_log(connection: sqlite3.Connection, line: LogLine) -> None:
     """Write a line of the log."""
     connection.execute("INSERT INTO log (scan, time, level, logger, text) VALUES (?, ?, ?, ?, ?)", line)
+
+
+def halve(connection: sqlite3.Connection) -> None:
+    """Remove the older half of the scans and of the log."""
+    for table in ("scans", "log"):
+        first, last = connection.execute(f"SELECT MIN(id), MAX(id) FROM {table}").fetchone()
+        if first is not None:
+            connection.execute(f"DELETE FROM {table} WHERE id <= ?", ((first + last) // 2,))
+    connection.execute("DELETE FROM summaries WHERE scan NOT IN (SELECT scan FROM scans)")
+    log.warning("the history of scans has its largest size: its older half is removed")
 
 
 def prune(connection: sqlite3.Connection, days: float, scans: int, lines: int) -> None:

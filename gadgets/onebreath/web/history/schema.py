@@ -65,6 +65,15 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         return _opened(path)
 
 
+def is_full(connection: sqlite3.Connection) -> bool:
+    """Return whether the file has its largest size, and no room inside; a full disk is another matter."""
+    pages, most, free = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "max_page_count", "freelist_count")
+    )
+    return bool(pages - free > 0.9 * most)
+
+
 def aside(path: Path, why: object) -> None:
     """Set a damaged database aside, without what SQLite keeps beside it: that belongs to no other file."""
     set_aside(path, why)

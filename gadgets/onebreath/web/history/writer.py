@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from onebreath.threads import begin
-from onebreath.web.history.schema import aside, open_to_write
+from onebreath.web.history.schema import aside, is_full, open_to_write
 
 log = logging.getLogger("onebreath.web")
 
@@ -36,9 +36,13 @@ class History:
         The database.
     regularly
         Called every `TICK` seconds in the writer's thread.
+    make_room
+        Removes old entries, when the file has its largest size; None: nothing is removed.
     """
 
-    def __init__(self, path: Path, regularly: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, path: Path, regularly: Callable[[], None] = lambda: None, make_room: Entry | None = None
+    ) -> None:
         self.path = path
         self.changes = 0
         """Grows with every transaction: readers see by it whether there is something new."""
@@ -46,7 +50,7 @@ class History:
         """Entries that could not be written."""
         self.trouble = ""
         """Why nothing can be written now; empty if all is well."""
-        self._regularly = regularly
+        self._regularly, self._make_room = regularly, make_room
         self._waiting: deque[Entry] = deque()
         self._news = threading.Condition()
         self._busy = False
@@ -163,6 +167,10 @@ class History:
     def _give_up_for_now(self, error: Exception) -> None:
         """Say that the disk takes nothing, once a minute; a damaged file is set aside."""
         self.trouble = str(error)
+        if self._connection is not None and self._make_room is not None:
+            with suppress(sqlite3.Error, OSError):
+                if is_full(self._connection):
+                    self._transaction([self._make_room])
         if self._connection is not None:
             with suppress(sqlite3.Error):
                 self._connection.close()
