@@ -23,6 +23,7 @@ PATIENCE_S = 1.0
 """Seconds of work after which progress is shown; what ends sooner shows none."""
 STYLES = {"good": "green", "bad": "bold red", "warning": "yellow", "quiet": "dim", "strong": "bold"}
 """Styles of cells, by what they mean."""
+_Redirected: TypeAlias = "tuple[logging.StreamHandler[Any], Any]"
 Cell: TypeAlias = "str | tuple[str, str]"
 """Text of a cell, or text and one of `STYLES`."""
 
@@ -157,7 +158,7 @@ class Progress:
         self._done = done
         self._begun = time.monotonic()
         self._lock = threading.Lock()
-        self._streams: list[tuple[logging.StreamHandler[Any], Any]] = []
+        self._streams: list[_Redirected] = []
 
     def __enter__(self) -> Progress:
         return self
@@ -165,8 +166,7 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         with self._lock:
             if self._bar is not None:
-                for handler, stream in self._streams:
-                    handler.setStream(stream)
+                _give_back(self._streams)
                 self._bar.stop()
             self._console = None
 
@@ -208,11 +208,25 @@ class Progress:
         )
         self._bar.tasks[0].start_time = self._bar.get_time() - (time.monotonic() - self._begun)
         self._bar.start()
-        # Handlers hold the terminal itself: their lines would be written into the bar.
-        for handler in (*logging.getLogger().handlers, *logging.getLogger("onebreath").handlers):
-            if isinstance(handler, logging.StreamHandler) and handler.stream is self._console.file:
-                self._streams.append((handler, handler.stream))
-                handler.setStream(sys.stderr)
+        self._streams = _logs_above(self._console.file)
+
+
+def _logs_above(screen: TextIO) -> list[_Redirected]:
+    """Let log lines for a terminal go to what stands for it now; return what to give back.
+
+    Handlers hold the terminal itself: their lines would be written into the bar.
+    """
+    found: list[_Redirected] = []
+    for handler in (*logging.getLogger().handlers, *logging.getLogger("onebreath").handlers):
+        if isinstance(handler, logging.StreamHandler) and handler.stream is screen:
+            found.append((handler, handler.stream))
+            handler.setStream(sys.stderr)
+    return found
+
+
+def _give_back(redirected: list[_Redirected]) -> None:
+    for handler, stream in redirected:
+        handler.setStream(stream)
 
 
 def _with_rate(progress: Any) -> Any:
@@ -246,7 +260,13 @@ def working(what: str) -> Iterator[None]:
         yield
         return
     status = screen.status(what)
-    timer = threading.Timer(PATIENCE_S, status.start)
+    redirected: list[_Redirected] = []
+
+    def start() -> None:
+        status.start()
+        redirected.extend(_logs_above(screen.file))
+
+    timer = threading.Timer(PATIENCE_S, start)
     timer.daemon = True
     timer.start()
     try:
@@ -254,4 +274,5 @@ def working(what: str) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
+        _give_back(redirected)
         status.stop()

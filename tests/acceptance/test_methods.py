@@ -93,6 +93,16 @@ class Whole(Method):
         return Reconstruction(combine(ifft2c(data.kspace), data.maps[0]))
 
 
+class Averaging(Whole):
+    """The mean of all frames: what is in every other one only is half as strong."""
+
+    name = "averaging"
+
+    def __call__(self, data):
+        images = super().__call__(data).images
+        return Reconstruction(np.repeat(images.mean(axis=0, keepdims=True), len(images), axis=0))
+
+
 class Deaf(Whole):
     """A method that shows what it expects, whatever was measured."""
 
@@ -116,6 +126,16 @@ def test_what_a_linear_method_keeps_is_known(subject: Subject) -> None:
         signal = [one.contrast * level[s.disc > 0.5].mean() * (s.disc * s.weights).sum() for s in here]
         noise = np.sqrt(np.mean([(s.weights**2).sum() for s in here]))
         assert one.rose == pytest.approx(np.mean(signal) / noise, rel=0.15)
+
+
+@pytest.mark.parametrize("presence, left", [("all frames", 1.0), ("every other frame", 0.5)])
+def test_details_in_every_other_frame_show_what_averages_over_time(subject: Subject, presence, left) -> None:
+    limits = DetailLimits(sizes_mm=(15.0,), contrasts=(0.2,), replicas=3, places=4, presence=presence)
+    sites = choose_sites(subject, limits.sizes_mm, limits.places)
+    full = Trial(1, 60.0, subject.data, own=False)
+    for method, expected in ((Whole(), 1.0), (Averaging(), left)):
+        (kept,) = measure(subject, full, Candidate(method.name, method, 0.0, {}), sites, limits).kept
+        assert kept.retained == pytest.approx(expected, abs=0.03)
 
 
 def test_a_method_that_shows_no_details_fails_though_it_has_no_noise(subject: Subject) -> None:

@@ -117,6 +117,15 @@ def test_progress_shows_rate_what_was_said_and_log_lines_above_it(monkeypatch: p
     assert re.search(r"(^|\r)a line of the log *\r?$", text, re.M)
 
 
+def test_work_without_steps_shows_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = in_front_of(monkeypatch)
+    monkeypatch.setattr(terminal, "PATIENCE_S", 0.0)
+    with working("making a page"):
+        time.sleep(0.4)
+    assert sys.stderr is screen.stream
+    assert "making a page" in screen.text()
+
+
 def test_what_is_quick_shows_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = in_front_of(monkeypatch)
     assert list(steps(range(5), "work")) == [0, 1, 2, 3, 4]

@@ -24,7 +24,7 @@ from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
 from onebreath.host.client_messages import PREFIX
 from onebreath.host.server import GADGETRON_PORT, serve_client
 from onebreath.mrd.meta import WARNINGS, read_warnings
-from onebreath.terminal import steps
+from onebreath.terminal import steps, working
 from onebreath.wire.channel import Channel
 from onebreath.wire.image_file import ImageFile
 from onebreath.wire.messages import ConfigName, ConfigText, ErrorText, HeaderText, Text
@@ -169,6 +169,7 @@ class _Exchange:
         self.channel, self.config, self.raw, self.images = channel, config, raw, images
         self.outcome = Outcome()
         self._sending_failed: OnebreathError | None = None
+        self._over = threading.Event()
 
     def run(self) -> Outcome:
         sender = threading.Thread(target=self._send, name="onebreath-replay", daemon=True)
@@ -182,6 +183,8 @@ class _Exchange:
         except BaseException:
             self.channel.stream.abort()
             raise
+        finally:
+            self._over.set()
         sender.join(PATIENCE)
         if sender.is_alive():  # the server closed without reading on
             self.channel.stream.abort()
@@ -205,6 +208,8 @@ class _Exchange:
         finally:
             self._tell_first_cause()  # before the server can complain of the end
             self.channel.stream.end()
+        with working("all lines are sent; waiting for the images"):
+            self._over.wait()
 
     def _receive(self, message: Any) -> None:
         if isinstance(message, ismrmrd.Image):
