@@ -38,7 +38,7 @@ def facts_of(kind: type[AnyFacts], notes: Mapping[str, Mapping[str, Any]], gadge
     Raises
     ------
     WireError
-        If what came is not what the gadget writes.
+        If the facts are not those that the gadget writes.
     """
     found = notes.get(gadget)
     if found is None:

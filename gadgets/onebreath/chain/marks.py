@@ -2,8 +2,8 @@
 
 When a node of Gadgetron's fails, the nodes after it only see their input end, as it does when all is well; they would
 make images of half a scan. So each node that sends lines says when it begins and when it is done, in waveforms that
-pass all other gadgets. Who has seen a node begin and not end knows that lines are missing, whatever became of it: an
-error, a crash, or a process that was killed.
+pass all other gadgets. A node that sees another one begin and not end knows that lines are missing, whether because of
+an error, a crash, or a killed process.
 """
 
 from __future__ import annotations

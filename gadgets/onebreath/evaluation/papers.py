@@ -28,7 +28,7 @@ _HEAD = """# What the papers claim, and what was measured here
 Made by `python -m onebreath.evaluation.papers` from `docs/papers.yaml`; numbers of ours come from model
 cards, benchmark tables and counted networks, none is typed. The published networks were trained on data that are
 not public or not here, for GPU-days; those here are smaller, trained for minutes to hours on two CPU cores, and
-measured on other scans with simulated coils and noise. So a row tells what was repeated and how to repeat it, not
+measured on other scans with simulated coils and noise. So a row shows what was repeated and how to repeat it, not
 who is better.
 """
 _COLUMNS = ("claim", "published", "ours", "command", "data")

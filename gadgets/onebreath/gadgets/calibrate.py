@@ -138,13 +138,13 @@ class Calibrate(Gadget):
         mode = mode_of_volume(recon_data, self.header.calibration_mode)
         lines = min(0 if one is None else one.lines.shape[1] * one.lines.shape[2] for one in blocks)
         algorithm = self._algorithm(lines, mode, recon_data)
-        told: dict[str, Any] = {}
+        more: dict[str, Any] = {}
         if lines and blocks[0] is not None:
             _, partitions, rows, _ = blocks[0].lines.shape
-            told = {"acs_block": f"{rows} lines x {partitions} partitions", "acs_left_out": len(blocks[0].left_out)}
+            more = {"acs_block": f"{rows} lines x {partitions} partitions", "acs_left_out": len(blocks[0].left_out)}
             yield from self.warn(blocks[0].strays) if blocks[0].left_out else []
         if algorithm == "none":
-            yield note(self.name, self._facts(mode, lines, algorithm, **told))
+            yield note(self.name, self._facts(mode, lines, algorithm, **more))
             yield recon_data
             return
         samples, rows, partitions, coils = recon_data.bits[0].data.data.shape[:4]
@@ -157,7 +157,7 @@ class Calibrate(Gadget):
             assert block is not None
             left_out += volume_maps(block.lines, block.first, maps[place], algorithm, settings)  # type: ignore[arg-type]
         yield from self._not_cropped(left_out, len(blocks) * samples, "planes")
-        yield note(self.name, self._facts(mode, lines, algorithm, coil_maps_cropped=share_of_zeros(maps), **told))
+        yield note(self.name, self._facts(mode, lines, algorithm, coil_maps_cropped=share_of_zeros(maps), **more))
         del blocks
         yield with_maps(recon_data, maps)
 

@@ -45,7 +45,7 @@ class CgSenseParameters(MethodParameters):
         description="lambda of (A^H A + lambda) x = A^H y. The eigenvalues of A^H A lie between 0 and 1 whatever the "
         "scan, so the value needs no scaling; 1e-3 stops noise blow-up and shrinks images by less than 0.1 % * R. "
         "noise: the noise over what the image of the calibration lines does not explain, about that image; 1e-3 for "
-        "partitions, and where no noise lines tell the noise.",
+        "partitions, and where no noise lines give the noise level.",
     )
     iterations: int = Field(default=30, ge=1, le=MOST_ITERATIONS, description="Largest number of iterations.")
     tolerance: float = Field(
@@ -92,11 +92,11 @@ class CgSense(Method):
         )
         images, progress = self._solve(placed, placed.kspace, float(regularisation))
         images = back(images, data.kspace)
-        told: dict[str, Fact] = {"expected_image": "none, as the noise is not known"} if chosen == "noise" else {}
+        more: dict[str, Fact] = {"expected_image": "none, as the noise is not known"} if chosen == "noise" else {}
         if overstated:
-            told["noise_overstated"] = round(overstated, 2)
+            more["noise_overstated"] = round(overstated, 2)
         if expected is not None:
-            told["expected_image"] = "zero" if expected.image is None else "that of the calibration lines"
+            more["expected_image"] = "zero" if expected.image is None else "that of the calibration lines"
             if expected.image is not None:
                 images = images + back(expected.image, data.kspace)
         facts: dict[str, Fact] = {
@@ -104,7 +104,7 @@ class CgSense(Method):
             "residual": progress.residual,
             "converged": "yes" if progress.converged else "no",
             "regularisation": float(regularisation),
-            **told,
+            **more,
             "map_sets": int(data.maps.shape[0]),
             "backend": where,
         }

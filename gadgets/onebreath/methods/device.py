@@ -37,7 +37,7 @@ def place(data: SliceData, device: Device) -> tuple[SliceData, str]:
     Raises
     ------
     MethodError
-        If `cuda` is asked for and torch is missing or sees no GPU.
+        If `cuda` is requested and torch is missing or finds no GPU.
     """
     if device == "cuda" and not _cuda():
         raise MethodError(

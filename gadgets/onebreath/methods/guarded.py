@@ -225,12 +225,12 @@ class Guarded:
 
 
 class _Standby:
-    """The fallback's images of one message, made when they are first asked for.
+    """The fallback's images of one message, made at first access.
 
     Parameters
     ----------
     fallback
-        The method; None if there is none, and nothing is asked for.
+        The method; None if there is none.
     places
         All places of the message.
     """

@@ -49,7 +49,7 @@ class MeasuredNoise:
     how
         Estimator, number of samples and standard error, as text.
     normality : (frame, y, x) real, or None
-        Distance of the magnitude's noise from a normal distribution, where asked for; 1 is the limit that normal noise
+        Distance of the magnitude's noise from a normal distribution, if requested; 1 is the limit that normal noise
         exceeds in 5 % of all pixels.
     """
 

@@ -1,7 +1,7 @@
 """The out-of-domain score: error of one scan's images, measured with held-back lines of that scan.
 
 A few acquired lines are withheld, the method reconstructs without them, and what it predicts there is compared with
-what was measured. Where a method meets data unlike those it was made for, its predictions miss, whatever it is that
+what was measured. Where a method meets data unlike those it was made for, its predictions are wrong, whatever
 differs: mask, contrast, motion, coil maps or noise. The idea is cross-validation, as networks that learn from a scan
 itself use it to stop in time (Yaman et al., Zero-shot self-supervised learning for MRI reconstruction, ICLR 2022).
 

@@ -41,7 +41,7 @@ class ZeroFilled(Method):
         Raises
         ------
         MethodError
-            If samples are not finite, or coil maps are asked for and missing.
+            If samples are not finite, or coil maps are requested but missing.
         """
         check_finite(data, self.name)
         wanted = self.parameters.combination

@@ -83,10 +83,10 @@ class ScanHeader:
             If it is no number of bits that a pixel can have.
         """
         user = self.xml.userParameters
-        told = [int(entry.value) for entry in (user.userParameterLong if user else []) if entry.name == "BitsStored"]
-        if told and not 1 <= told[-1] <= 16:
-            raise ScanError(f"The header's user parameter BitsStored is {told[-1]}; a pixel has 1 to 16 bits.")
-        return told[-1] if told else None
+        bits = [int(entry.value) for entry in (user.userParameterLong if user else []) if entry.name == "BitsStored"]
+        if bits and not 1 <= bits[-1] <= 16:
+            raise ScanError(f"The header's user parameter BitsStored is {bits[-1]}; a pixel has 1 to 16 bits.")
+        return bits[-1] if bits else None
 
     @property
     def centre_line(self) -> int | None:

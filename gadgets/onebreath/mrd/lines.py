@@ -104,7 +104,7 @@ class MixedLine(ismrmrd.Acquisition):  # type: ignore[misc]
         Raises
         ------
         ScanError
-            If samples are not finite: one of them spoils all channels (0 times NaN is NaN), so that one tells.
+            If samples are not finite: one of them spoils all channels (0 times NaN is NaN), so checking one is enough.
         """
         data = np.empty((len(self.matrix), self.samples.shape[1]), np.complex64)
         self.mix_into(data)

@@ -115,7 +115,7 @@ class ImageNumbers:
         idx
             Its counters.
         values
-            How many values some counters take, as far as the lines tell; the header may announce more.
+            How many values some counters take, as far as the lines show; the header may announce more.
 
         Raises
         ------

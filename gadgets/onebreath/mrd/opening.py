@@ -35,7 +35,7 @@ class Opening:
         """Channels that the header states; 0 if it does not."""
         self.held: list[ismrmrd.Acquisition] = []
         self.cropped: bool | None = None
-        """Whether the lines of the image came without oversampling; None if they do not tell."""
+        """Whether the lines of the image came without oversampling; None if unknown."""
         self._kept, self._encoded = kept, encoded
         self._first: ismrmrd.Acquisition | None = None
 
@@ -46,7 +46,7 @@ class Opening:
             self._first = line
 
     def _certain(self, header: Any) -> bool:
-        """Return whether a line tells what the lines of the image are like."""
+        """Return whether a line shows the form of the image's lines."""
         ambiguous = header.flags & bit(CALIBRATION) and header.number_of_samples < self._encoded
         unlike = self.expected and header.active_channels != self.expected
         return not (ambiguous or unlike or header.flags & DOUBTFUL)

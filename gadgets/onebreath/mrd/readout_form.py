@@ -19,7 +19,7 @@ class ReadoutForm:
         self.crop = ImageCrop(self.encoded, self.kept) if self.kept < self.encoded else None
         self.forms: set[Extent] = set()
         self.cropped: bool | None = None
-        """Whether a gadget before this one removed the oversampling; None if nothing tells."""
+        """Whether a gadget before this one removed the oversampling; None if unknown."""
 
     def __call__(
         self, data: Line, header: Any, as_acquired: bool = False
@@ -33,7 +33,7 @@ class ReadoutForm:
                 f"{describe(header)} has {extent.measured} samples, more than the {self.encoded} of the encoded matrix "
                 "in the header. Correct the matrix (and with it the field of view), or convert the raw data again."
             )
-        # A gadget before this one may have removed the oversampling: the header of the scan does not tell.
+        # A gadget before this one may have removed the oversampling: the header of the scan does not state this.
         like_cropped = extent.samples == self.kept < self.encoded and extent.centre == self.kept // 2
         cropped_before = like_cropped and self.cropped is not False
         if not cropped_before:

@@ -55,7 +55,7 @@ def even_noise(kspace: Array, mask: Array) -> float | None:
     Returns
     -------
     float or None
-        None if it is not such noise, or if that cannot be told: fewer than three channels, or too few samples.
+        None if it is not such noise, or if this cannot be determined: fewer than three channels, or too few samples.
     """
     samples, energy, count, full = _blocks(kspace, mask)
     channels = samples.shape[1]

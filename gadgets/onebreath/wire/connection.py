@@ -2,7 +2,7 @@
 
 The faults that affect real scans are corrected underneath it, in `channel` and `framing`: a peer that goes away ends
 the reading instead of spinning, reading after CLOSE ends again instead of blocking, every message is checked and cast
-before its first byte goes out and leaves in one send, and a gadget that fails can say so with ERROR.
+before its first byte is sent, in one send, and a gadget that fails can say so with ERROR.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Connection(external.Connection):
     Raises
     ------
     ConnectionLost, WireError
-        If they do not come. Their XML is parsed when first asked for, so that a gadget can report what is wrong
+        If they do not arrive. Their XML is parsed when first asked for, so that a gadget can report what is wrong
         with it.
     """
 

@@ -62,7 +62,7 @@ class Stream(Sending):
         sock.settimeout(None)
         self.socket = sock
         self.limits = limits or Limits()
-        self._message = self.limits.message + ROOM  # what came before its turn lies in the room
+        self._message = self.limits.message + ROOM  # the room holds bytes received early
         self.reading = "the first message"
         self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
         if self._tcp:

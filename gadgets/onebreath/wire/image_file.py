@@ -35,7 +35,7 @@ class ImageFile:
     group
         Group of this reconstruction.
     private
-        Whether only the owner shall read the file, whatever the umask.
+        Whether only the owner may read the file, whatever the umask.
     anew
         Whether a file that exists is replaced rather than extended.
     """

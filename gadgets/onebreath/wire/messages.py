@@ -180,7 +180,7 @@ def read_image(source: Stream) -> ismrmrd.Image:
 
 
 def encode_image(image: ismrmrd.Image) -> list[Octets]:
-    """Encode an image; its meta goes out as ASCII.
+    """Encode an image; its meta is sent as ASCII.
 
     Raises
     ------

@@ -144,10 +144,10 @@ class Chooser:
         return guards
 
     def _other_candidates(self, rule: Rule) -> dict[str, Guarded]:
-        """Make a rule's candidates, who look for what they need; its own classical method stands by for models."""
+        """Make a rule's candidates and prepare them; its own classical method is the fallback of models."""
         others: dict[str, Guarded] = {}
         standby = rule.fallback
-        with suppress(ConfigError):  # which the rule's own guard tells
+        with suppress(ConfigError):  # which the rule's own guard reports
             standby = rule.fallback if method_class(rule.method).learned else rule.method
         for name in rule.candidates:
             model = "." in name

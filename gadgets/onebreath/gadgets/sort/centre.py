@@ -19,7 +19,7 @@ _NEAR = 2
 _WEAK = 0.01
 """A centre with less than this part of the strongest line's energy around it is none."""
 _FALL = 10.0
-"""The strongest line tells of the centre only if the lines at both ends are weaker by this factor."""
+"""Least factor by which the lines at both ends must be weaker than the strongest line to find the centre by it."""
 _FEWEST = 16
 
 

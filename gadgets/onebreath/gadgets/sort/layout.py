@@ -147,7 +147,7 @@ def line_limits(header: ScanHeader, layout: Layout, rows: Ints) -> Limits:
     """Return first and last acquired partition, and line, for the sampling description.
 
     The header's limits hold, as in Gadgetron, unless more than the distance of neighbouring lines is missing at an edge
-    (partial Fourier that the header does not tell of) or lines lie outside of them.
+    (partial Fourier not stated in the header) or lines lie outside of them.
 
     Parameters
     ----------
@@ -186,11 +186,11 @@ def stated_centre(header: ScanHeader, table: NDArray[np.void], axis: Axis = LINE
     ``idx.user[6]``); a disagreement is reported.
     """
     in_lines = np.unique(table["idx"]["user"][:, axis.user])
-    told = int(in_lines[0]) if in_lines.size == 1 and in_lines[0] > 0 else None
+    counted = int(in_lines[0]) if in_lines.size == 1 and in_lines[0] > 0 else None
     limits = header.limits(axis.limits)
     stated = None if limits is None else limits.centre
     if stated is not None:
-        return stated, "header" if told in (None, stated) else f"header (the lines say {told})"
-    if told is not None:
-        return told, "lines"
+        return stated, "header" if counted in (None, stated) else f"header (the lines say {counted})"
+    if counted is not None:
+        return counted, "lines"
     return axis.size(header) // 2, "assumed in the middle of the matrix"

@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 Table = NDArray[np.void]
 
 IMAGE_COUNTERS = ("slice", "phase", "repetition", "set", "contrast", "average")
-"""Counters that tell images apart; the segment tells only when a line came."""
+"""Counters that distinguish images; the segment only counts the time of acquisition."""
 _SAME_MM = 0.1
 """Positions nearer than this are one position."""
 _SAME_DIRECTION = 0.01
@@ -195,7 +195,7 @@ def missed(header: ScanHeader, side: Table, held: Mapping[int, Table]) -> str:
     Parameters
     ----------
     header
-        The scan's header, whose acceleration tells which lines the image needs.
+        The scan's header, whose acceleration determines which lines the image needs.
     side
         Headers of lines with such a flag (line,).
     held

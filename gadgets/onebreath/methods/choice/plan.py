@@ -1,7 +1,7 @@
 """Size of the part of a slice used for tests, so that they take at most a share of the reconstruction time.
 
-The time is counted, not measured: `Method.effort` tells by sizes alone what a slice takes. So a choice depends on the
-scan and the configuration, and on nothing that differs from run to run.
+The time is estimated from sizes alone (`Method.effort`), not measured. So a choice depends only on
+the scan and the configuration, and does not vary between runs.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ has the standard deviation s = sqrt(2 / R), R the ratio of all samples to the ac
 of T frames and N pixels of it is near s (sqrt(N) + sqrt(T)) (K. R. Davidson and S. J. Szarek, in: Handbook of the
 Geometry of Banach Spaces, 2001, theorem II.13); its temporal spectrum has the deviation s. Such weights are small
 against a bright image, and plain proximal gradients with them need hundreds of steps; `split_steps` needs about
-fifteen. It is stopped there: further steps only fit what the lines do not tell, and lose up to 2 dB at high
+fifteen. It is stopped there: further steps only fit what the lines do not determine, and lose up to 2 dB at high
 accelerations.
 """
 
@@ -120,7 +120,7 @@ class LowRankSparse(Method):
         self._check(data)
         placed, where = place(data, self.parameters.device)
         problem = Problem.of(placed)
-        weights, thresholds, told = self._weights(problem, placed)
+        weights, thresholds, noise_facts = self._weights(problem, placed)
         step, done, change = self._iterate(problem, weights)
         # The split's own solution fits the data; L + S lags behind it by a step.
         series = step.series if self.parameters.algorithm == "noise" else step.low_rank + step.sparse
@@ -133,7 +133,7 @@ class LowRankSparse(Method):
             "objective": problem.objective(step, *weights),
             "lambda_low_rank": thresholds[0],
             "lambda_sparse": thresholds[1],
-            **told,
+            **noise_facts,
             "map_sets": problem.operator.n_sets,
             "backend": where,
         }
@@ -173,8 +173,8 @@ class LowRankSparse(Method):
         units = problem.noise_units(level)
         if sparse is None:
             sparse = low_rank * problem.balance(units[0])
-        told: dict[str, Fact] = {"noise_std": level, "noise_std_from": how}
-        return (low_rank * units[0], sparse * units[1]), (low_rank, sparse), told
+        noise_facts: dict[str, Fact] = {"noise_std": level, "noise_std_from": how}
+        return (low_rank * units[0], sparse * units[1]), (low_rank, sparse), noise_facts
 
     def _ending(self, done: int, change: float) -> dict[str, Fact]:
         """Return facts about convergence, where a tolerance ends the iteration."""

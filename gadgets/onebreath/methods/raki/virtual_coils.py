@@ -1,7 +1,7 @@
 """Virtual conjugate coils: each channel duplicated, mirrored at the centre of k-space and conjugated.
 
 M. Blaimer et al., "Virtual coil concept for improved parallel MRI employing conjugate symmetric signals", Magn Reson
-Med 61:93 (2009). An image without phase has a symmetric k-space; where the phase is smooth a mirrored line tells
+Med 61:93 (2009). An image without phase has a symmetric k-space; where the phase is smooth a mirrored line shows
 something of the lines about its mirror image, so that a network learns from twice as many channels.
 """
 

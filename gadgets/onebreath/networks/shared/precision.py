@@ -12,7 +12,7 @@ Precision = Literal["float32", "bfloat16", "auto"]
 def bfloat16_is_native(device: torch.device) -> bool:
     """Whether the device computes bfloat16 convolutions in hardware (emulation is slower than float32).
 
-    On a CPU this needs AVX512-BF16 or AMX; False if PyTorch cannot tell which the CPU has.
+    On a CPU this needs AVX512-BF16 or AMX; False if PyTorch does not report them.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

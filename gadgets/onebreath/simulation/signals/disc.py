@@ -1,4 +1,4 @@
-"""A uniform disc of water, as physicists measure a system with: its edge, its noise and its ghosts can be told."""
+"""A uniform disc of water, like a quality-control phantom: for measuring edge sharpness, noise and ghosts."""
 
 from __future__ import annotations
 
