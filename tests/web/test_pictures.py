@@ -32,10 +32,18 @@ def identified() -> bytes:
     return header.replace(b"<protocolName>test<", b"<protocolName>cine of Miller<")
 
 
-def test_nothing_that_is_kept_or_shown_names_the_patient(tmp_path: Path) -> None:
+@pytest.mark.parametrize("side", ["connect", "client"])
+def test_nothing_that_is_kept_or_shown_names_the_patient(
+    tmp_path: Path, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with served(tmp_path) as page:
-        data = b"".join([start(tiny.configuration(), identified()), *tiny.pieces(b"")[1:]])
-        assert len(gadget_scan(page.worker, data).images) == 1
+        if side == "client":
+            header = identified()
+            monkeypatch.setattr(tiny, "header", lambda: header)
+            assert len(client_scan(page.worker, tiny.stream())) == 1
+        else:
+            data = b"".join([start(tiny.configuration(), identified()), *tiny.pieces(b"")[1:]])
+            assert len(gadget_scan(page.worker, data).images) == 1
         assert page.written()
         ((scan, protocol),) = page.rows("SELECT scan, protocol FROM scans")
         assert protocol == "cine of [hidden]"
