@@ -2,18 +2,11 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.host import tiny
 from tests.host.test_late import LATER, retrieve, sent
 from tests.host.test_worker import client_scan, gadget_scan
 from tests.host.workers import wait_for
 from tests.web.served import served
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ONEBREATH_STATE", str(tmp_path / "state"))  # where results are retrieved from
 
 
 def test_the_later_series_takes_the_quick_ones_place_and_both_are_in_the_log(tmp_path: Path) -> None:
