@@ -25,7 +25,7 @@ from onebreath.mri.volume_sampling import VolumeSampling
 Complex = NDArray[np.complex64]
 
 
-PASSES = 8
+PASSES = 4
 """How often the lines are transformed for one pass over the planes, each time for this part of the readout."""
 
 
