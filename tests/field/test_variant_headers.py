@@ -52,6 +52,12 @@ def test_text_in_a_number_is_described_and_not_quoted():
     assert "PIDX" not in str(error.value)
 
 
+def test_a_trajectory_that_is_none_is_described_and_not_quoted():
+    with pytest.raises(ScanError, match="none of ISMRMRD's") as error:
+        reconstructed(lines(0), head(lambda text: text.replace(">cartesian<", ">Zebediah<")))
+    assert "zebediah" not in str(error.value).lower()
+
+
 # I, J: lines win
 
 

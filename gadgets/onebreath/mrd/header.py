@@ -6,6 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
+from ismrmrd import xsd
 
 from onebreath.errors import ScanError
 from onebreath.mrd.header_values import fov_of, matrix_of, number_of, trajectory_of, whole_of
@@ -120,9 +121,13 @@ class ScanHeader:
 
     @property
     def calibration_mode(self) -> str | None:
-        """``embedded``, ``interleaved``, ``separate``, ``external`` or ``other``; None if the header does not say."""
+        """``embedded``, ``interleaved``, ``separate``, ``external`` or ``other``; None if the header does not say.
+
+        Any other text is ``other``: what it says is not known, and it is not quoted.
+        """
         mode = self.encoding.parallelImaging.calibrationMode if self.encoding.parallelImaging else None
-        return None if mode is None else str(getattr(mode, "value", mode))
+        text = str(getattr(mode, "value", mode)).strip().lower()
+        return None if mode is None else text if text in {kind.value for kind in xsd.calibrationModeType} else "other"
 
     @property
     def trajectory(self) -> str:

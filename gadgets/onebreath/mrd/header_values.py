@@ -8,6 +8,7 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
+from ismrmrd import xsd
 
 from onebreath.errors import ScanError
 from onebreath.names import shortened
@@ -59,9 +60,14 @@ class Triple(NamedTuple):
 
 
 def trajectory_of(encoding: Any) -> str:
-    """Return the name of an encoding's trajectory, for example ``cartesian``, which it is where none is stated."""
+    """Return the name of an encoding's trajectory, for example ``cartesian``, which it is where none is stated.
+
+    Texts that the schema does not know are described: who writes the header may have put anything there.
+    """
     value = encoding.trajectory
-    return str(getattr(value, "value", value) or "cartesian").lower()
+    text = str(getattr(value, "value", value) or "cartesian").strip().lower()
+    known = {str(kind.value).lower() for kind in xsd.trajectoryType}
+    return text if text in known else f"none of ISMRMRD's (a text of {len(text)} characters)"
 
 
 def matrix_of(space: Any, name: str) -> Triple:
