@@ -169,6 +169,7 @@ def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
     """Reconstruct a scan with all candidates and choose by held-back lines; also what today's guard would take."""
     data, truth = made(one)
     found: dict[str, Any] = {"key": one.key, "psnr": {}, "error": {}, "seconds": {}, "choice": {}}
+    made_by: dict[str, np.ndarray] = {}
     for name, method in candidates.items():
         begun = time.process_time()
         try:
@@ -176,6 +177,7 @@ def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
         except OutsideDomain:  # the configuration then takes what comes first in the rule
             images = np.asarray(next(iter(candidates.values()))(data).images)
         found["seconds"][name] = round(time.process_time() - begun, 3)
+        made_by[name] = images
         found["psnr"][name] = round(psnr(images, truth), 3)
         found["error"][name] = round(float(np.linalg.norm(np.abs(images) - truth) / np.linalg.norm(truth)), 4)
     for slices in SLICES:
@@ -183,35 +185,44 @@ def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
         try:
             choice = choose(list(candidates.items()), data, slices=slices)
             estimates = {e.name: [round(e.error, 4), round(e.uncertainty, 4)] for e in choice.estimates}
-            winner = choice.estimates[choice.winner].name
-        except MethodError:  # nothing can be told, or only for more time than that: the rule's order decides
-            winner, estimates = next(iter(candidates)), {}
+            weights, estimated = choice.weights, round(choice.error, 4)
+        except MethodError:  # it cannot be tested, or not in that time: the rule's order decides
+            weights, estimates, estimated = (1.0, *[0.0] * (len(candidates) - 1)), {}, None
         seconds = round(time.process_time() - begun, 3)
-        found["choice"][str(slices)] = {"winner": winner, "estimates": estimates, "seconds": seconds}
+        mean = sum(weight * images for weight, images in zip(weights, made_by.values(), strict=True))
+        found["choice"][str(slices)] = {
+            "weights": dict(zip(candidates, np.round(weights, 3).tolist(), strict=True)),
+            "psnr": round(psnr(mean, truth), 3),
+            "error": round(float(np.linalg.norm(np.abs(mean) - truth) / np.linalg.norm(truth)), 4),
+            "estimated": estimated,
+            "estimates": estimates,
+            "seconds": seconds,
+        }
     model = next(name for name in candidates if "." in name)
     limit = zoo.read_card(zoo.find(model)).score_limit
     found["guard"] = model if domain_score(candidates[model], data).value <= limit else "low_rank_sparse"
     return found
 
 
-def regret(result: dict[str, Any], chosen: str) -> float:
-    """What choosing this one costs, in dB."""
-    return float(max(result["psnr"].values()) - result["psnr"][chosen])
+def regret(result: dict[str, Any], chosen: float) -> float:
+    """What images of this PSNR are behind the best candidate's, in dB; below 0 if they are better than each of them."""
+    return float(max(result["psnr"].values()) - chosen)
 
 
 def cost(result: dict[str, Any], slices: int) -> float:
-    """Time of the choice over what the winner needs for the scan."""
+    """Time of the choice over what the chosen images need for the scan."""
     choice = result["choice"][str(slices)]
-    return float(choice["seconds"] / (slices * result["seconds"][choice["winner"]]))
+    needed = sum(result["seconds"][name] for name, weight in choice["weights"].items() if weight)
+    return float(choice["seconds"] / (slices * needed))
 
 
 def covered(result: dict[str, Any], slices: int) -> bool | None:
-    """Whether the winner's true error is in the interval that is published with the choice; None if none is."""
+    """Whether the true error is in the interval that is published with the choice; None if none is."""
     choice = result["choice"][str(slices)]
-    if choice["winner"] not in choice["estimates"]:
+    if choice["estimated"] is None:
         return None
-    low, high = (part * choice["estimates"][choice["winner"]][0] for part in LIKELY)
-    return bool(low <= result["error"][choice["winner"]] <= high)
+    low, high = (part * choice["estimated"] for part in LIKELY)
+    return bool(low <= choice["error"] <= high)
 
 
 def groups(results: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -230,9 +241,9 @@ def groups(results: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, 
 def row(name: str, results: list[dict[str, Any]]) -> tuple[object, ...]:
     """Mean and 95th percentile of the regret of each way to choose, and of each candidate alone."""
     ways = {
-        **{slices: [regret(r, r["choice"][slices]["winner"]) for r in results] for slices in map(str, SLICES)},
-        "guard": [regret(r, r["guard"]) for r in results],
-        **{name: [regret(r, name) for r in results] for name in results[0]["psnr"]},
+        **{slices: [regret(r, r["choice"][slices]["psnr"]) for r in results] for slices in map(str, SLICES)},
+        "guard": [regret(r, r["psnr"][r["guard"]]) for r in results],
+        **{name: [regret(r, r["psnr"][name]) for r in results] for name in results[0]["psnr"]},
     }
     cells = [f"{np.mean(one):.2f}, {np.percentile(one, 95):.2f}" for one in ways.values()]
     costs = [[cost(r, slices) for r in results] for slices in SLICES]

@@ -92,14 +92,14 @@ def test_it_says_when_nothing_can_be_told():
 
 
 def test_the_part_is_as_large_as_the_share_allows():
-    """Whichever wins, the tests take at most the share of its time; efforts are counted, so that no clock decides."""
+    """The tests take at most the share of a mean's time; efforts are counted, so that no clock decides."""
     shape = (24, 10, 160, 192)
     for efforts in ([1.0, 2.5], [2.5, 1.0], [1.0, 1.0, 1.0]):
         for slices in (1, 2, 5, 12):
             plan = plan_of(efforts, shape, slices, 0.3)
             tested = [effort for i, effort in enumerate(efforts) if i not in plan.left_out]
             share = plan.columns / shape[3] * plan.frames / shape[0]
-            assert len(tested) == 1 or share * sum(tested) <= 0.3 * slices * min(tested)
+            assert len(tested) == 1 or share * sum(tested) <= 0.3 * slices * min(sum(tested[:2]), 5 * min(tested))
             assert plan.columns >= NARROWEST and plan.frames >= FEWEST_FRAMES
     assert plan_of([1.0, 2.5], shape, 12, 0.3) == plan_of([1.0, 2.5], shape, 50, 0.3)
     assert plan_of([1.0, 2.5], shape, 12, 0.3).columns == WIDEST

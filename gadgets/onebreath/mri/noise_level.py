@@ -15,6 +15,7 @@ _COLUMNS = 8
 """Samples along the readout in one block."""
 _SAMPLES = 12
 """Samples for each channel that an estimate of their covariance needs."""
+_ROUNDS, _SIGMAS = 10, 3.0
 _EVEN = 2.0
 """Ratio of the strongest to the weakest independent channel of noise alone: with so many samples at most 1.8."""
 _PERCENTILE = 5.0
@@ -63,6 +64,9 @@ def even_noise(kspace: Array, mask: Array) -> float | None:
         return None
     level = np.where(full, energy / np.maximum(count, 1), np.inf)
     weakest = level <= np.percentile(level[full], _PERCENTILE)
+    for _ in range(_ROUNDS):  # the weakest of the noise is weaker than noise is: take in all that is no stronger
+        mean = energy[weakest].sum() / count[weakest].sum()
+        weakest = level <= mean * (1 + _SIGMAS / np.sqrt(np.maximum(count * channels, 1)))
     within = np.repeat(weakest, _COLUMNS, axis=1)[:, : samples.shape[3]]
     there = np.broadcast_to(np.asarray(to_device(mask, "cpu")), (samples.shape[0], *samples.shape[2:]))
     found = samples.transpose(0, 2, 3, 1)[there & within]

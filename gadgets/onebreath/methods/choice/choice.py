@@ -3,8 +3,10 @@
 Every candidate reconstructs a part of a slice without a few acquired lines. The squared error of what it predicts
 there, less the known energy of the noise, is an unbiased estimate of its true error at these lines; lines at the same
 distance from the centre stand for those that were not acquired. All candidates are tested on the same lines, so that
-their differences are far better known than their errors. The smallest error wins; a candidate that is no more than the
-standard error of the difference behind it wins if the rule's order puts it first.
+their differences are far better known than their errors. The images are the weighted mean of the candidates' images
+with the smallest error (`stacked`), which is smaller than that of each of them where their errors differ. Where one of
+them has all the weight, the smallest error wins; a candidate that is no more than the standard error of the difference
+behind it wins if the rule's order puts it first.
 
 How much is tested is counted beforehand from sizes alone, never by the clock: the same scan has the same winner on
 every machine, however busy that is.
@@ -18,9 +20,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from onebreath.errors import MethodError
 from onebreath.methods.base import Fact, Method, SliceData
 from onebreath.methods.choice.plan import plan_of
+from onebreath.methods.choice.stacked import stacking_weights
 from onebreath.methods.choice.trial import Tested, Trial
 
 log = logging.getLogger("onebreath.choice")
@@ -72,7 +77,7 @@ class Choice:
     Attributes
     ----------
     winner
-        Index of the candidate.
+        Index of the best single candidate.
     estimates
         One for each candidate, in the rule's order.
     reason
@@ -83,6 +88,10 @@ class Choice:
         Number of held-back lines.
     seconds
         What the decision took.
+    weights
+        Of the candidates in the mean of their images that predicts best; 1 for the winner if no mean does better.
+    error
+        Estimated ``||image - truth|| / ||image||`` of that mean.
     calibrated
         Whether the interval about the error holds: all frames have the centre of k-space, where most of the energy is.
     """
@@ -93,12 +102,14 @@ class Choice:
     noise_only: float
     lines: int
     seconds: float
+    weights: tuple[float, ...]
+    error: float
     calibrated: bool = True
 
     @property
     def facts(self) -> dict[str, Fact]:
         """Return facts for the meta of the images."""
-        error = self.estimates[self.winner].error
+        error = self.error
         return {
             "choice": self.reason,
             "choice_error": round(error, 4),
@@ -159,11 +170,27 @@ def choose(candidates: Sequence[tuple[str, Method]], data: SliceData, within: fl
         error = math.sqrt(max(one.total, 0.0) / whole)
         spread = behind[i] if i != best else trial.standard_error(one, None)
         estimates.append(Estimate(name, error, _root_spread(one.total, spread, whole), seconds[i]))
-    reason = _words(candidates, tested, best, winner)
+    weights, error = _weights(trial, tested, winner, len(candidates))
+    reason = _words(candidates, tested, best, winner, weights)
     log.info("%s (%s)", reason, "; ".join(map(str, estimates)))
     noise_only = math.sqrt(trial.noise_through / whole)
     lines, spent = int(trial.held.sum()), time.perf_counter() - begun
-    return Choice(winner, tuple(estimates), reason, noise_only, lines, spent, trial.centre_is_known)
+    relative = math.sqrt(max(error, 0.0) / whole)
+    known = trial.centre_is_known
+    return Choice(winner, tuple(estimates), reason, noise_only, lines, spent, weights, relative, known)
+
+
+def _weights(trial: Trial, tested: dict[int, Tested], winner: int, count: int) -> tuple[tuple[float, ...], float]:
+    """Weights of all candidates in the best mean, and the energy of its error."""
+    weights = [0.0] * count
+    errors = trial.inner_products(list(tested.values()))
+    found = stacking_weights(errors)
+    if np.count_nonzero(found) < _FEWEST:
+        weights[winner] = 1.0
+        return tuple(weights), tested[winner].total
+    for index, weight in zip(tested, found, strict=True):
+        weights[index] = float(weight)
+    return tuple(weights), float(found @ errors @ found)
 
 
 def _root_spread(total: float, spread: float, whole: float) -> float:
@@ -172,8 +199,17 @@ def _root_spread(total: float, spread: float, whole: float) -> float:
     return math.sqrt((max(total, 0.0) + spread) / whole) - level
 
 
-def _words(candidates: Sequence[tuple[str, Method]], tested: dict[int, Tested], best: int, winner: int) -> str:
+def _words(
+    candidates: Sequence[tuple[str, Method]],
+    tested: dict[int, Tested],
+    best: int,
+    winner: int,
+    weights: Sequence[float],
+) -> str:
     name = candidates[winner][0]
+    if max(weights) < 1:
+        parts = [f"{weight:.2f} of {one}" for (one, _), weight in zip(candidates, weights, strict=True) if weight]
+        return f"the mean of {' and '.join(parts)} by held-back lines: its error is smaller than that of each"
     others = [i for i in tested if i != winner]
     if not others:
         return f"{name}, as no other candidate could be tested"

@@ -15,6 +15,9 @@ FEWEST_FRAMES = 8
 _MARGIN = 0.85
 """Part of the share that is planned for: preparing a test and judging it take time, too, and efforts are rounded."""
 
+_MOST_TIMES = 5.0
+"""Times the fastest candidate that a mean counts for."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -26,9 +29,11 @@ class Plan:
 
 
 def plan_of(efforts: Sequence[float], shape: tuple[int, ...], slices: int, within: float) -> Plan:
-    """Plan tests that take at most `within` of the time that any of the tested candidates would need for the scan.
+    """Plan tests that take at most `within` of the time that the mean of two candidates' images needs for the scan.
 
-    A candidate is left out if it and those before it cannot be tested within that on the smallest part.
+    Where one of them makes the images alone, its own share is larger; so a mean counts for no more than some times what
+    the fastest candidate needs. A candidate is left out if it and those before it cannot be tested within that on the
+    smallest part.
 
     Parameters
     ----------
@@ -58,5 +63,6 @@ def plan_of(efforts: Sequence[float], shape: tuple[int, ...], slices: int, withi
 
 
 def _share(efforts: list[float], slices: int, within: float) -> float:
-    """Return the part of a slice that may be used for tests, whichever candidate is chosen."""
-    return _MARGIN * within * slices * min(efforts) / max(sum(efforts), 1e-12)
+    """Return the part of a slice that may be used for tests."""
+    needed = min(sum(efforts[:2]), _MOST_TIMES * min(efforts))
+    return _MARGIN * within * slices * needed / max(sum(efforts), 1e-12)

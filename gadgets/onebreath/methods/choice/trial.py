@@ -9,6 +9,7 @@ former to the latter, less the known noise, is an unbiased estimate of its error
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,11 +28,14 @@ NOISIER = math.sqrt(1 + MORE**2)
 
 @dataclass(frozen=True)
 class Tested:
-    """One candidate's error energies: at each held-back line (frame, y), and of the whole image; the image's energy."""
+    """One candidate: error energies at each held-back line (frame, y) and of the whole image, the image's energy, and
+    its prediction less the measurement (frame, coil, y, x).
+    """
 
     at_held: np.ndarray
     total: float
     energy: float
+    rest: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -79,16 +83,33 @@ class Trial:
         if not np.isfinite(images).all():
             return "it made pixels that are NaN or infinite"
         mask = np.broadcast_to(self.data.mask, (len(images), *images.shape[1:]))
-        acquired = np.any(mask, axis=2)
-        used = acquired & ~self.held
+        used = np.any(mask, axis=2) & ~self.held
         predicted = fft2c(images[:, None] * np.asarray(self.data.maps)[0])
         measured = np.where(used[:, None, :, None], self.judge, self.data.kspace)
-        error = (np.abs(np.where(mask[:, None], predicted - measured, 0)) ** 2).sum(axis=(1, 3))
+        rest = np.where(mask[:, None], predicted - measured, 0)
+        error = (np.abs(rest) ** 2).sum(axis=(1, 3))
         variance = 2 * self.noise**2 * np.where(used, 1 + MORE**-2, 1)
         excess = error - variance * self.data.kspace.shape[1] * mask.sum(axis=2)
-        total = float((self.weight * excess)[self.held].sum())
-        total += float(excess[used].sum()) * acquired.sum() / used.sum()
-        return Tested(np.where(self.held, excess, 0), total, float((np.abs(images) ** 2).sum()))
+        return Tested(np.where(self.held, excess, 0), self._whole(excess), float((np.abs(images) ** 2).sum()), rest)
+
+    def _whole(self, energies: np.ndarray) -> float:
+        """Energy in the whole image from energies of lines (frame, y)."""
+        acquired = np.any(np.broadcast_to(self.data.mask, (*energies.shape, self.data.kspace.shape[3])), axis=2)
+        used = acquired & ~self.held
+        held = float((self.weight * energies)[self.held].sum())
+        return held + float(energies[used].sum()) * float(acquired.sum() / used.sum())
+
+    def inner_products(self, tested: Sequence[Tested]) -> np.ndarray:
+        """Inner products of candidates' errors (candidate, candidate); their diagonal is the energy of each error.
+
+        The noise of the measurement is the same in all of them.
+        """
+        found = np.empty((len(tested), len(tested)))
+        for i, one in enumerate(tested):
+            for j, other in enumerate(tested[: i + 1]):
+                products = np.real(np.conj(one.rest) * other.rest).sum(axis=(1, 3))
+                found[i, j] = found[j, i] = self._whole(products)
+        return np.asarray(found - (found[0, 0] - tested[0].total))
 
     @property
     def centre_is_known(self) -> bool:

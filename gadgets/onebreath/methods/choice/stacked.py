@@ -1,0 +1,139 @@
+"""Stacking: the weighted mean of several methods' images, whose errors are not the same and partly cancel.
+
+D. H. Wolpert, "Stacked generalization", Neural Netw 5:241 (1992); L. Breiman, "Stacked regressions", Mach Learn 24:49
+(1996): the weights are those that predict data best that the methods have not seen, none negative, with sum 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
+from onebreath.zoo.domain import Scan
+
+LEAST = 0.1
+"""Weight below which a method is left out: its time would bring next to nothing."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the methods: its name, as the rule has it, the method, and its weight."""
+
+    name: str
+    method: Method
+    weight: float
+
+
+class Stacked(Method):
+    """Weighted mean of the complex images of methods that use the same coil maps.
+
+    Parameters
+    ----------
+    members
+        The methods, classical ones first.
+    """
+
+    name = "stacked"
+    learned = True
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        super().__init__()
+        self.members = tuple(members)
+
+    def __str__(self) -> str:
+        """What it consists of, in words."""
+        return " and ".join(f"{one.weight:.2f} of {one.name}" for one in self.members)
+
+    def prepare(self, scan: Scan | None = None) -> None:
+        """Prepare all members."""
+        for one in self.members:
+            one.method.prepare(scan)
+
+    def check(self, data: SliceData) -> None:
+        """Check that all members are meant for a slice."""
+        for one in self.members:
+            one.method.check(data)
+
+    def for_replicas(self) -> Method:
+        """Return the same with the members' methods for replicas."""
+        return Stacked([Member(one.name, one.method.for_replicas(), one.weight) for one in self.members])
+
+    def effort(self, data: SliceData) -> float:
+        """Sum of the members' efforts."""
+        return sum(one.method.effort(data) for one in self.members)
+
+    def trial(self, part: SliceData) -> Reconstruction:
+        """Mean of the members' trials."""
+        return self._mean([one.method.trial(part) for one in self.members])
+
+    def __call__(self, data: SliceData) -> Reconstruction:
+        """Reconstruct one slice by all members.
+
+        Raises
+        ------
+        MethodError
+            If one of them cannot do it.
+        """
+        for one in self.members:
+            one.method.derive = self.derive
+        return self._mean([one.method(data) for one in self.members])
+
+    def _mean(self, made: Sequence[Reconstruction]) -> Reconstruction:
+        images = sum(one.weight * found.images for one, found in zip(self.members, made, strict=True))
+        facts: dict[str, Fact] = {}
+        for found in made:
+            facts |= found.facts
+        return Reconstruction(images, None, {**facts, "stacked": str(self)})
+
+
+def stacking_weights(errors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the weights of `best_weights` of those methods whose weight is not next to nothing."""
+    kept = np.arange(len(errors))
+    while True:
+        weights = best_weights(errors[np.ix_(kept, kept)])
+        enough = weights >= LEAST
+        if enough.all():
+            whole = np.zeros(len(errors))
+            whole[kept] = weights
+            return whole
+        kept = kept[enough]
+
+
+def best_weights(errors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the weights of least error, none negative, with sum 1.
+
+    Parameters
+    ----------
+    errors
+        Inner products of the methods' errors ``(method, method)``; what is added to all of them makes no difference.
+    """
+    best, least = np.zeros(len(errors)), np.inf
+    for weights in _candidates(np.asarray(errors, np.float64)):
+        value = float(weights @ errors @ weights)
+        if value < least:
+            best, least = weights, value
+    return best
+
+
+def _candidates(errors: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """Minimisers over each subset of the methods that are inside of it; the best of them is that of all."""
+    count = len(errors)
+    for size in range(1, count + 1):
+        for chosen in combinations(range(count), size):
+            index = list(chosen)
+            # Weights of sum 1 are the first plus differences to it: a problem without constraints.
+            differences = np.zeros((size - 1, count))
+            for row, other in enumerate(index[1:]):
+                differences[row, other], differences[row, index[0]] = 1, -1
+            start = np.zeros(count)
+            start[index[0]] = 1
+            normal = differences @ errors @ differences.T
+            moved = np.linalg.lstsq(normal, -differences @ errors @ start, rcond=None)[0] if size > 1 else np.zeros(0)
+            weights = start + moved @ differences
+            if weights.min() >= 0:
+                yield weights
