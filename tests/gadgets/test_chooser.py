@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -103,14 +104,16 @@ def test_properties_of_the_configuration_are_defaults_for_the_rules(root):
     assert meta["Onebreath_reconstruct_pieces"] == "2 tiles along the readout, halo 16"
 
 
-@pytest.mark.parametrize(("winner", "method"), [(0, "unrolled"), (1, "cg_sense")])
-def test_held_back_lines_decide_among_candidates(root, monkeypatch, winner, method):
+@pytest.mark.parametrize(
+    ("weights", "method"), [((1.0, 0.0), "unrolled"), ((0.0, 1.0), "cg_sense"), ((0.25, 0.75), "stacked")]
+)
+def test_held_back_lines_decide_among_candidates(root, monkeypatch, weights, method):
     """The winner's images are the series, no fallback's; what lacks something is left out and named."""
     made = []
 
     def choose(candidates, data, within, slices):
         made.append(choice.choose(candidates, data, 1.0, 1000))
-        return replace(made[0], winner=winner)
+        return replace(made[0], winner=int(np.argmax(weights)), weights=weights)
 
     monkeypatch.setattr(chooser, "choose", choose)
     scored = {"properties": {"domain_score": True}}
@@ -126,6 +129,9 @@ def test_held_back_lines_decide_among_candidates(root, monkeypatch, winner, meth
     told = meta["Onebreath_reconstruct_choice_errors"]
     assert re.fullmatch(r"crunet_mr.tiny \d.\d+ \+- \d.\d+; cg_sense \d.\d+ \+- \d.\d+", told)
     assert "no model" in meta["Onebreath_reconstruct_choice_without_crunet_mr.missing"]
+    said = "0.25 of crunet_mr.tiny and 0.75 of cg_sense" if method == "stacked" else None
+    assert meta.get("Onebreath_reconstruct_stacked") == said
+    assert meta.get("Onebreath_reconstruct_model") == ("crunet_mr.tiny" if weights[0] else None)
 
 
 def test_without_time_for_a_choice_the_rule_itself_decides(root):
@@ -152,9 +158,13 @@ def test_the_rule_for_cine_that_is_shipped_chooses():
     assert "crunet_mr.cine" in rule.candidates
 
 
+def only_second(candidates, data):
+    return replace(choice.choose(candidates, data, 1.0, 1000), winner=1, weights=(0.0, 1.0))
+
+
 def test_the_rules_classical_method_stands_by_for_a_model_that_won(root, monkeypatch):
     save_model(root, "crunet_mr.other")
-    monkeypatch.setattr(chooser, "choose", lambda *given: replace(choice.choose(*given[:2], 1.0, 1000), winner=1))
+    monkeypatch.setattr(chooser, "choose", lambda *given: only_second(*given[:2]))
     rules(root, {"name": "cine", "method": "low_rank_sparse", "candidates": ["crunet_mr.tiny"]})
     images = automatic(send_out_classical=True)
     assert images[1]["Onebreath_reconstruct_model"] == "crunet_mr.tiny"

@@ -141,6 +141,11 @@ class Guarded:
         self.wanted.foresee([place.data_for(self.wanted) for place in places])
         self._spent += time.perf_counter() - begun
 
+    @property
+    def spent(self) -> float:
+        """Seconds of the deadline that are gone."""
+        return self._spent
+
     def spend(self, seconds: float) -> None:
         """Count seconds spent before the first message towards the deadline."""
         self._spent += seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from onebreath.methods.base import SliceData
+from onebreath.methods.base import Fact, SliceData
 from onebreath.mri.noise_level import even_noise, noise_floor
 
 log = logging.getLogger("onebreath.noise")
@@ -32,3 +32,12 @@ def noise_level(data: SliceData) -> tuple[float, str]:
         log.warning("the data count as whitened, but their noise is %.3g, not 1; that is used", even)
         return even, "measured in the faintest part of k-space, as it is far above that of whitened data"
     return 1.0, "whitening"
+
+
+def understated(data: SliceData) -> dict[str, Fact]:
+    """Return the fact that whitened data hold more noise than the noise scan says, and how many times as much; or none.
+
+    `reconstruct` warns of it.
+    """
+    level = noise_level(data)[0] if data.whitened else 1.0
+    return {"noise_understated": round(level, 2)} if level > FAR_ABOVE else {}

@@ -32,7 +32,9 @@ def sections(facts: Facts) -> list[Section]:
 
 def _method(facts: Facts) -> Iterator[Sentence]:
     method, model = facts.fact("reconstruct", "method"), facts.fact("reconstruct", "model")
-    if method:
+    if stacked := facts.fact("reconstruct", "stacked"):
+        yield Sentence(f"The images are a mean: {stacked}.")
+    elif method:
         yield Sentence(f"The images were made by {method}{f' with the model {model}' if model else ''}.")
     if rule := facts.fact("reconstruct", "rule"):
         policy = facts.fact("reconstruct", "policy")

@@ -12,6 +12,7 @@ from onebreath.errors import ConfigError, MethodError, OnebreathError
 from onebreath.gadgets.reconstruct.guard import AUTO, DEFAULT_FALLBACK, MethodProperties, messages_of
 from onebreath.methods.base import Method, SliceData, method_class
 from onebreath.methods.choice.choice import choose
+from onebreath.methods.choice.stacked import Member, Stacked
 from onebreath.methods.guarded import Guarded, Safety
 from onebreath.methods.scan import scan_of, scan_of_header
 from onebreath.mrd.header import ScanHeader
@@ -122,10 +123,20 @@ class Chooser:
             log.warning("held-back lines cannot decide: %s", error)
             guard.facts["choice"] = f"held-back lines cannot decide: {error}; the rule's order decides"
             return guard
+        members = [
+            Member(name, method, weight)
+            for (name, method), weight in zip(methods, found.weights, strict=True)
+            if weight > 0
+        ]
+        for one in members:
+            _without_score(one.method)
         chosen = guards[methods[found.winner][0]]
+        if len(members) > 1:
+            safest = next((guards[one.name] for one in members if one.method.learned), guard)
+            chosen = Guarded(Stacked(members), safest.safety, messages_of(self.header))
+            chosen.spend(max(guards[one.name].spent for one in members))
         chosen.facts |= guard.facts | found.facts
-        _without_score(chosen)
-        wrong = found.estimates[found.winner].error
+        wrong = found.error
         if wrong > LEAST_TRUSTED:
             log.warning("no candidate is trustworthy: the best one's error is %.2g of the image", wrong)
             chosen.facts["choice_verdict"] = f"no candidate is trustworthy: the error is {wrong:.2g} of the image"
@@ -189,10 +200,10 @@ class Chooser:
         return guard
 
 
-def _without_score(guard: Guarded) -> None:
-    """Skip the out-of-domain score of the chosen method: its error on held-back lines is known already."""
-    if guard.wanted is not None and getattr(guard.wanted.parameters, "domain_score", False):
-        guard.wanted.parameters = guard.wanted.parameters.model_copy(update={"domain_score": False})
+def _without_score(method: Method) -> None:
+    """Leave out the out-of-domain score of a chosen method: its error is known from the held-back lines."""
+    if getattr(method.parameters, "domain_score", False):
+        method.parameters = method.parameters.model_copy(update={"domain_score": False})
 
 
 def method_of(rule: Rule, parameters: dict[str, Any] | None = None) -> Method:

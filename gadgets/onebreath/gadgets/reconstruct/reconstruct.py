@@ -161,6 +161,11 @@ class Reconstruct(Gadget):
         """Warn of images that do not explain their calibration lines, and of noise that cannot be that of the lines."""
         left, noise = facts.get("acs_unexplained", 0.0), facts.get("noise_overstated", 0.0)
         texts = []
+        if more := facts.get("noise_understated", 0.0):
+            texts.append(
+                f"The lines hold {more} times the noise that the noise scan says, so it is not that of this scan or "
+                "has another gain. The noise in the lines was used, but SNR and pixel values are too large by that."
+            )
         if noise:
             texts.append(
                 f"The noise scan says at least {noise} times the noise that the lines can hold, so it is not that of "

@@ -181,16 +181,20 @@ def choose(candidates: Sequence[tuple[str, Method]], data: SliceData, within: fl
 
 
 def _weights(trial: Trial, tested: dict[int, Tested], winner: int, count: int) -> tuple[tuple[float, ...], float]:
-    """Weights of all candidates in the best mean, and the energy of its error."""
+    """Return the weights of all candidates, and the energy of the error of their mean.
+
+    The winner has all the weight unless a mean is ahead of it by more than the standard error of the difference.
+    """
     weights = [0.0] * count
-    errors = trial.inner_products(list(tested.values()))
-    found = stacking_weights(errors)
-    if np.count_nonzero(found) < _FEWEST:
+    found = stacking_weights(trial.inner_products(list(tested.values())))
+    mean = trial.mean(list(tested.values()), list(found))
+    ahead = tested[winner].total - mean.total
+    if np.count_nonzero(found) < _FEWEST or ahead <= trial.standard_error(mean, tested[winner]):
         weights[winner] = 1.0
         return tuple(weights), tested[winner].total
     for index, weight in zip(tested, found, strict=True):
         weights[index] = float(weight)
-    return tuple(weights), float(found @ errors @ found)
+    return tuple(weights), mean.total
 
 
 def _root_spread(total: float, spread: float, whole: float) -> float:

@@ -87,10 +87,19 @@ class Trial:
         predicted = fft2c(images[:, None] * np.asarray(self.data.maps)[0])
         measured = np.where(used[:, None, :, None], self.judge, self.data.kspace)
         rest = np.where(mask[:, None], predicted - measured, 0)
-        error = (np.abs(rest) ** 2).sum(axis=(1, 3))
+        return self._judged(rest, float((np.abs(images) ** 2).sum()))
+
+    def mean(self, tested: Sequence[Tested], weights: Sequence[float]) -> Tested:
+        """Return what testing the weighted mean of candidates' images would give; the weights have the sum 1."""
+        rest = sum(weight * one.rest for weight, one in zip(weights, tested, strict=True))
+        return self._judged(np.asarray(rest), max(one.energy for one in tested))
+
+    def _judged(self, rest: np.ndarray, energy: float) -> Tested:
+        mask = np.broadcast_to(self.data.mask, (len(rest), *rest.shape[2:]))
+        used = np.any(mask, axis=2) & ~self.held
         variance = 2 * self.noise**2 * np.where(used, 1 + MORE**-2, 1)
-        excess = error - variance * self.data.kspace.shape[1] * mask.sum(axis=2)
-        return Tested(np.where(self.held, excess, 0), self._whole(excess), float((np.abs(images) ** 2).sum()), rest)
+        excess = (np.abs(rest) ** 2).sum(axis=(1, 3)) - variance * rest.shape[1] * mask.sum(axis=2)
+        return Tested(np.where(self.held, excess, 0), self._whole(excess), energy, rest)
 
     def _whole(self, energies: np.ndarray) -> float:
         """Energy in the whole image from energies of lines (frame, y)."""

@@ -35,7 +35,7 @@ from onebreath.methods.base import (
     join_sets,
 )
 from onebreath.methods.device import Device, back, place
-from onebreath.methods.known_noise import noise_level
+from onebreath.methods.known_noise import noise_level, understated
 from onebreath.methods.low_rank_sparse.problem import Problem, norm
 from onebreath.methods.low_rank_sparse.split import exact_data_step, split_steps
 from onebreath.methods.low_rank_sparse.steps import Step
@@ -136,6 +136,7 @@ class LowRankSparse(Method):
             **noise_facts,
             "map_sets": problem.operator.n_sets,
             "backend": where,
+            **understated(data),
         }
         return Reconstruction(back(images, data.kspace), None, facts)
 

@@ -1,0 +1,88 @@
+"""Stacking: weights, and the mean of methods' images."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from onebreath.methods.base import Reconstruction
+from onebreath.methods.cg_sense import CgSense
+from onebreath.methods.choice.choice import choose
+from onebreath.methods.choice.stacked import LEAST, Member, Stacked, best_weights, stacking_weights
+from onebreath.methods.low_rank_sparse import LowRankSparse
+from onebreath.methods.zero_filled import ZeroFilled
+from tests.helpers import nrmse
+from tests.methods.slices import lines, synthetic
+
+MASK = np.tile(lines(64, 4, 16), (8, 1))
+
+
+def test_two_methods_of_independent_errors_are_weighted_by_their_variances():
+    np.testing.assert_allclose(best_weights(np.diag([1.0, 3.0])), [0.75, 0.25])
+    np.testing.assert_allclose(best_weights(np.diag([1.0, 3.0]) + 7.0), [0.75, 0.25], err_msg="noise is in all errors")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_weights_are_those_of_a_general_optimiser(seed):
+    parts = np.random.default_rng(seed).standard_normal((3, 5)) * [[1.0], [1.3], [0.8]]
+    errors = parts @ parts.T
+    found = best_weights(errors)
+    other = minimize(
+        lambda w: w @ errors @ w,
+        np.full(3, 1 / 3),
+        bounds=[(0, 1)] * 3,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+        tol=1e-12,
+    )
+    assert found.sum() == pytest.approx(1) and found.min() >= 0
+    np.testing.assert_allclose(found @ errors @ found, other.fun, rtol=1e-6)
+
+
+def test_a_method_that_is_worse_in_the_same_way_has_no_weight():
+    errors = np.outer([1.0, 2.0], [1.0, 2.0])
+    np.testing.assert_array_equal(stacking_weights(errors), [1, 0])
+
+
+def test_small_weights_are_left_out_and_the_others_take_them():
+    errors = np.diag([1.0, 1.0, 30.0])
+    assert 0 < best_weights(errors)[2] < LEAST
+    np.testing.assert_allclose(stacking_weights(errors), [0.5, 0.5, 0])
+
+
+def test_identical_methods_share_the_weight_in_some_way():
+    weights = best_weights(np.ones((2, 2)))
+    assert weights.sum() == pytest.approx(1)
+
+
+def test_the_mean_of_two_methods_is_better_than_each_where_held_back_lines_say_so():
+    """CG-SENSE keeps all noise, zero-filled all aliasing."""
+    case = synthetic(MASK, ny=64, nx=48, coils=8, noise=3.0)
+    candidates = [("cg_sense", CgSense(device="cpu", regularisation=1e-4)), ("low_rank_sparse", LowRankSparse())]
+    found = choose(candidates, case.data, 1.0, 1000)
+    assert found.weights == pytest.approx(tuple(found.weights)) and sum(found.weights) == pytest.approx(1)
+    members = [Member(name, method, w) for (name, method), w in zip(candidates, found.weights, strict=True) if w]
+    mean = nrmse(np.asarray(Stacked(members)(case.data).images), case.truth)
+    alone = [nrmse(np.asarray(method(case.data).images), case.truth) for _, method in candidates]
+    assert mean <= 1.02 * min(alone)
+    assert found.error <= min(one.error for one in found.estimates) + 1e-9
+
+
+def test_images_and_facts_are_those_of_the_members():
+    case = synthetic(MASK)
+    methods = {"zero_filled": ZeroFilled(), "cg_sense": CgSense(device="cpu")}
+    stacked = Stacked(
+        [Member("zero_filled", methods["zero_filled"], 0.25), Member("cg_sense", methods["cg_sense"], 0.75)]
+    )
+    made = stacked(case.data)
+    parts = [np.asarray(method(case.data).images) for method in methods.values()]
+    np.testing.assert_allclose(made.images, 0.25 * parts[0] + 0.75 * parts[1], rtol=1e-5, atol=1e-4)
+    assert made.facts["stacked"] == "0.25 of zero_filled and 0.75 of cg_sense"
+    assert "regularisation" in made.facts
+    assert stacked.effort(case.data) == pytest.approx(sum(method.effort(case.data) for method in methods.values()))
+
+
+def test_members_take_calibrated_results_from_where_the_whole_takes_them():
+    member = CgSense(device="cpu")
+    stacked = Stacked([Member("cg_sense", member, 1.0)])
+    stacked.derive = derive = lambda *given: given[-1]()
+    assert isinstance(stacked(synthetic(MASK).data), Reconstruction)
+    assert member.derive is derive
