@@ -76,3 +76,14 @@ def test_a_card_allows_no_scan_that_the_network_cannot_take():
     domain = domain_of(tiny_recipe(network={"architecture": "a_liknet", "arguments": {"frames": 12, "coils": 10}}))
     assert (domain["frames"], domain["coils"]) == ([12, 64], [10, 10])
     assert domain["matrix_y"] == [64, 320]
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_trained(tmp_path):
+    (tmp_path / "models" / "crunet_mr.taken").mkdir(parents=True)
+    (tmp_path / "tiny.yaml").write_text(write_recipe(tiny_recipe()))
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    arguments = [str(tmp_path / "tiny.yaml"), "--run", str(tmp_path / "run"), "--export", "crunet_mr.taken"]
+    with pytest.raises(ModelError, match=r"there is a model 'crunet_mr\.taken'"):
+        run(parser.parse_args([*arguments, "--models", str(tmp_path / "models")]))
+    assert not (tmp_path / "run").exists()

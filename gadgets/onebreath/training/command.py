@@ -26,6 +26,7 @@ from onebreath.training.state import checkpoint as checkpoints
 from onebreath.training.state.distributed import Group, join
 from onebreath.training.state.stopping import StopRequest, stop_on_signals
 from onebreath.training.trainer import Trainer
+from onebreath.zoo.store import check_new
 
 
 def add_arguments(parser: argparse.ArgumentParser, start_required: bool = False) -> None:
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser, start_required: bool = False)
     parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard files")
     parser.add_argument("--export", metavar="NAME", help="write the best weights as a model (architecture.tag)")
     parser.add_argument("--half", action="store_true", help="export 16-bit numbers: half the size")
+    parser.add_argument("--overwrite", action="store_true", help="let --export replace a model of that name")
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of models for --export")
 
 
@@ -58,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     logging.getLogger("onebreath.training").setLevel(logging.INFO)
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.export:
+        check_new(args.export, args.models, args.overwrite)  # not only when hours have been spent
     begun = time.monotonic()
     recipe = read_recipe(args.recipe, args.changes)
     if args.steps:
@@ -74,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
             )
         if args.export and group.first:
             summary = f"{recipe.name}, {trainer.step} steps"
-            print(export_run(folder, args.export, args.models, summary, half=args.half))
+            exported = export_run(folder, args.export, args.models, summary, overwrite=args.overwrite, half=args.half)
+            print(exported)
     return 0
 
 

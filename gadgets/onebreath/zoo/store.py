@@ -184,6 +184,20 @@ def save(
     return write(card, content, root, overwrite)
 
 
+def check_new(name: str, root: Path, overwrite: bool = False) -> Path:
+    """Return the folder of a new model.
+
+    Raises
+    ------
+    ModelError
+        If the name is none, or there is a model of this name and `overwrite` is False.
+    """
+    target = root / check_name(name)
+    if target.exists() and not overwrite:
+        raise ModelError(f"there is a model '{name}' at {target} already; choose another name or overwrite it")
+    return target
+
+
 def write(card: Card, weights: bytes, root: Path, overwrite: bool = False) -> Path:
     """Write a validated card and the bytes of its weights; returns the model's folder. See `save`.
 
@@ -192,9 +206,7 @@ def write(card: Card, weights: bytes, root: Path, overwrite: bool = False) -> Pa
     ModelError
         If the model exists and `overwrite` is False, or the folder cannot be written.
     """
-    target = root / check_name(card.name)
-    if target.exists() and not overwrite:
-        raise ModelError(f"there is a model '{card.name}' at {target} already; choose another name or overwrite it")
+    target = check_new(card.name, root, overwrite)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=PARTIAL.format(card.name)) as partial:
