@@ -34,15 +34,17 @@ COLUMNS = (
     Column("seconds", number=True),
     Column("why not"),
 )
+MEAN = "mean"
+"""Name of the weighted mean of the candidates' images, if that is what the scan gets."""
 _ANY_TIME = 10**6
 """Slices that the scan is said to have, so that the tests may take as long as they need."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """Result of a candidate: magnitudes (frame, y, x) and seconds, or the reason for its failure."""
+    """Result of a candidate: complex images (frame, y, x) and seconds, or the reason for its failure."""
 
-    images: NDArray[np.floating] | None
+    images: NDArray[np.complexfloating] | None
     seconds: float
     failed: str = ""
 
@@ -81,7 +83,11 @@ def run(args: argparse.Namespace) -> int:
     winner = able[0][0] if choice is None else able[choice.winner][0]
     if choice is not None:
         print(f"Chosen: {choice.reason}. Noise alone makes an error of {choice.noise_only:.4f}.")
-    images = {name: one.images for name, one in made.items() if one.images is not None}
+    images = {name: np.abs(one.images) for name, one in made.items() if one.images is not None}
+    if choice is not None and max(choice.weights) < 1:
+        winner = MEAN
+        parts = [one.images for one in made.values() if one.images is not None]
+        images[MEAN] = np.abs(sum(weight * part for weight, part in zip(choice.weights, parts, strict=True)))
     draw(args.output, images, winner)
     print(f"Pictures: {args.output}; differences are to {winner}, times {GAIN}")
     return 0
@@ -93,7 +99,7 @@ def candidates_of(scan: Scan) -> list[str]:
     if rule is None:
         raise ScanError("no protocol rule is for this scan; name the methods and models with --candidates")
     method_of(rule)
-    return list(dict.fromkeys([rule.model or rule.method, *rule.candidates, rule.fallback]))
+    return list(dict.fromkeys([rule.model or rule.method, *rule.candidates]))
 
 
 def method_named(name: str) -> Method:
@@ -107,7 +113,7 @@ def reconstructed(place: Place, method: Method, scan: Scan) -> Result:
     try:
         method.prepare(scan)
         begun = time.perf_counter()
-        images = np.abs(place.reconstruct(method).images)
+        images = np.asarray(place.reconstruct(method).images)
     except OnebreathError as error:
         return Result(None, math.nan, str(error))
     return Result(images, time.perf_counter() - begun)
@@ -124,6 +130,8 @@ def rows(made: Mapping[str, Result], choice: Choice | None) -> list[tuple[str, s
             error, spread = f"{estimate.error:.4f}", f"{estimate.uncertainty:.4f}"
         why = one.failed or (estimate.failed if estimate is not None else "")
         found.append((name, error, spread, "-" if one.images is None else f"{one.seconds:.2f}", why))
+    if choice is not None and max(choice.weights) < 1:
+        found.append((MEAN, f"{choice.error:.4f}", "-", "-", ""))
     return found
 
 

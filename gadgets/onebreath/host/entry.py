@@ -57,7 +57,10 @@ class _HandedOver:
 
 
 def _run_here(connection: Any, target: str, served_by: str) -> None:
-    from onebreath.host.running import run_here
+    from onebreath.threads import share_cores
+
+    share_cores()
+    from onebreath.host.running import run_here  # may import torch
     from onebreath.wire.connection import adopt
 
     run_here(adopt(connection), target, served_by)

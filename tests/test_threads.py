@@ -1,0 +1,29 @@
+"""Cores are shared with other programs: OpenMP's threads sleep while they wait."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SHOW = """
+import os
+from onebreath.cli import main
+main(["configs", "list"])
+print("POLICY", os.environ["OMP_WAIT_POLICY"])
+"""
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_commands_let_waiting_threads_sleep_unless_told_otherwise(given, expected):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
+    done = subprocess.run([sys.executable, "-c", SHOW], env=environment, capture_output=True, text=True, check=True)
+    assert f"POLICY {expected}" in done.stdout
+
+
+def test_torch_is_not_there_yet():
+    """OpenMP reads the environment when torch loads it."""
+    code = "import sys, onebreath.cli, onebreath.host.entry; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
