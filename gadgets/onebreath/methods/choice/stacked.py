@@ -54,6 +54,11 @@ class Stacked(Method):
         for one in self.members:
             one.method.prepare(scan)
 
+    def foresee(self, slices: Sequence[SliceData]) -> None:
+        """Let all members prepare for the slices."""
+        for one in self.members:
+            one.method.foresee(slices)
+
     def check(self, data: SliceData) -> None:
         """Check that all members are meant for a slice."""
         for one in self.members:
