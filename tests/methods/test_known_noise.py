@@ -9,10 +9,11 @@ import pytest
 from onebreath.methods.base import method_class
 from onebreath.methods.known_noise import noise_level
 from onebreath.methods.low_rank_sparse import LowRankSparse
-from onebreath.mri.noise_level import even_noise
+from onebreath.mri.noise_level import NoiseFloor
 from tests.helpers import complex_normal, nrmse
 from tests.methods.slices import lines, synthetic
 
+ALL = np.ones((1, 1, 1), bool)
 MASK = np.tile(lines(96, 4, 16), (8, 1))
 
 
@@ -42,13 +43,13 @@ def test_whitened_noise_is_1_and_signal_is_not_taken_for_noise(noise):
 def test_unequal_channels_are_no_noise_of_whitened_data():
     strengths = np.linspace(1, 3, 8)[:, None, None]
     kspace = complex_normal(np.random.default_rng(0), (8, 8, 96, 80)) * strengths
-    assert even_noise(kspace.astype(np.complex64), np.ones((1, 1, 1), bool)) is None
-    assert even_noise((kspace / strengths).astype(np.complex64), np.ones((1, 1, 1), bool)) is not None
+    assert NoiseFloor.of(kspace.astype(np.complex64), ALL).even is None
+    assert NoiseFloor.of((kspace / strengths).astype(np.complex64), ALL).even is not None
 
 
 def test_few_channels_tell_nothing():
     kspace = complex_normal(np.random.default_rng(0), (8, 2, 96, 80)).astype(np.complex64)
-    assert even_noise(kspace, np.ones((1, 1, 1), bool)) is None
+    assert NoiseFloor.of(kspace, ALL).even is None
 
 
 def test_low_rank_sparse_with_the_noise_that_is_there_is_as_good_as_if_it_had_been_said():

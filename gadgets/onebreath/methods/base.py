@@ -11,6 +11,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from onebreath.errors import ConfigError, MethodError, OutsideDomain
 from onebreath.mri import Array
 from onebreath.mri.coils import phase_factor, rss
+from onebreath.mri.noise_level import NoiseFloor
 from onebreath.names import did_you_mean
 from onebreath.registry import METHODS
 from onebreath.validation import Problem, problems
@@ -91,6 +93,11 @@ class SliceData:
             )
         if self.acs is not None:
             self._check_acs(coils, ny, nx)
+
+    @cached_property
+    def noise_floor(self) -> NoiseFloor:
+        """Noise of the weakest part of the k-space, measured when it is first asked for."""
+        return NoiseFloor.of(self.kspace, self.mask)
 
     def _check_acs(self, coils: int, ny: int, nx: int) -> None:
         shape = tuple(self.acs.shape) if self.acs is not None else ()

@@ -51,10 +51,10 @@ class Expected:
 
 def expected_of(data: SliceData) -> Expected:
     """Return the prior expectation of a slice with coil maps."""
+    noise = 2 * noise_level(data)[0] ** 2
     data = as_numpy(data)
     assert data.maps is not None
     kspace, mask, maps = np.asarray(data.kspace), np.asarray(data.mask), np.asarray(data.maps)
-    noise = 2 * noise_level(data)[0] ** 2
     pixels = max(int(maps[0].any(axis=0).sum()), 1)
     least = _LEAST * max(noise, 1e-30)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from onebreath.methods.base import Fact, SliceData
-from onebreath.mri.noise_level import even_noise, noise_floor
 
 log = logging.getLogger("onebreath.noise")
 
@@ -21,13 +20,13 @@ def noise_level(data: SliceData) -> tuple[float, str]:
     1 where the data are whitened. Otherwise, and where the weakest part of k-space contradicts that, the standard
     deviation measured there: the noise lines were then measured with another gain or bandwidth than the scan's.
     """
-    measured = noise_floor(data.kspace, data.mask)
+    measured = data.noise_floor.level
     if not data.whitened:
         return measured, "measured in the faintest part of k-space, as no noise scan was there"
     if 0 < measured < FAR_BELOW:
         log.warning("the data count as whitened, but their noise is %.3g, not 1; that is used", measured)
         return measured, "measured in the faintest part of k-space, as it is far below that of whitened data"
-    even = even_noise(data.kspace, data.mask) or 1.0
+    even = data.noise_floor.even or 1.0
     if even > FAR_ABOVE:
         log.warning("the data count as whitened, but their noise is %.3g, not 1; that is used", even)
         return even, "measured in the faintest part of k-space, as it is far above that of whitened data"

@@ -120,7 +120,7 @@ class LowRankSparse(Method):
         self._check(data)
         placed, where = place(data, self.parameters.device)
         problem = Problem.of(placed)
-        weights, thresholds, noise_facts = self._weights(problem, placed)
+        weights, thresholds, noise_facts = self._weights(problem, data)
         step, done, change = self._iterate(problem, weights)
         # The split's own solution fits the data; L + S lags behind it by a step.
         series = step.series if self.parameters.algorithm == "noise" else step.low_rank + step.sparse
