@@ -26,6 +26,7 @@ from onebreath.evaluation.data import read_slices
 from onebreath.evaluation.regions import dynamic_region, measure_region
 from onebreath.methods.base import Method
 from onebreath.methods.choice.choice import choose
+from onebreath.methods.choice.stacked import weighted_mean
 from onebreath.training.data.series import ImageSeries
 
 SNR = (10, 30, 150)
@@ -53,8 +54,7 @@ def measure(key: str, one: Wanted, methods: dict[str, Method]) -> dict[str, Any]
     moving = dynamic_region(target)
     found, series = {}, {name: np.asarray(method(data).images) for name, method in methods.items()}
     chosen = choose([(name, methods[name]) for name in CANDIDATES], data, slices=SCAN)
-    pairs = zip(CANDIDATES, chosen.weights, strict=True)
-    series[DEFAULT] = np.asarray(sum(weight * series[name] for name, weight in pairs))
+    series[DEFAULT] = weighted_mean([series[name] for name in CANDIDATES], chosen.weights)
     for name, one_series in series.items():
         images = np.abs(one_series)
         found[name] = psnr(images, truth), measure_region(target, images, moving)["psnr"]

@@ -32,6 +32,7 @@ from onebreath.evaluation.data import read_slices
 from onebreath.evaluation.scans import ReferenceScan, ScanChoice, coil_maps, reference_scan
 from onebreath.methods.base import Method, SliceData, method_class
 from onebreath.methods.choice.choice import LIKELY, choose
+from onebreath.methods.choice.stacked import weighted_mean
 from onebreath.methods.learned.unrolled import Unrolled
 from onebreath.methods.score import domain_score
 from onebreath.mri.fourier import fft2c, ifft2c
@@ -189,7 +190,7 @@ def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
         except MethodError:  # it cannot be tested, or not in that time: the rule's order decides
             weights, estimates, estimated = (1.0, *[0.0] * (len(candidates) - 1)), {}, None
         seconds = round(time.process_time() - begun, 3)
-        mean = sum(weight * images for weight, images in zip(weights, made_by.values(), strict=True))
+        mean = weighted_mean(list(made_by.values()), weights)
         found["choice"][str(slices)] = {
             "weights": dict(zip(candidates, np.round(weights, 3).tolist(), strict=True)),
             "psnr": round(psnr(mean, truth), 3),

@@ -19,6 +19,7 @@ from onebreath.evaluation.figures.pictures import most_moving_row, new_figure, s
 from onebreath.gadgets.reconstruct.chooser import method_of
 from onebreath.methods.base import Method, method_class
 from onebreath.methods.choice.choice import Choice, choose
+from onebreath.methods.choice.stacked import weighted_mean
 from onebreath.methods.place import Place
 from onebreath.terminal import Column, print_table, steps
 from onebreath.wire.raw_file import RawFile
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     if choice is not None and max(choice.weights) < 1:
         winner = MEAN
         parts = [one.images for one in made.values() if one.images is not None]
-        images[MEAN] = np.abs(sum(weight * part for weight, part in zip(choice.weights, parts, strict=True)))
+        images[MEAN] = np.abs(weighted_mean(parts, choice.weights))
     draw(args.output, images, winner)
     print(f"Pictures: {args.output}; differences are to {winner}, times {GAIN}")
     return 0

@@ -25,7 +25,7 @@ import numpy as np
 from onebreath.errors import MethodError
 from onebreath.methods.base import Fact, Method, SliceData
 from onebreath.methods.choice.plan import plan_of
-from onebreath.methods.choice.stacked import stacking_weights
+from onebreath.methods.choice.stacked import in_words, stacking_weights
 from onebreath.methods.choice.trial import Tested, Trial
 
 log = logging.getLogger("onebreath.choice")
@@ -212,8 +212,8 @@ def _words(
 ) -> str:
     name = candidates[winner][0]
     if max(weights) < 1:
-        parts = [f"{weight:.2f} of {one}" for (one, _), weight in zip(candidates, weights, strict=True) if weight]
-        return f"the mean of {' and '.join(parts)} by held-back lines: its error is smaller than that of each"
+        parts = in_words([one for one, _ in candidates], weights)
+        return f"the mean of {parts} by held-back lines: its error is smaller than that of each"
     others = [i for i in tested if i != winner]
     if not others:
         return f"{name}, as no other candidate could be tested"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
+from onebreath.mri import Array
 from onebreath.zoo.domain import Scan
 
 LEAST = 0.1
@@ -47,7 +48,7 @@ class Stacked(Method):
 
     def __str__(self) -> str:
         """What it consists of, in words."""
-        return " and ".join(f"{one.weight:.2f} of {one.name}" for one in self.members)
+        return in_words([one.name for one in self.members], [one.weight for one in self.members])
 
     def prepare(self, scan: Scan | None = None) -> None:
         """Prepare all members."""
@@ -89,11 +90,21 @@ class Stacked(Method):
         return self._mean([one.method(data) for one in self.members])
 
     def _mean(self, made: Sequence[Reconstruction]) -> Reconstruction:
-        images = sum(one.weight * found.images for one, found in zip(self.members, made, strict=True))
+        images = weighted_mean([found.images for found in made], [one.weight for one in self.members])
         facts: dict[str, Fact] = {}
         for found in made:
             facts |= found.facts
         return Reconstruction(images, None, {**facts, "stacked": str(self)})
+
+
+def weighted_mean(parts: Sequence[Array], weights: Sequence[float]) -> Array:
+    """Return the mean of arrays with weights of sum 1."""
+    return sum(weight * part for weight, part in zip(weights, parts, strict=True))
+
+
+def in_words(names: Sequence[str], weights: Sequence[float]) -> str:
+    """Say what a mean consists of; weights of 0 are left out."""
+    return " and ".join(f"{weight:.2f} of {name}" for name, weight in zip(names, weights, strict=True) if weight)
 
 
 def stacking_weights(errors: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ import numpy as np
 from onebreath.errors import MethodError, OnebreathError
 from onebreath.methods.base import Method, SliceData
 from onebreath.methods.choice.held_back import full_centre, held_back, weights_of
+from onebreath.methods.choice.stacked import weighted_mean
 from onebreath.methods.known_noise import noise_level
 from onebreath.methods.score import part_of, without
 from onebreath.mri.fourier import fft2c
@@ -91,7 +92,7 @@ class Trial:
 
     def mean(self, tested: Sequence[Tested], weights: Sequence[float]) -> Tested:
         """Return what testing the weighted mean of candidates' images would give; the weights have the sum 1."""
-        rest = sum(weight * one.rest for weight, one in zip(weights, tested, strict=True))
+        rest = weighted_mean([one.rest for one in tested], weights)
         return self._judged(np.asarray(rest), max(one.energy for one in tested))
 
     def _judged(self, rest: np.ndarray, energy: float) -> Tested:
