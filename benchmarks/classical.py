@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,8 @@ from benchmarks.table import table
 from onebreath.methods.base import SliceData, method_class
 from onebreath.mri import Array
 from onebreath.mri.sampling import describe
+
+BART_L2 = ("-l2", "-r", "0.001", "-i", "30")
 
 
 class Row(NamedTuple):
@@ -103,10 +105,9 @@ def sense_rows(data: SliceData, repeat: int) -> list[Row]:
         kspace, mask, maps = (torch.asarray(array) for array in (data.kspace, data.mask, data.maps))
         tensors = replace(data, kspace=kspace, mask=mask, acs=None, maps=maps)
         rows.append(Row("CG-SENSE, torch on the CPU", _median(partial(method, tensors), repeat)))
-    if shutil.which("bart"):
-        with tempfile.TemporaryDirectory() as folder:
-            seconds = _median(partial(_bart_pics, data, Path(folder)), repeat)
-            rows.append(Row("bart pics -l2 -r 0.001 -i 30 -w 1 (with start and files)", seconds))
+    with tempfile.TemporaryDirectory() as folder:
+        if run := bart_pics(BART_L2, data, Path(folder)):
+            rows.append(Row(f"bart pics {' '.join(BART_L2)} -w 1 (with start and files)", _median(run, repeat)))
     return rows
 
 
@@ -125,9 +126,7 @@ def one_frame_rows(data: SliceData, repeat: int) -> list[Row]:
     one = replace(data, kspace=data.kspace[:1])
     method = method_class("grappa")(kernel="arc", arc_lines=5, arc_padding=True, gfactor=False)
     rows = [Row("GRAPPA arc 5 x 5 padded, one frame", _median(partial(method, one), repeat))]
-    if importlib.util.find_spec("pygrappa"):
-        grappa = importlib.import_module("pygrappa").grappa
-        run = partial(grappa, one.kspace[0], data.acs, kernel_size=(5, 5), coil_axis=0)
+    if run := pygrappa(one):
         rows.append(Row("pygrappa.grappa 5 x 5, one frame", _median(run, repeat)))
     return rows
 
@@ -141,13 +140,33 @@ def _median(run: Callable[[], object], repeat: int) -> float:
     return statistics.median(seconds)
 
 
-def _bart_pics(data: SliceData, folder: Path) -> None:
-    """Pass the slice to `bart pics` and read the images back."""
-    _write_cfl(folder / "kspace", data.kspace)
-    _write_cfl(folder / "maps", data.maps)
-    command = ["bart", "pics", "-l2", "-r", "0.001", "-i", "30", "-w", "1", "kspace", "maps", "images"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    np.fromfile(folder / "images.cfl", np.complex64)
+def bart(command: Sequence[str], folder: Path, arrays: Mapping[str, Array]) -> Callable[[], None] | None:
+    """Return a run of BART that writes arrays, and reads what its last argument names; None without BART."""
+    if not shutil.which("bart"):
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def run() -> None:
+        for name, array in arrays.items():
+            _write_cfl(folder / name, array)
+        subprocess.run(["bart", *command], cwd=folder, check=True, capture_output=True)
+        np.fromfile(folder / f"{command[-1]}.cfl", np.complex64)
+
+    return run
+
+
+def bart_pics(options: Sequence[str], data: SliceData, folder: Path) -> Callable[[], None] | None:
+    """Return a run of `bart pics` on a slice, without its own scaling; None without BART."""
+    command = ("pics", *options, "-w", "1", "kspace", "maps", "images")
+    return bart(command, folder, {"kspace": data.kspace, "maps": data.maps})
+
+
+def pygrappa(data: SliceData) -> Callable[[], object] | None:
+    """Return a run of pygrappa's 5 x 5 GRAPPA on the first frame; None if it is not installed."""
+    if not importlib.util.find_spec("pygrappa"):
+        return None
+    grappa = importlib.import_module("pygrappa").grappa
+    return partial(grappa, data.kspace[0], data.acs, kernel_size=(5, 5), coil_axis=0)
 
 
 def bart_version() -> str:

@@ -11,12 +11,8 @@ passing the arrays through files, which is how a chain calls it. Peers that are 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import os
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,12 +32,10 @@ from benchmarks.table import table
 from onebreath.methods.base import method_class
 from onebreath.mri.espirit import espirit
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
-from tests.gadgetron.installation import NotHere, find_prefix
 from tests.gadgetron.real import serving
 
 Work = Callable[[], object]
 COLUMNS = ("what", "Onebreath, s", "peer", "peer, s", "peer / Onebreath")
-BART_L2 = ("-l2", "-r", "0.001", "-i", "30")
 BART_LLR = ("-R", "L:7:7:0.01", "-i", "50")
 BART_WAVELET = ("-R", "W:3:0:0.01", "-i", "50")
 
@@ -105,15 +99,17 @@ def classical_pairs(sizes: Sizes, folder: Path) -> Iterator[Pair]:
     calibration = np.zeros((1, coils, ny, nx), np.complex64)
     calibration[0, :, ny // 2 - 12 : ny // 2 + 12] = data.acs
     size = f"{ny} x {nx}, {coils} coils"
-    ecalib = bart(("ecalib", "-m1", "-k6", "-r24", "kspace", "maps"), folder / "ecalib", {"kspace": calibration})
+    ecalib = classical.bart(
+        ("ecalib", "-m1", "-k6", "-r24", "kspace", "maps"), folder / "ecalib", {"kspace": calibration}
+    )
     yield Pair(f"ESPIRiT, {size}, 24 lines", partial(espirit, data.acs, (ny, nx)), "bart ecalib -m1", ecalib)
     arc = method_class("grappa")(kernel="arc", arc_lines=5, arc_padding=True, gfactor=False)
-    yield Pair(f"GRAPPA, 5 x 5, {size}", partial(arc, one), "pygrappa", pygrappa(one.kspace[0], data.acs))
+    yield Pair(f"GRAPPA, 5 x 5, {size}", partial(arc, one), "pygrappa", classical.pygrappa(one))
     name = f"{sizes.frames} frames, {size}, R = 4"
     sense = method_class("cg_sense")(device="cpu", tolerance=1e-12, iterations=30)
-    yield Pair(f"CG-SENSE, 30 iterations, {name}", partial(sense, data), *bart_pics(BART_L2, data, folder))
+    yield Pair(f"CG-SENSE, 30 iterations, {name}", partial(sense, data), *pics(classical.BART_L2, data, folder))
     sense = method_class("cg_sense")(device="cpu")
-    words, wavelet = bart_pics(BART_WAVELET, one, folder)
+    words, wavelet = pics(BART_WAVELET, one, folder)
     yield Pair(f"CG-SENSE as in the configurations, {size}", partial(sense, one), f"{words} (another problem)", wavelet)
     moving, _ = low_rank_sparse.moving_slice(
         argparse.Namespace(
@@ -125,7 +121,7 @@ def classical_pairs(sizes: Sizes, folder: Path) -> Iterator[Pair]:
         method_class("low_rank_sparse")(device="cpu", **p) for p in ({}, {"algorithm": "published", "tolerance": 0})
     )
     yield Pair(name, partial(split, moving), "the paper's iteration, 50 times, in numpy", partial(published, moving))
-    words, local = bart_pics(BART_LLR, moving, folder)
+    words, local = pics(BART_LLR, moving, folder)
     yield Pair(name, partial(split, moving), f"{words} (another problem)", local)
 
 
@@ -159,11 +155,10 @@ def server_pairs(hosted: ExitStack) -> Iterator[Pair]:
         print("no scan for a real Gadgetron: set ONEBREATH_SHARED", file=sys.stderr)
         return
     try:
-        find_prefix(SHARED, Path(hosted.enter_context(tempfile.TemporaryDirectory())))
-    except NotHere as error:
-        print(error, file=sys.stderr)
+        folder, prefix, storage = hosted.enter_context(installed())
+    except SystemExit as reason:
+        print(reason, file=sys.stderr)
         return
-    folder, prefix, storage = hosted.enter_context(installed())
     server = hosted.enter_context(serving(prefix, folder / "server", storage.url))
 
     def run(configuration: str) -> float:
@@ -175,34 +170,9 @@ def server_pairs(hosted: ExitStack) -> Iterator[Pair]:
     yield Pair("GRAPPA of a Siemens scan, whole run of Gadgetron's client", ours, "Generic_Cartesian_Grappa", theirs)
 
 
-def bart(command: tuple[str, ...], folder: Path, arrays: dict[str, np.ndarray]) -> Work | None:
-    """A run of BART on arrays that are written before; None without BART."""
-    if not shutil.which("bart"):
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def run() -> None:
-        for name, array in arrays.items():
-            classical._write_cfl(folder / name, array)
-        subprocess.run(["bart", *command], cwd=folder, check=True, capture_output=True)
-        np.fromfile(folder / f"{command[-1]}.cfl", np.complex64)
-
-    return run
-
-
-def bart_pics(options: tuple[str, ...], data: classical.SliceData, folder: Path) -> tuple[str, Work | None]:
-    """Name and work of `bart pics` with its own scaling left out."""
-    command = ("pics", *options, "-w", "1", "kspace", "maps", "images")
-    work = bart(command, folder / "pics", {"kspace": data.kspace, "maps": data.maps})
-    return f"bart pics {' '.join(options)}", work
-
-
-def pygrappa(kspace: np.ndarray, acs: np.ndarray) -> Work | None:
-    """GRAPPA of one frame by pygrappa; None if it is not installed."""
-    if not importlib.util.find_spec("pygrappa"):
-        return None
-    grappa = importlib.import_module("pygrappa").grappa
-    return partial(grappa, kspace, acs, kernel_size=(5, 5), coil_axis=0)
+def pics(options: tuple[str, ...], data: classical.SliceData, folder: Path) -> tuple[str, Work | None]:
+    """Name and work of `bart pics`."""
+    return f"bart pics {' '.join(options)}", classical.bart_pics(options, data, folder / "pics")
 
 
 def extrapolated(work: Work, factor: float) -> float:
