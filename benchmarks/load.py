@@ -49,10 +49,13 @@ class Watch:
     def slope(self) -> tuple[float, float]:
         """Growth of the memory in MB per minute after the warm-up, and its standard error.
 
-        The error is that of the means of ten blocks of time, as neighbouring samples are not independent.
+        The error is that of the means of ten blocks of time, as neighbouring samples are not independent. Both are NaN
+        where there is only one sample, as in a run of a second on a busy machine.
         """
         rows = np.array(self.rows)
         rows = rows[rows[:, 0] >= WARM * rows[-1, 0]]
+        if len(rows) < 2:
+            return float("nan"), float("nan")
         blocks = [block.mean(axis=0) for block in np.array_split(rows[:, :2], min(10, len(rows)))]
         minutes, memory = np.array(blocks)[:, 0] / 60, np.array(blocks)[:, 1]
         centred = minutes - minutes.mean()

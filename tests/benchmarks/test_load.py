@@ -26,6 +26,11 @@ def test_slope_finds_growth_and_its_error(growth):
     assert error < 0.5
 
 
+def test_one_sample_after_the_warm_up_tells_no_growth():
+    watch = load.Watch(rows=[(0.0, 372.0, 9, 13), (0.5, 400.0, 8, 14), (2.0, 399.0, 6, 10)])
+    assert np.isnan(watch.slope()).all()
+
+
 def test_wrong_image_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(load, "address", lambda *_: None)
     monkeypatch.setattr(load, "send", lambda *_: load.Answer([], 1.0, 1.0))
