@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks import wire
 from benchmarks.choosing import NAME
-from onebreath.config.stream_config import as_xml, own_node
+from onebreath.config.stream_config import OWN_MODULE, Execute, External, as_xml
 from onebreath.errors import OnebreathError
 from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.scan import simulate
@@ -25,6 +25,7 @@ from onebreath.wire.messages import ConfigText, HeaderText
 CHAIN = "prewhiten compress:upstream_coil_compression_num_modesKept=8 sort calibrate reconstruct:method={} export"
 METHODS = {"cg_sense": "cg_sense", "unrolled": f"unrolled,model={NAME},device=cpu,fallback=none"}
 """With a classical method a cold process needs no PyTorch; with a network it does."""
+PLACE = b"<configuration/>"  # of a node's configuration within the host's
 SIZES = {"cine": {"slices": 1, "phases": 12}, "static": {"slices": 2, "phases": 1, "mode": "static"}}
 
 
@@ -42,8 +43,8 @@ class Scan:
         return b"".join(struct.pack("<HI", number, len(text)) + text for number, text in texts) + self.lines
 
     def for_host(self) -> bytes:
-        """The same for the client side."""
-        whole = as_xml([own_node("chain", self.config)]).encode()
+        """The same for the client side; whatever stands in the configuration is left for the worker to judge."""
+        whole = as_xml([External(Execute(OWN_MODULE, "chain", "python"), PLACE)]).encode().replace(PLACE, self.config)
         messages = (ConfigText(whole), HeaderText(self.header))
         return b"".join(bytes(part) for message in messages for part in encode(message)) + self.lines
 

@@ -3,7 +3,7 @@ failed in silence.
 
 Each scan of a numbered series meets a fault that its number draws (`benchmarks.ledger.faults`): on the wire, on the
 disk, in the worker and its computer. After it, an honest scan must give the images of an idle worker. One line of JSON
-per scan is appended to the ledger, so that a run that was broken off resumes where it ended:
+per scan is appended to the ledger, so that a run that was broken off makes the scans that are missing:
 
     python -m benchmarks.ledger --scans 10000 --ledger ledger.jsonl
     python -m benchmarks.ledger --scans 10000 --ledger ledger.jsonl --into docs/reliability.md  # writes
@@ -16,9 +16,12 @@ import json
 import random
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 from scipy.stats import beta
@@ -33,22 +36,39 @@ from onebreath.errors import OnebreathError
 BEGIN, END = "<!-- ledger: written by python -m benchmarks.ledger --into -->", "<!-- end of ledger -->"
 
 
-def run(count: int, ledger: Path, seconds: float) -> None:
-    """Append lines to the ledger until it has `count` of them, or the time is over."""
+def run(count: int, ledger: Path, seconds: float, sites: int = 1) -> None:
+    """Append the lines that the ledger lacks of its first `count`, at several sites at once, or until time is over."""
     whole = list(entries(ledger))
     ledger.write_text("".join(json.dumps(entry) + "\n" for entry in whole))  # without a line that was cut off
-    ends = time.monotonic() + seconds
-    with tempfile.TemporaryDirectory() as name, ledger.open("a") as file:
-        site = Site(Path(name))
+    done, ends, lock = {int(entry["scan"]) for entry in whole}, time.monotonic() + seconds, threading.Lock()
+    missing = (number for number in range(count) if number not in done)
+
+    def following() -> int | None:
+        with lock:
+            return next(missing, None) if time.monotonic() < ends else None
+
+    def work(folder: str) -> None:
+        site = Site(Path(folder))
         try:
-            for number in range(len(whole), count):
-                if time.monotonic() > ends:
-                    return
+            while (number := following()) is not None:
                 site.start()
-                file.write(json.dumps(entry_of(number, site)) + "\n")
-                file.flush()
+                line = json.dumps(entry_of(number, site)) + "\n"
+                with lock:
+                    file.write(line)
+                    file.flush()
+        except BaseException:
+            with lock:
+                missing.close()  # for the others, too
+            raise
         finally:
             site.kill()
+
+    with ExitStack() as stack:
+        file = stack.enter_context(ledger.open("a"))
+        folders = [stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(sites)]
+        pool = stack.enter_context(ThreadPoolExecutor(sites))
+        for ended in [pool.submit(work, folder) for folder in folders]:
+            ended.result()
 
 
 def entry_of(number: int, site: Site) -> dict[str, object]:
@@ -126,10 +146,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scans", type=int, default=200, help="of the whole ledger (default: %(default)s)")
     parser.add_argument("--ledger", type=Path, default=Path("ledger.jsonl"), help="(default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=1e9, help="after which to stop; run again to resume")
+    parser.add_argument("--sites", type=int, default=1, help="workers at once, each alone (default: %(default)s)")
     parser.add_argument("--into", type=Path, help="write the tables into this document; nothing is run")
     args = parser.parse_args(arguments)
     if args.into is None:
-        run(args.scans, args.ledger, args.seconds)
+        run(args.scans, args.ledger, args.seconds, args.sites)
     found = list(entries(args.ledger))
     text = summary(found)
     print(text)

@@ -4,6 +4,7 @@ import json
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from benchmarks.ledger import __main__ as ledger
 from benchmarks.ledger import faults
 from benchmarks.ledger.clocked import jumping
-from benchmarks.ledger.site import lines_of, without_noise
+from benchmarks.ledger.site import SIDES, lines_of, without_noise
 from benchmarks.ledger.talk import Seen
 from benchmarks.scans import make_scan
 from onebreath.errors import OnebreathError
@@ -30,9 +31,10 @@ def test_a_short_ledger_has_no_silent_failure_resumes_and_is_written_down(tmp_pa
     monkeypatch.setattr(ledger, "of_scan", order.__getitem__)
     path, document = tmp_path / "ledger.jsonl", tmp_path / "document.md"
     assert ledger.main(["--scans", "2", "--ledger", str(path)]) == 0
-    path.write_text(path.read_text() + '{"scan": 3, "fa')  # broken off
-    assert ledger.main(["--scans", str(len(order)), "--ledger", str(path)]) == 0
-    found = list(ledger.entries(path))
+    path.write_text(path.read_text().splitlines()[1] + '\n{"scan": 3, "fa')  # broken off, and the first scan is missing
+    assert ledger.main(["--scans", str(len(order)), "--ledger", str(path), "--sites", "2"]) == 0
+    assert sorted(entry["scan"] for entry in ledger.entries(path)) == list(range(len(order)))
+    found = sorted(ledger.entries(path), key=lambda entry: entry["scan"])
     assert [entry["fault"] for entry in found] == order
     assert [entry["outcome"] for entry in found[:4]] == ["images", "left", "images", "images"]
     assert "| silent failure | 0 | 0.000 to 45.926 % | 0 |" in capsys.readouterr().out
@@ -87,6 +89,13 @@ def test_a_fault_changes_the_scan_each_time_in_its_own_way(fault, scan):
     assert scan not in changed
     assert len(set(changed)) > 1
     assert fault(scan, random.Random(3)) == changed[3]
+
+
+def test_a_wrong_configuration_reaches_the_worker_on_both_sides_as_it_is(scan):
+    for text in (b"<configuration><gadget name='\xff'/></configuration>", b"<configuration><gadget", b"", b"\xff\0<x>"):
+        wrong = replace(scan, config=text)
+        assert all(text in wrong.for_side(side) for side in SIDES)
+        assert wrong.for_host().endswith(wrong.lines)
 
 
 def test_each_200_scans_meet_all_faults_in_an_order_of_their_own():
