@@ -14,7 +14,7 @@ from onebreath.chain.seals import Seals
 from onebreath.storage.results import exam_of
 from onebreath.wire.channel import Channel
 from onebreath.wire.connection import parse_header
-from onebreath.worker.spooling.spool import as_text
+from onebreath.wire.xml_guard import as_text
 from tests.host import standin, tiny
 from tests.host.test_late import LATER, RETRIEVE
 from tests.host.test_worker import beginning, gadget_scan
@@ -144,9 +144,28 @@ def sent_to_the_later_nodes(notes):
 
 def test_notes_of_nodes_before_that_nobody_sealed_are_named_in_the_images():
     meta = sent_to_the_later_nodes([*FORGED[1:2], *FORGED[2:3]])
-    assert meta["Onebreath_prewhiten_whitened"] == "True"
     assert meta["Onebreath_host_notes_without_seal"] == "prewhiten"
+    assert meta["Onebreath_unsealed_prewhiten_whitened"] == "True"
+    assert not [name for name in meta if name.startswith("Onebreath_prewhiten_")]
     assert "Onebreath_calibrate_maps" not in meta or meta["Onebreath_calibrate_maps"] != "FORGED"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ISO-8859-1"])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_late_images_say_of_notes_what_the_quick_ones_say(tmp_path, encoding, sealed):
+    declaration = f'<?xml version="1.0" encoding="{encoding}"?>'.encode()
+    head = with_subject(named("Müller".encode(encoding)), declaration)
+    made = note("prewhiten", whitened=True, noise="scan")
+    config = tiny.configuration("cg_sense", *LATER, steps=("sort", "calibrate", "reconstruct", "export"))
+    sent = [start(config, head), encoded(Seals(head).seal(made) if sealed else made)]
+    with worker(tmp_path) as running:
+        quick = gadget_scan(running, b"".join([*sent, *(encoded(line) for line in tiny.lines()), CLOSE])).images
+        wait_for(lambda: [result.state for result in running.service.late.results.all()] == ["done"])
+        late = gadget_scan(running, scan(RETRIEVE.format(1, "").encode(), head)).images
+    for image in (*quick, *late):
+        assert image.meta.get("Onebreath_host_notes_without_seal", "") == ("" if sealed else "prewhiten")
+        assert image.meta[f"Onebreath_{'' if sealed else 'unsealed_'}prewhiten_whitened"] == "True"
+    assert (len(quick), len(late)) == (1, 1)
 
 
 def test_notes_of_this_user_s_nodes_are_believed_for_their_scan_alone(tmp_path):

@@ -17,6 +17,7 @@ from onebreath.chain.notes import content_of, note_of
 from onebreath.errors import WireError
 from onebreath.keeping import secret
 from onebreath.shim_settings import state_folder
+from onebreath.wire.xml_guard import as_text
 
 log = logging.getLogger("onebreath.seals")
 
@@ -36,7 +37,7 @@ class Seals:
     """
 
     def __init__(self, header: bytes, folder: Path | None = None) -> None:
-        self._scan = hashlib.sha256(header.rstrip(b"\0")).digest()
+        self._scan = hashlib.sha256(as_text(header).encode()).digest()  # as a spool keeps it, too
         try:
             self._key = secret((state_folder() if folder is None else folder) / FILE, make=True)
         except OSError as error:

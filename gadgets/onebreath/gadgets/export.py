@@ -20,7 +20,7 @@ from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.errors import MethodError, ScanError
 from onebreath.gadgets.pixels import take_part, to_uint16
 from onebreath.mrd.header_values import LARGEST
-from onebreath.mrd.meta import write_both, write_scaling, write_warnings, write_window
+from onebreath.mrd.meta import UNSEALED, write_both, write_scaling, write_warnings, write_window
 from onebreath.mri.fourier import fftc, ifftc, resize
 from onebreath.names import listed
 
@@ -45,7 +45,7 @@ ROLE_SCALES = {"Image": 10.0, "Gfactor": 100.0, "Normality": 100.0, "SNR_MAP": 1
 
 UNITLESS = ("Gfactor", "Normality")  # roles of images whose values need no noise to have a meaning
 AXES = ((-1, 0), (-2, 1), (-3, 2))
-WHITENED = "Onebreath_prewhiten_whitened"
+WHITENED = ("Onebreath_prewhiten_whitened", f"Onebreath_{UNSEALED}prewhiten_whitened")
 _MOST_CLIPPED = 0.9
 
 
@@ -177,7 +177,7 @@ class Export(Gadget):
     def _without_scale(self, meta: ismrmrd.Meta) -> bool:
         """Return whether image values are in no known unit, so that integers need the scale of the whole series."""
         chosen = self.properties
-        known = meta.get(WHITENED) != "False" or str(meta.get("GADGETRON_DataRole")) in UNITLESS
+        known = all(meta.get(name) != "False" for name in WHITENED) or str(meta.get("GADGETRON_DataRole")) in UNITLESS
         return chosen.data_type == "uint16" and not chosen.scaling_factor and not known
 
     def _image(

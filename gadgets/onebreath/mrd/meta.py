@@ -30,6 +30,8 @@ LAST_NUMBER = 65535
 """Largest image_index: the header has 16 bits for it."""
 CHAIN = "Onebreath_chain"
 """Entry of the gadgets that made the image, and of their properties."""
+UNSEALED = "unsealed_"
+"""Before the names of gadgets whose facts came from outside without a seal of this user."""
 WARNINGS = "Onebreath_warnings"
 """Entry of the warnings that were given before the image was made."""
 

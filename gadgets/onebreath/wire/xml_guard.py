@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
-from xml.etree.ElementTree import Element, TreeBuilder
+from xml.etree.ElementTree import Element, TreeBuilder, tostring
 
 from defusedxml.ElementTree import DefusedXMLParser
 
@@ -58,6 +59,18 @@ def fromstring(text: bytes) -> Element:
         raise ValueError(str(error)) from error
     root: Element = parser.close()
     return root
+
+
+def as_text(header: bytes) -> str:
+    """Return a header as text, whatever its encoding: the text names none but UTF-8, so that it says the same again."""
+    octets = unpadded(header)
+    declared = octets.lstrip().partition(b"?>")[0] if octets.lstrip().startswith(b"<?xml") else b""
+    other = b"encoding" in declared and not re.search(rb"encoding\s*=\s*[\"']utf-?8[\"']", declared, re.IGNORECASE)
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        other = True
+    return tostring(fromstring(header), encoding="unicode") if other else text
 
 
 def plain_meta(text: str, name: str) -> str:

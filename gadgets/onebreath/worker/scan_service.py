@@ -36,7 +36,7 @@ from onebreath.worker.light import LightScans
 from onebreath.worker.raw_data import RawData, SpoolMode
 from onebreath.worker.scheduler import Scheduler
 from onebreath.worker.spooling.resume import RunNodes
-from onebreath.worker.spooling.spool import Request, as_text, scan_id
+from onebreath.worker.spooling.spool import Request, scan_id
 from onebreath.worker.ticket import Ticket, needed_bytes, protocol_of
 from onebreath.worker.watching import Watched, Watcher, free_accelerator
 
@@ -132,15 +132,15 @@ class ScanService:
                     ticket.images = run_steps(connection, options.steps, facts, ticket.check)
                     connection.drain()
                 return
-            steps, later = options.steps, chosen.deliver == "later"
-            if later:
+            steps = options.steps
+            if later := chosen.deliver == "later":
                 build(connection.header, steps)  # what is wrong with the later series is said before any data flow
                 steps = options.quick()
                 quick = next(pairs["method"] for name, pairs in steps if name == "reconstruct")
                 facts |= {"deliver": f"later: scan {ticket.scan}", "quick_method": quick}
-            texts, makes_images = connection.raw_bytes, "Image" in gadget_class(steps[-1][0]).emits
-            nodes = as_xml([own_node(target, texts.config)]) if makes_images else ""
-            request = Request(ticket.scan, target, nodes, as_text(texts.header), STORAGE_OF_SCAN.get())
+            texts = connection.raw_bytes
+            nodes = as_xml([own_node(target, texts.config)]) if "Image" in gadget_class(steps[-1][0]).emits else ""
+            request = Request.made(ticket.scan, target, nodes, texts.header, STORAGE_OF_SCAN.get())
             apart = side == "client" or is_whole(steps)
             key = None if apart else scan_key(side, origin or ticket.sender.address, texts.header)
             with self.scan(ticket, connection.channel, request, later=later, shim=shim, key=key) as shared:
@@ -164,7 +164,7 @@ class ScanService:
             with self.light(ticket, client):
                 yield
             return
-        with self.scan(ticket, client, Request(ticket.scan, title, as_xml(nodes), as_text(header))):
+        with self.scan(ticket, client, Request.made(ticket.scan, title, as_xml(nodes), header)):
             yield
 
     @contextmanager

@@ -17,6 +17,7 @@ from onebreath.methods.guarded import Outcome
 from onebreath.mrd.buffers import E1, E2
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.meta import (
+    UNSEALED,
     ImageNumbers,
     central_line,
     image_header,
@@ -89,7 +90,9 @@ class Label:
         write_both(meta, "GADGETRON_SeqDescription", description if is_image else f"{description}_{self.role}")
         if not is_image:
             meta["Skip_processing_after_recon"] = "1"
-        write_facts(meta, {gadget: readable(facts) for gadget, facts in self.notes[place].items()})
+        facts = {gadget: readable(said) for gadget, said in self.notes[place].items()}
+        doubted = str(facts.get("host", {}).get("notes_without_seal", "")).split(", ")  # by whom ever they were sent
+        write_facts(meta, {UNSEALED + name if name in doubted else name: said for name, said in facts.items()})
         write_warnings(meta, self.warnings)
         write_chain(meta, self.chain)
 

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import re
 import shutil
 import time
 import uuid
@@ -19,7 +18,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import tostring
 
 from onebreath.diagnostics.reports import SpoolError
 from onebreath.keeping import (
@@ -33,7 +31,7 @@ from onebreath.keeping import (
     write_document,
 )
 from onebreath.storage.results import KEPT_SECONDS, is_scan
-from onebreath.wire.xml_guard import fromstring, unpadded
+from onebreath.wire.xml_guard import as_text
 from onebreath.worker.spooling.stream import check_pieces
 
 log = logging.getLogger("onebreath.spool")
@@ -72,6 +70,11 @@ class Request:
     storage: str | None = None
 
     @classmethod
+    def made(cls, scan: str, title: str, nodes: str, header: bytes, storage: str | None = None) -> Request:
+        """Make one of a header in any encoding."""
+        return cls(scan, title, nodes, as_text(header), storage)
+
+    @classmethod
     def of(cls, document: dict[str, Any]) -> Request:
         """Make one of what was read; raises ValueError or TypeError if a value is not of its type."""
         found = cls(**document)
@@ -79,18 +82,6 @@ class Request:
         if not all(isinstance(text, str) for text in texts) or not is_scan(found.scan):
             raise ValueError("a text is none, or the scan's identifier")
         return found
-
-
-def as_text(header: bytes) -> str:
-    """Return a header as text for a `Request`, whatever its encoding: the text names none, and is read as UTF-8."""
-    octets = unpadded(header)
-    declared = octets.lstrip().partition(b"?>")[0] if octets.lstrip().startswith(b"<?xml") else b""
-    other = b"encoding" in declared and not re.search(rb"encoding\s*=\s*[\"']utf-?8[\"']", declared, re.IGNORECASE)
-    try:
-        text = octets.decode("utf-8")
-    except UnicodeDecodeError:
-        other = True
-    return tostring(fromstring(header), encoding="unicode") if other else text
 
 
 class InUse(SpoolError):
