@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import shutil
 import socket
 import ssl
@@ -12,20 +13,25 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 
+import prometheus_client
 import pytest
 
+from onebreath.commands import status
 from onebreath.commands.tunnel import forward
 from onebreath.config.policy import is_loopback
 from onebreath.errors import ConfigError, OnebreathError
 from onebreath.host.listener import Listener
 from onebreath.host.server import serve_client
 from onebreath.worker import secure
+from onebreath.worker.metrics import Metrics
 from onebreath.worker.secure import Security, add_arguments, dial, read_token, security_of, server_context
 from tests.chain.running import header_bytes, images_of, pixels, send, simulated, steps, xml
 from tests.host.wiring import received
+from tests.host.workers import worker
 
 TOKEN = b"correct horse battery"
 
@@ -37,7 +43,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         pytest.skip("openssl is not installed")
     folder = tmp_path_factory.mktemp("tls")
     key, cert = folder / "key.pem", folder / "cert.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 60 -subj /CN=localhost"
     names = ["-addext", "subjectAltName=DNS:localhost"]
     subprocess.run([*command.split(), *names, "-keyout", key, "-out", cert], check=True, capture_output=True)
     return cert, key
@@ -199,6 +205,65 @@ def test_options(tmp_path: Path, certificate: tuple[Path, Path], caplog: pytest.
         security_of(options(*tls[:2]))
     with pytest.raises(ConfigError, match="cannot be used"):
         security_of(options("--tls-certificate", str(tmp_path / "token"), "--tls-key", str(certificate[1])))
+
+
+def lasting(folder: Path, begins: str, ends: str) -> list[str]:
+    """Options with a certificate of a server that is valid from one day (YYYYMMDD) to another."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    key, asked, cert = (folder / name for name in ("key.pem", "asked.pem", "cert.pem"))
+    ask = "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost"
+    (folder / "index").touch()
+    (folder / "conf").write_text(
+        f"[ca]\ndefault_ca=own\n[own]\ndatabase={folder}/index\nnew_certs_dir={folder}\nserial={folder}/serial\n"
+        "default_md=sha256\npolicy=any\n[any]\ncommonName=supplied\n"
+    )
+    sign = f"openssl ca -batch -selfsign -config {folder}/conf -create_serial -notext -keyfile {key} -in {asked}"
+    days = ["-out", str(cert), "-startdate", f"{begins}000000Z", "-enddate", f"{ends}000000Z"]
+    for command in ([*ask.split(), "-keyout", key, "-out", asked], [*sign.split(), *days]):
+        subprocess.run(command, check=True, capture_output=True)
+    return ["--tls-certificate", str(cert), "--tls-key", str(key)]
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "fault", "warning"),
+    [
+        (-400, -1, "expired on", ""),
+        (1, 400, "is not valid before", ""),
+        (-300, 20, "", "expires on"),
+        (-1, 60, "", ""),
+    ],
+)
+def test_a_certificate_that_ends_is_warned_of(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    begins: int,
+    ends: int,
+    fault: str,
+    warning: str,
+) -> None:
+    today = datetime.now(timezone.utc)
+    first, last = ((today + timedelta(days=days)).strftime("%Y%m%d") for days in (begins, ends))
+    security = security_of(options(*lasting(tmp_path, first, last)))
+    faults, warnings = "".join(security.faults()), "".join(security.warnings())
+    assert (fault in faults, warning in warnings) == (True, True)
+    assert (bool(faults), bool(warnings)) == (bool(fault), bool(warning))
+    assert caplog.messages == [text for text in (faults, warnings) if text]
+    day = datetime.strptime(last, "%Y%m%d").replace(tzinfo=timezone.utc)
+    assert security.valid is not None
+    assert security.valid[1] == day.timestamp()
+    with worker(tmp_path, security=security) as running:
+        path = str(tmp_path / "worker.sock")
+        parser = argparse.ArgumentParser()
+        status.add_arguments(parser)
+        assert status.run(parser.parse_args(["--socket", path, "--health"])) == bool(fault)
+        assert (faults or warnings) in capsys.readouterr().err
+        metrics = Metrics(running.service.scheduler.snapshot, running.options.security.valid)
+        text = prometheus_client.generate_latest(metrics.registry).decode()
+        found = re.search(r"^onebreath_certificate_expiry_timestamp_seconds (\S+)$", text, re.M)
+        assert found is not None
+        assert float(found[1]) == day.timestamp()
 
 
 def test_the_default_is_this_machine_alone() -> None:

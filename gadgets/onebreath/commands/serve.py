@@ -174,7 +174,7 @@ def watching(worker: Worker, port: int | None, host: str) -> Iterator[None]:
         return
     from onebreath.worker.metrics import Metrics, serving_metrics
 
-    metrics = Metrics(worker.service.scheduler.snapshot)
+    metrics = Metrics(worker.service.scheduler.snapshot, worker.options.security.valid)
     worker.service.observers.append(metrics.scan_ended)
     with serving_metrics(metrics, port, host, worker.troubles) as served:
         print(f"metrics: {host}:{served}", flush=True)

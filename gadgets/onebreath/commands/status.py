@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--socket", type=Path, action="append", help="worker to ask (default: those of <execute> nodes)"
     )
     parser.add_argument("--json", action="store_true", help="print all that is known, as JSON")
-    parser.add_argument("--health", action="store_true", help="print nothing; exit status 0 if all workers are well")
+    parser.add_argument(
+        "--health", action="store_true", help="print only what is wrong; exit status 0 if workers are well"
+    )
     parser.add_argument("--timeout", type=positive, default=5.0, help="seconds to wait (default: %(default)s)")
 
 
@@ -36,7 +38,9 @@ def run(args: argparse.Namespace) -> int:
                 print(f"no worker answers at {path}: {error}", file=sys.stderr)
             continue
         missing = missing or (args.health and bool(status.get("troubles")))
-        if not args.health:
+        if args.health:
+            print("".join(f"{line.strip()}\n" for line in _wrong(status)), end="", file=sys.stderr)
+        else:
             print(json.dumps(status, indent=2) if args.json else "\n".join(describe(path, status)))
     return int(missing)
 
@@ -49,8 +53,7 @@ def describe(path: Path, status: dict[str, Any]) -> Iterator[str]:
         f"  memory {status['reserved_mb']} of {status['memory_mb']} MB, accelerator {status['accelerator_mb']} MB, "
         f"{status['slots']} slots, {status['threads']} threads, spool {status['spool']}"
     )
-    for trouble in status.get("troubles", []):
-        yield f"  TROUBLE: {trouble}"
+    yield from _wrong(status)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(status["counts"].items()))
     yield f"  scans so far: {counts or 'none'}; kept results: {len(status['results'])}"
     for part in ("running", "waiting", "ended"):
@@ -59,3 +62,9 @@ def describe(path: Path, status: dict[str, Any]) -> Iterator[str]:
                 f"  {part:7} {scan['scan']} {scan['title']} ({scan['side']}, {scan['priority']}): {scan['outcome']}, "
                 f"waited {scan['waited_s']:.2f} s, {scan['seconds']:.2f} s, {scan['images']} images"
             )
+
+
+def _wrong(status: dict[str, Any]) -> Iterator[str]:
+    for name in ("troubles", "warnings"):
+        for text in status.get(name, []):
+            yield f"  {name[:-1].upper()}: {text}"

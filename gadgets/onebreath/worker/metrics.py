@@ -12,7 +12,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -36,9 +36,11 @@ class Metrics:
     ----------
     snapshot
         Gives the scheduler's books: lists `running` and `waiting`, numbers `reserved_mb` and `memory_mb`.
+    valid
+        See `onebreath.worker.secure.Security`.
     """
 
-    def __init__(self, snapshot: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, snapshot: Callable[[], Mapping[str, Any]], valid: tuple[float, float] | None = None) -> None:
         registry = self.registry = CollectorRegistry()
         self._scans = Counter("onebreath_scans", "Scans that have ended", ["side", "outcome"], registry=registry)
         self._images = Counter("onebreath_images", "Messages sent back: images, mostly", registry=registry)
@@ -62,6 +64,11 @@ class Metrics:
             "onebreath_gadget_seconds", "Work of a gadget on a scan", ["gadget"], buckets=SECONDS, registry=registry
         )
         registry.register(_Now(snapshot))
+        if valid is not None:
+            ends = Gauge(
+                "onebreath_certificate_expiry_timestamp_seconds", "End of the TLS certificate", registry=registry
+            )
+            ends.set(valid[1])
         self._kinds: set[str] = set()
 
     def hear(self, event: str, facts: dict[str, Any]) -> None:

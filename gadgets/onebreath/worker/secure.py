@@ -17,7 +17,7 @@ import ssl
 import stat
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,8 @@ NONCE = 32
 PATIENCE = 10.0  # seconds for the handshake and the token
 FLUSH = 10.0  # seconds for the last bytes of an answer to leave through TLS
 SHORTEST_TOKEN = 16  # bytes
+SOON = 30  # days before its end from which a certificate is warned of
+_ANY_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,27 @@ class Security:
         TLS of the server's side; None: plain TCP.
     token
         What both sides know; None: nobody is asked.
+    valid
+        When the certificate begins and ends to be valid, in seconds since 1970; None: without TLS, or not known.
     """
 
     context: ssl.SSLContext | None = None
     token: bytes | None = None
+    valid: tuple[float, float] | None = None
+
+    def faults(self) -> list[str]:
+        """Return a text if the certificate is not valid now: nobody who checks it can connect."""
+        if self.valid is None or self.valid[0] <= time.time() < self.valid[1]:
+            return []
+        begins = time.time() < self.valid[0]
+        what = f"is not valid before {_day(self.valid[0])}" if begins else f"expired on {_day(self.valid[1])}"
+        return [f"the TLS certificate {what}; replace it and restart, or connections will be refused"]
+
+    def warnings(self) -> list[str]:
+        """Return a text if the certificate ends to be valid within `SOON` days."""
+        if self.valid is None or self.faults() or self.valid[1] - time.time() > SOON * 86400:
+            return []
+        return [f"the TLS certificate expires on {_day(self.valid[1])}; replace it and restart (SIGHUP) before"]
 
     def gate(self, serve: Serve) -> Serve:
         """Return `serve` behind TLS and the token; peers without both never reach it."""
@@ -173,6 +192,35 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+def validity(certificate: Path, context: ssl.SSLContext) -> tuple[float, float] | None:
+    """Return when a certificate begins and ends to be valid, in seconds since 1970.
+
+    Only a connection tells, so one is made in memory, to a client that trusts this certificate at any time. None if it
+    does not come about, as with a certificate that is not for servers.
+    """
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN | _ANY_TIME
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        client.load_verify_locations(certificate)
+        ends = client.wrap_bio(back, there), context.wrap_bio(there, back, server_side=True)
+        for _ in range(4):  # turns of TLS 1.3
+            for end in ends:
+                with suppress(ssl.SSLWantReadError):
+                    end.do_handshake()
+        found = ends[0].getpeercert() or {}
+        begins, ends_at = (ssl.cert_time_to_seconds(str(found[name])) for name in ("notBefore", "notAfter"))
+        return begins, ends_at
+    except (OSError, KeyError, ValueError) as error:
+        log.warning("it is not known how long the certificate %s is valid: %s", certificate, error)
+        return None
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments for what a server asks of connections."""
     parser.add_argument("--tls-certificate", type=Path, help="PEM file; TCP connections must then speak TLS")
@@ -194,7 +242,10 @@ def security_of(args: argparse.Namespace) -> Security:
     token = None if args.token_file is None else read_token(args.token_file)
     if not is_loopback(args.host) and (context is None or token is None):
         log.warning("other machines can connect to %s without TLS and token; see SECURITY.md", args.host or "this one")
-    return Security(context, token)
+    security = Security(context, token, None if context is None else validity(args.tls_certificate, context))
+    for text in (*security.faults(), *security.warnings()):
+        log.warning("%s", text)
+    return security
 
 
 def dial(address: tuple[str, int], context: ssl.SSLContext | None, token: bytes | None) -> socket.socket:

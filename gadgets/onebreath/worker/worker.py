@@ -204,6 +204,7 @@ class Worker:
             "uptime_s": round(time.monotonic() - self.begun, 1),
             "stopping": self.stopping,
             "troubles": self.troubles(),
+            "warnings": self.options.security.warnings(),
             "listens": {name: listening_at(listener.socket) for name, listener in self.listeners.items()},
             "threads": threading.active_count(),
             "accelerator_mb": _accelerator_mb(),
@@ -223,7 +224,7 @@ class Worker:
             found.append("the thread of late scans has ended")
         if not self.service.watcher.works:
             found.append("the thread that looks after scans has ended")
-        return found + self.service.scheduler.stuck()
+        return found + self.service.scheduler.stuck() + self.options.security.faults()
 
     def pause(self, grace: float) -> bool:
         """Accept no more scans, and wait for those that were accepted; False if some are not done in `grace` seconds.
