@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from onebreath.simulation.phantom import Canvas, Grid, Phantom
-from onebreath.simulation.tissue import TISSUES, Tissue, bssfp_signal
+from onebreath.simulation.tissue import TISSUES, Tissue, bssfp_signal, spoiled_signal
 
 GRID = Grid((145, 180), (2.0, 2.0))
 DIASTOLE, SYSTOLE = 0.0, 0.38
@@ -27,6 +27,23 @@ def test_bssfp_signal_has_its_known_limits() -> None:
     assert bssfp_signal(tissue, 0.01, 1e-9, 60) == pytest.approx(expected, rel=1e-3)
     # With TR far above them it is a single excitation.
     assert bssfp_signal(tissue, 1e6, 1e-9, 60) == pytest.approx(np.sin(flip), rel=1e-6)
+
+
+def test_spoiled_signal_is_largest_at_the_ernst_angle() -> None:
+    tissue, tr_ms = Tissue(1000.0, 100.0, 0.9), 10.0
+    e1 = np.exp(-tr_ms / tissue.t1)
+    ernst = np.degrees(np.arccos(e1))
+    largest = spoiled_signal(tissue, tr_ms, 1e-9, ernst)
+    assert largest == pytest.approx(0.9 * np.sqrt((1 - e1) / (1 + e1)))
+    assert largest > max(spoiled_signal(tissue, tr_ms, 1e-9, ernst + turn) for turn in (-1, 1))
+    assert spoiled_signal(tissue, tr_ms, 50.0, ernst) == pytest.approx(largest * np.exp(-0.5))
+
+
+def test_a_spoiled_phantom_has_another_contrast_and_the_same_anatomy() -> None:
+    plain, spoiled = (Phantom(GRID, flip_deg=flip, spoiled=how) for flip, how in ((50.0, False), (12.0, True)))
+    assert plain.signal["myocardium"] < 0.45 < 0.8 < spoiled.signal["myocardium"]
+    assert spoiled.signal["fat"] > 2 > plain.signal["fat"]
+    assert np.array_equal(plain.heart_mask(0.0), spoiled.heart_mask(0.0))
 
 
 @pytest.mark.parametrize("field_t", [1.5, 3.0])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ScanError
+from onebreath.evaluation.data import read_slices
 from onebreath.mri.fourier import ifft2c
 from onebreath.simulation.scan import ScanOptions, simulate
 from onebreath.training.data.measured import calibrate_measured
@@ -181,6 +182,19 @@ def test_every_phantom_is_a_patient_and_beats():
     assert len(series) == 6
     assert np.abs(series[0].images).std(axis=0).max() > 0.2
     assert not np.array_equal(series[0].images, series[3].images)
+
+
+def test_phantoms_of_a_second_contrast_are_the_same_patients():
+    plain, spoiled = (
+        list(read_source(Source(kind="simulator", subjects=1, first_seed=5, spoiled=how))) for how in (False, True)
+    )
+    assert [one.patient for one in spoiled] == [one.patient for one in plain]  # so that no split takes them for two
+    for bright, dark in zip(spoiled, plain, strict=True):
+        a, b = (np.abs(one.images).ravel() for one in (bright, dark))
+        assert 0.3 < np.corrcoef(a, b)[0, 1] < 0.97
+    named = [series for series, _ in read_slices("simulator_spoiled", None, ["phantom0"], [0])]
+    again = next(iter(read_source(Source(kind="simulator", subjects=1, spoiled=True))))
+    assert np.array_equal(named[0].images, again.images)
 
 
 def test_a_folder_without_files_is_an_error(tmp_path):

@@ -16,11 +16,13 @@ from onebreath.training.sources import read_source
 from onebreath.training.split import matches
 
 KINDS: tuple[str, ...] = get_args(SourceKind)
+SPOILED = "simulator_spoiled"
 NAMED: dict[str, tuple[SourceKind, str]] = {
     "sunnybrook": ("cine_npz", "data/cine_sunnybrook"),
     "sunnybrook_static": ("static_npz", "data/static_sunnybrook"),
     "brain7ch": ("kspace_npy", "data/brain7ch"),
     "simulator": ("simulator", ""),
+    SPOILED: ("simulator", ""),
 }
 """Data sets by name: format, and path in the folder of shared data."""
 _RAW = (".h5", ".mrd")
@@ -40,7 +42,8 @@ def read_slices(
     Parameters
     ----------
     data
-        Name of a data set (``sunnybrook``, ``sunnybrook_static``, ``brain7ch``, ``simulator``), a file or a folder.
+        Name of a data set (``sunnybrook``, ``sunnybrook_static``, ``brain7ch``, ``simulator``, ``simulator_spoiled``), a file or a
+        folder.
     kind
         Format of the files; None: a named data set, or by the suffix.
     patients
@@ -83,7 +86,7 @@ def _source(data: str, kind: SourceKind | None, patients: tuple[str, ...]) -> So
         kind = _kind_of(Path(data))
     if kind != "simulator" and not Path(path).exists():
         raise ConfigError(f"there is no data at {path}; name a file, a folder, or one of {', '.join(NAMED)}")
-    return Source(kind=kind, path=path, patients=patients)
+    return Source(kind=kind, path=path, patients=patients, spoiled=data == SPOILED)
 
 
 def _kind_of(path: Path) -> SourceKind:

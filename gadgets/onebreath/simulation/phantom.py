@@ -1,7 +1,7 @@
 """Phantom of a chest with a beating heart, drawn from ellipses with smooth edges on any grid, at any time.
 
 Coordinates are in mm in the slice plane: x along the readout, y along phase encoding (down in the image), z from apex
-(negative) to base. The pixel value is the balanced SSFP signal of the tissue, scaled so that blood has magnitude 1.
+(negative) to base. The pixel value is the signal of the tissue (balanced SSFP, unless spoiled), scaled so that blood has magnitude 1.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from onebreath.simulation.physiology import contraction
-from onebreath.simulation.tissue import TISSUES, bssfp_signal
+from onebreath.simulation.tissue import TISSUES, bssfp_signal, spoiled_signal
 
 # Left ventricle at end-diastole: radii in mm, length of the cavity from base to apex, displacement of the base.
 _EPICARDIUM, _ENDOCARDIUM = 33.0, 24.0
@@ -105,9 +105,11 @@ class Phantom:
     grid
         Pixels to draw on.
     field_t, tr_ms, te_ms, flip_deg
-        Field strength and balanced SSFP timing, which determine the contrast.
+        Field strength and timing, which determine the contrast.
     seed
         Seed of the vessels in lung and liver, and of textures.
+    spoiled
+        The contrast of a spoiled gradient echo, in place of balanced SSFP.
     """
 
     def __init__(
@@ -118,9 +120,11 @@ class Phantom:
         te_ms: float = 1.5,
         flip_deg: float = 50.0,
         seed: int = 0,
+        spoiled: bool = False,
     ) -> None:
         self.grid, self.seed = grid, seed
-        signals = {name: bssfp_signal(t, tr_ms, te_ms, flip_deg) for name, t in TISSUES[field_t].items()}
+        steady = spoiled_signal if spoiled else bssfp_signal
+        signals = {name: steady(t, tr_ms, te_ms, flip_deg) for name, t in TISSUES[field_t].items()}
         self.signal = {name: value / signals["blood"] for name, value in signals.items()}
         self.t2_blood = TISSUES[field_t]["blood"].t2
         rng = np.random.default_rng([seed, 3])

@@ -1,4 +1,4 @@
-"""Balanced SSFP signal of the tissues of the chest."""
+"""Signal of the tissues of the chest, balanced SSFP and spoiled gradient echo."""
 
 from __future__ import annotations
 
@@ -53,4 +53,15 @@ def bssfp_signal(tissue: Tissue, tr_ms: float, te_ms: float, flip_deg: float) ->
     e1, e2 = np.exp(-tr_ms / tissue.t1), np.exp(-tr_ms / tissue.t2)
     flip = np.radians(flip_deg)
     steady = np.sin(flip) * (1 - e1) / (1 - (e1 - e2) * np.cos(flip) - e1 * e2)
+    return float(tissue.density * steady * np.exp(-te_ms / tissue.t2))
+
+
+def spoiled_signal(tissue: Tissue, tr_ms: float, te_ms: float, flip_deg: float) -> float:
+    """Steady-state signal of a spoiled gradient echo.
+
+    R. R. Ernst and W. A. Anderson, Rev Sci Instrum 37:93 (1966), times the decay until the echo; of the field's
+    inhomogeneity nothing is known here, so the decay is that of T2.
+    """
+    e1, flip = np.exp(-tr_ms / tissue.t1), np.radians(flip_deg)
+    steady = np.sin(flip) * (1 - e1) / (1 - e1 * np.cos(flip))
     return float(tissue.density * steady * np.exp(-te_ms / tissue.t2))

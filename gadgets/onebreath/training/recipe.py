@@ -66,6 +66,7 @@ class Source(_Part):
     variants: int | None = Field(None, ge=1, description="scans simulated from each series; None: `scan.variants`")
     subjects: int = Field(8, ge=1, description="simulator: number of phantoms")
     first_seed: int = Field(0, ge=0, description="simulator: seed of the first phantom; each seed is a patient")
+    spoiled: bool = Field(False, description="simulator: spoiled gradient echo in place of balanced SSFP")
 
 
 class Optimiser(_Part):

@@ -41,7 +41,8 @@ def read_source(source: Source) -> Iterator[Series]:
     if source.kind == "simulator":
         from onebreath.training.readers.simulator import phantoms
 
-        yield from (one for one in phantoms(source.subjects, source.first_seed) if _in_view(source, one))
+        drawn = phantoms(source.subjects, source.first_seed, source.spoiled)
+        yield from (one for one in drawn if _in_view(source, one))
         return
     reader, pattern = _READERS[source.kind]
     module, _, function = reader.partition(":")
