@@ -6,7 +6,7 @@
 
 Networks have their default arguments, the published ones, and random weights; the data are random. Those for magnitude
 images run once per frame. Each network runs in a process of its own, see ``benchmarks/timing.py``. Parameters are those
-that are learned.
+that are learned. CPU seconds are those of all threads together, and do not depend on what else runs on the machine.
 """
 
 import argparse
@@ -49,11 +49,12 @@ class Subject:
 
 @dataclass(frozen=True)
 class Measured:
-    """Learned parameters, seconds of each run, and peak memory in GiB."""
+    """Learned parameters, seconds of each run, peak memory in GiB, and seconds of the processor of each run."""
 
     parameters: int
     seconds: list[float]
     peak: float
+    processor: list[float]
 
 
 def subjects(options: argparse.Namespace) -> dict[str, Subject]:
@@ -76,7 +77,7 @@ def run(subject: Subject) -> Measured:
     with torch.inference_mode():
         result = time_runs(reconstruct, subject.runs, subject.device)
     learned = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return Measured(learned, result.seconds, result.peak)
+    return Measured(learned, result.seconds, result.peak, result.processor)
 
 
 def _named(name: str, found: dict[str, Subject]) -> Measured:
@@ -102,13 +103,14 @@ def report(results: dict[str, Measured], options: argparse.Namespace) -> str:
         f"Inference of a series of {frames} frames, {coils} coils, {y} x {x}, {options.precision}, on "
         f"{place(options.device)}; networks with their published sizes"
     )
-    columns = ("network", "parameters", "seconds, min", "seconds, median", "peak memory, GiB")
+    columns = ("network", "parameters", "seconds, min", "seconds, median", "CPU s, min", "peak memory, GiB")
     rows = [
         (
             name,
             f"{result.parameters:,}",
             f"{min(result.seconds):.2f}",
             f"{statistics.median(result.seconds):.2f}",
+            f"{min(result.processor):.2f}",
             f"{result.peak:.2f}",
         )
         for name, result in results.items()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,10 +77,13 @@ def main() -> None:
     parser.add_argument("--channels", type=int, nargs=2, default=(128, 64), help="of iRAKI; published: 256 128")
     parser.add_argument("--virtual-coils", action="store_true", help="RAKI and iRAKI also with virtual conjugate coils")
     parser.add_argument("--without-iraki", action="store_true", help="it takes most of the time")
+    parser.add_argument("--columns", type=int, help="samples of the readout, about the centre of k-space; default: all")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     folder = Path(os.environ.get("ONEBREATH_SHARED", "../shared")) / "data"
+    if options.columns is not None and options.columns < 16:
+        parser.error(f"--columns is {options.columns}, expected at least 16")
     if options.part != "comparison":
         print(curve_table(_case(folder, "brain7ch", 4, options), options), end="\n\n")
     if options.part != "curve":
@@ -92,7 +96,9 @@ def comparison_table(folder: Path, options: argparse.Namespace) -> str:
     for name in options.scans:
         for acceleration in SCANS[name]:
             if not options.accelerations or acceleration in options.accelerations:
-                rows += compare(_case(folder, name, acceleration, options), options)
+                for row in compare(_case(folder, name, acceleration, options), options):
+                    rows.append(row)
+                    print(" | ".join(row), file=sys.stderr, flush=True)  # published rounds take long
     width = "{} and {}".format(*options.channels)
     title = f"GRAPPA, RAKI and iRAKI ({options.rounds or 'published'} rounds, {width} channels)"
     return table(title, _COLUMNS, rows, ("numpy", "torch"))
@@ -169,6 +175,9 @@ def _curve_row(case: Case, options: argparse.Namespace, schedule: str, iteration
 def _case(folder: Path, name: str, acceleration: int, options: argparse.Namespace) -> Case:
     """Undersample a scan; its full image is combined with ESPIRiT maps of the calibration lines, as the methods'."""
     full = _full_kspace(folder, name, options.coils)
+    if options.columns:
+        middle, half = full.shape[2] // 2, min(options.columns, full.shape[2]) // 2
+        full = full[:, :, middle - half : middle + half]
     ny, acs = full.shape[1], 24 if name == "siemens_snr_r3" else options.acs
     lines, first = np.zeros(ny, bool), (ny - acs) // 2
     lines[ny // 2 % acceleration :: acceleration] = True

@@ -8,7 +8,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -23,11 +23,12 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Result:
-    """Seconds of each run, peak memory in GiB, and the image."""
+    """Seconds of each run, peak memory in GiB, the image, and seconds of the processor of each run, of all threads."""
 
     seconds: list[float]
     peak: float
     image: Tensor
+    processor: list[float] = field(default_factory=list)
 
 
 def time_runs(step: Callable[[], Tensor], runs: int, device: str) -> Result:
@@ -36,15 +37,16 @@ def time_runs(step: Callable[[], Tensor], runs: int, device: str) -> Result:
     Peak memory is resident memory on a CPU (the most that the process ever held, PyTorch included), allocated memory
     on a GPU.
     """
-    gpu, seconds = device.startswith("cuda"), []
+    gpu, seconds, processor = device.startswith("cuda"), [], []
     for _ in range(runs + (runs > 1)):
-        started = time.perf_counter()
+        started = time.perf_counter(), time.process_time()
         image = step()
         if gpu:
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.perf_counter() - started[0])
+        processor.append(time.process_time() - started[1])
     peak = torch.cuda.max_memory_allocated() if gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Result(seconds[-runs:], peak / GIB, image.cpu())
+    return Result(seconds[-runs:], peak / GIB, image.cpu(), processor[-runs:])
 
 
 def apart(run: Callable[[str, Job], Found], job: Job, subjects: Sequence[str]) -> dict[str, Found]:

@@ -14,8 +14,8 @@ OPTIONS = argparse.Namespace(size=(6, 2, 16, 16), device="cpu", precision="float
 def test_every_network_of_the_zoo_has_a_line():
     found = subjects(OPTIONS)
     assert {*ARCHITECTURES, *RESTORATION} <= set(found)
-    text = report({name: Measured(1234, [0.25], 1.0) for name in found}, OPTIONS)
-    assert all(f"| {name} | 1,234 | 0.25 | 0.25 | 1.00 |" in text for name in found)
+    text = report({name: Measured(1234, [0.25], 1.0, [0.5, 0.4]) for name in found}, OPTIONS)
+    assert all(f"| {name} | 1,234 | 0.25 | 0.25 | 0.40 | 1.00 |" in text for name in found)
     assert set(subjects(argparse.Namespace(**{**vars(OPTIONS), "only": ["cinenet"]}))) == {
         "cinenet",
         "cinenet, shared weights",
@@ -28,4 +28,5 @@ def test_every_network_can_be_measured(architecture):
     found = run(Subject(architecture, (TINY | RESTORATION_TINY)[architecture], size, runs=1))
     assert found.parameters > 0
     assert len(found.seconds) == 1
+    assert found.processor[0] > 0
     assert found.peak > 0

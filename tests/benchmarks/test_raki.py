@@ -1,7 +1,9 @@
+from argparse import Namespace
+
 import numpy as np
 import pytest
 
-from benchmarks.raki import Case, _longest_run, outer_gain, outer_rest
+from benchmarks.raki import Case, _case, _longest_run, outer_gain, outer_rest
 from onebreath.methods.base import Reconstruction
 from tests.helpers import complex_normal
 from tests.methods.slices import lines, synthetic
@@ -31,3 +33,13 @@ def test_only_predicted_outer_lines_count(case):
 
 def test_longest_run():
     assert _longest_run(np.array([1, 0, 1, 1, 1, 0, 1, 1], bool)) == slice(2, 5)
+
+
+def test_columns_are_those_about_the_centre(tmp_path):
+    (tmp_path / "brain7ch").mkdir()
+    kspace = complex_normal(np.random.default_rng(0), (2, 64, 48), np.complex64)
+    kspace[:, :, 24] += 100
+    np.save(tmp_path / "brain7ch" / "kspace.npy", kspace)
+    case = _case(tmp_path, "brain7ch", 4, Namespace(coils=2, acs=24, columns=20))
+    assert case.full.shape == (64, 20)
+    assert np.abs(case.data.kspace).sum(axis=(0, 1, 2)).argmax() == 10

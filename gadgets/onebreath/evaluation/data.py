@@ -42,8 +42,8 @@ def read_slices(
     Parameters
     ----------
     data
-        Name of a data set (``sunnybrook``, ``sunnybrook_static``, ``brain7ch``, ``simulator``, ``simulator_spoiled``), a file or a
-        folder.
+        Name of a data set (``sunnybrook``, ``sunnybrook_static``, ``brain7ch``, ``simulator``, ``simulator_spoiled``),
+        a file or a folder.
     kind
         Format of the files; None: a named data set, or by the suffix.
     patients

@@ -1,7 +1,8 @@
 """Phantom of a chest with a beating heart, drawn from ellipses with smooth edges on any grid, at any time.
 
 Coordinates are in mm in the slice plane: x along the readout, y along phase encoding (down in the image), z from apex
-(negative) to base. The pixel value is the signal of the tissue (balanced SSFP, unless spoiled), scaled so that blood has magnitude 1.
+(negative) to base. The pixel value is the signal of the tissue (balanced SSFP, unless spoiled), scaled so that blood
+has magnitude 1.
 """
 
 from __future__ import annotations
