@@ -71,6 +71,63 @@ def test_the_validator_finds_no_error(tmp_path: Path, options: list[str]) -> Non
         assert ("ParametricMap" if "series0020" in str(file) else "MRImage") in said.stderr
 
 
+def test_the_validator_finds_no_error_in_enhanced_instances(tmp_path: Path) -> None:
+    validator = program("dciodvfy")
+    files = made(tmp_path, "--enhanced")
+    assert len(files) == 1 + 1 + 1 + 1 + 1 + 2
+    for file in files:
+        said = subprocess.run([validator, str(file)], capture_output=True, text=True, check=False)
+        errors = [line for line in said.stderr.splitlines() if line.startswith("Error")]
+        assert not errors, f"{file}: {errors}"
+        assert ("ParametricMap" if "series0020" in str(file) else "EnhancedMRImage") in said.stderr
+
+
+def test_frames_of_an_enhanced_instance_are_the_classic_ones(tmp_path: Path) -> None:
+    """Read by pydicom: pixels, values, place and time of every frame are those of the classic instance."""
+    classic = [pydicom.dcmread(file) for file in made(tmp_path)]
+    (tmp_path / "more").mkdir()
+    enhanced = [pydicom.dcmread(file) for file in made(tmp_path / "more", "--enhanced")]
+    for one in (one for one in enhanced if one.Modality == "MR" and "PixelData" in one):
+        frames = [other for other in classic if other.SeriesNumber == one.SeriesNumber]
+        assert one.NumberOfFrames == len(frames)
+        shared = one.SharedFunctionalGroupsSequence[0]
+        pixels = one.pixel_array.reshape(len(frames), one.Rows, one.Columns)
+        for k, (other, group) in enumerate(zip(frames, one.PerFrameFunctionalGroupsSequence, strict=True)):
+            np.testing.assert_array_equal(pixels[k], other.pixel_array)
+            value = group.PixelValueTransformationSequence[0]
+            assert (value.RescaleSlope, value.RescaleIntercept) == (other.RescaleSlope, other.RescaleIntercept)
+            assert value.RescaleType == other.RescaleType
+            assert group.PlanePositionSequence[0].ImagePositionPatient == other.ImagePositionPatient
+            assert shared.PlaneOrientationSequence[0].ImageOrientationPatient == other.ImageOrientationPatient
+            assert shared.PixelMeasuresSequence[0].PixelSpacing == other.PixelSpacing
+            assert shared.PixelMeasuresSequence[0].SliceThickness == other.SliceThickness
+            content = group.FrameContentSequence[0]
+            assert content.TemporalPositionIndex == other.get("TemporalPositionIdentifier", 1)
+            if "TriggerTime" in other:
+                times = group.CardiacSynchronizationSequence[0]
+                assert times.NominalCardiacTriggerDelayTime == float(other.TriggerTime)
+            else:
+                assert "CardiacSynchronizationSequence" not in group
+        assert "NOT FOR DIAGNOSIS" in one.ImageComments
+    times = enhanced[0].PerFrameFunctionalGroupsSequence
+    assert [one.CardiacSynchronizationSequence[0].NominalCardiacTriggerDelayTime for one in times] == [25, 75, 125]
+    order = [
+        list(one.FrameContentSequence[0].DimensionIndexValues) for one in enhanced[1].PerFrameFunctionalGroupsSequence
+    ]
+    assert order == [[1, place, time] for place in (1, 2) for time in (1, 2, 3)]
+
+
+def test_dcmtk_reads_the_frames_of_an_enhanced_instance(tmp_path: Path) -> None:
+    dump = program("dcmdump")
+    file = made(tmp_path, "--enhanced")[0]
+    (tmp_path / "raw").mkdir()
+    said = subprocess.run([dump, "+W", str(tmp_path / "raw"), str(file)], capture_output=True, text=True, check=True)
+    assert "=EnhancedMRImageStorage" in said.stdout
+    (raw,) = (tmp_path / "raw").iterdir()
+    stored = read_images(tmp_path / "i.h5")[0].data
+    np.testing.assert_array_equal(np.fromfile(raw, "<u2").reshape(3, 4, 6), stored[:, 0, 0])
+
+
 def test_dcmtk_reads_the_pixels_as_they_were_stored(tmp_path: Path) -> None:
     dump = program("dcmdump")
     files = made(tmp_path)

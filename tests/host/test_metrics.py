@@ -146,7 +146,10 @@ def test_rejected_configurations_are_counted() -> None:
 def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
     dashboard = json.loads((REPOSITORY / "docker" / "grafana.json").read_text())
     questions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
-    metrics = Metrics(lambda: BOOKS)
+    export = {"pacs": "A@b:1", "problem": ""} | dict.fromkeys(
+        ("waiting", "scans", "sent", "refused", "failed", "lost"), 0
+    )
+    metrics = Metrics(lambda: BOOKS, (0.0, 1.0), lambda: [export])
     ends = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
     names = {f"{family.name}{end}" for family in metrics.registry.collect() for end in ends[family.type]}
     asked = {name for question in questions for name in re.findall(r"onebreath_\w+", question)}

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from onebreath.dicom.export import options as export_options
 from onebreath.errors import ConfigError
 from onebreath.host.server import CLIENT_PORT
 from onebreath.keeping import private_folder, read_document, set_aside, write_document
@@ -74,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics-port", type=port, help="serve metrics for Prometheus on this port; 0: any free one")
     parser.add_argument("--metrics-host", default="127.0.0.1", help="address for metrics (default: %(default)s)")
     web_options.add_arguments(parser)
+    export_options.add_arguments(parser)
     rates.add_arguments(parser)
     secure.add_arguments(parser)
     parser.add_argument("--cold", action="store_true", help="load nothing before the first scan")
@@ -99,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = _Signals()
     with Worker(options_of(args), sockets) as worker, ExitStack() as beside:
         beside.enter_context(watching(worker, args.metrics_port, args.metrics_host))
+        beside.enter_context(export_options.exporting(worker, export_options.options_of(args)))
         if (web := web_options.options_of(args)) is not None:
             from onebreath.web.serving import serving_web
 
@@ -174,7 +177,7 @@ def watching(worker: Worker, port: int | None, host: str) -> Iterator[None]:
         return
     from onebreath.worker.metrics import Metrics, serving_metrics
 
-    metrics = Metrics(worker.service.scheduler.snapshot, worker.options.security.valid)
+    metrics = Metrics(worker.service.scheduler.snapshot, worker.options.security.valid, worker.export_states)
     worker.service.observers.append(metrics.scan_ended)
     with serving_metrics(metrics, port, host, worker.troubles) as served:
         print(f"metrics: {host}:{served}", flush=True)

@@ -56,6 +56,8 @@ def describe(path: Path, status: dict[str, Any]) -> Iterator[str]:
     yield from _wrong(status)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(status["counts"].items()))
     yield f"  scans so far: {counts or 'none'}; kept results: {len(status['results'])}"
+    for export in status.get("exports", []):
+        yield f"  {describe_export(export)}"
     for part in ("running", "waiting", "ended"):
         for scan in status[part][-10:]:
             yield (
@@ -68,3 +70,16 @@ def _wrong(status: dict[str, Any]) -> Iterator[str]:
     for name in ("troubles", "warnings"):
         for text in status.get(name, []):
             yield f"  {name[:-1].upper()}: {text}"
+
+
+def describe_export(export: dict[str, Any]) -> str:
+    """Return a line about images on their way to a PACS."""
+    parts = [f"{export['sent']} instances sent", f"{export['waiting']} wait"]
+    for name, text in (
+        ("scans", "scans to be made instances of"),
+        ("refused", "instances refused"),
+        ("failed", "scans without instances"),
+        ("lost", "scans LOST"),
+    ):
+        parts += [f"{export[name]} {text}"] if export[name] else []
+    return f"pacs {export['pacs']}: {', '.join(parts)}{export['problem'] and '; '}{export['problem']}"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
-from typing import Any
 
 from onebreath.dicom.identity import identity
-from onebreath.dicom.instances import instances
+from onebreath.dicom.making import content, made_of
 from onebreath.dicom.queue import Queue
 from onebreath.dicom.store import Pacs, send
 from onebreath.errors import ConfigError
@@ -45,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="parametric",
         help="noise maps as parametric maps of real numbers, or as MR images (default: parametric)",
     )
+    parser.add_argument(
+        "--enhanced", action="store_true", help="one enhanced MR instance for each place, with all its frames"
+    )
     parser.add_argument("--send", metavar="HOST:PORT", help="send to this PACS through a persistent queue")
     parser.add_argument("--called", default="ANY-SCP", help="AE title of the PACS (default: %(default)s)")
     parser.add_argument("--calling", default="ONEBREATH", help="AE title of this sender (default: %(default)s)")
@@ -75,7 +76,7 @@ def _make(args: argparse.Namespace, queue: Queue | None) -> None:
     """Make all instances, and write them to the folder, the queue, or both."""
     found = read_images(args.images, args.group)
     who = identity(found, _header(args), args.anonymise)
-    made = list(steps(instances(found, who, maps=args.maps == "parametric"), "making instances"))
+    made = list(steps(made_of(found, who, enhanced=args.enhanced, maps=args.maps == "parametric"), "making instances"))
     if args.output is not None or queue is None:
         output = args.output or folder_beside(args.images)
         for one in steps(made, "writing", unit="instances"):
@@ -109,10 +110,3 @@ def _header(args: argparse.Namespace) -> ScanHeader | None:
         return None
     with RawFile(args.scan, args.scan_group) as raw:
         return ScanHeader(parse_header(raw.header_xml))
-
-
-def content(instance: Any) -> bytes:
-    """Bytes of an instance's file, equal for equal images."""
-    target = io.BytesIO()
-    instance.save_as(target, enforce_file_format=True)
-    return target.getvalue()

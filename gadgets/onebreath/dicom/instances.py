@@ -72,8 +72,7 @@ def _of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
     number = series.number + (PHASE_SERIES if series.part == "complex" and scale.part == "phase" else 0)
     own = np.ascontiguousarray(scale.pixels).tobytes() + series.headers.tobytes()
     series_uid = uid("series", who.study_uid, str(number), hashlib.sha256(own).hexdigest())
-    described = _description(series, scale, facts, who)
-    model = " ".join(facts.fact("reconstruct", name) for name in MODEL).strip() or "no learned model"
+    described = description(series, scale, facts, who)
     rr_ms = facts.most("sort", "rr_median_ms")
     count = 0
     for stack in stacks(series):
@@ -83,10 +82,10 @@ def _of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
             for z in range(geometry.size[2]):
                 count += 1
                 made = _instance(series, scale, image, z)
-                _identify(made, who, series_uid, number, count)
+                identify(made, who, series_uid, number, count)
                 for name, value in described.items():
                     setattr(made, name, value)
-                made.ContributingEquipmentSequence = [_equipment(model)]
+                made.ContributingEquipmentSequence = [equipment(model_of(facts))]
                 _place(made, geometry, z)
                 _time(made, stack, frame, trigger, rr_ms)
                 yield made
@@ -118,7 +117,8 @@ def _instance(series: Series, scale: Scaled, image: int, z: int) -> Any:
     return made
 
 
-def _identify(made: Any, who: Identity, series_uid: str, series_number: int, number: int) -> None:
+def identify(made: Any, who: Identity, series_uid: str, series_number: int, number: int) -> None:
+    """Set patient, study, series and identifiers."""
     for name in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"):
         setattr(made, name, who.attributes.get(name, ""))
     for name in ("AccessionNumber", "ReferringPhysicianName", "Manufacturer", "PatientPosition"):
@@ -133,7 +133,7 @@ def _identify(made: Any, who: Identity, series_uid: str, series_number: int, num
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
 
 
-def _description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> dict[str, Any]:
+def description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> dict[str, Any]:
     """Attributes of all instances of a series: how the images were made, by what software, and their restrictions."""
 
     def text(name: str) -> str:
@@ -171,7 +171,13 @@ def _description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> 
     return described
 
 
-def _equipment(model: str) -> Any:
+def model_of(facts: Facts) -> str:
+    """Name, version and hash of the model that made the images."""
+    return " ".join(facts.fact("reconstruct", name) for name in MODEL).strip() or "no learned model"
+
+
+def equipment(model: str) -> Any:
+    """Item that says what software made the image, and by which model."""
     pydicom = required("pydicom", "dicom", "DICOM")
     purpose, made = pydicom.Dataset(), pydicom.Dataset()
     purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = "109102", "DCM", "Processing Equipment"

@@ -23,7 +23,8 @@ QUANTITIES = {
 }
 """Label and meaning of a map by its role; DICOM has no codes for them, so they are private."""
 SCHEME = "99ONEBREATH"
-_TIMELESS = ("19000101", "000000")
+TIMELESS = ("19000101", "000000")
+"""Date and time of what states none."""
 
 
 def is_map(series: Series) -> bool:
@@ -137,8 +138,8 @@ def _position(geometry: Geometry, z: int) -> Any:
 def _make_reproducible(made: Any, series: Series, who: Identity) -> None:
     """Replace current times and random identifiers by reproducible ones."""
     own = made.SOPInstanceUID
-    made.ContentDate = who.attributes.get("StudyDate") or _TIMELESS[0]
-    made.ContentTime = who.attributes.get("StudyTime") or _TIMELESS[1]
+    made.ContentDate = who.attributes.get("StudyDate") or TIMELESS[0]
+    made.ContentTime = who.attributes.get("StudyTime") or TIMELESS[1]
     for name in ("InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime"):
         if name in made:
             delattr(made, name)

@@ -101,19 +101,37 @@ class Queue:
         return path.rename(self.sending / path.name)
 
     def done(self, path: Path) -> None:
-        """Record the arrival of a file in the journal, then delete it; in this order, so that none is lost."""
+        """Record the arrival of a file in the journal, then delete it; in this order, so that none is lost.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take it; the journal is then as before, and the arrival of the file unknown.
+        """
         if path.stem not in self.sent():
             line = f"{path.stem}\n"
-            with self.journal.open("a", encoding="ascii") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+            before = self.journal.stat().st_size if self.journal.exists() else 0
+            try:
+                with self.journal.open("a", encoding="ascii") as file:
+                    file.write(line)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                if self.journal.exists():
+                    os.truncate(self.journal, before)  # half a line would spoil the next one
+                raise
             self._sent[path.stem] = None  # as if the journal were read again
             self._read += len(line)
         path.unlink()
 
-    def refuse(self, path: Path, reason: str) -> None:
-        """Move a file to ``refused``, with the reason."""
+    def forget(self, most: int) -> None:
+        """Keep the later half of a journal of more than `most` instances; call it with the queue locked."""
+        known = list(self.sent())
+        if len(known) > most:
+            write(self.journal, "".join(f"{uid}\n" for uid in known[-most // 2 :]).encode("ascii"))
+
+    def refuse(self, path: Path, reason: str, comment: str = "") -> None:
+        """Move a file to ``refused``, with the reason and the PACS's comment, which may name the patient."""
         log.error("%s was refused: %s", path.name, reason)
-        write(self.refused / f"{path.stem}.txt", f"{reason}\n".encode())
+        write(self.refused / f"{path.stem}.txt", f"{reason}{comment and f': {comment}'}\n".encode())
         path.rename(self.refused / path.name)

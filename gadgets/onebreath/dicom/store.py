@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def send(queue: Queue, pacs: Pacs, patience: float) -> int:
         while queue.left():
             before = len(queue.sent())
             try:
-                _send_all(queue, pacs)
+                send_once(queue, pacs)
             except Unreachable as reason:
                 log.warning("%s:%d: %s; %d instances wait", pacs.host, pacs.port, reason, len(queue.left()))
             if len(queue.sent()) > before:
@@ -95,20 +96,37 @@ def send(queue: Queue, pacs: Pacs, patience: float) -> int:
         return len(queue.sent()) - begun
 
 
-def _send_all(queue: Queue, pacs: Pacs) -> None:
-    """Send the queue through one association.
+def send_once(
+    queue: Queue,
+    pacs: Pacs,
+    after: Callable[[str, bool], None] = lambda uid, arrived: None,
+    ends: Callable[[], bool] = lambda: False,
+) -> None:
+    """Send a locked queue through one association.
+
+    Parameters
+    ----------
+    queue, pacs
+        What is sent, and where to.
+    after
+        Called with each instance, and whether it has arrived; else it was refused.
+    ends
+        Asked before each instance; True ends the sending.
 
     Raises
     ------
     Unreachable
         If the association cannot be established, or breaks.
+    OSError
+        If the disk fails.
     """
     pynetdicom = required("pynetdicom", "dicom", "Sending to a PACS")
     pydicom = required("pydicom", "dicom", "DICOM")
     entity = pynetdicom.AE(ae_title=pacs.calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = pacs.timeout
     entity.connection_timeout = pacs.timeout
-    kinds = {str(pydicom.dcmread(path, stop_before_pixels=True).SOPClassUID) for path in queue.left()}
+    waiting = queue.left()
+    kinds = {str(pydicom.dcmread(path, stop_before_pixels=True).SOPClassUID) for path in waiting}
     for kind in sorted(kinds):
         entity.add_requested_context(kind, pydicom.uid.ExplicitVRLittleEndian)
     entity.add_requested_context(STUDY_ROOT_FIND)
@@ -116,24 +134,28 @@ def _send_all(queue: Queue, pacs: Pacs) -> None:
     if not association.is_established:
         raise Unreachable("refuses the association" if association.is_rejected else "does not answer")
     try:
-        for path in queue.uncertain():
-            if _is_there(association, pydicom.dcmread(path, stop_before_pixels=True)):
+        for path in waiting:
+            if ends():
+                return
+            if path.parent == queue.sending and _is_there(association, pydicom.dcmread(path, stop_before_pixels=True)):
                 log.info("%s had arrived before the connection broke", path.stem)
                 queue.done(path)
-        for path in queue.left():
-            _send_one(association, queue, path)
+                after(path.stem, True)
+            else:
+                after(path.stem, _send_one(association, queue, path))
     finally:
         if association.is_established:
             association.release()
 
 
-def _send_one(association: Any, queue: Queue, path: Path) -> None:
+def _send_one(association: Any, queue: Queue, path: Path) -> bool:
+    """Send an instance; return whether it has arrived, else it was refused."""
     path = queue.begin(path)
     try:
         status = association.send_c_store(str(path))
     except (ValueError, AttributeError) as error:  # no context was accepted for it, or it is not DICOM
         queue.refuse(path, str(error))
-        return
+        return False
     except RuntimeError as error:
         raise Unreachable(str(error)) from error
     code = int(status.Status) if "Status" in status else None
@@ -143,10 +165,11 @@ def _send_one(association: Any, queue: Queue, path: Path) -> None:
         if code:
             log.warning("%s arrived with the warning 0x%04X", path.stem, code)
         queue.done(path)
-    elif code in OUT_OF_RESOURCES:
+        return True
+    if code in OUT_OF_RESOURCES:
         raise Unreachable(f"is out of resources (0x{code:04X})")
-    else:
-        queue.refuse(path, f"status 0x{code:04X}: {status.get('ErrorComment', 'no reason given')}")
+    queue.refuse(path, f"status 0x{code:04X}", str(status.get("ErrorComment", "no reason given")))
+    return False
 
 
 def _is_there(association: Any, head: Any) -> bool:

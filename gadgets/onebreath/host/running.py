@@ -77,6 +77,7 @@ def run_steps(
     messages = believed(messages, here)
     if "reconstruct" in here:  # which writes notes into the meta; others pass them on
         messages = itertools.chain([note("host", **facts)], _with_unsealed_noted(messages, seals, facts))
+    tell("header", xml=connection.raw_bytes.header)
     made, count = chain.run(messages), 0
     for message in marked(made, node_name(chain.gadgets)) if sends_lines else made:
         check()

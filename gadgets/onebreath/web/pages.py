@@ -39,7 +39,7 @@ class Sources:
 
     Parameters
     ----------
-    snapshot, protocols, troubles
+    snapshot, protocols, troubles, exports
         The worker's books, the protocols of the scans in them, and what is wrong with it.
     history, pictures, memory
         As the recorder fills them; pictures: None if none are kept.
@@ -48,6 +48,7 @@ class Sources:
     snapshot: Callable[[], Mapping[str, Any]]
     protocols: Callable[[], Mapping[str, str]]
     troubles: Callable[[], Sequence[str]]
+    exports: Callable[[], Sequence[dict[str, Any]]]
     history: History
     pictures: Pictures | None
     memory: MemoryTrend
@@ -57,7 +58,8 @@ class Sources:
         books = self.snapshot()
         running = tuple(scan["scan"] for scan in books["running"])
         busy = int(time.monotonic()) // 2 if running or books["waiting"] else 0
-        return running, tuple(scan["scan"] for scan in books["waiting"]), self.history.changes, busy
+        exports = tuple(tuple(one.values()) for one in self.exports())
+        return running, tuple(scan["scan"] for scan in books["waiting"]), self.history.changes, busy, exports
 
 
 class Pages:
@@ -108,6 +110,7 @@ class Pages:
             books=books,
             now_protocols=self.sources.protocols(),
             memory=memory,
+            exports=self.sources.exports(),
             troubles=[*self.sources.troubles(), *self._own_troubles()],
             host=svg.spark([one.total - one.available for one in samples], memory.total),
             gpus=[

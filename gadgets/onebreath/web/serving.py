@@ -116,7 +116,9 @@ def serving_web(worker: Worker, options: WebOptions) -> Iterator[Web]:
         worker.service.observers.append(recorder.scan_ended)
         stack.callback(worker.service.observers.remove, recorder.scan_ended)
         books = worker.service.scheduler
-        pages = Pages(Sources(books.snapshot, books.protocols, worker.troubles, history, pictures, memory))
+        pages = Pages(
+            Sources(books.snapshot, books.protocols, worker.troubles, worker.export_states, history, pictures, memory)
+        )
         pages.door = Door(pages.app, token, served)
         stack.enter_context(_server(pages.door, sock))
         stack.callback(pages.listeners.end)

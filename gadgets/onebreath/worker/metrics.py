@@ -13,7 +13,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from onebreath import __version__
@@ -38,9 +38,16 @@ class Metrics:
         Gives the scheduler's books: lists `running` and `waiting`, numbers `reserved_mb` and `memory_mb`.
     valid
         See `onebreath.worker.secure.Security`.
+    exports
+        Gives the states of those who send images on; see `onebreath.worker.worker.Sends`.
     """
 
-    def __init__(self, snapshot: Callable[[], Mapping[str, Any]], valid: tuple[float, float] | None = None) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], Mapping[str, Any]],
+        valid: tuple[float, float] | None = None,
+        exports: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
+    ) -> None:
         registry = self.registry = CollectorRegistry()
         self._scans = Counter("onebreath_scans", "Scans that have ended", ["side", "outcome"], registry=registry)
         self._images = Counter("onebreath_images", "Messages sent back: images, mostly", registry=registry)
@@ -63,7 +70,7 @@ class Metrics:
         self._gadget = Histogram(
             "onebreath_gadget_seconds", "Work of a gadget on a scan", ["gadget"], buckets=SECONDS, registry=registry
         )
-        registry.register(_Now(snapshot))
+        registry.register(_Now(snapshot, exports))
         if valid is not None:
             ends = Gauge(
                 "onebreath_certificate_expiry_timestamp_seconds", "End of the TLS certificate", registry=registry
@@ -101,10 +108,12 @@ class Metrics:
 class _Now(Collector):
     """Current values, determined when they are asked for."""
 
-    def __init__(self, snapshot: Callable[[], Mapping[str, Any]]) -> None:
-        self.snapshot = snapshot
+    def __init__(
+        self, snapshot: Callable[[], Mapping[str, Any]], exports: Callable[[], Sequence[Mapping[str, Any]]]
+    ) -> None:
+        self.snapshot, self.exports = snapshot, exports
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         books = self.snapshot()
         yield GaugeMetricFamily("onebreath_running_scans", "Scans at work", len(books["running"]))
         yield GaugeMetricFamily("onebreath_waiting_scans", "Scans in the queue", len(books["waiting"]))
@@ -116,9 +125,32 @@ class _Now(Collector):
             for state, value in (("free", free), ("total", total), ("worker", mine)):
                 gpu.add_metric([str(number), state], value)
         yield gpu
+        yield from _sent(self.exports())
         version = GaugeMetricFamily("onebreath_info", "Version of the worker", labels=["version"])
         version.add_metric([__version__], 1)
         yield version
+
+
+def _sent(exports: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    """Give what the states of those who send images on say; nothing where nobody does."""
+    for family, name, key, what in (
+        (GaugeMetricFamily, "onebreath_pacs_waiting_instances", "waiting", "Instances that wait for a PACS"),
+        (GaugeMetricFamily, "onebreath_pacs_waiting_scans", "scans", "Scans of which no instances are made yet"),
+        (CounterMetricFamily, "onebreath_pacs_sent_instances", "sent", "Instances that a PACS has taken"),
+        (CounterMetricFamily, "onebreath_pacs_refused_instances", "refused", "Instances that a PACS has refused"),
+        (CounterMetricFamily, "onebreath_pacs_failed_scans", "failed", "Scans of which no instances could be made"),
+        (CounterMetricFamily, "onebreath_pacs_lost_scans", "lost", "Scans whose images could not be kept for a PACS"),
+    ):
+        if exports:
+            made = family(name, what, labels=["pacs"])
+            for export in exports:
+                made.add_metric([export["pacs"]], export[key])
+            yield made
+    if exports:
+        well = GaugeMetricFamily("onebreath_pacs_problem", "1 if something is wrong with sending", labels=["pacs"])
+        for export in exports:
+            well.add_metric([export["pacs"]], int(bool(export["problem"])))
+        yield well
 
 
 def gpu_memory() -> Iterator[tuple[int, int, int, int]]:

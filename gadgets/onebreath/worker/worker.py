@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from onebreath import __version__
 from onebreath.config.policy import is_own
@@ -104,6 +104,16 @@ class WorkerOptions:
     idle: float = 5.0
 
 
+class Sends(Protocol):
+    """Whoever sends images on beside the worker."""
+
+    def state(self) -> dict[str, Any]:
+        """Return its part of the status."""
+
+    def troubles(self) -> list[str]:
+        """Return what somebody must look after."""
+
+
 class Worker:
     """Serves until it is stopped.
 
@@ -124,6 +134,7 @@ class Worker:
         self.options = options
         self.begun = time.monotonic()
         self.stopping = False
+        self.exports: list[Sends] = []
         host = HostOptions(options.config_paths, silence=options.silence)
         scheduler = Scheduler(options.slots, options.memory, options.queue)
         space = Space(options.state, options.quota, options.reserve)
@@ -210,6 +221,7 @@ class Worker:
             "accelerator_mb": _accelerator_mb(),
             "spool": self.service.raw.mode,
             **self.service.scheduler.snapshot(),
+            "exports": self.export_states(),
             "results": [result.state for result in self.service.late.results.all()],
         }
 
@@ -224,7 +236,13 @@ class Worker:
             found.append("the thread of late scans has ended")
         if not self.service.watcher.works:
             found.append("the thread that looks after scans has ended")
+        for export in list(self.exports):
+            found += export.troubles()
         return found + self.service.scheduler.stuck() + self.options.security.faults()
+
+    def export_states(self) -> list[dict[str, Any]]:
+        """Return the states of those who send images on."""
+        return [export.state() for export in list(self.exports)]
 
     def pause(self, grace: float) -> bool:
         """Accept no more scans, and wait for those that were accepted; False if some are not done in `grace` seconds.

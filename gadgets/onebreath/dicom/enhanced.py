@@ -1,0 +1,248 @@
+"""Enhanced MR Image Storage: slices and phases of a series in one instance, each frame with its own attributes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onebreath import __version__
+from onebreath.dicom.identity import Identity, uid
+from onebreath.dicom.instances import (
+    EXPLICIT_LITTLE_ENDIAN,
+    IMPLEMENTATION,
+    NARROW,
+    PHASE_SERIES,
+    description,
+    equipment,
+    identify,
+    model_of,
+)
+from onebreath.dicom.maps import TIMELESS, is_map, parametric_maps
+from onebreath.dicom.pixels import Scaled, scaled
+from onebreath.images.geometry import Geometry
+from onebreath.images.reading import Series
+from onebreath.images.stacks import Stack, stacks
+from onebreath.optional import required
+from onebreath.report.facts import Facts
+
+ENHANCED_MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4.1"
+COMPONENTS = {"magnitude": "MAGNITUDE", "phase": "PHASE", "real": "REAL", "imaginary": "IMAGINARY"}
+_DIGITS = 3  # to which directions, and sizes of pixels in mm, agree within a stack of slices
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One picture of an instance: its image in the series, its partition, and its position in the stack and in time."""
+
+    image: int
+    z: int
+    geometry: Geometry
+    position: int
+    time: int
+    trigger_ms: float | None
+
+
+def enhanced_instances(found: Sequence[Series], who: Identity, *, maps: bool = True) -> Iterator[Any]:
+    """Yield a pydicom `FileDataset` for each series and each of its echoes, sets and directions.
+
+    Its frames are the slices and phases. Parameters, errors and noise maps as in `onebreath.dicom.instances.instances`.
+    """
+    first = None
+    apart = [series for series in found if maps and is_map(series)]
+    for series in (one for one in found if one not in apart):
+        for scale in scaled(series):
+            for made in _of_series(series, scale, who):
+                first = first or made
+                yield made
+    for series in apart:
+        if first is not None:
+            yield from parametric_maps(series, [first], who)
+        else:
+            yield from _of_series(series, scaled(series)[0], who)
+
+
+def _of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
+    facts = Facts(series.metas)
+    number = series.number + (PHASE_SERIES if series.part == "complex" and scale.part == "phase" else 0)
+    own = np.ascontiguousarray(scale.pixels).tobytes() + series.headers.tobytes()
+    series_uid = uid("enhanced series", who.study_uid, str(number), hashlib.sha256(own).hexdigest())
+    described = description(series, scale, facts, who)
+    kind = described.get("RescaleType", "US")
+    rr_ms = facts.most("sort", "rr_median_ms")
+    for count, group in enumerate(_groups(series), 1):
+        frames = list(_frames(series, group))
+        made = _instance(scale, frames)
+        identify(made, who, series_uid, number, count)
+        _describe(made, described, scale, who)
+        made.ContributingEquipmentSequence = [equipment(model_of(facts))]
+        _dimensions(made)
+        made.SharedFunctionalGroupsSequence = [_shared(made, frames[0].geometry, scale)]
+        made.PerFrameFunctionalGroupsSequence = [
+            _of_frame(frame, scale, place, kind, rr_ms) for place, frame in enumerate(frames, 1)
+        ]
+        yield made
+
+
+def _groups(series: Series) -> list[list[Stack]]:
+    """Sort the places of a series: parallel slices with pixels of one size whose other counters agree are a group."""
+    groups: dict[tuple[Any, ...], list[Stack]] = {}
+    for stack in stacks(series):
+        geometry = Geometry.of(series.headers[stack.images[0]], series.data.shape)
+        alike = (*np.round(geometry.axes, _DIGITS).ravel().tolist(), *(round(one, _DIGITS) for one in geometry.spacing))
+        counters = tuple((name, value) for name, value in stack.place.items() if name != "slice")
+        groups.setdefault((counters, alike), []).append(stack)
+    return list(groups.values())
+
+
+def _frames(series: Series, group: Sequence[Stack]) -> Iterator[_Frame]:
+    """Yield the pictures of a group, the phases of each slice one after the other."""
+    position = 0
+    for stack in group:
+        trigger = stack.trigger_ms()
+        for z in range(series.data.shape[2]):
+            position += 1
+            for time, image in enumerate(stack.images):
+                geometry = Geometry.of(series.headers[image], series.data.shape)
+                yield _Frame(image, z, geometry, position, time + 1, trigger[time] if trigger is not None else None)
+
+
+def _instance(scale: Scaled, frames: Sequence[_Frame]) -> Any:
+    """Dataset with the pixels of all frames."""
+    pydicom = required("pydicom", "dicom", "DICOM")
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID = ENHANCED_MR_IMAGE_STORAGE
+    meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
+    meta.ImplementationClassUID, meta.ImplementationVersionName = IMPLEMENTATION, f"ONEBREATH_{__version__}"[:16]
+    made = pydicom.dataset.FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    made.SOPClassUID, made.Modality = ENHANCED_MR_IMAGE_STORAGE, "MR"
+    pixels = np.stack([scale.pixels[one.image, one.z] for one in frames])
+    made.NumberOfFrames, made.Rows, made.Columns = pixels.shape
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.BitsAllocated = made.BitsStored = 16
+    made.HighBit, made.PixelRepresentation = 15, 0
+    made.PixelData = np.ascontiguousarray(pixels, "<u2").tobytes()
+    made["PixelData"].VR = "OW"
+    made.LossyImageCompression, made.BurnedInAnnotation = "00", "NO"
+    made.PresentationLUTShape = "IDENTITY"
+    return made
+
+
+def _describe(made: Any, described: dict[str, Any], scale: Scaled, who: Identity) -> None:
+    """Set what the classic instances have, and what only enhanced ones must have."""
+    for name in ("SeriesDescription", "ProtocolName", "ImageComments", "ContentQualification"):
+        setattr(made, name, described[name])
+    made.ImageType = [*described["ImageType"][:2], "DYNAMIC" if made.NumberOfFrames > 1 else "OTHER", "NONE"]
+    made.DerivationDescription = described["DerivationDescription"]
+    made.SoftwareVersions = described["SoftwareVersions"]
+    made.Manufacturer = who.attributes.get("Manufacturer") or "unknown"
+    made.ManufacturerModelName = who.attributes.get("ManufacturerModelName") or "unknown"
+    made.DeviceSerialNumber = who.attributes.get("DeviceSerialNumber") or "unknown"
+    made.ContentDate = who.attributes.get("StudyDate") or TIMELESS[0]
+    made.ContentTime = who.attributes.get("StudyTime") or TIMELESS[1]
+    made.PixelPresentation, made.VolumetricProperties = "MONOCHROME", "VOLUME"
+    made.VolumeBasedCalculationTechnique = "NONE"
+    made.ComplexImageComponent = COMPONENTS.get(scale.part, "MAGNITUDE")
+    made.AcquisitionContrast = "UNKNOWN"
+    made.AcquisitionContextSequence = []
+    made.ApplicableSafetyStandardAgency = "UNKNOWN"  # raw data do not state it
+    del made.Laterality
+
+
+def _dimensions(made: Any) -> None:
+    """Set what the frames are sorted by: stack, position in it, time."""
+    pydicom = required("pydicom", "dicom", "DICOM")
+    organisation = uid("dimensions", str(made.SOPInstanceUID))
+    item = pydicom.Dataset()
+    item.DimensionOrganizationUID = organisation
+    made.DimensionOrganizationSequence = [item]
+    indices = []
+    for keyword, label in (
+        ("StackID", "Stack"),
+        ("InStackPositionNumber", "Slice"),
+        ("TemporalPositionIndex", "Phase"),
+    ):
+        index = pydicom.Dataset()
+        index.DimensionOrganizationUID = organisation
+        index.DimensionIndexPointer = pydicom.tag.Tag(keyword)
+        index.FunctionalGroupPointer = pydicom.tag.Tag("FrameContentSequence")
+        index.DimensionDescriptionLabel = label
+        indices.append(index)
+    made.DimensionIndexSequence = indices
+
+
+def _shared(made: Any, geometry: Geometry, scale: Scaled) -> Any:
+    """Groups that are the same for all frames: size of pixels, directions, anatomy, and the window for display."""
+    pydicom = required("pydicom", "dicom", "DICOM")
+    as_text = pydicom.valuerep.format_number_as_ds
+    group, anatomy, window = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    anatomy.FrameLaterality = "U"
+    region = pydicom.Dataset()
+    region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "38266002", "SCT", "Entire body"
+    anatomy.AnatomicRegionSequence = [region]
+    row, column = geometry.in_plane()
+    x, y, z = geometry.spacing
+    group.PixelMeasuresSequence = _item(PixelSpacing=[as_text(y), as_text(x)], SliceThickness=as_text(z))
+    group.PlaneOrientationSequence = _item(
+        ImageOrientationPatient=[as_text(float(one) + 0.0) for one in (*row, *column)]
+    )
+    group.FrameAnatomySequence = [anatomy]
+    window.WindowCenter, window.WindowWidth = (as_text(float(one)) for one in scale.window)
+    if scale.window[1] < NARROW:
+        window.VOILUTFunction = "LINEAR_EXACT"
+    group.FrameVOILUTSequence = [window]
+    group.MRImageFrameTypeSequence = [_frame_type(made)]
+    return group
+
+
+def _item(**attributes: Any) -> list[Any]:
+    """Sequence of one item."""
+    made = required("pydicom", "dicom", "DICOM").Dataset()
+    for name, value in attributes.items():
+        setattr(made, name, value)
+    return [made]
+
+
+def _frame_type(made: Any) -> Any:
+    pydicom = required("pydicom", "dicom", "DICOM")
+    item = pydicom.Dataset()
+    item.FrameType = list(made.ImageType)
+    for name in (
+        "PixelPresentation",
+        "VolumetricProperties",
+        "VolumeBasedCalculationTechnique",
+        "ComplexImageComponent",
+        "AcquisitionContrast",
+    ):
+        setattr(item, name, getattr(made, name))
+    return item
+
+
+def _of_frame(frame: _Frame, scale: Scaled, number: int, kind: str, rr_ms: float) -> Any:
+    """Groups of one frame: place, time, and the values of its pixels."""
+    pydicom = required("pydicom", "dicom", "DICOM")
+    as_text = pydicom.valuerep.format_number_as_ds
+    group = pydicom.Dataset()
+    group.FrameContentSequence = _item(
+        StackID="1",
+        InStackPositionNumber=frame.position,
+        TemporalPositionIndex=frame.time,
+        DimensionIndexValues=[1, frame.position, frame.time],
+        FrameAcquisitionNumber=number,
+    )
+    group.PlanePositionSequence = _item(
+        ImagePositionPatient=[as_text(float(one) + 0.0) for one in frame.geometry.position((0, 0, frame.z))]
+    )
+    group.PixelValueTransformationSequence = _item(
+        RescaleSlope=as_text(scale.slopes[frame.image]),
+        RescaleIntercept=as_text(scale.intercepts[frame.image]),
+        RescaleType=kind,
+    )
+    if frame.trigger_ms is not None:
+        times = {"NominalCardiacTriggerDelayTime": frame.trigger_ms}
+        times |= {"RRIntervalTimeNominal": rr_ms} if rr_ms else {}
+        group.CardiacSynchronizationSequence = _item(**times)
+    return group
