@@ -15,6 +15,7 @@ TINY["prompt_mr"] = {
     "cascades": 2, "window": 3, "channels": [4, 4, 4, 4], "prompt_channels": [2, 2, 2], "prompt_sizes": [4, 2, 1],
     "encoder_blocks": [1, 1, 1], "decoder_blocks": [1, 1, 1], "coil_maps": "given", "combination": "maps",
 }  # fmt: skip
+TINY["prompt_mr_plus"] = {**TINY["prompt_mr"], "buffers": 3, "history": 2}
 TINY["a_liknet"] = {"frames": 3, "coils": 2, "iterations": 2, "channels": 4, "kspace_channels": [4, 2]}
 """Arguments of every architecture that make it small, for series of 3 frames and 2 coils."""
 

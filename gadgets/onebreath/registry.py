@@ -117,6 +117,7 @@ ARCHITECTURES = Registry(
         "cinenet": "onebreath.networks.cinenet.cinenet:CineNet",
         "a_liknet": "onebreath.networks.a_liknet:ALIKNet",
         "prompt_mr": "onebreath.networks.prompt_mr.prompt_mr:PromptMR",
+        "prompt_mr_plus": "onebreath.networks.prompt_mr.plus:PromptMRPlus",
         "unet3d_mr": "onebreath.networks.crunet_mr.unet3d_mr:UNet3DMR",
     },
 )

@@ -12,6 +12,7 @@ from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
 from onebreath.zoo.importers import import_checkpoint
 from tests.helpers import relative_error
 from tests.models import TINY, random_state
+from tests.networks.test_prompt_mr_plus import released_state
 
 CASES = {
     "crunet_mr": ("crunet_base", {}),
@@ -121,12 +122,23 @@ def test_every_level_may_have_its_own_number_of_prompts(shared, root):
     assert torch.equal(loaded["blocks.1.decoder.0.prompt.prompts"], released)
 
 
-def test_promptmr_plus_proper_is_refused_by_name(shared, root):
+def test_promptmr_plus_is_not_taken_for_promptmr(shared, root):
     state = weights(golden(shared, "promptmr_tiny"))
     state["cascades.0.model.unet.dec_level3.momentum.0.weight"] = torch.zeros(1)
     torch.save(state, root / "a.pth")
-    with pytest.raises(ModelError, match=r"these are weights of PromptMR\+"):
+    with pytest.raises(ModelError, match=r"these are weights of PromptMR\+ .*; import them as prompt_mr_plus"):
         import_checkpoint("prompt_mr", root / "a.pth", "prompt_mr.a", root)
+
+
+def test_promptmr_plus_is_imported_with_its_sizes(root):
+    released = {f"promptmr.{key}": value.float() for key, value in released_state().items()}
+    torch.save({"state_dict": released}, root / "plus.ckpt")
+    card = zoo.read_card(import_checkpoint("prompt_mr_plus", root / "plus.ckpt", "prompt_mr_plus.released", root))
+    assert (card.architecture, card.conventions.phase_encoding) == ("prompt_mr_plus", "x")
+    assert (card.arguments["buffers"], card.arguments["history"], card.arguments["prompts"]) == (4, 2, 3)
+    state = zoo.load(card.name).network.state_dict()
+    found = state["blocks.1.decoder.2.mix.weight"]
+    assert torch.equal(found, released["promptmr.cascades.1.model.unet.dec_level1.momentum.0.weight"])
 
 
 def test_a_missing_parameter_of_promptmr_is_named(root):
@@ -239,7 +251,6 @@ def test_other_files_and_kinds_are_refused(root):
         import_checkpoint("crunet_mr", root / "a.pth", "crunet_mr.a", root)
     with pytest.raises(ModelError, match="there is no file"):
         import_checkpoint("crunet_mr", root / "b.npz", "crunet_mr.a", root)
-    with pytest.raises(
-        ModelError, match="known are: crunet_mr, crunet_mr_bank, crnn_mri, mr_ipt, prompt_mr, cinenet, a_liknet, unet"
-    ):
+    names = "crunet_mr, crunet_mr_bank, crnn_mri, mr_ipt, prompt_mr, prompt_mr_plus, cinenet, a_liknet, unet"
+    with pytest.raises(ModelError, match=f"known are: {names}"):
         import_checkpoint("promptmr", root / "a.pth", "crunet_mr.a", root)

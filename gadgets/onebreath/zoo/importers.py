@@ -238,6 +238,14 @@ RELEASES = {
         # Its calibration lines are along the last axis.
         conventions={"phase_encoding": "x"},
     ),
+    "prompt_mr_plus": Release(
+        "prompt_mr_plus",
+        _of("prompt_mr.official:prompt_mr_plus"),
+        _of("prompt_mr.official:arguments_of_plus"),
+        {},
+        "https://github.com/hellopipu/PromptMR-plus",
+        conventions={"phase_encoding": "x"},
+    ),
     "cinenet": Release(
         "cinenet",
         _of("cinenet.official:cinenet"),

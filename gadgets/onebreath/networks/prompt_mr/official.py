@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 _LIGHTNING_PREFIX, _LIGHTNING_EXTRA = "promptmr.", "loss.w"
 """Prefix of all names in the released training program, and the window of its SSIM, which is not a parameter."""
 _PLUS = re.compile(r"cascades\.\d+\.model\.unet\.dec_level\d\.momentum\.")
-"""Layers that only PromptMR+ has; they take features of all earlier cascades."""
+"""Layers that only PromptMR+ has; they take features of earlier cascades."""
+_WINDOW = 5
+"""Adjacent frames of the released networks."""
 _SHARED_SLOPE = "body.1.weight"
 _OWN_SLOPE = "enc_level1.encoder.0.body.1.weight"
 _NETS = ((r"sens_net\.norm_unet\.unet\.(.*)", "sensitivity.unet"), (r"cascades\.(\d+)\.model\.unet\.(.*)", "blocks.{}"))
@@ -33,6 +35,8 @@ _MODULES = (
     (r"prompt_level(\d)\.prompt_param", lambda m: f"decoder.{3 - int(m[1])}.prompt.prompts"),
     (r"prompt_level(\d)\.linear_layer\.", lambda m: f"decoder.{3 - int(m[1])}.prompt.weigh."),
     (r"prompt_level(\d)\.dec_conv3x3\.", lambda m: f"decoder.{3 - int(m[1])}.prompt.refine."),
+    (r"dec_level(\d)\.momentum\.0\.", lambda m: f"decoder.{3 - int(m[1])}.mix."),
+    (r"dec_level(\d)\.momentum\.1\.", lambda m: f"decoder.{3 - int(m[1])}.mixed."),
     (r"dec_level(\d)\.fuse\.", lambda m: f"decoder.{3 - int(m[1])}.fuse."),
     (r"dec_level(\d)\.reduce\.", lambda m: f"decoder.{3 - int(m[1])}.reduce."),
     (r"dec_level(\d)\.up\.1\.", lambda m: f"decoder.{3 - int(m[1])}.narrow."),
@@ -53,16 +57,21 @@ def prompt_mr(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
     ModelError
         If a name is unknown, or copies of the shared slope differ.
     """
+    for key in official:
+        if _PLUS.match(key.removeprefix(_LIGHTNING_PREFIX)):
+            raise ModelError(
+                f"these are weights of PromptMR+ ('{key}'), which passes features from cascade to cascade; import them "
+                "as prompt_mr_plus"
+            )
+    return prompt_mr_plus(official)
+
+
+def prompt_mr_plus(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State of PromptMR+ with our names; as `prompt_mr`, whose layers it has beside its own."""
     state: dict[str, Tensor] = {}
     for key, value in official.items():
         if key == _LIGHTNING_EXTRA:
             continue
-        if _PLUS.match(key.removeprefix(_LIGHTNING_PREFIX)):
-            raise ModelError(
-                f"these are weights of PromptMR+ ('{key}'), which passes features from cascade to cascade and "
-                "estimates coil maps from several frames; only PromptMR is supported, also in weights from "
-                "the code of PromptMR+ with n_history and n_buffer 0 and use_sens_adj false"
-            )
         name = _our_name(key.removeprefix(_LIGHTNING_PREFIX))
         value = value[0] if name.endswith(".prompts") else value
         if not state.get(name, value).equal(value):
@@ -91,6 +100,29 @@ def arguments_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     unet = _unet_arguments(state, "sensitivity.unet.")
     names = ("channels", "prompt_channels", *(["prompts"] if unet["prompts"] != arguments["prompts"] else []))
     return arguments | {f"sensitivity_{name}": unet[name] for name in names}
+
+
+@parameters_of("PromptMR+")
+def arguments_of_plus(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of PromptMR+, derived from the shapes in our state.
+
+    Where coil maps are made of one frame the window does not show; it is that of the released networks.
+
+    Raises
+    ------
+    ModelError
+        If a parameter is missing, or the U-Nets see no whole number of windows.
+    """
+    arguments = arguments_of(state)
+    images = arguments.pop("window")
+    adjacent = state["sensitivity.unet.head.weight"].shape[1] // 2 if "coil_maps" not in arguments else 1
+    window = adjacent if adjacent > 1 else _WINDOW
+    if images % window:
+        raise ModelError(f"the U-Nets see {images} images, which is no multiple of {window} adjacent frames")
+    mix = state.get("blocks.0.decoder.0.mix.weight")
+    history = 0 if mix is None else mix.shape[1] // mix.shape[0] - 1
+    own = {"buffers": images // window - 1, "history": history, "adjacent_maps": adjacent > 1}
+    return {**arguments, "window": window, **own}
 
 
 def _unet_arguments(state: Mapping[str, Tensor], unet: str) -> dict[str, Any]:

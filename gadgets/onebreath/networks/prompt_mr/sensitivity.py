@@ -21,12 +21,14 @@ class SensitivityNetwork(nn.Module):
         Sizes of the U-Net.
     acs_lines
         Number of calibration lines to use; None: all that the mask samples without a gap around the centre.
+    adjacent
+        Frames that the U-Net sees at once; the series then has as many.
     """
 
-    def __init__(self, sizes: UNetSizes, acs_lines: int | None = None) -> None:
+    def __init__(self, sizes: UNetSizes, acs_lines: int | None = None, adjacent: int = 1) -> None:
         super().__init__()
-        self.unet = PromptUNet(1, sizes)
-        self.acs_lines = acs_lines
+        self.unet = PromptUNet(adjacent, sizes)
+        self.acs_lines, self.adjacent = acs_lines, adjacent
 
     def forward(self, kspace: Tensor, mask: Tensor, slope: Tensor, at_once: int, checkpointing: bool = False) -> Tensor:
         """Estimate coil maps ``(batch, frame, coil, y, x)``.
@@ -48,12 +50,14 @@ class SensitivityNetwork(nn.Module):
             If the mask has too few lines in the centre.
         """
         images = ifft2c(kspace * centre_lines(mask, kspace.shape[-2:], self.acs_lines))
-        refined = self.refine(images.flatten(0, 2)[:, None], slope, at_once, checkpointing).reshape(images.shape)
+        by_coil = images.transpose(1, 2)
+        windows = by_coil.reshape(-1, self.adjacent, *images.shape[-2:])
+        refined = self.refine(windows, slope, at_once, checkpointing).reshape(by_coil.shape).transpose(1, 2)
         norm = torch.linalg.vector_norm(refined, dim=2, keepdim=True)
         return refined / norm.clamp_min(torch.finfo(norm.dtype).tiny)
 
     def refine(self, images: Tensor, slope: Tensor, at_once: int, checkpointing: bool = False) -> Tensor:
-        """Run the U-Net on coil images ``(image, 1, y, x)``."""
+        """Run the U-Net on coil images ``(image, adjacent frame, y, x)``."""
         parts = images.split(at_once)
         return torch.cat([run_step(self.unet, part, slope, checkpointing=checkpointing) for part in parts])
 

@@ -5,6 +5,7 @@ STACOM 2023; layers as in the released code (hellopipu/PromptMR).
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -145,7 +146,11 @@ class Decoder(nn.Module):
 
     def forward(self, features: Tensor, skip: Tensor, slope: Tensor) -> Tensor:
         """Run on ``(image, channel, y, x)``; `skip` has twice the size."""
-        fused = self.fuse(torch.cat([features, self.prompt(features)], dim=1), slope)
+        return self.decode(features, self.prompt(features), skip, slope)
+
+    def decode(self, features: Tensor, prompt: Tensor, skip: Tensor, slope: Tensor) -> Tensor:
+        """Join features with a prompt of their size, double it, and add the skip connection."""
+        fused = self.fuse(torch.cat([features, prompt], dim=1), slope)
         # A 1 x 1 convolution commutes with the interpolation, and before it there are a quarter of the pixels.
         narrow = self.narrow(self.reduce(fused))
         wide = F.interpolate(narrow, skip.shape[-2:], mode="bilinear", align_corners=False)
@@ -182,22 +187,30 @@ class PromptUNet(nn.Module):
 
         Each window is normalised by its mean and standard deviation, which is undone in the end.
         """
+        return self._normalised(images, lambda channels: self._levels(channels, slope))
+
+    def _normalised(self, images: Tensor, levels: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply `levels` to the normalised real and imaginary parts of complex images, padded to whole squares of 8."""
         normalised = zscore(to_planes(images))
         padded, (rows, columns) = pad_to_multiple(normalised.planes, 8)
         # All real parts come before all imaginary ones.
         channels = padded.transpose(1, 2).flatten(1, 2).to(self.head.weight.dtype)
-        out = self._levels(channels.contiguous(memory_format=torch.channels_last), slope)[..., rows, columns]
+        out = levels(channels.contiguous(memory_format=torch.channels_last))[..., rows, columns]
         planes = out.unflatten(1, (2, -1)).transpose(1, 2).to(normalised.planes.dtype)
         return to_complex(normalised.undo(planes))
 
-    def _levels(self, features: Tensor, slope: Tensor) -> Tensor:
+    def _encoded(self, features: Tensor, slope: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Features of the bottleneck, and those of the levels for the skip connections, the finest first."""
         features = self.head(features)
         skips: list[Tensor] = []
         first_slope: Tensor | None = self.first_slope
         for encode, down in zip(self.encoder, self.down, strict=True):
             skips.append(encode(features, slope, first_slope))
             features, first_slope = down(skips[-1]), None
-        features = self.bottleneck(features, slope)
+        return self.bottleneck(features, slope), skips
+
+    def _levels(self, features: Tensor, slope: Tensor) -> Tensor:
+        features, skips = self._encoded(features, slope)
         for decode in self.decoder:
             features = decode(features, skips.pop(), slope)
         out: Tensor = self.tail(features)
