@@ -221,3 +221,61 @@ def test_what_a_failed_scan_held_is_given_back_while_its_client_still_listens():
     except OSError as error:
         report(error, "a test")
         assert gone == [True]
+
+
+def windows(coils, lines, samples):
+    rng = np.random.default_rng(5)
+    drawn = rng.standard_normal((2, coils, lines, samples)).astype(np.float32)
+    return drawn[0] + 1j * drawn[1]
+
+
+def arc(acs, width):
+    from onebreath.methods.grappa.arc import ArcKernels
+
+    sampled = np.zeros((5, width), bool)
+    sampled[::2] = True
+    ArcKernels(acs, (5, width), 0.01).weights(~sampled)
+
+
+def volume(acs, width):
+    from onebreath.methods.grappa.volume_equations import HalfEquations
+
+    HalfEquations(acs.shape[0] * width * 9, acs.shape[0])
+
+
+def raki(acs, width):
+    import torch
+
+    from onebreath.networks.raki.raki import Raki
+
+    Raki(acs.shape[0], 2, widths=(64, 64), kernels=((2, width), (1, 1), (1, 5)))(torch.from_numpy(acs)[None])
+
+
+def lattice(acs, width):
+    from onebreath.methods.grappa.lattice import calibrate
+
+    calibrate(acs, 2, 3, width, 0.01, 0)
+
+
+def maps(acs, width):
+    from onebreath.mri.espirit import espirit
+
+    espirit(acs, (32, 32), kernel=(3, width))
+
+
+@pytest.mark.parametrize("work", [arc, volume, raki, lattice, maps])
+def test_kernels_take_no_more_than_a_scan_may_hold(work):
+    acs, most = windows(4, 24, 64), [1 << 40]
+    budget = Budget(lambda held: held <= most[0])
+    with counted(budget):
+        work(acs, 5)
+        assert 1e5 < budget.peak < 2e7
+        most[0] = budget.peak // 2
+        with pytest.raises(ScanError, match="more memory than"):
+            work(acs, 5)
+
+
+@pytest.mark.parametrize("work", [arc, volume, lattice, maps])
+def test_equations_that_nothing_could_interrupt_are_not_solved(work):
+    with counted(Budget(lambda held: True)), pytest.raises(ScanError, match="at most 5120 can be solved for"):
+        work(windows(256, 24, 64), 21)

@@ -9,6 +9,7 @@ from typing import Any
 
 from array_api_compat import array_namespace, device, is_numpy_array
 
+from onebreath.budget import claim_equations
 from onebreath.cancellation import checkpoint
 from onebreath.errors import ScanError
 from onebreath.mri import Array
@@ -139,6 +140,7 @@ def _signal_correlation(acs: Array, kernel: tuple[int, int], threshold: float) -
     coils, (ky, kx) = acs.shape[0], kernel
     span_y, span_x = acs.shape[1] - ky + 1, acs.shape[2] - kx + 1
     offsets = [(i, j) for i in range(ky) for j in range(kx)]
+    claim_equations(span_y * span_x, coils * ky * kx, "the calibration windows of ESPIRiT", size=8)
     windows = xp.reshape(
         xp.stack([acs[:, i : i + span_y, j : j + span_x] for i, j in offsets]), (len(offsets) * coils, -1)
     )

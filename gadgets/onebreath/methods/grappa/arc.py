@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from onebreath.budget import KERNEL, claim, claim_equations
 from onebreath.cancellation import checkpoint
 from onebreath.errors import MethodError
 from onebreath.methods.base import Fact
@@ -95,14 +96,16 @@ class ArcKernels:
         used = self._fitting(pattern)
         if not used.any():
             return used, np.zeros((coils, coils, 0), np.complex64)
+        checkpoint()
         rows = np.flatnonzero(used.any(axis=1))
         normal, right = self._equations(tuple(int(row) for row in rows))
         columns = np.flatnonzero(used[rows].ravel())
         sources = (np.arange(coils)[:, None] * len(rows) * width + columns).ravel()
         gram = normal[np.ix_(sources, sources)]
         gram = gram + np.eye(len(sources)) * (self.regularisation * np.linalg.norm(gram) / len(sources))
-        solution = np.linalg.solve(gram, right[sources])
-        return used, solution.T.reshape(coils, coils, len(columns)).astype(np.complex64)
+        solution = np.linalg.solve(gram, right[sources]).astype(np.complex64)
+        claim(solution.nbytes, "the weights of arc kernels", solution, KERNEL)
+        return used, solution.T.reshape(coils, coils, len(columns))
 
     def _fitting(self, pattern: np.ndarray) -> np.ndarray:
         """Reduce a pattern to lines near the target for which the calibration lines suffice; possibly none."""
@@ -137,11 +140,14 @@ class ArcKernels:
                 top, bottom = 0, height - 1
             windows = sliding_window_view(acs, width, axis=2)  # coil, line, position, sample
             count = acs.shape[1] - (bottom - top)
+            claim_equations(count * windows.shape[2], coils * len(rows) * width, "the equations of an arc kernel")
             sources = np.stack([windows[:, row - top : row - top + count] for row in rows])
             matrix = sources.transpose(2, 3, 1, 0, 4).reshape(-1, coils * len(rows) * width)
             centre = height // 2 - top
             target = windows[:, centre : centre + count, :, width // 2].reshape(coils, -1).T
-            self._normals[rows] = (np.conj(matrix.T) @ matrix, np.conj(matrix.T) @ target)
+            normal = np.conj(matrix.T) @ matrix
+            claim(normal.nbytes, "the equations of arc kernels", normal, KERNEL)
+            self._normals[rows] = (normal, np.conj(matrix.T) @ target)
         return self._normals[rows]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from onebreath.budget import claim_equations
 from onebreath.methods.base import Derive, Fact, compute
 from onebreath.methods.grappa.calibrated import lattice_offset
 from onebreath.mri.fourier import fftc, ifftc
@@ -258,6 +259,7 @@ def equations_of(
     """
     coils, present, nx = acs.shape
     before, rows, unknowns = (lines - 1) // 2, present - (lines - 1) * acceleration, coils * lines * width
+    claim_equations(rows * samples, unknowns, "the equations of GRAPPA's kernel")
     first = (nx - width + 1 - samples) // 2
     windows = sliding_window_view(acs.astype(np.complex128), width, axis=2)[:, :, first : first + samples]
     sources = np.stack([windows[:, j * acceleration : j * acceleration + rows] for j in range(lines)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from onebreath.budget import claim_equations
 from onebreath.errors import MethodError
 from onebreath.methods.grappa.validation import Energies, noise_passed
 
@@ -26,6 +27,7 @@ class HalfEquations:
     """
 
     def __init__(self, unknowns: int, coils: int) -> None:
+        claim_equations(unknowns, unknowns, "the equations of GRAPPA's kernel")
         self._normal = np.zeros((unknowns, unknowns), np.complex128, order="F")
         self._diagonal = np.zeros((2, unknowns))
         self._right = np.zeros((2, unknowns, coils), np.complex128)

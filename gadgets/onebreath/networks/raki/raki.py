@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from onebreath.budget import KERNEL, claim
 from onebreath.mri.gfactor_network import Linearisation
 
 Border: TypeAlias = Literal["valid", "zero", "circular"]
@@ -66,6 +67,8 @@ class Raki(nn.Module):
         if self.reach[1] % 2 == 0:
             raise ValueError(f"the kernels span {self.reach[1]} samples together, which must be odd")
         channels = [coils, *widths, coils * self.targets]
+        sizes = (a * b * ky * kx for (a, b), (ky, kx) in zip(pairwise(channels), kernels, strict=True))
+        claim(8 * 6 * sum(sizes), "RAKI's weights, gradients and moments", advice=KERNEL)
         self.weights = nn.ParameterList(
             _default_weight(fan_out, fan_in, kernel)
             for (fan_in, fan_out), kernel in zip(pairwise(channels), kernels, strict=True)
@@ -102,6 +105,8 @@ class Raki(nn.Module):
     def layers(self, kspace: Tensor, spacing: int = 1) -> list[Tensor]:
         """Output of each convolution, before its activation; arguments as in `forward`."""
         outputs: list[Tensor] = []
+        numbers = kspace[..., 0, :, :].numel() * sum(len(weight) for weight in self.weights)
+        claim(8 * 3 * numbers, "the outputs of RAKI's layers", advice=KERNEL)
         parts = torch.cat([kspace.real, kspace.imag], 1)
         for index, weight in enumerate(self.weights):
             if index:
