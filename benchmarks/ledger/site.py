@@ -24,13 +24,17 @@ from onebreath.errors import OnebreathError
 from onebreath.host.handover import ask
 
 SIDES = ("gadget", "client")
-START = 120.0  # seconds in which a worker must have started
+START = 1800.0  # seconds in which a worker must have started, on a computer that has much else to do
 NETWORK = f"unrolled,model={NAME},device=cpu,fallback=none"
 QUICK = b'<configuration><property name="deliver" value="later"/><property name="quick_method" value="zero_filled"/>'
 RETRIEVE = (
     '<configuration><gadget name="retrieve"><property name="wait_s" value="60"/><property name="scan" value="{}"/>'
 )
 NO_IMAGE = 1 << 18  # the flag of noise lines
+
+
+class TooBusy(Exception):
+    """A worker has not come up, and has not ended either: the computer is too busy for a ledger."""
 
 
 class Site:
@@ -93,6 +97,9 @@ class Site:
                 ask(self.folder / "worker.sock", "status")
                 return
             time.sleep(0.05)
+        if self.process.poll() is None:
+            self.kill()
+            raise TooBusy(f"the worker has not started within {START:.0f} s")
         raise OnebreathError(f"the worker did not start: {(self.folder / 'log').read_text()[-2000:]}")
 
     def _look(self) -> None:

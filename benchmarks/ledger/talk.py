@@ -21,7 +21,7 @@ from onebreath.host.client_messages import PREFIX
 from onebreath.wire.channel import Channel
 from onebreath.wire.messages import ErrorText, Text
 
-PATIENCE = 120.0  # seconds for an answer
+PATIENCE = 900.0  # seconds for an answer, on a computer that has much else to do
 PIECE = 1 << 15  # bytes that are sent at once
 RESET = struct.pack("ii", 1, 0)
 SILENCE = "nothing came any more"

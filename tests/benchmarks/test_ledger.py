@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.ledger import __main__ as ledger
-from benchmarks.ledger import faults
+from benchmarks.ledger import faults, site
 from benchmarks.ledger.clocked import jumping
 from benchmarks.ledger.site import SIDES, lines_of, without_noise
 from benchmarks.ledger.talk import Seen
@@ -102,6 +102,14 @@ def test_each_200_scans_meet_all_faults_in_an_order_of_their_own():
     one, other = ([faults.of_scan(number) for number in range(start, start + 200)] for start in (0, 200))
     assert Counter(one) == Counter(other) == {name: share for name, (share, _) in faults.FAULTS.items()}
     assert one != other
+
+
+def test_a_worker_that_is_not_up_in_time_is_no_fault_of_a_scan(tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "START", 0.0)
+    path = tmp_path / "ledger.jsonl"
+    with pytest.raises(site.TooBusy):
+        ledger.main(["--scans", "2", "--ledger", str(path)])
+    assert list(ledger.entries(path)) == []
 
 
 def test_lines_are_told_apart_and_noise_is_left_out(scan):
