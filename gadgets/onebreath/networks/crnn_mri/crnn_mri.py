@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from onebreath.networks.consistency.data_consistency import Kind
-from onebreath.networks.shared.conv2plus1d import per_frame
+from onebreath.networks.shared.conv2plus1d import ConvToPlanes, per_frame
 from onebreath.networks.shared.normalise import Normalised
 from onebreath.networks.shared.recurrent import RecurrentUnit
 from onebreath.networks.shared.refinement import Refinement
@@ -35,7 +35,7 @@ class CRNNBlock(Refinement):
         super().__init__()
         self.recurrent = RecurrentUnit(2, channels, direction="both")
         self.layers = nn.ModuleList(CascadeConv(channels) for _ in range(3))
-        self.tail = nn.Conv2d(channels, 2, 3, padding=1)
+        self.tail = ConvToPlanes(channels, 2, 3)
 
     def normalise(self, planes: Tensor) -> Normalised:
         """Return the image unchanged: there is no normalisation."""

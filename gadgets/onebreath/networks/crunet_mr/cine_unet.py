@@ -7,7 +7,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from onebreath.errors import ModelError
-from onebreath.networks.shared.conv2plus1d import Downsample, SpaceTimeConv, Upsample, join_channels, per_frame
+from onebreath.networks.shared.conv2plus1d import (
+    ConvToPlanes,
+    Downsample,
+    SpaceTimeConv,
+    Upsample,
+    join_channels,
+    per_frame,
+)
 from onebreath.networks.shared.normalise import Normalised, zscore
 from onebreath.networks.shared.recurrent import Direction
 from onebreath.networks.shared.refinement import Refinement
@@ -82,7 +89,7 @@ class CineUNet(Refinement):
         self.up = Upsample(channels, circular_time)
         self.decoder1 = make_unit("backward", d1)
         self.merge1 = SpaceTimeConv(2 * channels, channels, 1, circular_time)
-        self.tail = nn.Conv2d(channels, 2 * patch**2, 5 if patch == 1 else 3, padding=2 if patch == 1 else 1)
+        self.tail = ConvToPlanes(channels, 2 * patch**2, 5 if patch == 1 else 3)
         if starts_at_zero:
             nn.init.zeros_(self.tail.weight)
             nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]  # the layer has one

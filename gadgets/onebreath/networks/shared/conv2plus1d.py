@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+_SIDES = (4, 2)
+"""Sides of the squares of `ConvToPlanes`, the better one first."""
+
 
 def fold_frames(series: Tensor) -> Tensor:
     """``(batch, frame, channel, y, x)`` to ``(batch * frame, channel, y, x)``, channels innermost in memory."""
@@ -96,3 +99,39 @@ class Upsample(SpaceTimeConv):
     def __init__(self, channels: int, circular: bool = True) -> None:
         super().__init__(channels, channels, circular=circular)
         self.spatial = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+
+
+class ConvToPlanes(nn.Conv2d):
+    """2-D convolution to few channels, with stride 1, zeros around and an odd kernel.
+
+    A CPU computes 8 or 16 output channels in one instruction; with two of them most of it would be idle. So squares of
+    pixels are made at once, as the channels of a convolution whose stride is their side, with a copy of the kernel for
+    each pixel of the square. The numbers that are added are the same.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Convolve ``(frame, channel, y, x)``."""
+        side = self._side(planes)
+        if side == 1:
+            return super().forward(planes)
+        bias = None if self.bias is None else self.bias.repeat_interleave(side**2)
+        return F.pixel_shuffle(F.conv2d(planes, self._for_squares(side), bias, side, self.padding), side)
+
+    def _side(self, planes: Tensor) -> int:
+        """Side of the squares; 1 where nothing is gained, or the image has no whole number of them."""
+        if planes.device.type != "cpu" or torch.is_grad_enabled():
+            return 1
+        height, width = planes.shape[-2:]
+        return next((side for side in _SIDES if height % side == 0 and width % side == 0), 1)
+
+    def _for_squares(self, side: int) -> Tensor:
+        """Kernels ``(channel * side * side, in_channel, k + side - 1, k + side - 1)``."""
+        channels, inputs, size, _ = self.weight.shape
+        whole = self.weight.new_zeros(channels, side, side, inputs, size + side - 1, size + side - 1)
+        for i in range(side):
+            for j in range(side):
+                whole[:, i, j, :, i : i + size, j : j + size] = self.weight
+        return whole.flatten(0, 2).contiguous(memory_format=torch.channels_last)
