@@ -31,6 +31,7 @@ from benchmarks.table import table
 from onebreath.methods.base import SliceData, method_class
 from onebreath.mri import Array
 from onebreath.mri.sampling import describe
+from onebreath.threads import reuse_memory, share_cores
 
 BART_L2 = ("-l2", "-r", "0.001", "-i", "30")
 
@@ -69,11 +70,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def limit_threads(threads: int, module: str, arguments: list[str] | None) -> None:
-    """Start again with the thread limits in the environment: BLAS and FFT libraries read them when they are loaded."""
+    """Start again with the thread limits in the environment: BLAS and FFT libraries read them when they are loaded.
+
+    Memory and waiting threads are treated as in the worker.
+    """
     wanted = str(threads)
+    reuse_memory()
     if os.environ.get("OMP_NUM_THREADS") == wanted and os.environ.get("OPENBLAS_NUM_THREADS") == wanted:
         return
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), wanted)
+    share_cores()
     command = [sys.executable, "-m", module, *(sys.argv[1:] if arguments is None else arguments)]
     os.execve(sys.executable, command, {**os.environ, **limits})
 
@@ -145,11 +151,13 @@ def bart(command: Sequence[str], folder: Path, arrays: Mapping[str, Array]) -> C
     if not shutil.which("bart"):
         return None
     folder.mkdir(parents=True, exist_ok=True)
+    # Without what the worker sets for itself.
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
 
     def run() -> None:
         for name, array in arrays.items():
             _write_cfl(folder / name, array)
-        subprocess.run(["bart", *command], cwd=folder, check=True, capture_output=True)
+        subprocess.run(["bart", *command], cwd=folder, check=True, capture_output=True, env=environment)
         np.fromfile(folder / f"{command[-1]}.cfl", np.complex64)
 
     return run

@@ -27,3 +27,28 @@ def test_torch_is_not_there_yet():
     code = "import sys, onebreath.cli, onebreath.host.entry; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+REUSED = """
+import resource, sys
+from onebreath.threads import reuse_memory
+if sys.argv[1] == "reused":
+    reuse_memory()
+import numpy as np
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        np.empty(80 << 20, np.uint8)[::4096] = 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of the GNU C library")
+def test_large_arrays_get_the_memory_of_earlier_ones():
+    def faults(how):
+        done = subprocess.run([sys.executable, "-c", REUSED, how], capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    assert faults("reused") < 100 < faults("as usual")

@@ -16,7 +16,7 @@ from onebreath import __version__
 from onebreath.diagnostics import logs
 from onebreath.errors import OnebreathError
 from onebreath.shim_settings import line_to_complete
-from onebreath.threads import share_cores
+from onebreath.threads import reuse_memory, share_cores
 
 log = logging.getLogger("onebreath.cli")
 
@@ -76,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     share_cores()
+    reuse_memory()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     asked = line_to_complete()
     if asked is not None:

@@ -5,6 +5,7 @@ Reson Med 71:990 (2014). The weight curve of soft maps is that of the BART toolb
 """
 
 import math
+from functools import partial
 from typing import Any
 
 from array_api_compat import array_namespace, device, is_numpy_array
@@ -15,12 +16,15 @@ from onebreath.errors import ScanError
 from onebreath.mri import Array
 from onebreath.mri.coils import BLOCK, dominant_eigenvectors, rss, with_reference_phase
 from onebreath.mri.fourier import ifft2c, resize
+from onebreath.threads import side_by_side
 
 MOST_LOST = 0.005
 """Largest fraction of the bright pixels that cropping may remove."""
 _BRIGHTEST, _BRIGHT = 0.97, 0.25
 """A pixel is bright (body, not noise or ringing) above `_BRIGHT` times the `_BRIGHTEST` quantile of the calibration
 image."""
+_LANES = 2
+"""Blocks of rows that are computed at the same time; each needs room for its matrices."""
 
 
 def espirit(
@@ -122,14 +126,22 @@ def _eigenmaps(correlation: Array, shape: tuple[int, int], n_sets: int) -> tuple
     harmonics_y, harmonics_x = (
         _harmonics(n, count, correlation) for n, count in zip(shape, correlation.shape[2:], strict=True)
     )
-    partial = xp.permute_dims(xp.tensordot(correlation, harmonics_x, axes=((3,), (1,))), (2, 3, 0, 1))
-    partial = xp.reshape(partial, (lags, -1))
+    along_x = xp.permute_dims(xp.tensordot(correlation, harmonics_x, axes=((3,), (1,))), (2, 3, 0, 1))
+    along_x = xp.reshape(along_x, (lags, -1))
     rows = max(1, BLOCK // (shape[1] * coils * coils))
-    blocks = []
-    for first in range(0, shape[0], rows):
-        checkpoint()
-        matrices = harmonics_y[first : first + rows] @ partial
-        blocks.append(dominant_eigenvectors(xp.reshape(matrices, (-1, shape[1], coils, coils)), n_sets))
+    starts = range(0, shape[0], rows)
+
+    def blocks_from(lane: int) -> list[tuple[Array, Array]]:
+        found = []
+        for first in starts[lane::lanes]:
+            checkpoint()
+            matrices = harmonics_y[first : first + rows] @ along_x
+            found.append(dominant_eigenvectors(xp.reshape(matrices, (-1, shape[1], coils, coils)), n_sets))
+        return found
+
+    lanes = min(_LANES, len(starts)) if is_numpy_array(correlation) else 1
+    by_lane = side_by_side([partial(blocks_from, lane) for lane in range(lanes)])
+    blocks = [by_lane[i % lanes][i // lanes] for i in range(len(starts))]
     vectors, values = (xp.concat(parts, axis=0) for parts in zip(*blocks, strict=True))
     return xp.permute_dims(vectors, (3, 2, 0, 1)), xp.permute_dims(values, (2, 0, 1))
 

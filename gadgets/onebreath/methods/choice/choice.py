@@ -19,6 +19,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from onebreath.methods.base import Fact, Method, SliceData
 from onebreath.methods.choice.plan import plan_of
 from onebreath.methods.choice.stacked import in_words, stacking_weights
 from onebreath.methods.choice.trial import Tested, Trial
+from onebreath.threads import side_by_side
 
 log = logging.getLogger("onebreath.choice")
 
@@ -148,12 +150,14 @@ def choose(candidates: Sequence[tuple[str, Method]], data: SliceData, within: fl
     if plan.left_out and len(candidates) - len(plan.left_out) < _FEWEST:
         raise MethodError(next(iter(plan.left_out.values())))
     trial = Trial.of(data, plan.frames, plan.columns)
-    found: list[Tested | str] = []
-    seconds: list[float] = []
-    for i, (_, method) in enumerate(candidates):
+
+    def test(index: int) -> tuple[Tested | str, float]:
         started = time.perf_counter()
-        found.append(plan.left_out.get(i) or trial.run(method, data))
-        seconds.append(time.perf_counter() - started)
+        result = plan.left_out.get(index) or trial.run(candidates[index][1], data)
+        return result, time.perf_counter() - started
+
+    results = side_by_side([partial(test, i) for i in range(len(candidates))])
+    found, seconds = [result for result, _ in results], [spent for _, spent in results]
     tested = {i: one for i, one in enumerate(found) if not isinstance(one, str)}
     if not tested:
         raise MethodError("no candidate could be tested: " + "; ".join(str(text) for text in found))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
 from onebreath.mri import Array
+from onebreath.threads import side_by_side
 from onebreath.zoo.domain import Scan
 
 LEAST = 0.1
@@ -78,7 +80,7 @@ class Stacked(Method):
         return self._mean([one.method.trial(part) for one in self.members])
 
     def __call__(self, data: SliceData) -> Reconstruction:
-        """Reconstruct one slice by all members.
+        """Reconstruct one slice by all members, at the same time.
 
         Raises
         ------
@@ -87,7 +89,7 @@ class Stacked(Method):
         """
         for one in self.members:
             one.method.derive = self.derive
-        return self._mean([one.method(data) for one in self.members])
+        return self._mean(side_by_side([partial(one.method, data) for one in self.members]))
 
     def _mean(self, made: Sequence[Reconstruction]) -> Reconstruction:
         images = weighted_mean([found.images for found in made], [one.weight for one in self.members])
