@@ -111,16 +111,19 @@ def train(
     group: Group,
     stop: StopRequest | None = None,
     time_limit: Callable[[], dict[str, Any]] = dict,
+    slices: dict[Purpose, list[Any]] | None = None,
     **options: Any,
 ) -> Trainer:
     """Prepare a recipe's data in `cache` and run it in `folder`; returns the trainer.
 
-    `options` are further arguments of `Trainer`; `time_limit` returns some of them once the data are prepared.
+    `slices` are data that were prepared before; `options` are further arguments of `Trainer`; `time_limit` returns some
+    of them once the data are prepared.
     """
-    if group.first:
-        prepare_data(recipe, cache, recipe.workers)
-    group.wait()
-    slices = prepare_data(recipe, cache)
+    if slices is None:
+        if group.first:
+            prepare_data(recipe, cache, recipe.workers)
+        group.wait()
+        slices = prepare_data(recipe, cache)
     if group.first:
         describe_run(recipe, slices, folder)
     trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, **time_limit(), **options)

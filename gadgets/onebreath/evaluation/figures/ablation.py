@@ -5,9 +5,9 @@ r"""Ablation studies: variants of a network, trained in the same way.
       onebreath evaluate --settings models/evaluation/cine_kt.yaml --methods "a_liknet.*" --reference a_liknet.whole
 
 The validation loss is that of the recipe for every variant, regardless of its own training loss.
-Other studies: ``--study crunet_mr`` (recipe crunet_mr.small.yaml), ``bank`` (crunet_mr.small_bank_conv.yaml) and
-``mr_ipt`` (mr_ipt.small.yaml). Each variant starts from its own random weights, sees the same examples in the same
-order, and is exported as a model.
+Other studies: ``--study crunet_mr`` and ``bank`` (recipe crunet_mr.ablation.yaml, or crunet_mr.small.yaml; a bank of
+the last 3 cascades is the whole bank with fewer than 5) and ``mr_ipt`` (mr_ipt.small.yaml). Each variant starts from its
+own random weights, sees the same examples in the same order, and is exported as a model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from onebreath.training.command import train
+from onebreath.training import command
 from onebreath.training.export import export_run
 from onebreath.training.recipe import Recipe, read_recipe
 from onebreath.training.state.distributed import join
@@ -108,12 +108,13 @@ def varied(recipe: Recipe, name: str, changes: Changes) -> Recipe:
 
 
 def rows(recipe: Recipe, variants: Mapping[str, Changes], runs: Path, cache: Path) -> Iterator[tuple[str, ...]]:
-    """Train the variants in turn and yield a row of the table for each."""
+    """Train the variants in turn and yield a row of the table for each; all have the same data, prepared once."""
+    slices = command.prepare_data(recipe, cache)
     for name, changes in variants.items():
         folder = runs / name
         changed = varied(recipe, name, changes)
         with join("auto") as group:
-            trainer = train(changed, folder, cache, group)
+            trainer = command.train(changed, folder, cache, group, slices=slices)
         summary = f"{changed.name}, {changed.steps} steps"
         export_run(
             folder, f"{changed.network.architecture}.{name}", runs / "models", summary, overwrite=True, latest=True
