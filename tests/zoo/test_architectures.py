@@ -6,7 +6,7 @@ from onebreath.errors import ModelError
 from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.networks.shared.series_network import SeriesNetwork
 from onebreath.registry import ARCHITECTURES, RESTORATION
-from onebreath.zoo.architectures import build
+from onebreath.zoo.architectures import build, hollow
 from tests.models import RESTORATION_TINY, TINY
 
 
@@ -50,3 +50,20 @@ def test_a_list_stands_for_a_tuple():
 def test_wrong_names_and_arguments_are_told(name, arguments, message):
     with pytest.raises(ModelError, match=message):
         build(name, arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("crnn_mri", {"cascades": 10**9}),
+        ("crnn_mri", {"cascades": 10**4000}),
+        ("crunet_mr", {"cascades": 60_000}),
+        ("prompt_mr", {"bottleneck_blocks": 10**7}),
+        ("prompt_mr", {"acs_lines": 10**7}),
+        ("vit", {"depth": 60_000}),
+    ],
+)
+def test_a_network_without_end_is_refused_at_once(name, arguments):
+    with pytest.raises(ModelError, match=r"is above 65536|more than 20000 parts"):
+        hollow(name, arguments)
+    assert len(list(hollow("crnn_mri", {}).modules())) < 1000  # nothing is left counted

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -16,6 +18,10 @@ from onebreath.validation import problems
 
 if TYPE_CHECKING:
     from onebreath.networks.shared.network import Network
+
+
+MOST_MODULES = 20_000  # of a network; the largest here has 2600
+LARGEST = 65_536  # number in a card's arguments
 
 
 def network_class(architecture: str) -> type[Network]:
@@ -64,11 +70,48 @@ def build(architecture: str, arguments: Mapping[str, Any]) -> Network:
 
 
 def hollow(architecture: str, arguments: Mapping[str, Any]) -> Network:
-    """Network whose weights have shapes but no values, on torch's meta device; see `build`."""
+    """Network whose weights have shapes but no values, on torch's meta device; see `build`.
+
+    Raises
+    ------
+    ModelError
+        Also if it has more than `MOST_MODULES` parts.
+    """
     import torch
 
-    with torch.device("meta"):
-        return build(architecture, arguments)
+    _count_modules()
+    _here.room = MOST_MODULES
+    try:
+        with torch.device("meta"):
+            return build(architecture, arguments)
+    finally:
+        _here.room = None
+
+
+_here = threading.local()
+"""`room`: modules that a network made in this thread may still get; None: any number."""
+
+
+@cache
+def _count_modules() -> None:
+    """Count the modules of networks; once for all threads, since torch has one list of such hooks."""
+    from torch.nn.modules.module import register_module_module_registration_hook
+
+    def count(*_: object) -> None:
+        room = getattr(_here, "room", None)
+        if room is not None:
+            if room == 0:
+                raise ModelError(f"the arguments of the card make a network of more than {MOST_MODULES} parts")
+            _here.room = room - 1
+
+    register_module_module_registration_hook(count)
+
+
+def _largest(value: Any) -> int:
+    """Largest whole number in an argument."""
+    if isinstance(value, (list, tuple)):
+        return max(map(_largest, value), default=0)
+    return abs(value) if isinstance(value, int) else 0
 
 
 def _checked(network: type, architecture: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,6 +122,8 @@ def _checked(network: type, architecture: str, arguments: Mapping[str, Any]) -> 
     hints = {name: hint for name, hint in own.items() if name not in groups}
     for group in groups.values():
         hints |= get_type_hints(group)
+    if large := [name for name, value in arguments.items() if _largest(value) > LARGEST]:
+        raise ModelError(f"{architecture}: argument '{large[0]}' is above {LARGEST}")
     known = list(hints)
     unknown = [name for name in arguments if name not in known]
     if unknown:
