@@ -6,8 +6,8 @@ r"""Ablation studies: variants of a network, trained in the same way.
 
 The validation loss is that of the recipe for every variant, regardless of its own training loss.
 Other studies: ``--study crunet_mr`` and ``bank`` (recipe crunet_mr.ablation.yaml, or crunet_mr.small.yaml; a bank of
-the last 3 cascades is the whole bank with fewer than 5) and ``mr_ipt`` (mr_ipt.small.yaml). Each variant starts from its
-own random weights, sees the same examples in the same order, and is exported as a model.
+the last 3 cascades is the whole bank with fewer than 5) and ``mr_ipt`` (mr_ipt.small.yaml). Each variant starts from
+its own random weights, sees the same examples in the same order, and is exported as a model.
 """
 
 from __future__ import annotations
