@@ -26,6 +26,7 @@ from onebreath.mri.gfactor import pseudo_replica
 from onebreath.mri.noise_map import noise_map
 from onebreath.mri.sampling import describe
 from onebreath.mri.sense import normal_matrices
+from onebreath.terminal import Progress
 
 TEST = "noise maps against replicas"
 _OBJECT = 0.3
@@ -160,10 +161,14 @@ def _grappa(
 
 
 def _replicas(method: Method, data: SliceData, r: float, count: int, coverage: float = 1.0) -> NDArray[np.floating]:
-    def images(kspace: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
-        return np.asarray(method(replace(data, kspace=kspace)).images)
+    with Progress("noise replicas", count + 1, "replicas") as progress:
 
-    return np.asarray(pseudo_replica(images, data.kspace, data.mask, r, count, coverage, seed=1))[0]
+        def images(kspace: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
+            made = np.asarray(method(replace(data, kspace=kspace)).images)
+            progress.advance()
+            return made
+
+        return np.asarray(pseudo_replica(images, data.kspace, data.mask, r, count, coverage, seed=1))[0]
 
 
 def _learned(
@@ -176,10 +181,14 @@ def _learned(
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")  # torch's own, in forward mode
         told = measure_noise(method, data, images, Effort(count, math.inf, pool_frames=True))
 
-    def change(noise: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
-        return np.asarray(method(replace(data, kspace=data.kspace + noise)).images) - images
+    with Progress(f"noise replicas of {candidate.label}", count, "replicas") as progress:
 
-    found = noise_map(change, data.kspace, data.mask, count, seed=1, along=images, pool_frames=True)
+        def change(noise: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
+            made = np.asarray(method(replace(data, kspace=data.kspace + noise)).images) - images
+            progress.advance()
+            return made
+
+        found = noise_map(change, data.kspace, data.mask, count, seed=1, along=images, pool_frames=True)
     one = compared(told.std[0], np.asarray(found.std)[0], where, count)
     one = Compared(one.ratio, one.spread, math.hypot(found.error, found.error), count, one.pixels)
     return f"{trial}: noise map of {candidate.label} ({told.how.split(',')[0]}) over that of replicas", one

@@ -20,6 +20,7 @@ from onebreath.keeping import write_text
 from onebreath.options import at_least, folder, positive
 from onebreath.report.page import write_report
 from onebreath.simulation.scan import ScanOptions, simulate
+from onebreath.terminal import working
 
 CONFIGS = {
     "zero-filled": "Onebreath_Cine_ZeroFilled.xml",
@@ -78,10 +79,11 @@ def run(args: argparse.Namespace) -> int:
     pixel_mm = (options.fov_mm[0] / options.matrix[0], options.fov_mm[1] / options.matrix[1])
     shown = {name: series[0] for name, series in images.items()}
     frame_ms = options.rr_ms / options.phases
-    compare_figure(args.output / "images.png", truth[0], shown, pixel_mm, units)
-    cine_loop(args.output / "cine.gif", {"truth": truth[0], **shown}, frame_ms, pixel_mm, zoom=1.5, units=units)
     page = args.output / "report.html"
-    write_report(stored, page, CONFIGS[REPORTED], raw)
+    with working("drawing the pictures and the page"):
+        compare_figure(args.output / "images.png", truth[0], shown, pixel_mm, units)
+        cine_loop(args.output / "cine.gif", {"truth": truth[0], **shown}, frame_ms, pixel_mm, zoom=1.5, units=units)
+        write_report(stored, page, CONFIGS[REPORTED], raw)
     print(table)
     print(f"Pictures: {args.output / 'images.png'}, {args.output / 'cine.gif'}; images: {stored}; report: {page}")
     return 0

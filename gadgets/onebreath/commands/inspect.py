@@ -28,6 +28,7 @@ from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, bit
 from onebreath.mrd.quirks import two_dimensional
 from onebreath.mrd.spaces import SpaceChoice, spaces, with_space
 from onebreath.terminal import print_facts
+from onebreath.terminal import steps as counted
 from onebreath.wire.connection import parse_config, parse_header
 from onebreath.wire.raw_file import RawFile
 
@@ -92,7 +93,8 @@ def gadget_reports(raw: RawFile, config: str) -> Iterator[str]:
     steps = [step for step in own_steps(config) if gadget_class(step[0]).prepares]
     steps = [(name, {**properties, **_READING.get(name, {})}) for name, properties in steps]
     seen = set()
-    for message in build(parse_header(raw.header_xml), steps).run(raw.messages()):
+    messages = counted(raw.messages(), "reading", raw.acquisitions + raw.waveforms, "lines")
+    for message in build(parse_header(raw.header_xml), steps).run(messages):
         warned = read_warning(message)
         if warned is not None:
             yield f"WARNING: {warned}"

@@ -19,6 +19,7 @@ from onebreath.config.stream_config import External, StreamConfig, available, pa
 from onebreath.errors import ConfigError
 from onebreath.host.server import GADGETRON_PORT, is_own_chain
 from onebreath.options import at_least
+from onebreath.terminal import working
 
 LABEL = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
 """Name of the label; its value is the JSON in base64."""
@@ -256,6 +257,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(label_of(args), indent=2))
     else:
         texts = [text.read_text(encoding="utf-8") for text in args.text]
-        as_pdf("\n\n".join([*texts, as_markdown()]), args.output)
+        with working(f"making {args.output}"):
+            as_pdf("\n\n".join([*texts, as_markdown()]), args.output)
         print(args.output)
     return 0

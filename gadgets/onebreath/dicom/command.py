@@ -16,7 +16,7 @@ from onebreath.mrd.header import ScanHeader
 from onebreath.optional import required
 from onebreath.options import amount, folder, folder_beside
 from onebreath.settings import settings
-from onebreath.terminal import steps, working
+from onebreath.terminal import Progress, steps
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
 
@@ -93,8 +93,8 @@ def _make(args: argparse.Namespace, queue: Queue | None) -> None:
 
 def _send(queue: Queue, pacs: Pacs, patience: float) -> int:
     refused = len(list(queue.refused.glob("*.dcm")))
-    with working(f"sending to {pacs.host}:{pacs.port}"):
-        arrived = send(queue, pacs, patience)
+    with Progress(f"sending to {pacs.host}:{pacs.port}", len(queue.left()), "instances") as progress:
+        arrived = send(queue, pacs, patience, lambda uid, arrived: progress.advance())
     refused = len(list(queue.refused.glob("*.dcm"))) - refused
     left = len(queue.left())
     print(f"{arrived} instances arrived at {pacs.host}:{pacs.port}")

@@ -64,11 +64,13 @@ class Unreachable(Exception):
     """The PACS does not answer, has closed the connection, or has no resources."""
 
 
-def send(queue: Queue, pacs: Pacs, patience: float) -> int:
+def send(
+    queue: Queue, pacs: Pacs, patience: float, after: Callable[[str, bool], None] = lambda uid, arrived: None
+) -> int:
     """Send a queue; returns the number of instances that arrived.
 
     A PACS that does not answer is retried at increasing intervals until no instance has arrived for `patience` seconds.
-    The rest then stays in the queue.
+    The rest then stays in the queue. `after` as in `send_once`.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def send(queue: Queue, pacs: Pacs, patience: float) -> int:
         while queue.left():
             before = len(queue.sent())
             try:
-                send_once(queue, pacs)
+                send_once(queue, pacs, after)
             except Unreachable as reason:
                 log.warning("%s:%d: %s; %d instances wait", pacs.host, pacs.port, reason, len(queue.left()))
             if len(queue.sent()) > before:

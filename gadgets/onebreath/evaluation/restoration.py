@@ -21,6 +21,7 @@ from onebreath.mri.coils import phase_factor
 from onebreath.mri.sampling import describe
 from onebreath.mri.sense import SenseOperator
 from onebreath.networks.restoration.restoration import RestorationNetwork
+from onebreath.terminal import steps
 from onebreath.training.restoration import StoredImages, undersampled
 
 METRICS = ("psnr", "ssim", "nmse")
@@ -87,9 +88,12 @@ def study_images(
     chosen = np.linspace(0, len(images) - 1, min(study.images, len(images))).round().astype(int)
     targets = [images[n][0].read(images[n][1]) for n in chosen]
     scores = []
-    for case, (kind, acceleration) in enumerate(itertools.product(study.types, study.accelerations)):
+    cases = list(itertools.product(study.types, study.accelerations))
+    pictures = steps(itertools.product(range(len(cases)), range(len(targets))), "comparing", len(cases) * len(targets))
+    for case, (kind, acceleration) in enumerate(cases):
         found: dict[str, list[dict[str, float]]] = {}
-        for number, target in enumerate(targets):
+        for _, number in itertools.islice(pictures, len(targets)):
+            target = targets[number]
             rng = np.random.default_rng([study.seed, case, number])
             mask = study_mask(kind, target.shape, acceleration, rng)
             kspace = undersampled(target, mask, rng, study.phase, study.noise)

@@ -12,7 +12,7 @@ from typing import Any
 
 from onebreath.errors import ModelError
 from onebreath.keeping import whole, write_text
-from onebreath.terminal import Cell, Column, print_table, steps
+from onebreath.terminal import Cell, Column, print_table, steps, working
 from onebreath.zoo.architectures import build
 from onebreath.zoo.card import CARD_FILE, LARGEST_CARD, Card, check_name, parse_card, read_card
 from onebreath.zoo.document import document
@@ -152,13 +152,15 @@ def _check(args: argparse.Namespace) -> int:
 def _import(args: argparse.Namespace) -> int:
     root = args.to or search_path()[0]
     if args.kind == _ARCHIVE:
-        target = unpack(args.file, root)
+        with working(f"unpacking {args.file}"):
+            target = unpack(args.file, root)
     elif args.name is None:
         raise ModelError("a checkpoint has no name of its own; give one with --name architecture.tag")
     else:
         arguments = dict(_argument(text) for text in args.arguments)
         extra = {"licence": args.licence} if args.licence else {}
-        target = import_checkpoint(args.kind, args.file, args.name, root, arguments, **extra)
+        with working(f"importing {args.file}"):
+            target = import_checkpoint(args.kind, args.file, args.name, root, arguments, **extra)
     print(f"{target}\nComplete {target / CARD_FILE} with what you know: training data, domain, measured numbers.")
     return 0
 
@@ -176,7 +178,8 @@ def _argument(text: str) -> tuple[str, Any]:
 def _export(args: argparse.Namespace) -> int:
     folder = find(args.name)
     card = read_card(folder)
-    read_network(folder, card)
+    with working(f"checking {args.name}"):
+        read_network(folder, card)
     with whole(args.file) as part, zipfile.ZipFile(part, "w") as archive:
         archive.write(folder / CARD_FILE, CARD_FILE)
         archive.write(folder / card.weights.file, card.weights.file)
