@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import classical, crunet_mr, mr_ipt
+from benchmarks import classical, crunet_mr, mr_ipt, networks
 from benchmarks.gpu.busy import busy
 from benchmarks.gpu.chain import Chain
 from benchmarks.gpu.steps import BATCH_FILE, example, gradient, training_step
@@ -30,6 +30,9 @@ from benchmarks.table import table
 from onebreath.methods.base import SliceData, method_class
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
 from onebreath.networks.shared.cuda_graphs import CudaGraphNetwork
+from onebreath.networks.shared.series_network import SeriesNetwork
+from onebreath.registry import ARCHITECTURES
+from onebreath.zoo.architectures import build
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ("what", "measured", "target")
@@ -100,6 +103,7 @@ def parts(sizes: Sizes, work: Path) -> dict[str, Callable[[], Iterator[Row]]]:
         "MR-IPT": partial(restoration_rows, sizes),
         "a slice handed over": partial(slice_rows, sizes),
         "kernels": partial(kernel_rows, sizes),
+        "networks": partial(network_rows, sizes),
     }
 
 
@@ -157,6 +161,26 @@ def crunet_rows(sizes: Sizes) -> Iterator[Row]:
                 yield f"{name}, recorded", f"{took:.1f} ms, error to the line above {error:.1e}", target
                 del recorded
                 torch.cuda.empty_cache()
+
+
+def network_rows(sizes: Sizes) -> Iterator[Row]:
+    """Every network for series and its parameters, published sizes, at the matrix of a long-axis series; one run."""
+    size = sizes.crunet.size
+    options = argparse.Namespace(size=size, device=sizes.device, precision="auto", runs=1, only=list(ARCHITECTURES))
+    inputs = crunet_mr.make_inputs(sizes.crunet)
+    for name, subject in networks.subjects(options).items():
+        network = build(subject.architecture, subject.arguments).to(sizes.device).eval()
+        assert isinstance(network, SeriesNetwork)
+        network.use_precision("auto")
+        learned = sum(one.numel() for one in network.parameters() if one.requires_grad)
+        fewest, _ = network.limits().get("frames", (1, 0))
+        with torch.inference_mode():
+            took = seconds(partial(network, *inputs), replace(sizes, runs=1)) if fewest <= size[0] else None
+        words = f"not run, it needs {fewest} frames" if took is None else f"{took:.3f} s"
+        yield f"{name}, {size[0]} x {size[2]} x {size[3]}", f"{words}; {learned:,} parameters", ""
+        del network
+        if sizes.device == "cuda":
+            torch.cuda.empty_cache()
 
 
 def restoration_rows(sizes: Sizes) -> Iterator[Row]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
+from benchmarks import networks
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import data, measure, pack, training
 from benchmarks.gpu.provision import provision
@@ -21,6 +22,7 @@ from onebreath.zoo.architectures import build
 from onebreath.zoo.card import read_card
 from onebreath.zoo.store import read_weights_file
 from tests.conftest import REPOSITORY
+from tests.models import TINY
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -209,6 +211,17 @@ def test_a_row_that_fails_does_not_cost_the_others(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(sys, "argv", [*words, "--seconds", "-1"])
     assert measure.main() == 1
     assert (tmp_path / "benchmarks.md").read_text() == rows  # nothing was measured, nothing is overwritten
+
+
+def test_every_network_has_a_row_with_its_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = {**TINY, "prompt_mr": {**TINY["prompt_mr"], "window": 5}}
+    small = {name: networks.Subject(name, arguments[name], (3, 2, 32, 24)) for name in ("crnn_mri", "prompt_mr")}
+    monkeypatch.setattr(measure.networks, "subjects", lambda options: small)
+    rows = list(measure.network_rows(measure.TINY))
+    learned = sum(one.numel() for one in build("crnn_mri", arguments["crnn_mri"]).parameters())
+    assert rows[0][0] == "crnn_mri, 3 x 32 x 24"
+    assert rows[0][1].endswith(f" s; {learned:,} parameters")
+    assert rows[1][1].startswith("not run, it needs 5 frames; ")
 
 
 def test_the_measured_batch_goes_into_the_recipe(tmp_path: Path) -> None:
