@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import ismrmrd
 import numpy as np
 import pytest
+from gadgetron.types import ImageArray
 
 from onebreath.chain.notes import content_of, is_note, note, note_maker, note_of
 from onebreath.chain.seals import Seals
@@ -204,3 +205,61 @@ def test_the_key_of_seals_is_this_user_s_alone_and_without_one_nothing_is_believ
     without = Seals(b"<x/>", tmp_path / "file")
     assert without.seal(made) is made
     assert not without.holds(seals.seal(made))
+
+
+CLAIMS = {
+    "Onebreath_prewhiten_whitened": "FORGED",
+    "Onebreath_reconstruct_method": "FORGED",
+    "OnebreathCommit": "FORGED",
+    "Onebreath_seal": "0" * 64,
+}
+
+
+def claiming(array=False):
+    """An image of the client's that says how it was made."""
+    meta = ismrmrd.Meta(CLAIMS)
+    meta["Onebreath_warnings"] = "kept"
+    for name in ("encoding_FOV", "recon_FOV", "encoded_matrix", "recon_matrix"):
+        meta[name] = ["2", "3", "1"]
+    image = ismrmrd.Image.from_array(np.ones((2, 3), np.float32), transpose=False)
+    if array:
+        headers = np.empty((1, 1, 1), dtype=object)
+        headers[0, 0, 0] = image.getHead()
+        return encoded(ImageArray(np.ones((3, 2, 1, 1, 1, 1, 1), np.complex64), headers, [meta.serialize()]))
+    image.attribute_string = meta.serialize()
+    return encoded(image)
+
+
+@pytest.mark.parametrize("steps", [tiny.STEPS, ("export",)])
+@pytest.mark.parametrize("array", [True, False])
+def test_images_of_a_peer_do_not_say_that_they_were_made_here(tmp_path, steps, array):
+    lines = [encoded(line) for line in tiny.lines()] if "sort" in steps else []
+    data = b"".join([start(tiny.configuration(steps=steps), tiny.header()), claiming(array), *lines, CLOSE])
+    with worker(tmp_path) as running:
+        passed = gadget_scan(running, data).images[0]
+    assert not [name for name, value in passed.meta.items() if "FORGED" in value and "unsealed" not in name]
+    assert passed.meta["Onebreath_unsealed_reconstruct_method"] == "FORGED"
+    assert passed.meta["Onebreath_host_images_without_seal"] == "True"
+    assert passed.meta["Onebreath_warnings"] == "kept"
+    assert "Onebreath_seal" not in passed.meta
+
+
+def test_images_of_this_user_s_other_node_say_what_it_said():
+    from onebreath.host.server import start_gadget_service
+
+    scan_of = [*(encoded(line) for line in tiny.lines()), CLOSE]
+    with start_gadget_service() as service:
+        with standin.connect(service.address) as server:
+            head = start(tiny.configuration(steps=tiny.STEPS[:-1]), tiny.header())
+            made = server.exchange(b"".join([head, *scan_of]))
+        (array,) = [message for message in made.messages if isinstance(message, ImageArray)]
+        data = [start(tiny.configuration(steps=("export",)), tiny.header()), encoded(array), CLOSE]
+        with standin.connect(service.address) as server:
+            (image,) = server.exchange(b"".join(data)).images
+        other = start(tiny.configuration(steps=("export",)), tiny.header() + b"<!-- another scan -->")
+        with standin.connect(service.address) as server:
+            (doubted,) = server.exchange(b"".join([other, *data[1:]])).images
+    assert image.meta["Onebreath_reconstruct_method"] == "zero_filled"
+    assert not [name for name in image.meta if "seal" in name]
+    assert "Onebreath_reconstruct_method" not in doubted.meta
+    assert doubted.meta["Onebreath_unsealed_reconstruct_method"] == "zero_filled"

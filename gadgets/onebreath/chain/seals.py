@@ -49,7 +49,7 @@ class Seals:
         content = content_of(message)
         if content is None or self._key is None or SEAL in content:
             return message
-        return note_of({**content, SEAL: self._made(content)})
+        return note_of({**content, SEAL: self.under(content)})
 
     def holds(self, message: Any) -> bool:
         """Return whether a note was sealed by this user, for this scan."""
@@ -57,10 +57,16 @@ class Seals:
             content = content_of(message)
         except WireError:
             return False
-        if content is None or self._key is None:
-            return False
-        return hmac.compare_digest(str(content.pop(SEAL, "")).encode(), self._made(content).encode())
+        return content is not None and self.is_under(content, str(content.pop(SEAL, "")))
 
-    def _made(self, content: dict[str, Any]) -> str:
+    def is_under(self, content: dict[str, Any], seal: str) -> bool:
+        """Return whether a seal is that of some content."""
+        made = self.under(content)
+        return made != "" and hmac.compare_digest(seal.encode(), made.encode())
+
+    def under(self, content: dict[str, Any]) -> str:
+        """Return the seal of some content; empty where there is no key."""
+        if self._key is None:
+            return ""
         text = json.dumps(content, sort_keys=True).encode()
-        return hmac.new(self._key or b"", self._scan + text, hashlib.sha256).hexdigest()
+        return hmac.new(self._key, self._scan + text, hashlib.sha256).hexdigest()

@@ -12,6 +12,7 @@ from gadgetron.types import ImageArray
 
 from onebreath.cancellation import checkpoint
 from onebreath.chain.chain import build
+from onebreath.chain.claims import claims_apart, with_claims_sealed
 from onebreath.chain.gadget import usual_order
 from onebreath.chain.marks import checked, marked, node_name
 from onebreath.chain.notes import is_note, note, note_maker
@@ -74,7 +75,7 @@ def run_steps(
     sends_lines = for_client is None and "Acquisition" in chain.gadgets[-1].emits
     messages: Any = checked(connection.in_blocks() if chain.takes_blocks else connection, keep=sends_lines)
     here, seals = {name for name, _ in steps}, Seals(connection.raw_bytes.header)
-    messages = believed(messages, here)
+    messages = claims_apart(believed(messages, here), seals)
     if "reconstruct" in here:  # which writes notes into the meta; others pass them on
         messages = itertools.chain([note("host", **facts)], _with_unsealed_noted(messages, seals, facts))
     tell("header", xml=connection.raw_bytes.header)
@@ -122,7 +123,9 @@ def _with_unsealed_noted(messages: Iterable[Any], seals: Seals, facts: dict[str,
 
 def _with_seal(message: Any, here: set[str], seals: Seals) -> Any:
     """Return a message as it goes to the next node: what was decided here is sealed here."""
-    return seals.seal(message) if is_note(message) and note_maker(message) in {*here, "host"} else message
+    if is_note(message):
+        return seals.seal(message) if note_maker(message) in {*here, "host"} else message
+    return with_claims_sealed(message, seals)
 
 
 def images_in(message: Any) -> int:
