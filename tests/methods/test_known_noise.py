@@ -64,3 +64,14 @@ def test_a_network_gets_the_noise_of_the_data():
     case, data = noisy(6.0)
     images = np.asarray(method(data).images) / 6
     np.testing.assert_allclose(images, np.asarray(method(case.data).images), atol=0.03 * np.abs(case.truth).max())
+
+
+def test_the_noise_level_of_a_replica_is_that_of_its_slice(caplog):
+    """Else a method that uses the level would be another one in its replicas, whose noise is that of both."""
+    case, _ = noisy(1.0)
+    rng = np.random.default_rng(1)
+    more = 2 * complex_normal(rng, case.data.kspace.shape).astype(np.complex64) * (case.data.kspace != 0)
+    replica = case.data.replica(case.data.kspace + more)
+    assert noise_level(replica) == (1.0, "whitening")
+    assert not caplog.text
+    assert noise_level(replace(case.data, kspace=replica.kspace))[0] > 2, "measured anew it is another one"

@@ -214,8 +214,7 @@ def measure(subject: Subject, trial: Trial, one: Candidate, sites: Sequence[Site
     mask = np.broadcast_to(trial.data.mask, (len(trial.data.kspace), *trial.data.kspace.shape[2:]))[:, None]
     changes = np.stack(
         [
-            responses(replace(trial.data, kspace=trial.data.kspace + mask * white_noise(rng, trial.data.kspace)))
-            - plain
+            responses(trial.data.replica(trial.data.kspace + mask * white_noise(rng, trial.data.kspace))) - plain
             for _ in steps(range(limits.replicas), f"{one.label}, {trial}: replicas")
         ]
     )

@@ -164,7 +164,7 @@ def _replicas(method: Method, data: SliceData, r: float, count: int, coverage: f
     with Progress("noise replicas", count + 1, "replicas") as progress:
 
         def images(kspace: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
-            made = np.asarray(method(replace(data, kspace=kspace)).images)
+            made = np.asarray(method(data.replica(kspace)).images)
             progress.advance()
             return made
 
@@ -184,7 +184,7 @@ def _learned(
     with Progress(f"noise replicas of {candidate.label}", count, "replicas") as progress:
 
         def change(noise: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
-            made = np.asarray(method(replace(data, kspace=data.kspace + noise)).images) - images
+            made = np.asarray(method(data.replica(data.kspace + noise)).images) - images
             progress.advance()
             return made
 

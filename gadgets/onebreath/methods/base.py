@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -98,6 +98,15 @@ class SliceData:
     def noise_floor(self) -> NoiseFloor:
         """Noise of the weakest part of the k-space, measured when it is first asked for."""
         return NoiseFloor.of(self.kspace, self.mask)
+
+    def replica(self, kspace: Array) -> SliceData:
+        """Return a noise replica: the slice with other samples, whose noise level counts as that of this slice.
+
+        Measured anew it would be that of both noises, and the method another one than that whose noise is wanted.
+        """
+        made = replace(self, kspace=kspace)
+        made.__dict__["noise_floor"] = self.noise_floor
+        return made
 
     def _check_acs(self, coils: int, ny: int, nx: int) -> None:
         shape = tuple(self.acs.shape) if self.acs is not None else ()

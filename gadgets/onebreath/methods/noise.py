@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -118,7 +118,7 @@ class _Replicas:
         self.kept: list[np.ndarray] = []
 
     def __call__(self, noise: np.ndarray) -> np.ndarray:
-        made = self.finish(np.asarray(self.method(replace(self.data, kspace=self.data.kspace + noise)).images))
+        made = self.finish(np.asarray(self.method(self.data.replica(self.data.kspace + noise)).images))
         if self.keep:
             self.kept.append(np.abs(made) - np.abs(self.images))
         found: np.ndarray = made - self.images
