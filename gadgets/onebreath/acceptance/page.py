@@ -70,7 +70,7 @@ def facts(one: Examination) -> dict[str, str]:
     header = subject.header
     told = {
         "file": f"{subject.path.name}, SHA-256 {subject.digest}",
-        "scanner": f"{header.vendor or 'unknown vendor'}, {header.field_strength_t or 'unknown'} T",
+        "scanner": f"{header.vendor or 'unknown vendor'}, {header.field_strength}",
         "protocol": header.protocol_name or "not named",
         "configuration": subject.config,
         "matrix": f"{ny} x {nx} (phase encoding x readout), {subject.pixel_mm[0]:.2f} x {subject.pixel_mm[1]:.2f} mm",

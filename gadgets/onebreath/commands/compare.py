@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 
 from onebreath.commands.matching import first_place
 from onebreath.errors import MethodError, OnebreathError, ScanError
-from onebreath.evaluation.figures.pictures import most_moving_row, new_figure, save_figure
+from onebreath.evaluation.figures.pictures import ERROR_GAIN, compare_figure
 from onebreath.gadgets.reconstruct.chooser import method_of
 from onebreath.methods.base import Method, method_class
 from onebreath.methods.choice.choice import Choice, choose
 from onebreath.methods.choice.stacked import weighted_mean
 from onebreath.methods.place import Place
+from onebreath.mrd.header import ScanHeader
 from onebreath.terminal import Column, print_table, steps
+from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
 from onebreath.zoo.domain import Scan
 from onebreath.zoo.rules import current_rules
 
-GAIN = 5
-"""How much brighter differences are shown than images."""
 COLUMNS = (
     Column("candidate"),
     Column("error", number=True),
@@ -66,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Reconstruct the first slice with every candidate, print the table, draw the picture."""
     with RawFile(args.file, args.group) as raw:
+        header = ScanHeader(parse_header(raw.header_xml))
         place, scan = first_place(raw, args.config)
     candidates = {name: method_named(name) for name in args.candidates or candidates_of(scan)}
     made = {
@@ -89,8 +90,19 @@ def run(args: argparse.Namespace) -> int:
         winner = MEAN
         parts = [one.images for one in made.values() if one.images is not None]
         images[MEAN] = np.abs(weighted_mean(parts, choice.weights))
-    draw(args.output, images, winner)
-    print(f"Pictures: {args.output}; differences are to {winner}, times {GAIN}")
+    path = args.output if args.output.suffix else args.output.with_suffix(".png")
+    others = {name: series for name, series in images.items() if name != winner}
+    ny, nx = place.merged.kspace.shape[2:]
+    compare_figure(
+        path,
+        images[winner],
+        others,
+        (header.encoded_fov.y / ny, header.recon_fov.x / nx),
+        "SNR units" if place.merged.whitened else "image units",
+        f"{winner} (chosen)" if choice is not None else winner,
+        "difference",
+    )
+    print(f"Pictures: {path}; differences are to {winner}, times {ERROR_GAIN}")
     return 0
 
 
@@ -142,24 +154,3 @@ def table(made: Mapping[str, Result], choice: Choice | None) -> str:
     for name, error, spread, seconds, why in rows(made, choice):
         lines.append(f"{name:24} {error:>8} {spread:>8} {seconds:>8}  {why}".rstrip())
     return "\n".join(lines)
-
-
-def draw(path: Path, images: Mapping[str, NDArray[np.floating]], winner: str) -> None:
-    """Draw a frame of each candidate, its difference to the winner's, and a row over time where there are frames."""
-    best = images[winner]
-    top = float(np.percentile(best, 99.8)) or 1.0
-    frame, row = len(best) // 3, most_moving_row(best)
-    panels = 3 if len(best) > 1 else 2
-    figure = new_figure(2.6 * len(images) + 0.6, 2.6 * panels + 0.6)
-    axes = figure.subplots(panels, len(images), squeeze=False)
-    for place, (name, series) in enumerate(images.items()):
-        axes[0, place].imshow(series[frame], cmap="gray", vmin=0, vmax=top)
-        axes[0, place].set_title(f"{name} (chosen)" if name == winner else name, fontsize="small")
-        difference = np.abs(series[frame] - best[frame])
-        axes[1, place].imshow(difference, cmap="gray", vmin=0, vmax=top / GAIN)
-        axes[1, place].set_title("" if name == winner else f"difference x{GAIN}", fontsize="small")
-        if panels == 3:
-            axes[2, place].imshow(series[:, row], cmap="gray", vmin=0, vmax=top, aspect="auto")
-        for axis in axes[:, place]:
-            axis.set_axis_off()
-    save_figure(figure, path)

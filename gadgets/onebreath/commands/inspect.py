@@ -126,7 +126,7 @@ def header_facts(header: ScanHeader) -> list[str]:
     centre = header.limits("kspace_encoding_step_1")
     return [
         f"protocol {header.protocol_name or 'not named'}, {header.vendor or 'unknown vendor'}, "
-        f"{header.field_strength_t or 'unknown'} T, {header.trajectory}",
+        f"{header.field_strength}, {header.trajectory}",
         f"encoded {header.encoded_matrix.x} x {header.encoded_matrix.y} x {header.encoded_matrix.z} samples, "
         f"{header.encoded_fov.x:g} x {header.encoded_fov.y:g} x {header.encoded_fov.z:g} mm",
         f"image {header.recon_matrix.x} x {header.recon_matrix.y} x {header.recon_matrix.z} pixels, "

@@ -141,7 +141,7 @@ def description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> d
 
     kind = PARTS.get(scale.part, "M") if series.role == "Image" else series.role.upper().replace("_", " ")[:16]
     comment = text("GADGETRON_ImageComment") or f"series {series.number}"
-    title = text("SeriesDescription") or comment
+    title = f"{text('protocolName')}{text('SeriesDescription')}".strip("_") if text("SeriesDescription") else comment
     if scale.part == "phase" and "phase" not in title:
         title += "_phase"
     model, version, sha = (facts.fact("reconstruct", name) for name in MODEL)

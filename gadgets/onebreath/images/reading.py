@@ -14,6 +14,7 @@ from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
+from onebreath.wire.raw_file import unreadable
 
 PARTS = {1: "magnitude", 2: "phase", 3: "real", 4: "imaginary", 5: "complex"}
 """What an image shows, by MRD's image type."""
@@ -110,7 +111,7 @@ def read_series(path: Path, group: str | None = None) -> list[Series]:
             chosen = file[group or groups[-1]]
             return [_read(number, chosen[name]) for number, name in sorted(_series_of(chosen).items())]
     except OSError as error:
-        raise ScanError(f"{path} cannot be read: {error}") from error
+        raise ScanError(f"{path} cannot be read: {unreadable(path, error)}") from error
 
 
 def read_images(path: Path, group: str | None = None) -> list[Series]:

@@ -84,8 +84,7 @@ class SliceData:
             raise MethodError(f"k-space must be (frame, coil, y, x), but its shape is {tuple(self.kspace.shape)}")
         frames, coils, ny, nx = self.kspace.shape
         mask_shape = tuple(self.mask.shape)
-        fits = len(mask_shape) == 3 and all(m in (1, n) for m, n in zip(mask_shape, (frames, ny, nx), strict=True))
-        if not fits:
+        if len(mask_shape) != 3 or any(m not in (1, n) for m, n in zip(mask_shape, (frames, ny, nx), strict=True)):
             raise MethodError(f"the mask has shape {mask_shape}, the k-space (frame, y, x) {(frames, ny, nx)}")
         if self.maps is not None and (self.maps.ndim != 4 or tuple(self.maps.shape[1:]) != (coils, ny, nx)):
             raise MethodError(
@@ -100,17 +99,13 @@ class SliceData:
         return NoiseFloor.of(self.kspace, self.mask)
 
     def replica(self, kspace: Array) -> SliceData:
-        """Return a noise replica: the slice with other samples, whose noise level counts as that of this slice.
-
-        Measured anew it would be that of both noises, and the method another one than that whose noise is wanted.
-        """
+        """Return the slice with other samples and this one's noise level, so that all replicas are of one method."""
         made = replace(self, kspace=kspace)
         made.__dict__["noise_floor"] = self.noise_floor
         return made
 
     def _check_acs(self, coils: int, ny: int, nx: int) -> None:
-        shape = tuple(self.acs.shape) if self.acs is not None else ()
-        if len(shape) != 3:
+        if len(shape := tuple(self.acs.shape) if self.acs is not None else ()) != 3:
             raise MethodError(f"the calibration lines must be (coil, y, x), but their shape is {shape}")
         if shape[0] != coils:
             raise MethodError(f"the calibration lines have {shape[0]} channels, the k-space has {coils}")

@@ -157,6 +157,11 @@ class ScanHeader:
         return self._optional(self._system("systemFieldStrength_T"), "systemFieldStrength_T")
 
     @property
+    def field_strength(self) -> str:
+        """Field strength as a text: ``1.5 T``."""
+        return "unknown T" if self.field_strength_t is None else f"{self.field_strength_t:.4g} T"
+
+    @property
     def vendor(self) -> str | None:
         """Vendor of the scanner."""
         return self._text(self._system("systemVendor"))

@@ -42,7 +42,7 @@ class RawFile:
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
-            raise ScanError(f"{self.path} cannot be read: {_unreadable(self.path, error)}") from error
+            raise ScanError(f"{self.path} cannot be read: {unreadable(self.path, error)}") from error
         try:
             self._group = self._scan(group)
             self.header_xml = self._xml()
@@ -153,7 +153,7 @@ class RawFile:
         return values.view(dtype).reshape(shape)
 
 
-def _unreadable(path: Path, error: OSError) -> str:
+def unreadable(path: Path, error: OSError) -> str:
     """Explain why a file cannot be opened."""
     if not path.exists():
         return "there is no such file"

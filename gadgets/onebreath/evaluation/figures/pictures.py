@@ -35,8 +35,12 @@ def compare_figure(
     images: Mapping[str, NDArray[np.floating]],
     pixel_mm: tuple[float, float] | None = None,
     units: str = "image units",
+    reference: str = "truth",
+    difference: str = "error",
 ) -> None:
     """Draw one slice: image, error and profile over time of each method, with colour bars and a scale bar.
+
+    A slice of one frame has no profiles.
 
     Parameters
     ----------
@@ -51,30 +55,35 @@ def compare_figure(
         says so.
     units
         Units of the magnitudes, for the colour bars.
+    reference, difference
+        What `truth` is, and what the difference to it is called.
     """
-    columns = {"truth": truth, **images}
+    columns = {reference: truth, **images}
     top = float(np.percentile(truth, 99.8))
     frame, row = len(truth) // 3, most_moving_row(truth)
     tall, wide = (n * mm for n, mm in zip(truth.shape[1:], pixel_mm or (1.0, 1.0), strict=True))
     shape, extent = tall / wide, (0.0, wide, tall, 0.0)
     width = 2.6 * len(columns) + 0.9
-    figure = new_figure(width, 2.6 * (2 * shape + 0.45) + 1.1)
-    axes = figure.subplots(3, len(columns), squeeze=False, gridspec_kw={"height_ratios": [shape, shape, 0.45]})
+    heights = [shape, shape, 0.45][: 3 if len(truth) > 1 else 2]
+    figure = new_figure(width, 2.6 * sum(heights) + 1.1)
+    axes = figure.subplots(len(heights), len(columns), squeeze=False, gridspec_kw={"height_ratios": heights})
     for column, (name, series) in enumerate(columns.items()):
-        image, error, profile = axes[:, column]
+        image, error = axes[:2, column]
         shown = image.imshow(series[frame], cmap="gray", vmin=0, vmax=top, extent=extent, aspect="equal")
-        image.axhline((row + 0.5) * tall / truth.shape[1], color="tab:orange", linewidth=0.6)
+        if len(truth) > 1:
+            image.axhline((row + 0.5) * tall / truth.shape[1], color="tab:orange", linewidth=0.6)
         image.set_title(name)
         wrong = np.abs(series[frame] - truth[frame])
         missed = error.imshow(wrong, cmap="gray", vmin=0, vmax=top / ERROR_GAIN, extent=extent, aspect="equal")
-        error.set_title("" if name == "truth" else f"error x{ERROR_GAIN}", fontsize="small")
-        profile.imshow(series[:, row], cmap="gray", vmin=0, vmax=top, aspect="auto")
-        profile.set_title("row over time" if column == 0 else "", fontsize="small")
+        error.set_title("" if name == reference else f"{difference} x{ERROR_GAIN}", fontsize="small")
+        for profile in axes[2:, column]:
+            profile.imshow(series[:, row], cmap="gray", vmin=0, vmax=top, aspect="auto")
+            profile.set_title("row over time" if column == 0 else "", fontsize="small")
         for axis in axes[:, column]:
             axis.set_axis_off()
     _scale_bar(axes[0, 0], wide, tall, pixel_mm is not None)
     figure.colorbar(shown, ax=axes[0], label=f"magnitude ({units})")
-    figure.colorbar(missed, ax=axes[1], label=f"error ({units})")
+    figure.colorbar(missed, ax=axes[1], label=f"{difference} ({units})")
     save_figure(figure, path)
 
 
