@@ -3,8 +3,8 @@
     python -m onebreath.evaluation.verdict runs/evaluation/ablation --title "Ablation" > benchmarks/results/ablation.md
 
 Of each group of scans the table has a row per method: PSNR and SSIM in the whole image, PSNR where the heart moves, and
-whether PSNR differs from the reference's by a Wilcoxon signed-rank test over slices, corrected by Bonferroni for the
-number of methods. Where it does not, the table says that no difference was seen, not that there is none.
+whether PSNR and SSIM differ from the reference's by a Wilcoxon signed-rank test over slices, corrected by Bonferroni
+for the number of methods. Where one does not, the table says that no difference was seen, not that there is none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from onebreath.errors import ConfigError, OnebreathError
 from onebreath.evaluation.statistics import Comparison
 from onebreath.evaluation.summary import SIGNIFICANT
 
-_HEAD = ("method", "PSNR (dB)", "SSIM", "dynamic PSNR (dB)", "PSNR against the reference", "seen")
+_HEAD = ("method", "PSNR (dB)", "SSIM", "dynamic PSNR (dB)", "PSNR against reference", "SSIM against reference")
+_TESTED = (("psnr", ".2f", " dB"), ("ssim", ".4f", ""))
 _CELLS = (("overall", "psnr", 2), ("overall", "ssim", 3), ("dynamic", "psnr", 2))
 
 
@@ -61,12 +62,16 @@ def _about(group: Mapping[str, Any]) -> str:
 
 def _table(group: Mapping[str, Any]) -> str:
     lines = [f"| {' | '.join(_HEAD)} |", "|" + "---|" * len(_HEAD)]
-    tests = group["tests"].get("overall", {}).get("psnr", {})
+    tests = group["tests"].get("overall", {})
     for label, method in group["methods"].items():
         cells = [_value(method["values"].get(region, {}).get(measure), digits) for region, measure, digits in _CELLS]
-        found = tests.get(label)
-        test = Comparison(**found["per_slice"]) if found else None
-        lines.append(f"| {' | '.join((label, *cells, *_tested(test, label == group['reference'])))} |")
+        for measure, digits, unit in _TESTED:
+            found = tests.get(measure, {}).get(label)
+            if found:
+                cells.append(_tested(Comparison(**found["per_slice"]), digits, unit))
+            else:
+                cells.append("reference" if label == group["reference"] else "not tested")
+        lines.append(f"| {' | '.join((label, *cells))} |")
     return "\n".join(lines)
 
 
@@ -74,14 +79,12 @@ def _value(value: Mapping[str, float] | None, digits: int) -> str:
     return "" if value is None else f"{value['mean']:.{digits}f} ± {value['std']:.{digits}f}"
 
 
-def _tested(test: Comparison | None, reference: bool) -> tuple[str, str]:
-    """Difference with n and corrected p, and what it says."""
-    if test is None:
-        return ("", "reference" if reference else "not tested")
-    text = f"{-test.difference:+.2f} dB, n = {test.n}, p = {test.p_bonferroni:.2g}"
-    if test.p_bonferroni >= SIGNIFICANT:
-        return text, "no difference seen"
-    return text, "better" if test.difference < 0 else "worse"
+def _tested(test: Comparison, digits: str, unit: str) -> str:
+    """Difference with n and corrected p, and what it says of a measure that is better when higher."""
+    seen = "no difference seen"
+    if test.p_bonferroni < SIGNIFICANT:
+        seen = "better" if test.difference < 0 else "worse"
+    return f"{seen}: {0.0 - test.difference:+{digits}}{unit}, n = {test.n}, p = {test.p_bonferroni:.2g}"
 
 
 def main(arguments: list[str] | None = None) -> int:
