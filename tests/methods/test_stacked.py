@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from onebreath.methods.base import Reconstruction
+from onebreath.methods.base import Reconstruction, method_class
 from onebreath.methods.cg_sense import CgSense
 from onebreath.methods.choice.choice import choose
 from onebreath.methods.choice.stacked import LEAST, Member, Stacked, best_weights, stacking_weights
 from onebreath.methods.low_rank_sparse import LowRankSparse
 from onebreath.methods.zero_filled import ZeroFilled
+from onebreath.networks.consistency.start import LowRankSparseStart
 from tests.helpers import nrmse
 from tests.methods.slices import lines, synthetic
 
@@ -86,3 +87,21 @@ def test_members_take_calibrated_results_from_where_the_whole_takes_them():
     stacked.derive = derive = lambda *given: given[-1]()
     assert isinstance(stacked(synthetic(MASK).data), Reconstruction)
     assert member.derive is derive
+
+
+def test_a_network_goes_on_from_the_images_that_another_member_made(monkeypatch):
+    case = synthetic(MASK, ny=64, nx=48, coils=8, noise=0.02)
+    network = method_class("unrolled")(model="crunet_mr.noise_aware", outside_domain="allow", device="cpu")
+    alone = network(case.data).images
+
+    def refuse(*_):
+        raise AssertionError("the network makes a start of its own")
+
+    monkeypatch.setattr(LowRankSparseStart, "__call__", refuse)
+
+    def beside(start):
+        return Stacked([Member("low_rank_sparse", start, 0.0), Member("crunet_mr.noise_aware", network, 1.0)])
+
+    assert nrmse(beside(LowRankSparse())(case.data).images, alone) < 1e-3
+    with pytest.raises(AssertionError, match="a start of its own"):
+        beside(LowRankSparse(iterations=3))(case.data)  # these images are not what the network was trained on

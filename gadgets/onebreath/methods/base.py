@@ -64,6 +64,8 @@ class SliceData:
         What the mask was found to be.
     whitened
         Whether the noise is known to have unit standard deviation; False where the scan came without noise lines.
+    start : (frame, y, x) complex, or None
+        Images that the method named by `Method.begins_with` made of the slice already.
 
     Raises
     ------
@@ -78,6 +80,7 @@ class SliceData:
     maps: Array | None
     sampling: Sampling
     whitened: bool = True
+    start: Array | None = None
 
     def __post_init__(self) -> None:
         if self.kspace.ndim != 4:
@@ -157,6 +160,9 @@ class Method(ABC):
     """Whether embedded calibration lines are given to it as imaging lines too."""
     learned: ClassVar[bool] = False
     """Whether it uses a model trained on other scans, so that a fallback must be there to make the images."""
+    begins_with: str = ""
+    """Method whose images it improves, with that method's usual parameters; it makes them itself unless they are given.
+    """
     without_gfactor: ClassVar[Mapping[str, Any]] = {}
     """Parameters that leave out its own g-factor map, if it makes one."""
     seconds_per_million: ClassVar[float] = 1.0

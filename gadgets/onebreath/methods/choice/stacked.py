@@ -7,7 +7,7 @@ D. H. Wolpert, "Stacked generalization", Neural Netw 5:241 (1992); L. Breiman, "
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 
@@ -80,7 +80,7 @@ class Stacked(Method):
         return self._mean([one.method.trial(part) for one in self.members])
 
     def __call__(self, data: SliceData) -> Reconstruction:
-        """Reconstruct one slice by all members, at the same time.
+        """Reconstruct one slice by all members, at the same time where one does not begin with another one's images.
 
         Raises
         ------
@@ -89,7 +89,23 @@ class Stacked(Method):
         """
         for one in self.members:
             one.method.derive = self.derive
-        return self._mean(side_by_side([partial(one.method, data) for one in self.members]))
+        at_once = [one for one in self.members if self._start_of(one) is None]
+        made = dict(zip(at_once, side_by_side([partial(one.method, data) for one in at_once]), strict=True))
+        for one in self.members:
+            start = self._start_of(one)
+            if start is not None:
+                made[one] = one.method(replace(data, start=made[start].images))
+        return self._mean([made[one] for one in self.members])
+
+    def _start_of(self, member: Member) -> Member | None:
+        """Member whose images another one begins with, if it makes them as that one would."""
+        for other in self.members:
+            if (
+                other.method.name == member.method.begins_with
+                and other.method.parameters == type(other.method)().parameters
+            ):
+                return other
+        return None
 
     def _mean(self, made: Sequence[Reconstruction]) -> Reconstruction:
         images = weighted_mean([found.images for found in made], [one.weight for one in self.members])

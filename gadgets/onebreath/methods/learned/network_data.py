@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import weakref
 from collections.abc import Callable
@@ -87,6 +88,10 @@ def image_function(
     scale = max_zero_filled_coil_images(kspace, mask)
     noise_std = torch.full((1,), noise_level(data)[0] / scale, device=kspace.device)
 
+    if data.start is not None:
+        start = to_tensor(data.start, device)[None] / scale
+        network = beginning_at(network, start if card.conventions.phase_encoding == "y" else start.mT)
+
     def images(of: Tensor) -> Tensor:
         inputs = ((of / scale)[None], mask[None, :, None], maps[None, :1])
         if card.conventions.phase_encoding == "y":
@@ -96,6 +101,23 @@ def image_function(
         return made
 
     return images, kspace, scale
+
+
+def beginning_at(network: Any, image: Tensor) -> Any:
+    """Return a network that begins at an image (batch, frame, y, x) where it would make an initial one; else as it is.
+
+    One whose launches are recorded stays as it is, as it would repeat them.
+    """
+    from onebreath.networks.consistency.start import GivenStart
+    from onebreath.networks.shared.cuda_graphs import CudaGraphNetwork
+    from onebreath.networks.shared.unrolled import UnrolledNetwork
+
+    recorded = isinstance(network, CudaGraphNetwork)
+    if recorded or not isinstance(network, UnrolledNetwork) or network.start is None:
+        return network
+    beginning = copy.copy(network)  # with the same layers
+    beginning.start = GivenStart(image)
+    return beginning
 
 
 def image_derivative(loaded: LoadedModel, data: SliceData, device: str) -> Callable[[Array], Array]:

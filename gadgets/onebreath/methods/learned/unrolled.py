@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -108,6 +109,11 @@ class Unrolled(Method):
         return zoo.current(self.parameters.model)
 
     @property
+    def begins_with(self) -> str:  # type: ignore[override]
+        """The initial image that the card names; such starts are named as the methods."""
+        return str(self.card.arguments.get("start") or "")
+
+    @property
     def card(self) -> zoo.Card:
         """The model's card."""
         return self.model.card
@@ -163,12 +169,12 @@ class Unrolled(Method):
         """Estimate the seconds of one core of a usual CPU for a slice, from the network's operations."""
         from onebreath.methods.learned.effort import network_seconds
 
-        start = self.card.arguments.get("start")
-        begun = method_class(str(start))().effort(data) if start else 0.0  # starts are named as the methods
+        begun = method_class(self.begins_with)().effort(data) if self.begins_with else 0.0
         return begun + network_seconds(self.card.architecture, self.card.arguments, tuple(data.kspace.shape))
 
     def trial(self, part: SliceData) -> Reconstruction:
         """Reconstruct a part of a slice, whose size and lines the card does not cover."""
+        part = replace(part, start=None)
         return Reconstruction(back(self._first_that_works(part)[0], part.kspace))
 
     def _judge(self, scan: Scan) -> str:

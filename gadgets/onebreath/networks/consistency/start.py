@@ -17,6 +17,16 @@ Start = Literal["zero_filled", "low_rank_sparse"]
 _STEPS = 6
 
 
+class GivenStart(NamedTuple):
+    """An initial image ``(batch, frame, y, x)`` that was made before."""
+
+    image: Tensor
+
+    def __call__(self, series: SampledSeries, noise_std: Tensor | None) -> Tensor:
+        """The image, whatever the data."""
+        return self.image
+
+
 class LowRankSparseStart(NamedTuple):
     """Initial image by a few iterations of L+S with thresholds in units of the noise, without gradients.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from onebreath.errors import MethodError, ModelError
 from onebreath.networks.consistency.data_consistency import DataConsistency, Kind
 from onebreath.networks.consistency.sampled_series import SampledSeries
-from onebreath.networks.consistency.start import LowRankSparseStart
+from onebreath.networks.consistency.start import GivenStart, LowRankSparseStart
 from onebreath.networks.shared.checkpointing import run_step
 from onebreath.networks.shared.refinement import ExtraInputs, Refinement
 from onebreath.networks.shared.series_network import SeriesNetwork
@@ -55,7 +55,7 @@ class UnrolledNetwork(SeriesNetwork):
         noise_level: float | None = None,
         checkpointing: bool = False,
         remembered: int = 0,
-        start: LowRankSparseStart | None = None,
+        start: LowRankSparseStart | GivenStart | None = None,
         inputs: Sequence[Input] = (),
         follows_noise: bool = False,
     ) -> None:
