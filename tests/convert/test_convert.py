@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from PIL import Image
 
 from onebreath.cli import main
+from onebreath.images.reading import StoredPixels
 from tests.images.files import cine, image, write
 
 nibabel = pytest.importorskip("nibabel")
@@ -106,3 +108,29 @@ def test_mp4_plays_the_loop_at_its_speed(tmp_path: Path) -> None:
 def test_an_unknown_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", str(write(tmp_path / "i.h5", {1: cine()})), "-f", "bmp"]) == 1
     assert "no format 'bmp'" in capsys.readouterr().err
+
+
+def test_a_file_larger_than_the_memory_would_be_is_read_image_by_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest piece that is read at once is one image, whatever the format."""
+    path = write(tmp_path / "i.h5", {1: cine(slices=2, phases=5)})
+    read: list[int] = []
+    whole = StoredPixels.__getitem__
+
+    def counted(self: StoredPixels, index: object) -> np.ndarray:
+        read.append(int(np.size(found := whole(self, index))))
+        return found
+
+    monkeypatch.setattr(StoredPixels, "__getitem__", counted)
+    assert main(["convert", str(path), "-f", "nifti,png,gif"]) == 0
+    assert max(read) == 12 * 16
+    assert len(read) == 10 + 2 * 10, "once for NIfTI; for pictures once for the window, and once to draw"
+
+
+def test_files_are_those_of_nibabel(tmp_path: Path) -> None:
+    path = write(tmp_path / "i.h5", {1: cine(slices=2, phases=3)})
+    assert main(["convert", str(path)]) == 0
+    made = nibabel.load(tmp_path / "i" / "series1_Image.nii.gz")
+    again = nibabel.Nifti1Image(np.asarray(made.dataobj), made.affine, made.header)
+    assert gzip.decompress((tmp_path / "i" / "series1_Image.nii.gz").read_bytes()) == again.to_bytes()

@@ -13,7 +13,7 @@ from onebreath.convert.nifti import volumes, write_nifti
 from onebreath.convert.pictures import shown, write_gif, write_mp4, write_png
 from onebreath.errors import ConfigError
 from onebreath.images.geometry import Geometry
-from onebreath.images.reading import Series, read_images
+from onebreath.images.reading import Series, images_of
 from onebreath.images.stacks import Stack, stacks
 from onebreath.optional import required
 from onebreath.options import folder, folder_beside, positive
@@ -52,15 +52,15 @@ def run(args: argparse.Namespace) -> int:
         module, extra = _NEEDED[name]
         required(module, extra, name.upper())
     output = args.output or folder_beside(args.images)
-    found = read_images(args.images, args.group)
-    output.mkdir(parents=True, exist_ok=True)
-    for series in found:
-        if "nifti" in formats:
-            for path in _nifti(series, output):
-                print(path)
-        if set(formats) - {"nifti"}:
-            for path in _pictures(series, output, formats, args):
-                print(path)
+    with images_of(args.images, args.group) as found:
+        output.mkdir(parents=True, exist_ok=True)
+        for series in found:
+            if "nifti" in formats:
+                for path in _nifti(series, output):
+                    print(path)
+            if set(formats) - {"nifti"}:
+                for path in _pictures(series, output, formats, args):
+                    print(path)
     return 0
 
 
@@ -77,10 +77,11 @@ def _nifti(series: Series, output: Path) -> Iterator[Path]:
 
 
 def _pictures(series: Series, output: Path, formats: list[str], args: argparse.Namespace) -> Iterator[Path]:
-    places = [(stack, z, values) for stack in stacks(series) for z, values in _slices(stack, series.part)]
-    window = tuple(args.window) if args.window else _window(series, [values for _, _, values in places])
+    places = [(stack, z) for stack in stacks(series) for z in range(series.data.shape[2])]
+    window = tuple(args.window) if args.window else _window(series, places)
     print(f"series {series.number}: black is {window[0]:.4g}, white {window[1]:.4g}")
-    for stack, z, values in steps(places, f"series {series.number}", unit="places"):
+    for stack, z in steps(places, f"series {series.number}", unit="places"):
+        values = _values(stack, z)
         geometry = Geometry.of(series.headers[stack.images[0]], series.data.shape)
         frames = shown(values, window, geometry, args.zoom)
         counters = "".join(f"_{name}{value}" for name, value in stack.place.items())
@@ -99,18 +100,24 @@ def _pictures(series: Series, output: Path, formats: list[str], args: argparse.N
             yield output / f"{stem}.mp4"
 
 
-def _slices(stack: Stack, part: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield index and real values (frame, y, x) of each slice; the magnitude of complex images."""
-    values = stack.values()
-    for z in range(values.shape[1]):
-        yield z, np.asarray(np.abs(values[:, z]) if part == "complex" else values[:, z].real, np.float32)
+def _values(stack: Stack, z: int) -> np.ndarray:
+    """Return the real values (frame, y, x) of one slice of a place; the magnitude of complex images."""
+    frames = [stack.series.picture(image, z) for image in stack.images]
+    is_complex = stack.series.part == "complex"
+    return np.stack([np.asarray(np.abs(one) if is_complex else one.real, np.float32) for one in frames])
 
 
-def _window(series: Series, values: list[np.ndarray]) -> tuple[float, float]:
+def _window(series: Series, places: list[tuple[Stack, int]]) -> tuple[float, float]:
+    """Return the values shown black and white, by all places, of which one at a time is in memory."""
     if series.part == "phase":
         return (-np.pi, np.pi)
-    low = min(0.0, *(float(one.min()) for one in values))
-    return low, max(float(np.percentile(one, 99.5)) for one in values)
+    low = high = 0.0
+    for number, (stack, z) in enumerate(steps(places, "looking at all values", unit="places")):
+        values = _values(stack, z)
+        low = min(low, float(values.min()))
+        highest = float(np.percentile(values, 99.5))
+        high = highest if number == 0 else max(high, highest)
+    return low, high
 
 
 def _stem(series: Series) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +31,8 @@ class Volume:
     ----------
     name
         Counters other than the slice.
-    values
-        (x, y, z, frame), real or complex.
+    slices
+        The places that it is made of, in their order along its third axis; one, if that is a volume itself.
     affine
         4 x 4, from pixel index to RAS coordinates in mm.
     frame_ms
@@ -40,10 +42,27 @@ class Volume:
     """
 
     name: str
-    values: NDArray[np.generic]
+    slices: tuple[Stack, ...]
     affine: NDArray[np.float64]
     frame_ms: float
     remark: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Pixels along x, y and z, and frames."""
+        nz, ny, nx = self.slices[0].series.data.shape[2:]
+        return nx, ny, nz * len(self.slices), len(self.slices[0].images)
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of its values, real or complex."""
+        return np.dtype(np.complex64 if np.iscomplexobj(self.slices[0].series.data) else np.float32)
+
+    def pictures(self) -> Iterator[NDArray[np.generic]]:
+        """Yield the values (z, y, x) of one place at one time after the other, in the order in which NIfTI has them."""
+        for frame in range(self.shape[3]):
+            for stack in self.slices:
+                yield stack.series.values(stack.images[frame])[0]
 
 
 def volumes(series: Series) -> Iterator[Volume]:
@@ -58,7 +77,7 @@ def volumes(series: Series) -> Iterator[Volume]:
         except ScanError as reason:
             for stack in group:
                 alone = _joined(f"{name}{'_' if name else ''}slice{stack.place.get('slice', 0)}", [stack])
-                yield Volume(alone.name, alone.values, alone.affine, alone.frame_ms, str(reason))
+                yield Volume(alone.name, alone.slices, alone.affine, alone.frame_ms, str(reason))
 
 
 def _joined(name: str, group: list[Stack]) -> Volume:
@@ -69,15 +88,14 @@ def _joined(name: str, group: list[Stack]) -> Volume:
     ScanError
         If they do not form a grid.
     """
-    found = [(_geometry(stack), stack.values()) for stack in group]
+    found = [(_geometry(stack), stack) for stack in group]
     found.sort(key=lambda one: float(one[0].centre @ one[0].axes[:, 2]))
-    if len(group) > 1 and any(values.shape[1] > 1 for _, values in found):
+    if len(group) > 1 and group[0].series.data.shape[2] > 1:
         raise ScanError("they are volumes themselves")
-    if len({values.shape for _, values in found}) > 1:
-        raise ScanError("they have different numbers of frames or pixels")
+    if len({len(stack.images) for stack in group}) > 1:
+        raise ScanError("they have different numbers of frames")
     matrix = affine([geometry for geometry, _ in found])
-    values = np.concatenate([values for _, values in found], axis=1)
-    return Volume(name, values.transpose(3, 2, 1, 0), matrix, group[0].frame_ms())
+    return Volume(name, tuple(stack for _, stack in found), matrix, group[0].frame_ms())
 
 
 def _geometry(stack: Stack) -> Geometry:
@@ -88,7 +106,7 @@ def _geometry(stack: Stack) -> Geometry:
 
 
 def write_nifti(volume: Volume, path: Path, description: str) -> None:
-    """Write a volume as NIfTI-1 atomically, compressed if the name ends with ``.gz``.
+    """Write a volume as NIfTI-1 atomically, picture by picture, compressed if the name ends with ``.gz``.
 
     Raises
     ------
@@ -96,15 +114,21 @@ def write_nifti(volume: Volume, path: Path, description: str) -> None:
         If nibabel is not installed, or the file cannot be written.
     """
     nibabel = required("nibabel", "report", "NIfTI")
-    values = volume.values if volume.values.shape[3] > 1 else volume.values[..., 0]
-    image = nibabel.Nifti1Image(np.ascontiguousarray(values), volume.affine)
+    shape = volume.shape if volume.shape[3] > 1 else volume.shape[:3]
+    image = nibabel.Nifti1Image(np.broadcast_to(np.zeros((), volume.dtype), shape), volume.affine)
     image.set_sform(volume.affine, code=1)
     image.set_qform(volume.affine, code=1, strip_shears=True)
     image.header.set_xyzt_units("mm", "msec")
-    if values.ndim == 4:
+    if len(shape) == 4:
         zooms = image.header.get_zooms()
         image.header.set_zooms((*zooms[:3], volume.frame_ms))
     image.header["descrip"] = description.encode("ascii", "replace")[:_DESCRIPTION]
-    content = image.to_bytes()
-    with whole(path) as part:
-        part.write_bytes(gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)
+    image.header.set_slope_inter(1.0, 0.0)
+    head = io.BytesIO()
+    image.header.write_to(head)
+    with whole(path) as part, part.open("wb") as file, ExitStack() as stack:
+        packed = path.suffix == ".gz"
+        target = stack.enter_context(gzip.GzipFile("", "wb", 1, file, mtime=0)) if packed else file
+        target.write(head.getvalue().ljust(image.header.get_data_offset(), b"\0"))
+        for picture in volume.pictures():  # of which x is the fastest axis, as NIfTI wants it
+            target.write(np.ascontiguousarray(picture, volume.dtype.newbyteorder("<")).tobytes())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import ismrmrd
@@ -46,7 +47,13 @@ class Series:
 
         Integer pixels are scaled back by what the meta says; without such a meta a pixel is its own value.
         """
-        pixels = self.data[image]
+        return self._scaled(self.data[image], image)
+
+    def picture(self, image: int, z: int) -> NDArray[Any]:
+        """Return one slice (y, x) of the first channel of an image, in the units of the reconstruction."""
+        return self._scaled(self.data[image, 0, z], image)
+
+    def _scaled(self, pixels: np.ndarray, image: int) -> NDArray[Any]:
         if np.iscomplexobj(pixels):
             return np.asarray(pixels, np.complex64)
         slope, intercept = self.rescale(image)
@@ -102,16 +109,9 @@ def read_series(path: Path, group: str | None = None) -> list[Series]:
     ScanError
         If the file cannot be read or holds no images.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            groups = [name for name, item in file.items() if isinstance(item, h5py.Group) and _series_of(item)]
-            if not groups or (group is not None and group not in groups):
-                there = f"it has {', '.join(groups)}" if groups else "it holds no images at all"
-                raise ScanError(f"{path} has no images{f' in group {group}' if group else ''}; {there}")
-            chosen = file[group or groups[-1]]
-            return [_read(number, chosen[name]) for number, name in sorted(_series_of(chosen).items())]
-    except OSError as error:
-        raise ScanError(f"{path} cannot be read: {unreadable(path, error)}") from error
+    with _open(path) as file:
+        chosen = _group_of(file, path, group)
+        return [_read(number, chosen[name]) for number, name in _numbered(chosen)]
 
 
 def read_images(path: Path, group: str | None = None) -> list[Series]:
@@ -122,7 +122,11 @@ def read_images(path: Path, group: str | None = None) -> list[Series]:
     ScanError
         If the file cannot be read, holds no images, or an image lacks its header or meta.
     """
-    found = read_series(path, group)
+    return _whole(path, read_series(path, group))
+
+
+def _whole(path: Path, found: list[Series]) -> list[Series]:
+    """Return the series; raise ScanError where an image lacks its header or meta."""
     for series in found:
         if not len(series.data) == len(series.headers) == len(series.metas) or series.data.ndim != 5:
             raise ScanError(
@@ -132,15 +136,69 @@ def read_images(path: Path, group: str | None = None) -> list[Series]:
     return found
 
 
+@contextmanager
+def images_of(path: Path, group: str | None = None) -> Iterator[list[Series]]:
+    """Yield all series of a reconstruction, as `read_images`, but pixels are read when they are indexed.
+
+    What is too large for the memory can be used image by image, while the body runs.
+
+    Raises
+    ------
+    ScanError
+        As `read_images`.
+    """
+    with _open(path) as file:
+        chosen = _group_of(file, path, group)
+        yield _whole(path, [_read(number, chosen[name], whole=False) for number, name in _numbered(chosen)])
+
+
+class StoredPixels:
+    """Pixels (image, channel, z, y, x) that lie in a file, and are read as far as they are indexed."""
+
+    def __init__(self, stored: h5py.Dataset) -> None:
+        self._stored = stored
+        self.shape: tuple[int, ...] = stored.shape
+        self.ndim = len(self.shape)
+        self.dtype: np.dtype[Any] = _complex(np.zeros(0, stored.dtype)).dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return _complex(self._stored[index])
+
+
 def _series_of(group: h5py.Group) -> dict[int, str]:
     parts = [(name, name.rpartition("_")[2]) for name in group if name.startswith("image_")]
     return {int(number): name for name, number in parts if number.isdecimal()}
 
 
-def _read(number: int, stored: h5py.Group) -> Series:
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except OSError as error:
+        raise ScanError(f"{path} cannot be read: {unreadable(path, error)}") from error
+
+
+def _group_of(file: h5py.File, path: Path, group: str | None) -> h5py.Group:
+    groups = [name for name, item in file.items() if isinstance(item, h5py.Group) and _series_of(item)]
+    if not groups or (group is not None and group not in groups):
+        there = f"it has {', '.join(groups)}" if groups else "it holds no images at all"
+        raise ScanError(f"{path} has no images{f' in group {group}' if group else ''}; {there}")
+    return file[group or groups[-1]]
+
+
+def _numbered(group: h5py.Group) -> list[tuple[int, str]]:
+    return sorted(_series_of(group).items())
+
+
+def _read(number: int, stored: h5py.Group, *, whole: bool = True) -> Series:
     texts = stored["attributes"].asstr()[:]
     headers = stored["header"][:] if "header" in stored else np.zeros(0, image_header_dtype)
-    return Series(number, _complex(stored["data"][:]), _metas(number, texts), headers)
+    data = _complex(stored["data"][:]) if whole else cast("np.ndarray", StoredPixels(stored["data"]))
+    return Series(number, data, _metas(number, texts), headers)
 
 
 def _complex(data: np.ndarray) -> np.ndarray:
