@@ -77,3 +77,22 @@ def test_compare_and_few_shot_on_the_command_line(tmp_path, monkeypatch, capsys)
     assert np.isfinite([one["mean"]["psnr"] for one in found]).all()
     assert main([*few, "9999"]) == 1
     assert "the recipe's sources have 4 images" in capsys.readouterr().err
+
+
+def test_pre_trained_and_new_weights_are_compared_by_image(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ONEBREATH_MODELS", str(tmp_path / "models"))
+    save_model(tmp_path / "models", "unet.tiny")
+    file = tmp_path / "recipe.yaml"
+    file.write_text(write_recipe(recipe("unet", steps=2)))
+    words = ["images", "few-shot", "--recipe", str(file), "--folder", str(tmp_path / "out"), "--device", "cpu"]
+    words += ["--accelerations", "2", "4", "--types", "random", "--samples", "1", "2", "--new"]
+    assert main(words) == 1
+    assert "--new compares with --start" in capsys.readouterr().err
+    assert main([*words, "--start", "unet.tiny"]) == 0
+    rows = (tmp_path / "out" / "pairs.md").read_text().splitlines()[2:]
+    cells = [row.strip("| ").split(" | ") for row in rows]
+    assert [row[0] for row in cells] == ["1", "2"]
+    found = json.loads((tmp_path / "out" / "few-shot.json").read_text())
+    single = [one["values"]["psnr"] for one in found if one["method"] == "2 samples, new"]
+    assert cells[1][1].startswith(f"{np.mean(single):.2f} ± ")
+    assert f"n = {len(single[0])}, p = " in cells[1][3]

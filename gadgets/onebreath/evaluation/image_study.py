@@ -6,25 +6,34 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onebreath import zoo
 from onebreath.errors import ConfigError
 from onebreath.evaluation.masks import STUDY_MASKS
-from onebreath.evaluation.restoration import METRICS, Score, Study, study_images, table
+from onebreath.evaluation.restoration import METRICS, Score, Study, by_image, study_images, table
+from onebreath.evaluation.statistics import compare
+from onebreath.evaluation.verdict import in_words
 from onebreath.keeping import write_text
 from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.training.command import describe_run, load_start
 from onebreath.training.data.image_preparation import prepare_images
 from onebreath.training.recipe import Recipe, read_recipe
+from onebreath.training.restoration import StoredImages
+from onebreath.training.split import Purpose
 from onebreath.training.state import checkpoint as checkpoints
 from onebreath.training.state.checkpoint import BEST
 from onebreath.training.state.distributed import join
 from onebreath.training.trainer import Trainer
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 SAMPLES = (10, 25, 50, 100, 250, 500, 1000, 2500)
 """Sizes of the few-shot study of the paper."""
+_NEW = ", new"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     comparing.add_argument("models", nargs="+", help="models for magnitude images (architecture.tag)")
     few = actions.add_parser("few-shot", help="fine-tune on increasing numbers of images")
     few.add_argument("--start", help="model or checkpoint to start from (default: new weights)")
+    few.add_argument(
+        "--new", action="store_true", help="also train new weights alike, and test those from --start against them"
+    )
     few.add_argument("--samples", type=int, nargs="+", default=SAMPLES, help="numbers of images")
     few.add_argument("--steps", type=int, help="steps of each training, instead of the recipe's")
     few.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU if there is one)")
@@ -70,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
 
 def few_shot(recipe: Recipe, study: Study, args: argparse.Namespace) -> None:
     """Fine-tune on each number of images, from the same weights for as many steps; sets of images are nested."""
-    assert recipe.restoration is not None
+    if args.new and not args.start:
+        raise ConfigError("--new compares with --start; name the weights to start from")
     prepared = prepare_images(recipe, args.folder / "prepared")
     start = load_start(args.start) if args.start else None
     available = sum(one.count for one in prepared["train"])
@@ -78,21 +91,59 @@ def few_shot(recipe: Recipe, study: Study, args: argparse.Namespace) -> None:
     for samples in args.samples:
         if samples > available:
             raise ConfigError(f"{samples} samples were requested, but the recipe's sources have {available} images")
-        few = recipe.restoration.model_copy(update={"samples": samples})
-        steps = {"steps": args.steps, "validate_every": min(recipe.validate_every, args.steps)} if args.steps else {}
-        one = recipe.model_copy(update={"restoration": few, **steps})
-        folder = args.folder / f"samples-{samples}"
-        with join(args.device) as group:
-            describe_run(one, {**prepared}, folder)
-            trainer = Trainer(one, prepared["train"], prepared["validate"], folder, group, start)
-            trainer.run()
-        network = trainer.network
-        network.load_state_dict(checkpoints.load(folder / BEST).average)
-        network.use_precision("float32")
-        network.cpu().eval()
-        assert isinstance(network, RestorationNetwork)
-        scores += study_images({f"{samples} samples": network}, prepared["validate"], study)
-        report(scores, args.folder, "few-shot")
+        ways = {f"{samples} samples": start, **({f"{samples} samples{_NEW}": None} if args.new else {})}
+        for name, weights in ways.items():
+            folder = args.folder / f"samples-{samples}{'-new' if name.endswith(_NEW) else ''}"
+            network = _trained(recipe, samples, weights, prepared, folder, args)
+            scores += study_images({name: network}, prepared["validate"], study)
+            report(scores, args.folder, "few-shot")
+    if args.new:
+        text = pairs(scores, args.samples)
+        write_text(args.folder / "pairs.md", text + "\n")
+        print(text)
+
+
+def _trained(
+    recipe: Recipe,
+    samples: int,
+    start: dict[str, Tensor] | None,
+    prepared: dict[Purpose, list[StoredImages]],
+    folder: Path,
+    args: argparse.Namespace,
+) -> RestorationNetwork:
+    """Train on a number of images; returns the network with its best weights."""
+    assert recipe.restoration is not None
+    few = recipe.restoration.model_copy(update={"samples": samples})
+    steps = {"steps": args.steps, "validate_every": min(recipe.validate_every, args.steps)} if args.steps else {}
+    one = recipe.model_copy(update={"restoration": few, **steps})
+    with join(args.device) as group:
+        describe_run(one, {**prepared}, folder)
+        trainer = Trainer(one, prepared["train"], prepared["validate"], folder, group, start)
+        trainer.run()
+    network = trainer.network
+    network.load_state_dict(checkpoints.load(folder / BEST).average)
+    network.use_precision("float32")
+    network.cpu().eval()
+    assert isinstance(network, RestorationNetwork)
+    return network
+
+
+def pairs(scores: Sequence[Score], samples: Sequence[int]) -> str:
+    """Markdown table: pre-trained against new weights by number of samples, over all cases, paired by image."""
+    head = ("samples", "new, PSNR (dB)", "pre-trained, PSNR (dB)", "PSNR against new", "SSIM against new")
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for count in samples:
+        cells = [str(count)]
+        for name in (f"{count} samples{_NEW}", f"{count} samples"):
+            values = by_image(scores, name, "psnr")
+            cells.append(f"{values.mean():.2f} ± {values.std(ddof=min(1, len(values) - 1)):.2f}")
+        for metric, digits, unit in (("psnr", ".2f", " dB"), ("ssim", ".4f", "")):
+            new, old = (by_image(scores, f"{count} samples{which}", metric) for which in (_NEW, ""))
+            test = compare(new, old)
+            corrected = min(1.0, test.p * len(samples))
+            cells.append(in_words(replace(test, p_bonferroni=corrected), digits, unit))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def report(scores: Sequence[Score], folder: Path, name: str) -> None:

@@ -60,7 +60,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean and standard deviation of each metric over the images of one case."""
+    """Mean, standard deviation and single values of each metric over the images of one case."""
 
     method: str
     mask_type: str
@@ -68,6 +68,7 @@ class Score:
     mean: dict[str, float]
     std: dict[str, float]
     n: int
+    values: dict[str, list[float]]
 
 
 def study_images(
@@ -126,7 +127,8 @@ def _score(name: str, kind: str, acceleration: float, values: list[dict[str, flo
     columns = {metric: np.array([value[metric] for value in values]) for metric in METRICS}
     mean = {metric: float(column.mean()) for metric, column in columns.items()}
     std = {metric: float(column.std()) for metric, column in columns.items()}
-    return Score(name, kind, acceleration, mean, std, len(values))
+    single = {metric: column.tolist() for metric, column in columns.items()}
+    return Score(name, kind, acceleration, mean, std, len(values), single)
 
 
 def table(scores: Sequence[Score], metric: str) -> str:
@@ -140,3 +142,8 @@ def table(scores: Sequence[Score], metric: str) -> str:
         values = " | ".join(f"{one.mean[metric]:.{digits}f} ± {one.std[metric]:.{digits}f}" for one in found)
         lines.append(f"| {kind} | {method} | {values} |")
     return "\n".join(lines)
+
+
+def by_image(scores: Sequence[Score], method: str, metric: str) -> np.ndarray:
+    """Mean over all cases of one metric of a method, for each image."""
+    return np.mean([one.values[metric] for one in scores if one.method == method], axis=0)

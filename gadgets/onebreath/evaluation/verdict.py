@@ -68,7 +68,7 @@ def _table(group: Mapping[str, Any]) -> str:
         for measure, digits, unit in _TESTED:
             found = tests.get(measure, {}).get(label)
             if found:
-                cells.append(_tested(Comparison(**found["per_slice"]), digits, unit))
+                cells.append(in_words(Comparison(**found["per_slice"]), digits, unit))
             else:
                 cells.append("reference" if label == group["reference"] else "not tested")
         lines.append(f"| {' | '.join((label, *cells))} |")
@@ -79,7 +79,7 @@ def _value(value: Mapping[str, float] | None, digits: int) -> str:
     return "" if value is None else f"{value['mean']:.{digits}f} ± {value['std']:.{digits}f}"
 
 
-def _tested(test: Comparison, digits: str, unit: str) -> str:
+def in_words(test: Comparison, digits: str, unit: str) -> str:
     """Difference with n and corrected p, and what it says of a measure that is better when higher."""
     seen = "no difference seen"
     if test.p_bonferroni < SIGNIFICANT:
