@@ -24,6 +24,7 @@ from onebreath.images.reading import read_images
 from onebreath.mrd2.streams import PIPE, as_files, header_of, write_images
 from onebreath.options import at_least, port, positive
 from onebreath.report.page import check_packages, write_report
+from onebreath.wire.h5_guard import open_file
 from onebreath.wire.raw_file import RawFile
 
 DEFAULT_OUTPUT = "out.h5"
@@ -162,10 +163,10 @@ def raw_files(name: Path) -> list[Path]:
 def _holds_images(path: Path) -> bool:
     """Return whether a file was written by this command: not a raw scan, and not unreadable."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_file(path) as file:
             groups = [item for item in file.values() if isinstance(item, h5py.Group)]
             return bool(groups) and all(name.startswith("image_") for group in groups for name in group)
-    except OSError:
+    except (OSError, ScanError):
         return False
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,9 @@ from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
+from onebreath.wire import h5_guard
 from onebreath.wire.raw_file import unreadable
+from onebreath.wire.xml_guard import plain_meta
 
 PARTS = {1: "magnitude", 2: "phase", 3: "real", 4: "imaginary", 5: "complex"}
 """What an image shows, by MRD's image type."""
@@ -176,7 +178,7 @@ def _series_of(group: h5py.Group) -> dict[int, str]:
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
     try:
-        with h5py.File(path, "r") as file:
+        with h5_guard.open_file(path) as file:
             yield file
     except OSError as error:
         raise ScanError(f"{path} cannot be read: {unreadable(path, error)}") from error
@@ -195,9 +197,12 @@ def _numbered(group: h5py.Group) -> list[tuple[int, str]]:
 
 
 def _read(number: int, stored: h5py.Group, *, whole: bool = True) -> Series:
-    texts = stored["attributes"].asstr()[:]
-    headers = stored["header"][:] if "header" in stored else np.zeros(0, image_header_dtype)
-    data = _complex(stored["data"][:]) if whole else cast("np.ndarray", StoredPixels(stored["data"]))
+    texts = h5_guard.whole(stored, "attributes")
+    headers = h5_guard.whole(stored, "header") if "header" in stored else np.zeros(0, image_header_dtype)
+    if whole:
+        data = _complex(h5_guard.whole(stored, "data"))
+    else:
+        data = cast("np.ndarray", StoredPixels(h5_guard.array(stored, "data")))
     return Series(number, data, _metas(number, texts), headers)
 
 
@@ -208,11 +213,11 @@ def _complex(data: np.ndarray) -> np.ndarray:
     return data
 
 
-def _metas(number: int, texts: Sequence[str]) -> list[dict[str, Any]]:
+def _metas(number: int, texts: np.ndarray) -> list[dict[str, Any]]:
     metas = []
-    for place, text in enumerate(texts):
+    for place, text in enumerate(map(str, texts)):
         try:
-            metas.append(dict(ismrmrd.Meta.deserialize(text)) if text.strip() else {})
+            metas.append(dict(ismrmrd.Meta.deserialize(plain_meta(text, "it"))) if text.strip() else {})
         except Exception as error:
             raise ScanError(f"the meta of image {place + 1}, series {number}, cannot be read: {error}") from error
     return metas

@@ -15,6 +15,7 @@ from ismrmrd.hdf5 import acquisition_header_dtype, waveform_header_dtype
 
 from onebreath.errors import ScanError
 from onebreath.mrd.lines import HEADER
+from onebreath.wire.h5_guard import check_room, open_file
 from onebreath.wire.messages import ACQUISITION_HEADER, WAVEFORM_HEADER
 
 CHUNK_BYTES = 32 << 20
@@ -40,7 +41,7 @@ class RawFile:
     def __init__(self, path: str | Path, group: str = "dataset") -> None:
         self.path = Path(path)
         try:
-            self._file = h5py.File(self.path, "r")
+            self._file = open_file(self.path)
         except OSError as error:
             raise ScanError(f"{self.path} cannot be read: {unreadable(self.path, error)}") from error
         try:
@@ -78,8 +79,11 @@ class RawFile:
     def _xml(self) -> bytes:
         if "xml" not in self._group:
             raise ScanError(f"{self.path}: group '{self._group.name[1:]}' holds data but no ISMRMRD header (xml)")
-        text = np.asarray(self._group["xml"][()], dtype=object).ravel()[0]
-        return text.encode("utf-8") if isinstance(text, str) else bytes(text)
+        stored = self._group["xml"]
+        text: Any = np.asarray(stored[()], dtype=object).ravel()[:1] if isinstance(stored, h5py.Dataset) else ()
+        if len(text) == 0 or not isinstance(text[0], (str, bytes)):
+            raise ScanError(f"{self.path}: {self._group.name}/xml holds no text; it is no ISMRMRD header")
+        return text[0].encode("utf-8") if isinstance(text[0], str) else text[0]
 
     @property
     def acquisitions(self) -> int:
@@ -99,6 +103,7 @@ class RawFile:
         ScanError
             If the file is damaged.
         """
+        check_room(self._group["data"], acquisition_header_dtype)
         try:
             heads = self._group["data"].fields("head")[:]
         except (OSError, ValueError) as error:
