@@ -161,8 +161,7 @@ class Method(ABC):
     learned: ClassVar[bool] = False
     """Whether it uses a model trained on other scans, so that a fallback must be there to make the images."""
     begins_with: str = ""
-    """Method whose images it improves, with that method's usual parameters; it makes them itself unless they are given.
-    """
+    """Method, with its usual parameters, whose images it improves; it makes them itself unless they are given."""
     without_gfactor: ClassVar[Mapping[str, Any]] = {}
     """Parameters that leave out its own g-factor map, if it makes one."""
     seconds_per_million: ClassVar[float] = 1.0
@@ -250,13 +249,7 @@ def _explain(parameters: type[MethodParameters], problem: Problem) -> str:
 
 
 def method_class(name: str) -> type[Method]:
-    """Return the class of a method, importing its module only now.
-
-    Raises
-    ------
-    ConfigError
-        If there is no method of this name; the text lists the nearest ones.
-    """
+    """Return the class of a method, importing its module only now; raises ConfigError if there is none of this name."""
     found: type[Method] = METHODS.load(name)
     return found
 

@@ -15,7 +15,8 @@ from onebreath.methods.base import Fact, SliceData
 from onebreath.methods.cg_sense import conjugate_gradients
 from onebreath.methods.learned.mask_type import Choice, choose
 from onebreath.methods.learned.network_data import make_stoppable, to_tensor, true_float32
-from onebreath.methods.learned.unrolled import Unrolled, UnrolledParameters
+from onebreath.methods.learned.parameters import UnrolledParameters
+from onebreath.methods.learned.unrolled import Unrolled
 from onebreath.mri.coils import phase_factor
 from onebreath.mri.sense import SenseOperator
 from onebreath.registry import RESTORATION

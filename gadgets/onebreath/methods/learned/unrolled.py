@@ -10,13 +10,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
-
-from pydantic import Field, field_validator
+from typing import TYPE_CHECKING
 
 from onebreath import zoo
 from onebreath.errors import MethodError, OutsideDomain
-from onebreath.methods.base import Fact, Method, MethodParameters, Reconstruction, SliceData, check_finite, method_class
+from onebreath.methods.base import Fact, Method, Reconstruction, SliceData, check_finite, method_class
 from onebreath.methods.device import back
 from onebreath.methods.known_noise import understated
 from onebreath.methods.learned.devices import device_text, devices_to_try
@@ -27,9 +25,9 @@ from onebreath.methods.learned.network_data import (
     recording,
     true_float32,
 )
+from onebreath.methods.learned.parameters import UnrolledParameters
 from onebreath.methods.scan import scan_of
 from onebreath.methods.score import domain_score
-from onebreath.registry import RESTORATION
 from onebreath.zoo.architectures import network_class
 from onebreath.zoo.domain import Scan
 
@@ -40,56 +38,6 @@ if TYPE_CHECKING:
     from onebreath.mri import Array
 
 log = logging.getLogger("onebreath.unrolled")
-
-
-class UnrolledParameters(MethodParameters):
-    """Parameters of `Unrolled`."""
-
-    model: str = Field(description="Name of the model, architecture.tag, for example crunet_mr.cine.")
-    device: str = Field(
-        default="auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="Where to compute: auto (a GPU if there is one, the CPU if its memory is too small), cpu, cuda, "
-        "cuda:1, ... A device that is named is never changed.",
-    )
-    precision: Literal["float32", "bfloat16", "auto"] = Field(
-        default="float32",
-        description="Of the convolutions: float32 gives the same image on every machine; bfloat16 is faster on a GPU; "
-        "auto is bfloat16 where the device computes it in hardware.",
-    )
-    memory_limit_gb: float | None = Field(
-        default=None, gt=0, description="Memory in GiB that may be used on any device; not given: what is free there."
-    )
-    tiles: int = Field(
-        default=0, ge=0, description="Pieces along the readout; 1: the whole image; 0: as few as fit into memory."
-    )
-    tile_halo: int = Field(default=48, ge=1, description="Columns that a tile sees on either side of its own.")
-    tile_tolerance: float = Field(
-        default=0.01,
-        gt=0,
-        description="Largest difference of two tiles at their seam, relative to the maximum; above it the tiles "
-        "are not used.",
-    )
-    recorded: bool = Field(
-        default=False,
-        description="On a GPU: record the network's launches for the first slice of a size and replay them for the "
-        "others (CUDA graphs), which spares the time between kernels. Images stay the same to rounding.",
-    )
-    outside_domain: Literal["refuse", "allow"] = Field(
-        default="refuse", description="What happens to a scan that the model's card does not allow; allow states it."
-    )
-    domain_score: bool = Field(
-        default=False,
-        description="Reconstruct once more without a few of the acquired lines and compare: a scan whose score is "
-        "above the card's score_limit counts as one that the card does not allow.",
-    )
-
-    @field_validator("model")
-    @classmethod
-    def _is_of_this_kind(cls, model: str) -> str:
-        if model.partition(".")[0] in RESTORATION:
-            raise ValueError(f"model '{model}' restores magnitude images; use it with method=mr_ipt")
-        return model
 
 
 class Unrolled(Method):
@@ -174,8 +122,7 @@ class Unrolled(Method):
 
     def trial(self, part: SliceData) -> Reconstruction:
         """Reconstruct a part of a slice, whose size and lines the card does not cover."""
-        part = replace(part, start=None)
-        return Reconstruction(back(self._first_that_works(part)[0], part.kspace))
+        return Reconstruction(back(self._first_that_works(replace(part, start=None))[0], part.kspace))
 
     def _judge(self, scan: Scan) -> str:
         """Compare a scan with the card; return a description for the facts."""
