@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import yaml
 
-from onebreath.errors import OutsideDomain
+from onebreath.chain.gadget import parse_properties
+from onebreath.errors import ConfigError, OutsideDomain
 from onebreath.gadgets.reconstruct import chooser
+from onebreath.gadgets.reconstruct.reconstruct import Reconstruct
 from onebreath.methods.choice import choice
 from onebreath.zoo.rules import read_rules
-from tests.gadgets.test_guard import meta_of, run
+from tests.gadgets.test_guard import meta_of, run, scan
 from tests.models import save_model
 
 
@@ -169,3 +171,51 @@ def test_the_rules_classical_method_stands_by_for_a_model_that_won(root, monkeyp
     images = automatic(send_out_classical=True)
     assert images[1]["Onebreath_reconstruct_model"] == "crunet_mr.tiny"
     assert images[50]["Onebreath_reconstruct_method"] == "low_rank_sparse"
+
+
+def classical(**properties):
+    """Meta of the images of a configuration whose method needs no model."""
+    data, head = scan()
+    chosen = {"method": "cg_sense", "candidates": "grappa crunet_mr.missing", "choose_within": 1000, **properties}
+    gadget = Reconstruct(head, parse_properties(Reconstruct, {key: str(value) for key, value in chosen.items()}))
+    return {array.headers[0, 0, 0].image_series_index: meta_of(array) for array in gadget.process([data])}
+
+
+def test_a_configuration_may_name_candidates_itself(root):
+    images = classical(regularisation=0.01)
+    assert list(images) == [1], "what lacks a candidate is no fallback's"
+    meta = images[1]
+    told = meta["Onebreath_reconstruct_choice_errors"]
+    assert re.fullmatch(r"cg_sense \d.\d+ \+- \d.\d+; grappa \d.\d+ \+- \d.\d+", told)
+    assert "no model" in meta["Onebreath_reconstruct_choice_without_crunet_mr.missing"]
+    assert meta["Onebreath_reconstruct_rule"] == "configuration"
+    low, high = map(float, meta["Onebreath_reconstruct_choice_error_90_percent"].split(" to "))
+    assert low < float(meta["Onebreath_reconstruct_choice_error"]) < high
+
+
+def test_without_time_the_configurations_own_method_is_taken_as_it_is(root):
+    alone, chosen = classical(candidates=""), classical(choose_within=0.3)[1]
+    assert chosen["Onebreath_reconstruct_method"] == "cg_sense"
+    assert chosen["Onebreath_reconstruct_choice"].startswith("held-back lines cannot decide: the tests would take more")
+    assert "Onebreath_reconstruct_choice" not in alone[1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"candidates": "grapa"}, "grappa"), ({"method": "unrolled", "model": "auto"}, "protocol rules")],
+)
+def test_wrong_candidates_are_refused_before_any_data(root, wrong, said):
+    with pytest.raises(ConfigError, match=said):
+        classical(**wrong)
+
+
+def test_a_candidates_fallback_is_the_configurations_method_as_it_is(root, monkeypatch):
+    """What steps in for a model has the parameters that the configuration gives the method."""
+    monkeypatch.setattr(chooser, "choose", lambda *given: only_second(*given[:2]))
+    images = classical(candidates="crunet_mr.tiny", regularisation=0.01, send_out_classical=False)
+    assert images[1]["Onebreath_reconstruct_model"] == "crunet_mr.tiny"
+    _, head = scan()
+    chosen = {"method": "cg_sense", "candidates": "crunet_mr.tiny", "regularisation": "0.01"}
+    gadget = Reconstruct(head, parse_properties(Reconstruct, chosen))
+    standby = gadget.chooser._others["configuration"]["crunet_mr.tiny"].safety.fallback
+    assert standby.parameters.regularisation == 0.01

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onebreath.commands.matching import first_place
 from onebreath.errors import MethodError, OnebreathError, ScanError
 from onebreath.evaluation.figures.pictures import ERROR_GAIN, compare_figure
-from onebreath.gadgets.reconstruct.chooser import method_of
+from onebreath.gadgets.reconstruct.chooser import method_of, method_of_model
 from onebreath.methods.base import Method, method_class
 from onebreath.methods.choice.choice import Choice, choose
 from onebreath.methods.choice.stacked import weighted_mean
@@ -118,7 +118,7 @@ def candidates_of(scan: Scan) -> list[str]:
 def method_named(name: str) -> Method:
     """Make a method by the name of a classical one or of a model."""
     made: dict[str, Any] = {"model": name} if "." in name else {}
-    return method_class("unrolled" if made else name)(**made)
+    return method_class(method_of_model(name) if made else name)(**made)
 
 
 def reconstructed(place: Place, method: Method, scan: Scan) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from onebreath.methods.choice.stacked import Member, Stacked
 from onebreath.methods.guarded import Guarded, Safety
 from onebreath.methods.scan import scan_of, scan_of_header
 from onebreath.mrd.header import ScanHeader
+from onebreath.registry import RESTORATION
 from onebreath.zoo.domain import Scan
 from onebreath.zoo.rules import Rule, RuleBook, current_rules
 
@@ -53,8 +55,14 @@ class Chooser:
             self._read_rules()
         else:
             safety = replace(properties.safety(), by_name=True)
-            self._chosen = Guarded(properties.make_method(), safety, messages_of(header))
-            self._chosen.prepare(self.scan)
+            own = Guarded(properties.make_method(), safety, messages_of(header))
+            own.prepare(self.scan)
+            rule = properties.rule if properties.choose_within else None
+            if rule is None:
+                self._chosen = own
+            else:
+                self.book, self._guards[rule.name] = RuleBook((rule,)), own
+                self._others[rule.name] = self._other_candidates(rule)
 
     def _read_rules(self) -> None:
         """Read the rules in force, and load and check the models that may be needed."""
@@ -73,13 +81,15 @@ class Chooser:
             if self.properties.choose_within:
                 self._others[rule.name] = self._other_candidates(rule)
 
-    def guard(self, data: SliceData) -> Guarded:
+    def guard(self, data: SliceData, further: Sequence[SliceData] = ()) -> Guarded:
         """Return the guarded method that reconstructs the scan.
 
         Parameters
         ----------
         data
             A slice of the scan, from which the sampling is known; looked at only once.
+        further
+            Other slices that are there already.
 
         Raises
         ------
@@ -87,16 +97,21 @@ class Chooser:
             If the rule that fires refuses the scan.
         """
         if self._chosen is None:
-            self._chosen = self._fire(scan_of(data, self.scan), data)
+            self._chosen = self._fire(scan_of(data, self.scan), data, further)
         return self._chosen
 
     def guard_of_volumes(self) -> Guarded:
-        """Return the guarded method for a scan with partitions: no rule's model is for one."""
+        """Return the guarded method for a scan with partitions, for which no rule's model is, and no test."""
         if self._chosen is None:
-            self._chosen = self._without_model("no model is for scans with partitions (three-dimensional encoding)")
+            own = None if self.properties.automatic else self._guards[self.book.rules[0].name]
+            if isinstance(own, Guarded):
+                own.facts["choice"] = "the configuration's own method, as scans with partitions cannot be tested"
+                self._chosen = own
+            else:
+                self._chosen = self._without_model("no model is for scans with partitions (three-dimensional encoding)")
         return self._chosen
 
-    def _fire(self, scan: Scan, data: SliceData) -> Guarded:
+    def _fire(self, scan: Scan, data: SliceData, further: Sequence[SliceData]) -> Guarded:
         rule = self.book.match(scan)
         if rule is None:
             return self._without_model("no protocol rule is for this scan; see onebreath models match")
@@ -104,13 +119,13 @@ class Chooser:
         if isinstance(guard, OnebreathError):
             raise type(guard)(f"rule {rule.name}: {guard}") from guard
         log.info("rule %s fires: %s", rule.name, rule.model or rule.method)
-        guard = self._among_candidates(rule, guard, data)
+        guard = self._among_candidates(rule, guard, [data, *further])
         guard.facts |= {"rule": rule.name, "policy": rule.policy}
         if self.book.warning:
             guard.facts["rules_not_newest"] = self.book.warning
         return guard
 
-    def _among_candidates(self, rule: Rule, guard: Guarded, data: SliceData) -> Guarded:
+    def _among_candidates(self, rule: Rule, guard: Guarded, slices: Sequence[SliceData]) -> Guarded:
         """Choose among candidates by held-back lines; return the rule's own method where these cannot decide."""
         if not rule.candidates or self.properties.choose_within == 0:
             return guard
@@ -118,7 +133,9 @@ class Chooser:
         guards = self._able(rule, guard)
         methods = [(name, one.wanted) for name, one in guards.items() if one.wanted is not None]
         try:
-            found = choose(methods, data, self.properties.choose_within, messages_of(self.header))
+            count = max(messages_of(self.header), len(slices))
+            further = {"further": slices[1:]} if count > 1 else {}
+            found = choose(methods, slices[0], self.properties.choose_within, count, **further)
         except MethodError as error:
             log.warning("held-back lines cannot decide: %s", error)
             guard.facts["choice"] = f"held-back lines cannot decide: {error}; the rule's order decides"
@@ -164,11 +181,13 @@ class Chooser:
             model = "." in name
             made: dict[str, Any] = {
                 "model": name if model else None,
-                "method": "unrolled" if model else name,
+                "method": method_of_model(name) if model else name,
                 "properties": {},
                 "fallback": standby if model else rule.fallback,
             }
             other = self._guard(rule.model_copy(update=made))
+            if other.safety.fallback is not None and other.safety.fallback.name == rule.method == self._named(standby):
+                other.safety = replace(other.safety, fallback=method_class(standby)(**rule.properties))
             try:
                 other.prepare(replace(self.scan, contrast=rule.contrast))
             except OnebreathError as error:
@@ -180,7 +199,8 @@ class Chooser:
         """Make the guarded method of a rule; the fallback alone if the method cannot be made."""
         safety = self._safety(rule)
         try:
-            return Guarded(method_of(rule, self.properties.parameters), safety, messages_of(self.header))
+            parameters = self.properties.parameters if self.properties.automatic else {}
+            return Guarded(method_of(rule, parameters), safety, messages_of(self.header))
         except ConfigError as error:
             return Guarded(None, safety, messages_of(self.header), refused=f"rule {rule.name} is wrong: {error}")
 
@@ -193,11 +213,20 @@ class Chooser:
         fallback = chosen.model_copy(update={"fallback": name}).make_fallback()
         return replace(chosen.safety(), fallback=fallback, policy="fallback" if rule is None else rule.policy)
 
+    def _named(self, fallback: str) -> str:
+        """Return the name of the fallback, which the configuration may set."""
+        return fallback if self.properties.fallback == AUTO else self.properties.fallback
+
     def _without_model(self, reason: str) -> Guarded:
         """Return the fallback, for a scan for which no rule names a model."""
         guard = Guarded(None, self._safety(None), messages_of(self.header), refused=reason)
         guard.prepare(self.scan)
         return guard
+
+
+def method_of_model(name: str) -> str:
+    """Return the name of the method that runs a model."""
+    return "mr_ipt" if name.partition(".")[0] in RESTORATION else "unrolled"
 
 
 def _without_score(method: Method) -> None:

@@ -12,6 +12,7 @@ from onebreath.errors import ConfigError
 from onebreath.methods.base import Method, method_class
 from onebreath.methods.guarded import Policy, Safety
 from onebreath.mrd.header import ScanHeader
+from onebreath.zoo.rules import Rule
 
 AUTO = "auto"
 """As a model: what the protocol rules say; as a fallback: the default."""
@@ -41,9 +42,14 @@ class MethodProperties(Properties):
     choose_within: float = Field(
         0.3,
         ge=0,
-        le=1,
+        le=1000,
         description="share of the reconstruction's time that may be spent on choosing among a rule's candidates by "
         "held-back lines; 0: the rule's own model or method is taken",
+    )
+    candidates: str = Field(
+        "",
+        description="further methods and models, in the order of preference and with spaces between: held-back lines "
+        "decide between them and the method, as they do for a protocol rule's candidates",
     )
     send_out_classical: bool = Field(
         False, description="always send the fallback's images too, as a series of their own"
@@ -61,6 +67,30 @@ class MethodProperties(Properties):
         if fallback is None and (self.deadline_s or self.send_out_classical):
             raise ValueError(f"deadline_s and send_out_classical need a fallback; {method.name} has none")
         return self
+
+    @model_validator(mode="after")
+    def _candidates_exist(self) -> MethodProperties:
+        for name in self.candidates.split():
+            if self.automatic:
+                raise ValueError(f"candidates={name}: with model={AUTO} they are those of the protocol rules")
+            if "." not in name:
+                method_class(name)
+        return self
+
+    @property
+    def rule(self) -> Rule | None:
+        """The configuration's method and candidates as a protocol rule for all scans; None without candidates."""
+        if not self.candidates.split():
+            return None
+        standby = self.method if self.fallback == AUTO and not method_class(self.method).learned else self.fallback
+        return Rule(
+            name="configuration",
+            model=self.parameters.get("model"),
+            method=self.method,
+            properties={name: value for name, value in self.parameters.items() if name != "model"},
+            candidates=tuple(self.candidates.split()),
+            fallback=DEFAULT_FALLBACK if standby in (AUTO, NO_FALLBACK) else standby,
+        )
 
     @property
     def automatic(self) -> bool:

@@ -143,7 +143,7 @@ class Reconstruct(Gadget):
             places, guard = volume_places(self._gathering, recon_data), self.chooser.guard_of_volumes()
         else:
             places = slices = self._gathering.every(recon_data)
-            guard = self.chooser.guard(slices[0].merged)
+            guard = self.chooser.guard(slices[0].merged, [one.merged for one in slices[1:]])
         guard.calibrate_by(self._derived if self._calibration_is_stored() else compute)
         for made in guard(places):
             facts = self._facts(guard, made)

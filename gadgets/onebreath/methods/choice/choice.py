@@ -18,14 +18,16 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from onebreath.errors import MethodError
 from onebreath.methods.base import Fact, Method, SliceData
-from onebreath.methods.choice.plan import plan_of
+from onebreath.methods.choice.edge import DRAWS, EdgeTrial
+from onebreath.methods.choice.lattice_edge import why_not
+from onebreath.methods.choice.plan import Plan, plan_of, plan_of_edges
 from onebreath.methods.choice.stacked import in_words, stacking_weights
 from onebreath.methods.choice.trial import Tested, Trial
 from onebreath.threads import side_by_side
@@ -38,6 +40,12 @@ LIKELY = (0.45, 1.25)
 """Between these parts of the estimated error the true error of the magnitude was in nine of ten scans: patient
 SCD0000301 and a phantom, SNR 8 to 300, R = 2 to 24. It is mostly below, as noise across the signal does not count in a
 magnitude, and held-back lines leave wider gaps than those that are missing."""
+LIKELY_EDGE = (0.8, 1.3)
+"""The same at the edge of the calibration lines, where the estimate is that of the magnitude's error. The lower end
+counts from the estimate without what the coil maps do not explain of the lines: at high SNR that is most of it, and may
+or may not be an error of the images."""
+STATIC_FRAMES = 3
+"""Scans of so few frames are static: methods do not take lines from other frames."""
 _NOTHING = 1e-30
 """In place of an energy of zero."""
 
@@ -96,6 +104,10 @@ class Choice:
         Estimated ``||image - truth|| / ||image||`` of that mean.
     calibrated
         Whether the interval about the error holds: all frames have the centre of k-space, where most of the energy is.
+    interval
+        That interval: the error of the magnitude image was within in nine of ten scans.
+    slices
+        How many slices were tested.
     """
 
     winner: int
@@ -107,6 +119,8 @@ class Choice:
     weights: tuple[float, ...]
     error: float
     calibrated: bool = True
+    interval: tuple[float, float] = (0.0, math.inf)
+    slices: int = 1
 
     @property
     def facts(self) -> dict[str, Fact]:
@@ -115,30 +129,39 @@ class Choice:
         return {
             "choice": self.reason,
             "choice_error": round(error, 4),
-            "choice_error_90_percent": f"{LIKELY[0] * error:.4f} to {LIKELY[1] * error:.4f}"
+            "choice_error_90_percent": f"{self.interval[0]:.4f} to {self.interval[1]:.4f}"
             if self.calibrated
             else "not known, as the centre of k-space was not acquired in all frames",
             "choice_errors": "; ".join(map(str, self.estimates)),
             "choice_noise_only": round(self.noise_only, 4),
             "choice_lines": self.lines,
+            "choice_slices": self.slices,
             "choice_seconds": round(self.seconds, 3),
         }
 
 
-def choose(candidates: Sequence[tuple[str, Method]], data: SliceData, within: float = 0.3, slices: int = 1) -> Choice:
-    """Choose among methods by lines held back from a slice.
+def choose(
+    candidates: Sequence[tuple[str, Method]],
+    data: SliceData,
+    within: float = 0.3,
+    slices: int = 1,
+    further: Sequence[SliceData] = (),
+) -> Choice:
+    """Choose among methods by lines held back from a slice, of static scans also from further ones.
 
     Parameters
     ----------
     candidates
         Names and methods, in the order of preference.
     data
-        The first slice of the scan.
+        The first slice of the scan, with embedded calibration lines as data.
     within
         Share of the time that may be spent, of what the winner will need for all slices. It decides how large the part
         is that is tested on; a candidate whose test would take too long for any part is left out.
     slices
         How many slices the scan has.
+    further
+        Those that are there already, besides the first.
 
     Raises
     ------
@@ -146,10 +169,7 @@ def choose(candidates: Sequence[tuple[str, Method]], data: SliceData, within: fl
         If the candidates cannot be tested: there are no coil maps, too few lines, or no two candidates could be tested.
     """
     begun = time.perf_counter()
-    plan = plan_of([method.effort(data) for _, method in candidates], data.kspace.shape, slices, within)
-    if plan.left_out and len(candidates) - len(plan.left_out) < _FEWEST:
-        raise MethodError(next(iter(plan.left_out.values())))
-    trial = Trial.of(data, plan.frames, plan.columns)
+    plan, trial = _prepared([method for _, method in candidates], [data, *further], within, slices)
 
     def test(index: int) -> tuple[Tested | str, float]:
         started = time.perf_counter()
@@ -180,11 +200,42 @@ def choose(candidates: Sequence[tuple[str, Method]], data: SliceData, within: fl
     noise_only = math.sqrt(trial.noise_through / whole)
     lines, spent = int(trial.held.sum()), time.perf_counter() - begun
     relative = math.sqrt(max(error, 0.0) / whole)
-    known = trial.centre_is_known
-    return Choice(winner, tuple(estimates), reason, noise_only, lines, spent, weights, relative, known)
+    low, high = LIKELY_EDGE if isinstance(trial, EdgeTrial) else LIKELY
+    least = math.sqrt(max(error - trial.beyond_maps(list(tested.values())), 0.0) / whole)
+    interval = (low * least, high * relative)
+    found_by = (noise_only, lines, spent, weights, relative, trial.centre_is_known, interval, plan.slices)
+    return Choice(winner, tuple(estimates), reason, *found_by)
 
 
-def _weights(trial: Trial, tested: dict[int, Tested], winner: int, count: int) -> tuple[tuple[float, ...], float]:
+def _prepared(
+    methods: Sequence[Method], there: Sequence[SliceData], within: float, slices: int
+) -> tuple[Plan, Trial | EdgeTrial]:
+    """Plan and prepare the tests: at the edge of the calibration lines, or at lines between the others."""
+    first, kernels = there[0], {i for i, method in enumerate(methods) if not method.acs_as_data}
+    reason = why_not(first)
+    edge = not reason and (len(first.kspace) <= STATIC_FRAMES or bool(kernels))
+    able = [i for i in range(len(methods)) if edge or i not in kernels]
+    efforts = [methods[i].for_replicas().effort(first) for i in able]
+    shape = first.kspace.shape
+    plan = (
+        plan_of_edges(efforts, shape, slices, within, len(there), DRAWS)
+        if edge
+        else plan_of(efforts, shape, slices, within)
+    )
+    left_out = {able[i]: text for i, text in plan.left_out.items()}
+    left_out |= {i: f"it learns from calibration lines, and {reason}" for i in kernels if not edge}
+    plan = replace(plan, left_out=left_out)
+    if left_out and len(methods) - len(left_out) < _FEWEST:
+        raise MethodError(left_out[min(left_out)])
+    if not edge:
+        return plan, Trial.of(first, plan.frames, plan.columns)
+    places = [int((i + 0.5) * len(there) / plan.slices) for i in range(plan.slices)]  # outer slices hold little
+    return plan, EdgeTrial.of([there[i] for i in places], plan.frames, plan.columns)
+
+
+def _weights(
+    trial: Trial | EdgeTrial, tested: dict[int, Tested], winner: int, count: int
+) -> tuple[tuple[float, ...], float]:
     """Return the weights of all candidates, and the energy of the error of their mean.
 
     The winner has all the weight unless a mean is ahead of it by more than the standard error of the difference.

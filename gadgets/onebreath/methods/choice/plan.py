@@ -15,17 +15,25 @@ FEWEST_FRAMES = 8
 _MARGIN = 0.85
 """Part of the share that is planned for: preparing a test and judging it take time, too, and efforts are rounded."""
 
-_MOST_TIMES = 5.0
-"""Times the fastest candidate that a mean counts for."""
+_MOST_TIMES, _MOST_TIMES_STATIC = 5.0, 2.5
+"""Times the fastest candidate that a mean counts for, of cine and of static scans: of these fast candidates often win
+that need a tenth of the time of the slowest."""
+
+
+MOST_SLICES = 4
+"""Slices of a static scan that are tested at most."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Part of a slice for tests: first frames, middle columns; and the candidates left out, by index, with reasons."""
+    """Part of a slice for tests: first frames, middle columns; the candidates left out, by index, with reasons; and of
+    how many slices.
+    """
 
     frames: int
     columns: int
     left_out: dict[int, str]
+    slices: int = 1
 
 
 def plan_of(efforts: Sequence[float], shape: tuple[int, ...], slices: int, within: float) -> Plan:
@@ -48,21 +56,54 @@ def plan_of(efforts: Sequence[float], shape: tuple[int, ...], slices: int, withi
     """
     frames, _, _, columns = shape
     narrow, few = min(NARROWEST, columns), min(FEWEST_FRAMES, frames)
-    smallest = narrow / columns * few / frames
-    tested: list[float] = []
-    left_out: dict[int, str] = {}
-    for i, effort in enumerate(efforts):
-        if not tested or _share([*tested, effort], slices, within) >= smallest:
-            tested.append(effort)
-        else:
-            left_out[i] = f"the tests would take more than {within:g} of the reconstruction's time"
-    share = _share(tested, slices, within)
+    budget = within * slices, _MOST_TIMES * min(efforts)
+    tested, left_out = _affordable(efforts, *budget, narrow / columns * few / frames, within)
+    share = _share(tested, *budget)
     wide = int(min(WIDEST, columns, max(narrow, share * columns)))
     long = int(min(frames, max(few, share * frames * columns / wide)))
     return Plan(long, wide, left_out)
 
 
-def _share(efforts: list[float], slices: int, within: float) -> float:
-    """Return the part of a slice that may be used for tests."""
-    needed = min(sum(efforts[:2]), _MOST_TIMES * min(efforts))
-    return _MARGIN * within * slices * needed / max(sum(efforts), 1e-12)
+def plan_of_edges(
+    efforts: Sequence[float], shape: tuple[int, ...], slices: int, within: float, there: int, draws: int
+) -> Plan:
+    """Plan tests at the edge of the calibration lines, which a static scan has few of.
+
+    What the share allows is spent on columns first, as methods learn from all of them, then on frames, then on more
+    slices. Arguments are those of `plan_of`, and:
+
+    Parameters
+    ----------
+    there
+        How many slices there are already.
+    draws
+        How often each candidate reconstructs the part.
+    """
+    frames, _, _, columns = shape
+    narrow, few = min(WIDEST, columns), min(FEWEST_FRAMES, frames)
+    budget = within * slices, _MOST_TIMES_STATIC * min(efforts)
+    tested, left_out = _affordable(efforts, *budget, draws * narrow / columns * few / frames, within)
+    share = _share(tested, *budget) / draws * frames / few
+    wide = int(min(columns, max(narrow, share * columns)))
+    long = int(min(frames, max(few, share * few)))
+    return Plan(long, wide, left_out, int(min(there, MOST_SLICES, max(1, share * few / long))))
+
+
+def _affordable(
+    efforts: Sequence[float], budget: float, most: float, smallest: float, within: float
+) -> tuple[list[float], dict[int, str]]:
+    """Return the efforts of the candidates that can be tested on the smallest part, and the others with the reason."""
+    tested: list[float] = []
+    left_out: dict[int, str] = {}
+    for i, effort in enumerate(efforts):
+        if not tested or _share([*tested, effort], budget, most) >= smallest:
+            tested.append(effort)
+        else:
+            left_out[i] = f"the tests would take more than {within:g} of the reconstruction's time"
+    return tested, left_out
+
+
+def _share(efforts: list[float], budget: float, most: float) -> float:
+    """Return the part of a slice that may be used for tests, from a budget in slices; a mean needs at most `most`."""
+    needed = min(sum(efforts[:2]), most)
+    return _MARGIN * budget * needed / max(sum(efforts), 1e-12)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
 from onebreath.mri import Array
+from onebreath.mri.sampling import describe
 from onebreath.threads import side_by_side
 from onebreath.zoo.domain import Scan
 
@@ -77,7 +78,7 @@ class Stacked(Method):
 
     def trial(self, part: SliceData) -> Reconstruction:
         """Mean of the members' trials."""
-        return self._mean([one.method.trial(part) for one in self.members])
+        return self._mean([one.method.trial(_seen_by(one.method, part)) for one in self.members])
 
     def __call__(self, data: SliceData) -> Reconstruction:
         """Reconstruct one slice by all members, at the same time where one does not begin with another one's images.
@@ -90,7 +91,11 @@ class Stacked(Method):
         for one in self.members:
             one.method.derive = self.derive
         at_once = [one for one in self.members if self._start_of(one) is None]
-        made = dict(zip(at_once, side_by_side([partial(one.method, data) for one in at_once]), strict=True))
+        made = dict(
+            zip(
+                at_once, side_by_side([partial(one.method, _seen_by(one.method, data)) for one in at_once]), strict=True
+            )
+        )
         for one in self.members:
             start = self._start_of(one)
             if start is not None:
@@ -113,6 +118,17 @@ class Stacked(Method):
         for found in made:
             facts |= found.facts
         return Reconstruction(images, None, {**facts, "stacked": str(self)})
+
+
+def _seen_by(method: Method, data: SliceData) -> SliceData:
+    """Return what a member gets: of a lattice with calibration lines without these, if it learns from them alone."""
+    if method.acs_as_data or not data.sampling.uniform:
+        return data
+    rows, found = np.arange(data.kspace.shape[2]), data.sampling
+    mask = data.mask & (rows % found.acceleration == found.offset)[:, None]
+    kspace = np.where(mask[:, None], data.kspace, np.complex64(0))
+    sampling = describe(mask, found.centre, acceleration=found.acceleration)
+    return replace(data, kspace=kspace, mask=mask, sampling=sampling)
 
 
 def weighted_mean(parts: Sequence[Array], weights: Sequence[float]) -> Array:

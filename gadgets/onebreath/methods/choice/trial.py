@@ -121,6 +121,15 @@ class Trial:
                 found[i, j] = found[j, i] = self._whole(products)
         return np.asarray(found - (found[0, 0] - tested[0].total))
 
+    def beyond_maps(self, tested: Sequence[Tested]) -> float:
+        """Energy of the error that may be what the coil maps do not explain of the lines, and not an error of images.
+
+        It is what all candidates' errors at lines that they saw exceed the noise that a unit-norm combination keeps.
+        """
+        return max(
+            min(one.total - float((self.weight * one.at_held).sum()) for one in tested) - self.noise_through, 0.0
+        )
+
     @property
     def centre_is_known(self) -> bool:
         """Return whether all frames have the centre of k-space, where most of the energy is."""

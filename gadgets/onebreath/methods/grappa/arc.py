@@ -239,6 +239,8 @@ def fill(kspace: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]], kernel
     for pattern, targets in groups:
         checkpoint()
         used, weights = kernels.weights(pattern)
+        if not used.any():  # all neighbours are farther than the calibration lines reach: the sample stays at zero
+            continue
         rows, columns = np.nonzero(used)
         base = targets // nx * stride + targets % nx
         matrix = weights.reshape(weights.shape[0], -1)

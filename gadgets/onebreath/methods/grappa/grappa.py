@@ -48,7 +48,7 @@ class Grappa(Method):
     """
 
     name = "grappa"
-    seconds_per_million = 2.5
+    seconds_per_million = 0.3
     acs_as_data = False  # as in Gadgetron: noise and g-factor then follow the lattice alone
     without_gfactor: ClassVar[Mapping[str, Any]] = {"gfactor": False}
     Parameters = GrappaParameters
