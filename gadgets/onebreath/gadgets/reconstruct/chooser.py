@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from onebreath.errors import ConfigError, MethodError, OnebreathError
-from onebreath.gadgets.reconstruct.guard import AUTO, DEFAULT_FALLBACK, MethodProperties, messages_of
+from onebreath.gadgets.reconstruct.guard import AUTO, DEFAULT_FALLBACK, OWN_RULE, MethodProperties, messages_of
 from onebreath.methods.base import Method, SliceData, method_class
 from onebreath.methods.choice.choice import choose
 from onebreath.methods.choice.stacked import Member, Stacked
@@ -137,7 +137,8 @@ class Chooser:
             further = {"further": slices[1:]} if count > 1 else {}
             found = choose(methods, slices[0], self.properties.choose_within, count, **further)
         except MethodError as error:
-            log.warning("held-back lines cannot decide: %s", error)
+            level = logging.INFO if rule.name == OWN_RULE else logging.WARNING  # it is usual for few slices
+            log.log(level, "held-back lines cannot decide: %s", error)
             guard.facts["choice"] = f"held-back lines cannot decide: {error}; the rule's order decides"
             return guard
         members = [

@@ -18,6 +18,8 @@ AUTO = "auto"
 """As a model: what the protocol rules say; as a fallback: the default."""
 DEFAULT_FALLBACK = "cg_sense"
 NO_FALLBACK = "none"
+OWN_RULE = "configuration"
+"""Name of the rule that a configuration's candidates make."""
 _FALLBACK_PREFIX = "fallback_"
 
 
@@ -84,7 +86,7 @@ class MethodProperties(Properties):
             return None
         standby = self.method if self.fallback == AUTO and not method_class(self.method).learned else self.fallback
         return Rule(
-            name="configuration",
+            name=OWN_RULE,
             model=self.parameters.get("model"),
             method=self.method,
             properties={name: value for name, value in self.parameters.items() if name != "model"},
