@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,7 +133,8 @@ def send_once(
     for kind in sorted(kinds):
         entity.add_requested_context(kind, pydicom.uid.ExplicitVRLittleEndian)
     entity.add_requested_context(STUDY_ROOT_FIND)
-    association = entity.associate(pacs.host, pacs.port, ae_title=pacs.called)
+    at_once = [(pynetdicom.evt.EVT_CONN_OPEN, _send_at_once)]
+    association = entity.associate(pacs.host, pacs.port, ae_title=pacs.called, evt_handlers=at_once)
     if not association.is_established:
         raise Unreachable("refuses the association" if association.is_rejected else "does not answer")
     try:
@@ -148,6 +150,11 @@ def send_once(
     finally:
         if association.is_established:
             association.release()
+
+
+def _send_at_once(event: Any) -> None:
+    """Let small packets go without waiting for the answer to the one before, which takes 40 ms for each instance."""
+    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _send_one(association: Any, queue: Queue, path: Path) -> bool:

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -191,6 +192,7 @@ def main() -> int:
     """Run the process; its argument is a `Task` as JSON."""
     logging.basicConfig(level=logging.WARNING, handlers=[_Told()])
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # what it has to say is told as a state, once
+    warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)  # pynetdicom's, of a PACS that is down
     sender = Sender(Task(**json.loads(sys.argv[1])))
 
     def listen() -> None:
