@@ -168,6 +168,22 @@ def test_a_worker_killed_in_the_middle_of_sending_is_followed_by_one_that_sends_
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+def test_a_scan_whose_worker_was_killed_is_made_again_and_sent(tmp_path: Path, pacs: Orthanc) -> None:
+    pacs.start()
+    options = ("--pacs", name_of(pacs), "--spool", "always")
+    with processes.served(tmp_path, *options) as process, standin.connect(processes.address(tmp_path)) as server:
+        pieces = tiny.pieces(tiny.configuration(), 2)
+        server.sock.sendall(b"".join(pieces[:-1]))  # all lines, and the scan is still open
+        size = sum(map(len, pieces[1:-1]))
+        spool = tmp_path / "state/spool"
+        wait_for(lambda: sum(one.stat().st_size for one in spool.rglob("*") if one.is_file()) > size)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join(60)
+    assert not pacs.stored()
+    with processes.served(tmp_path, *options):
+        wait_for(lambda: len(pacs.stored()) == 2)
+
+
 def gadget(folder: Path) -> list[Any]:
     with standin.connect(processes.address(folder)) as server:
         return list(server.exchange(b"".join(tiny.pieces(tiny.configuration()))).images)

@@ -2,6 +2,7 @@
 
 import errno
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from onebreath.dicom.export.options import ExportOptions, exporting
 from onebreath.dicom.queue import Queue
 from onebreath.errors import ConfigError
 from tests.host.workers import worker
+from tests.images.files import cine
+from tests.web.served import served
 
 
 @contextmanager
@@ -83,3 +86,72 @@ def test_the_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
     assert "AETITLE@HOST:PORT" in capsys.readouterr().out
+
+
+@needs_packages
+def test_a_disk_that_is_full_for_instances_keeps_the_images_until_it_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from onebreath.dicom.export import outgoing
+    from onebreath.dicom.export.process import Sender, Task
+
+    sender = Sender(Task(str(tmp_path / "queue"), "127.0.0.1:104", "PACS", "ONEBREATH", "", False))
+    path = outgoing.keep(sender.incoming, "20260101-000000-abcdef", b"", cine(slices=1, phases=3))
+    add, added = Queue.add, 0
+
+    def full_soon(self: Queue, uid: str, content: bytes) -> bool:
+        nonlocal added
+        added += 1
+        if added == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return add(self, uid, content)
+
+    monkeypatch.setattr(Queue, "add", full_soon)
+    assert sender._take_in() == "the disk does not take instances: No space left on device"
+    assert path.exists()
+    assert len(sender.queue.left()) == 1
+    assert sender._take_in() == ""
+    assert not path.exists()
+    assert len(sender.queue.left()) == 3
+    for file in sender.queue.left():
+        sender.queue.done(sender.queue.begin(file))
+        sender._after(file.stem, True)
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (series,) = [one for one in told if one["event"] == "series"]
+    assert (series["scan"], series["instances"], series["refused"]) == ("20260101-000000-abcdef", 3, 0)
+    assert not list((tmp_path / "queue/series").iterdir())
+
+
+@needs_packages
+def test_a_restart_knows_which_series_are_under_way(tmp_path: Path) -> None:
+    from onebreath.dicom.export.register import Expected, Register
+
+    found: list[Expected] = []
+    register = Register(tmp_path / "series", found.append)
+    register.expect("1.2", "scan", 7, ["1.2.1", "1.2.2"], 5.0)
+    register.count("1.2.1")
+    again = Register(tmp_path / "series", found.append)
+    again.settle({"1.2.1": None}, ())
+    assert not found
+    again.count("1.2.2", refused=True)
+    assert [(one.scan, one.number, one.refused, one.since) for one in found] == [("scan", 7, 1, 5.0)]
+    assert not list((tmp_path / "series").iterdir())
+
+
+def test_the_page_shows_what_waits_for_the_pacs(tmp_path: Path) -> None:
+    class Sends:
+        def state(self) -> dict[str, object]:
+            counts = {"scans": 1, "waiting": 25, "sent": 7, "refused": 0, "failed": 0, "lost": 0}
+            return {"pacs": "PACS@pacs.example:104", **counts, "problem": "the PACS does not answer"}
+
+        def troubles(self) -> list[str]:
+            return ["25 instances wait for PACS@pacs.example:104"]
+
+    with served(tmp_path) as page:
+        page.worker.exports.append(Sends())
+        shown = page.get("/").text
+        assert 'data-pacs="PACS@pacs.example:104"' in shown
+        assert "<b>7</b> instances sent, <b>25</b> wait" in shown
+        assert "the PACS does not answer" in shown
+        assert "25 instances wait for PACS@pacs.example:104" in shown
+        assert page.worker.troubles() == ["25 instances wait for PACS@pacs.example:104"]
