@@ -9,7 +9,7 @@ import pytest
 
 from onebreath.chain.gadget import Properties
 from onebreath.config import policy
-from onebreath.config.stream_config import parse
+from onebreath.config.stream_config import Connect, External, parse
 from onebreath.errors import ConfigError
 from onebreath.gadgets.prewhiten import Prewhiten
 from onebreath.host.nodes import external_nodes
@@ -98,3 +98,14 @@ def test_without_the_variable_no_file_is_permitted(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValueError, match="ONEBREATH_FOLDERS"):
         Properties.model_validate({"debug_folder": str(tmp_path)})
     assert Properties.model_validate({"debug_folder": ""})
+
+
+def test_no_configuration_reaches_the_metrics_of_its_own_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onebreath.worker.metrics import Metrics, serving_metrics
+
+    monkeypatch.setenv("ONEBREATH_CONNECT", "127.0.0.1")
+    with serving_metrics(Metrics(dict), 0) as port:
+        node = External(Connect("127.0.0.1", port), b"")
+        with pytest.raises(ConfigError, match="does not connect to itself"):
+            policy.check_permitted(node)
+    policy.check_permitted(node)

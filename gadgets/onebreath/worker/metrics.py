@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from onebreath import __version__
+from onebreath.config.policy import is_own
 from onebreath.diagnostics.events import listening
 from onebreath.errors import OnebreathError
 
@@ -264,8 +265,10 @@ def serving_metrics(
     try:
         with listening(metrics.hear):
             log.info("metrics on http://%s:%d/metrics", host, server.server_port)
+            is_own(server.server_port)
             yield server.server_port
     finally:
+        is_own(server.server_port, listens=False)
         server.shutdown()
         server.server_close()
         thread.join()
