@@ -9,20 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from onebreath import __version__
 from onebreath.dicom.identity import Identity, uid
-from onebreath.dicom.instances import (
-    EXPLICIT_LITTLE_ENDIAN,
-    IMPLEMENTATION,
-    NARROW,
-    PHASE_SERIES,
-    description,
-    equipment,
-    identify,
-    model_of,
-)
-from onebreath.dicom.maps import TIMELESS, is_map, parametric_maps
-from onebreath.dicom.pixels import Scaled, scaled
+from onebreath.dicom.instances import PHASE_SERIES, description, equipment, identify, model_of, new_instance, set_window
+from onebreath.dicom.maps import TIMELESS
+from onebreath.dicom.pixels import Scaled
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, stacks
@@ -46,26 +36,11 @@ class _Frame:
     trigger_ms: float | None
 
 
-def enhanced_instances(found: Sequence[Series], who: Identity, *, maps: bool = True) -> Iterator[Any]:
-    """Yield a pydicom `FileDataset` for each series and each of its echoes, sets and directions.
+def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
+    """Yield a pydicom `FileDataset` for each echo, set and direction of a series; its frames are slices and phases.
 
-    Its frames are the slices and phases. Parameters, errors and noise maps as in `onebreath.dicom.instances.instances`.
+    Errors as in `onebreath.dicom.instances.of_series`.
     """
-    first = None
-    apart = [series for series in found if maps and is_map(series)]
-    for series in (one for one in found if one not in apart):
-        for scale in scaled(series):
-            for made in _of_series(series, scale, who):
-                first = first or made
-                yield made
-    for series in apart:
-        if first is not None:
-            yield from parametric_maps(series, [first], who)
-        else:
-            yield from _of_series(series, scaled(series)[0], who)
-
-
-def _of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
     facts = Facts(series.metas)
     number = series.number + (PHASE_SERIES if series.part == "complex" and scale.part == "phase" else 0)
     own = np.ascontiguousarray(scale.pixels).tobytes() + series.headers.tobytes()
@@ -112,22 +87,8 @@ def _frames(series: Series, group: Sequence[Stack]) -> Iterator[_Frame]:
 
 def _instance(scale: Scaled, frames: Sequence[_Frame]) -> Any:
     """Dataset with the pixels of all frames."""
-    pydicom = required("pydicom", "dicom", "DICOM")
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.MediaStorageSOPClassUID = ENHANCED_MR_IMAGE_STORAGE
-    meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
-    meta.ImplementationClassUID, meta.ImplementationVersionName = IMPLEMENTATION, f"ONEBREATH_{__version__}"[:16]
-    made = pydicom.dataset.FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    made.SOPClassUID, made.Modality = ENHANCED_MR_IMAGE_STORAGE, "MR"
-    pixels = np.stack([scale.pixels[one.image, one.z] for one in frames])
-    made.NumberOfFrames, made.Rows, made.Columns = pixels.shape
-    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
-    made.BitsAllocated = made.BitsStored = 16
-    made.HighBit, made.PixelRepresentation = 15, 0
-    made.PixelData = np.ascontiguousarray(pixels, "<u2").tobytes()
-    made["PixelData"].VR = "OW"
-    made.LossyImageCompression, made.BurnedInAnnotation = "00", "NO"
-    made.PresentationLUTShape = "IDENTITY"
+    made = new_instance(ENHANCED_MR_IMAGE_STORAGE, np.stack([scale.pixels[one.image, one.z] for one in frames]))
+    made.NumberOfFrames, made.PresentationLUTShape = len(frames), "IDENTITY"
     return made
 
 
@@ -190,9 +151,7 @@ def _shared(made: Any, geometry: Geometry, scale: Scaled) -> Any:
         ImageOrientationPatient=[as_text(float(one) + 0.0) for one in (*row, *column)]
     )
     group.FrameAnatomySequence = [anatomy]
-    window.WindowCenter, window.WindowWidth = (as_text(float(one)) for one in scale.window)
-    if scale.window[1] < NARROW:
-        window.VOILUTFunction = "LINEAR_EXACT"
+    set_window(window, scale)
     group.FrameVOILUTSequence = [window]
     group.MRImageFrameTypeSequence = [_frame_type(made)]
     return group

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onebreath import __version__
 from onebreath.dicom.identity import Identity, uid
-from onebreath.dicom.maps import is_map, parametric_maps
-from onebreath.dicom.pixels import Scaled, scaled
+from onebreath.dicom.pixels import Scaled
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, stacks
@@ -34,40 +34,16 @@ NARROW = 256.0
 _LONG, _SHORT_TEXT = 64, 1024
 
 
-def instances(found: Sequence[Series], who: Identity, *, maps: bool = True) -> Iterator[Any]:
-    """Yield a pydicom `FileDataset` for each picture of all series.
-
-    Parameters
-    ----------
-    found
-        All series of the reconstruction.
-    who
-        Their patient, study and equipment.
-    maps
-        Whether noise maps become parametric maps; without an image to refer to they never do.
+def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
+    """Yield a pydicom `FileDataset` for each picture of a series, whose pixels are `scale`'s.
 
     Raises
     ------
     ConfigError
         If pydicom is not installed.
     ScanError
-        If pixels or positions cannot be represented in DICOM.
+        If positions cannot be represented in DICOM.
     """
-    first = None
-    apart = [series for series in found if maps and is_map(series)]
-    for series in (one for one in found if one not in apart):
-        for scale in scaled(series):
-            for made in _of_series(series, scale, who):
-                first = first or made
-                yield made
-    for series in apart:
-        if first is not None:
-            yield from parametric_maps(series, [first], who)
-        else:
-            yield from _of_series(series, scaled(series)[0], who)
-
-
-def _of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
     facts = Facts(series.metas)
     number = series.number + (PHASE_SERIES if series.part == "complex" and scale.part == "phase" else 0)
     own = np.ascontiguousarray(scale.pixels).tobytes() + series.headers.tobytes()
@@ -81,7 +57,7 @@ def _of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
             geometry = Geometry.of(series.headers[image], series.data.shape)
             for z in range(geometry.size[2]):
                 count += 1
-                made = _instance(series, scale, image, z)
+                made = _instance(scale, image, z)
                 identify(made, who, series_uid, number, count)
                 for name, value in described.items():
                     setattr(made, name, value)
@@ -91,29 +67,40 @@ def _of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
                 yield made
 
 
-def _instance(series: Series, scale: Scaled, image: int, z: int) -> Any:
-    """Dataset with pixels and their description."""
+def new_instance(kind: str, pixels: NDArray[np.uint16]) -> Any:
+    """Dataset of a SOP class with pixels (y, x), or (frame, y, x)."""
     pydicom = required("pydicom", "dicom", "DICOM")
     meta = pydicom.dataset.FileMetaDataset()
-    meta.MediaStorageSOPClassUID = MR_IMAGE_STORAGE
+    meta.MediaStorageSOPClassUID = kind
     meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
     meta.ImplementationClassUID, meta.ImplementationVersionName = IMPLEMENTATION, f"ONEBREATH_{__version__}"[:16]
     made = pydicom.dataset.FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    made.SOPClassUID, made.Modality = MR_IMAGE_STORAGE, "MR"
-    pixels = scale.pixels[image, z]
-    made.Rows, made.Columns = pixels.shape
+    made.SOPClassUID, made.Modality = kind, "MR"
+    made.Rows, made.Columns = pixels.shape[-2:]
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
     made.BitsAllocated = made.BitsStored = 16
     made.HighBit, made.PixelRepresentation = 15, 0
     made.PixelData = np.ascontiguousarray(pixels, "<u2").tobytes()
     made["PixelData"].VR = "OW"
-    as_text = pydicom.valuerep.format_number_as_ds
-    made.RescaleSlope, made.RescaleIntercept = as_text(scale.slopes[image]), as_text(scale.intercepts[image])
-    made.RescaleType = "US"
+    made.LossyImageCompression, made.BurnedInAnnotation = "00", "NO"
+    return made
+
+
+def set_window(made: Any, scale: Scaled) -> None:
+    """Set the window for display."""
+    as_text = required("pydicom", "dicom", "DICOM").valuerep.format_number_as_ds
     made.WindowCenter, made.WindowWidth = as_text(float(scale.window[0])), as_text(float(scale.window[1]))
     if scale.window[1] < NARROW:
         made.VOILUTFunction = "LINEAR_EXACT"
-    made.LossyImageCompression, made.BurnedInAnnotation = "00", "NO"
+
+
+def _instance(scale: Scaled, image: int, z: int) -> Any:
+    """Dataset with the pixels of one picture, and what they mean."""
+    as_text = required("pydicom", "dicom", "DICOM").valuerep.format_number_as_ds
+    made = new_instance(MR_IMAGE_STORAGE, scale.pixels[image, z])
+    made.RescaleSlope, made.RescaleIntercept = as_text(scale.slopes[image]), as_text(scale.intercepts[image])
+    made.RescaleType = "US"
+    set_window(made, scale)
     return made
 
 

@@ -6,9 +6,11 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from onebreath.dicom.enhanced import enhanced_instances
+from onebreath.dicom.enhanced import of_series as of_series_enhanced
 from onebreath.dicom.identity import Identity
-from onebreath.dicom.instances import instances
+from onebreath.dicom.instances import of_series as of_series_classic
+from onebreath.dicom.maps import is_map, parametric_maps
+from onebreath.dicom.pixels import scaled
 from onebreath.images.reading import Series
 
 
@@ -22,7 +24,7 @@ def made_of(found: Sequence[Series], who: Identity, *, enhanced: bool = False, m
     enhanced
         Whether images become enhanced MR instances, one for each place; else each picture is an instance of its own.
     maps
-        Whether noise maps become parametric maps; else they are images like others.
+        Whether noise maps become parametric maps; else, or without an image to refer to, they are images like others.
 
     Raises
     ------
@@ -31,7 +33,19 @@ def made_of(found: Sequence[Series], who: Identity, *, enhanced: bool = False, m
     ScanError
         If pixels or positions cannot be represented in DICOM.
     """
-    return enhanced_instances(found, who, maps=maps) if enhanced else instances(found, who, maps=maps)
+    of_series = of_series_enhanced if enhanced else of_series_classic
+    first = None
+    apart = [series for series in found if maps and is_map(series)]
+    for series in (one for one in found if one not in apart):
+        for scale in scaled(series):
+            for made in of_series(series, scale, who):
+                first = first or made
+                yield made
+    for series in apart:
+        if first is not None:
+            yield from parametric_maps(series, [first], who)
+        else:
+            yield from of_series(series, scaled(series)[0], who)
 
 
 def content(instance: Any) -> bytes:
