@@ -40,3 +40,29 @@ def test_wrong_image_is_found(tmp_path, monkeypatch):
     run.client()
     assert len(run.times) == 4
     assert [text.split(":")[0] for text in run.wrong] == ["scan 1 (static, gadget)", "scan 3 (static, client)"]
+
+
+def met(load_, watch, alone=None):
+    return {what: verdict for what, _, _, verdict in load.judged(load_, watch, alone)}
+
+
+def test_each_target_is_judged(tmp_path):
+    def made(times, wrong=()):
+        return load.Load(
+            tmp_path, {}, {}, 3, 0.0, times=times, live=times, wrong=list(wrong), attempts=dict.fromkeys("abcde", 1)
+        )
+
+    def watched(growth=0.0, descriptors=7, threads=10):
+        rows = [(float(second), 300 + growth * second / 60 + second % 2, 7, 10) for second in range(400)]
+        return load.Watch([*rows, (400.0, 300 + growth * 400 / 60, descriptors, threads)])
+
+    quiet, good = made([1.0, 1.0, 1.0]), made([1.9, 1.9, 1.9])
+    assert "NO" not in met(good, watched(), quiet).values()
+    assert met(made([2.1, 2.1, 2.1]), watched(), quiet)["live scan, s: median without them, with them"] == "NO"
+    assert met(made([1.0, 1.0]), watched())["scans answered as alone"] == "NO"
+    assert met(made([1.0, 1.0, 1.0], ["scan 1"]), watched())["wrong or missing"] == "NO"
+    assert met(good, watched(growth=3.0))["growth after the warm-up, MB per minute"] == "NO"
+    assert met(good, watched(descriptors=30))["descriptors: begin, end"] == "NO"
+    assert met(good, watched(threads=30))["threads: begin, end"] == "NO"
+    short = load.Watch([(0.0, 300.0, 7, 10), (20.0, 400.0, 7, 10), (40.0, 500.0, 7, 10)])
+    assert met(good, short)["growth after the warm-up, MB per minute"] == ""
