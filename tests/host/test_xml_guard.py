@@ -67,3 +67,14 @@ def test_no_other_parser_of_xml_is_used() -> None:
             if isinstance(node, ast.Attribute) and node.attr in parsers:
                 found.add((path.relative_to(root).as_posix(), node.attr))
     assert found == {("wire/connection.py", "CreateFromDocument")}
+
+
+def test_no_other_parser_of_yaml_is_used() -> None:
+    """Only the guard parses, which takes no aliases: cards, rules, recipes, settings and limits may be anybody's."""
+    found, root = set(), Path(onebreath.__file__).parent
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in {"safe_load", "load", "full_load", "unsafe_load"}:
+                name = node.value.id if isinstance(node.value, ast.Name) else ""
+                found |= {path.relative_to(root).as_posix()} if name == "yaml" else set()
+    assert found == {"zoo/yaml_guard.py"}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from onebreath.errors import ConfigError
 from onebreath.validation import as_text
+from onebreath.zoo.yaml_guard import read_yaml
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -95,11 +96,11 @@ def read_limits(path: Path | None) -> Limits:
     if path is None:
         return Limits()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
         return Limits.model_validate({} if content is None else content)
     except ValidationError as error:
         raise ConfigError(f"limits {path}: {as_text(error)}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"limits {path} cannot be read: {error}") from error
 
 

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from onebreath.errors import ConfigError, OnebreathError
@@ -20,6 +19,7 @@ from onebreath.keeping import write_text
 from onebreath.validation import as_text
 from onebreath.zoo.architectures import hollow
 from onebreath.zoo.card import read_card
+from onebreath.zoo.yaml_guard import read_yaml
 
 CLAIMS = Path("docs/papers.yaml")
 PAGE = Path("docs/papers.md")
@@ -111,12 +111,12 @@ def read_claims(path: Path) -> Papers:
         If the file cannot be read, or a field is unknown, missing or of the wrong type.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
         return Papers.model_validate(content)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"claims {path} cannot be read: {error}") from error
     except ValidationError as error:
         raise ConfigError(f"claims {path}: {as_text(error)}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"claims {path} cannot be read: {error}") from error
 
 
 def page(papers: Papers, root: Path) -> str:

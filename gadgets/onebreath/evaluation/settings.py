@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from onebreath.zoo.yaml_guard import read_yaml
 
 
 class ReadSettings(argparse.Action):
@@ -28,8 +28,8 @@ class ReadSettings(argparse.Action):
         """Read the file; ends the program with a message if it is invalid."""
         file = Path(str(values))
         try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            content = read_yaml(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             parser.error(f"settings {file} cannot be read: {error}")
         if not isinstance(content, dict):
             parser.error(f"settings {file}: expected arguments and values, found {type(content).__name__}")

@@ -19,6 +19,7 @@ from onebreath.training.losses import LossWeights
 from onebreath.training.restoration import RestorationSettings
 from onebreath.training.synthesis.settings import SynthesisSettings
 from onebreath.validation import as_text
+from onebreath.zoo.yaml_guard import read_yaml
 
 SourceKind = Literal[
     "cine_npz",
@@ -154,8 +155,8 @@ def _parsed(change: str) -> tuple[list[str], Any]:
     if not equals or not name:
         raise ConfigError(f"--set {change}: expected FIELD=VALUE")
     try:
-        return name.split("."), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return name.split("."), read_yaml(value)
+    except ValueError as error:
         raise ConfigError(f"--set {change}: {value} is not YAML: {error}") from error
 
 
@@ -176,8 +177,8 @@ def _changed(content: Any, path: list[str], value: Any, change: str) -> Any:
 
 def _fields(path: Path, above: tuple[Path, ...] = ()) -> Any:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"recipe {path} cannot be read: {error}") from error
     if not isinstance(content, dict) or "based_on" not in content:
         return content
