@@ -7,6 +7,7 @@ import ismrmrd
 import numpy as np
 import pytest
 
+from onebreath.cli import main
 from onebreath.errors import ScanError
 from onebreath.images.reading import read_images
 from onebreath.wire.raw_file import RawFile
@@ -142,3 +143,23 @@ def test_entities_in_the_meta_of_images_are_not_expanded(images):
     replaced(images, "images/image_1/attributes", data=[bomb])
     with pytest.raises(ScanError, match="declares a document type"):
         read_images(images)
+
+
+def test_names_in_a_file_do_not_write_to_the_terminal(raw, capsys):
+    head = tiny.header().decode()
+    told = "<measurementInformation><patientPosition>HFS</patientPosition><protocolName>%s</protocolName>"
+    at, end = head.index("<measurementInformation>"), head.index("</measurementInformation>")
+    with h5py.File(raw, "a") as file:
+        file["dataset/xml"][0] = head[:at] + told % "A&#10;Lines&#10;9 forged&#x202e;B&#x2028;C" + head[end:]
+    main(["inspect", str(raw)])
+    assert "A\\nLines\\n9 forged\\u202eB\\u2028C" in capsys.readouterr().out
+
+
+def test_what_images_say_stays_on_its_line(images, capsys):
+    meta = ismrmrd.Meta({"Onebreath_warnings": "one", "Onebreath_reconstruct_method": "a\nb\u202e"})
+    with h5py.File(images, "a") as file:
+        del file["images/image_1/attributes"]
+        file.create_dataset("images/image_1/attributes", data=[meta.serialize()], dtype=h5py.string_dtype())
+    assert main(["provenance", str(images)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[1:]] == [["reconstruct", "method:", "a", "b\\u202e"], ["warnings", "one"]]

@@ -27,6 +27,7 @@ from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, bit, side_line
 from onebreath.mrd.quirks import two_dimensional
 from onebreath.mrd.spaces import SpaceChoice, spaces, with_space
+from onebreath.names import shortened
 from onebreath.terminal import print_facts
 from onebreath.terminal import steps as counted
 from onebreath.wire.connection import parse_config, parse_header
@@ -125,7 +126,7 @@ def header_facts(header: ScanHeader) -> list[str]:
     """Describe what the header of a scan states."""
     centre = header.limits("kspace_encoding_step_1")
     return [
-        f"protocol {header.protocol_name or 'not named'}, {header.vendor or 'unknown vendor'}, "
+        f"protocol {shortened(header.protocol_name or 'not named')}, {shortened(header.vendor or 'unknown vendor')}, "
         f"{header.field_strength}, {header.trajectory}",
         f"encoded {header.encoded_matrix.x} x {header.encoded_matrix.y} x {header.encoded_matrix.z} samples, "
         f"{header.encoded_fov.x:g} x {header.encoded_fov.y:g} x {header.encoded_fov.z:g} mm",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from onebreath.images.reading import Series, read_series
 from onebreath.mrd.meta import CHAIN
+from onebreath.names import harmless
 
 _PREFIX = "Onebreath"
 _SECTIONS = {
@@ -26,8 +27,8 @@ def facts_of(series: Series) -> Iterator[tuple[str, str]]:
                 yield section, f"{name.removeprefix('GADGETRON_')}: {values}"
     found = sorted({name for meta in series.metas for name in meta if name.startswith(f"{_PREFIX}_")} - {CHAIN})
     for name in found:
-        _, section, fact = name.split("_", 2)
-        yield section, f"{fact.replace('_', ' ')}: {_values(series, name)}"
+        section, _, fact = name.removeprefix(f"{_PREFIX}_").partition("_")
+        yield section, f"{fact.replace('_', ' ')}: {_values(series, name)}" if fact else _values(series, name)
 
 
 def _values(series: Series, name: str) -> str:
@@ -48,6 +49,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"series {series.number}: {len(series.data)} images of {series.data.shape[1:]} {series.data.dtype}")
         before = ""
         for section, text in facts_of(series):
-            print(f"  {section if section != before else '':12} {text}")
+            print(f"  {section if section != before else '':12} {harmless(text).replace(chr(10), ' ')}")
             before = section
     return 0
