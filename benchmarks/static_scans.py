@@ -102,11 +102,11 @@ class Source:
         path = Path(settings().shared) / "data" / self.name / "kspace.npy"
         raw = np.load(path)
         kspace = np.asarray(raw / np.sqrt(np.mean(np.abs(raw) ** 2)), np.complex64)
-        middle = max(kspace.shape[2] - COLUMNS, 0) // 2
-        kspace = np.asarray(fftc(ifftc(kspace, -1)[..., middle : kspace.shape[2] - middle], -1), np.complex64)
-        corner = ifft2c(kspace)[:, :CORNER].reshape(len(kspace), -1)
+        corner = ifft2c(kspace)[:, :CORNER, :CORNER].reshape(len(kspace), -1)
         covariance = corner @ corner.conj().T / corner.shape[1] / 2
         kspace = apply_channel_matrix(np.linalg.inv(np.linalg.cholesky(covariance)), kspace, 0)
+        middle = max(kspace.shape[2] - COLUMNS, 0) // 2
+        kspace = np.asarray(fftc(ifftc(kspace, -1)[..., middle : kspace.shape[2] - middle], -1), np.complex64)
         if len(kspace) > CHANNELS:
             kspace = apply_channel_matrix(pca_matrix(kspace, CHANNELS), kspace, 0)
         image = np.sqrt((np.abs(ifft2c(kspace)) ** 2).sum(axis=0))

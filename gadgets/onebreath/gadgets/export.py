@@ -39,7 +39,14 @@ PARTS = {
     "phase": Part(ismrmrd.IMTYPE_PHASE, 3000),
     "complex": Part(ismrmrd.IMTYPE_COMPLEX, 4000),
 }
-ROLE_SCALES = {"Image": 10.0, "Gfactor": 100.0, "Normality": 100.0, "SNR_MAP": 10.0, "STD_MAP": 1000.0}
+ROLE_SCALES = {
+    "Image": 10.0,
+    "Gfactor": 100.0,
+    "Normality": 100.0,
+    "SNR_MAP": 10.0,
+    "Error_MAP": 100.0,
+    "STD_MAP": 1000.0,
+}
 """Integer pixels per unit of value, as Gadgetron scales images in SNR units and their maps."""
 
 

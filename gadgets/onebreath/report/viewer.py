@@ -29,8 +29,15 @@ TITLES = {
     "SNR_MAP": "SNR",
     "Normality": "Normality of the noise",
     "STD_MAP": "Noise: standard deviation",
+    "Error_MAP": "Error: 90 % bound",
 }
-UNITS = {"Gfactor": "g", "SNR_MAP": "SNR", "Normality": "statistic / 5 % limit", "STD_MAP": "standard deviation"}
+UNITS = {
+    "Gfactor": "g",
+    "SNR_MAP": "SNR",
+    "Normality": "statistic / 5 % limit",
+    "STD_MAP": "standard deviation",
+    "Error_MAP": "error",
+}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from onebreath.zoo.rules import Rule, RuleBook, current_rules
 
 log = logging.getLogger("onebreath.reconstruct")
 
+_ANY_TIME = 1e6
+"""Share of the reconstruction's time that an estimate may take which is asked for."""
 LEAST_TRUSTED = 0.5
 """Estimated error, relative to the image, above which no candidate is trusted."""
 
@@ -36,6 +38,8 @@ class Chooser:
         What the configuration says.
     header
         The scan's header.
+    judged
+        Whether the error of the chosen method's images is to be estimated in any case.
 
     Raises
     ------
@@ -44,8 +48,9 @@ class Chooser:
         fallback, if it names a model that does not exist.
     """
 
-    def __init__(self, properties: MethodProperties, header: ScanHeader) -> None:
+    def __init__(self, properties: MethodProperties, header: ScanHeader, judged: bool = False) -> None:
         self.properties, self.header = properties, header
+        self._to_judge = judged
         self.scan = scan_of_header(header)
         self._chosen: Guarded | None = None
         self._guards: dict[str, Guarded | OnebreathError] = {}
@@ -98,6 +103,9 @@ class Chooser:
         """
         if self._chosen is None:
             self._chosen = self._fire(scan_of(data, self.scan), data, further)
+        if self._to_judge:
+            self._to_judge = False
+            _judge(self._chosen, [data, *further])
         return self._chosen
 
     def guard_of_volumes(self) -> Guarded:
@@ -134,8 +142,7 @@ class Chooser:
         methods = [(name, one.wanted) for name, one in guards.items() if one.wanted is not None]
         try:
             count = max(messages_of(self.header), len(slices))
-            further = {"further": slices[1:]} if count > 1 else {}
-            found = choose(methods, slices[0], self.properties.choose_within, count, **further)
+            found = choose(methods, slices[0], self.properties.choose_within, count, **_further(slices))
         except MethodError as error:
             level = logging.INFO if rule.name == OWN_RULE else logging.WARNING  # it is usual for few slices
             log.log(level, "held-back lines cannot decide: %s", error)
@@ -154,6 +161,7 @@ class Chooser:
             chosen = Guarded(Stacked(members), safest.safety, messages_of(self.header))
             chosen.spend(max(guards[one.name].spent for one in members))
         chosen.facts |= guard.facts | found.facts
+        chosen.error = found.middle
         wrong = found.error
         if wrong > LEAST_TRUSTED:
             log.warning("no candidate is trustworthy: the best one's error is %.2g of the image", wrong)
@@ -223,6 +231,26 @@ class Chooser:
         guard = Guarded(None, self._safety(None), messages_of(self.header), refused=reason)
         guard.prepare(self.scan)
         return guard
+
+
+def _judge(guard: Guarded, slices: Sequence[SliceData]) -> None:
+    """Estimate the error of a method that no choice was made for, by held-back lines."""
+    if guard.error is not None or guard.wanted is None or guard.refused:
+        return
+    begun = time.perf_counter()
+    try:
+        found = choose([(guard.name, guard.wanted)], slices[0], _ANY_TIME, **_further(slices))
+    except MethodError as error:
+        log.warning("the error of the images is not known: %s", error)
+        return
+    guard.error = found.middle
+    guard.facts |= {name: value for name, value in found.facts.items() if name != "choice" or name not in guard.facts}
+    guard.spend(time.perf_counter() - begun)
+
+
+def _further(slices: Sequence[SliceData]) -> dict[str, Any]:
+    """Return the slices besides the first as an argument of `choose`, if there are such."""
+    return {"further": slices[1:]} if len(slices) > 1 else {}
 
 
 def method_of_model(name: str) -> str:

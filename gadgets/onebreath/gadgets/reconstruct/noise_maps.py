@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onebreath.chain.gadget import Properties
+from onebreath.errors import MethodError
+from onebreath.gadgets.reconstruct.error_map import error_bound
 from onebreath.methods.base import Fact, Method, Reconstruction
 from onebreath.methods.noise import Effort, MeasuredNoise, measure_noise
 from onebreath.methods.place import Place
 from onebreath.mri.sampling import Sampling
 
-SERIES = {"Gfactor": 20, "Normality": 21, "SNR_MAP": 300}
+SERIES = {"Gfactor": 20, "Normality": 21, "Error_MAP": 22, "SNR_MAP": 300}
 """Series number of each map by its role; those of g-factor and SNR are Gadgetron's."""
 LEAST_GFACTOR = 1e-6
 
@@ -30,6 +32,11 @@ class NoiseMapProperties(Properties):
         False,
         description="send, as series 21, how far the noise of each pixel is from normal: the Lilliefors statistic of "
         "noise replicas over its 5 % limit; above 1 standard deviations say little",
+    )
+    send_out_error_map: bool = Field(
+        False,
+        description="send, as series 22, what the magnitude of a pixel is off by at most, in nine of ten pixels: its "
+        "noise, and the lost signal that held-back lines show; these are tested for it whatever choose_within says",
     )
     noise_map_samples: int = Field(
         64,
@@ -51,6 +58,7 @@ class NoiseMapProperties(Properties):
         asked = {
             "Gfactor": self.send_out_gfactor,
             "Normality": self.send_out_normality_map,
+            "Error_MAP": self.send_out_error_map,
             "SNR_MAP": self.send_out_snr_map,
         }
         return [role for role, wanted in asked.items() if wanted]
@@ -66,6 +74,7 @@ def noise_maps(
     result: Reconstruction,
     place: Place,
     properties: NoiseMapProperties,
+    error: float | None = None,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Fact]]:
     """Make the noise maps of a slice: from the method's own g-factor, else from measured noise.
 
@@ -75,6 +84,8 @@ def noise_maps(
         What made the images, the finished images, and of what.
     properties
         Which maps, and what they may cost.
+    error
+        Estimated ``||image - truth|| / ||image||`` of the magnitude, for the error map; None: not known.
 
     Returns
     -------
@@ -87,11 +98,15 @@ def noise_maps(
     ------
     TimeoutError
         If the time does not suffice for as many noise samples as are needed.
+    MethodError
+        If an error map is requested and the error is not known.
     """
+    if properties.send_out_error_map and error is None:
+        raise MethodError("an error map needs held-back lines that tell the error of the images, and they do not")
     data = place.data_for(method)
     magnitude, facts = np.abs(result.images), dict[str, Fact]()
     measured: MeasuredNoise | None = None
-    if result.gfactor is None or properties.send_out_normality_map:
+    if result.gfactor is None or properties.send_out_normality_map or properties.send_out_error_map:
         measured = measure_noise(
             method,
             data,
@@ -108,6 +123,9 @@ def noise_maps(
         facts["gfactor"] = f"{measured.how}, noise over {factor:.4g}"
         gfactor, snr = std / factor, magnitude / np.maximum(std, LEAST_GFACTOR)
     maps = {"Gfactor": gfactor, "SNR_MAP": snr}
+    if measured is not None and properties.send_out_error_map and error is not None:
+        maps["Error_MAP"], lost = error_bound(magnitude, measured.std, error)
+        facts["error_map"] = f"90 % bound of an error of {error:.4f}, {lost:.0%} of it lost signal; {measured.how}"
     if measured is not None and measured.normality is not None:
         maps["Normality"] = measured.normality
         facts["normality"] = f"Lilliefors statistic over its 5 % limit, {measured.how}"

@@ -84,7 +84,7 @@ class Reconstruct(Gadget):
 
     def __init__(self, header: Any, properties: ReconstructProperties) -> None:
         super().__init__(header, properties)
-        self.chooser = Chooser(properties, self.header)
+        self.chooser = Chooser(properties, self.header, properties.send_out_error_map)
         self._notes: dict[str, dict[str, Any]] = {}
         self._warnings: list[str] = []
         self._images = ImageMaker(self.header)
@@ -155,7 +155,9 @@ class Reconstruct(Gadget):
             shared = {**self._notes, "seconds": seconds}
             yield self._image_array(made, recon_data, places, [{**shared, self.name: one} for one in facts])
             if self.properties.map_roles and not made.beside:
-                yield from self._noise_maps(made, recon_data, places, [{**shared, self.name: one} for one in facts])
+                error = None if made.instead else guard.error
+                notes = [{**shared, self.name: one} for one in facts]
+                yield from self._noise_maps(made, recon_data, places, notes, error)
 
     def _doubted(self, place: object, facts: dict[str, Fact]) -> Iterator[Message]:
         """Warn of images that do not explain their calibration lines, and of noise that cannot be that of the lines."""
@@ -209,7 +211,12 @@ class Reconstruct(Gadget):
         return self._images.array(images, recon_data.bits[0].data, self._label("Image", series, made, notes))
 
     def _noise_maps(
-        self, made: Outcome, recon_data: ReconData, places: Sequence[AnyPlace], notes: list[dict[str, Any]]
+        self,
+        made: Outcome,
+        recon_data: ReconData,
+        places: Sequence[AnyPlace],
+        notes: list[dict[str, Any]],
+        relative: float | None,
     ) -> Iterator[ImageArray]:
         """Make the messages with the requested maps; none if time is too short for one of the slices."""
         maps = []
@@ -219,10 +226,12 @@ class Reconstruct(Gadget):
                     found, how = volume_noise_maps(made.method, result, place, self.properties)
                 else:
                     assert isinstance(place, Place)
-                    found, how = noise_maps(made.method, result, place, self.properties)
+                    found, how = noise_maps(made.method, result, place, self.properties, relative)
             except (TimeoutError, MethodError) as error:
                 self.log.warning("no noise maps are sent: %s: %s", place, error)
                 return
+            if "Error_MAP" in found and self.properties.snr_units == "gadgetron":  # as the images
+                found["Error_MAP"] = found["Error_MAP"] * place.snr_scale
             maps.append(found)
             facts[self.name] = facts[self.name] | how
         for role in self.properties.map_roles:

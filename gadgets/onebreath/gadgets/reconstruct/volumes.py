@@ -83,10 +83,12 @@ def volume_noise_maps(
     Raises
     ------
     MethodError
-        If they would have to be measured after a partial Fourier reconstruction.
+        If they would have to be measured after a partial Fourier reconstruction, or an error map is requested.
     TimeoutError
         If the time does not suffice for as many noise samples as are needed.
     """
+    if properties.send_out_error_map:
+        raise MethodError("error maps are not made for scans with partitions, whose error no test estimates")
     magnitude, facts = np.abs(result.images), dict[str, Fact]()
     maps: dict[str, NDArray[Any]] = {}
     if result.gfactor is not None:

@@ -123,6 +123,12 @@ class Choice:
     slices: int = 1
 
     @property
+    def middle(self) -> float:
+        """Likely error of the magnitude: the middle of the interval, where that holds."""
+        low, high = self.interval
+        return math.sqrt(max(low, high / 4) * high) if self.calibrated else self.error
+
+    @property
     def facts(self) -> dict[str, Fact]:
         """Return facts for the meta of the images."""
         error = self.error

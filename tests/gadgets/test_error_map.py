@@ -1,0 +1,60 @@
+"""The error map of `reconstruct`: a bound that holds for nine of ten pixels."""
+
+import numpy as np
+import pytest
+
+from onebreath.chain.gadget import parse_properties
+from onebreath.gadgets.reconstruct.error_map import error_bound
+from onebreath.gadgets.reconstruct.reconstruct import Reconstruct
+from tests.gadgets.test_guard import meta_of, scan
+from tests.helpers import complex_normal
+from tests.scans import coil_scan
+
+
+def maps_of(**properties):
+    data, head = scan()
+    chosen = {"method": "cg_sense", "send_out_error_map": True, "noise_map_samples": 16, **properties}
+    gadget = Reconstruct(head, parse_properties(Reconstruct, {key: str(value) for key, value in chosen.items()}))
+    return {array.headers[0, 0, 0].image_series_index: array for array in gadget.process([data])}
+
+
+def test_noise_alone_is_within_the_bound_in_nine_of_ten_pixels():
+    noise = np.abs(complex_normal(np.random.default_rng(0), (4, 64, 64)) + 50) - 50
+    error = float(np.linalg.norm(noise) / np.linalg.norm(50 + noise))
+    bound, lost = error_bound(50 + noise, np.ones((1, 64, 64)), error)
+    assert np.mean(np.abs(noise) <= bound) == pytest.approx(0.9, abs=0.02)
+    assert lost < 0.05
+
+
+def test_lost_signal_is_where_the_detail_is():
+    """The bound's energy is that of the estimated error, and the edge of a disc has the most of it."""
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    image = np.where(np.hypot(y, x) < 0.6, 30.0, 1.0)[None]
+    bound, lost = error_bound(image, np.full_like(image, 0.01), 0.05)
+    assert lost == pytest.approx(1, abs=0.01)
+    assert np.linalg.norm(bound / 1.645) == pytest.approx(0.05 * np.linalg.norm(image), rel=1e-3)
+    assert bound[0, 32, 6 + 7] > 2 * bound[0, 32, 32] > 0
+
+
+def test_the_map_is_a_series_of_its_own_and_bounds_the_true_error():
+    """It is made without candidates and without a share of the time too, as it is asked for."""
+    made = maps_of(choose_within=0)
+    assert list(made) == [1, 22]
+    truth = np.abs(coil_scan(noise=1.0)[0])
+    images, bound = (np.abs(made[number].data[:, :, 0, 0, :, 0, 0]).transpose(2, 1, 0) for number in (1, 22))
+    meta = meta_of(made[22])
+    assert meta["GADGETRON_DataRole"] == "Error_MAP"
+    assert meta["Onebreath_reconstruct_error_map"].startswith("90 % bound of an error of 0.")
+    assert float(meta["Onebreath_reconstruct_choice_error"]) > 0
+    assert images.shape == bound.shape == truth.shape
+    assert 0.8 <= np.mean(np.abs(images - truth) <= bound) <= 1
+
+
+def test_without_an_estimate_there_is_no_map_and_a_word_about_it(caplog):
+    data, head = scan()
+    chosen = {"method": "grappa", "send_out_error_map": "true", "fallback": "none"}
+    gadget = Reconstruct(head, parse_properties(Reconstruct, chosen))
+    gadget.chooser._to_judge = False
+    made = [array.headers[0, 0, 0].image_series_index for array in gadget.process([data])]
+    assert made == [1]
+    assert "an error map needs held-back lines" in caplog.text
