@@ -31,7 +31,7 @@ from onebreath.methods.noise import Effort, measure_noise
 from onebreath.training.data.series import ImageSeries
 
 SOURCES = ("SCD0000401:3", "SCD0000401:7", "simulator:0", "simulator:1")
-SNR, STATIC, CINE = (8.0, 20.0, 60.0, 300.0), (2, 4, 6), (("uniform", 4, 24), ("cmrxrecon", 8, 24), ("vista", 6, 16))
+SNR, STATIC, CINE = (8.0, 20.0, 60.0, 300.0), (2, 4, 6), (("cmrxrecon", 8, 24),)
 CANDIDATES = {"static": ("cg_sense", "grappa"), "cine": regret.CANDIDATES}
 REPLICAS = Effort(16, 600)
 

@@ -31,7 +31,7 @@ from onebreath.errors import MethodError, OutsideDomain
 from onebreath.evaluation.data import read_slices
 from onebreath.evaluation.scans import ReferenceScan, ScanChoice, coil_maps, reference_scan
 from onebreath.methods.base import Method, SliceData, method_class
-from onebreath.methods.choice.choice import LIKELY, choose
+from onebreath.methods.choice.choice import choose
 from onebreath.methods.choice.stacked import weighted_mean
 from onebreath.methods.learned.unrolled import Unrolled
 from onebreath.methods.score import domain_score
@@ -186,9 +186,9 @@ def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
         try:
             choice = choose(list(candidates.items()), data, slices=slices)
             estimates = {e.name: [round(e.error, 4), round(e.uncertainty, 4)] for e in choice.estimates}
-            weights, estimated = choice.weights, round(choice.error, 4)
+            weights, estimated, interval = choice.weights, round(choice.error, 4), list(choice.interval)
         except MethodError:  # it cannot be tested, or not in that time: the rule's order decides
-            weights, estimates, estimated = (1.0, *[0.0] * (len(candidates) - 1)), {}, None
+            weights, estimates, estimated, interval = (1.0, *[0.0] * (len(candidates) - 1)), {}, None, []
         seconds = round(time.process_time() - begun, 3)
         mean = weighted_mean(list(made_by.values()), weights)
         found["choice"][str(slices)] = {
@@ -196,6 +196,7 @@ def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
             "psnr": round(psnr(mean, truth), 3),
             "error": round(float(np.linalg.norm(np.abs(mean) - truth) / np.linalg.norm(truth)), 4),
             "estimated": estimated,
+            "interval": interval,
             "estimates": estimates,
             "seconds": seconds,
         }
@@ -222,7 +223,7 @@ def covered(result: dict[str, Any], slices: int) -> bool | None:
     choice = result["choice"][str(slices)]
     if choice["estimated"] is None:
         return None
-    low, high = (part * choice["estimated"] for part in LIKELY)
+    low, high = choice["interval"]
     return bool(low <= choice["error"] <= high)
 
 

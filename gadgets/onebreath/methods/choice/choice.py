@@ -41,9 +41,12 @@ LIKELY = (0.45, 1.25)
 SCD0000301 and a phantom, SNR 8 to 300, R = 2 to 24. It is mostly below, as noise across the signal does not count in a
 magnitude, and held-back lines leave wider gaps than those that are missing."""
 LIKELY_EDGE = (0.8, 1.3)
-"""The same at the edge of the calibration lines, where the estimate is that of the magnitude's error. The lower end
+"""The same at the edge of the calibration lines, where the estimate is that of the magnitude's error (patients
+SCD0000201 and SCD0000301, phantoms). The lower end
 counts from the estimate without what the coil maps do not explain of the lines: at high SNR that is most of it, and may
 or may not be an error of the images."""
+LIKELY_EDGE_CINE = (0.8, 1.5)
+"""The same for cine: what methods take from other frames is not noise, and lost signal is counted less well."""
 STATIC_FRAMES = 3
 """Scans of so few frames are static: methods do not take lines from other frames."""
 _NOTHING = 1e-30
@@ -206,7 +209,8 @@ def choose(
     noise_only = math.sqrt(trial.noise_through / whole)
     lines, spent = int(trial.held.sum()), time.perf_counter() - begun
     relative = math.sqrt(max(error, 0.0) / whole)
-    low, high = LIKELY_EDGE if isinstance(trial, EdgeTrial) else LIKELY
+    static = len(data.kspace) <= STATIC_FRAMES
+    low, high = (LIKELY_EDGE if static else LIKELY_EDGE_CINE) if isinstance(trial, EdgeTrial) else LIKELY
     least = math.sqrt(max(error - trial.beyond_maps(list(tested.values())), 0.0) / whole)
     interval = (low * least, high * relative)
     found_by = (noise_only, lines, spent, weights, relative, trial.centre_is_known, interval, plan.slices)
@@ -219,15 +223,14 @@ def _prepared(
     """Plan and prepare the tests: at the edge of the calibration lines, or at lines between the others."""
     first, kernels = there[0], {i for i, method in enumerate(methods) if not method.acs_as_data}
     reason = why_not(first)
-    edge = not reason and (len(first.kspace) <= STATIC_FRAMES or bool(kernels))
+    edge, wide = not reason, len(first.kspace) <= STATIC_FRAMES or bool(kernels)
     able = [i for i in range(len(methods)) if edge or i not in kernels]
     efforts = [methods[i].for_replicas().effort(first) for i in able]
     shape = first.kspace.shape
-    plan = (
-        plan_of_edges(efforts, shape, slices, within, len(there), DRAWS)
-        if edge
-        else plan_of(efforts, shape, slices, within)
-    )
+    if edge and wide:
+        plan = plan_of_edges(efforts, shape, slices, within, len(there), DRAWS)
+    else:
+        plan = plan_of(efforts, shape, slices, within, DRAWS if edge else 1)
     left_out = {able[i]: text for i, text in plan.left_out.items()}
     left_out |= {i: f"it learns from calibration lines, and {reason}" for i in kernels if not edge}
     plan = replace(plan, left_out=left_out)

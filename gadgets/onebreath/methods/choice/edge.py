@@ -1,10 +1,11 @@
-"""Tests of candidates on the edge of the calibration lines, for scans whose other lines are a lattice.
+"""Tests of candidates on the edge of the calibration lines, for scans whose other lines are a lattice in all frames.
 
 Methods that learn from calibration lines how lines of a lattice follow from each other (GRAPPA, RAKI) can be tested on
 no line of the lattice: without it there is a gap twice as wide as those of the scan, and they would have to do
-something else. So the outer calibration lines between those of the lattice are held back. What remains is the same scan
-with fewer calibration lines: every candidate reconstructs it as it does the scan itself, the gaps are as wide as those
-of the missing lines, and no kernel has seen the held-back lines. (Coil maps have, but all candidates use the same.)
+something else; others would look worse, but not all alike. So the outer calibration lines between those of the lattice
+are held back. What remains is the same scan with fewer calibration lines: every candidate reconstructs it as it does
+the scan itself, the gaps are as wide as those of the missing lines, and no kernel has seen the held-back lines. (Coil
+maps have, but all candidates use the same.)
 
 Every candidate gets the data twice, with a little noise n1 and n2 added, `MORE` times that of the data. With its
 predictions f1 and f2 and the measurement y, the following are unbiased, if so little noise has a linear effect:

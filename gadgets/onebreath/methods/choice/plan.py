@@ -36,7 +36,7 @@ class Plan:
     slices: int = 1
 
 
-def plan_of(efforts: Sequence[float], shape: tuple[int, ...], slices: int, within: float) -> Plan:
+def plan_of(efforts: Sequence[float], shape: tuple[int, ...], slices: int, within: float, draws: int = 1) -> Plan:
     """Plan tests that take at most `within` of the time that the mean of two candidates' images needs for the scan.
 
     Where one of them makes the images alone, its own share is larger; so a mean counts for no more than some times what
@@ -53,12 +53,14 @@ def plan_of(efforts: Sequence[float], shape: tuple[int, ...], slices: int, withi
         How many slices the scan has.
     within
         The share.
+    draws
+        How often each candidate reconstructs the part.
     """
     frames, _, _, columns = shape
     narrow, few = min(NARROWEST, columns), min(FEWEST_FRAMES, frames)
     budget = within * slices, _MOST_TIMES * min(efforts)
-    tested, left_out = _affordable(efforts, *budget, narrow / columns * few / frames, within)
-    share = _share(tested, *budget)
+    tested, left_out = _affordable(efforts, *budget, draws * narrow / columns * few / frames, within)
+    share = _share(tested, *budget) / draws
     wide = int(min(WIDEST, columns, max(narrow, share * columns)))
     long = int(min(frames, max(few, share * frames * columns / wide)))
     return Plan(long, wide, left_out)
