@@ -201,6 +201,11 @@ def test_options(tmp_path: Path, certificate: tuple[Path, Path], caplog: pytest.
         caplog.clear()
         security_of(options(*token, host=host))
         assert "without TLS and token" in caplog.text
+    caplog.clear()
+    certificate[1].chmod(0o644)
+    security_of(options(*token, *tls))
+    assert "the private key" in caplog.text
+    certificate[1].chmod(0o600)
     with pytest.raises(ConfigError, match="belong together"):
         security_of(options(*tls[:2]))
     with pytest.raises(ConfigError, match="cannot be used"):

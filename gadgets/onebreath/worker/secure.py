@@ -243,6 +243,8 @@ def security_of(args: argparse.Namespace) -> Security:
     if not is_loopback(args.host) and (context is None or token is None):
         log.warning("other machines can connect to %s without TLS and token; see SECURITY.md", args.host or "this one")
     security = Security(context, token, None if context is None else validity(args.tls_certificate, context))
+    if context is not None and stat.S_IMODE(args.tls_key.stat().st_mode) & 0o007:
+        log.warning("the private key %s can be read by every user of this machine; chmod 600 it", args.tls_key)
     for text in (*security.faults(), *security.warnings()):
         log.warning("%s", text)
     return security
