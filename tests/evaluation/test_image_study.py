@@ -68,6 +68,11 @@ def test_compare_and_few_shot_on_the_command_line(tmp_path, monkeypatch, capsys)
     common = ["--recipe", str(file), "--folder", str(tmp_path / "out"), "--accelerations", "4", "--types", "random"]
     assert main(["images", "compare", "unet.tiny", *common]) == 0
     assert "| random | unet.tiny+dc |" in capsys.readouterr().out
+    save_model(tmp_path / "models", "mr_ipt.tiny")
+    assert main(["images", "compare", "mr_ipt.tiny", "unet.tiny", *common]) == 0
+    rows = (tmp_path / "out" / "against.md").read_text().splitlines()
+    assert rows[2].startswith("| mr_ipt.tiny | ") and " dB, n = " in rows[2]
+    assert rows[3].startswith("| unet.tiny | ") and rows[3].endswith("| reference | reference |")
     assert main(["images", "compare", "crunet_mr.tiny", *common]) == 1
     assert "compare it with: onebreath evaluate" in capsys.readouterr().err
     few = ["images", "few-shot", "--start", "unet.tiny", "--device", "cpu", *common, "--samples"]

@@ -74,7 +74,12 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     if args.action == "compare":
         stored = prepare_images(recipe, args.folder / "prepared")["validate"]
-        report(study_images({name: _network(name) for name in args.models}, stored, study), args.folder, "compare")
+        scores = study_images({name: _network(name) for name in args.models}, stored, study)
+        report(scores, args.folder, "compare")
+        if len(args.models) > 1:
+            text = against(scores, args.models[-1], args.models)
+            write_text(args.folder / "against.md", text + "\n")
+            print(text)
     else:
         few_shot(recipe, study, args)
     return 0
@@ -133,17 +138,35 @@ def pairs(scores: Sequence[Score], samples: Sequence[int]) -> str:
     head = ("samples", "new, PSNR (dB)", "pre-trained, PSNR (dB)", "PSNR against new", "SSIM against new")
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for count in samples:
-        cells = [str(count)]
-        for name in (f"{count} samples{_NEW}", f"{count} samples"):
-            values = by_image(scores, name, "psnr")
-            cells.append(f"{values.mean():.2f} ± {values.std(ddof=min(1, len(values) - 1)):.2f}")
-        for metric, digits, unit in (("psnr", ".2f", " dB"), ("ssim", ".4f", "")):
-            new, old = (by_image(scores, f"{count} samples{which}", metric) for which in (_NEW, ""))
-            test = compare(new, old)
-            corrected = min(1.0, test.p * len(samples))
-            cells.append(in_words(replace(test, p_bonferroni=corrected), digits, unit))
-        lines.append(f"| {' | '.join(cells)} |")
+        new, old = f"{count} samples{_NEW}", f"{count} samples"
+        tests = _tests(scores, new, old, len(samples))
+        lines.append(f"| {' | '.join((str(count), _psnr(scores, new), _psnr(scores, old), *tests))} |")
     return "\n".join(lines)
+
+
+def against(scores: Sequence[Score], reference: str, methods: Sequence[str]) -> str:
+    """Markdown table: methods against a reference, over all cases, paired by image."""
+    head = ("method", "PSNR (dB)", "PSNR against reference", "SSIM against reference")
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for name in methods:
+        own = name == reference
+        tests = ("reference", "reference") if own else _tests(scores, reference, name, len(methods) - 1)
+        lines.append(f"| {' | '.join((name, _psnr(scores, name), *tests))} |")
+    return "\n".join(lines)
+
+
+def _psnr(scores: Sequence[Score], name: str) -> str:
+    values = by_image(scores, name, "psnr")
+    return f"{values.mean():.2f} ± {values.std(ddof=min(1, len(values) - 1)):.2f}"
+
+
+def _tests(scores: Sequence[Score], reference: str, other: str, comparisons: int) -> tuple[str, str]:
+    """What PSNR and SSIM of a method say against a reference; p corrected by Bonferroni."""
+    found = []
+    for metric, digits, unit in (("psnr", ".2f", " dB"), ("ssim", ".4f", "")):
+        test = compare(by_image(scores, reference, metric), by_image(scores, other, metric))
+        found.append(in_words(replace(test, p_bonferroni=min(1.0, comparisons * test.p)), digits, unit))
+    return found[0], found[1]
 
 
 def report(scores: Sequence[Score], folder: Path, name: str) -> None:
