@@ -4,10 +4,12 @@ import errno
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from onebreath.cli import main
 from onebreath.dicom.export.options import ExportOptions, exporting
 from onebreath.dicom.queue import Queue
 from onebreath.errors import ConfigError
-from tests.host.workers import worker
+from tests.host.test_worker import gadget_scan
+from tests.host.workers import wait_for, worker
 from tests.images.files import cine
 from tests.web.served import served
 
@@ -155,3 +158,27 @@ def test_the_page_shows_what_waits_for_the_pacs(tmp_path: Path) -> None:
         assert "the PACS does not answer" in shown
         assert "25 instances wait for PACS@pacs.example:104" in shown
         assert page.worker.troubles() == ["25 instances wait for PACS@pacs.example:104"]
+
+
+@needs_packages
+def test_a_pacs_that_talks_nonsense_costs_no_scan(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def babble() -> None:
+            with suppress(OSError):
+                while True:
+                    taken, _ = listening.accept()
+                    with taken:
+                        taken.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(range(256)))
+
+        thread = threading.Thread(target=babble, name="babbling", daemon=True)
+        thread.start()
+        name = f"PACS@127.0.0.1:{listening.getsockname()[1]}"
+        with worker(tmp_path) as running, exporting(running, ExportOptions((name,))):
+            assert len(gadget_scan(running).images) == 1
+            wait_for(lambda: running.export_states()[0]["problem"].startswith("the PACS "))
+            assert running.export_states()[0]["waiting"] == 1
+            assert len(gadget_scan(running).images) == 1
+            assert running.troubles() == []
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
