@@ -17,6 +17,7 @@ from onebreath.errors import ScanError
 MOST_UNKNOWNS = 5120
 """Of equations that a scan of a worker may solve: above 128 channels x 36 samples, within a minute or so."""
 HEADER = "Check the matrix and the counters of its lines."
+CHANNELS = "Keep fewer channels."
 KERNEL = "Compress the channels, or choose a smaller kernel."
 
 

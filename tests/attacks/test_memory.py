@@ -279,3 +279,22 @@ def test_kernels_take_no_more_than_a_scan_may_hold(work):
 def test_equations_that_nothing_could_interrupt_are_not_solved(work):
     with counted(Budget(lambda held: True)), pytest.raises(ScanError, match="at most 5120 can be solved for"):
         work(windows(256, 24, 64), 21)
+
+
+def covariances(acs, width):
+    from onebreath.mri.coils import walsh_maps
+
+    walsh_maps(acs)
+
+
+def compression(acs, width):
+    from onebreath.mri.coils import gcc_matrices
+
+    gcc_matrices(acs, 4)
+
+
+@pytest.mark.parametrize("work", [covariances, compression])
+def test_maps_and_compression_take_no_more_than_a_scan_may_hold(work):
+    budget = Budget(lambda held: held < 8 * 64)
+    with counted(budget), pytest.raises(ScanError, match=r"Keep fewer channels\.$"):
+        work(windows(4, 24, 64), 0)

@@ -5,13 +5,16 @@ data over its channels) is real and positive, ``sum_c P_c S_c >= 0`` with ``P = 
 of the object is then left in the image. Of a principal component itself the largest entry is real and positive.
 """
 
+import math
+
 from array_api_compat import array_namespace, device
 
+from onebreath.budget import CHANNELS, claim
+from onebreath.cancellation import checkpoint
 from onebreath.mri import Array
 from onebreath.mri.fourier import fftc, ifftc, resize
 
-# Matrix entries (pixels x coil x coil) processed at once: few enough for the cache.
-BLOCK = 1 << 16
+BLOCK = 1 << 16  # matrix entries (pixels x coil x coil) processed at once: few enough for the cache
 
 
 def principal_components(kspace: Array) -> tuple[Array, Array]:
@@ -40,6 +43,7 @@ def pca_matrix(kspace: Array, n: int) -> Array:
 
     M. Buehrer et al., "Array compression for MRI with large coil arrays", Magn Reson Med 57:1131 (2007).
     """
+    checkpoint()  # once for each of many
     _check_channels(n, kspace.shape[0])
     return principal_components(kspace)[0][:n]
 
@@ -66,6 +70,7 @@ def gcc_matrices(acs: Array, n: int, width: int | None = None) -> Array:
     xp = array_namespace(acs)
     _check_channels(n, acs.shape[0])
     hybrid = ifftc(resize(acs, (width or acs.shape[-1],)), -1)
+    claim(8 * hybrid.shape[-1] * n * acs.shape[0], "the matrices of the compression", advice=CHANNELS)
     matrices = [pca_matrix(hybrid[..., 0], n)]
     for x in range(1, hybrid.shape[-1]):
         matrix = pca_matrix(hybrid[..., x], n)
@@ -130,6 +135,7 @@ def walsh_maps(images: Array, window: int = 5) -> Array:
         ``(coil, y, x)``, sum over coils ``|S|^2 = 1``, with the phase convention of this module.
     """
     xp = array_namespace(images)
+    claim(8 * len(images) * math.prod(images.shape), "the covariances of the channels", advice=CHANNELS)
     local = [_box_sum(row * xp.conj(images), window) for row in images]
     matrices = xp.permute_dims(xp.stack(local), (2, 3, 0, 1))
     vectors, _ = dominant_eigenvectors(matrices, 1)
@@ -144,17 +150,10 @@ def inati_maps(images: Array, window: int = 5, iterations: int = 10, tolerance: 
 
     Parameters
     ----------
-    images
-        Fully sampled coil images ``(coil, y, x)``.
-    window
-        Side of the smoothing square in pixels, odd.
+    images, window
+        As for `walsh_maps`, which says what is returned, too; `window` smooths.
     iterations, tolerance
         Stop after this many iterations, or when the combined image changes by less than this fraction of its norm.
-
-    Returns
-    -------
-    Array
-        ``(coil, y, x)``, sum over coils ``|S|^2 = 1``, with the phase convention of this module.
     """
     xp = array_namespace(images)
     combined = combine(images, xp.conj(pca_matrix(images, 1)[0])[:, None, None])
@@ -215,6 +214,7 @@ def dominant_eigenvectors(matrices: Array, n: int) -> tuple[Array, Array]:
 
 def _dominant(matrices: Array, n: int) -> tuple[Array, Array]:
     """`dominant_eigenvectors` of one block of matrices."""
+    checkpoint()
     xp = array_namespace(matrices)
     squarings, rounds = (6, 8) if n == 1 else (2, 16)
     power = matrices * _inverse_trace(matrices)

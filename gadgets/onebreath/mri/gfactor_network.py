@@ -19,6 +19,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from onebreath.budget import KERNEL, claim
+from onebreath.cancellation import checkpoint
 from onebreath.mri.fourier import ifft2c
 
 Derivative: TypeAlias = Literal["frozen", "exact"]
@@ -221,8 +223,11 @@ def _moments(
 ) -> np.ndarray:
     """Sum over sites and source coils of the outer products (displacement coil, displacement coil) of their effects."""
     moves, coils = displacements(network), network.weights[0].shape[1]
-    total = np.zeros((len(moves) * coils,) * 2, network.weights[0].dtype)
+    size = len(moves) * coils
+    claim(network.weights[0].dtype.itemsize * size**2, "the products of a g-factor", advice=KERNEL)
+    total = np.zeros((size, size), network.weights[0].dtype)
     for start in range(0, len(sites), _BLOCK):
+        checkpoint()
         block = sites[start : start + _BLOCK]
         line = offset + network.acceleration * block[:, 0]
         target = line[:, None] + moves[:-1, 0]
@@ -246,6 +251,7 @@ def _variance(moments: np.ndarray, moves: np.ndarray, maps: np.ndarray) -> np.nd
     index = ((difference[..., 0] + ny // 2) % ny) * nx + (difference[..., 1] + nx // 2) % nx
     variance = np.zeros((ny, nx))
     for c in range(coils):
+        checkpoint()
         series = np.zeros((coils, ny * nx), moments.dtype)
         for other in range(coils):
             np.add.at(series[other], index.ravel(), by_pair[:, c, :, other].ravel())

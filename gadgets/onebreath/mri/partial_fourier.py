@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from onebreath.cancellation import checkpoint
 from onebreath.errors import MethodError, ScanError
 from onebreath.mri import Array
 from onebreath.mri.coils import phase_factor
@@ -53,6 +54,7 @@ def pocs(
     phase = _smooth_phase(kspace, axes)
     image = _image(data, axes)
     for _ in range(iterations):
+        checkpoint()
         previous = image
         image = _image(data + filled * fftc(xp.abs(image) * phase, _last(axes)), axes)
         change = float(xp.linalg.vector_norm(image - previous))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from onebreath.budget import claim_equations
+from onebreath.cancellation import checkpoint
 from onebreath.methods.base import Derive, Fact, compute
 from onebreath.methods.grappa.calibrated import lattice_offset
 from onebreath.mri.fourier import fftc, ifftc
@@ -233,6 +234,7 @@ def _solve(
 
 def regularised(normal: np.ndarray, product: np.ndarray, regularisation: float) -> np.ndarray:
     """Solve normal equations for weights (unknown, target), with Tikhonov regularisation as in `calibrate`."""
+    checkpoint()
     matrix = normal.copy()
     matrix.ravel()[:: len(matrix) + 1] += regularisation * np.trace(normal).real / len(matrix)
     return np.linalg.solve(matrix, product)
