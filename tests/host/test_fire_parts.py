@@ -11,6 +11,7 @@ from onebreath.config import interface
 from onebreath.config.interface import AS_CONFIGURED, UNSET
 from onebreath.config.request import apply, read_request
 from onebreath.config.stream_config import available, find, parse
+from onebreath.errors import ConfigError
 from onebreath.methods.base import METHODS
 from onebreath.wire.framing import FIRST_ROOM, Stream
 from tests.host.test_fire import STATIC, parameters
@@ -46,3 +47,21 @@ def test_every_method_can_be_asked_for_in_every_configuration(method):
         changed = apply(config, read_request(json.dumps(parameters(method=method, **more))))
         assert not [problem for problem in check_config(changed) if problem.fatal], name
         assert f'name="method" value="{method}"'.encode() in b"".join(node.configuration for node in changed.nodes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"parameters": {"config": "a.xml", "config": "b.xml"}}',
+        '{"parameters": {}, "parameters": {"config": "b.xml"}}',
+    ],
+)
+def test_json_that_says_two_things_is_refused(text):
+    with pytest.raises(ConfigError, match="stands in it twice"):
+        read_request(text)
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.123456789012, "0.123456789012"), (4.0, "4"), (1e-9, "1e-09"), (3, "3")])
+def test_numbers_arrive_as_they_were_sent(value, text):
+    request = read_request(json.dumps({"parameters": {"reconstruct.regularisation": value}}))
+    assert request.settings == {"reconstruct": {"regularisation": text}}

@@ -22,7 +22,7 @@ from onebreath.config.properties import CHAIN_TARGET, properties_of
 from onebreath.config.stream_config import OWN_MODULE, Connect, External, Native, Node, StreamConfig
 from onebreath.errors import ConfigError
 from onebreath.methods.base import method_class
-from onebreath.names import did_you_mean
+from onebreath.names import did_you_mean, shortened
 from onebreath.wire.connection import parse_config
 
 VERSION = "1"
@@ -87,7 +87,7 @@ def read_request(text: str) -> Request:
 
 def _parameters_in(text: str) -> dict[str, Any]:
     try:
-        message = json.loads(text)
+        message = json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"The text after the header is not the JSON of a user interface: {error}.") from error
     if not isinstance(message, dict) or not isinstance(message.get("parameters"), dict):
@@ -100,6 +100,14 @@ def _parameters_in(text: str) -> dict[str, Any]:
     return message["parameters"]
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+        raise ValueError(f"'{shortened(name)}' stands in it twice")
+    return found
+
+
 def _as_text(name: str, value: Any) -> str:
     """Return a JSON value as a property's text."""
     if isinstance(value, str):
@@ -109,7 +117,7 @@ def _as_text(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        return str(int(value) if isinstance(value, float) and value.is_integer() else value)
     raise ConfigError(f"The parameter '{name}' of the user interface must be a text, a number, true or false.")
 
 
