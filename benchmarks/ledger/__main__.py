@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -56,17 +57,19 @@ def run(count: int, ledger: Path, seconds: float, sites: int = 1) -> None:
                 with lock:
                     file.write(line)
                     file.flush()
-        except BaseException:
-            with lock:
-                missing.close()  # for the others, too
-            raise
         finally:
             site.kill()
+            stop()  # if this site gave up, the others do, too
+
+    def stop() -> None:
+        with lock:
+            missing.close()
 
     with ExitStack() as stack:
         file = stack.enter_context(ledger.open("a"))
         folders = [stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(sites)]
         pool = stack.enter_context(ThreadPoolExecutor(sites))
+        stack.callback(stop)  # also if it is interrupted
         for ended in [pool.submit(work, folder) for folder in folders]:
             ended.result()
 
@@ -160,4 +163,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the workers end with it
     sys.exit(main())
