@@ -52,6 +52,15 @@ def lattice_of(data: SliceData) -> NDArray[np.bool_]:
 
 def why_not(data: SliceData) -> str:
     """Return why calibration lines of a slice cannot be held back; empty if they can."""
+    try:
+        lines_of(data)
+    except MethodError as reason:
+        return str(reason)
+    return ""
+
+
+def _unfit(data: SliceData) -> str:
+    """Return why calibration lines of a slice cannot be held back, whatever their number; empty if they can."""
     if data.maps is None:
         return "held-back lines cannot be predicted without coil maps"
     if not data.sampling.uniform or data.sampling.per_frame or data.sampling.acceleration < 2:
@@ -72,7 +81,7 @@ def lines_of(data: SliceData) -> Lines:
     MethodError
         If there are too few calibration lines, or they are not part of the data.
     """
-    reason = why_not(data)
+    reason = _unfit(data)
     if reason:
         raise MethodError(reason)
     assert data.acs is not None
