@@ -211,10 +211,10 @@ def _fits_without(key: str, gadget: str, configured: Mapping[str, str], chosen: 
 
 
 def _with_method(pairs: Mapping[str, str], method: str, general: Mapping[str, Any]) -> dict[str, str]:
-    """Properties of `reconstruct` with another method: parameters of the one before, and of its fallback, fall away."""
+    """Properties of `reconstruct` with another method: parameters and candidates of the one before fall away."""
     if pairs.get("method") == method:
         return dict(pairs)
-    kept = {key: text for key, text in pairs.items() if key in general}
+    kept = {key: text for key, text in pairs.items() if key in general and key != "candidates"}
     if method == "unrolled":
         kept["model"] = "auto"
     elif not method_class(method).learned:
