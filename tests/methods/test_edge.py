@@ -155,3 +155,14 @@ def test_a_mean_gives_each_member_the_lines_that_it_takes_alone():
     found = Stacked([Member("sense", sense, 0.5), Member("grappa", grappa, 0.5)])(data).images
     wanted = (np.asarray(sense(data).images) + np.asarray(grappa(alone).images)) / 2
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_a_cine_scan_without_time_for_two_reconstructions_is_tested_by_one():
+    data, _ = scan(5.0, frames=8)
+    smallest = 32 / 64  # columns; all frames are tested
+    methods = LINEAR[:2]
+    between = smallest * 1.5 / 0.85  # of the margin: more than one test of both takes, less than two
+    held = {within: choose(methods, data, within, 1).facts["choice_lines"] for within in (between, 4.0)}
+    one_line_less_per_frame = lines_of(data).held.sum()
+    assert held[4.0] == one_line_less_per_frame, "calibration lines"
+    assert held[between] >= 8, "lines of the lattice, in every frame"

@@ -231,6 +231,8 @@ def _prepared(
         plan = plan_of_edges(efforts, shape, slices, within, len(there), DRAWS)
     else:
         plan = plan_of(efforts, shape, slices, within, DRAWS if edge else 1)
+        if edge and plan.left_out:  # lines between the others need one reconstruction in place of two
+            edge, plan = False, plan_of(efforts, shape, slices, within)
     left_out = {able[i]: text for i, text in plan.left_out.items()}
     left_out |= {i: f"it learns from calibration lines, and {reason}" for i in kernels if not edge}
     plan = replace(plan, left_out=left_out)
