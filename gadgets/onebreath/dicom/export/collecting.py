@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ import ismrmrd
 
 from onebreath.diagnostics.logs import SCAN
 
-MOST_SCANS = 256  # of which images are collected at once
+MOST_SCANS = 256  # of which images are collected at once; those of further ones are lost, and said to be
 MOST_BYTES = 1 << 30  # of images that wait for the disk; those of scans beyond that are lost, and said to be
 
 
@@ -38,7 +37,7 @@ class Collector:
     def __init__(self, admitted: Callable[[], Mapping[str, str]]) -> None:
         self._admitted = admitted
         self._guard = threading.Lock()
-        self._scans: OrderedDict[str, Collected] = OrderedDict()
+        self._scans: dict[str, Collected] = {}
         self.held = 0
         """Bytes of images in memory."""
 
@@ -52,9 +51,7 @@ class Collector:
             if found is None:
                 if scan not in self._admitted():
                     return
-                if len(self._scans) >= MOST_SCANS:
-                    self.held -= self._scans.popitem(last=False)[1].held
-                found = self._scans[scan] = Collected()
+                found = self._scans[scan] = Collected(too_many=len(self._scans) >= MOST_SCANS)
             if event == "header":
                 found.header = found.header or bytes(facts["xml"])
             elif isinstance(facts["message"], ismrmrd.Image):

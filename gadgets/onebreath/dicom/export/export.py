@@ -113,7 +113,10 @@ class Export:
         if found is None:
             return
         if found.too_many:
-            self._lost(ticket.scan, f"images of more than {collecting.MOST_BYTES >> 20} MB wait for the disk")
+            self._lost(
+                ticket.scan,
+                f"images of more than {collecting.MOST_BYTES >> 20} MB or {collecting.MOST_SCANS} scans wait",
+            )
         elif ticket.outcome == "done" and found.images:
             self._to_write.put((ticket.scan, found))
             return
