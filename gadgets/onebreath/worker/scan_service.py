@@ -248,8 +248,7 @@ class ScanService:
             with counted(budget):
                 yield
         finally:
-            if budget.peak > LARGE:
-                self.watcher.tidy_soon()
+            self.watcher.tidy(large=budget.peak > LARGE)
 
     def _join(self, key: Hashable | None, ticket: Ticket) -> Ticket:
         """Register a node; return the ticket of its scan."""

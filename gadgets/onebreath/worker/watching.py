@@ -31,6 +31,7 @@ from onebreath.worker.ticket import Ticket
 log = logging.getLogger("onebreath.service")
 
 FORGOTTEN = 0.5  # seconds after a scan in which its threads end
+SELDOM = 60.0  # seconds after a small scan; without it memory grew by half a MB a minute beside hostile clients
 WATCH = 0.25  # seconds between looks at all scans
 MOSTLY = 0.9  # of its time that a scan which waits for its client has waited
 
@@ -123,9 +124,10 @@ class Watcher:
         """Whether the thread is alive."""
         return self._thread.is_alive()
 
-    def tidy_soon(self) -> None:
-        """Give memory back to the system when a large scan that ended just now has been forgotten."""
-        self._tidy_at = time.monotonic() + FORGOTTEN
+    def tidy(self, large: bool) -> None:
+        """Give memory back to the system: soon after a large scan that ended just now, a while after a small one."""
+        at = time.monotonic() + (FORGOTTEN if large else SELDOM)
+        self._tidy_at = min(at, self._tidy_at or at)
 
     def close(self, patience: float) -> None:
         """End the thread."""
