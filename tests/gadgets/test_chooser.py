@@ -113,7 +113,7 @@ def test_held_back_lines_decide_among_candidates(root, monkeypatch, weights, met
     """The winner's images are the series, no fallback's; what lacks something is left out and named."""
     made = []
 
-    def choose(candidates, data, within, slices):
+    def choose(candidates, data, within, slices, further):
         made.append(choice.choose(candidates, data, 1.0, 1000))
         return replace(made[0], winner=int(np.argmax(weights)), weights=weights)
 

@@ -142,7 +142,7 @@ class Chooser:
         methods = [(name, one.wanted) for name, one in guards.items() if one.wanted is not None]
         try:
             count = max(messages_of(self.header), len(slices))
-            found = choose(methods, slices[0], self.properties.choose_within, count, **_further(slices))
+            found = choose(methods, slices[0], self.properties.choose_within, count, slices[1:])
         except MethodError as error:
             level = logging.INFO if rule.name == OWN_RULE else logging.WARNING  # it is usual for few slices
             log.log(level, "held-back lines cannot decide: %s", error)
@@ -218,7 +218,7 @@ class Chooser:
         chosen = self.properties
         if rule is not None and rule.method == rule.fallback:
             return Safety()
-        name = chosen.fallback if chosen.fallback != AUTO else DEFAULT_FALLBACK if rule is None else rule.fallback
+        name = self._named(DEFAULT_FALLBACK if rule is None else rule.fallback)
         fallback = chosen.model_copy(update={"fallback": name}).make_fallback()
         return replace(chosen.safety(), fallback=fallback, policy="fallback" if rule is None else rule.policy)
 
@@ -239,18 +239,13 @@ def _judge(guard: Guarded, slices: Sequence[SliceData]) -> None:
         return
     begun = time.perf_counter()
     try:
-        found = choose([(guard.name, guard.wanted)], slices[0], _ANY_TIME, **_further(slices))
+        found = choose([(guard.name, guard.wanted)], slices[0], _ANY_TIME, further=slices[1:])
     except MethodError as error:
         log.warning("the error of the images is not known: %s", error)
         return
     guard.error = found.middle
     guard.facts |= {name: value for name, value in found.facts.items() if name != "choice" or name not in guard.facts}
     guard.spend(time.perf_counter() - begun)
-
-
-def _further(slices: Sequence[SliceData]) -> dict[str, Any]:
-    """Return the slices besides the first as an argument of `choose`, if there are such."""
-    return {"further": slices[1:]} if len(slices) > 1 else {}
 
 
 def method_of_model(name: str) -> str:

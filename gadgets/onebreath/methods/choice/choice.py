@@ -25,30 +25,17 @@ import numpy as np
 
 from onebreath.errors import MethodError
 from onebreath.methods.base import Fact, Method, SliceData
-from onebreath.methods.choice.edge import DRAWS, EdgeTrial
+from onebreath.methods.choice.edge import DRAWS, STATIC_FRAMES, EdgeTrial
 from onebreath.methods.choice.lattice_edge import why_not
 from onebreath.methods.choice.plan import Plan, plan_of, plan_of_edges
 from onebreath.methods.choice.stacked import in_words, stacking_weights
-from onebreath.methods.choice.trial import Tested, Trial
+from onebreath.methods.choice.trial import LineTrial, Tested, Trial
 from onebreath.threads import side_by_side
 
 log = logging.getLogger("onebreath.choice")
 
 _FEWEST = 2
 """Candidates among which there is something to decide."""
-LIKELY = (0.45, 1.25)
-"""Between these parts of the estimated error the true error of the magnitude was in nine of ten scans: patient
-SCD0000301 and a phantom, SNR 8 to 300, R = 2 to 24. It is mostly below, as noise across the signal does not count in a
-magnitude, and held-back lines leave wider gaps than those that are missing."""
-LIKELY_EDGE = (0.8, 1.3)
-"""The same at the edge of the calibration lines, where the estimate is that of the magnitude's error (patients
-SCD0000201 and SCD0000301, phantoms). The lower end counts from the estimate without what the coil maps do not explain
-of the lines: at high SNR that is most of it, and may or may not be an error of the images."""
-LIKELY_EDGE_CINE = (0.8, 2.0)
-"""The same for cine: methods with thresholds in units of the noise lose more of the weak signal of outer lines than of
-that of calibration lines."""
-STATIC_FRAMES = 3
-"""Scans of so few frames are static: methods do not take lines from other frames."""
 _NOTHING = 1e-30
 """In place of an energy of zero."""
 
@@ -207,10 +194,9 @@ def choose(
     reason = _words(candidates, tested, best, winner, weights)
     log.info("%s (%s)", reason, "; ".join(map(str, estimates)))
     noise_only = math.sqrt(trial.noise_through / whole)
-    lines, spent = int(trial.held.sum()), time.perf_counter() - begun
+    lines, spent = trial.count, time.perf_counter() - begun
     relative = math.sqrt(max(error, 0.0) / whole)
-    static = len(data.kspace) <= STATIC_FRAMES
-    low, high = (LIKELY_EDGE if static else LIKELY_EDGE_CINE) if isinstance(trial, EdgeTrial) else LIKELY
+    low, high = trial.likely
     least = math.sqrt(max(error - trial.beyond_maps(list(tested.values())), 0.0) / whole)
     interval = (low * least, high * relative)
     found_by = (noise_only, lines, spent, weights, relative, trial.centre_is_known, interval, plan.slices)
@@ -219,7 +205,7 @@ def choose(
 
 def _prepared(
     methods: Sequence[Method], there: Sequence[SliceData], within: float, slices: int
-) -> tuple[Plan, Trial | EdgeTrial]:
+) -> tuple[Plan, LineTrial]:
     """Plan and prepare the tests: at the edge of the calibration lines, or at lines between the others."""
     first, kernels = there[0], {i for i, method in enumerate(methods) if not method.acs_as_data}
     reason = why_not(first)
@@ -244,9 +230,7 @@ def _prepared(
     return plan, EdgeTrial.of([there[i] for i in places], plan.frames, plan.columns)
 
 
-def _weights(
-    trial: Trial | EdgeTrial, tested: dict[int, Tested], winner: int, count: int
-) -> tuple[tuple[float, ...], float]:
+def _weights(trial: LineTrial, tested: dict[int, Tested], winner: int, count: int) -> tuple[tuple[float, ...], float]:
     """Return the weights of all candidates, and the energy of the error of their mean.
 
     The winner has all the weight unless a mean is ahead of it by more than the standard error of the difference.
