@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onebreath.dicom.identity import Identity, uid
-from onebreath.dicom.instances import PHASE_SERIES, description, equipment, identify, model_of, new_instance, set_window
+from onebreath.dicom.instances import description, equipment, identify, model_of, new_instance, numbers, set_window
 from onebreath.dicom.maps import TIMELESS
 from onebreath.dicom.pixels import Scaled
 from onebreath.images.geometry import Geometry
@@ -42,9 +41,7 @@ def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
     Errors as in `onebreath.dicom.instances.of_series`.
     """
     facts = Facts(series.metas)
-    number = series.number + (PHASE_SERIES if series.part == "complex" and scale.part == "phase" else 0)
-    own = np.ascontiguousarray(scale.pixels).tobytes() + series.headers.tobytes()
-    series_uid = uid("enhanced series", who.study_uid, str(number), hashlib.sha256(own).hexdigest())
+    number, series_uid = numbers(series, scale, who, "enhanced series")
     described = description(series, scale, facts, who)
     kind = described.get("RescaleType", "US")
     rr_ms = facts.most("sort", "rr_median_ms")
@@ -117,21 +114,19 @@ def _dimensions(made: Any) -> None:
     """Set what the frames are sorted by: stack, position in it, time."""
     pydicom = required("pydicom", "dicom", "DICOM")
     organisation = uid("dimensions", str(made.SOPInstanceUID))
-    item = pydicom.Dataset()
-    item.DimensionOrganizationUID = organisation
-    made.DimensionOrganizationSequence = [item]
-    indices = []
+    made.DimensionOrganizationSequence = _item(DimensionOrganizationUID=organisation)
+    indices: list[Any] = []
     for keyword, label in (
         ("StackID", "Stack"),
         ("InStackPositionNumber", "Slice"),
         ("TemporalPositionIndex", "Phase"),
     ):
-        index = pydicom.Dataset()
-        index.DimensionOrganizationUID = organisation
-        index.DimensionIndexPointer = pydicom.tag.Tag(keyword)
-        index.FunctionalGroupPointer = pydicom.tag.Tag("FrameContentSequence")
-        index.DimensionDescriptionLabel = label
-        indices.append(index)
+        indices += _item(
+            DimensionOrganizationUID=organisation,
+            DimensionIndexPointer=pydicom.tag.Tag(keyword),
+            FunctionalGroupPointer=pydicom.tag.Tag("FrameContentSequence"),
+            DimensionDescriptionLabel=label,
+        )
     made.DimensionIndexSequence = indices
 
 
@@ -139,18 +134,15 @@ def _shared(made: Any, geometry: Geometry, scale: Scaled) -> Any:
     """Groups that are the same for all frames: size of pixels, directions, anatomy, and the window for display."""
     pydicom = required("pydicom", "dicom", "DICOM")
     as_text = pydicom.valuerep.format_number_as_ds
-    group, anatomy, window = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
-    anatomy.FrameLaterality = "U"
-    region = pydicom.Dataset()
-    region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "38266002", "SCT", "Entire body"
-    anatomy.AnatomicRegionSequence = [region]
+    group, window = pydicom.Dataset(), pydicom.Dataset()
+    region = _item(CodeValue="38266002", CodingSchemeDesignator="SCT", CodeMeaning="Entire body")
     row, column = geometry.in_plane()
     x, y, z = geometry.spacing
     group.PixelMeasuresSequence = _item(PixelSpacing=[as_text(y), as_text(x)], SliceThickness=as_text(z))
     group.PlaneOrientationSequence = _item(
         ImageOrientationPatient=[as_text(float(one) + 0.0) for one in (*row, *column)]
     )
-    group.FrameAnatomySequence = [anatomy]
+    group.FrameAnatomySequence = _item(FrameLaterality="U", AnatomicRegionSequence=region)
     set_window(window, scale)
     group.FrameVOILUTSequence = [window]
     group.MRImageFrameTypeSequence = [_frame_type(made)]

@@ -45,9 +45,7 @@ def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
         If positions cannot be represented in DICOM.
     """
     facts = Facts(series.metas)
-    number = series.number + (PHASE_SERIES if series.part == "complex" and scale.part == "phase" else 0)
-    own = np.ascontiguousarray(scale.pixels).tobytes() + series.headers.tobytes()
-    series_uid = uid("series", who.study_uid, str(number), hashlib.sha256(own).hexdigest())
+    number, series_uid = numbers(series, scale, who, "series")
     described = description(series, scale, facts, who)
     rr_ms = facts.most("sort", "rr_median_ms")
     count = 0
@@ -65,6 +63,13 @@ def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
                 _place(made, geometry, z)
                 _time(made, stack, frame, trigger, rr_ms)
                 yield made
+
+
+def numbers(series: Series, scale: Scaled, who: Identity, kind: str) -> tuple[int, str]:
+    """Return number and UID of a series of instances; the UID is that of its pixels and headers, and of their kind."""
+    number = series.number + (PHASE_SERIES if series.part == "complex" and scale.part == "phase" else 0)
+    own = np.ascontiguousarray(scale.pixels).tobytes() + series.headers.tobytes()
+    return number, uid(kind, who.study_uid, str(number), hashlib.sha256(own).hexdigest())
 
 
 def new_instance(kind: str, pixels: NDArray[np.uint16]) -> Any:
