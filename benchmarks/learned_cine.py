@@ -11,7 +11,7 @@ cropped as the configurations do. PSNR of the magnitude (strict), over the whole
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from benchmarks.table import table
 from benchmarks.thresholds import psnr
 from onebreath.evaluation.data import read_slices
 from onebreath.evaluation.regions import dynamic_region, measure_region
-from onebreath.methods.base import Method
+from onebreath.methods.base import Method, SliceData
 from onebreath.methods.choice.choice import choose
 from onebreath.methods.choice.stacked import weighted_mean
 from onebreath.training.data.series import ImageSeries
@@ -53,13 +53,20 @@ def measure(key: str, one: Wanted, methods: dict[str, Method]) -> dict[str, Any]
     target = np.abs(truth)
     moving = dynamic_region(target)
     found, series = {}, {name: np.asarray(method(data).images) for name, method in methods.items()}
-    chosen = choose([(name, methods[name]) for name in CANDIDATES], data, slices=SCAN)
-    series[DEFAULT] = weighted_mean([series[name] for name in CANDIDATES], chosen.weights)
+    series[DEFAULT], weights = default_images(data, methods, series)
     for name, one_series in series.items():
         images = np.abs(one_series)
         found[name] = psnr(images, truth), measure_region(target, images, moving)["psnr"]
     values = {name: (round(float(whole), 3), round(float(part), 3)) for name, (whole, part) in found.items()}
-    return {"key": key, "psnr": values, "weights": chosen.weights}
+    return {"key": key, "psnr": values, "weights": weights}
+
+
+def default_images(
+    data: SliceData, methods: Mapping[str, Method], series: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Return what held-back lines make of the images of the rule's candidates, and the weights of these."""
+    chosen = choose([(name, methods[name]) for name in CANDIDATES], data, slices=SCAN)
+    return np.asarray(weighted_mean([series[name] for name in CANDIDATES], chosen.weights)), chosen.weights
 
 
 def rows(results: dict[str, dict[str, list[float]]], models: list[str]) -> Iterator[tuple[object, ...]]:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kept import Kept
-from benchmarks.learned_cine import ACCELERATIONS, REFERENCE, SCAN, SNR, scans
+from benchmarks.learned_cine import ACCELERATIONS, DEFAULT, REFERENCE, SNR, default_images, scans
 from benchmarks.regret import CANDIDATES, CHANNELS, CROP, MATRIX, Wanted, made, method_named
 from benchmarks.table import table
 from onebreath.evaluation.dists.file import load_dists
@@ -32,8 +32,6 @@ from onebreath.evaluation.metrics import measure as measure_frames
 from onebreath.evaluation.regions import dynamic_region, measure_region
 from onebreath.evaluation.statistics import compare_all
 from onebreath.methods.base import Method
-from onebreath.methods.choice.choice import choose
-from onebreath.methods.choice.stacked import weighted_mean
 from onebreath.methods.low_rank_sparse import LowRankSparse
 from onebreath.settings import settings
 
@@ -42,7 +40,6 @@ GRID = (0.5, 1.0, 2.0)
 MEASURES = {"psnr": 1, "dynamic": 1, "ssim": 3, "haarpsi": 3, "dists": 3}
 """Measures and their decimal places."""
 TESTED = ("psnr", "dynamic")
-DEFAULT = "default"
 
 
 @cache
@@ -71,9 +68,8 @@ def measure(key: str, one: Wanted, methods: Mapping[str, Method]) -> dict[str, A
     pairs: dict[str, dict[str, Any]] = {REFERENCE: {}}
     pairs |= {f"{low:g}, {sparse:g}": {"low_rank": low, "sparse": sparse} for low in GRID for sparse in GRID}
     series = {name: np.asarray(LowRankSparse(device="cpu", **given)(data).images) for name, given in pairs.items()}
-    chosen = choose(list(methods.items()), data, slices=SCAN)
-    images = [series[REFERENCE] if name == REFERENCE else np.asarray(methods[name](data).images) for name in methods]
-    series[DEFAULT] = weighted_mean(images, chosen.weights)
+    others = {name: np.asarray(one(data).images) for name, one in methods.items() if name != REFERENCE}
+    series[DEFAULT], _ = default_images(data, methods, {REFERENCE: series[REFERENCE], **others})
     deep = (REFERENCE, DEFAULT)
     return {"key": key, "quality": {name: quality(target, np.abs(x), name in deep) for name, x in series.items()}}
 
