@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from onebreath.host.handover import ask
-from tests.attacks.test_kills import COUNT, READ_ONLY
+from tests.attacks.disk_changes import changes_made, count_changes
 from tests.host import processes, standin, tiny
 from tests.host.standin import Seen
 from tests.host.test_late import LATER, RETRIEVE, sent
@@ -22,27 +21,19 @@ from tests.host.workers import wait_for
 
 TRIED = int(os.environ.get("ONEBREATH_FULL", "3"))
 CHANGES = ("open", "os.link", "os.mkdir", "os.rename", "os.truncate")
-"""Python's audit events of what needs room on a disk; each comes before the change is made."""
+"""Python's audit events of what needs room on a disk."""
 
 
 def serve(arguments: list[str], log: Path, variables: dict[str, str]) -> None:
     """Be a worker whose disk is full from change ``FULL_AT`` on, for ``FULL_FOR`` changes."""
-    state, first = variables["STATE"], int(variables["FULL_AT"])
-    last, seen = first + int(variables["FULL_FOR"]), 0
-    count = os.open(Path(state).with_name(COUNT), os.O_WRONLY | os.O_CREAT)
+    first = int(variables["FULL_AT"])
+    last = first + int(variables["FULL_FOR"])
 
-    def hook(event: str, about: tuple[object, ...]) -> None:
-        nonlocal seen
-        if event not in CHANGES or not str(about[0]).startswith(f"{state}/"):
-            return
-        if event == "open" and isinstance(about[2], int) and about[2] & os.O_ACCMODE == READ_ONLY:
-            return
-        seen += 1
-        os.pwrite(count, b"%6d" % seen, 0)
-        if first <= seen < last:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(about[0]))
+    def refuse(number: int, path: str) -> None:
+        if first <= number < last:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
-    sys.addaudithook(hook)
+    count_changes(variables["STATE"], CHANGES, refuse)
     processes.serve(arguments, log, variables)
 
 
@@ -72,7 +63,7 @@ def attacked(folder: Path, number: int, length: int) -> tuple[list[Seen], int]:
         assert status["troubles"] == []
         assert status["running"] == status["waiting"] == []
         assert status["reserved_mb"] == 0
-    return seen, int((folder / COUNT).read_text())
+    return seen, changes_made(folder)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 from onebreath.errors import OnebreathError
+from tests.attacks.disk_changes import changes_made, count_changes
 from tests.host import processes, standin, tiny
 from tests.host.standin import Seen
 from tests.host.test_late import LATER, sent
@@ -23,28 +23,18 @@ from tests.host.workers import wait_for, worker
 
 TRIED = int(os.environ.get("ONEBREATH_KILLS", "6"))
 CHANGES = ("open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate")
-"""Python's audit events of what changes a disk; each comes before the change is made."""
-READ_ONLY = os.O_RDONLY
-COUNT = "changes"
+"""Python's audit events of what changes a disk."""
 
 
 def serve(arguments: list[str], log: Path, variables: dict[str, str]) -> None:
     """Be a worker that counts what it does to its state, and dies before the change of number ``KILL_AT``."""
-    state, last, seen = variables["STATE"], int(variables["KILL_AT"]), 0
-    count = os.open(Path(state).with_name(COUNT), os.O_WRONLY | os.O_CREAT)
+    last = int(variables["KILL_AT"])
 
-    def hook(event: str, about: tuple[object, ...]) -> None:
-        nonlocal seen
-        if event not in CHANGES or not str(about[0]).startswith(f"{state}/"):
-            return
-        if event == "open" and isinstance(about[2], int) and about[2] & os.O_ACCMODE == READ_ONLY:
-            return
-        seen += 1
-        os.pwrite(count, b"%6d" % seen, 0)
-        if seen == last:
+    def die(number: int, _: str) -> None:
+        if number == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.addaudithook(hook)
+    count_changes(variables["STATE"], CHANGES, die)
     processes.serve(arguments, log, variables)
 
 
@@ -61,7 +51,7 @@ def attacked(folder: Path, number: int) -> tuple[Seen, int]:
         else:
             wait_for(lambda: [path for path in (folder / "state/results").glob("*.h5") if path.stat().st_size])
             wait_for(lambda: not list((folder / "state/spool").glob("*")))
-    return seen, int((folder / COUNT).read_text())
+    return seen, changes_made(folder)
 
 
 @pytest.fixture(scope="module")
