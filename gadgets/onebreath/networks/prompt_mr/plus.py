@@ -7,19 +7,18 @@ that a frame has other maps in every window, and windows run one after another. 
 is replaced by two combined images per frame, as in `prompt_mr`.
 """
 
-import sys
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from onebreath.errors import MethodError, ModelError
+from onebreath.errors import ModelError
 from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.prompt_mr.sensitivity import SensitivityNetwork
-from onebreath.networks.prompt_mr.unet import AttentionBlock, Decoder, PromptUNet, UNetSizes, new_slope
+from onebreath.networks.prompt_mr.unet import AttentionBlock, Decoder, PromptUNet, UNetSizes
+from onebreath.networks.prompt_mr.windows import Combination, WindowNetwork, check_window
 from onebreath.networks.shared.checkpointing import run_step
 from onebreath.networks.shared.inputs import check_inputs
-from onebreath.networks.shared.series_network import SeriesNetwork
 
 History = tuple[Tensor, ...]
 """Inputs of the three decoders in the last cascades, newest first, ``(window, cascade * channel, y, x)`` each."""
@@ -82,7 +81,7 @@ class HistoryUNet(PromptUNet):
         return self._normalised(images, levels), tuple(made)
 
 
-class PromptMRPlus(SeriesNetwork):
+class PromptMRPlus(WindowNetwork):
     """PromptMR+; the released models have the default sizes.
 
     Parameters
@@ -109,6 +108,8 @@ class PromptMRPlus(SeriesNetwork):
         If a number is out of range.
     """
 
+    title = "PromptMR+"
+
     def __init__(
         self,
         *,
@@ -129,31 +130,24 @@ class PromptMRPlus(SeriesNetwork):
         bottleneck_blocks: int = 3,
         coil_maps: Literal["network", "given"] = "network",
         acs_lines: int | None = None,
-        combination: Literal["rss", "maps"] = "rss",
+        combination: Combination = "rss",
         checkpointing: bool = False,
     ) -> None:
-        super().__init__()
         if cascades < 1 or history < 0:
             raise ModelError(f"cascades is {cascades} and history {history}, expected at least 1 and 0")
-        if window < 1 or window % 2 == 0:
-            raise ModelError(f"window is {window}, expected an odd number: it has a frame in the middle")
+        check_window(window)
         if buffers and buffers < _FEWEST_BUFFERS:
             raise ModelError(f"buffers is {buffers}, expected 0 or at least {_FEWEST_BUFFERS}")
         blocks = (encoder_blocks, decoder_blocks, bottleneck_blocks)
-        self.window, self.buffered, self.combination, self.checkpointing = window, buffers, combination, checkpointing
         sizes = UNetSizes(channels, prompt_channels, prompt_sizes, prompts, *blocks)
-        self.blocks = nn.ModuleList(HistoryUNet(window * (1 + buffers), sizes, history) for _ in range(cascades))
-        self.steps = nn.ParameterList(torch.ones(1) for _ in range(cascades))
-        self.slope = new_slope()
-        self.sensitivity = None
+        networks = [HistoryUNet(window * (1 + buffers), sizes, history) for _ in range(cascades)]
+        sensitivity = None
         if coil_maps == "network":
             counts = prompts if sensitivity_prompts is None else sensitivity_prompts
             sizes = UNetSizes(sensitivity_channels, sensitivity_prompt_channels, prompt_sizes, counts, *blocks)
-            self.sensitivity = SensitivityNetwork(sizes, acs_lines, window if adjacent_maps else 1)
-
-    def limits(self) -> dict[str, tuple[int, int]]:
-        """Fewest frames: those of a window, as no frame may occur in it twice."""
-        return {"frames": (self.window, sys.maxsize)}
+            sensitivity = SensitivityNetwork(sizes, acs_lines, window if adjacent_maps else 1)
+        super().__init__(window, networks, sensitivity, combination, checkpointing)
+        self.buffered = buffers
 
     def forward(self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None) -> Tensor:
         """Reconstruct; `noise_std` is ignored.
@@ -166,11 +160,7 @@ class PromptMRPlus(SeriesNetwork):
         """
         check_inputs(kspace, mask, maps)
         frames = kspace.shape[1]
-        if frames < self.window:
-            raise MethodError(
-                f"the series has {frames} frames, this PromptMR+ sees {self.window} adjacent frames at a time; "
-                "use another method for fewer"
-            )
+        self.check_frames(frames)
         around = torch.arange(self.window, device=kspace.device) - self.window // 2
         images = []
         for frame in range(frames):
@@ -190,9 +180,7 @@ class PromptMRPlus(SeriesNetwork):
         middle = self.window // 2
         own = estimated[:, min(middle, estimated.shape[1] - 1)]
         coils = series.filled(sampled)[:, middle] - own * everywhere[:, middle, None]
-        if self.combination == "maps":
-            return (coils * maps[:, min(middle, maps.shape[1] - 1)].conj()).sum(dim=1)
-        return torch.linalg.vector_norm(coils, dim=1).to(coils.dtype)
+        return self.combined(coils, maps[:, min(middle, maps.shape[1] - 1)])
 
     def _cascades(self, series: SampledSeries, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Run all cascades; ``p`` and ``q`` of the module `prompt_mr`, each ``(batch, frame, y, x)``."""

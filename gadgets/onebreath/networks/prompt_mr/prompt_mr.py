@@ -9,20 +9,19 @@ two combined images per window and frame are kept. With ``k_n = y - F S p_n + M 
 becomes ``p_(n+1) = p_n + r_n`` and ``q_(n+1) = (1 - eta) q_n + eta p_n``, since M is a projection.
 """
 
-import sys
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from onebreath.errors import MethodError, ModelError
+from onebreath.errors import ModelError
 from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.prompt_mr.sensitivity import SensitivityNetwork
-from onebreath.networks.prompt_mr.unet import PromptUNet, UNetSizes, new_slope
+from onebreath.networks.prompt_mr.unet import PromptUNet, UNetSizes
+from onebreath.networks.prompt_mr.windows import Combination, WindowNetwork, check_window
 from onebreath.networks.shared.checkpointing import run_step
 from onebreath.networks.shared.inputs import check_inputs
-from onebreath.networks.shared.series_network import SeriesNetwork
 
 
 class Windows(NamedTuple):
@@ -32,7 +31,7 @@ class Windows(NamedTuple):
     sampled: Tensor
 
 
-class PromptMR(SeriesNetwork):
+class PromptMR(WindowNetwork):
     """PromptMR; by default 30,496,134 parameters and 4,561,920 prompt values, which are not learned.
 
     Nearly all blocks share one PReLU slope, as released; the first of each U-Net has its own.
@@ -70,6 +69,8 @@ class PromptMR(SeriesNetwork):
         If a number is out of range.
     """
 
+    title = "PromptMR"
+
     def __init__(
         self,
         *,
@@ -87,30 +88,23 @@ class PromptMR(SeriesNetwork):
         bottleneck_blocks: int = 3,
         coil_maps: Literal["network", "given"] = "network",
         acs_lines: int | None = None,
-        combination: Literal["rss", "maps"] = "rss",
+        combination: Combination = "rss",
         at_once: int = 4,
         checkpointing: bool = False,
     ) -> None:
-        super().__init__()
         if cascades < 1 or at_once < 1:
             raise ModelError(f"cascades is {cascades} and at_once {at_once}, expected at least 1")
-        if window < 1 or window % 2 == 0:
-            raise ModelError(f"window is {window}, expected an odd number: it has a frame in the middle")
+        check_window(window)
         blocks = (encoder_blocks, decoder_blocks, bottleneck_blocks)
-        self.window, self.combination, self.at_once, self.checkpointing = window, combination, at_once, checkpointing
         sizes = UNetSizes(channels, prompt_channels, prompt_sizes, prompts, *blocks)
-        self.blocks = nn.ModuleList(PromptUNet(window, sizes) for _ in range(cascades))
-        self.steps = nn.ParameterList(torch.ones(1) for _ in range(cascades))
-        self.slope = new_slope()
-        self.sensitivity = None
+        networks = [PromptUNet(window, sizes) for _ in range(cascades)]
+        sensitivity = None
         if coil_maps == "network":
             counts = prompts if sensitivity_prompts is None else sensitivity_prompts
             sizes = UNetSizes(sensitivity_channels, sensitivity_prompt_channels, prompt_sizes, counts, *blocks)
-            self.sensitivity = SensitivityNetwork(sizes, acs_lines)
-
-    def limits(self) -> dict[str, tuple[int, int]]:
-        """Fewest frames: those of a window, as no frame may occur in it twice."""
-        return {"frames": (self.window, sys.maxsize)}
+            sensitivity = SensitivityNetwork(sizes, acs_lines)
+        super().__init__(window, networks, sensitivity, combination, checkpointing)
+        self.at_once = at_once
 
     def forward(self, kspace: Tensor, mask: Tensor, maps: Tensor, noise_std: Tensor | None = None) -> Tensor:
         """Reconstruct; `noise_std` is ignored.
@@ -127,11 +121,7 @@ class PromptMR(SeriesNetwork):
     def cascades(self, kspace: Tensor, mask: Tensor, maps: Tensor) -> Iterator[Tensor]:
         """Yield the image after each cascade; arguments as in `forward`."""
         check_inputs(kspace, mask, maps)
-        if kspace.shape[1] < self.window:
-            raise MethodError(
-                f"the series has {kspace.shape[1]} frames, this PromptMR sees {self.window} adjacent frames at a time; "
-                "use another method for fewer"
-            )
+        self.check_frames(kspace.shape[1])
         estimated = self.estimate_maps(kspace, mask, maps)
         series = SampledSeries(kspace, mask, estimated)
         for windows in self.states(series, estimated):
@@ -175,9 +165,7 @@ class PromptMR(SeriesNetwork):
         """Combine the coil images of the frame in the middle of each window."""
         middle = self.window // 2
         coils = series.filled(windows.sampled[:, middle]) - estimated * windows.everywhere[:, middle, :, None]
-        if self.combination == "maps":
-            return (coils * maps.conj()).sum(dim=2)
-        return torch.linalg.vector_norm(coils, dim=2).to(coils.dtype)
+        return self.combined(coils, maps)
 
     def rehearse(self, frames: int, coils: int, y: int, x: int) -> None:
         """Run the U-Nets alone, with the state of all windows in memory."""
