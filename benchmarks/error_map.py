@@ -22,13 +22,11 @@ from benchmarks import regret, regret_static
 from benchmarks.kept import Kept
 from benchmarks.static_scans import Source, scanned
 from benchmarks.table import table
-from onebreath.evaluation.data import read_slices
 from onebreath.gadgets.reconstruct.error_map import error_bound
 from onebreath.methods.base import Method, SliceData
 from onebreath.methods.choice.choice import choose
 from onebreath.methods.choice.stacked import Member, Stacked
 from onebreath.methods.noise import Effort, measure_noise
-from onebreath.training.data.series import ImageSeries
 
 SOURCES = ("SCD0000401:3", "SCD0000401:7", "simulator:0", "simulator:1")
 SNR, STATIC, CINE = (8.0, 20.0, 60.0, 300.0), (2, 4, 6), (("cmrxrecon", 8, 24),)
@@ -40,19 +38,13 @@ def wanted(kind: str, sources: list[str]) -> Iterator[tuple[str, partial[tuple[S
     """All scans of a kind: a key, and what makes the data and the truth (frame, y, x)."""
     for text in sources:
         name, number = text.split(":")
+        source = Source(name, int(number))
         for snr in SNR:
             if kind == "static":
                 for step in STATIC:
-                    yield (
-                        f"static, {text}, SNR {snr:g}, R = {step}",
-                        partial(static, Source(name, int(number)), snr, step),
-                    )
+                    yield f"static, {text}, SNR {snr:g}, R = {step}", partial(static, source, snr, step)
                 continue
-            data, patient = ("simulator", "*") if name == "simulator" else ("sunnybrook", name)
-            found = [one for one, _ in read_slices(data, None, (patient,), [0] if patient == "*" else [int(number)])]
-            series = found[int(number) if patient == "*" else 0]
-            assert isinstance(series, ImageSeries)
-            reference = regret.Reference(series, snr, int(number))
+            reference = regret.Reference(source.series, snr, source.number)
             for mask in CINE:
                 one = regret.Wanted(text, "none", snr, mask, 0, reference)  # type: ignore[arg-type]
                 yield f"cine, {one.key}", partial(regret.made, one)

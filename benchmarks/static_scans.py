@@ -7,7 +7,6 @@ and phantoms are simulated as elsewhere. Lines are a lattice with calibration li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -38,15 +37,12 @@ class StaticCase:
 
     Attributes
     ----------
-    name
-        Where it is from, its SNR, acceleration, calibration lines, and what is wrong with it.
     merged, imaging
         Its data with and without the calibration lines as imaging lines.
     truth : (frame, y, x)
         Magnitude.
     """
 
-    name: str
     merged: SliceData
     imaging: SliceData
     truth: np.ndarray
@@ -79,7 +75,7 @@ class Source:
             truth = np.sqrt((bright**2).sum(axis=0))
             noisy = kspace + np.float32(np.hypot(added, np.sqrt(more**2 - 1) * scale)) * _noise(kspace.shape, rng)
             return noisy / scale, truth / scale
-        series = self._series
+        series = self.series
         choice = ScanChoice(
             seed=self.number, snr=(snr, snr), matrix=MATRIX, coils=12, channels=CHANNELS, calibration_lines=acs
         )
@@ -88,7 +84,8 @@ class Source:
         return kspace, scan.truth[0]
 
     @cached_property
-    def _series(self) -> ImageSeries:
+    def series(self) -> ImageSeries:
+        """The images, of one that is not measured."""
         simulated = self.name == "simulator"
         data, names = ("simulator", ("*",)) if simulated else ("sunnybrook", (self.name,))
         found = list(read_slices(data, None, names, [0] if simulated else [self.number]))
@@ -138,23 +135,10 @@ def scanned(source: Source, snr: float, acceleration: int, acs: int, more: float
         mask = lines[None, :, None]
         sampled = np.where(mask[:, None], kspace[None], np.complex64(0))
         both.append(SliceData(sampled, mask, block, first, maps, describe(mask, acceleration=acceleration)))
-    harm = f", noise x {more:g}" if more > 1 else ""
-    name = f"{source.name} {source.number}, SNR {snr or 'as measured'}, R={acceleration}, {acs} ACS{harm}"
-    return StaticCase(name, both[0], both[1], truth[None])
+    return StaticCase(both[0], both[1], truth[None])
 
 
 def truth_scale(source: Source, snr: float) -> float:
     """Scale of a measured truth in units of the noise of a scan of less SNR."""
     own = source._measured[1]
     return min(snr / own, 1.0) if snr else 1.0
-
-
-def cases(
-    sources: list[Source], snrs: list[float], accelerations: list[int], acs: list[int], more: float = 1.0
-) -> Iterator[StaticCase]:
-    """All combinations; of measured scans only those with less SNR than they have, and as they are."""
-    for source in sources:
-        for snr in dict.fromkeys(AS_MEASURED if source.measured and snr > 40 else snr for snr in snrs):
-            for acceleration in accelerations:
-                for lines in acs:
-                    yield scanned(source, snr, acceleration, lines, more)
