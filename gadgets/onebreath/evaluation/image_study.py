@@ -15,6 +15,7 @@ from onebreath.errors import ConfigError
 from onebreath.evaluation.masks import STUDY_MASKS
 from onebreath.evaluation.restoration import METRICS, Score, Study, by_image, study_images, table
 from onebreath.evaluation.statistics import compare
+from onebreath.evaluation.summary import markdown_table
 from onebreath.evaluation.verdict import in_words
 from onebreath.keeping import write_text
 from onebreath.networks.restoration.restoration import RestorationNetwork
@@ -136,23 +137,23 @@ def _trained(
 def pairs(scores: Sequence[Score], samples: Sequence[int]) -> str:
     """Markdown table: pre-trained against new weights by number of samples, over all cases, paired by image."""
     head = ("samples", "new, PSNR (dB)", "pre-trained, PSNR (dB)", "PSNR against new", "SSIM against new")
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    rows = []
     for count in samples:
         new, old = f"{count} samples{_NEW}", f"{count} samples"
         tests = _tests(scores, new, old, len(samples))
-        lines.append(f"| {' | '.join((str(count), _psnr(scores, new), _psnr(scores, old), *tests))} |")
-    return "\n".join(lines)
+        rows.append((str(count), _psnr(scores, new), _psnr(scores, old), *tests))
+    return markdown_table(head, rows)
 
 
 def against(scores: Sequence[Score], reference: str, methods: Sequence[str]) -> str:
     """Markdown table: methods against a reference, over all cases, paired by image."""
     head = ("method", "PSNR (dB)", "PSNR against reference", "SSIM against reference")
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    rows = []
     for name in methods:
         own = name == reference
         tests = ("reference", "reference") if own else _tests(scores, reference, name, len(methods) - 1)
-        lines.append(f"| {' | '.join((name, _psnr(scores, name), *tests))} |")
-    return "\n".join(lines)
+        rows.append((name, _psnr(scores, name), *tests))
+    return markdown_table(head, rows)
 
 
 def _psnr(scores: Sequence[Score], name: str) -> str:

@@ -161,6 +161,11 @@ def _head(region: str, measure: str) -> str:
     return TITLES[measure] if region == "overall" else f"{region} {TITLES[measure]}"
 
 
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(row)} |" for row in rows)])
+
+
 def markdown(summaries: Sequence[Summary]) -> str:
     """Summaries as Markdown tables."""
     return "\n\n".join(_markdown_group(one) for one in summaries) + "\n"

@@ -18,7 +18,7 @@ from typing import Any
 
 from onebreath.errors import ConfigError, OnebreathError
 from onebreath.evaluation.statistics import Comparison
-from onebreath.evaluation.summary import SIGNIFICANT
+from onebreath.evaluation.summary import SIGNIFICANT, markdown_table
 
 _HEAD = ("method", "PSNR (dB)", "SSIM", "dynamic PSNR (dB)", "PSNR against reference", "SSIM against reference")
 _TESTED = (("psnr", ".2f", " dB"), ("ssim", ".4f", ""))
@@ -61,7 +61,7 @@ def _about(group: Mapping[str, Any]) -> str:
 
 
 def _table(group: Mapping[str, Any]) -> str:
-    lines = [f"| {' | '.join(_HEAD)} |", "|" + "---|" * len(_HEAD)]
+    rows = []
     tests = group["tests"].get("overall", {})
     for label, method in group["methods"].items():
         cells = [_value(method["values"].get(region, {}).get(measure), digits) for region, measure, digits in _CELLS]
@@ -71,8 +71,8 @@ def _table(group: Mapping[str, Any]) -> str:
                 cells.append(in_words(Comparison(**found["per_slice"]), digits, unit))
             else:
                 cells.append("reference" if label == group["reference"] else "not tested")
-        lines.append(f"| {' | '.join((label, *cells))} |")
-    return "\n".join(lines)
+        rows.append((label, *cells))
+    return markdown_table(_HEAD, rows)
 
 
 def _value(value: Mapping[str, float] | None, digits: int) -> str:
