@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.domain_score import contrasts, moved, noise
 from benchmarks.kept import Kept
 from benchmarks.table import table
-from benchmarks.thresholds import psnr
+from benchmarks.thresholds import psnr, relative
 from onebreath import zoo
 from onebreath.errors import MethodError, OutsideDomain
 from onebreath.evaluation.data import read_slices
@@ -180,7 +180,7 @@ def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
         found["seconds"][name] = round(time.process_time() - begun, 3)
         made_by[name] = images
         found["psnr"][name] = round(psnr(images, truth), 3)
-        found["error"][name] = round(float(np.linalg.norm(np.abs(images) - truth) / np.linalg.norm(truth)), 4)
+        found["error"][name] = relative(images, truth)
     for slices in SLICES:
         begun = time.process_time()
         try:
@@ -194,7 +194,7 @@ def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
         found["choice"][str(slices)] = {
             "weights": dict(zip(candidates, np.round(weights, 3).tolist(), strict=True)),
             "psnr": round(psnr(mean, truth), 3),
-            "error": round(float(np.linalg.norm(np.abs(mean) - truth) / np.linalg.norm(truth)), 4),
+            "error": relative(mean, truth),
             "estimated": estimated,
             "interval": interval,
             "estimates": estimates,

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kept import Kept
-from benchmarks.static_scans import AS_MEASURED, Source, StaticCase, scanned
+from benchmarks.static_scans import AS_MEASURED, Source, scanned
 from benchmarks.table import table
-from benchmarks.thresholds import psnr
+from benchmarks.thresholds import psnr, relative
 from onebreath.errors import MethodError
 from onebreath.methods.base import Method, method_class
 from onebreath.methods.choice.choice import Choice, choose
@@ -73,7 +73,7 @@ def measure(
         made[name] = np.asarray(method.for_replicas()(case.data_for(method)).images)
         found["seconds"][name] = round(time.process_time() - begun, 4)
         found["psnr"][name] = round(psnr(made[name], case.truth), 3)
-        found["error"][name] = relative(made[name], case)
+        found["error"][name] = relative(made[name], case.truth)
     for label, slices in SLICES.items():
         begun = time.process_time()
         choice: Choice | None = None
@@ -89,19 +89,13 @@ def measure(
         found["choice"][label] = {
             "weights": dict(zip(candidates, np.round(weights, 3).tolist(), strict=True)),
             "psnr": round(psnr(mean, case.truth), 3),
-            "error": relative(mean, case),
+            "error": relative(mean, case.truth),
             "estimated": None if choice is None else round(choice.error, 4),
             "interval": None if choice is None else [round(one, 4) for one in choice.interval],
             "estimates": [] if choice is None else [[e.name, round(e.error, 4)] for e in choice.estimates],
             "cost": seconds / (slices * needed),
         }
     return found
-
-
-def relative(images: np.ndarray, case: StaticCase) -> float:
-    """Error of the magnitude, relative to the image."""
-    size = float(np.linalg.norm(images))
-    return round(float(np.linalg.norm(np.abs(images) - case.truth)) / size, 4)
 
 
 def groups(results: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:

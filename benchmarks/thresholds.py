@@ -59,6 +59,11 @@ def psnr(images: np.ndarray, truth: np.ndarray) -> float:
     return float(10 * np.log10(truth.max() ** 2 / np.mean((np.abs(images) - truth) ** 2)))
 
 
+def relative(images: np.ndarray, truth: np.ndarray) -> float:
+    """Error of the magnitude, relative to the image as what is published: nobody knows the size of the truth."""
+    return round(float(np.linalg.norm(np.abs(images) - truth) / np.linalg.norm(images)), 4)
+
+
 def rows(patients: list[str], masks: list[str], number: int, width: int) -> Iterator[tuple[object, ...]]:
     """One row for each scan."""
     for patient in patients:

@@ -166,3 +166,54 @@ def test_a_cine_scan_without_time_for_two_reconstructions_is_tested_by_one():
     one_line_less_per_frame = lines_of(data).held.sum()
     assert held[4.0] == one_line_less_per_frame, "calibration lines"
     assert held[between] >= 8, "lines of the lattice, in every frame"
+
+
+def slow(method, **parameters):
+    """A method of which the tests know how often it was called, and whose tests take longer than its reference's."""
+
+    class Slow(method):
+        seconds_per_million = 2.0
+        calls = 0
+
+        def __call__(self, data):
+            type(self).calls += 1
+            return super().__call__(data)
+
+    return Slow(**parameters)
+
+
+def test_a_slow_candidate_that_brings_nothing_is_looked_at_once():
+    """The estimate from one draw is no more than that from two; without regularisation noise goes through."""
+    data, _ = scan(5.0)
+    late = slow(CgSense)
+    candidates = [("regularised", CgSense(regularisation="noise")), ("slow", late)]
+    found = choose(candidates, data, within=1.0, slices=8)
+    assert late.calls == 1 < DRAWS
+    assert found.winner == 0
+    assert found.weights == (1.0, 0.0)
+    assert "slow at least 0." in found.facts["choice_errors"]
+    full = choose(candidates, data, **ANY_TIME)
+    assert late.calls == 1 + DRAWS, "there is time for all draws"
+    assert found.estimates[0].error < found.estimates[1].error < 1.1 * full.estimates[1].error
+    assert found.estimates[0].error == pytest.approx(full.estimates[0].error, rel=1e-6)
+
+
+def test_a_slow_candidate_that_is_ahead_is_tested_in_full():
+    data, _ = scan(5.0)
+    late = slow(ZeroFilled)
+    found = choose([("cg_sense", CgSense()), ("slow", late)], data, within=1.0, slices=8)
+    assert late.calls == DRAWS
+    assert all(one.complete for one in found.estimates)
+    assert found.winner == 1
+
+
+def test_nobody_waits_for_a_reference_that_fails():
+    class Broken(CgSense):
+        def __call__(self, data):
+            raise MethodError("not today")
+
+    data, _ = scan(5.0)
+    late = slow(ZeroFilled)
+    found = choose([("broken", Broken()), ("slow", late)], data, within=1.0, slices=8)
+    assert late.calls == DRAWS
+    assert found.estimates[0].failed == "not today"

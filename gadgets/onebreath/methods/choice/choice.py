@@ -19,7 +19,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -28,9 +27,9 @@ from onebreath.methods.base import Fact, Method, SliceData
 from onebreath.methods.choice.edge import DRAWS, STATIC_FRAMES, EdgeTrial
 from onebreath.methods.choice.lattice_edge import why_not
 from onebreath.methods.choice.plan import Plan, plan_of, plan_of_edges
+from onebreath.methods.choice.run import run_all
 from onebreath.methods.choice.stacked import in_words, stacking_weights
 from onebreath.methods.choice.trial import LineTrial, Tested, Trial
-from onebreath.threads import side_by_side
 
 log = logging.getLogger("onebreath.choice")
 
@@ -56,6 +55,8 @@ class Estimate:
         That its test took.
     failed
         Why it was not tested.
+    complete
+        Whether it was tested in full; False if it was behind at a first look, which tells the least possible error.
     """
 
     name: str
@@ -63,11 +64,13 @@ class Estimate:
     uncertainty: float
     seconds: float
     failed: str = ""
+    complete: bool = True
 
     def __str__(self) -> str:
         if self.failed:
             return f"{self.name} not tested: {self.failed}"
-        return f"{self.name} {self.error:.4f} +- {self.uncertainty:.4f}"
+        found = f"{self.error:.4f} +- {self.uncertainty:.4f}"
+        return f"{self.name} {found}" if self.complete else f"{self.name} at least {found}, by a first look"
 
 
 @dataclass(frozen=True)
@@ -167,18 +170,13 @@ def choose(
     begun = time.perf_counter()
     plan, trial = _prepared([method for _, method in candidates], [data, *further], within, slices)
 
-    def test(index: int) -> tuple[Tested | str, float]:
-        started = time.perf_counter()
-        result = plan.left_out.get(index) or trial.run(candidates[index][1], data)
-        return result, time.perf_counter() - started
-
-    results = side_by_side([partial(test, i) for i in range(len(candidates))])
-    found, seconds = [result for result, _ in results], [spent for _, spent in results]
-    tested = {i: one for i, one in enumerate(found) if not isinstance(one, str)}
+    found, seconds = run_all([method for _, method in candidates], data, plan, trial)
+    judged = {i: one for i, one in enumerate(found) if not isinstance(one, str)}
+    tested = {i: one for i, one in judged.items() if one.complete}
     if not tested:
         raise MethodError("no candidate could be tested: " + "; ".join(str(text) for text in found))
     best = min(tested, key=lambda i: tested[i].total)
-    behind = {i: trial.standard_error(one, tested[best]) for i, one in tested.items()}
+    behind = {i: trial.standard_error(one, tested[best]) for i, one in judged.items()}
     winner = next(i for i, one in tested.items() if one.total - tested[best].total <= behind[i])
     whole = max(tested[best].energy, _NOTHING)
     estimates = []
@@ -189,16 +187,16 @@ def choose(
             continue
         error = math.sqrt(max(one.total, 0.0) / whole)
         spread = behind[i] if i != best else trial.standard_error(one, None)
-        estimates.append(Estimate(name, error, _root_spread(one.total, spread, whole), seconds[i]))
+        estimates.append(Estimate(name, error, _root_spread(one.total, spread, whole), seconds[i], "", one.complete))
     weights, error = _weights(trial, tested, winner, len(candidates))
-    reason = _words(candidates, tested, best, winner, weights)
+    reason = _words(candidates, judged, best, winner, weights)
     log.info("%s (%s)", reason, "; ".join(map(str, estimates)))
     noise_only = math.sqrt(trial.noise_through / whole)
     lines, spent = trial.count, time.perf_counter() - begun
     relative = math.sqrt(max(error, 0.0) / whole)
     low, high = trial.likely
     least = math.sqrt(max(error - trial.beyond_maps(list(tested.values())), 0.0) / whole)
-    interval = (low * least, high * relative)
+    interval = (low * least, math.hypot(high * relative, math.sqrt(trial.unshown / whole)))
     found_by = (noise_only, lines, spent, weights, relative, trial.centre_is_known, interval, plan.slices)
     return Choice(winner, tuple(estimates), reason, *found_by)
 
@@ -211,6 +209,8 @@ def _prepared(
     reason = why_not(first)
     edge, wide = not reason, len(first.kspace) <= STATIC_FRAMES or bool(kernels)
     able = [i for i in range(len(methods)) if edge or i not in kernels]
+    if not able:
+        raise MethodError(f"all candidates learn from calibration lines, and {reason}")
     efforts = [methods[i].for_replicas().effort(first) for i in able]
     shape = first.kspace.shape
     if edge and wide:
@@ -220,8 +220,9 @@ def _prepared(
         if edge and plan.left_out:  # lines between the others need one reconstruction in place of two
             edge, plan = False, plan_of(efforts, shape, slices, within)
     left_out = {able[i]: text for i, text in plan.left_out.items()}
+    reference = None if plan.reference is None or not edge else able[plan.reference]
     left_out |= {i: f"it learns from calibration lines, and {reason}" for i in kernels if not edge}
-    plan = replace(plan, left_out=left_out)
+    plan = replace(plan, left_out=left_out, reference=reference)
     if left_out and len(methods) - len(left_out) < _FEWEST:
         raise MethodError(left_out[min(left_out)])
     if not edge:

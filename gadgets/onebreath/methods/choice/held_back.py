@@ -86,3 +86,21 @@ def weights_of(held: np.ndarray, acquired: np.ndarray, centre: int, limits: tupl
     for b in tested:
         weight[held & (band == b)] = (missing & (nearest == b)).sum() / (held & (band == b)).sum()
     return weight
+
+
+def signal_of(missing: np.ndarray, energies: np.ndarray, acquired: np.ndarray, centre: int) -> float:
+    """Return the energy that one frame has in missing lines (y,), from acquired ones as far from the centre.
+
+    Parameters
+    ----------
+    missing
+        The lines.
+    energies, acquired : (frame, y)
+        Energy of the signal in each line, where it was acquired.
+    centre
+        Line of the k-space centre.
+    """
+    band = distance_bands(acquired.shape[1], centre, BANDS)
+    known = [b for b in np.unique(band) if acquired[:, band == b].any()]
+    means = [float(energies[:, band == b][acquired[:, band == b]].mean()) for b in known]
+    return float(sum(max(means[int(np.argmin(np.abs(np.asarray(known) - b)))], 0.0) for b in band[missing]))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 WIDEST, NARROWEST = 64, 32
 """Columns; networks see their surroundings, and a narrower part would be unlike what they were trained on."""
+_STEP = 8
+"""Of the number of columns: networks halve their images several times."""
 FEWEST_FRAMES = 8
 _MARGIN = 0.85
 """Part of the share that is planned for: preparing a test and judging it take time, too, and efforts are rounded."""
@@ -22,26 +24,31 @@ that need a tenth of the time of the slowest."""
 
 MOST_SLICES = 4
 """Slices of a static scan that are tested at most."""
+_NO_TIME = 1e-12
+_FAST = 2.0
+"""Times the effort of the fastest candidate up to which one may be the reference."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Part of a slice for tests: first frames, middle columns; the candidates left out, by index, with reasons; and of
-    how many slices.
+    """Part of a slice for tests: first frames, middle columns; the candidates left out, by index, with reasons; of how
+    many slices; and the candidate beside which the others' first draw decides whether they get a second one, None if
+    there is time for all draws whoever wins.
     """
 
     frames: int
     columns: int
     left_out: dict[int, str]
     slices: int = 1
+    reference: int | None = None
 
 
 def plan_of(efforts: Sequence[float], shape: tuple[int, ...], slices: int, within: float, draws: int = 1) -> Plan:
-    """Plan tests that take at most `within` of the time that the mean of two candidates' images needs for the scan.
+    """Plan tests that take at most `within` of the scan's reconstruction time, whoever wins.
 
-    Where one of them makes the images alone, its own share is larger; so a mean counts for no more than some times what
-    the fastest candidate needs. A candidate is left out if it and those before it cannot be tested within that on the
-    smallest part.
+    The part is as large as the time of the fastest candidate allows. Even the smallest part may be too large for that;
+    it is tested if it is small enough for the mean of two candidates' images, which counts for no more than some times
+    what the fastest candidate needs. A candidate is left out if it and those before it are too slow for that, too.
 
     Parameters
     ----------
@@ -60,10 +67,12 @@ def plan_of(efforts: Sequence[float], shape: tuple[int, ...], slices: int, withi
     narrow, few = min(NARROWEST, columns), min(FEWEST_FRAMES, frames)
     budget = within * slices, _MOST_TIMES * min(efforts)
     tested, left_out = _affordable(efforts, *budget, draws * narrow / columns * few / frames, within)
-    share = _share(tested, *budget) / draws
-    wide = int(min(WIDEST, columns, max(narrow, share * columns)))
+    reference = _reference(efforts, left_out, within * slices, draws * narrow / columns * few / frames)
+    needed = draws * sum(tested) if reference is None else sum(tested) + (draws - 1) * efforts[reference]
+    share = _MARGIN * within * slices * min(tested) / max(needed, _NO_TIME)
+    wide = int(min(WIDEST, columns, max(narrow, share * columns // _STEP * _STEP)))
     long = int(min(frames, max(few, share * frames * columns / wide)))
-    return Plan(long, wide, left_out)
+    return Plan(long, wide, left_out, reference=reference if draws > 1 else None)
 
 
 def plan_of_edges(
@@ -88,7 +97,17 @@ def plan_of_edges(
     share = _share(tested, *budget) / draws * frames / few
     wide = int(min(columns, max(narrow, share * columns)))
     long = int(min(frames, max(few, share * few)))
-    return Plan(long, wide, left_out, int(min(there, MOST_SLICES, max(1, share * few / long))))
+    several = int(min(there, MOST_SLICES, max(1, share * few / long)))
+    part = draws * several * wide / columns * long / frames
+    return Plan(long, wide, left_out, several, _reference(efforts, left_out, within * slices, part))
+
+
+def _reference(efforts: Sequence[float], left_out: dict[int, str], budget: float, part: float) -> int | None:
+    """Return the first fast candidate; None if all can be tested within the budget of the fastest, on a part."""
+    tested = {i: effort for i, effort in enumerate(efforts) if i not in left_out}
+    if part * sum(tested.values()) <= _MARGIN * budget * min(tested.values()):
+        return None
+    return next(i for i, effort in tested.items() if effort <= _FAST * min(tested.values()))
 
 
 def _affordable(
@@ -108,4 +127,4 @@ def _affordable(
 def _share(efforts: list[float], budget: float, most: float) -> float:
     """Return the part of a slice that may be used for tests, from a budget in slices; a mean needs at most `most`."""
     needed = min(sum(efforts[:2]), most)
-    return _MARGIN * budget * needed / max(sum(efforts), 1e-12)
+    return _MARGIN * budget * needed / max(sum(efforts), _NO_TIME)

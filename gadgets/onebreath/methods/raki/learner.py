@@ -92,7 +92,7 @@ class Learner:
         p = self.parameters
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(p.seed)
-            return Network(coils, acceleration, p.widths, p.kernels, p.slope, p.targets)
+            return Network(coils, acceleration, p.widths, p.kernels, p.usual_slope, p.targets)
 
     def learn(self, data: SliceData, acs: np.ndarray) -> Learned:
         """Learn the weights of a slice that has no `problem`.
@@ -189,7 +189,8 @@ class Learner:
         """Return the facts of a trained network."""
         p, (height, width) = self.parameters, network.reach
         return {
-            "network": f"{height} lines x {width} samples, {p.widths[0]} and {p.widths[1]} channels, slope {p.slope:g}",
+            "network": f"{height} lines x {width} samples, {p.widths[0]} and {p.widths[1]} channels, slope "
+            f"{network.slope:g}",
             "acs_lines": lines,
             "iterations": iterations,
             "loss": loss,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from onebreath.methods.base import MOST_ITERATIONS, MethodParameters
 
 # Lines, samples and channels of the published networks: RAKI in image space, and iRAKI.
+USUAL_SLOPE = 0.5
 _PUBLISHED = {"raki": (2, 5, 128, 64), "iraki": (4, 7, 256, 128)}
 
 
@@ -22,8 +23,11 @@ class RakiParameters(MethodParameters):
         default="missing",
         description="missing: measured lines stay as they are; all: predictions replace them too, as published.",
     )
-    slope: float = Field(
-        default=0.5, ge=0, le=1, description="Of the activation for negative numbers; 1 makes the network linear."
+    slope: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = Field(
+        default=USUAL_SLOPE,
+        description="Of the activation for negative numbers; 1 makes the network linear; auto: of 0, 0.25, 0.5 and 1 "
+        "the one with the smallest error, estimated on the first slice by the known noise and by held-back calibration "
+        "lines; that takes as long as eight slices.",
     )
     kernel_lines: int = Field(default=0, ge=0, le=64, description="Sampled lines of the first kernel; 0: 2 (iraki: 4).")
     kernel_samples: int = Field(default=0, ge=0, le=63, description="Readout samples of it, odd; 0: 5 (iraki: 7).")
@@ -103,7 +107,9 @@ class RakiParameters(MethodParameters):
         return value
 
     @model_validator(mode="after")
-    def _virtual_coils_have_limits(self) -> RakiParameters:
+    def _some_exclude_each_other(self) -> RakiParameters:
+        if self.slope == "auto" and self.time_budget_s:
+            raise ValueError("slope = auto takes as long as eight slices and has no time_budget_s; set one of the two")
         if self.virtual_coils and self.refine_iterations:
             raise ValueError("virtual_coils and refine_iterations exclude each other")
         if self.virtual_coils and self.gfactor in ("exact", "frozen"):
@@ -124,6 +130,11 @@ class RakiParameters(MethodParameters):
         """Channels between the layers."""
         _, _, first, second = _PUBLISHED[self.variant]
         return [self.channels_1 or first, self.channels_2 or second]
+
+    @property
+    def usual_slope(self) -> float:
+        """The slope, or the usual one where the calibration lines are to pick it."""
+        return USUAL_SLOPE if self.slope == "auto" else self.slope
 
     @property
     def steps(self) -> int:

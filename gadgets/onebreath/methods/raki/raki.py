@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from onebreath.methods.grappa.calibrated import (
 from onebreath.methods.grappa.grappa import Grappa
 from onebreath.methods.raki.learner import Learner, tensor_of
 from onebreath.methods.raki.parameters import RakiParameters
+from onebreath.methods.raki.slope import TRAININGS, Picked, pick_slope
 from onebreath.methods.raki.virtual_coils import doubled_kspace
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import ifft2c
@@ -53,13 +55,20 @@ class Raki(Method):
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
         self.learner = Learner(self.parameters)
+        self._picked: dict[tuple[object, ...], tuple[Picked, Learner]] = {}
 
     def effort(self, data: SliceData) -> float:
         """Estimate the seconds of one core, for training with the usual iterations; iraki has many rounds."""
-        return (_ROUNDS_OF_IRAKI if self.parameters.variant == "iraki" else 1) * super().effort(data)
+        training = (_ROUNDS_OF_IRAKI if self.parameters.variant == "iraki" else 1) * super().effort(data)
+        return training * (1 + (TRAININGS if self.parameters.slope == "auto" else 0))
 
     def foresee(self, slices: Sequence[SliceData]) -> None:
-        """Learn the weights of later slices in parallel; an error of a slice is raised when it is reconstructed."""
+        """Learn the weights of later slices in parallel; an error of a slice is raised when it is reconstructed.
+
+        Nothing is learned as long as the slope is to be picked.
+        """
+        if self.parameters.slope == "auto":
+            return
         scans = []
         for data in map(as_numpy, slices):
             with suppress(MethodError):
@@ -93,15 +102,31 @@ class Raki(Method):
         return Reconstruction(back(result.images, like), gfactor, result.facts)
 
     def _with_network(self, data: SliceData, acs: np.ndarray) -> Reconstruction:
-        learned = self.learner.learn(data, acs)
+        picked, learner = self._with_slope(data, acs)
+        learned = learner.learn(data, acs)
         if not learned.networks:
             budget, steps = self.parameters.time_budget_s, self.parameters.steps
             return self._grappa(data, f"the time budget of {budget:g} s is too short for {steps} iterations")
         facts, algorithm = dict(learned.facts), self.parameters.coil_map_algorithm
+        facts |= {"slope": picked.reason} if picked else {}
         maps = own_maps(acs, data, algorithm) if data.maps is None else data.maps
         facts["coil_maps"] = algorithm if data.maps is None else "given"
         gfactor, facts["gfactor"] = self._gfactor(learned.networks, data, maps)
         return Reconstruction(self._images(learned.networks, data, maps), gfactor, facts)
+
+    def _with_slope(self, data: SliceData, acs: np.ndarray) -> tuple[Picked | None, Learner]:
+        """Return the slope picked on the first slice of this shape, None if it is given, and who learns with it."""
+        p = self.parameters
+        if p.slope != "auto":
+            return None, self.learner
+        key = (acs.shape, data.sampling.acceleration)
+        if key not in self._picked:
+            given = p.model_dump(exclude_unset=True)
+            maps = own_maps(acs, data, p.coil_map_algorithm) if data.maps is None else data.maps
+            seen = replace(data, acs=acs, maps=maps)
+            picked = pick_slope(lambda slope: Raki(**given | {"slope": slope}), seen)
+            self._picked[key] = picked, Learner(p.model_copy(update={"slope": picked.slope}))
+        return self._picked[key]
 
     def _grappa(self, data: SliceData, reason: str) -> Reconstruction:
         result = Grappa(coil_map_algorithm=self.parameters.coil_map_algorithm)(data)
