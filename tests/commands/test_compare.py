@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from onebreath.cli import main
+from onebreath.commands import compare
 from onebreath.simulation.scan import ScanOptions, simulate
 
 
@@ -34,6 +35,21 @@ def test_the_rule_names_the_candidates(scan_file, tmp_path, capsys):
     assert main(["compare", str(scan_file), "--output", str(tmp_path / "c.png")]) == 0
     told = capsys.readouterr().out
     assert "crunet_mr.cine" in told and "low_rank_sparse" in told
+
+
+def test_the_rules_own_method_has_its_properties(tmp_path, monkeypatch, capsys):
+    """CG-SENSE of the rule for static scans is regularised by the noise; without that another method would win."""
+    path, made = tmp_path / "static.h5", []
+    simulate(ScanOptions(matrix=(64, 64), phases=1, coils=6, acceleration=3, snr=30.0, seed=1)).write(path)
+    real = compare.reconstructed
+    monkeypatch.setattr(
+        compare, "reconstructed", lambda place, method, scan: made.append(method) or real(place, method, scan)
+    )
+    assert main(["compare", str(path), "-c", "Onebreath_Static.xml", "--output", str(tmp_path / "c.png")]) == 0
+    assert [one.parameters.regularisation for one in made if one.name == "cg_sense"] == ["noise"]
+    told = capsys.readouterr().out
+    assert all(name in told for name in ("cg_sense", "mr_ipt.static", "grappa", "raki"))
+    assert re.search(r"The error of the magnitude is 0\.\d+ to 0\.\d+ in nine of ten scans", told)
 
 
 def test_what_nobody_can_reconstruct_is_an_error(scan_file, tmp_path, capsys):
