@@ -9,11 +9,13 @@ from onebreath.errors import MethodError
 from onebreath.methods.base import Reconstruction, method_class
 from onebreath.methods.cg_sense import CgSense
 from onebreath.methods.choice.choice import choose
-from onebreath.methods.choice.held_back import held_back
+from onebreath.methods.choice.held_back import held_back, signal_of
 from onebreath.methods.choice.plan import FEWEST_FRAMES, NARROWEST, WIDEST, plan_of
+from onebreath.methods.choice.trial import MAPS, NEVER, Trial
 from onebreath.methods.learned.effort import network_seconds
 from onebreath.methods.low_rank_sparse import LowRankSparse
 from onebreath.methods.zero_filled import ZeroFilled
+from onebreath.mri.fourier import fft2c
 from tests.helpers import nrmse
 from tests.methods.slices import lines, synthetic
 
@@ -184,3 +186,26 @@ def test_the_error_has_an_interval_where_the_centre_is_known():
     assert low < found.facts["choice_error"] < high
     without = choose(CANDIDATES[1:], scan(5.0, acs=0)[0], 1.0, 10)
     assert str(without.facts["choice_error_90_percent"]).startswith("not known, as the centre of k-space")
+
+
+def test_lines_that_no_frame_has_and_coil_maps_count_however_little_noise_there_is():
+    """No held-back line shows them, so the interval's upper end does not fall with the noise below a floor."""
+    quiet, noisy = (choose(CANDIDATES[1:], scan(noise)[0], 1.0, 10) for noise in (0.01, 5.0))
+    assert quiet.interval[1] > MAPS > 2 * quiet.error
+    assert quiet.interval[1] < noisy.interval[1]
+    mask = np.stack([lines(64, 4, 6, frame % 2) for frame in range(8)])  # half of the lattice's lines are in no frame
+    gaps = synthetic(mask, ny=64, nx=32, coils=6, noise=0.01).data
+    assert Trial.of(scan(0.01)[0], 8, 32).unshown(0.0) == 0
+    missing = ~mask.any(axis=0)
+    signal = (np.abs(fft2c(CgSense()(gaps).images)) ** 2).sum(axis=(0, 2))[missing].sum()
+    assert 0.3 < Trial.of(gaps, 8, 32).unshown(0.0) / (NEVER * signal) < 3
+
+
+def test_the_signal_of_missing_lines_is_that_of_acquired_ones_as_far_from_the_centre():
+    rows = np.arange(64)
+    acquired = np.stack([rows % 2 == 0, rows % 4 == 0])
+    energies = np.where(acquired, 100.0 / (1 + np.abs(rows - 32)) ** 2, 0)
+    missing = rows % 4 == 2
+    wanted = float((100.0 / (1 + np.abs(rows - 32)) ** 2)[missing].sum())
+    assert signal_of(missing, energies, acquired, 32) == pytest.approx(wanted, rel=0.5)
+    assert signal_of(np.zeros(64, bool), energies, acquired, 32) == 0

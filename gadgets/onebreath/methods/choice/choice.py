@@ -196,7 +196,7 @@ def choose(
     relative = math.sqrt(max(error, 0.0) / whole)
     low, high = trial.likely
     least = math.sqrt(max(error - trial.beyond_maps(list(tested.values())), 0.0) / whole)
-    interval = (low * least, math.hypot(high * relative, math.sqrt(trial.unshown / whole)))
+    interval = (low * least, math.hypot(high * relative, math.sqrt(trial.unshown(whole) / whole)))
     found_by = (noise_only, lines, spent, weights, relative, trial.centre_is_known, interval, plan.slices)
     return Choice(winner, tuple(estimates), reason, *found_by)
 

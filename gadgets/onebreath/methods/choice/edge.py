@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from onebreath.methods.base import Method, SliceData
 from onebreath.methods.choice.lattice_edge import Lines, lines_of
-from onebreath.methods.choice.trial import Behind, LineTrial, Tested, drawn, finite
+from onebreath.methods.choice.trial import MAPS, Behind, LineTrial, Tested, drawn, finite
 from onebreath.methods.known_noise import noise_level
 from onebreath.methods.score import part_of
 from onebreath.mri.fourier import fft2c
@@ -50,7 +50,7 @@ LIKELY = (0.8, 1.3)
 """`LineTrial.likely` of static scans, where the estimate is that of the magnitude's error (patients SCD0000201 and
 SCD0000301, phantoms). The lower end counts from the estimate without what the coil maps do not explain of the lines: at
 high SNR that is most of it, and may or may not be an error of the images."""
-LIKELY_CINE, FARTHER = (0.8, 1.4), 0.01
+LIKELY_CINE, FARTHER = (0.8, 1.5), 0.02
 """The same for cine, and the part of the missing lines' signal that may be lost besides, times R - 1. Lines beside the
 calibration block are predicted better than those in the middle of nowhere, the more so the wider the gaps; and methods
 with thresholds in units of the noise lose more of the weak signal of outer lines. Where there is little noise, nothing
@@ -231,12 +231,12 @@ class EdgeTrial(LineTrial):
         seen, whole = float(signal[lattice].sum()), float(np.maximum(signal, 0).sum())
         return float(max(lost, 0.0) * max(whole / seen, 1.0)) if seen > 0 else 0.0
 
-    @property
-    def unshown(self) -> float:
-        """Energy of the error that held-back lines may not show; see `FARTHER`."""
+    def unshown(self, energy: float) -> float:
+        """Energy of the error that held-back lines may not show, of images of some energy; see `FARTHER`."""
         if len(self.parts[0].measured) <= STATIC_FRAMES:
             return 0.0
-        return FARTHER * (self.parts[0].given[0][0].sampling.acceleration - 1) * self._unseen
+        gaps = self.parts[0].given[0][0].sampling.acceleration - 1
+        return FARTHER * gaps * self._unseen + MAPS**2 * energy
 
     @property
     def centre_is_known(self) -> bool:
