@@ -2,7 +2,8 @@
 
     python -m benchmarks.networks                                     # 12 frames, 10 coils, 128 x 128, CPU
     python -m benchmarks.networks --device cuda --size 12 10 448 204 --precision auto
-    python -m benchmarks.networks --only cinenet prompt_mr --runs 1
+    python -m benchmarks.networks --only cinenet prompt_mr --runs 1   # with their variants
+    python -m benchmarks.networks --rows "crunet_mr, feature bank by attention" --runs 1
 
 Networks have their default arguments, the published ones, and random weights; the data are random. Those for magnitude
 images run once per frame. Each network runs in a process of its own, see ``benchmarks/timing.py``. Parameters are those
@@ -64,7 +65,11 @@ def subjects(options: argparse.Namespace) -> dict[str, Subject]:
     # The weights of A-LIKNet belong to a number of frames and coils.
     named["a_liknet"] = ("a_liknet", {"frames": frames, "coils": coils})
     common = (tuple(options.size), options.device, options.precision, options.runs)
-    chosen = {name: found for name, found in (named | VARIANTS).items() if not options.only or found[0] in options.only}
+    chosen = {
+        name: found
+        for name, found in (named | VARIANTS).items()
+        if (not options.only or found[0] in options.only) and (not options.rows or name in options.rows)
+    }
     return {name: Subject(architecture, arguments, *common) for name, (architecture, arguments) in chosen.items()}
 
 
@@ -122,6 +127,9 @@ def main() -> None:
     """Run what the command line asks for and print the table."""
     parser = series_arguments(__doc__, (12, 10, 128, 128))
     parser.add_argument("--only", nargs="+", default=[], choices=[*ARCHITECTURES, *RESTORATION], metavar="NETWORK")
+    parser.add_argument(
+        "--rows", nargs="+", default=[], choices=[*ARCHITECTURES, *RESTORATION, *VARIANTS], metavar="ROW"
+    )
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "auto"])
     options = parser.parse_args()
     found = subjects(options)

@@ -8,7 +8,7 @@ from benchmarks.networks import Measured, Subject, report, run, subjects
 from onebreath.registry import ARCHITECTURES, RESTORATION
 from tests.models import RESTORATION_TINY, TINY
 
-OPTIONS = argparse.Namespace(size=(6, 2, 16, 16), device="cpu", precision="float32", runs=1, only=[])
+OPTIONS = argparse.Namespace(size=(6, 2, 16, 16), device="cpu", precision="float32", runs=1, only=[], rows=[])
 
 
 def test_every_network_of_the_zoo_has_a_line():
@@ -20,6 +20,7 @@ def test_every_network_of_the_zoo_has_a_line():
         "cinenet",
         "cinenet, shared weights",
     }
+    assert set(subjects(argparse.Namespace(**{**vars(OPTIONS), "rows": ["cinenet"]}))) == {"cinenet"}
 
 
 @pytest.mark.parametrize("architecture", [*ARCHITECTURES, *RESTORATION])
