@@ -73,3 +73,12 @@ def test_an_unknown_variant_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         ablation.main([str(tmp_path / "a.yaml"), "--steps", "1", "--study", "mr_ipt", "--variants", "liknet"])
     assert "study mr_ipt has no variant liknet; it has type, level, split" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("study", ["crunet_mr", "bank"])
+def test_the_recipe_of_ablations_has_room_for_every_variant(study, repository):
+    """Its networks are narrow: an attention over fewer channels than it reduces them by cannot be built."""
+    recipe = read_recipe(repository / "models" / "recipes" / "crunet_mr.ablation.yaml")
+    for name, changes in ablation.STUDIES[study].items():
+        changed = ablation.varied(recipe, name, changes)
+        build(changed.network.architecture, changed.network.arguments)

@@ -65,7 +65,7 @@ STUDIES: Mapping[str, Mapping[str, Changes]] = {
         "conv": _network(fusion="conv", bank_window=None),
         "conv_last_2": _network(fusion="conv", bank_window=2),
         "conv_last_3": _network(fusion="conv", bank_window=3),
-        "attention": _network(fusion="ca", ca_style="cab", bank_window=None),
+        "attention": _network(fusion="ca", ca_style="cab", ca_reduction=4, bank_window=None),
     },
     "mr_ipt": {name: _network(variant=name) for name in ("type", "level", "split")},
 }
