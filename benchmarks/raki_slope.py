@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kept import Kept
-from benchmarks.static_scans import Source, scanned
+from benchmarks.static_scans import AS_MEASURED, Source, scanned
 from benchmarks.table import table
 from benchmarks.thresholds import psnr
 from onebreath.methods.raki.parameters import USUAL_SLOPE
@@ -59,7 +59,7 @@ def main() -> None:
     """Measure what is not measured yet and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sources", nargs="+", default=list(SOURCES), help="name:number; simulator: the phantom")
-    parser.add_argument("--snr", nargs="+", type=float, default=list(SNR))
+    parser.add_argument("--snr", nargs="+", type=float, default=list(SNR), help="0: as measured")
     parser.add_argument("--acceleration", type=int, default=ACCELERATION)
     parser.add_argument("--keep", type=Path, default=Path("runs/raki_slope.jsonl"), help="file of results")
     options = parser.parse_args()
@@ -67,7 +67,8 @@ def main() -> None:
     for text in options.sources:
         name, number = text.split(":")
         for snr in options.snr:
-            key = f"{text}, SNR {snr:g}, R = {options.acceleration}"
+            level = f"SNR {snr:g}" if snr != AS_MEASURED else "SNR as measured"
+            key = f"{text}, {level}, R = {options.acceleration}"
             how = (Source(name, int(number)), snr, options.acceleration)
             found.append(kept.get(key, partial(measure, key, *how)))
     print(

@@ -104,6 +104,7 @@ METHODS = Registry(
         "low_rank_sparse": "onebreath.methods.low_rank_sparse.low_rank_sparse:LowRankSparse",
         "mr_ipt": "onebreath.methods.learned.mr_ipt:MrIpt",
         "raki": "onebreath.methods.raki.raki:Raki",
+        "iraki": "onebreath.methods.raki.named_iraki:Iraki",
         "unrolled": "onebreath.methods.learned.unrolled:Unrolled",
     },
 )

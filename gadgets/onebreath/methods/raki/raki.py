@@ -93,7 +93,7 @@ class Raki(Method):
         acs = calibration_lines(data, self.name)
         problem = self.learner.problem(data, acs)
         if problem and self.parameters.unsuitable == "error":
-            raise MethodError(f"raki: {problem}; use method grappa, or set unsuitable to grappa")
+            raise MethodError(f"{self.name}: {problem}; use method grappa, or set unsuitable to grappa")
         if problem:
             return self._grappa(data, problem)
         with _true_float32():
@@ -124,7 +124,7 @@ class Raki(Method):
             given = p.model_dump(exclude_unset=True)
             maps = own_maps(acs, data, p.coil_map_algorithm) if data.maps is None else data.maps
             seen = replace(data, acs=acs, maps=maps)
-            picked = pick_slope(lambda slope: Raki(**given | {"slope": slope}), seen)
+            picked = pick_slope(lambda slope: type(self)(**given | {"slope": slope}), seen)
             self._picked[key] = picked, Learner(p.model_copy(update={"slope": picked.slope}))
         return self._picked[key]
 

@@ -1,0 +1,41 @@
+"""iRAKI under a name of its own, as a candidate of a choice."""
+
+import numpy as np
+import pytest
+
+from onebreath.errors import ConfigError, MethodError
+from onebreath.methods.base import method_class
+from onebreath.methods.cg_sense import CgSense
+from onebreath.methods.choice.choice import choose
+from onebreath.methods.raki.named_iraki import Iraki
+from onebreath.methods.raki.raki import Raki
+from tests.methods.slices import lines, synthetic
+from tests.methods.test_edge import scan
+
+QUICK = {"channels_1": 8, "channels_2": 4, "iterations": 6, "device": "cpu", "gfactor": "none"}
+
+
+def test_it_is_raki_in_rounds():
+    assert method_class("iraki") is Iraki
+    data = synthetic(lines(64, 3), 64, 48, acs=24, noise=0.2).data
+    made = Iraki(**QUICK)(data)
+    assert made.facts["reconstructed_by"] == "iraki"
+    assert made.facts["rounds"] == "3 of 3"
+    np.testing.assert_array_equal(made.images, Raki(**QUICK, variant="iraki", rounds=3)(data).images)
+    usual = Iraki().parameters
+    assert (usual.rounds, usual.channels_1, usual.channels_2) == (3, 128, 64)
+    assert Iraki().effort(data) == 6 * Raki().effort(data)
+    with pytest.raises(ConfigError, match="variant"):
+        Iraki(variant="raki")
+    with pytest.raises(MethodError, match=r"^iraki: a kernel of 2 lines"):
+        Iraki(**QUICK)(synthetic(lines(64, 3), 64, 48, acs=4).data)
+
+
+def test_it_is_weighed_where_there_is_time():
+    data, _ = scan(5.0)
+    candidates = [("cg_sense", CgSense()), ("raki", Raki(**QUICK)), ("iraki", Iraki(**QUICK))]
+    estimates = choose(candidates, data, within=1.0, slices=10_000).estimates
+    assert [one.name for one in estimates if one.error > 0] == ["cg_sense", "raki", "iraki"]
+    short = choose(candidates, data, within=1.0, slices=100).estimates
+    assert "would take more than" in short[2].failed
+    assert not short[1].failed
