@@ -40,7 +40,7 @@ def test_the_rule_names_the_candidates(scan_file, tmp_path, capsys):
 def test_the_rules_own_method_has_its_properties(tmp_path, monkeypatch, capsys):
     """CG-SENSE of the rule for static scans is regularised by the noise; without that another method would win."""
     path, made = tmp_path / "static.h5", []
-    simulate(ScanOptions(matrix=(64, 64), phases=1, coils=6, acceleration=3, snr=30.0, seed=1)).write(path)
+    simulate(ScanOptions(matrix=(48, 48), phases=1, coils=4, acceleration=3, snr=30.0, seed=1)).write(path)
     real = compare.reconstructed
     monkeypatch.setattr(
         compare, "reconstructed", lambda place, method, scan: made.append(method) or real(place, method, scan)
