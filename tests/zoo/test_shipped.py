@@ -26,4 +26,4 @@ def test_the_rules_name_models_that_are_there():
 
 
 def test_all_weights_are_small_enough_for_a_repository():
-    assert sum(file.stat().st_size for folder in FOLDERS for file in folder.iterdir()) < 60e6
+    assert sum(file.stat().st_size for folder in FOLDERS for file in folder.iterdir()) < 40e6
