@@ -31,7 +31,7 @@ from benchmarks.table import table
 from onebreath.methods.base import SliceData, method_class
 from onebreath.mri import Array
 from onebreath.mri.sampling import describe
-from onebreath.threads import reuse_memory, share_cores
+from onebreath.threads import narrow_vectors, reuse_memory, share_cores
 
 BART_L2 = ("-l2", "-r", "0.001", "-i", "30")
 
@@ -72,10 +72,11 @@ def main(arguments: list[str] | None = None) -> None:
 def limit_threads(threads: int, module: str, arguments: list[str] | None) -> None:
     """Start again with the thread limits in the environment: BLAS and FFT libraries read them when they are loaded.
 
-    Memory and waiting threads are treated as in the worker.
+    Memory, waiting threads and vectors are treated as in the worker.
     """
     wanted = str(threads)
     reuse_memory()
+    narrow_vectors()
     if os.environ.get("OMP_NUM_THREADS") == wanted and os.environ.get("OPENBLAS_NUM_THREADS") == wanted:
         return
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), wanted)

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from onebreath.threads import narrow_vectors
+
 SHOW = """
 import os
 from onebreath.cli import main
@@ -52,3 +54,34 @@ def test_large_arrays_get_the_memory_of_earlier_ones():
         return int(done.stdout)
 
     assert faults("reused") < 100 < faults("as usual")
+
+
+PROCESSORS = {
+    "Zen 4": ("AuthenticAMD", 25, "fma avx2 avx512f avx512_bf16", "AVX2"),
+    "Zen 3": ("AuthenticAMD", 25, "fma avx2", None),
+    "Zen 5": ("AuthenticAMD", 26, "fma avx2 avx512f avx512_bf16", None),
+    "Sapphire Rapids": ("GenuineIntel", 6, "fma avx2 avx512f amx_bf16", None),
+}
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_vectors_are_as_long_as_the_units(name, tmp_path, monkeypatch):
+    vendor, family, flags, wanted = PROCESSORS[name]
+    one = f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 17\nflags\t\t: {flags}\n\n"
+    file = tmp_path / "cpuinfo"
+    file.write_text(one + one.replace(": 0", ": 1"))
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "x")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    narrow_vectors(file)
+    assert os.environ.get("ONEDNN_MAX_CPU_ISA") == wanted
+
+
+def test_vectors_stay_as_the_environment_says(tmp_path, monkeypatch):
+    file = tmp_path / "cpuinfo"
+    file.write_text("vendor_id\t: AuthenticAMD\ncpu family\t: 25\nflags\t\t: avx512f\n")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "DEFAULT")
+    narrow_vectors(file)
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "DEFAULT"
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    narrow_vectors(tmp_path / "absent")
+    assert "ONEDNN_MAX_CPU_ISA" not in os.environ

@@ -16,7 +16,7 @@ from onebreath import __version__
 from onebreath.diagnostics import logs
 from onebreath.errors import OnebreathError
 from onebreath.shim_settings import line_to_complete
-from onebreath.threads import reuse_memory, share_cores
+from onebreath.threads import narrow_vectors, reuse_memory, share_cores
 
 log = logging.getLogger("onebreath.cli")
 
@@ -82,6 +82,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     if asked is not None:
         _complete(asked)
     command = arguments[0] if arguments else ""
+    if command != "train":  # which may compute in bfloat16
+        narrow_vectors()
     try:
         args = _parser(command).parse_args(arguments)
         logs.configure(args.log_level, args.log_format)

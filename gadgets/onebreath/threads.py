@@ -1,4 +1,7 @@
-"""Threads: starting them where memory may be short, working side by side, sharing the cores with other programs."""
+"""Threads: starting them where memory may be short, working side by side, sharing the cores with other programs.
+
+Also what else a process settles before it computes.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from onebreath.cancellation import ended_by
@@ -46,6 +50,24 @@ def reuse_memory() -> None:
         library = ctypes.CDLL(None)
         for name, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_ARENA_MAX, 1)):
             library.mallopt(name, value)
+
+
+def narrow_vectors(processor: Path = Path("/proc/cpuinfo")) -> None:
+    """Let oneDNN compute with 256 bits on AMD's Zen 4; call it before torch computes.
+
+    Its units have 256 bits and take two turns for an instruction of 512, and 24 channels are three vectors of 8 floats
+    but two of 16: `crunet_mr.cine` takes 2.3 in place of 2.9 s of processor time. PyTorch then has no bfloat16
+    arithmetic; with ``ONEDNN_MAX_CPU_ISA=DEFAULT`` it has. What the environment says already stays.
+    """
+    try:
+        with processor.open() as text:
+            lines = [line.split(":", 1) for line in text.read(8192).split("\n\n")[0].splitlines()]
+    except OSError:  # another system than Linux
+        return
+    first = {one[0].strip(): one[1].split() for one in lines if len(one) == 2}
+    family = first.get("vendor_id") == ["AuthenticAMD"] and first.get("cpu family") == ["25"]
+    if family and "avx512f" in first.get("flags", []):
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 
 def begin(thread: threading.Thread) -> None:

@@ -10,6 +10,7 @@ from onebreath.networks.shared.precision import bfloat16_is_native, compute_dtyp
 
 def test_cpu_without_bfloat16_units_keeps_single_precision(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     assert not bfloat16_is_native(torch.device("cpu"))
     network = CRUNetMR(channels=4, cascades=1)
     assert network.use_precision("auto") == torch.float32
@@ -20,8 +21,20 @@ def test_cpu_without_bfloat16_units_keeps_single_precision(monkeypatch):
 @pytest.mark.parametrize("unit", ["avx512_bf16", "amx_bf16"])
 def test_cpu_with_bfloat16_units_uses_them(monkeypatch, unit):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True}, raising=False)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "DEFAULT")
     assert compute_dtype("auto", torch.device("cpu")) == torch.bfloat16
     assert compute_dtype("float32", torch.device("cpu")) == torch.float32
+
+
+@pytest.mark.parametrize(("limit", "allowed"), [("AVX2", False), ("avx512_core", False), ("AVX512_CORE_BF16", True)])
+def test_a_limit_of_the_instructions_is_obeyed(monkeypatch, limit, allowed):
+    """Beyond the limit oneDNN emulates bfloat16, ten times slower."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert compute_dtype("auto", torch.device("cpu")) == (torch.bfloat16 if allowed else torch.float32)
+    if not allowed:
+        with pytest.raises(ModelError, match=f"ONEDNN_MAX_CPU_ISA is {limit}; set it to DEFAULT"):
+            compute_dtype("bfloat16", torch.device("cpu"))
 
 
 def test_unknown_precision_is_named():

@@ -1,5 +1,6 @@
 """Number formats of a network's convolutions; data consistency always keeps that of the k-space."""
 
+import os
 from typing import Literal, get_args
 
 import torch
@@ -12,14 +13,21 @@ Precision = Literal["float32", "bfloat16", "auto"]
 def bfloat16_is_native(device: torch.device) -> bool:
     """Whether the device computes bfloat16 convolutions in hardware (emulation is slower than float32).
 
-    On a CPU this needs AVX512-BF16 or AMX; False if PyTorch does not report them.
+    On a CPU this needs AVX512-BF16 or AMX; False if PyTorch does not report them, or if ``ONEDNN_MAX_CPU_ISA`` forbids
+    them (see `onebreath.threads.narrow_vectors`).
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+    if device.type == "cpu" and not _forbidden() and hasattr(torch.cpu, "get_capabilities"):
         features = torch.cpu.get_capabilities()
         return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
     return False
+
+
+def _forbidden() -> bool:
+    """Whether oneDNN is limited to instructions without bfloat16."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+    return limit not in ("DEFAULT", "ALL") and "BF16" not in limit and "AMX" not in limit
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
@@ -40,6 +48,11 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision not in get_args(Precision):
         raise ModelError(f"precision is {precision!r}, expected one of {', '.join(get_args(Precision))}")
     native = precision != "float32" and bfloat16_is_native(device)
+    if precision == "bfloat16" and not native and device.type == "cpu" and _forbidden():
+        raise ModelError(
+            "precision is 'bfloat16', but oneDNN may use no bfloat16 arithmetic, as ONEDNN_MAX_CPU_ISA is "
+            f"{os.environ['ONEDNN_MAX_CPU_ISA']}; set it to DEFAULT in the environment, or use 'float32' or 'auto'"
+        )
     if precision == "bfloat16" and not native:
         raise ModelError(f"precision is 'bfloat16', but {device} has no bfloat16 arithmetic; use 'float32' or 'auto'")
     return torch.bfloat16 if native else torch.float32
