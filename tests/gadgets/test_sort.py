@@ -17,6 +17,7 @@ from tests.helpers import nrmse
 from tests.raw import (
     COILS,
     HEADER,
+    LIMITS,
     ROWS,
     SAMPLES,
     content,
@@ -190,6 +191,19 @@ class TestSending:
     def test_repetitions_can_be_sent_as_they_end(self) -> None:
         lines = [marked(row, slice=s, repetition=n) for n in range(3) for row in range(ROWS) for s in range(2)]
         assert self.arrivals("repetition", lines) == [n * 2 * ROWS + s for n in (1, 2) for s in (1, 2)] + [6 * ROWS] * 2
+
+    @pytest.mark.parametrize("trigger", ["none", "slice"])
+    @pytest.mark.parametrize("came", [3, 2])
+    def test_slices_that_the_header_announces_are_missed_at_the_end_only(self, trigger: str, came: int) -> None:
+        lines = [marked(row, slice=number) for number in range(came) for row in range(ROWS)]
+        told = warnings_of(
+            "sort",
+            scan_header((SAMPLES, ROWS), limits={**LIMITS, "slice": (0, 1, 2)}),
+            lines,
+            trigger_dimension=trigger,
+        )
+        wanted = [] if came == 3 else [f"The header announces 3 values of slice, but lines of {came} came."]
+        assert [text for text in told if "announces" in text] == wanted
 
     def test_a_line_that_comes_too_late_is_an_error(self) -> None:
         lines = [marked(row, slice=number) for row in range(2) for number in range(2)]

@@ -54,6 +54,7 @@ class Intake:
         self._side: dict[str, list[Any]] = {}
         self._trajectories = Trajectories()
         self._layout: Layout | None = None
+        self._came: set[tuple[str, int]] = set()
 
     def judge(self, line: ismrmrd.Acquisition) -> bool:
         """Return whether a line belongs to an image; others are counted or set aside.
@@ -86,17 +87,21 @@ class Intake:
         """Keep a line; see `Lines.add` for what it raises."""
         header = header_of(line)
         number = header.idx.slice
+        self._came |= {("slice", number), ("repetition", header.idx.repetition)}
         if number not in self.slices:
             if self._layout is None:
                 table = header_table([header])
-                self._layout = self._laid(
-                    stated_centre(self.header, table, PARTITION)[0], stated_centre(self.header, table)[0]
-                )
+                centres = [stated_centre(self.header, table, axis)[0] for axis in (PARTITION, LINE)]
+                self._layout = self._laid(*centres)
             self.slices[number] = Lines(self._layout, self.frames)
         if not self.slices[number].add(line):
             self.left_out["lines that hold only zeros (they count as not acquired)"] += 1
             if not len(self.slices[number]):
                 del self.slices[number]
+
+    def still_missing(self, later: str) -> str:
+        """Describe, at the end, values of the counter `later` that the header announces and that did not come."""
+        return survey.announced(self.header, {later: np.array([one for name, one in self._came if name == later])})
 
     def take_doubtful(self) -> Iterator[str]:
         """Add lines to the images whose flags and positions contradict each other; yields a warning."""
@@ -117,8 +122,8 @@ class Intake:
                 "positions of k-space that no other line has: they were taken for imaging lines."
             )
 
-    def settle(self) -> Iterator[str]:
-        """Correct wrong counters where the header confirms it; yields warnings.
+    def settle(self, later: str) -> Iterator[str]:
+        """Correct wrong counters where the header confirms it; `later` is a counter of which more is to come, or none.
 
         Raises
         ------
@@ -127,23 +132,20 @@ class Intake:
         """
         numbers = sorted(self.slices)
         table = np.concatenate([self.slices[number].table() for number in numbers])
-        apart = survey.slices_by_position(self.header, table)
-        if apart is not None:
+        if (apart := survey.slices_by_position(self.header, table)) is not None:
             whole = self.slices.pop(numbers[0])
             for number in np.unique(apart[0]).tolist():
                 self.slices[number] = whole.take(np.flatnonzero(apart[0] == number).tolist())
                 self.slices[number].count_anew(slice=np.full(len(self.slices[number]), number))
             yield apart[1]
         for number in sorted(self.slices):
-            echoes = survey.echoes_by_order(self.header, self.slices[number].table())
-            if echoes is not None:
+            if (echoes := survey.echoes_by_order(self.header, self.slices[number].table())) is not None:
                 self.slices[number].count_anew(contrast=echoes[0])
                 yield echoes[1]
-        problem = survey.orientation_problem(table)
-        if problem:
+        if problem := survey.orientation_problem(table):
             yield f"{problem}: the images' headers do not tell how they lie in the patient."
-        said = survey.announced(self.header, np.concatenate([lines.table() for lines in self.slices.values()]))
-        if said:
+        idx = np.concatenate([lines.table() for lines in self.slices.values()])["idx"]
+        if said := survey.announced(self.header, {name: idx[name] for name in idx.dtype.names if name != later}):
             yield said
         rows = [self._rows(lines) for lines in self.slices.values()]
         self.usual_rows = int(np.median(rows)) if len(rows) > 2 else max(rows)

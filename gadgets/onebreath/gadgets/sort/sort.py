@@ -131,15 +131,17 @@ class Sort(Gadget):
             raise ScanError(f"The scan holds no imaging lines; dropped: {self._intake.text()}.")
         yield from self._warn_all(self._intake.warnings())
         if slices:
-            yield from self._decide()
+            yield from self._decide("none")
         for number in sorted(slices):
             yield from self._send(number, slices.pop(number))
         if self._lacking and not self._made:
             raise ScanError(f"No slice is complete: {' '.join(self._lacking)} Repeat the scan.")
-        yield from self._warn_all(self._without_image())
+        yield from self._warn_all(self._missing())
 
-    def _without_image(self) -> Iterator[str]:
-        """Name slices that have calibration lines only."""
+    def _missing(self) -> Iterator[str]:
+        """Name slices that have calibration lines only, and what did not come after something had been sent."""
+        if self._sent and (text := self._intake.still_missing(self.properties.trigger_dimension)):
+            yield text
         alone = {number: count for number, count in sorted(self._calibrated.items()) if number not in self._imaged}
         texts = ", ".join(f"slice {number} has {count} calibration lines" for number, count in alone.items())
         if alone and not self._made:
@@ -181,17 +183,17 @@ class Sort(Gadget):
             lines = slices.get(number)
             done = [number] if lines and lines.headers[-1].idx.repetition != repetition else []
         if done:
-            yield from self._decide()
+            yield from self._decide(trigger)
         for other in done:
             lines = slices.pop(other)
             self._sent.add((other, lines.headers[-1].idx.repetition if trigger == "repetition" else 0))
             yield from self._send(other, lines)
 
-    def _decide(self) -> Iterator[Message]:
-        """Choose layout and frames of the scan before the first slice is sent, and check the lines so far."""
+    def _decide(self, later: str) -> Iterator[Message]:
+        """Choose layout and frames before the first slice is sent, and check the lines so far; see `Intake.settle`."""
         intake = self._intake
         if self._choice is None:
-            yield from self._warn_all([*self.header.warnings, *intake.settle()])
+            yield from self._warn_all([*self.header.warnings, *intake.settle(later)])
             everything = np.concatenate([lines.table() for lines in intake.slices.values()])
             self._choice = FrameChoice.of(self.header, self.properties, everything)
             self._layout, self._centre_from, moved = intake.centre()

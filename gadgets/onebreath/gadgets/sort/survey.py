@@ -228,22 +228,28 @@ def _encodings(table: Table) -> Ints:
     return np.asarray(idx["kspace_encode_step_2"].astype(np.int64) << 16 | idx["kspace_encode_step_1"])
 
 
-def announced(header: ScanHeader, table: Table) -> str:
-    """Describe counters for which the header announces more values than the lines have; empty if none."""
+def announced(header: ScanHeader, values: Mapping[str, NDArray[Any]]) -> str:
+    """Describe counters for which the header announces more values than came; empty if none.
+
+    Parameters
+    ----------
+    header
+        The scan's header.
+    values
+        Values of counters, by their names; others are not judged.
+    """
     short = []
     for name in _ANNOUNCED:
-        limits = header.limits(name)
-        count = len(np.unique(table["idx"][name]))
+        limits = header.limits(name) if name in values else None
+        count = len(np.unique(values[name])) if limits is not None else 0
         if limits is not None and limits.maximum - limits.minimum + 1 > count:
             short.append(f"{limits.maximum - limits.minimum + 1} values of {name}, but lines of {count} came")
     said = [f"The header announces {'; '.join(short)}."] if short else []
-    for name in _IN_A_ROW:
-        values = np.unique(table["idx"][name]).astype(np.int64)
-        gaps = np.setdiff1d(np.arange(values[0], values[-1] + 1), values)
-        if 0 < len(gaps) < len(values):
-            said.append(
-                f"No lines of {name} {listed(gaps.tolist())} came, but of {values[0]} to {values[-1]} otherwise."
-            )
+    for name in (name for name in _IN_A_ROW if name in values):
+        found = np.unique(values[name]).astype(np.int64)
+        gaps = np.setdiff1d(np.arange(found[0], found[-1] + 1), found)
+        if 0 < len(gaps) < len(found):
+            said.append(f"No lines of {name} {listed(gaps.tolist())} came, but of {found[0]} to {found[-1]} otherwise.")
     return " ".join(said)
 
 
