@@ -4,10 +4,12 @@
     python benchmarks/crunet_mr.py --device cuda --size 12 10 448 204
     python benchmarks/crunet_mr.py --size 12 10 448 204 --who onebreath --training
 
-Each subject runs in a process of its own, see ``benchmarks/timing.py``. The data are random, the weights random and
-equal.
+Each subject runs in a process of its own, see ``benchmarks/timing.py``: ``published`` as its users run it, with the
+defaults of the C library and of OpenMP; ``published-settings`` and ``onebreath`` with memory, waiting threads and
+vectors as in the worker. The data are random, the weights random and equal.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +22,7 @@ from onebreath.networks.crunet_mr.cine_unet import CineUNet
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
 from onebreath.networks.shared.conv2plus1d import SpaceTimeConv
 from onebreath.networks.shared.recurrent import RecurrentUnit
+from onebreath.threads import narrow_vectors, reuse_memory, share_cores
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,14 @@ def make_inputs(task: Task) -> tuple[Tensor, Tensor, Tensor]:
     return kspace.to(task.device), mask.to(task.device), maps.to(task.device)
 
 
+SUBJECTS = ("published", "published-settings", "onebreath")
+
+
 def run(who: str, task: Task) -> Result:
-    """Run one subject, ``published`` or ``onebreath``, in this process."""
+    """Run one of `SUBJECTS` in this process."""
+    if who != "published":
+        reuse_memory()
+        narrow_vectors()
     torch.manual_seed(0)
     network = CRUNetMR(channels=task.channels, cascades=task.cascades, checkpointing=task.training).to(task.device)
     if who == "onebreath":
@@ -146,11 +155,19 @@ def main() -> None:
     parser.add_argument("--cascades", type=int, default=Task.cascades)
     parser.add_argument("--precision", default=Task.precision, help="of onebreath: float32, bfloat16 or auto")
     parser.add_argument("--training", action="store_true", help="a step with gradients, onebreath with checkpointing")
-    parser.add_argument("--who", nargs="+", default=["published", "onebreath"], choices=["published", "onebreath"])
+    parser.add_argument("--who", nargs="+", default=SUBJECTS, choices=SUBJECTS)
     arguments = vars(parser.parse_args())
     subjects = arguments.pop("who")
     task = Task(**{**arguments, "size": tuple(arguments["size"])})
-    print(report(apart(run, task, subjects), task))
+    given = dict(os.environ)
+    results: dict[str, Result] = {}
+    for who in subjects:
+        if who != "published":
+            share_cores()  # in the environment of the process that follows
+        results |= apart(run, task, [who])
+        os.environ.clear()
+        os.environ.update(given)
+    print(report(results, task))
 
 
 if __name__ == "__main__":
