@@ -166,7 +166,9 @@ def crunet_rows(sizes: Sizes) -> Iterator[Row]:
 def network_rows(sizes: Sizes) -> Iterator[Row]:
     """Every network for series and its parameters, published sizes, at the matrix of a long-axis series; one run."""
     size = sizes.crunet.size
-    options = argparse.Namespace(size=size, device=sizes.device, precision="auto", runs=1, only=list(ARCHITECTURES))
+    options = argparse.Namespace(
+        size=size, device=sizes.device, precision="auto", runs=1, only=list(ARCHITECTURES), rows=[]
+    )
     inputs = crunet_mr.make_inputs(sizes.crunet)
     for name, subject in networks.subjects(options).items():
         network = build(subject.architecture, subject.arguments).to(sizes.device).eval()

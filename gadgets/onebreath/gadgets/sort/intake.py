@@ -145,7 +145,7 @@ class Intake:
         if problem := survey.orientation_problem(table):
             yield f"{problem}: the images' headers do not tell how they lie in the patient."
         idx = np.concatenate([lines.table() for lines in self.slices.values()])["idx"]
-        if said := survey.announced(self.header, {name: idx[name] for name in idx.dtype.names if name != later}):
+        if said := survey.announced(self.header, {name: idx[name] for name in survey.IMAGE_COUNTERS if name != later}):
             yield said
         rows = [self._rows(lines) for lines in self.slices.values()]
         self.usual_rows = int(np.median(rows)) if len(rows) > 2 else max(rows)
