@@ -32,7 +32,8 @@ from benchmarks.table import table
 from onebreath.methods.base import method_class
 from onebreath.mri.espirit import espirit
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
-from tests.gadgetron.real import serving
+from tests.gadgetron.real import Server, serving
+from tests.gadgetron.resident import both
 
 Work = Callable[[], object]
 COLUMNS = ("what", "Onebreath, s", "peer", "peer, s", "peer / Onebreath")
@@ -149,7 +150,7 @@ def network_pairs(sizes: Sizes) -> Iterator[Pair]:
 
 
 def server_pairs(hosted: ExitStack) -> Iterator[Pair]:
-    """A whole run of Gadgetron's client; none without a real Gadgetron and the scan."""
+    """Whole runs of Gadgetron's client, cold and warm; none without a real Gadgetron and the scan."""
     scan = next((SHARED / "data/siemens_snr_r3").glob("*.h5"), None)
     if scan is None:
         print("no scan for a real Gadgetron: set ONEBREATH_SHARED", file=sys.stderr)
@@ -159,15 +160,22 @@ def server_pairs(hosted: ExitStack) -> Iterator[Pair]:
     except SystemExit as reason:
         print(reason, file=sys.stderr)
         return
-    server = hosted.enter_context(serving(prefix, folder / "server", storage.url))
+    cold = hosted.enter_context(serving(prefix, folder / "cold", storage.url))
+    warm = hosted.enter_context(both(prefix, folder, storage)).server
 
-    def run(configuration: str) -> float:
+    def run(server: Server, configuration: str) -> float:
         ran = server.run(scan, configuration, folder / f"{configuration}{time.monotonic_ns()}.h5", timeout=120)
         assert ran.images, ran.text
         return ran.seconds
 
-    ours, theirs = (partial(run, f"{name}.xml") for name in ("Onebreath_Static_GRAPPA", "Generic_Cartesian_Grappa"))
-    yield Pair("GRAPPA of a Siemens scan, whole run of Gadgetron's client", ours, "Generic_Cartesian_Grappa", theirs)
+    name = "of a Siemens scan, whole run of Gadgetron's client"
+    theirs = partial(run, cold, "Generic_Cartesian_Grappa.xml")
+    for what, server, configuration in (
+        (f"GRAPPA {name}, cold", cold, "Onebreath_Static_GRAPPA.xml"),
+        (f"GRAPPA {name}, warm: handed over to a worker", warm, "Onebreath_Static_GRAPPA.xml"),
+        (f"CG-SENSE {name}, warm: `<connect>` to a worker", warm, "Onebreath_Static_Connect.xml"),
+    ):
+        yield Pair(what, partial(run, server, configuration), "Generic_Cartesian_Grappa", theirs)
 
 
 def pics(options: tuple[str, ...], data: classical.SliceData, folder: Path) -> tuple[str, Work | None]:
