@@ -123,7 +123,7 @@ def _curve(problem: Problem, algorithm: str, truth: Array, iterations: int) -> l
     weight, curve = problem.weight(low_rank), []
     if algorithm == "split":
         penalty = problem.penalty(weight)
-        steps = split_steps(problem, weight, sparse, penalty, exact_data_step(problem, penalty))
+        steps = split_steps(problem, weight, sparse, 0.0, penalty, exact_data_step(problem, penalty))
     else:
         steps = problem.steps(algorithm, low_rank, sparse)
     for step in islice(steps, iterations):

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from onebreath.mri.proximal import shrink_singular_values, singular_values, soft_threshold
+from onebreath.mri.proximal import (
+    shrink_singular_values,
+    shrink_wavelets,
+    singular_values,
+    soft_threshold,
+    wavelet_norm,
+)
 from tests.helpers import as_numpy, backend, complex_normal, nrmse, same_library  # noqa: F401
 
 
@@ -58,3 +64,42 @@ def test_zeros_stay_zeros():
     zeros = np.zeros((3, 10), np.complex64)
     assert not shrink_singular_values(zeros, 0.01, relative=True).any()
     assert not soft_threshold(zeros, 0.01).any()
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, 5)])
+def test_wavelets_of_zero_threshold_and_of_constants_stay(backend, shift):  # noqa: F811
+    """An orthonormal transform gives back what it took, also where 8 does not divide the matrix."""
+    x = complex_normal(np.random.default_rng(3), (4, 2, 21, 18), np.complex64)
+    same = as_numpy(shrink_wavelets(backend(x), 0.0, shift))
+    assert np.max(np.abs(same - x)) < 1e-5
+    flat = np.ones((4, 1, 16, 24), np.complex64) * np.exp(1j * np.arange(4)).astype(np.complex64)[:, None, None, None]
+    assert np.max(np.abs(as_numpy(shrink_wavelets(backend(flat), 9.0, shift)) - flat)) < 1e-5
+
+
+def test_wavelets_are_lowered_in_all_frames_together():
+    """A detail that is strong in one frame keeps the same detail of the others, which alone would vanish."""
+    x = np.zeros((4, 1, 8, 8), np.complex64)
+    x[:, 0, 2, 2] = 1, 1, 1, 9
+    kept, alone = shrink_wavelets(x, 1.0, (0, 0)), shrink_wavelets(x[:3], 1.0, (0, 0))
+    assert np.abs(kept[0, 0, 2, 2]) > 1.5 * np.abs(alone[0, 0, 2, 2])
+
+
+def test_shrunk_wavelets_minimise_their_norm_and_distance():
+    """With the frames' norm the threshold of the root mean square weighs sqrt(frames) times as much."""
+    rng = np.random.default_rng(5)
+    x = complex_normal(rng, (4, 1, 16, 8), np.complex64)
+    found = shrink_wavelets(x, 0.5, (0, 0))
+
+    def cost(y):
+        return np.linalg.norm(y - x) ** 2 / 2 + 0.5 * 4**0.5 * wavelet_norm(y)
+
+    least = cost(found)
+    assert least < cost(x)
+    for _ in range(20):
+        assert cost(found + 0.02 * complex_normal(rng, x.shape, np.complex64)) > least
+
+
+def test_images_smaller_than_the_coarsest_square_stay():
+    x = complex_normal(np.random.default_rng(6), (2, 1, 7, 24), np.complex64)
+    assert np.array_equal(shrink_wavelets(x, 5.0, (1, 1)), x)
+    assert wavelet_norm(x) == 0

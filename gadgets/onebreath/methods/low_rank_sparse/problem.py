@@ -13,8 +13,11 @@ from onebreath.methods.base import SliceData
 from onebreath.methods.low_rank_sparse.steps import Step, accelerated_steps, published_steps
 from onebreath.mri import Array
 from onebreath.mri.fourier import fft
-from onebreath.mri.proximal import SPLIT, SPLITS, balance, singular_values
+from onebreath.mri.proximal import SPLIT, SPLITS, balance, singular_values, wavelet_norm
 from onebreath.mri.sense import SenseOperator
+
+WAVELET, USUAL_STRENGTH = 0.1, 25.0
+"""Threshold of the wavelets for a series of usual strength (see `onebreath.mri.proximal.SPLIT`)."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,10 @@ class Problem:
         evenness = (math.sqrt(pixels) + math.sqrt(self.start.shape[0])) * math.sqrt(energy) / total
         return float(balance(evenness, self.strength(unit)))
 
+    def smoothness(self, unit: float) -> float:
+        """Threshold of the wavelets over the noise's deviation: with little noise they hide more than they hold."""
+        return WAVELET * float((USUAL_STRENGTH / self.strength(unit)) ** 0.2)
+
     def penalty(self, unit: float) -> float:
         """Weight of the split of `split_steps`; `unit` as in `balance`."""
         return min(max(SPLIT / self.strength(unit), SPLITS[0]), SPLITS[1])
@@ -113,13 +120,19 @@ class Problem:
         """Largest singular value of the zero-filled series."""
         return float(singular_values(self.start)[-1])
 
-    def objective(self, step: Step, low_rank: float, sparse: float) -> float:
-        """Return the minimised function; both weights and the function in scaled units."""
+    def objective(self, step: Step, low_rank: float, sparse: float, wavelet: float = 0.0) -> float:
+        """Return the minimised function, its wavelets without a shift; weights and the function in scaled units."""
         xp = array_namespace(step.low_rank)
         residual = self.operator.forward(self.images(step.low_rank + step.sparse)) - self.kspace
         nuclear = float(xp.sum(singular_values(step.low_rank)))
         spectrum = float(xp.sum(xp.abs(fft(step.sparse, 0))))
-        return norm(residual) ** 2 / 2 + low_rank * nuclear + sparse * spectrum
+        smooth = wavelet * math.sqrt(len(step.series)) * self._wavelet_norm(step.series) if wavelet else 0.0
+        return norm(residual) ** 2 / 2 + low_rank * nuclear + sparse * spectrum + smooth
+
+    def _wavelet_norm(self, series: Array) -> float:
+        """Sum over the spatial wavelets of a series of their norms over the frames."""
+        xp = array_namespace(series)
+        return wavelet_norm(xp.permute_dims(self.images(series), (1, 0, 2, 3)))
 
 
 def matrix_of(images: Array) -> Array:

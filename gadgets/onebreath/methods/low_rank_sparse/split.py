@@ -1,12 +1,14 @@
 """L+S by the alternating direction method of multipliers: the data step is solved exactly, so that few steps do.
 
 S. Boyd et al., "Distributed optimization and statistical learning via the alternating direction method of multipliers",
-Found Trends Mach Learn 3:1 (2011), section 3.1. The split is x = L + S with x in the data term.
+Found Trends Mach Learn 3:1 (2011), section 3.1. The split is x = L + S with x in the data term, and x = z with z in
+the norm of the wavelets where there is one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from typing import TypeAlias
 
 from array_api_compat import array_namespace
@@ -15,16 +17,25 @@ from onebreath.methods.cg_sense import conjugate_gradients
 from onebreath.methods.low_rank_sparse.problem import Problem, matrix_of
 from onebreath.methods.low_rank_sparse.steps import Step, shrink_spectrum
 from onebreath.mri import Array
-from onebreath.mri.proximal import shrink_singular_values
+from onebreath.mri.proximal import shrink_singular_values, shrink_wavelets
 from onebreath.mri.sense import inverse_positive, normal_matrices
 
 DataStep: TypeAlias = Callable[[Array, Array], Array]
 # Conjugate-gradient steps where the data step has no matrices; each goes on from the solution before.
 _STEPS = 3
+WAVELET_SHARE = 0.2
+"""Penalty of the wavelets' split over that of L + S."""
+_SHIFTS = ((0, 0), (3, 5), (6, 2), (1, 7), (4, 4), (7, 1), (2, 6), (5, 3))
+# Of the wavelets, step by step: three scales have 8 x 8 ways to lie; these are far from each other.
 
 
 def split_steps(
-    problem: Problem, low_rank: float, sparse: float, penalty: float, data_step: DataStep | None = None
+    problem: Problem,
+    low_rank: float,
+    sparse: float,
+    wavelet: float,
+    penalty: float,
+    data_step: DataStep | None = None,
 ) -> Iterator[Step]:
     """Iterate without end.
 
@@ -34,22 +45,60 @@ def split_steps(
         The slice.
     low_rank, sparse
         lambda_L and lambda_S in the problem's units.
+    wavelet
+        lambda_W, for the root mean square over the frames, in the problem's units; 0: without wavelets.
     penalty
-        Weight of the split.
+        Weight of the split; that of the wavelets comes on top, see `total_penalty`.
     data_step
-        `exact_data_step` of the same penalty; None: the iterative one.
+        `exact_data_step` of the total penalty; None: the iterative one.
     """
-    data_step = data_step or iterative_data_step(problem, penalty)
+    data_step = data_step or iterative_data_step(problem, total_penalty(penalty, wavelet))
     zero = 0 * problem.start
     series, dual, changes = data_step(zero, zero), zero, zero
+    smooth = Smoothing(problem, wavelet / (WAVELET_SHARE * penalty)) if wavelet else None
     while True:
         split = series + dual
         background = shrink_singular_values(split - changes, low_rank / penalty)
         changes = shrink_spectrum(split - background, sparse / penalty)
         both = background + changes
         dual = split - both
-        series = data_step(both - dual, series)
+        towards = both - dual
+        if smooth is not None:
+            towards = (towards + WAVELET_SHARE * smooth(series)) / (1 + WAVELET_SHARE)
+        series = data_step(towards, series)
         yield Step(background, changes, series)
+
+
+def total_penalty(penalty: float, wavelet: float) -> float:
+    """Penalty of all splits together."""
+    return penalty * (1 + WAVELET_SHARE) if wavelet else penalty
+
+
+class Smoothing:
+    """The split between a series and its images with few wavelets, with its dual variable.
+
+    Parameters
+    ----------
+    problem
+        The slice.
+    threshold
+        Of the wavelets' root mean square over the frames.
+    """
+
+    def __init__(self, problem: Problem, threshold: float) -> None:
+        self.problem, self.threshold = problem, threshold
+        self.dual = 0 * problem.start
+        self.shifts = cycle(_SHIFTS)
+
+    def __call__(self, series: Array) -> Array:
+        """Take the next step; return what the series is drawn to, (frame, pixel)."""
+        split = series + self.dual
+        images = self.problem.images(split)
+        xp = array_namespace(images)
+        by_frame = xp.permute_dims(images, (1, 0, 2, 3))
+        sparse = xp.reshape(shrink_wavelets(by_frame, self.threshold, next(self.shifts)), split.shape)
+        self.dual = split - sparse
+        return sparse - self.dual
 
 
 def exact_data_step(problem: Problem, penalty: float) -> DataStep | None:

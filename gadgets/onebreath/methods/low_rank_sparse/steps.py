@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from array_api_compat import array_namespace
 
@@ -14,6 +14,14 @@ from onebreath.mri.fourier import fft, ifft
 from onebreath.mri.proximal import shrink_singular_values, soft_threshold
 
 Normal: TypeAlias = Callable[[Array], Array]
+
+
+class Weights(NamedTuple):
+    """Weights, or thresholds, of the nuclear norm, of the 1-norm of the temporal spectrum, and of the wavelets."""
+
+    low_rank: float
+    sparse: float
+    wavelet: float = 0.0
 
 
 @dataclass(frozen=True)
