@@ -49,6 +49,8 @@ GROWTH = 1e3
 """An iterate with this times the energy norm of the zero-filled series has diverged; no mask can cause it."""
 FEW, MORE = 15, 30
 """Steps of the split where the data step is exact, and where it is not."""
+FEW_WITH_WAVELETS = 25
+"""Of the exact data step; with wavelets further steps do no harm, but hardly help."""
 LOWER_SPARSE, LESS_PENALTY = 0.5, 0.5
 """Factors of the balanced threshold of the temporal spectrum and of the split's penalty where wavelets help. Chosen on
 hearts of SCD0000201 and SCD0000301, SNR 10 to 150, R 4 to 24."""
@@ -87,7 +89,8 @@ class LowRankSparseParameters(MethodParameters):
         default=None,
         ge=1,
         le=MOST_ITERATIONS,
-        description="Largest number of iterations (default: noise 15, 30 where lines change with the frame, else 50).",
+        description="Largest number of iterations (default: noise 25, without wavelets 15, 30 where lines change with "
+        "the frame, else 50).",
     )
     tolerance: float | None = Field(
         default=None,
@@ -217,7 +220,8 @@ class LowRankSparse(Method):
             penalty = problem.penalty(weights.low_rank / thresholds.low_rank)
             penalty *= LESS_PENALTY if weights.wavelet else 1.0
             exact = exact_data_step(problem, total_penalty(penalty, weights.wavelet))
-            iterations = iterations or (FEW if exact else MORE)
+            few = FEW_WITH_WAVELETS if weights.wavelet else FEW
+            iterations = iterations or (few if exact else MORE)
             steps = split_steps(problem, *weights, penalty, exact)
         else:
             steps = problem.steps(p.algorithm, thresholds.low_rank, thresholds.sparse)
