@@ -128,7 +128,7 @@ class LowRankSparse(Method):
     """
 
     name = "low_rank_sparse"
-    seconds_per_million = 0.22
+    seconds_per_million = 0.35
     Parameters = LowRankSparseParameters
     parameters: LowRankSparseParameters
 
@@ -166,10 +166,10 @@ class LowRankSparse(Method):
         return Reconstruction(back(images, data.kspace), None, facts)
 
     def effort(self, data: SliceData) -> float:
-        """Seconds of one core of a usual CPU for a slice; six times as many where lines change with the frame."""
+        """Seconds of one core of a usual CPU for a slice; four times as many where lines change with the frame."""
         xp = array_namespace(data.mask)
         same = bool(xp.all(data.mask == data.mask[:1]))
-        return (1.0 if same else 6.0) * super().effort(data)
+        return (1.0 if same else 4.0) * super().effort(data)
 
     def _check(self, data: SliceData) -> None:
         if data.kspace.shape[0] < 2:
