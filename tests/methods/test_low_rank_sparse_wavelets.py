@@ -43,7 +43,7 @@ def test_wavelets_are_of_known_noise_alone():
 
 def test_the_split_with_wavelets_reaches_a_minimum_of_its_function(monkeypatch):
     """With one shift it finds a smaller function than the split without them, and none nearby has a smaller one."""
-    monkeypatch.setattr(split, "_SHIFTS", ((0, 0),))
+    monkeypatch.setattr(split, "WAVELET_SHIFTS", ((0, 0),))
     case = synthetic(np.repeat(lines(48, 3, 6)[None], 8, axis=0), ny=48, nx=24, coils=6)
     problem = Problem.of(case.data)
     unit, deviation = problem.noise_units()

@@ -14,6 +14,14 @@ is then a third of the largest singular value, from where L+S converges in ten t
 series is its largest singular value over that of its noise."""
 
 
+WAVELET_SHARE = 0.2
+"""Penalty of the wavelets' split over that of L + S."""
+WAVELET_SHIFTS = ((0, 0), (3, 5), (6, 2), (1, 7), (4, 4), (7, 1), (2, 6), (5, 3))
+"""Of the wavelets, step by step: three scales have 8 x 8 ways to lie; these are far from each other."""
+LOWER_SPARSE, LESS_PENALTY = 0.5, 0.5
+"""Factors of the balanced threshold of the temporal spectrum and of the split's penalty where wavelets help. Chosen on
+hearts of SCD0000101, SCD0000201 and SCD0000301, SNR 10 to 150, R 4 to 24."""
+
 _CORNERS = tuple((..., slice(y, None, 2), slice(x, None, 2)) for y in (0, 1) for x in (0, 1))
 """Pixels of squares of four, in the order of `_haar`."""
 
@@ -140,3 +148,14 @@ def balance(evenness: Any, strength: Any) -> Any:
         Strength of the series (see `SPLIT`); a number or an array.
     """
     return 1.1 * evenness * (25.0 / strength) ** 0.15
+
+
+def smoothness(strength: Any) -> Any:
+    """Threshold of the wavelets over the noise's deviation: with little noise they hide more than they hold.
+
+    Parameters
+    ----------
+    strength
+        Strength of the series (see `SPLIT`); a number or an array.
+    """
+    return 0.1 * (25.0 / strength) ** 0.2

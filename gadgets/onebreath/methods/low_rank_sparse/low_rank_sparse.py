@@ -44,6 +44,7 @@ from onebreath.methods.known_noise import noise_level, understated
 from onebreath.methods.low_rank_sparse.problem import Problem, norm
 from onebreath.methods.low_rank_sparse.split import exact_data_step, split_steps, total_penalty
 from onebreath.methods.low_rank_sparse.steps import Step, Weights
+from onebreath.mri.proximal import LESS_PENALTY, LOWER_SPARSE
 
 GROWTH = 1e3
 """An iterate with this times the energy norm of the zero-filled series has diverged; no mask can cause it."""
@@ -51,9 +52,6 @@ FEW, MORE = 15, 30
 """Steps of the split where the data step is exact, and where it is not."""
 FEW_WITH_WAVELETS = 25
 """Of the exact data step; with wavelets further steps do no harm, but hardly help."""
-LOWER_SPARSE, LESS_PENALTY = 0.5, 0.5
-"""Factors of the balanced threshold of the temporal spectrum and of the split's penalty where wavelets help. Chosen on
-hearts of SCD0000201 and SCD0000301, SNR 10 to 150, R 4 to 24."""
 
 
 class LowRankSparseParameters(MethodParameters):

@@ -13,11 +13,8 @@ from onebreath.methods.base import SliceData
 from onebreath.methods.low_rank_sparse.steps import Step, accelerated_steps, published_steps
 from onebreath.mri import Array
 from onebreath.mri.fourier import fft
-from onebreath.mri.proximal import SPLIT, SPLITS, balance, singular_values, wavelet_norm
+from onebreath.mri.proximal import SPLIT, SPLITS, balance, singular_values, smoothness, wavelet_norm
 from onebreath.mri.sense import SenseOperator
-
-WAVELET, USUAL_STRENGTH = 0.1, 25.0
-"""Threshold of the wavelets for a series of usual strength (see `onebreath.mri.proximal.SPLIT`)."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +101,8 @@ class Problem:
         return float(balance(evenness, self.strength(unit)))
 
     def smoothness(self, unit: float) -> float:
-        """Threshold of the wavelets over the noise's deviation: with little noise they hide more than they hold."""
-        return WAVELET * float((USUAL_STRENGTH / self.strength(unit)) ** 0.2)
+        """Threshold of the wavelets over the noise's deviation; see `onebreath.mri.proximal.smoothness`."""
+        return float(smoothness(self.strength(unit)))
 
     def penalty(self, unit: float) -> float:
         """Weight of the split of `split_steps`; `unit` as in `balance`."""

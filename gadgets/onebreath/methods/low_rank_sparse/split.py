@@ -17,16 +17,12 @@ from onebreath.methods.cg_sense import conjugate_gradients
 from onebreath.methods.low_rank_sparse.problem import Problem, matrix_of
 from onebreath.methods.low_rank_sparse.steps import Step, shrink_spectrum
 from onebreath.mri import Array
-from onebreath.mri.proximal import shrink_singular_values, shrink_wavelets
+from onebreath.mri.proximal import WAVELET_SHARE, WAVELET_SHIFTS, shrink_singular_values, shrink_wavelets
 from onebreath.mri.sense import inverse_positive, normal_matrices
 
 DataStep: TypeAlias = Callable[[Array, Array], Array]
 # Conjugate-gradient steps where the data step has no matrices; each goes on from the solution before.
 _STEPS = 3
-WAVELET_SHARE = 0.2
-"""Penalty of the wavelets' split over that of L + S."""
-_SHIFTS = ((0, 0), (3, 5), (6, 2), (1, 7), (4, 4), (7, 1), (2, 6), (5, 3))
-# Of the wavelets, step by step: three scales have 8 x 8 ways to lie; these are far from each other.
 
 
 def split_steps(
@@ -88,7 +84,7 @@ class Smoothing:
     def __init__(self, problem: Problem, threshold: float) -> None:
         self.problem, self.threshold = problem, threshold
         self.dual = 0 * problem.start
-        self.shifts = cycle(_SHIFTS)
+        self.shifts = cycle(WAVELET_SHIFTS)
 
     def __call__(self, series: Array) -> Array:
         """Take the next step; return what the series is drawn to, (frame, pixel)."""

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from onebreath.errors import MethodError
-from onebreath.mri.proximal import SPLIT, SPLITS, balance
+from onebreath.mri.proximal import (
+    LESS_PENALTY,
+    LOWER_SPARSE,
+    SPLIT,
+    SPLITS,
+    WAVELET_SHARE,
+    WAVELET_SHIFTS,
+    balance,
+    shrink_wavelets,
+    smoothness,
+)
 from onebreath.networks.consistency.sampled_series import SampledSeries
 
 Start = Literal["zero_filled", "low_rank_sparse"]
@@ -43,11 +54,14 @@ class LowRankSparseStart(NamedTuple):
     sparse
         Threshold in the unitary temporal spectrum, in standard deviations of the noise of the zero-filled series;
         None: from `low_rank` and the zero-filled series by `onebreath.mri.proximal.balance`.
+    wavelets
+        Whether spatial wavelets are a third norm, as by default in `onebreath.methods.low_rank_sparse`.
     """
 
     iterations: int = 15
     low_rank: float = 1.0
     sparse: float | None = None
+    wavelets: bool = False
 
     @torch.no_grad()
     def __call__(self, series: SampledSeries, noise_std: Tensor | None) -> Tensor:
@@ -63,11 +77,12 @@ class LowRankSparseStart(NamedTuple):
         if noise_std is None or noise_std.shape != (batch,):
             found = None if noise_std is None else tuple(noise_std.shape)
             raise MethodError(f"noise_std is {found}, expected shape ({batch},): the start is regularised by the noise")
-        low_rank, sparse, penalty = self.weights(image, *series.noise_shape(), noise_std)
+        low_rank, sparse, wavelet, penalty = self.weights(image, *series.noise_shape(), noise_std)
         low_rank, sparse = low_rank / penalty, sparse / penalty
-        penalty = penalty[..., None]
-        image = series.ridge(torch.zeros_like(image), penalty, image, _STEPS)
+        total = penalty[..., None] * (1 + WAVELET_SHARE if self.wavelets else 1)
+        image = series.ridge(torch.zeros_like(image), total, image, _STEPS)
         dual = torch.zeros_like(image)
+        smooth = _Smoothing(image, wavelet / (WAVELET_SHARE * penalty)) if self.wavelets else None
         changes = torch.zeros_like(image.flatten(2))
         for _ in range(self.iterations):
             split = (image + dual).flatten(2)
@@ -75,13 +90,16 @@ class LowRankSparseStart(NamedTuple):
             changes = _shrink_spectrum(split - low, sparse)
             both = (low + changes).unflatten(2, shape)
             dual = dual + image - both
-            image = series.ridge(both - dual, penalty, image, _STEPS)
+            towards = both - dual
+            if smooth is not None:
+                towards = (towards + WAVELET_SHARE * smooth(image)) / (1 + WAVELET_SHARE)
+            image = series.ridge(towards, total, image, _STEPS)
         return image
 
     def weights(
         self, zero_filled: Tensor, share: Tensor, pixels: Tensor, noise_std: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights of the nuclear norm, of the spectrum and of the penalty, each ``(batch, 1, 1)``.
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weights of the nuclear norm, the spectrum, the wavelets and the penalty, each ``(batch, 1, 1)``.
 
         Parameters
         ----------
@@ -100,12 +118,38 @@ class LowRankSparseStart(NamedTuple):
         if self.sparse is None:
             background = matrix.mean(1).abs()
             evenness = size * background.square().sum(1).sqrt() / background.sum(1).clamp_min(1e-30)
-            sparse = self.low_rank * balance(evenness, strength)
+            sparse = self.low_rank * balance(evenness, strength) * (LOWER_SPARSE if self.wavelets else 1)
         else:
             sparse = torch.full_like(unit, self.sparse)
-        penalty = (SPLIT / strength).clamp(*SPLITS)
+        penalty = (SPLIT / strength).clamp(*SPLITS) * (LESS_PENALTY if self.wavelets else 1)
+        wavelet = smoothness(strength) * deviation
         by_batch = (..., None, None)
-        return (self.low_rank * unit)[by_batch], (sparse * deviation)[by_batch], penalty[by_batch]
+        return (self.low_rank * unit)[by_batch], (sparse * deviation)[by_batch], wavelet[by_batch], penalty[by_batch]
+
+
+class _Smoothing:
+    """The split between images and images with few wavelets, with its dual variable.
+
+    Parameters
+    ----------
+    images
+        ``(batch, frame, y, x)``, for their shape.
+    thresholds
+        ``(batch, 1, 1)``.
+    """
+
+    def __init__(self, images: Tensor, thresholds: Tensor) -> None:
+        self.dual = torch.zeros_like(images)
+        self.thresholds = thresholds[:, 0, 0]
+        self.shifts = cycle(WAVELET_SHIFTS)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Take the next step; return what the images are drawn to."""
+        split, shift = images + self.dual, next(self.shifts)
+        each = zip(split, self.thresholds, strict=True)
+        sparse = torch.stack([shrink_wavelets(one[:, None], limit, shift)[:, 0] for one, limit in each])
+        self.dual = split - sparse
+        return sparse - self.dual
 
 
 def _singular_values(series: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,7 +39,7 @@ class CRUNetMR(UnrolledNetwork):
         See `CineUNet`.
     checkpointing, follows_noise, inputs
         See `UnrolledNetwork`.
-    start, start_iterations, start_low_rank, start_sparse
+    start, start_iterations, start_low_rank, start_sparse, start_wavelets
         Initial image of the cascades; the numbers are those of `LowRankSparseStart`. New weights do not change a
         regularised start.
     patch
@@ -77,6 +77,7 @@ class CRUNetMR(UnrolledNetwork):
         start_iterations: int = 15,
         start_low_rank: float = 1.0,
         start_sparse: float | None = None,
+        start_wavelets: bool = False,
         patch: int = 1,
         blocks: int | None = None,
     ) -> None:
@@ -84,7 +85,7 @@ class CRUNetMR(UnrolledNetwork):
             raise ModelError(f"blocks is {blocks}, expected 1 to {cascades}, the number of cascades")
         regularised = None
         if start == "low_rank_sparse":
-            regularised = LowRankSparseStart(start_iterations, start_low_rank, start_sparse)
+            regularised = LowRankSparseStart(start_iterations, start_low_rank, start_sparse, start_wavelets)
         bank = None
         if fusion != "none":
             bank = FeatureBank(
