@@ -65,7 +65,7 @@ class CgSense(Method):
     """CG-SENSE with one or two sets of coil maps, all frames at once, each with its own step lengths."""
 
     name = "cg_sense"
-    seconds_per_million = 0.45
+    seconds_per_million = 0.35
     without_gfactor: ClassVar[Mapping[str, Any]] = {"gfactor_replicas": 0}
     Parameters = CgSenseParameters
     parameters: CgSenseParameters
