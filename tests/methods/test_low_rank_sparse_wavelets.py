@@ -26,6 +26,16 @@ def test_wavelets_make_images_better_where_all_frames_have_the_same_lines():
     assert error[None] < 0.9 * error[0]
 
 
+@pytest.mark.parametrize("noise", [0.05, 0.2, 1.0])
+def test_few_steps_reach_the_end_where_there_is_little_noise(noise):
+    """Lower thresholds need more steps; an image that is stopped on its way is worse than one without wavelets."""
+    mask = np.stack([lines(48, 8, 6, 3 * frame % 8) for frame in range(8)])
+    case = synthetic(mask, ny=48, nx=40, coils=6, noise=noise)
+    data, truth = replace(case.data, kspace=case.data.kspace / np.float32(noise)), np.abs(case.truth) / noise
+    error = {w: nrmse(np.abs(LowRankSparse(wavelet=w, device="cpu")(data).images), truth) for w in (0, None)}
+    assert error[None] < 1.05 * error[0]
+
+
 def test_wavelets_are_of_known_noise_alone():
     with pytest.raises(ConfigError, match="units of the noise and goes with algorithm=noise alone"):
         LowRankSparse(algorithm="published", wavelet=0.1)

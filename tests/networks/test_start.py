@@ -135,7 +135,7 @@ def test_the_start_with_wavelets_is_the_image_of_the_classical_method(moving):
     mask = np.stack([lines(48, 4, 8, frame % 4 if moving else 0) for frame in range(8)])
     case = synthetic(mask, ny=48, nx=33, coils=6, noise=5.0)
     data = replace(case.data, kspace=case.data.kspace / np.float32(5))
-    wanted, steps = LowRankSparse(device="cpu")(data).images, 30 if moving else 25
+    wanted, steps = LowRankSparse(device="cpu")(data).images, 45 if moving else 25
     frames = torch.from_numpy(data.mask if moving else data.mask[:1])[None, :, None]
     series = SampledSeries(
         torch.from_numpy(data.kspace)[None], frames, torch.from_numpy(data.maps)[None], by_matrices=True

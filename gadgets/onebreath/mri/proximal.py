@@ -18,9 +18,9 @@ WAVELET_SHARE = 0.2
 """Penalty of the wavelets' split over that of L + S."""
 WAVELET_SHIFTS = ((0, 0), (3, 5), (6, 2), (1, 7), (4, 4), (7, 1), (2, 6), (5, 3))
 """Of the wavelets, step by step: three scales have 8 x 8 ways to lie; these are far from each other."""
-LOWER_SPARSE, LESS_PENALTY = 0.5, 0.5
-"""Factors of the balanced threshold of the temporal spectrum and of the split's penalty where wavelets help. Chosen on
-hearts of SCD0000101, SCD0000201 and SCD0000301, SNR 10 to 150, R 4 to 24."""
+LESS_PENALTY = 0.5
+"""Factor of the split's penalty where wavelets help. This and the two functions below were chosen on hearts of
+SCD0000101, SCD0000201 and SCD0000301, SNR 10 to 300, R 4 to 24."""
 
 _CORNERS = tuple((..., slice(y, None, 2), slice(x, None, 2)) for y in (0, 1) for x in (0, 1))
 """Pixels of squares of four, in the order of `_haar`."""
@@ -159,3 +159,18 @@ def smoothness(strength: Any) -> Any:
         Strength of the series (see `SPLIT`); a number or an array.
     """
     return 0.1 * (25.0 / strength) ** 0.2
+
+
+def less_sparse(strength: Any) -> Any:
+    """Factor of the balanced threshold of the temporal spectrum where there are wavelets.
+
+    Half of it does, but with little noise the iteration would no longer reach its end in a few steps.
+
+    Parameters
+    ----------
+    strength
+        Strength of the series (see `SPLIT`); a number or an array.
+    """
+    xp = array_namespace(strength) if hasattr(strength, "shape") else None
+    factor = 0.5 * strength / 200.0
+    return min(max(factor, 0.5), 1.0) if xp is None else xp.clip(factor, 0.5, 1.0)

@@ -44,14 +44,14 @@ from onebreath.methods.known_noise import noise_level, understated
 from onebreath.methods.low_rank_sparse.problem import Problem, norm
 from onebreath.methods.low_rank_sparse.split import exact_data_step, split_steps, total_penalty
 from onebreath.methods.low_rank_sparse.steps import Step, Weights
-from onebreath.mri.proximal import LESS_PENALTY, LOWER_SPARSE
+from onebreath.mri.proximal import LESS_PENALTY
 
 GROWTH = 1e3
 """An iterate with this times the energy norm of the zero-filled series has diverged; no mask can cause it."""
 FEW, MORE = 15, 30
 """Steps of the split where the data step is exact, and where it is not."""
-FEW_WITH_WAVELETS = 25
-"""Of the exact data step; with wavelets further steps do no harm, but hardly help."""
+FEW_WITH_WAVELETS, MORE_WITH_WAVELETS = 25, 45
+"""The same with wavelets; further steps do no harm then, but hardly help."""
 
 
 class LowRankSparseParameters(MethodParameters):
@@ -87,8 +87,8 @@ class LowRankSparseParameters(MethodParameters):
         default=None,
         ge=1,
         le=MOST_ITERATIONS,
-        description="Largest number of iterations (default: noise 25, without wavelets 15, 30 where lines change with "
-        "the frame, else 50).",
+        description="Largest number of iterations (default: noise 25, 45 where lines change with the frame, without "
+        "wavelets 15, 30; else 50).",
     )
     tolerance: float | None = Field(
         default=None,
@@ -164,10 +164,10 @@ class LowRankSparse(Method):
         return Reconstruction(back(images, data.kspace), None, facts)
 
     def effort(self, data: SliceData) -> float:
-        """Seconds of one core of a usual CPU for a slice; four times as many where lines change with the frame."""
+        """Seconds of one core of a usual CPU for a slice; six times as many where lines change with the frame."""
         xp = array_namespace(data.mask)
         same = bool(xp.all(data.mask == data.mask[:1]))
-        return (1.0 if same else 4.0) * super().effort(data)
+        return (1.0 if same else 6.0) * super().effort(data)
 
     def _check(self, data: SliceData) -> None:
         if data.kspace.shape[0] < 2:
@@ -195,7 +195,7 @@ class LowRankSparse(Method):
         largest, deviation = problem.noise_units(level)
         wavelet = problem.smoothness(largest) if self.parameters.wavelet is None else self.parameters.wavelet
         if sparse is None:
-            sparse = low_rank * problem.balance(largest) * (LOWER_SPARSE if wavelet else 1.0)
+            sparse = low_rank * problem.balance(largest) * (problem.less_sparse(largest) if wavelet else 1.0)
         noise_facts: dict[str, Fact] = {"noise_std": level, "noise_std_from": how}
         weights = Weights(low_rank * largest, sparse * deviation, wavelet * deviation)
         return weights, Weights(low_rank, sparse, wavelet), noise_facts
@@ -218,8 +218,8 @@ class LowRankSparse(Method):
             penalty = problem.penalty(weights.low_rank / thresholds.low_rank)
             penalty *= LESS_PENALTY if weights.wavelet else 1.0
             exact = exact_data_step(problem, total_penalty(penalty, weights.wavelet))
-            few = FEW_WITH_WAVELETS if weights.wavelet else FEW
-            iterations = iterations or (few if exact else MORE)
+            few, more = (FEW_WITH_WAVELETS, MORE_WITH_WAVELETS) if weights.wavelet else (FEW, MORE)
+            iterations = iterations or (few if exact else more)
             steps = split_steps(problem, *weights, penalty, exact)
         else:
             steps = problem.steps(p.algorithm, thresholds.low_rank, thresholds.sparse)

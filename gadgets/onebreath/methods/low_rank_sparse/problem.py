@@ -13,7 +13,7 @@ from onebreath.methods.base import SliceData
 from onebreath.methods.low_rank_sparse.steps import Step, accelerated_steps, published_steps
 from onebreath.mri import Array
 from onebreath.mri.fourier import fft
-from onebreath.mri.proximal import SPLIT, SPLITS, balance, singular_values, smoothness, wavelet_norm
+from onebreath.mri.proximal import SPLIT, SPLITS, balance, less_sparse, singular_values, smoothness, wavelet_norm
 from onebreath.mri.sense import SenseOperator
 
 
@@ -103,6 +103,10 @@ class Problem:
     def smoothness(self, unit: float) -> float:
         """Threshold of the wavelets over the noise's deviation; see `onebreath.mri.proximal.smoothness`."""
         return float(smoothness(self.strength(unit)))
+
+    def less_sparse(self, unit: float) -> float:
+        """Factor of `balance` where there are wavelets; see `onebreath.mri.proximal.less_sparse`."""
+        return float(less_sparse(self.strength(unit)))
 
     def penalty(self, unit: float) -> float:
         """Weight of the split of `split_steps`; `unit` as in `balance`."""

@@ -12,12 +12,12 @@ from torch import Tensor
 from onebreath.errors import MethodError
 from onebreath.mri.proximal import (
     LESS_PENALTY,
-    LOWER_SPARSE,
     SPLIT,
     SPLITS,
     WAVELET_SHARE,
     WAVELET_SHIFTS,
     balance,
+    less_sparse,
     shrink_wavelets,
     smoothness,
 )
@@ -118,7 +118,7 @@ class LowRankSparseStart(NamedTuple):
         if self.sparse is None:
             background = matrix.mean(1).abs()
             evenness = size * background.square().sum(1).sqrt() / background.sum(1).clamp_min(1e-30)
-            sparse = self.low_rank * balance(evenness, strength) * (LOWER_SPARSE if self.wavelets else 1)
+            sparse = self.low_rank * balance(evenness, strength) * (less_sparse(strength) if self.wavelets else 1)
         else:
             sparse = torch.full_like(unit, self.sparse)
         penalty = (SPLIT / strength).clamp(*SPLITS) * (LESS_PENALTY if self.wavelets else 1)
