@@ -37,7 +37,7 @@ def test_the_candidate_wins_whose_image_is_the_best(noise, acceleration):
     found = choose(CANDIDATES, data, within=1.0, slices=1000)
     assert errors[found.winner] < 1.03 * min(errors)
     images = sum(w * np.asarray(method(data).images) for (_, method), w in zip(CANDIDATES, found.weights, strict=True))
-    assert nrmse(images, truth) < 1.07 * min(errors)  # candidates without the held-back lines weigh a bit differently
+    assert nrmse(images, truth) < 1.1 * min(errors)  # candidates without the held-back lines weigh a bit differently
     assert ("the mean of" if max(found.weights) < 1 else f"{CANDIDATES[found.winner][0]} by") in found.reason
 
 
