@@ -167,6 +167,11 @@ class Settings(BaseSettings):
     gadgetron_home: Annotated[Path, AfterValidator(_folder)] | None = Field(
         None, validation_alias="GADGETRON_HOME", description="prefix of a Gadgetron installation"
     )
+    onednn_max_cpu_isa: str = Field(
+        "DEFAULT",
+        validation_alias="ONEDNN_MAX_CPU_ISA",
+        description="instructions that oneDNN may use (default: AVX2 on AMD's Zen 4, else all)",
+    )
 
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)

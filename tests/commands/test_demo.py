@@ -14,14 +14,14 @@ def test_the_demo_leaves_what_it_promises(tmp_path, capsys):
     assert list(rows) == list(demo.CONFIGS)
     assert rows["CG-SENSE"][0] > rows["zero-filled"][0] + 2, "SENSE must beat zero filling clearly"
     assert rows["L+S"][0] > rows["CG-SENSE"][0] + 3, "so must what knows about time, at this acceleration"
-    assert rows["default"][0] > max(rows["L+S"][0], rows["CRUNet-MR"][0]) + 0.3, "their mean is better than each"
+    assert rows["default"][0] > max(rows["L+S"][0], rows["CRUNet-MR"][0]) - 0.1, "the better of them, or their mean"
     assert "images.png" in capsys.readouterr().out
     with Image.open(folder / "cine.gif") as loop:
         assert loop.n_frames == 12
         assert loop.width / loop.height > (len(demo.CONFIGS) + 1) * 360 / (290 + 80)
     assert (folder / "images.png").stat().st_size > 10_000
     assert re.search(
-        r"The images are a mean: 0\.\d\d of low_rank_sparse and 0\.\d\d of crunet_mr\.cine\.",
+        r"The choice among candidates: .*low_rank_sparse by held-back lines: .*crunet_mr\.cine",
         (folder / "report.html").read_text(),
     )
 

@@ -1,11 +1,11 @@
 """Number formats of a network's convolutions; data consistency always keeps that of the k-space."""
 
-import os
 from typing import Literal, get_args
 
 import torch
 
 from onebreath.errors import ModelError
+from onebreath.settings import settings
 
 Precision = Literal["float32", "bfloat16", "auto"]
 
@@ -26,7 +26,7 @@ def bfloat16_is_native(device: torch.device) -> bool:
 
 def _forbidden() -> bool:
     """Whether oneDNN is limited to instructions without bfloat16."""
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+    limit = settings().onednn_max_cpu_isa.upper()
     return limit not in ("DEFAULT", "ALL") and "BF16" not in limit and "AMX" not in limit
 
 
@@ -51,7 +51,7 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "bfloat16" and not native and device.type == "cpu" and _forbidden():
         raise ModelError(
             "precision is 'bfloat16', but oneDNN may use no bfloat16 arithmetic, as ONEDNN_MAX_CPU_ISA is "
-            f"{os.environ['ONEDNN_MAX_CPU_ISA']}; set it to DEFAULT in the environment, or use 'float32' or 'auto'"
+            f"{settings().onednn_max_cpu_isa}; set it to DEFAULT in the environment, or use 'float32' or 'auto'"
         )
     if precision == "bfloat16" and not native:
         raise ModelError(f"precision is 'bfloat16', but {device} has no bfloat16 arithmetic; use 'float32' or 'auto'")
