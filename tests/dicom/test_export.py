@@ -176,7 +176,7 @@ def test_a_scan_whose_worker_was_killed_is_made_again_and_sent(tmp_path: Path, p
         server.sock.sendall(b"".join(pieces[:-1]))  # all lines, and the scan is still open
         size = sum(map(len, pieces[1:-1]))
         spool = tmp_path / "state/spool"
-        wait_for(lambda: sum(one.stat().st_size for one in spool.rglob("*") if one.is_file()) > size)
+        wait_for(lambda: sum(one.stat().st_size for one in spool.rglob("data.bin")) == size)  # nothing else: all lines
         os.kill(process.pid, signal.SIGKILL)
         process.join(60)
     assert not pacs.stored()
