@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ConfigError
-from onebreath.methods.low_rank_sparse import LowRankSparse, split
+from onebreath.methods.low_rank_sparse import LowRankSparse
 from onebreath.methods.low_rank_sparse.problem import Problem
 from onebreath.methods.low_rank_sparse.split import exact_data_step, split_steps, total_penalty
 from onebreath.methods.low_rank_sparse.steps import Weights
+from onebreath.mri import proximal
 from tests.helpers import complex_normal, nrmse
 from tests.methods.slices import lines, synthetic
 
@@ -53,7 +54,7 @@ def test_wavelets_are_of_known_noise_alone():
 
 def test_the_split_with_wavelets_reaches_a_minimum_of_its_function(monkeypatch):
     """With one shift it finds a smaller function than the split without them, and none nearby has a smaller one."""
-    monkeypatch.setattr(split, "WAVELET_SHIFTS", ((0, 0),))
+    monkeypatch.setattr(proximal, "WAVELET_SHIFTS", ((0, 0),))
     case = synthetic(np.repeat(lines(48, 3, 6)[None], 8, axis=0), ny=48, nx=24, coils=6)
     problem = Problem.of(case.data)
     unit, deviation = problem.noise_units()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -19,8 +20,11 @@ WAVELET_SHARE = 0.2
 WAVELET_SHIFTS = ((0, 0), (3, 5), (6, 2), (1, 7), (4, 4), (7, 1), (2, 6), (5, 3))
 """Of the wavelets, step by step: three scales have 8 x 8 ways to lie; these are far from each other."""
 LESS_PENALTY = 0.5
-"""Factor of the split's penalty where wavelets help. This and the two functions below were chosen on hearts of
+"""Factor of the split's penalty where wavelets help. This, what follows and `smoothness` were chosen on hearts of
 SCD0000101, SCD0000201 and SCD0000301, SNR 10 to 300, R 4 to 24."""
+SPARSE_AGAIN, LESS_SPARSE = 400.0, (0.5, 1.0)
+"""Where there are wavelets the balanced threshold of the temporal spectrum has the factor strength / SPARSE_AGAIN in
+these bounds: half of it does, but with little noise the iteration would no longer reach its end in a few steps."""
 
 _CORNERS = tuple((..., slice(y, None, 2), slice(x, None, 2)) for y in (0, 1) for x in (0, 1))
 """Pixels of squares of four, in the order of `_haar`."""
@@ -102,6 +106,27 @@ def shrink_wavelets(images: Array, threshold: float, shift: tuple[int, int], lev
     return xp.roll(turned, (-shift[0], -shift[1]), axis=(-2, -1))
 
 
+class WaveletSplit:
+    """The split between images and images with few wavelets, with its dual variable, in an iteration of L+S.
+
+    Parameters
+    ----------
+    threshold
+        See `shrink_wavelets`; another shift of `WAVELET_SHIFTS` is taken in each step.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold, self._shifts = threshold, cycle(WAVELET_SHIFTS)
+        self._dual: Array = 0
+
+    def __call__(self, images: Array) -> Array:
+        """Take the next step from images (frame, set, y, x); return those that they are drawn to."""
+        split = images + self._dual
+        sparse = shrink_wavelets(split, self._threshold, next(self._shifts))
+        self._dual = split - sparse
+        return sparse - self._dual
+
+
 def wavelet_norm(images: Array, levels: int = 3) -> float:
     """The norm that `shrink_wavelets` lowers: the sum over coefficients of their norms over the frames."""
     xp = array_namespace(images)
@@ -159,18 +184,3 @@ def smoothness(strength: Any) -> Any:
         Strength of the series (see `SPLIT`); a number or an array.
     """
     return 0.1 * (25.0 / strength) ** 0.2
-
-
-def less_sparse(strength: Any) -> Any:
-    """Factor of the balanced threshold of the temporal spectrum where there are wavelets.
-
-    Half of it does, but with little noise the iteration would no longer reach its end in a few steps.
-
-    Parameters
-    ----------
-    strength
-        Strength of the series (see `SPLIT`); a number or an array.
-    """
-    xp = array_namespace(strength) if hasattr(strength, "shape") else None
-    factor = 0.5 * strength / 200.0
-    return min(max(factor, 0.5), 1.0) if xp is None else xp.clip(factor, 0.5, 1.0)

@@ -13,7 +13,16 @@ from onebreath.methods.base import SliceData
 from onebreath.methods.low_rank_sparse.steps import Step, accelerated_steps, published_steps
 from onebreath.mri import Array
 from onebreath.mri.fourier import fft
-from onebreath.mri.proximal import SPLIT, SPLITS, balance, less_sparse, singular_values, smoothness, wavelet_norm
+from onebreath.mri.proximal import (
+    LESS_SPARSE,
+    SPARSE_AGAIN,
+    SPLIT,
+    SPLITS,
+    balance,
+    singular_values,
+    smoothness,
+    wavelet_norm,
+)
 from onebreath.mri.sense import SenseOperator
 
 
@@ -50,9 +59,12 @@ class Problem:
 
     def images(self, series: Array) -> Array:
         """Series (frame, pixel) as images (set, frame, y, x)."""
-        xp = array_namespace(series)
+        return array_namespace(series).permute_dims(self.by_frame(series), (1, 0, 2, 3))
+
+    def by_frame(self, series: Array) -> Array:
+        """Series (frame, pixel) as images (frame, set, y, x)."""
         sets, _, ny, nx = self.operator.maps.shape
-        return xp.permute_dims(xp.reshape(series, (series.shape[0], sets, ny, nx)), (1, 0, 2, 3))
+        return array_namespace(series).reshape(series, (series.shape[0], sets, ny, nx))
 
     def normal(self, series: Array) -> Array:
         """E^H E of a series (frame, pixel)."""
@@ -105,8 +117,8 @@ class Problem:
         return float(smoothness(self.strength(unit)))
 
     def less_sparse(self, unit: float) -> float:
-        """Factor of `balance` where there are wavelets; see `onebreath.mri.proximal.less_sparse`."""
-        return float(less_sparse(self.strength(unit)))
+        """Factor of `balance` where there are wavelets; see `onebreath.mri.proximal.LESS_SPARSE`."""
+        return min(max(self.strength(unit) / SPARSE_AGAIN, LESS_SPARSE[0]), LESS_SPARSE[1])
 
     def penalty(self, unit: float) -> float:
         """Weight of the split of `split_steps`; `unit` as in `balance`."""
@@ -127,13 +139,8 @@ class Problem:
         residual = self.operator.forward(self.images(step.low_rank + step.sparse)) - self.kspace
         nuclear = float(xp.sum(singular_values(step.low_rank)))
         spectrum = float(xp.sum(xp.abs(fft(step.sparse, 0))))
-        smooth = wavelet * math.sqrt(len(step.series)) * self._wavelet_norm(step.series) if wavelet else 0.0
+        smooth = wavelet * math.sqrt(len(step.series)) * wavelet_norm(self.by_frame(step.series)) if wavelet else 0.0
         return norm(residual) ** 2 / 2 + low_rank * nuclear + sparse * spectrum + smooth
-
-    def _wavelet_norm(self, series: Array) -> float:
-        """Sum over the spatial wavelets of a series of their norms over the frames."""
-        xp = array_namespace(series)
-        return wavelet_norm(xp.permute_dims(self.images(series), (1, 0, 2, 3)))
 
 
 def matrix_of(images: Array) -> Array:

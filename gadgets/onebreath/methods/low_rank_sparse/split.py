@@ -8,7 +8,6 @@ the norm of the wavelets where there is one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import cycle
 from typing import TypeAlias
 
 from array_api_compat import array_namespace
@@ -17,7 +16,7 @@ from onebreath.methods.cg_sense import conjugate_gradients
 from onebreath.methods.low_rank_sparse.problem import Problem, matrix_of
 from onebreath.methods.low_rank_sparse.steps import Step, shrink_spectrum
 from onebreath.mri import Array
-from onebreath.mri.proximal import WAVELET_SHARE, WAVELET_SHIFTS, shrink_singular_values, shrink_wavelets
+from onebreath.mri.proximal import WAVELET_SHARE, WaveletSplit, shrink_singular_values
 from onebreath.mri.sense import inverse_positive, normal_matrices
 
 DataStep: TypeAlias = Callable[[Array, Array], Array]
@@ -49,9 +48,9 @@ def split_steps(
         `exact_data_step` of the total penalty; None: the iterative one.
     """
     data_step = data_step or iterative_data_step(problem, total_penalty(penalty, wavelet))
-    zero = 0 * problem.start
+    xp, zero = array_namespace(problem.start), 0 * problem.start
     series, dual, changes = data_step(zero, zero), zero, zero
-    smooth = Smoothing(problem, wavelet / (WAVELET_SHARE * penalty)) if wavelet else None
+    smooth = WaveletSplit(wavelet / (WAVELET_SHARE * penalty)) if wavelet else None
     while True:
         split = series + dual
         background = shrink_singular_values(split - changes, low_rank / penalty)
@@ -60,7 +59,8 @@ def split_steps(
         dual = split - both
         towards = both - dual
         if smooth is not None:
-            towards = (towards + WAVELET_SHARE * smooth(series)) / (1 + WAVELET_SHARE)
+            smoothed = xp.reshape(smooth(problem.by_frame(series)), series.shape)
+            towards = (towards + WAVELET_SHARE * smoothed) / (1 + WAVELET_SHARE)
         series = data_step(towards, series)
         yield Step(background, changes, series)
 
@@ -68,33 +68,6 @@ def split_steps(
 def total_penalty(penalty: float, wavelet: float) -> float:
     """Penalty of all splits together."""
     return penalty * (1 + WAVELET_SHARE) if wavelet else penalty
-
-
-class Smoothing:
-    """The split between a series and its images with few wavelets, with its dual variable.
-
-    Parameters
-    ----------
-    problem
-        The slice.
-    threshold
-        Of the wavelets' root mean square over the frames.
-    """
-
-    def __init__(self, problem: Problem, threshold: float) -> None:
-        self.problem, self.threshold = problem, threshold
-        self.dual = 0 * problem.start
-        self.shifts = cycle(WAVELET_SHIFTS)
-
-    def __call__(self, series: Array) -> Array:
-        """Take the next step; return what the series is drawn to, (frame, pixel)."""
-        split = series + self.dual
-        images = self.problem.images(split)
-        xp = array_namespace(images)
-        by_frame = xp.permute_dims(images, (1, 0, 2, 3))
-        sparse = xp.reshape(shrink_wavelets(by_frame, self.threshold, next(self.shifts)), split.shape)
-        self.dual = split - sparse
-        return sparse - self.dual
 
 
 def exact_data_step(problem: Problem, penalty: float) -> DataStep | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import cycle
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,13 +11,13 @@ from torch import Tensor
 from onebreath.errors import MethodError
 from onebreath.mri.proximal import (
     LESS_PENALTY,
+    LESS_SPARSE,
+    SPARSE_AGAIN,
     SPLIT,
     SPLITS,
     WAVELET_SHARE,
-    WAVELET_SHIFTS,
+    WaveletSplit,
     balance,
-    less_sparse,
-    shrink_wavelets,
     smoothness,
 )
 from onebreath.networks.consistency.sampled_series import SampledSeries
@@ -82,7 +81,8 @@ class LowRankSparseStart(NamedTuple):
         total = penalty[..., None] * (1 + WAVELET_SHARE if self.wavelets else 1)
         image = series.ridge(torch.zeros_like(image), total, image, _STEPS)
         dual = torch.zeros_like(image)
-        smooth = _Smoothing(image, wavelet / (WAVELET_SHARE * penalty)) if self.wavelets else None
+        limits = (wavelet / (WAVELET_SHARE * penalty)).flatten()
+        smooth = [WaveletSplit(limit) for limit in limits] if self.wavelets else []
         changes = torch.zeros_like(image.flatten(2))
         for _ in range(self.iterations):
             split = (image + dual).flatten(2)
@@ -91,8 +91,9 @@ class LowRankSparseStart(NamedTuple):
             both = (low + changes).unflatten(2, shape)
             dual = dual + image - both
             towards = both - dual
-            if smooth is not None:
-                towards = (towards + WAVELET_SHARE * smooth(image)) / (1 + WAVELET_SHARE)
+            if smooth:
+                smoothed = torch.stack([one(frames[:, None])[:, 0] for one, frames in zip(smooth, image, strict=True)])
+                towards = (towards + WAVELET_SHARE * smoothed) / (1 + WAVELET_SHARE)
             image = series.ridge(towards, total, image, _STEPS)
         return image
 
@@ -118,38 +119,14 @@ class LowRankSparseStart(NamedTuple):
         if self.sparse is None:
             background = matrix.mean(1).abs()
             evenness = size * background.square().sum(1).sqrt() / background.sum(1).clamp_min(1e-30)
-            sparse = self.low_rank * balance(evenness, strength) * (less_sparse(strength) if self.wavelets else 1)
+            sparse = self.low_rank * balance(evenness, strength)
+            sparse = sparse * (strength / SPARSE_AGAIN).clamp(*LESS_SPARSE) if self.wavelets else sparse
         else:
             sparse = torch.full_like(unit, self.sparse)
         penalty = (SPLIT / strength).clamp(*SPLITS) * (LESS_PENALTY if self.wavelets else 1)
         wavelet = smoothness(strength) * deviation
         by_batch = (..., None, None)
         return (self.low_rank * unit)[by_batch], (sparse * deviation)[by_batch], wavelet[by_batch], penalty[by_batch]
-
-
-class _Smoothing:
-    """The split between images and images with few wavelets, with its dual variable.
-
-    Parameters
-    ----------
-    images
-        ``(batch, frame, y, x)``, for their shape.
-    thresholds
-        ``(batch, 1, 1)``.
-    """
-
-    def __init__(self, images: Tensor, thresholds: Tensor) -> None:
-        self.dual = torch.zeros_like(images)
-        self.thresholds = thresholds[:, 0, 0]
-        self.shifts = cycle(WAVELET_SHIFTS)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Take the next step; return what the images are drawn to."""
-        split, shift = images + self.dual, next(self.shifts)
-        each = zip(split, self.thresholds, strict=True)
-        sparse = torch.stack([shrink_wavelets(one[:, None], limit, shift)[:, 0] for one, limit in each])
-        self.dual = split - sparse
-        return sparse - self.dual
 
 
 def _singular_values(series: Tensor) -> tuple[Tensor, Tensor]:
