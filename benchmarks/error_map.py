@@ -37,8 +37,7 @@ REPLICAS = Effort(16, 600)
 def wanted(kind: str, sources: list[str]) -> Iterator[tuple[str, partial[tuple[SliceData, np.ndarray]]]]:
     """All scans of a kind: a key, and what makes the data and the truth (frame, y, x)."""
     for text in sources:
-        name, number = text.split(":")
-        source = Source(name, int(number))
+        source = Source.named(text)
         for snr in SNR:
             if kind == "static":
                 for step in STATIC:

@@ -65,12 +65,11 @@ def main() -> None:
     options = parser.parse_args()
     kept, found = Kept(options.keep), []
     for text in options.sources:
-        name, number = text.split(":")
+        source = Source.named(text)
         for snr in options.snr:
             level = f"SNR {snr:g}" if snr != AS_MEASURED else "SNR as measured"
             key = f"{text}, {level}, R = {options.acceleration}"
-            how = (Source(name, int(number)), snr, options.acceleration)
-            found.append(kept.get(key, partial(measure, key, *how)))
+            found.append(kept.get(key, partial(measure, key, source, snr, options.acceleration)))
     print(
         table(
             f"RAKI with the slopes of the grid and with slope=auto: PSNR in dB, {ACS} calibration lines; gain over "

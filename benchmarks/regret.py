@@ -218,9 +218,8 @@ def cost(result: dict[str, Any], slices: int) -> float:
     return float(choice["seconds"] / (slices * needed))
 
 
-def covered(result: dict[str, Any], slices: int) -> bool | None:
-    """Whether the true error is in the interval that is published with the choice; None if none is."""
-    choice = result["choice"][str(slices)]
+def covered(choice: dict[str, Any]) -> bool | None:
+    """Whether the true error is in the interval that is published with a kept choice; None if none is."""
     if choice["estimated"] is None:
         return None
     low, high = choice["interval"]
@@ -250,7 +249,7 @@ def row(name: str, results: list[dict[str, Any]]) -> tuple[object, ...]:
     cells = [f"{np.mean(one):.2f}, {np.percentile(one, 95):.2f}" for one in ways.values()]
     costs = [[cost(r, slices) for r in results] for slices in SLICES]
     spent = [f"{np.median(one):.0%}, {np.percentile(one, 95):.0%}" for one in costs]
-    told = [covered(r, max(SLICES)) for r in results if not r["key"].endswith(" 0 ACS")]
+    told = [covered(r["choice"][str(max(SLICES))]) for r in results if not r["key"].endswith(" 0 ACS")]
     known = [one for one in told if one is not None]
     return name, len(results), *cells, *spent, f"{np.mean(known):.0%} of {len(known)}" if known else "-"
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kept import Kept
+from benchmarks.regret import covered
 from benchmarks.static_scans import AS_MEASURED, Source, scanned
 from benchmarks.table import table
 from benchmarks.thresholds import psnr, relative
@@ -47,8 +48,7 @@ def method_named(name: str) -> Method:
 def wanted(sources: list[str]) -> Iterator[tuple[str, Source, float, int, float]]:
     """All scans of the table, by a key."""
     for text in sources:
-        name, number = text.split(":")
-        source = Source(name, int(number))
+        source = Source.named(text)
         for snr in dict.fromkeys(AS_MEASURED if source.measured and snr > 40 else snr for snr in SNR):
             for acceleration in ACCELERATION:
                 yield _key(text, snr, acceleration, 1.0), source, snr, acceleration, 1.0
@@ -110,14 +110,6 @@ def groups(results: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, 
             yield value, [r for r, p, ok in zip(results, parts, plain, strict=True) if ok and p[place] == value]
     for harm in dict.fromkeys(p[1] for p in parts if p[1] != "none"):
         yield harm, [r for r, p in zip(results, parts, strict=True) if p[1] == harm]
-
-
-def covered(choice: dict[str, Any]) -> bool | None:
-    """Whether the true error is in the published interval; None if none is published."""
-    if choice["estimated"] is None:
-        return None
-    low, high = choice["interval"]
-    return bool(low <= choice["error"] <= high)
 
 
 def row(name: str, results: list[dict[str, Any]]) -> tuple[object, ...]:

@@ -59,6 +59,12 @@ class Source:
     name: str
     number: int
 
+    @classmethod
+    def named(cls, text: str) -> Source:
+        """Return the source that a command line names, as ``name:number``."""
+        name, number = text.split(":")
+        return cls(name, int(number))
+
     @property
     def measured(self) -> bool:
         """Whether it is measured k-space."""
