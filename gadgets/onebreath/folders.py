@@ -1,7 +1,8 @@
-"""Folders: where pip put configurations and models, and which ones a client may name."""
+"""Folders: where pip put configurations and models, which ones a client may name, and how two change places."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import site
 import sys
@@ -9,6 +10,9 @@ from pathlib import Path
 
 from onebreath.errors import ConfigError
 from onebreath.settings import settings, variable
+
+_HERE, _EXCHANGE = -100, 2
+"""``AT_FDCWD`` and ``RENAME_EXCHANGE`` of Linux."""
 
 
 def installed_share() -> Path:
@@ -49,3 +53,15 @@ def permitted(path: str) -> str:
             f"configurations may use files in permitted folders only ({listed}); set {variable('folders')} to permit it"
         )
     return path
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Let two paths of one file system change places, with no moment at which either is missing.
+
+    Returns
+    -------
+    bool
+        Whether they did; False, with nothing changed, where the system or the file system cannot.
+    """
+    swap = getattr(ctypes.CDLL(None), "renameat2", None)
+    return swap is not None and swap(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) == 0

@@ -49,6 +49,27 @@ def test_a_model_that_is_being_replaced_is_waited_for(root):
     back.join()
 
 
+def test_a_later_place_does_not_stand_in_for_a_model_that_is_being_replaced(tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    monkeypatch.setenv("ONEBREATH_MODELS", f"{first}:{second}")
+    folder = save_model(first)
+    save_model(second)
+    aside = first / ".partial-crunet_mr.tiny-x" / "old"
+    aside.parent.mkdir()
+    folder.rename(aside)
+    back = threading.Timer(0.2, aside.rename, [folder])
+    back.start()
+    assert find("crunet_mr.tiny") == folder
+    back.join()
+
+
+def test_a_replacement_that_begins_and_ends_within_one_look_is_not_an_absence(root, monkeypatch):
+    folder = save_model(root)
+    looks = iter([{}, models(), models()])
+    monkeypatch.setattr("onebreath.zoo.search.models", lambda: next(looks))
+    assert find("crunet_mr.tiny") == folder
+
+
 def test_a_name_with_a_path_is_never_looked_for(root):
     save_model(root / "inner")
     with pytest.raises(ModelError, match="is not of the form"):

@@ -186,6 +186,19 @@ def test_a_model_is_not_replaced_by_accident(root):
     assert [path.name for path in root.iterdir()] == ["crunet_mr.tiny"]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_replaced_model_leaves_nothing_behind(root, monkeypatch, at_once):
+    if not at_once:
+        monkeypatch.setattr("onebreath.zoo.store.exchange", lambda fresh, target: False)
+    for seed in (0, 1):
+        state = random_state("crunet_mr", ARGUMENTS, seed)
+        zoo.save(state, details("crunet_mr.again", arguments=ARGUMENTS), root, overwrite=True)
+    assert [path.name for path in root.iterdir()] == ["crunet_mr.again"]
+    assert sorted(path.name for path in (root / "crunet_mr.again").iterdir()) == ["card.yaml", "weights.safetensors"]
+    found = zoo.load("crunet_mr.again").network.state_dict()
+    assert all(torch.equal(found[key], value) for key, value in state.items())
+
+
 @pytest.mark.parametrize("length", [640, 896, 1152, 1408])
 def test_weights_whose_header_begins_as_a_pickle_does_are_read(length):
     """The first bytes of a safetensors file are the length of its header; 640 is 0x80 0x02."""

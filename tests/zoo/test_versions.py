@@ -35,7 +35,10 @@ def test_a_scan_keeps_its_weights_and_the_next_one_takes_the_new_ones(root):
     assert not np.array_equal(after.images, before.images)
 
 
-def test_swaps_during_a_hundred_scans_lose_and_mix_none(root):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_swaps_during_a_hundred_scans_lose_and_mix_none(root, monkeypatch, at_once):
+    if not at_once:
+        monkeypatch.setattr("onebreath.zoo.store.exchange", lambda fresh, target: False)
     data, expected = slice_data(), {}
     for seed in (0, 1):
         folder = save(root, seed)

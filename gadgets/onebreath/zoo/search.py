@@ -17,8 +17,8 @@ log = logging.getLogger("onebreath.zoo")
 
 _INSTALLED = Path("share", "gadgetron", "onebreath", "models")
 PARTIAL, REPLACED = ".partial-{}-", "old"
-"""Prefix of the folder to which a new version of a model is written, and name of the old version in it while the new
-one is moved into place. At that moment no model has its name."""
+"""Prefix of the folder to which a new version of a model is written, and name of the old version in it. Where the two
+cannot change places at once, no model has the name for a moment."""
 _ATTEMPTS = 50
 _PAUSE_S = 0.02
 
@@ -82,13 +82,22 @@ def _nearest(name: str, there: dict[str, Path]) -> str:
 
 
 def _present(name: str) -> dict[str, Path]:
-    """All models, after waiting for one that is being replaced."""
+    """All models, after waiting for one that is being replaced, also if a later place has one of that name.
+
+    Absence needs two looks, as a replacement may begin and end within one.
+    """
+    absent = 0
     for _ in range(_ATTEMPTS):
-        awaited = any(_being_replaced(name, root) for root in search_path())  # checked first, as it may be back by then
-        found = models()
-        if name in found or not awaited:
+        found, places = models(), search_path()
+        if name in found:
+            places = places[: places.index(found[name].parent)]
+        if any(_being_replaced(name, root) for root in places):
+            absent = 0
+            time.sleep(_PAUSE_S)
+            continue
+        absent += 1
+        if not places or absent == 2:
             break
-        time.sleep(_PAUSE_S)
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
+from onebreath.folders import exchange
 from onebreath.zoo.architectures import hollow
 from onebreath.zoo.card import CARD_FILE, WEIGHTS_FILE, Card, check_name, parse_card
 from onebreath.zoo.search import PARTIAL, REPLACED
@@ -214,9 +215,10 @@ def write(card: Card, weights: bytes, root: Path, overwrite: bool = False) -> Pa
             fresh.mkdir()
             (fresh / card.weights.file).write_bytes(weights)
             (fresh / CARD_FILE).write_text(card.to_yaml(), encoding="utf-8")
-            if target.exists():
-                target.rename(Path(partial) / REPLACED)
-            fresh.replace(target)
+            if not (target.exists() and exchange(fresh, target)):
+                if target.exists():
+                    target.rename(Path(partial) / REPLACED)
+                fresh.replace(target)
     except OSError as error:
         raise ModelError(f"model '{card.name}' cannot be written to {root}: {error}") from error
     return target
