@@ -8,7 +8,6 @@ from typing import Any
 
 import ismrmrd
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +29,6 @@ properties = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.filterwarnings("ignore::xsdata.exceptions.ConverterWarning")
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(plan=plans(), sort=properties)
 def test_any_scan_gives_images_with_a_word_or_a_clear_error(plan: Plan, sort: dict[str, str]) -> None:

@@ -65,7 +65,6 @@ def scan_file(shared: Path, tmp_path_factory):
     return make
 
 
-@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", CASES)
 def test_a_scan_from_the_field(name, scan_file, tmp_path, capsys):
     case, path = CASES[name], scan_file(name)
@@ -95,7 +94,6 @@ def images_in(path: Path) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(file["g/image_1/data"][:, 0, 0], float), file["g/image_1/header"][:]
 
 
-@pytest.mark.filterwarnings("default")
 def test_warnings_stand_in_the_meta_and_each_once_in_the_closing_lines(scan_file, tmp_path, capsys):
     path = scan_file("23_zero_directions")
     assert main(["replay", "-f", str(path), "-c", "Onebreath_Static.xml", "-o", str(tmp_path / "o.h5"), "-G", "g"]) == 0
@@ -106,7 +104,6 @@ def test_warnings_stand_in_the_meta_and_each_once_in_the_closing_lines(scan_file
     assert "Directions of lines" in str(meta["Onebreath_warnings"])
 
 
-@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(
     ("name", "words"),
     [

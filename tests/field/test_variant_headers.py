@@ -8,9 +8,6 @@ import pytest
 from onebreath.errors import OnebreathError, ScanError
 from tests.field.variants import ROWS, by, error_of, head, lines, reconstructed
 
-pytestmark = pytest.mark.filterwarnings("ignore::xsdata.exceptions.ConverterWarning")
-
-
 # F, G: texts and sections
 
 

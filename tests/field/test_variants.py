@@ -9,9 +9,6 @@ from onebreath.errors import OnebreathError, ScanError
 from tests.chain.running import run, steps
 from tests.field.variants import PHASE_CORRECTION, REVERSE, ROWS, by, error_of, head, lines, reconstructed, stamped
 
-pytestmark = pytest.mark.filterwarnings("ignore::xsdata.exceptions.ConverterWarning")
-
-
 # A: lines with the same counters
 
 

@@ -11,7 +11,6 @@ from tests.helpers import complex_normal
 from tests.raw import line
 
 NOISE, CALIBRATION = 19, 20
-pytestmark = pytest.mark.filterwarnings("ignore::xsdata.exceptions.ConverterWarning")
 
 
 def test_averages_that_hold_something_else_are_told() -> None:

@@ -71,7 +71,8 @@ def image(
 def image_array(waveforms: list[ismrmrd.Waveform] | None = None, *meta: str) -> ImageArray:
     """An ImageArray of two frames."""
     headers = np.empty((2, 1, 1), dtype=object)
-    headers[:, 0, 0] = [image(series).getHead() for series in (1, 2)]
+    for place, series in enumerate((1, 2)):
+        headers[place, 0, 0] = image(series).getHead()
     data = np.arange(60).reshape(6, 5, 1, 1, 2, 1, 1).astype(np.complex64)
     return ImageArray(data=np.asfortranarray(data), headers=headers, meta=list(meta), waveform=waveforms)
 

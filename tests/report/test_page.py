@@ -72,7 +72,8 @@ def test_decisions_are_told_in_words(tmp_path: Path) -> None:
         "Onebreath_reconstruct_fallback": "model x is not for 7 T",
         "Onebreath_reconstruct_wanted": "unrolled",
         "Onebreath_reconstruct_choice": "grappa by held-back lines",
-        "Onebreath_reconstruct_choice_errors": "grappa 0.05 +- 0.001; a_net 0.1 +- 0.002; b not tested: too slow",
+        "Onebreath_reconstruct_choice_errors": "grappa 0.05 +- 0.001; a_net 0.1 +- 0.002; "
+        "b_net at least 0.2 +- 0.003, by a first look; b not tested: too slow",
         "Onebreath_sort_dropped_lines": "3 outside the matrix",
         "Onebreath_sort_missing_lines": "4",
         "Onebreath_sort_incomplete_frames": "2",
@@ -89,6 +90,8 @@ def test_decisions_are_told_in_words(tmp_path: Path) -> None:
     for words in (
         "This is a fallback: unrolled was not used, because: model x is not for 7 T",
         '<td>a_net</td><td class="number">0.1</td><td class="number">0.002</td>',
+        '<td>b_net</td><td class="number">0.2</td><td class="number">0.003</td>',
+        "behind at a first look, its error is at least this",
         "not tested: too slow",
         "Lines were left out: 3 outside the matrix.",
         "4 lines are missing in 2 frames; what was done: fill.",

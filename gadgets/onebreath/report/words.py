@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
@@ -177,6 +178,11 @@ _SECTIONS: dict[str, Callable[[Facts], Iterator[Sentence]]] = {
 }
 
 
+_TESTED = re.compile(
+    r"(?P<name>\S.*?)(?: at least)? (?P<error>\S+) \+- (?P<uncertainty>\S+?)(?P<look>, by a first look)?"
+)
+
+
 class Candidate(NamedTuple):
     """A row of the choice's table; numbers as stated, empty if it was not tested."""
 
@@ -194,11 +200,9 @@ def candidates(facts: Facts) -> list[Candidate]:
         name, untested, reason = text.partition(" not tested: ")
         if untested:
             rows.append(Candidate(name, "", "", f"not tested: {reason}"))
-            continue
-        head, plus_minus, uncertainty = text.rpartition(" +- ")
-        name, _, error = head.rpartition(" ")
-        if plus_minus and name:
-            rows.append(Candidate(name, error, uncertainty, ""))
+        elif tested := _TESTED.fullmatch(text):
+            remark = "behind at a first look, its error is at least this" if tested["look"] else ""
+            rows.append(Candidate(tested["name"], tested["error"], tested["uncertainty"], remark))
         elif text:  # the end of a reason that contains the separator
             rows[-1] = rows[-1]._replace(remark=f"{rows[-1].remark}; {text}") if rows else Candidate(text, "", "", "")
     return rows
