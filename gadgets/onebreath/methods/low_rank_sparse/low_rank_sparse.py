@@ -16,11 +16,16 @@ Neither norm knows that images are smooth in space, so where all frames have the
 in directions that coils hardly tell apart. The default adds what the paper has not: a third norm, of spatial wavelets
 of all frames together (`onebreath.mri.proximal.shrink_wavelets`), in units of the same noise. With it thresholds can be
 lower and the split needs less damping. ``wavelet=0`` leaves it out.
+
+All this takes the coil maps to be exact. Where their error is larger than the noise, thresholds for the noise are too
+low, which shows between the lines (`between_lines`); the default ones are then made for 2, 4, ... times the noise, as
+long as that helps.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
@@ -41,6 +46,7 @@ from onebreath.methods.base import (
 )
 from onebreath.methods.device import Device, back, place
 from onebreath.methods.known_noise import noise_level, understated
+from onebreath.methods.low_rank_sparse.between_lines import FALLS, FINE, BetweenLines
 from onebreath.methods.low_rank_sparse.problem import Problem, norm
 from onebreath.methods.low_rank_sparse.split import exact_data_step, split_steps, total_penalty
 from onebreath.methods.low_rank_sparse.steps import Step, Weights
@@ -52,6 +58,9 @@ FEW, MORE = 15, 30
 """Steps of the split where the data step is exact, and where it is not."""
 FEW_WITH_WAVELETS, MORE_WITH_WAVELETS = 25, 45
 """The same with wavelets; further steps do no harm then, but hardly help."""
+
+MOST_TIMES = 256
+"""Times the noise that the default thresholds are made for at most; see `between_lines`."""
 
 
 class LowRankSparseParameters(MethodParameters):
@@ -118,6 +127,18 @@ class LowRankSparseParameters(MethodParameters):
         return self.iterations or (None if noise else 50), usual if self.tolerance is None else self.tolerance
 
 
+@dataclass(frozen=True)
+class _Solved:
+    """The last step, the number of steps, the last relative change, weights in both units, facts about the noise."""
+
+    step: Step
+    done: int
+    change: float
+    weights: Weights
+    thresholds: Weights
+    facts: dict[str, Fact]
+
+
 class LowRankSparse(Method):
     """L+S of all frames together, with one or two sets of coil maps and any mask, fixed or changing with time.
 
@@ -142,21 +163,21 @@ class LowRankSparse(Method):
         self._check(data)
         placed, where = place(data, self.parameters.device)
         problem = Problem.of(placed)
-        weights, thresholds, noise_facts = self._weights(problem, data)
-        step, done, change = self._iterate(problem, weights, thresholds)
+        solved = self._solved(problem, data)
+        step, thresholds = solved.step, solved.thresholds
         # The split's own solution fits the data; L + S lags behind it by a step.
         series = step.series if self.parameters.algorithm == "noise" else step.low_rank + step.sparse
         images = join_sets(problem.images(series)) * problem.scale
         facts: dict[str, Fact] = {
             "algorithm": self.parameters.algorithm,
-            "iterations": done,
-            **self._ending(done, change),
-            "change": change,
-            "objective": problem.objective(step, *weights),
+            "iterations": solved.done,
+            **self._ending(solved.done, solved.change),
+            "change": solved.change,
+            "objective": problem.objective(step, *solved.weights),
             "lambda_low_rank": thresholds.low_rank,
             "lambda_sparse": thresholds.sparse,
             "lambda_wavelet": thresholds.wavelet,
-            **noise_facts,
+            **solved.facts,
             "map_sets": problem.operator.n_sets,
             "backend": where,
             **understated(data),
@@ -185,20 +206,45 @@ class LowRankSparse(Method):
                 "steps of fixed length the iteration would diverge; normalise the maps"
             )
 
-    def _weights(self, problem: Problem, data: SliceData) -> tuple[Weights, Weights, dict[str, Fact]]:
-        """Return the weights in units of the problem and of the algorithm, and facts about the noise."""
-        low_rank, sparse = self.parameters.thresholds
-        if self.parameters.algorithm != "noise":
-            assert sparse is not None
-            return Weights(problem.weight(low_rank), sparse), Weights(low_rank, sparse), {}
+    def _solved(self, problem: Problem, data: SliceData) -> _Solved:
+        """Solve with thresholds for the noise or, if they are the default ones, for as much more as images need."""
+        p = self.parameters
+        if p.algorithm != "noise":
+            return self._attempt(problem, *self._relative_weights(problem), {})
         level, how = noise_level(data)
+        facts: dict[str, Fact] = {"noise_std": level, "noise_std_from": how}
+        first = self._attempt(problem, *self._weights(problem, level), facts)
+        if any(one is not None for one in (p.low_rank, p.sparse, p.wavelet)):
+            return first
+        between = BetweenLines(problem.operator, problem.kspace, data.sampling, level / problem.scale)
+        solved, ratio, times = first, between(problem.images(first.step.series)), 1
+        while ratio > FINE and times < MOST_TIMES:
+            following = self._attempt(problem, *self._weights(problem, 2 * times * level), facts)
+            lower = between(problem.images(following.step.series))
+            if lower > FALLS * ratio:
+                break
+            solved, ratio, times = following, lower, 2 * times
+        return replace(solved, facts={**facts, "between_lines": round(ratio, 3), "thresholds_for_noise_times": times})
+
+    def _attempt(self, problem: Problem, weights: Weights, thresholds: Weights, facts: dict[str, Fact]) -> _Solved:
+        step, done, change = self._iterate(problem, weights, thresholds)
+        return _Solved(step, done, change, weights, thresholds, facts)
+
+    def _relative_weights(self, problem: Problem) -> tuple[Weights, Weights]:
+        """Return the weights of the published algorithm, in units of the problem and of the algorithm."""
+        low_rank, sparse = self.parameters.thresholds
+        assert sparse is not None
+        return Weights(problem.weight(low_rank), sparse), Weights(low_rank, sparse)
+
+    def _weights(self, problem: Problem, level: float) -> tuple[Weights, Weights]:
+        """Return the weights for noise of a standard deviation, in units of the problem and of that noise."""
+        low_rank, sparse = self.parameters.thresholds
         largest, deviation = problem.noise_units(level)
         wavelet = problem.smoothness(largest) if self.parameters.wavelet is None else self.parameters.wavelet
         if sparse is None:
             sparse = low_rank * problem.balance(largest) * (problem.less_sparse(largest) if wavelet else 1.0)
-        noise_facts: dict[str, Fact] = {"noise_std": level, "noise_std_from": how}
         weights = Weights(low_rank * largest, sparse * deviation, wavelet * deviation)
-        return weights, Weights(low_rank, sparse, wavelet), noise_facts
+        return weights, Weights(low_rank, sparse, wavelet)
 
     def _ending(self, done: int, change: float) -> dict[str, Fact]:
         """Return facts about convergence, where a tolerance ends the iteration."""
