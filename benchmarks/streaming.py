@@ -5,8 +5,8 @@
 
 The default cine configuration in this process, over the wire. A slice alone is one that comes in a scan of its own. A
 pace is the time from the first line of a slice to that of the next one, as in breath-holds; 0: lines come as fast as
-they are taken. Each slice leaves `sort` when the next one begins (``trigger_dimension=slice``), or all of them at the
-end of the scan (``none``).
+they are taken. Each slice leaves `sort` when all its lines came (``trigger_dimension=auto``, the default) or when the
+next one begins (``slice``), or all of them at the end of the scan (``none``).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from benchmarks import classical
 from benchmarks.gpu.chain import Chain, Run, configuration
 from benchmarks.table import table
 
+TRIGGERS = ("none", "slice", "auto")
 COLUMNS = (
     "k-space leaves `sort`",
     "s per slice",
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         single.seconds_after_the_last_line({})
         alone = statistics.median(single.seconds_after_the_last_line({}) for _ in range(3))
         many = Chain(tuple(options.size), Path(folder), options.slices)
-        rows = [row(many, trigger, pace, alone) for pace in options.pace for trigger in ("none", "slice")]
+        rows = [row(many, trigger, pace, alone) for pace in options.pace for trigger in TRIGGERS]
     title = f"Onebreath_Cine.xml, {many}; {options.threads} threads, load average {os.getloadavg()[0]:.1f}"
     print(table(title, COLUMNS, rows, ("numpy", "torch", "ismrmrd")))
 

@@ -17,7 +17,7 @@ CALIBRATION = 20
 """Calibration only: not a line of the image, unless a method wants it."""
 CALIBRATION_AND_IMAGING = 21
 REVERSE = 22
-LAST_IN_MEASUREMENT = 25
+LAST_IN_SLICE, LAST_IN_MEASUREMENT = 8, 25
 
 SIDE_LINES = {
     NOISE: "noise",

@@ -101,7 +101,14 @@ class Reconstruct(Gadget):
                 self._keep_warning(message)
                 yield message
             else:
-                self._notes[written[0]] = written[1]
+                self._take_note(*written)
+
+    def _take_note(self, gadget: str, facts: dict[str, Any]) -> None:
+        """Keep a note; if `sort` has decided anew, after slices came early, all is made again, and chosen again."""
+        anew = gadget == "sort" and facts.get("decided_again") and not self._notes.get("sort", {}).get("decided_again")
+        if anew:
+            self.chooser = Chooser(self.properties, self.header, self.properties.send_out_error_map)
+        self._notes[gadget] = facts
 
     def _keep_warning(self, message: Message) -> None:
         text = read_warning(message)

@@ -182,6 +182,24 @@ class Lines:
             some._where.append(self._where[line])
         return some
 
+    def joined(self, later: Lines) -> Lines:
+        """Return all lines of two stores of one slice; nothing is written into either of them.
+
+        Raises
+        ------
+        ScanError
+            If they have another number of channels.
+        """
+        if self.coils != later.coils:
+            raise ScanError(
+                f"The number of channels changes within the scan: {describe(later.headers[0])} has {later.coils}, the "
+                f"lines before it have {self.coils}."
+            )
+        both = self.take(range(len(self)))
+        both.headers += later.headers
+        both._where += [later.samples(line) for line in range(len(later))]
+        return both
+
     def as_placed(self, placed: Placement, frames: int, shape: tuple[int, int, int]) -> Samples | None:
         """Return the k-space (frame, coil, y, x) itself if its lines are those of `placed`, at their positions."""
         blocks = self._blocks

@@ -66,15 +66,33 @@ def gated_retrospectively(table: NDArray[np.void], tick_ms: float) -> bool:
         return False
     if not imaging["idx"]["phase"].any():
         return typical_phases(table, tick_ms) >= _FEWEST
+    lengths = _phases_in_beats(imaging, tick_ms)
+    if not lengths:
+        return False
+    usual = _usual(lengths)
+    return max(lengths) > usual or sum(length != usual for length in lengths) > 1
+
+
+def irregular(table: NDArray[np.void], tick_ms: float) -> bool:
+    """Return whether a heart beat has other phases than most: with beats of other slices it may be a gated scan."""
+    imaging = table[table["flags"] & bit(CALIBRATION) == 0]
+    stamped = bool(imaging["physiology_time_stamp"][:, 0].any())
+    lengths = _phases_in_beats(imaging, tick_ms) if stamped else []
+    return any(length != _usual(lengths) for length in lengths)
+
+
+def _phases_in_beats(imaging: NDArray[np.void], tick_ms: float) -> list[int]:
+    """Count the phases of each whole heart beat of each slice; none if they do not start again with each beat."""
     lengths: list[int] = []
     for number in np.unique(imaging["idx"]["slice"]):
         lines, beats = _in_beats(imaging[imaging["idx"]["slice"] == number], tick_ms)
         for beat in range(1, int(beats.max())):
             phases = lines["idx"]["phase"][beats == beat]
             if phases.min() > 0:
-                return False
+                return []
             lengths.append(int(phases.max()) + 1)
-    if not lengths:
-        return False
-    usual = int(np.bincount(lengths).argmax())
-    return max(lengths) > usual or sum(length != usual for length in lengths) > 1
+    return lengths
+
+
+def _usual(lengths: list[int]) -> int:
+    return int(np.bincount(lengths).argmax())

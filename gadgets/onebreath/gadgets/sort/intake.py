@@ -15,7 +15,7 @@ from onebreath.gadgets.sort import survey
 from onebreath.gadgets.sort.centre import centre_line, readout_warning
 from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.complete import around_centre_lost, lost_rows
-from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, stated_centre
+from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, announced_rows, stated_centre
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, header_of, header_table, side_line
 from onebreath.mrd.quirks import flagged_image_lines, two_dimensional
@@ -45,12 +45,15 @@ class Intake:
     def __init__(self, header: ScanHeader, frames: int) -> None:
         self.header, self.frames = header, frames
         self.slices: dict[int, Lines] = {}
+        self.sent: dict[int, Lines] = {}
+        """Those of slices sent early; what still comes of them is put in `slices`: k-space that was sent stays."""
         self.dropped: Counter[str] = Counter()
         """Lines that are no part of an image, by kind."""
         self.left_out: Counter[str] = Counter()
         """Lines that do not fit the scan, by what is wrong with them."""
         self.usual_rows = 0
-        self._doubtful: list[ismrmrd.Acquisition] = []
+        self.doubtful: list[ismrmrd.Acquisition] = []
+        """Lines whose flags contradict each other; see `take_doubtful`."""
         self._side: dict[str, list[Any]] = {}
         self._trajectories = Trajectories()
         self._layout: Layout | None = None
@@ -67,7 +70,7 @@ class Intake:
         header = header_of(line)
         kind = side_line(header.flags)
         if kind is not None and header.flags & DOUBTFUL:
-            self._doubtful.append(line)
+            self.doubtful.append(line)
             return False
         if kind is not None:
             self.dropped[kind] += 1
@@ -99,23 +102,28 @@ class Intake:
             if not len(self.slices[number]):
                 del self.slices[number]
 
+    def reunite(self) -> set[int]:
+        """Put the slices sent early among the others again; return those of which lines came after that."""
+        late = self.sent.keys() & self.slices.keys()
+        self.slices |= {n: own.joined(self.slices[n]) if n in late else own for n, own in self.sent.items()}
+        return late
+
     def still_missing(self, later: str) -> str:
         """Describe, at the end, values of the counter `later` that the header announces and that did not come."""
         return survey.announced(self.header, {later: np.array([one for name, one in self._came if name == later])})
 
     def take_doubtful(self) -> Iterator[str]:
         """Add lines to the images whose flags and positions contradict each other; yields a warning."""
-        lines, self._doubtful = self._doubtful, []
+        lines, self.doubtful = self.doubtful, []
         if not lines:
             return
-        known = [held.table() for held in self.slices.values()]
+        known = [held.table() for held in (*self.sent.values(), *self.slices.values())]
         taken = flagged_image_lines(header_table([header_of(line) for line in lines]), known)
         for line, is_image in zip(lines, taken.tolist(), strict=True):
-            kind = side_line(header_of(line).flags) or ""
             if is_image:
                 self.add(line)
             else:
-                self.dropped[kind] += 1
+                self.dropped[side_line(header_of(line).flags) or ""] += 1
         if taken.any():
             yield (
                 f"{int(taken.sum())} lines are flagged as {side_line(header_of(lines[0]).flags)} lines, but fill "
@@ -258,7 +266,7 @@ class Intake:
         usual = max(self.usual_rows, count)
         holds_centre = bool(rows.min() <= centre <= rows.max())
         if not holds_centre and usual == count:
-            usual = max(self._announced_rows(), count)
+            usual = max(announced_rows(self.header), count)
         if two_dimensional(self.header) and around_centre_lost(np.unique(rows), centre):
             lacks = f"slice {int(table['idx']['slice'][0])} lacks the lines around the k-space centre, row {centre}"
             return f"{lacks}: its {count} lines show edges only.", True
@@ -275,14 +283,6 @@ class Intake:
         which = f"slice {int(table['idx']['slice'][0])}"
         pattern = len(np.unique(rows)) + len(lost)
         return f"{which} lacks {len(lost)} of {pattern} lines of its pattern (rows {listed(lost.tolist())})."
-
-    def _announced_rows(self) -> int:
-        """Return the number of rows by the header's limits; 0 if it states none."""
-        rows = 1
-        for axis in (LINE,) if two_dimensional(self.header) else (LINE, PARTITION):
-            limits = self.header.limits(axis.limits)
-            rows *= 0 if limits is None else limits.maximum - limits.minimum + 1
-        return rows
 
     def warnings(self) -> Iterator[str]:
         """Warn of the lines that were left out."""

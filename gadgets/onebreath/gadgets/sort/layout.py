@@ -9,12 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from onebreath.errors import ScanError
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.quirks import two_dimensional
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 Limits = tuple[tuple[int, int], tuple[int, int]]
 """First and last partition, first and last line."""
+_FITTING = 0.75
+"""Part of the lines that lies in the matrix at least; else the header is not that of the lines."""
 
 
 class Axis(NamedTuple):
@@ -177,6 +181,39 @@ def line_limits(header: ScanHeader, layout: Layout, rows: Ints) -> Limits:
             )
         found.append((first, last))
     return found[0], found[1]
+
+
+def announced_rows(header: ScanHeader) -> int:
+    """Return the number of rows by the header's limits; 0 if it states none."""
+    rows = 1
+    for axis in (LINE,) if two_dimensional(header) else (LINE, PARTITION):
+        limits = header.limits(axis.limits)
+        rows *= 0 if limits is None else limits.maximum - limits.minimum + 1
+    return rows
+
+
+def lines_in_matrix(header: ScanHeader, layout: Layout, table: NDArray[np.void], where: str) -> tuple[Bools, str]:
+    """Return which lines (line,) lie inside the matrix, and a sentence about the others; empty if all do.
+
+    Raises
+    ------
+    ScanError
+        If many lie outside, so that the header cannot be that of the lines, if the lines count partitions that the
+        header does not know of.
+    """
+    inside, text = inside_matrix(layout, table)
+    if not text:
+        return inside, ""
+    advice = "Correct the encoded matrix or the encoding limits in the header."
+    if layout.partitions == 1 and table["idx"]["kspace_encode_step_2"].any():
+        last = int(table["idx"]["kspace_encode_step_2"].max())
+        raise ScanError(
+            f"{where}: the lines count partitions up to kspace_encode_step_2 = {last}, but the header says that "
+            f"there are none (encoded matrix {tuple(header.encoded_matrix)}). {advice}"
+        )
+    if inside.mean() < _FITTING:
+        raise ScanError(f"{where}: {text}. {advice}")
+    return inside, f"{where}: {text} and were left out. {advice}"
 
 
 def stated_centre(header: ScanHeader, table: NDArray[np.void], axis: Axis = LINE) -> tuple[int, str]:

@@ -8,71 +8,32 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
+from typing import Any
 
 import ismrmrd
 import numpy as np
 from gadgetron.types import AcquisitionBucket, ReconData
 from gadgetron.types.recon_data import ReconBit
-from numpy.typing import NDArray
-from pydantic import Field
 
-from onebreath.chain import gadget
 from onebreath.chain.gadget import Gadget, Message
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
 from onebreath.gadgets.facts import SortFacts
 from onebreath.gadgets.sort.assemble import Matrix, number_frames, runs
 from onebreath.gadgets.sort.collected import FRAME_COUNTERS, Lines
+from onebreath.gadgets.sort.early import Complete
 from onebreath.gadgets.sort.frames import FrameChoice, place_frames
+from onebreath.gadgets.sort.gating import irregular
 from onebreath.gadgets.sort.intake import Intake
-from onebreath.gadgets.sort.layout import Layout, inside_matrix, line_limits, rows_of
+from onebreath.gadgets.sort.layout import Layout, line_limits, lines_in_matrix, rows_of
+from onebreath.gadgets.sort.properties import SortProperties
 from onebreath.mrd.blocks import LineBlock
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of
 from onebreath.mrd.meta import COUNTERS
 from onebreath.mrd.spaces import spaces
-
-Dimension = Literal["auto", "none", "phase", "repetition", "average", "contrast", "set", "segment"]
-
-
-_FITTING = 0.75
-"""Part of the lines that lies in the matrix at least; else the header is not that of the lines."""
-
-
-class SortProperties(gadget.Properties):
-    """Properties of `sort`."""
-
-    N_dimension: Dimension | Literal["physiology"] = Field(
-        "auto",
-        description="counter that numbers the frames; physiology: bin into cardiac phases by the trigger stamps; auto: "
-        "physiology if `phases` is set, else phase or repetition, the first of them that has several values",
-    )
-    S_dimension: Dimension = Field("auto", description="counter on axis S; auto: set and contrast")
-    averages: Literal["combine", "separate"] = Field(
-        "combine", description="combine averages into one k-space whose noise keeps standard deviation 1, or keep each"
-    )
-    trigger_dimension: Literal["none", "slice", "repetition"] = Field(
-        "none", description="send a k-space as soon as this counter moves on; none: at the end of the scan"
-    )
-    phases: int = Field(
-        0, ge=0, le=1000, description="cardiac phases to bin into; 0: as many as were counted for most rows"
-    )
-    binning: Literal["nearest", "linear"] = Field(
-        "nearest", description="take the line nearest in cardiac phase, or interpolate between two"
-    )
-    arrhythmia_rejector_factor: float = Field(
-        0.25,
-        gt=0,
-        le=1e6,
-        description="reject heart beats whose RR deviates from the median RR by more than this part of it",
-    )
-    time_tick: float = Field(2.5, gt=0, le=1e6, description="unit of the time stamps in ms")
-    incomplete_phases: Literal["keep", "fill", "drop", "error"] = Field(
-        "fill",
-        description="frames that lack lines which most frames have: fill from the nearest frame, keep them so (the "
-        "mask tells), drop them, or stop with an error",
-    )
+from onebreath.names import listed
 
 
 class Sort(Gadget):
@@ -93,6 +54,9 @@ class Sort(Gadget):
     def __init__(self, header: Any, properties: SortProperties) -> None:
         super().__init__(header, properties)
         self._intake = Intake(self.header, self._expected_frames())
+        self._complete = Complete(self.header)
+        if properties.trigger_dimension != "auto":
+            self._complete.stop()
         self._sent: set[tuple[int, int]] = set()
         self._choice: FrameChoice | None = None
         self._layout = Layout.of(self.header, (0, 0))
@@ -125,15 +89,24 @@ class Sort(Gadget):
                 yield from message.waveforms
             else:
                 yield message
+        yield from self._at_the_end()
+
+    def _at_the_end(self) -> Iterator[Message]:
+        """Send the slices that have not left yet."""
         yield from self._warn_all(self._intake.take_doubtful())
-        slices = self._intake.slices
+        late, slices = self._intake.reunite(), self._intake.slices
         if not slices and not self._sent:
             raise ScanError(f"The scan holds no imaging lines; dropped: {self._intake.text()}.")
         yield from self._warn_all(self._intake.warnings())
-        if slices:
+        again = set[int]()
+        if self._complete.sent:
+            again = yield from self._decide_again(late)
+        elif slices:
             yield from self._decide("none")
         for number in sorted(slices):
-            yield from self._send(number, slices.pop(number))
+            lines = slices.pop(number)
+            if number not in self._intake.sent or number in again:
+                yield from self._send(number, lines)
         if self._lacking and not self._made:
             raise ScanError(f"No slice is complete: {' '.join(self._lacking)} Repeat the scan.")
         yield from self._warn_all(self._missing())
@@ -159,6 +132,8 @@ class Sort(Gadget):
         header = header_of(line)
         yield from self._send_earlier(header.idx.slice, header)
         self._intake.add(line)
+        if self._complete.note(header):
+            yield from self._send_complete()
 
     def _expected_frames(self) -> int:
         """Frames of one k-space by the header's counters."""
@@ -169,7 +144,7 @@ class Sort(Gadget):
     def _send_earlier(self, number: int, header: Any) -> Iterator[Message]:
         """Send the slices or groups that the trigger counter has completed."""
         trigger = self.properties.trigger_dimension
-        if trigger == "none":
+        if trigger in ("auto", "none"):
             return
         repetition = header.idx.repetition if trigger == "repetition" else 0
         if (number, repetition) in self._sent:
@@ -189,6 +164,49 @@ class Sort(Gadget):
             self._sent.add((other, lines.headers[-1].idx.repetition if trigger == "repetition" else 0))
             yield from self._send(other, lines)
 
+    def _send_complete(self) -> Iterator[Message]:
+        """Send the slices of which all lines came, in the order of their numbers."""
+        intake, ready = self._intake, True
+        while ready and (number := self._complete.next) is not None:
+            if intake.left_out or intake.doubtful or min(intake.slices) != number:
+                self._complete.stop()
+                return
+            lines = intake.slices[number]
+            if not self._complete.holds(lines) or not self._known_frames(lines):
+                return
+            others, intake.slices = intake.slices, {number: lines}
+            yield from self._decide("slice")  # by the first slice alone
+            intake.slices = {other: held for other, held in others.items() if other != number}
+            intake.sent[number] = lines
+            ready = self._complete.advance()
+            yield from self._send(number, lines)
+
+    def _known_frames(self, lines: Lines) -> bool:
+        """Return whether a slice alone tells the frames of the scan; binning needs the heart beats of all."""
+        known, table = self._choice is not None, lines.table()
+        with suppress(ScanError):  # said at the end
+            known = known or FrameChoice.of(self.header, self.properties, table).frames != "physiology"
+        table = np.concatenate([table, *(held.table() for held in self._intake.sent.values())])
+        if known and not irregular(table, self.properties.time_tick):
+            return True
+        self._complete.stop()
+        return False
+
+    def _decide_again(self, late: set[int]) -> Generator[Message, None, set[int]]:
+        """Decide by the whole scan after slices were sent early; return those whose images do not hold."""
+        before = self._choice, self._layout
+        self._choice = None
+        yield from self._decide("none")
+        again, why = late, "more lines of it came"
+        if (self._choice, self._layout) != before:
+            again, why, self._values["decided_again"] = set(self._intake.sent), "the others have other frames", 1
+        if again:
+            yield from self.warn(
+                f"slice {listed(sorted(again))} had all lines that the header announces and was sent early, but {why}: "
+                "its images are made again, and the later ones hold. trigger_dimension=none of gadget 'sort' waits."
+            )
+        return again
+
     def _decide(self, later: str) -> Iterator[Message]:
         """Choose layout and frames before the first slice is sent, and check the lines so far; see `Intake.settle`."""
         intake = self._intake
@@ -197,7 +215,11 @@ class Sort(Gadget):
             everything = np.concatenate([lines.table() for lines in intake.slices.values()])
             self._choice = FrameChoice.of(self.header, self.properties, everything)
             self._layout, self._centre_from, moved = intake.centre()
-            self._values = {f"values_{name}": int(everything["idx"][name].max()) + 1 for name in COUNTERS}
+            stated = {name: self.header.limits(name) if later != "none" else None for name in COUNTERS}
+            most = {name: 0 if limits is None else limits.maximum for name, limits in stated.items()}
+            self._values = {
+                f"values_{name}": max(int(everything["idx"][name].max()), most[name]) + 1 for name in COUNTERS
+            }
             self._values["values_phase"] = max(self._values["values_phase"], self._choice.phases)
             yield from self._warn_all([text for text in (self._choice.warning, *moved) if text])
         if self._choice.frames != "physiology":
@@ -223,8 +245,9 @@ class Sort(Gadget):
         layout = self._layout
         where = ", ".join(f"{name} {value}" for name, value in key.items() if name == "slice" or value)
         table = lines.table()
-        inside, outside = self._inside(table, where)
+        inside, outside = lines_in_matrix(self.header, layout, table, where)
         if outside:
+            self._intake.left_out["lines outside the matrix"] += int((~inside).sum())
             lines, table = lines.take(np.flatnonzero(inside).tolist()), table[inside]
             yield from self.warn(outside)
         matrix = Matrix.of(self.header, layout, lines)
@@ -274,27 +297,3 @@ class Sort(Gadget):
         self._made += 1
         self._imaged.add(key["slice"])
         yield ReconData([ReconBit(data, reference)])
-
-    def _inside(self, table: NDArray[np.void], where: str) -> tuple[NDArray[np.bool_], str]:
-        """Return which lines (line,) lie inside the matrix, and a sentence about the others; empty if all do.
-
-        Raises
-        ------
-        ScanError
-            If many lie outside, so that the header cannot be that of the lines, if the lines count partitions that the
-            header does not know of.
-        """
-        inside, text = inside_matrix(self._layout, table)
-        if not text:
-            return inside, ""
-        advice = "Correct the encoded matrix or the encoding limits in the header."
-        if self._layout.partitions == 1 and table["idx"]["kspace_encode_step_2"].any():
-            last = int(table["idx"]["kspace_encode_step_2"].max())
-            raise ScanError(
-                f"{where}: the lines count partitions up to kspace_encode_step_2 = {last}, but the header says that "
-                f"there are none (encoded matrix {tuple(self.header.encoded_matrix)}). {advice}"
-            )
-        if inside.mean() < _FITTING:
-            raise ScanError(f"{where}: {text}. {advice}")
-        self._intake.left_out["lines outside the matrix"] += int((~inside).sum())
-        return inside, f"{where}: {text} and were left out. {advice}"
