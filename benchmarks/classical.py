@@ -31,7 +31,7 @@ from benchmarks.table import table
 from onebreath.methods.base import SliceData, method_class
 from onebreath.mri import Array
 from onebreath.mri.sampling import describe
-from onebreath.threads import narrow_vectors, reuse_memory, share_cores
+from onebreath.threads import settle_process
 
 BART_L2 = ("-l2", "-r", "0.001", "-i", "30")
 
@@ -75,12 +75,10 @@ def limit_threads(threads: int, module: str, arguments: list[str] | None) -> Non
     Memory, waiting threads and vectors are treated as in the worker.
     """
     wanted = str(threads)
-    reuse_memory()
-    narrow_vectors()
+    settle_process()
     if os.environ.get("OMP_NUM_THREADS") == wanted and os.environ.get("OPENBLAS_NUM_THREADS") == wanted:
         return
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), wanted)
-    share_cores()
     command = [sys.executable, "-m", module, *(sys.argv[1:] if arguments is None else arguments)]
     os.execve(sys.executable, command, {**os.environ, **limits})
 

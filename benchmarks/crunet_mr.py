@@ -22,7 +22,7 @@ from onebreath.networks.crunet_mr.cine_unet import CineUNet
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
 from onebreath.networks.shared.conv2plus1d import SpaceTimeConv
 from onebreath.networks.shared.recurrent import RecurrentUnit
-from onebreath.threads import narrow_vectors, reuse_memory, share_cores
+from onebreath.threads import settle_process, share_cores
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,7 @@ SUBJECTS = ("published", "published-settings", "onebreath")
 def run(who: str, task: Task) -> Result:
     """Run one of `SUBJECTS` in this process."""
     if who != "published":
-        reuse_memory()
-        narrow_vectors()
+        settle_process()
     torch.manual_seed(0)
     network = CRUNetMR(channels=task.channels, cascades=task.cascades, checkpointing=task.training).to(task.device)
     if who == "onebreath":

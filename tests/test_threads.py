@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from onebreath import threads
 from onebreath.threads import narrow_vectors
 
 SHOW = """
@@ -85,3 +86,12 @@ def test_vectors_stay_as_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
     narrow_vectors(tmp_path / "absent")
     assert "ONEDNN_MAX_CPU_ISA" not in os.environ
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_a_process_settles_all_at_once_but_training_keeps_wide_vectors(narrow, monkeypatch):
+    done = []
+    for name in ("share_cores", "reuse_memory", "narrow_vectors"):
+        monkeypatch.setattr(threads, name, lambda name=name: done.append(name))
+    threads.settle_process(narrow)
+    assert done == ["share_cores", "reuse_memory", "narrow_vectors"][: 3 if narrow else 2]

@@ -16,7 +16,7 @@ from onebreath import __version__
 from onebreath.diagnostics import logs
 from onebreath.errors import OnebreathError
 from onebreath.shim_settings import line_to_complete
-from onebreath.threads import narrow_vectors, reuse_memory, share_cores
+from onebreath.threads import settle_process
 
 log = logging.getLogger("onebreath.cli")
 
@@ -75,15 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    share_cores()
-    reuse_memory()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command = arguments[0] if arguments else ""
+    settle_process(narrow=command != "train")
     asked = line_to_complete()
     if asked is not None:
         _complete(asked)
-    command = arguments[0] if arguments else ""
-    if command != "train":  # which may compute in bfloat16
-        narrow_vectors()
     try:
         args = _parser(command).parse_args(arguments)
         logs.configure(args.log_level, args.log_format)

@@ -25,6 +25,20 @@ ROOM = 32 << 20  # bytes of address space: a thread's stack, and what its first 
 BEGINS = 10.0  # seconds in which a thread begins, however busy the computer is
 
 
+def settle_process(narrow: bool = True) -> None:
+    """Settle how this process waits, keeps memory and computes; call it before torch is imported and threads begin.
+
+    Parameters
+    ----------
+    narrow
+        Whether `narrow_vectors` applies; training may compute in bfloat16, which it excludes.
+    """
+    share_cores()
+    reuse_memory()
+    if narrow:
+        narrow_vectors()
+
+
 def share_cores() -> None:
     """Let OpenMP's threads sleep while they wait for one another; call it before torch is imported.
 

@@ -57,11 +57,9 @@ class _HandedOver:
 
 
 def _run_here(connection: Any, target: str, served_by: str) -> None:
-    from onebreath.threads import narrow_vectors, reuse_memory, share_cores
+    from onebreath.threads import settle_process
 
-    share_cores()
-    reuse_memory()
-    narrow_vectors()
+    settle_process()
     from onebreath.host.running import run_here  # may import torch
     from onebreath.wire.connection import adopt
 
