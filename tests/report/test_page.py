@@ -71,6 +71,7 @@ def test_decisions_are_told_in_words(tmp_path: Path) -> None:
     meta = {
         "Onebreath_reconstruct_fallback": "model x is not for 7 T",
         "Onebreath_reconstruct_wanted": "unrolled",
+        "Onebreath_reconstruct_thresholds_for_noise_times": "4",
         "Onebreath_reconstruct_choice": "grappa by held-back lines",
         "Onebreath_reconstruct_choice_errors": "grappa 0.05 +- 0.001; a_net 0.1 +- 0.002; "
         "b_net at least 0.2 +- 0.003, by a first look; b not tested: too slow",
@@ -93,6 +94,7 @@ def test_decisions_are_told_in_words(tmp_path: Path) -> None:
         '<td>b_net</td><td class="number">0.2</td><td class="number">0.003</td>',
         "behind at a first look, its error is at least this",
         "not tested: too slow",
+        "with thresholds for 4 times the noise",
         "Lines were left out: 3 outside the matrix.",
         "4 lines are missing in 2 frames; what was done: fill.",
         "at most 1 frames away",

@@ -104,6 +104,12 @@ def _coils(facts: Facts) -> Iterator[Sentence]:
     if maps := facts.fact("calibrate", "coil_maps"):
         lines = facts.fact("calibrate", "acs_lines")
         yield Sentence(f"Coil maps: {maps}, from {lines} calibration lines.")
+    if (times := facts.most("reconstruct", "thresholds_for_noise_times")) > 1:
+        yield Sentence(
+            "The coil maps do not explain the lines as well as the noise allows, so L+S made its images smoother: "
+            f"with thresholds for {times:.0f} times the noise.",
+            "note",
+        )
     if mode := facts.fact("calibrate", "mode"):
         header, agrees = facts.fact("calibrate", "header_mode"), facts.fact("calibrate", "agreement")
         if agrees == "yes":
