@@ -1,5 +1,8 @@
 """Networks that a card can name, with arguments as YAML gives them."""
 
+import subprocess
+import sys
+
 import pytest
 
 from onebreath.errors import ModelError
@@ -67,3 +70,14 @@ def test_a_network_without_end_is_refused_at_once(name, arguments):
     with pytest.raises(ModelError, match=r"is above 65536|more than 20000 parts"):
         hollow(name, arguments)
     assert len(list(hollow("crnn_mri", {}).modules())) < 1000  # nothing is left counted
+
+
+def test_shapes_of_weights_need_no_compiler():
+    """Torch imports its compiler, and SymPy, for random numbers on the meta device: a second for nothing."""
+    made = {name: TINY[name] for name in ARCHITECTURES} | {name: RESTORATION_TINY[name] for name in RESTORATION}
+    program = (
+        "import sys\nfrom onebreath.zoo.architectures import hollow\n"
+        f"for name, arguments in {made!r}.items():\n    hollow(name, arguments)\n"
+        "assert not {'sympy', 'torch._dynamo'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -79,10 +79,12 @@ def hollow(architecture: str, arguments: Mapping[str, Any]) -> Network:
     """
     import torch
 
+    from onebreath.networks.valueless import Valueless
+
     _count_modules()
     _here.room = MOST_MODULES
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), Valueless():
             return build(architecture, arguments)
     finally:
         _here.room = None
