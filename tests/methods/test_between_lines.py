@@ -93,3 +93,12 @@ def test_what_higher_thresholds_do_not_lower_is_left(monkeypatch):
     result = LowRankSparse(device="cpu")(data)
     assert (result.facts["between_lines"], result.facts[TIMES]) == (3.0, 1)
     assert np.array_equal(result.images, plain)
+
+
+def test_replicas_keep_the_thresholds():
+    method = LowRankSparse(device="cpu")
+    (wrong, _), (right, _) = scan(12, noise=0.05, wrong=0.05), scan(12)
+    many, few = (method(data).facts[TIMES] for data in (wrong, right))
+    assert many > few
+    assert method(wrong.replica(right.kspace)).facts[TIMES] == many
+    assert method(right.replica(wrong.kspace)).facts[TIMES] == few

@@ -32,13 +32,11 @@ if TYPE_CHECKING:
     from onebreath.zoo.domain import Scan
 
 Fact: TypeAlias = str | int | float
-
 Derive: TypeAlias = Callable[
     [str, Sequence[np.ndarray], Mapping[str, Any], tuple[int, ...], Callable[[], np.ndarray]], np.ndarray
 ]
 """Gives an array that depends on nothing but (a name, arrays, settings), of a shape, which the last argument computes;
 maybe from storage: see `onebreath.storage.derived`."""
-
 
 MOST_ITERATIONS = 10_000
 """Largest number that a configuration may ask for, of noise replicas too: what has not converged by then never will."""
@@ -101,10 +99,15 @@ class SliceData:
         """Noise of the weakest part of the k-space, measured when it is first asked for."""
         return NoiseFloor.of(self.kspace, self.mask)
 
+    @cached_property
+    def settled(self) -> dict[object, Any]:
+        """What methods settled on for this slice and keep for its replicas."""
+        return {}
+
     def replica(self, kspace: Array) -> SliceData:
-        """Return the slice with other samples and this one's noise level, so that all replicas are of one method."""
+        """Return the slice with other samples and what was settled on this one: all replicas are of one method."""
         made = replace(self, kspace=kspace)
-        made.__dict__["noise_floor"] = self.noise_floor
+        made.__dict__.update(noise_floor=self.noise_floor, settled=dict(self.settled))
         return made
 
     def _check_acs(self, coils: int, ny: int, nx: int) -> None:
@@ -114,8 +117,7 @@ class SliceData:
             raise MethodError(f"the calibration lines have {shape[0]} channels, the k-space has {coils}")
         if shape[2] != nx:
             raise MethodError(f"the calibration lines have {shape[2]} samples along the readout, the k-space has {nx}")
-        if self.acs_first < 0 or self.acs_first + shape[1] > ny:
-            last = self.acs_first + shape[1] - 1
+        if (last := self.acs_first + shape[1] - 1) >= ny or self.acs_first < 0:
             raise MethodError(f"calibration lines {self.acs_first}..{last} lie outside the {ny} lines of the matrix")
 
 
@@ -175,7 +177,6 @@ class Method(ABC):
         except ValidationError as error:
             details = "; ".join(_explain(self.Parameters, problem) for problem in problems(error))
             raise ConfigError(f"method {self.name}: {details}") from error
-
         self.derive: Derive = compute
         """Where what is calibrated comes from; replaced for scans whose calibration lines lie in storage."""
 

@@ -213,17 +213,20 @@ class LowRankSparse(Method):
             return self._attempt(problem, *self._relative_weights(problem), {})
         level, how = noise_level(data)
         facts: dict[str, Fact] = {"noise_std": level, "noise_std_from": how}
-        first = self._attempt(problem, *self._weights(problem, level), facts)
         if any(one is not None for one in (p.low_rank, p.sparse, p.wavelet)):
-            return first
+            return self._attempt(problem, *self._weights(problem, level), facts)
         between = BetweenLines(problem.operator, problem.kspace, data.sampling, level / problem.scale)
-        solved, ratio, times = first, between(problem.images(first.step.series)), 1
-        while ratio > FINE and times < MOST_TIMES:
+        key = self.name, p
+        times = data.settled.get(key, 1)
+        solved = self._attempt(problem, *self._weights(problem, times * level), facts)
+        ratio = between(problem.images(solved.step.series))
+        while key not in data.settled and ratio > FINE and times < MOST_TIMES:
             following = self._attempt(problem, *self._weights(problem, 2 * times * level), facts)
             lower = between(problem.images(following.step.series))
             if lower > FALLS * ratio:
                 break
             solved, ratio, times = following, lower, 2 * times
+        data.settled[key] = times
         return replace(solved, facts={**facts, "between_lines": round(ratio, 3), "thresholds_for_noise_times": times})
 
     def _attempt(self, problem: Problem, weights: Weights, thresholds: Weights, facts: dict[str, Fact]) -> _Solved:
