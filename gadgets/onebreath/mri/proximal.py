@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
@@ -20,12 +21,8 @@ WAVELET_SHARE = 0.2
 WAVELET_SHIFTS = ((0, 0), (3, 5), (6, 2), (1, 7), (4, 4), (7, 1), (2, 6), (5, 3))
 """Of the wavelets, step by step: three scales have 8 x 8 ways to lie; these are far from each other."""
 LESS_PENALTY = 0.5
-"""Factor of the split's penalty where wavelets help. This, what follows and `smoothness` were chosen on hearts of
-SCD0000101, SCD0000201 and SCD0000301, SNR 10 to 300, R 4 to 24."""
-SPARSE_AGAIN, LESS_SPARSE = 400.0, (0.5, 1.0)
-"""Where there are wavelets the balanced threshold of the temporal spectrum has the factor strength / SPARSE_AGAIN in
-these bounds: half of it does, but with little noise the iteration would no longer reach its end in a few steps."""
-
+"""Factor of the split's penalty where wavelets help. This, `less_sparse` and `smoothness` were chosen on hearts of
+SCD0000101, SCD0000201 and SCD0000301, SNR 10 to 300, R 2 to 24."""
 _CORNERS = tuple((..., slice(y, None, 2), slice(x, None, 2)) for y in (0, 1) for x in (0, 1))
 """Pixels of squares of four, in the order of `_haar`."""
 
@@ -173,6 +170,25 @@ def balance(evenness: Any, strength: Any) -> Any:
         Strength of the series (see `SPLIT`); a number or an array.
     """
     return 1.1 * evenness * (25.0 / strength) ** 0.15
+
+
+def less_sparse(strength: Any, common: Any, clip: Callable[[Any, float, float], Any]) -> Any:
+    """Factor of `balance` where there are wavelets, which do a part of what sparsity over time does.
+
+    Half of it is enough. With little noise the iteration would no longer reach its end in a few steps, unless all
+    frames have the same, many lines: then half of the half is better, by 0.5 to 2 dB where the heart moves.
+
+    Parameters
+    ----------
+    strength
+        Strength of the series (see `SPLIT`); a number or an array.
+    common
+        Part of the samples that all frames have, of the same kind.
+    clip
+        Function that brings such values into bounds: ``np.clip``, ``torch.clamp``.
+    """
+    many, quiet = clip((common - 0.27) / 0.07, 0, 1), clip((strength - 50) / 100, 0, 1)
+    return clip(strength / 400, 0.5, 1) * (1 - 0.55 * many * quiet)
 
 
 def smoothness(strength: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from onebreath.methods.base import SliceData
@@ -14,11 +15,10 @@ from onebreath.methods.low_rank_sparse.steps import Step, accelerated_steps, pub
 from onebreath.mri import Array
 from onebreath.mri.fourier import fft
 from onebreath.mri.proximal import (
-    LESS_SPARSE,
-    SPARSE_AGAIN,
     SPLIT,
     SPLITS,
     balance,
+    less_sparse,
     singular_values,
     smoothness,
     wavelet_norm,
@@ -89,8 +89,7 @@ class Problem:
             Standard deviation of the noise in the real and in the imaginary part of a sample.
         """
         xp = array_namespace(self.start)
-        real = xp.real(self.operator.maps).dtype
-        share = float(xp.mean(xp.astype(self.operator.mask, real)))
+        share = self._part(self.operator.mask)
         pixels = float(xp.sum(xp.abs(self.operator.maps) ** 2))  # maps are zero outside the object
         deviation = math.sqrt(2 * share) * level / self.scale
         return deviation * (math.sqrt(pixels) + math.sqrt(self.start.shape[0])), deviation
@@ -117,8 +116,14 @@ class Problem:
         return float(smoothness(self.strength(unit)))
 
     def less_sparse(self, unit: float) -> float:
-        """Factor of `balance` where there are wavelets; see `onebreath.mri.proximal.LESS_SPARSE`."""
-        return min(max(self.strength(unit) / SPARSE_AGAIN, LESS_SPARSE[0]), LESS_SPARSE[1])
+        """Factor of `balance` where there are wavelets; see `onebreath.mri.proximal.less_sparse`."""
+        common = array_namespace(self.operator.mask).all(self.operator.mask, axis=0)
+        return float(less_sparse(self.strength(unit), self._part(common), np.clip))
+
+    def _part(self, mask: Array) -> float:
+        """Return the part of the samples that a mask has."""
+        xp = array_namespace(mask)
+        return float(xp.mean(xp.astype(mask, xp.real(self.operator.maps).dtype)))
 
     def penalty(self, unit: float) -> float:
         """Weight of the split of `split_steps`; `unit` as in `balance`."""

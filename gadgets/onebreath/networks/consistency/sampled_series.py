@@ -129,11 +129,12 @@ class SampledSeries:
             _check_converged(energy, torch.maximum(first, _energy(weight * self._adjoint, axes)), iterations)
         return torch.fft.fftshift(solution, dim=self.axes)
 
-    def noise_shape(self) -> tuple[Tensor, Tensor]:
-        """Acquired fraction of the samples, and sum of the maps' energy over the pixels, each ``(batch,)``."""
-        share = self._mask.to(self._maps.real.dtype).flatten(1).mean(1)
+    def noise_shape(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Fractions of the samples that were acquired, and in all frames; the maps' energy; each ``(batch,)``."""
+        real = self._maps.real.dtype
+        share, common = (mask.to(real).flatten(1).mean(1) for mask in (self._mask, self._mask.all(1)))
         energy = self._maps[:, 0].abs().square().flatten(1).sum(1)
-        return share, energy
+        return share, common, energy
 
     def ridge(self, image: Tensor, weight: float | Tensor, start: Tensor, iterations: int) -> Tensor:
         """Minimise ``||A x - y||^2 + weight ||x - image||^2``: exactly by matrices, else by conjugate gradients.

@@ -11,13 +11,12 @@ from torch import Tensor
 from onebreath.errors import MethodError
 from onebreath.mri.proximal import (
     LESS_PENALTY,
-    LESS_SPARSE,
-    SPARSE_AGAIN,
     SPLIT,
     SPLITS,
     WAVELET_SHARE,
     WaveletSplit,
     balance,
+    less_sparse,
     smoothness,
 )
 from onebreath.networks.consistency.sampled_series import SampledSeries
@@ -98,7 +97,7 @@ class LowRankSparseStart(NamedTuple):
         return image
 
     def weights(
-        self, zero_filled: Tensor, share: Tensor, pixels: Tensor, noise_std: Tensor
+        self, zero_filled: Tensor, share: Tensor, common: Tensor, pixels: Tensor, noise_std: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Weights of the nuclear norm, the spectrum, the wavelets and the penalty, each ``(batch, 1, 1)``.
 
@@ -106,7 +105,7 @@ class LowRankSparseStart(NamedTuple):
         ----------
         zero_filled
             ``(batch, frame, y, x)``.
-        share, pixels
+        share, common, pixels
             See `SampledSeries.noise_shape`.
         noise_std
             See `__call__`.
@@ -120,7 +119,7 @@ class LowRankSparseStart(NamedTuple):
             background = matrix.mean(1).abs()
             evenness = size * background.square().sum(1).sqrt() / background.sum(1).clamp_min(1e-30)
             sparse = self.low_rank * balance(evenness, strength)
-            sparse = sparse * (strength / SPARSE_AGAIN).clamp(*LESS_SPARSE) if self.wavelets else sparse
+            sparse = sparse * less_sparse(strength, common, torch.clamp) if self.wavelets else sparse
         else:
             sparse = torch.full_like(unit, self.sparse)
         penalty = (SPLIT / strength).clamp(*SPLITS) * (LESS_PENALTY if self.wavelets else 1)
