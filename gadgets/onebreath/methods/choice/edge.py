@@ -50,7 +50,7 @@ LIKELY = (0.8, 1.3)
 """`LineTrial.likely` of static scans, where the estimate is that of the magnitude's error (patients SCD0000201 and
 SCD0000301, phantoms). The lower end counts from the estimate without what the coil maps do not explain of the lines: at
 high SNR that is most of it, and may or may not be an error of the images."""
-LIKELY_CINE, FARTHER = (0.8, 1.25), 0.02
+LIKELY_CINE, FARTHER = (0.8, 1.25), 0.01
 """The same for cine, and the part of the missing lines' signal that may be lost besides, times R - 1. Lines beside the
 calibration block are predicted better than those in the middle of nowhere, the more so the wider the gaps; and methods
 with thresholds in units of the noise lose more of the weak signal of outer lines. Where there is little noise, nothing
