@@ -77,7 +77,9 @@ def test_the_documented_package_works_once_installed(tmp_path):
     config = (ROOT / "configs" / "Onebreath_Static_ZeroFilled.xml").read_text()
     config = config.replace('value="zero_filled"', 'value="brightest_coil"')
     config = config.replace('<gadget name="sort"/>', '<gadget name="count_lines"/><gadget name="sort"/>')
-    (tmp_path / "own.xml").write_text(config)
+    waiting = '<gadget name="sort"><property name="trigger_dimension" value="none"/></gadget>'
+    (tmp_path / "early.xml").write_text(config)
+    (tmp_path / "own.xml").write_text(config.replace('<gadget name="sort"/>', waiting))
     environment = {**os.environ, "PYTHONPATH": str(site), "ONEBREATH_WORKER": "off"}
 
     def onebreath(*words):
@@ -93,6 +95,9 @@ def test_the_documented_package_works_once_installed(tmp_path):
     meta = ismrmrd.Meta.deserialize(attributes)
     assert meta["Onebreath_reconstruct_method"] == "brightest_coil"
     assert int(meta["Onebreath_count_lines_lines"]) > 0
+    done = onebreath("replay", "-f", "scan.h5", "-C", "early.xml", "-o", "images.h5", "-G", "early")
+    assert done.returncode == 0, done.stderr
+    assert "What gadget 'count_lines' says came after images were made" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from gadgetron.types import ImageArray, ReconData
 from pydantic import Field, model_validator
 
-from onebreath.chain.facts import facts_of
+from onebreath.chain.facts import facts_of, readable
 from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.chain.notes import note, read_note, read_warning
 from onebreath.errors import MethodError, OnebreathError
@@ -87,6 +87,7 @@ class Reconstruct(Gadget):
         self.chooser = Chooser(properties, self.header, properties.send_out_error_map)
         self._notes: dict[str, dict[str, Any]] = {}
         self._warnings: list[str] = []
+        self._begun = False
         self._images = ImageMaker(self.header)
         self._derived = Derived(self.header)
 
@@ -101,10 +102,15 @@ class Reconstruct(Gadget):
                 self._keep_warning(message)
                 yield message
             else:
-                self._take_note(*written)
+                yield from self._take_note(*written)
 
-    def _take_note(self, gadget: str, facts: dict[str, Any]) -> None:
+    def _take_note(self, gadget: str, facts: dict[str, Any]) -> Iterator[Message]:
         """Keep a note; if `sort` has decided anew, after slices came early, all is made again, and chosen again."""
+        if self._begun and gadget not in self._notes:
+            yield from self.warn(
+                f"What gadget '{gadget}' says came after images were made, so their meta lacks it: {readable(facts)}. "
+                "Set trigger_dimension of gadget 'sort' to none, so that all images wait for the end of the scan."
+            )
         anew = gadget == "sort" and facts.get("decided_again") and not self._notes.get("sort", {}).get("decided_again")
         if anew:
             self.chooser = Chooser(self.properties, self.header, self.properties.send_out_error_map)
@@ -144,6 +150,7 @@ class Reconstruct(Gadget):
         return Gathering(self.header, chosen.acs_as_data, whitened, chosen.partial_fourier, chosen.method)
 
     def _reconstruct(self, recon_data: ReconData) -> Iterator[Message]:
+        self._begun = True
         begun, before = time.perf_counter(), self.surroundings.seconds()
         places: Sequence[AnyPlace]
         if has_partitions(recon_data):
