@@ -61,7 +61,7 @@ STUDIES: Mapping[str, Mapping[str, Changes]] = {
         "no_image_loss": _loss(image_mse=0.0, image_l1=0.0),
     },
     "bank": {
-        "no_bank": _network(fusion=None, bank_window=None),
+        "whole": _network(fusion=None, bank_window=None),
         "conv": _network(fusion="conv", bank_window=None),
         "conv_last_2": _network(fusion="conv", bank_window=2),
         "conv_last_3": _network(fusion="conv", bank_window=3),
