@@ -27,7 +27,8 @@ from benchmarks.table import table
 from benchmarks.thresholds import psnr, relative
 from onebreath.errors import MethodError
 from onebreath.methods.base import Method, method_class
-from onebreath.methods.choice.choice import Choice, choose
+from onebreath.methods.choice.choice import choose
+from onebreath.methods.choice.decision import Choice
 from onebreath.methods.choice.stacked import weighted_mean
 
 SOURCES = ("SCD0000401:3", "simulator:0", "brain16ch:0", "SCD0000401:7", "simulator:1", "brain7ch:0")

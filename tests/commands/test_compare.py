@@ -49,7 +49,7 @@ def test_the_rules_own_method_has_its_properties(tmp_path, monkeypatch, capsys):
     assert [one.parameters.regularisation for one in made if one.name == "cg_sense"] == ["noise"]
     told = capsys.readouterr().out
     assert all(name in told for name in ("cg_sense", "mr_ipt.static", "grappa", "raki"))
-    assert re.search(r"The error of the magnitude is 0\.\d+ to 0\.\d+ in nine of ten scans", told)
+    assert re.search(r"The error of the magnitude is within 0\.\d+ to 0\.\d+ in nine of ten scans", told)
 
 
 def test_what_nobody_can_reconstruct_is_an_error(scan_file, tmp_path, capsys):

@@ -140,7 +140,7 @@ def test_without_time_for_a_choice_the_rule_itself_decides(root):
     rules(root, {**TINY, "candidates": ["cg_sense"]})
     meta = automatic(choose_within=0)[1]
     assert meta["Onebreath_reconstruct_model"] == "crunet_mr.tiny"
-    assert "Onebreath_reconstruct_choice" not in meta
+    assert meta["Onebreath_reconstruct_choice"] == "not made, as choose_within is 0; the rule's order decides"
 
 
 def test_where_held_back_lines_cannot_decide_the_score_guards_the_model(root):

@@ -28,7 +28,7 @@ from onebreath.methods.base import (
 )
 from onebreath.methods.device import Device, back, place
 from onebreath.methods.expected import expected_of
-from onebreath.methods.known_noise import understated
+from onebreath.methods.known_noise import contradicted
 from onebreath.methods.volumes.data import VolumeData, by_planes
 from onebreath.methods.volumes.judge import unexplained
 from onebreath.mri import Array
@@ -97,7 +97,7 @@ class CgSense(Method):
         if overstated:
             more["noise_overstated"] = round(overstated, 2)
         if expected is not None:
-            more |= understated(data)
+            more |= contradicted(data)
             more["expected_image"] = "zero" if expected.image is None else "that of the calibration lines"
             if expected.image is not None:
                 images = images + back(expected.image, data.kspace)

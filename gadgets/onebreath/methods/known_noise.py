@@ -8,6 +8,8 @@ from onebreath.methods.base import Fact, SliceData
 
 log = logging.getLogger("onebreath.noise")
 
+WHITENING = "whitening"
+"""The source of a noise level that is known."""
 FAR_BELOW = 0.5
 """Whitened data whose weakest part has less noise than this are not in the units that whitening gives."""
 FAR_ABOVE = 1.5
@@ -24,19 +26,21 @@ def noise_level(data: SliceData) -> tuple[float, str]:
     if not data.whitened:
         return measured, "measured in the faintest part of k-space, as no noise scan was there"
     if 0 < measured < FAR_BELOW:
-        log.warning("the data count as whitened, but their noise is %.3g, not 1; that is used", measured)
+        log.debug("the data count as whitened, but their noise is %.3g, not 1; that is used", measured)
         return measured, "measured in the faintest part of k-space, as it is far below that of whitened data"
     even = data.noise_floor.even or 1.0
     if even > FAR_ABOVE:
-        log.warning("the data count as whitened, but their noise is %.3g, not 1; that is used", even)
+        log.debug("the data count as whitened, but their noise is %.3g, not 1; that is used", even)
         return even, "measured in the faintest part of k-space, as it is far above that of whitened data"
-    return 1.0, "whitening"
+    return 1.0, WHITENING
 
 
-def understated(data: SliceData) -> dict[str, Fact]:
-    """Return the fact that whitened data hold more noise than the noise scan says, and how many times as much; or none.
+def contradicted(data: SliceData) -> dict[str, Fact]:
+    """Return the fact that whitened data hold more or less noise than the noise scan says, by what factor; or none.
 
     `reconstruct` warns of it.
     """
     level = noise_level(data)[0] if data.whitened else 1.0
-    return {"noise_understated": round(level, 2)} if level > FAR_ABOVE else {}
+    if level > FAR_ABOVE:
+        return {"noise_understated": round(level, 2)}
+    return {"noise_overstated": round(1 / level, 2)} if level < FAR_BELOW else {}

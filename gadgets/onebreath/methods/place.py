@@ -79,6 +79,8 @@ class Place:
     wanted
         Name of that method. What a classical one that stands in makes of the missing side is mostly amplified noise:
         there POCS takes the place of ``method``.
+    number
+        The slice's number in the scan, which messages name; None: as in the message.
     """
 
     set: int
@@ -88,9 +90,10 @@ class Place:
     snr_scale: float = 1.0
     fill: Fill = "method"
     wanted: str = ""
+    number: int | None = None
 
     def __str__(self) -> str:
-        return f"slice {self.slice}, set {self.set}"
+        return f"slice {self.slice if self.number is None else self.number}, set {self.set}"
 
     def data_for(self, method: Method) -> SliceData:
         """Return the slice in the form that a method takes."""

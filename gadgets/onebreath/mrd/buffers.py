@@ -71,6 +71,12 @@ def acquired_of(headers: NDArray[np.object_]) -> NDArray[np.bool_]:
     return np.asarray(np.vectorize(lambda header: header.number_of_samples > 0, otypes=[bool])(headers))
 
 
+def slice_number(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> int:
+    """Return the scan's number of a slice, by the headers of its lines; its index in the message if it has none."""
+    headers = buffer.headers[..., s, loc].flat
+    return next((int(header.idx.slice) for header in headers if header.number_of_samples > 0), loc)
+
+
 def check_readout(ref: ReconBuffer, data: ReconBuffer) -> None:
     """Raise ScanError if calibration lines have another readout or other channels than the imaging lines."""
     (samples, _, _, coils, *_), (wanted, _, _, channels, *_) = ref.data.shape, data.data.shape

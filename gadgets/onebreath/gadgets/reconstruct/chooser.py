@@ -11,8 +11,9 @@ from typing import Any
 
 from onebreath.errors import ConfigError, MethodError, OnebreathError
 from onebreath.gadgets.reconstruct.guard import AUTO, DEFAULT_FALLBACK, OWN_RULE, MethodProperties, messages_of
-from onebreath.methods.base import Method, SliceData, method_class
+from onebreath.methods.base import Fact, Method, SliceData, method_class
 from onebreath.methods.choice.choice import choose
+from onebreath.methods.choice.decision import Choice
 from onebreath.methods.choice.stacked import Member, Stacked
 from onebreath.methods.guarded import Guarded, Safety
 from onebreath.methods.scan import scan_of, scan_of_header
@@ -53,6 +54,7 @@ class Chooser:
         self._to_judge = judged
         self.scan = scan_of_header(header)
         self._chosen: Guarded | None = None
+        self._found: Choice | None = None
         self._guards: dict[str, Guarded | OnebreathError] = {}
         self._others: dict[str, dict[str, Guarded]] = {}
         self.book = RuleBook(())
@@ -105,8 +107,12 @@ class Chooser:
             self._chosen = self._fire(scan_of(data, self.scan), data, further)
         if self._to_judge:
             self._to_judge = False
-            _judge(self._chosen, [data, *further])
+            self._found = _judge(self._chosen, [data, *further]) or self._found
         return self._chosen
+
+    def facts_of(self, data: SliceData) -> dict[str, Fact]:
+        """Return the facts of the choice that a slice has of its own, as it may be unlike those that were tested."""
+        return {} if self._found is None else self._found.facts_of(data)
 
     def guard_of_volumes(self) -> Guarded:
         """Return the guarded method for a scan with partitions, for which no rule's model is, and no test."""
@@ -135,7 +141,10 @@ class Chooser:
 
     def _among_candidates(self, rule: Rule, guard: Guarded, slices: Sequence[SliceData]) -> Guarded:
         """Choose among candidates by held-back lines; return the rule's own method where these cannot decide."""
-        if not rule.candidates or self.properties.choose_within == 0:
+        if not rule.candidates:
+            return guard
+        if self.properties.choose_within == 0:
+            guard.facts["choice"] = "not made, as choose_within is 0; the rule's order decides"
             return guard
         begun = time.perf_counter()
         guards = self._able(rule, guard)
@@ -162,6 +171,7 @@ class Chooser:
             chosen.spend(max(guards[one.name].spent for one in members))
         chosen.facts |= guard.facts | found.facts
         chosen.error = found.middle
+        self._found = found
         wrong = found.error
         if wrong > LEAST_TRUSTED:
             log.warning("no candidate is trustworthy: the best one's error is %.2g of the image", wrong)
@@ -233,19 +243,20 @@ class Chooser:
         return guard
 
 
-def _judge(guard: Guarded, slices: Sequence[SliceData]) -> None:
+def _judge(guard: Guarded, slices: Sequence[SliceData]) -> Choice | None:
     """Estimate the error of a method that no choice was made for, by held-back lines."""
     if guard.error is not None or guard.wanted is None or guard.refused:
-        return
+        return None
     begun = time.perf_counter()
     try:
         found = choose([(guard.name, guard.wanted)], slices[0], _ANY_TIME, further=slices[1:])
     except MethodError as error:
         log.warning("the error of the images is not known: %s", error)
-        return
+        return None
     guard.error = found.middle
     guard.facts |= {name: value for name, value in found.facts.items() if name != "choice" or name not in guard.facts}
     guard.spend(time.perf_counter() - begun)
+    return found
 
 
 def method_of_model(name: str) -> str:

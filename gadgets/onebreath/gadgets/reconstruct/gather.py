@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onebreath.methods.base import SliceData
 from onebreath.methods.place import Fill, Place, snr_scale_of
 from onebreath.mrd.acs import acs_of, calibration_mode, merge_acs
-from onebreath.mrd.buffers import E1, RO, kspace_of, maps_of, mask_of, places
+from onebreath.mrd.buffers import E1, RO, kspace_of, maps_of, mask_of, places, slice_number
 from onebreath.mrd.header import ScanHeader
 from onebreath.mri.sampling import Sampling, describe
 
@@ -67,7 +67,8 @@ class Gathering:
             kspace, mask = merge_acs(kspace, mask, recon_data, s, loc)
             merged = replace(data, kspace=kspace, mask=mask, sampling=self._describe(mask, buffer))
             imaging = merged if self.acs_as_data == "yes" else data
-        return Place(s, loc, imaging, merged, snr_scale_of(found), self.fill, self.wanted)
+        number = slice_number(buffer, s, loc)
+        return Place(s, loc, imaging, merged, snr_scale_of(found), self.fill, self.wanted, number)
 
     def _describe(self, mask: NDArray[np.bool_], buffer: ReconBuffer) -> Sampling:
         limits = buffer.sampling.sampling_limits

@@ -22,6 +22,7 @@ from onebreath.gadgets.reconstruct.images import ImageMaker, Label
 from onebreath.gadgets.reconstruct.noise_maps import SERIES, NoiseMapProperties, noise_maps
 from onebreath.gadgets.reconstruct.volumes import volume_noise_maps, volume_places
 from onebreath.methods.base import Fact, compute
+from onebreath.methods.choice.likeness import UNLIKE
 from onebreath.methods.guarded import Guarded, Outcome
 from onebreath.methods.place import AnyPlace, Fill, Place
 from onebreath.methods.volumes.place import VolumePlace
@@ -87,7 +88,7 @@ class Reconstruct(Gadget):
         self.chooser = Chooser(properties, self.header, properties.send_out_error_map)
         self._notes: dict[str, dict[str, Any]] = {}
         self._warnings: list[str] = []
-        self._begun = False
+        self._begun = self._unlike = False
         self._images = ImageMaker(self.header)
         self._derived = Derived(self.header)
 
@@ -160,7 +161,7 @@ class Reconstruct(Gadget):
             guard = self.chooser.guard(slices[0].merged, [one.merged for one in slices[1:]])
         guard.calibrate_by(self._derived if self._calibration_is_stored() else compute)
         for made in guard(places):
-            facts = self._facts(guard, made)
+            facts = self._facts(guard, made, places)
             note(self.name, ReconstructFacts.model_validate(facts[0]))
             for place, one in zip(places, facts, strict=True):
                 yield from self._doubted(place, one)
@@ -177,6 +178,13 @@ class Reconstruct(Gadget):
         """Warn of images that do not explain their calibration lines, and of noise that cannot be that of the lines."""
         left, noise = facts.get("acs_unexplained", 0.0), facts.get("noise_overstated", 0.0)
         texts = []
+        known = str(facts.get("choice_error_90_percent", ""))
+        if not self._unlike and UNLIKE in known:
+            self._unlike = True
+            texts.append(
+                f"{place}: {known.partition('as ')[2]}, so what was chosen and estimated there "
+                "may not be right for it. Further slices like it are named in their meta only."
+            )
         if more := facts.get("noise_understated", 0.0):
             texts.append(
                 f"The lines hold {more} times the noise that the noise scan says, so it is not that of this scan or "
@@ -203,13 +211,17 @@ class Reconstruct(Gadget):
         said = facts_of(CalibrateFacts, self._notes, "calibrate")
         return said is not None and said.stored
 
-    def _facts(self, guard: Guarded, made: Outcome) -> list[dict[str, Fact]]:
+    def _facts(self, guard: Guarded, made: Outcome, places: Sequence[AnyPlace]) -> list[dict[str, Fact]]:
         """Return the facts of each slice and set."""
         shared = {"method": made.method.name, "snr_units": self.properties.snr_units, **guard.facts}
         after: dict[str, Fact] = dict(self._derived.pop_facts())
         if made.instead:
             after |= {"fallback": made.instead, "wanted": made.wanted}
-        return [{**shared, **result.facts, **after} for result in made.results]
+        own = [self.chooser.facts_of(place.merged) if isinstance(place, Place) else {} for place in places]
+        if made.instead and "choice_error_90_percent" in shared:
+            shared.pop("choice_error", None)
+            own = [{"choice_error_90_percent": "not known, as the fallback made these images"} for _ in places]
+        return [{**shared, **result.facts, **mine, **after} for result, mine in zip(made.results, own, strict=True)]
 
     def _image_array(
         self, made: Outcome, recon_data: ReconData, places: Sequence[AnyPlace], notes: list[dict[str, Any]]

@@ -18,18 +18,21 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from onebreath.errors import MethodError
-from onebreath.methods.base import Fact, Method, SliceData
+from onebreath.errors import MethodError, OnebreathError
+from onebreath.methods.base import Method, SliceData
+from onebreath.methods.choice.decision import Choice, Estimate
 from onebreath.methods.choice.edge import DRAWS, STATIC_FRAMES, EdgeTrial
 from onebreath.methods.choice.lattice_edge import why_not
+from onebreath.methods.choice.likeness import Likeness
 from onebreath.methods.choice.plan import Plan, plan_of, plan_of_edges
 from onebreath.methods.choice.run import run_all
 from onebreath.methods.choice.stacked import in_words, stacking_weights
 from onebreath.methods.choice.trial import LineTrial, Tested, Trial
+from onebreath.methods.known_noise import WHITENING, noise_level
 
 log = logging.getLogger("onebreath.choice")
 
@@ -37,106 +40,6 @@ _FEWEST = 2
 """Candidates among which there is something to decide."""
 _NOTHING = 1e-30
 """In place of an energy of zero."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Error of one candidate, estimated from held-back lines.
-
-    Attributes
-    ----------
-    name
-        The candidate.
-    error
-        Estimated ``||image - truth|| / ||image||``; NaN if it was not tested.
-    uncertainty
-        Standard error of that; of the candidate's difference to the best one, where this is not it.
-    seconds
-        That its test took.
-    failed
-        Why it was not tested.
-    complete
-        Whether it was tested in full; False if it was behind at a first look, which tells the least possible error.
-    """
-
-    name: str
-    error: float
-    uncertainty: float
-    seconds: float
-    failed: str = ""
-    complete: bool = True
-
-    def __str__(self) -> str:
-        if self.failed:
-            return f"{self.name} not tested: {self.failed}"
-        found = f"{self.error:.4f} +- {self.uncertainty:.4f}"
-        return f"{self.name} {found}" if self.complete else f"{self.name} at least {found}, by a first look"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The decision for a series.
-
-    Attributes
-    ----------
-    winner
-        Index of the best single candidate.
-    estimates
-        One for each candidate, in the rule's order.
-    reason
-        Why it won, in words.
-    noise_only
-        The error, relative to the image, that the noise of the acquired lines alone makes.
-    lines
-        Number of held-back lines.
-    seconds
-        What the decision took.
-    weights
-        Of the candidates in the mean of their images that predicts best; 1 for the winner if no mean does better.
-    error
-        Estimated ``||image - truth|| / ||image||`` of that mean.
-    calibrated
-        Whether the interval about the error holds: all frames have the centre of k-space, where most of the energy is.
-    interval
-        That interval: the error of the magnitude image was within in nine of ten scans.
-    slices
-        How many slices were tested.
-    """
-
-    winner: int
-    estimates: tuple[Estimate, ...]
-    reason: str
-    noise_only: float
-    lines: int
-    seconds: float
-    weights: tuple[float, ...]
-    error: float
-    calibrated: bool = True
-    interval: tuple[float, float] = (0.0, math.inf)
-    slices: int = 1
-
-    @property
-    def middle(self) -> float:
-        """Likely error of the magnitude: the middle of the interval, where that holds."""
-        low, high = self.interval
-        return math.sqrt(max(low, high / 4) * high) if self.calibrated else self.error
-
-    @property
-    def facts(self) -> dict[str, Fact]:
-        """Return facts for the meta of the images."""
-        error = self.error
-        return {
-            "choice": self.reason,
-            "choice_error": round(error, 4),
-            "choice_error_90_percent": f"{self.interval[0]:.4f} to {self.interval[1]:.4f}"
-            if self.calibrated
-            else "not known, as the centre of k-space was not acquired in all frames",
-            "choice_errors": "; ".join(map(str, self.estimates)),
-            "choice_noise_only": round(self.noise_only, 4),
-            "choice_lines": self.lines,
-            "choice_slices": self.slices,
-            "choice_seconds": round(self.seconds, 3),
-        }
 
 
 def choose(
@@ -176,6 +79,7 @@ def choose(
     if not tested:
         raise MethodError("no candidate could be tested: " + "; ".join(str(text) for text in found))
     best = min(tested, key=lambda i: tested[i].total)
+    _check_noise(data, tested[best].total, trial.standard_error(tested[best], None))
     behind = {i: trial.standard_error(one, tested[best]) for i, one in judged.items()}
     winner = next(i for i, one in tested.items() if one.total - tested[best].total <= behind[i])
     whole = max(tested[best].energy, _NOTHING)
@@ -189,7 +93,7 @@ def choose(
         spread = behind[i] if i != best else trial.standard_error(one, None)
         estimates.append(Estimate(name, error, _root_spread(one.total, spread, whole), seconds[i], "", one.complete))
     weights, error = _weights(trial, tested, winner, len(candidates))
-    reason = _words(candidates, judged, best, winner, weights)
+    reason = _words(candidates, judged, best, winner, weights, error)
     log.info("%s (%s)", reason, "; ".join(map(str, estimates)))
     noise_only = math.sqrt(trial.noise_through / whole)
     lines, spent = trial.count, time.perf_counter() - begun
@@ -197,8 +101,34 @@ def choose(
     low, high = trial.likely
     least = math.sqrt(max(error - trial.beyond_maps(list(tested.values())), 0.0) / whole)
     interval = (low * least, math.hypot(high * relative, math.sqrt(trial.unshown(whole) / whole)))
-    found_by = (noise_only, lines, spent, weights, relative, trial.centre_is_known, interval, plan.slices)
+    unknown = _unknown(data, trial)
+    like = Likeness.of(_tested_slices([data, *further], plan.slices))
+    found_by = (noise_only, lines, spent, weights, relative, unknown, interval, plan.slices, like)
     return Choice(winner, tuple(estimates), reason, *found_by)
+
+
+def _check_noise(data: SliceData, total: float, spread: float) -> None:
+    """Raise MethodError if the best estimate is below zero for no other reason than noise that is not the lines'."""
+    measured = not data.whitened
+    if total <= 0 and (measured or total < -_FEWEST * spread):
+        how = "no noise scan was there" if measured else "the noise scan is that of others"
+        raise MethodError(f"the lines differ by less than their noise would explain, so it is not known ({how})")
+
+
+def _unknown(data: SliceData, trial: LineTrial) -> str:
+    """Return why the interval does not hold; empty if it does."""
+    if not trial.centre_is_known:
+        return "the centre of k-space was not acquired in all frames"
+    if data.sampling.partial_fourier < 1 or data.sampling.asymmetric_echo:
+        return "a part of k-space was not acquired (partial Fourier), and no held-back line is like it"
+    if noise_level(data)[1] != WHITENING and data.noise_floor.even is None:
+        return "the noise is not known: what was measured in k-space may hold signal"
+    return ""
+
+
+def _tested_slices(there: Sequence[SliceData], count: int) -> list[SliceData]:
+    places = [int((i + 0.5) * len(there) / count) for i in range(count)]  # outer slices hold little
+    return [there[i] for i in places]
 
 
 def _prepared(
@@ -208,7 +138,10 @@ def _prepared(
     first, kernels = there[0], {i for i, method in enumerate(methods) if not method.acs_as_data}
     reason = why_not(first)
     edge, wide = not reason, len(first.kspace) <= STATIC_FRAMES or bool(kernels)
-    able = [i for i in range(len(methods)) if edge or i not in kernels]
+    refused = _refused(methods, first)
+    able = [i for i in range(len(methods)) if i not in refused and (edge or i not in kernels)]
+    if not able and len(refused) == len(methods):
+        raise MethodError("no candidate could be tested: " + "; ".join(refused.values()))
     if not able:
         raise MethodError(f"all candidates learn from calibration lines, and {reason}")
     efforts = [methods[i].for_replicas().effort(first) for i in able]
@@ -222,13 +155,24 @@ def _prepared(
     left_out = {able[i]: text for i, text in plan.left_out.items()}
     reference = None if plan.reference is None or not edge else able[plan.reference]
     left_out |= {i: f"it learns from calibration lines, and {reason}" for i in kernels if not edge}
-    plan = replace(plan, left_out=left_out, reference=reference)
-    if left_out and len(methods) - len(left_out) < _FEWEST:
+    left_out = {i: text for i, text in left_out.items() if i not in refused}
+    if left_out and len(methods) - len(refused) - len(left_out) < _FEWEST:
         raise MethodError(left_out[min(left_out)])
+    plan = replace(plan, left_out=left_out | refused, reference=reference)
     if not edge:
         return plan, Trial.of(first, plan.frames, plan.columns)
-    places = [int((i + 0.5) * len(there) / plan.slices) for i in range(plan.slices)]  # outer slices hold little
-    return plan, EdgeTrial.of([there[i] for i in places], plan.frames, plan.columns)
+    return plan, EdgeTrial.of(_tested_slices(there, plan.slices), plan.frames, plan.columns)
+
+
+def _refused(methods: Sequence[Method], data: SliceData) -> dict[int, str]:
+    """Return the methods that cannot reconstruct a slice at all, by index, with the reason: they cost no time."""
+    found: dict[int, str] = {}
+    for i, method in enumerate(methods):
+        try:
+            method.check(data)
+        except OnebreathError as error:
+            found[i] = str(error)
+    return found
 
 
 def _weights(trial: LineTrial, tested: dict[int, Tested], winner: int, count: int) -> tuple[tuple[float, ...], float]:
@@ -260,17 +204,24 @@ def _words(
     best: int,
     winner: int,
     weights: Sequence[float],
+    error: float,
 ) -> str:
     name = candidates[winner][0]
     if max(weights) < 1:
         parts = in_words([one for one, _ in candidates], weights)
-        return f"the mean of {parts} by held-back lines: its error is smaller than that of each"
+        ratio = math.sqrt(max(tested[best].total, _NOTHING) / max(error, _NOTHING))
+        return (
+            f"the mean of {parts} by held-back lines: the error of {candidates[best][0]} is {ratio:.2f} times as large"
+        )
     others = [i for i in tested if i != winner]
     if not others:
-        return f"{name}, as no other candidate could be tested"
+        return (
+            f"{name}, the only candidate" if len(candidates) == 1 else f"{name}, as no other candidate could be tested"
+        )
     second = min(others, key=lambda i: tested[i].total)
     ratio = math.sqrt(max(tested[second].total, _NOTHING) / max(tested[winner].total, _NOTHING))
     against = candidates[second][0]
     if winner != best:
         return f"{name} by its place in the rule: {against} is ahead by less than the standard error"
-    return f"{name} by held-back lines: the error of {against} is {ratio:.2f} times as large"
+    least = "" if tested[second].complete else "at least "
+    return f"{name} by held-back lines: the error of {against} is {least}{ratio:.2f} times as large"

@@ -16,7 +16,7 @@ from onebreath import zoo
 from onebreath.errors import MethodError, OutsideDomain
 from onebreath.methods.base import Fact, Method, Reconstruction, SliceData, check_finite, method_class
 from onebreath.methods.device import back
-from onebreath.methods.known_noise import understated
+from onebreath.methods.known_noise import contradicted
 from onebreath.methods.learned.devices import device_text, devices_to_try
 from onebreath.methods.learned.network_data import (
     image_derivative,
@@ -104,7 +104,7 @@ class Unrolled(Method):
         if data.maps.shape[0] > 1:
             facts["map_sets_unused"] = int(data.maps.shape[0]) - 1
         images, how = self._first_that_works(data)
-        facts |= understated(data)
+        facts |= contradicted(data)
         if self.parameters.domain_score:
             how |= self._score(data)
         return Reconstruction(back(images, data.kspace), facts=facts | how)

@@ -45,7 +45,7 @@ from onebreath.methods.base import (
     join_sets,
 )
 from onebreath.methods.device import Device, back, place
-from onebreath.methods.known_noise import noise_level, understated
+from onebreath.methods.known_noise import contradicted, noise_level
 from onebreath.methods.low_rank_sparse.between_lines import FALLS, FINE, BetweenLines
 from onebreath.methods.low_rank_sparse.problem import Problem, norm
 from onebreath.methods.low_rank_sparse.split import exact_data_step, split_steps, total_penalty
@@ -180,7 +180,7 @@ class LowRankSparse(Method):
             **solved.facts,
             "map_sets": problem.operator.n_sets,
             "backend": where,
-            **understated(data),
+            **contradicted(data),
         }
         return Reconstruction(back(images, data.kspace), None, facts)
 
