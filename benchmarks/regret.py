@@ -186,7 +186,8 @@ def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
         try:
             choice = choose(list(candidates.items()), data, slices=slices)
             estimates = {e.name: [round(e.error, 4), round(e.uncertainty, 4)] for e in choice.estimates}
-            weights, estimated, interval = choice.weights, round(choice.error, 4), list(choice.interval)
+            weights, estimated = choice.weights, round(choice.error, 4)
+            interval = [] if choice.unknown else list(choice.interval)
         except MethodError:  # it cannot be tested, or not in that time: the rule's order decides
             weights, estimates, estimated, interval = (1.0, *[0.0] * (len(candidates) - 1)), {}, None, []
         seconds = round(time.process_time() - begun, 3)
@@ -220,7 +221,7 @@ def cost(result: dict[str, Any], slices: int) -> float:
 
 def covered(choice: dict[str, Any]) -> bool | None:
     """Whether the true error is in the interval that is published with a kept choice; None if none is."""
-    if choice["estimated"] is None:
+    if not choice["interval"]:
         return None
     low, high = choice["interval"]
     return bool(low <= choice["error"] <= high)

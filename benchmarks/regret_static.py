@@ -92,7 +92,7 @@ def measure(
             "psnr": round(psnr(mean, case.truth), 3),
             "error": relative(mean, case.truth),
             "estimated": None if choice is None else round(choice.error, 4),
-            "interval": None if choice is None else [round(one, 4) for one in choice.interval],
+            "interval": None if choice is None or choice.unknown else [round(one, 4) for one in choice.interval],
             "estimates": [] if choice is None else [[e.name, round(e.error, 4)] for e in choice.estimates],
             "cost": seconds / (slices * needed),
         }

@@ -1,11 +1,16 @@
 """The page of the papers' claims: every number is found where it is said to stand, and the page is up to date."""
 
+import importlib.util
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
+from onebreath.cli import _parser
 from onebreath.errors import ConfigError
+from onebreath.evaluation.figures.ablation import STUDIES
 from onebreath.evaluation.papers import CLAIMS, PAGE, OfCard, OfTable, Parameters, main, number, page, read_claims
 
 
@@ -70,3 +75,31 @@ def test_a_claim_without_a_number_says_why(tmp_path):
     assert "| it is good | very | not measured |  |  |" in output.read_text()
     assert "- it is good: no data" in output.read_text()
     assert main(["--claims", str(tmp_path / "none.yaml"), "--output", str(output)]) == 1
+
+
+def commands():
+    """Every command of the file of claims, as words without the variables that are set for it."""
+    papers = read_claims(Path(__file__).parents[2] / CLAIMS).papers
+    texts = {claim.command for paper in papers for claim in paper.claims if claim.command}
+    for text in sorted(texts):
+        yield text, [[word for word in shlex.split(one) if not re.match("[A-Z_]+=", word)] for one in text.split(";")]
+
+
+@pytest.mark.parametrize(("text", "parts"), list(commands()))
+def test_every_command_of_a_claim_can_be_given(text, parts):
+    for words in parts:
+        if words[0] == "onebreath":
+            _parser(words[1]).parse_args(words[1:])
+        else:
+            assert words[:2] == ["python", "-m"], text
+            assert importlib.util.find_spec(words[2]) is not None, text
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"), [one for one in commands() if "figures.ablation" in one[0]], ids=lambda one: str(one)[-40:]
+)
+def test_an_ablations_evaluation_names_its_own_variants(text, parts):
+    (train, evaluate) = parts
+    study = train[train.index("--study") + 1] if "--study" in train else "a_liknet"
+    named = [word.partition(".")[2] for word in evaluate if re.fullmatch(r"(crunet_mr|a_liknet|mr_ipt)\.\w+", word)]
+    assert set(named) <= set(STUDIES[study]), text

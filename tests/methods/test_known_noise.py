@@ -1,13 +1,12 @@
 """Noise of data that count as whitened, where the data contradict it."""
 
-import logging
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from onebreath.methods.base import method_class
-from onebreath.methods.known_noise import noise_level
+from onebreath.methods.known_noise import contradicted, noise_level
 from onebreath.methods.low_rank_sparse import LowRankSparse
 from onebreath.mri.noise_level import NoiseFloor
 from tests.helpers import complex_normal, nrmse
@@ -24,13 +23,18 @@ def noisy(factor: float, noise: float = 1.0):
 
 
 @pytest.mark.parametrize("factor", [2.0, 5.0, 10.0])
-def test_stronger_noise_than_whitened_is_measured_and_named(factor, caplog):
+def test_stronger_noise_than_whitened_is_measured_and_named(factor):
     _, data = noisy(factor)
-    with caplog.at_level(logging.WARNING, "onebreath"):
-        level, how = noise_level(data)
+    level, how = noise_level(data)
     assert level == pytest.approx(factor, rel=0.1)
     assert "far above that of whitened data" in how
-    assert "count as whitened, but their noise is" in caplog.text
+    assert contradicted(data) == {"noise_understated": pytest.approx(factor, rel=0.1)}
+
+
+def test_far_weaker_noise_is_named_too():
+    _, data = noisy(0.2)
+    assert contradicted(data) == {"noise_overstated": pytest.approx(5, rel=0.1)}
+    assert contradicted(noisy(1.0)[1]) == {}
 
 
 @pytest.mark.parametrize("noise", [1.0, 0.05])
@@ -66,12 +70,11 @@ def test_a_network_gets_the_noise_of_the_data():
     np.testing.assert_allclose(images, np.asarray(method(case.data).images), atol=0.03 * np.abs(case.truth).max())
 
 
-def test_the_noise_level_of_a_replica_is_that_of_its_slice(caplog):
+def test_the_noise_level_of_a_replica_is_that_of_its_slice():
     """Else a method that uses the level would be another one in its replicas, whose noise is that of both."""
     case, _ = noisy(1.0)
     rng = np.random.default_rng(1)
     more = 2 * complex_normal(rng, case.data.kspace.shape).astype(np.complex64) * (case.data.kspace != 0)
     replica = case.data.replica(case.data.kspace + more)
     assert noise_level(replica) == (1.0, "whitening")
-    assert not caplog.text
     assert noise_level(replace(case.data, kspace=replica.kspace))[0] > 2, "measured anew it is another one"

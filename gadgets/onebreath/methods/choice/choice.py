@@ -79,7 +79,7 @@ def choose(
     if not tested:
         raise MethodError("no candidate could be tested: " + "; ".join(str(text) for text in found))
     best = min(tested, key=lambda i: tested[i].total)
-    _check_noise(data, tested[best].total, trial.standard_error(tested[best], None))
+    _check_noise(data, tested[best].total)
     behind = {i: trial.standard_error(one, tested[best]) for i, one in judged.items()}
     winner = next(i for i, one in tested.items() if one.total - tested[best].total <= behind[i])
     whole = max(tested[best].energy, _NOTHING)
@@ -107,12 +107,11 @@ def choose(
     return Choice(winner, tuple(estimates), reason, *found_by)
 
 
-def _check_noise(data: SliceData, total: float, spread: float) -> None:
-    """Raise MethodError if the best estimate is below zero for no other reason than noise that is not the lines'."""
-    measured = not data.whitened
-    if total <= 0 and (measured or total < -_FEWEST * spread):
-        how = "no noise scan was there" if measured else "the noise scan is that of others"
-        raise MethodError(f"the lines differ by less than their noise would explain, so it is not known ({how})")
+def _check_noise(data: SliceData, total: float) -> None:
+    """Raise MethodError if the best error is estimated below zero because the noise is not that of the lines."""
+    source = noise_level(data)[1]
+    if total <= 0 and source != WHITENING:
+        raise MethodError(f"the lines differ by less than their noise would explain, so it is not known ({source})")
 
 
 def _unknown(data: SliceData, trial: LineTrial) -> str:
