@@ -44,6 +44,17 @@ def test_whitened_noise_is_1_and_signal_is_not_taken_for_noise(noise):
     assert noise_level(data) == (1.0, "whitening")
 
 
+def test_noise_below_the_signal_shows_between_frames():
+    """The faintest part of k-space holds signal, which is the same in the next frame; noise is not."""
+    rng = np.random.default_rng(0)
+    signal = 50 * complex_normal(rng, (1, 1, 96, 80)) * complex_normal(rng, (1, 8, 1, 1))
+    noise = 5 * complex_normal(rng, (8, 8, 96, 80))
+    floor = NoiseFloor.of((signal + noise).astype(np.complex64), ALL)
+    assert floor.level > 20
+    assert floor.even == pytest.approx(5, rel=0.05)
+    assert NoiseFloor.of((signal + noise)[:1].astype(np.complex64), ALL).even is None
+
+
 def test_unequal_channels_are_no_noise_of_whitened_data():
     strengths = np.linspace(1, 3, 8)[:, None, None]
     kspace = complex_normal(np.random.default_rng(0), (8, 8, 96, 80)) * strengths

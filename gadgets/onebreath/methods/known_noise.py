@@ -25,10 +25,11 @@ def noise_level(data: SliceData) -> tuple[float, str]:
     measured = data.noise_floor.level
     if not data.whitened:
         return measured, "measured in the faintest part of k-space, as no noise scan was there"
+    even = data.noise_floor.even or 1.0
     if 0 < measured < FAR_BELOW:
+        measured = min(measured, even)
         log.debug("the data count as whitened, but their noise is %.3g, not 1; that is used", measured)
         return measured, "measured in the faintest part of k-space, as it is far below that of whitened data"
-    even = data.noise_floor.even or 1.0
     if even > FAR_ABOVE:
         log.debug("the data count as whitened, but their noise is %.3g, not 1; that is used", even)
         return even, "measured in the faintest part of k-space, as it is far above that of whitened data"

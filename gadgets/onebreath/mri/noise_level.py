@@ -35,7 +35,8 @@ class NoiseFloor:
     even
         Standard deviation of the noise, if that part is noise of whitened channels, on another scale or not. Whitened
         noise is equally strong in all channels, and no channel knows of another. Signal is not like that: what smooth
-        coils see of it is nearly the same in several channels. None if it is not such noise, or if this cannot be
+        coils see of it is nearly the same in several channels. Where the weakest part holds signal, it is that of the
+        differences of successive frames, which hold less of it. None if neither is such noise, or if this cannot be
         determined: fewer than three channels, or too few samples.
     """
 
@@ -52,18 +53,28 @@ class NoiseFloor:
         mask : bool, broadcastable to (frame, y, x)
         """
         samples = np.asarray(to_device(kspace, "cpu"))
-        frames, channels, ny, nx = samples.shape
+        frames, _, ny, nx = samples.shape
         acquired = np.broadcast_to(np.asarray(to_device(mask, "cpu")), (frames, ny, nx))
-        there = acquired[:, None] & (samples != 0)
-        energy, count = (np.abs(samples) ** 2 * there).sum(axis=(0, 1)), there.sum(axis=(0, 1))
-        edges = np.arange(0, nx, _COLUMNS)
-        energy, count = np.add.reduceat(energy, edges, axis=1), np.add.reduceat(count, edges, axis=1)
-        full = np.asarray((count > 0) & (count >= np.median(count[count > 0]) / 2 if count.any() else False))
-        if not full.any():
-            return cls(0.0, None)
-        level = math.sqrt(float(np.percentile(energy[full] / count[full], _PERCENTILE)) / 2)
-        weakest = np.repeat(_weakest(energy, count, full, channels), _COLUMNS, axis=1)[:, :nx]
-        return cls(level, _even(samples.transpose(0, 2, 3, 1)[acquired & weakest]))
+        level, even = _of_samples(samples, acquired)
+        if even is None and frames > 1:
+            apart = (samples[1:] - samples[:-1]) / np.float32(math.sqrt(2))
+            even = _of_samples(apart, acquired[1:] & acquired[:-1])[1]
+        return cls(level, even)
+
+
+def _of_samples(samples: NDArray[Any], acquired: NDArray[np.bool_]) -> tuple[float, float | None]:
+    """Return level and even standard deviation of samples (frame, channel, y, x), of those that were acquired."""
+    channels, nx = samples.shape[1], samples.shape[3]
+    there = acquired[:, None] & (samples != 0)
+    energy, count = (np.abs(samples) ** 2 * there).sum(axis=(0, 1)), there.sum(axis=(0, 1))
+    edges = np.arange(0, nx, _COLUMNS)
+    energy, count = np.add.reduceat(energy, edges, axis=1), np.add.reduceat(count, edges, axis=1)
+    full = np.asarray((count > 0) & (count >= np.median(count[count > 0]) / 2 if count.any() else False))
+    if not full.any():
+        return 0.0, None
+    level = math.sqrt(float(np.percentile(energy[full] / count[full], _PERCENTILE)) / 2)
+    weakest = np.repeat(_weakest(energy, count, full, channels), _COLUMNS, axis=1)[:, :nx]
+    return level, _even(samples.transpose(0, 2, 3, 1)[acquired & weakest])
 
 
 def _weakest(energy: NDArray[Any], count: NDArray[Any], full: NDArray[Any], channels: int) -> NDArray[np.bool_]:

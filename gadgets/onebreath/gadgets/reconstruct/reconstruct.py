@@ -88,7 +88,7 @@ class Reconstruct(Gadget):
         self.chooser = Chooser(properties, self.header, properties.send_out_error_map)
         self._notes: dict[str, dict[str, Any]] = {}
         self._warnings: list[str] = []
-        self._begun = self._unlike = False
+        self._begun = self._unlike = self._said = False
         self._images = ImageMaker(self.header)
         self._derived = Derived(self.header)
 
@@ -185,16 +185,17 @@ class Reconstruct(Gadget):
                 f"{place}: {known.partition('as ')[2]}, so what was chosen and estimated there "
                 "may not be right for it. Further slices like it are named in their meta only."
             )
-        if more := facts.get("noise_understated", 0.0):
+        if (more := facts.get("noise_understated", 0.0)) and not self._said:
             texts.append(
                 f"The lines hold {more} times the noise that the noise scan says, so it is not that of this scan or "
                 "has another gain. The noise in the lines was used, but SNR and pixel values are too large by that."
             )
-        if noise:
+        if noise and not self._said:
             texts.append(
                 f"The noise scan says at least {noise} times the noise that the lines can hold, so it is not that of "
                 "this scan, or has another dwell time than its header says; SNR and pixel values are too small by that."
             )
+        self._said |= bool(more or noise)  # slices differ in the number only
         if isinstance(left, float) and left > DOUBTFUL:
             texts.append(
                 f"{place}: {left:.0%} of the calibration lines are not explained by these images, which are wrong to "
