@@ -126,6 +126,7 @@ def _unknown(data: SliceData, trial: LineTrial) -> str:
 
 
 def _tested_slices(there: Sequence[SliceData], count: int) -> list[SliceData]:
+    """Return those of the slices there that are tested, spread evenly."""
     places = [int((i + 0.5) * len(there) / count) for i in range(count)]  # outer slices hold little
     return [there[i] for i in places]
 
