@@ -6,8 +6,10 @@ from scipy.ndimage import find_objects, label
 
 from onebreath.cli import main
 from onebreath.images.reading import read_images
+from onebreath.report.facts import Facts
 from onebreath.report.page import page
 from onebreath.report.viewer import encoded, pictures
+from onebreath.report.words import sections
 from tests.images.files import cine, image, write
 from tests.report.browser import Browser, body
 
@@ -105,6 +107,18 @@ def test_decisions_are_told_in_words(tmp_path: Path) -> None:
         "ab" * 32,
     ):
         assert words in made, words
+
+
+def test_the_error_is_told_of_all_slices_and_where_it_is_not_known() -> None:
+    name = "Onebreath_reconstruct_choice_error_90_percent"
+    texts = ["0.0304 to 0.0770", "0.0200 to 0.1100", "not known, as this slice has other lines"]
+    metas = [{"Onebreath_reconstruct_method": "grappa", name: text} for text in texts]
+    told = [one for section in sections(Facts(metas)) for one in section.sentences if "The error of" in one.text]
+    assert [one.text for one in told] == [
+        "The error of the magnitude is 0.0200 to 0.1100 of the image in nine of ten scans, of all slices together.",
+        "The error of the magnitude is not known, as this slice has other lines.",
+    ]
+    assert [one.tone for one in told] == ["plain", "note"]
 
 
 @pytest.mark.parametrize(("budget", "levels", "places"), [(1 << 20, 16, 2), (1200, 8, 2), (600, 8, 1)])

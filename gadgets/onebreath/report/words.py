@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 from onebreath.report.facts import Facts
 
 Tone = Literal["plain", "note", "alarm"]
+_RANGE = re.compile(r"[\d.]+ to [\d.]+")
+"""An interval of the error that is known."""
 
 
 class Sentence(NamedTuple):
@@ -49,6 +51,7 @@ def _method(facts: Facts) -> Iterator[Sentence]:
         yield Sentence(f"The choice among candidates: {choice}.{kept}")
     if verdict := facts.fact("reconstruct", "choice_verdict"):
         yield Sentence(f"The choice's verdict: {verdict}.", "alarm")
+    yield from _error(facts)
     if standby := facts.fact("reconstruct", "standby"):
         yield Sentence(f"A classical method was on standby: {standby}.")
     if facts.fact("reconstruct", "converged") == "no":
@@ -56,6 +59,19 @@ def _method(facts: Facts) -> Iterator[Sentence]:
         yield Sentence(
             f"The iterations reached their limit before the residual ({residual}) fell below its tolerance.", "note"
         )
+
+
+def _error(facts: Facts) -> Iterator[Sentence]:
+    """The estimated error; slices have intervals of their own, of which the widest range is told."""
+    texts = facts.all("Onebreath_reconstruct_choice_error_90_percent")
+    ends = [text.split(" to ") for text in texts if _RANGE.fullmatch(text)]
+    if ends:
+        low, high = min((one for one, _ in ends), key=float), max((one for _, one in ends), key=float)
+        slices = ", of all slices together" if len(ends) > 1 else ""
+        yield Sentence(f"The error of the magnitude is {low} to {high} of the image in nine of ten scans{slices}.")
+    for text in texts:
+        if not _RANGE.fullmatch(text):
+            yield Sentence(f"The error of the magnitude is {text}.", "note")
 
 
 def _domain(facts: Facts) -> Iterator[Sentence]:
