@@ -1,13 +1,18 @@
 """iRAKI under a name of its own, as a candidate of a choice."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+import torch
 
 from onebreath.errors import ConfigError, MethodError
 from onebreath.methods.base import method_class
 from onebreath.methods.cg_sense import CgSense
 from onebreath.methods.choice.choice import choose
+from onebreath.methods.raki.learner import Learner
 from onebreath.methods.raki.named_iraki import Iraki
+from onebreath.methods.raki.parameters import RakiParameters
 from onebreath.methods.raki.raki import Raki
 from tests.methods.slices import lines, synthetic
 from tests.methods.test_edge import scan
@@ -39,3 +44,14 @@ def test_it_is_weighed_where_there_is_time():
     short = choose(candidates, data, within=1.0, slices=100).estimates
     assert "would take more than" in short[2].failed
     assert not short[1].failed
+
+
+def test_networks_begun_side_by_side_have_the_weights_of_their_seed():
+    """Else the same scan would not have the same image, and another choice from run to run."""
+    learner = Learner(RakiParameters(seed=3))
+    alone = learner.fresh_network(6, 4)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: learner.fresh_network(6, 4), range(64)))
+    for one in made:
+        for weights, expected in zip(one.parameters(), alone.parameters(), strict=True):
+            assert torch.equal(weights, expected)

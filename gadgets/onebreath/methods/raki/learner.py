@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _LEAST_OVERDETERMINED = 2
 _REFINING = 0.25
 # Slices whose weights are kept: more than are learned together, and small.
 _REMEMBERED = 64
+# The random numbers of a process are one sequence: candidates that learn side by side must not draw from it in turns.
+_RANDOM = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Learner:
         from onebreath.networks.raki.raki import Raki as Network
 
         p = self.parameters
-        with torch.random.fork_rng(devices=[]):
+        with _RANDOM, torch.random.fork_rng(devices=[]):
             torch.manual_seed(p.seed)
             return Network(coils, acceleration, p.widths, p.kernels, p.usual_slope, p.targets)
 
