@@ -79,7 +79,7 @@ def test_noise_and_error_are_unbiased_for_a_linear_method():
     for seed in range(4):
         data, truth = scan(3.0, 2, seed=seed)
         trial = EdgeTrial.of([data], 1, 64)
-        found = trial.run(least_squares, data)
+        found = trial.run(least_squares)
         assert not isinstance(found, str)
         totals.append(found.total)
         images = np.asarray(least_squares(data).images)

@@ -73,7 +73,7 @@ def choose(
     begun = time.perf_counter()
     plan, trial = _prepared([method for _, method in candidates], [data, *further], within, slices)
 
-    found, seconds = run_all([method for _, method in candidates], data, plan, trial)
+    found, seconds = run_all([method for _, method in candidates], plan, trial)
     judged = {i: one for i, one in enumerate(found) if not isinstance(one, str)}
     tested = {i: one for i, one in judged.items() if one.complete}
     if not tested:
@@ -172,6 +172,8 @@ def _refused(methods: Sequence[Method], data: SliceData) -> dict[int, str]:
             method.check(data)
         except OnebreathError as error:
             found[i] = str(error)
+        except MemoryError:
+            found[i] = "memory ran out"
     return found
 
 

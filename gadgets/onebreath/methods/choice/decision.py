@@ -113,8 +113,9 @@ class Choice:
         """Return the facts that another slice has of its own: its interval, where that is known."""
         if self.unknown or self.like is None:
             return {}
-        differs = self.like.differs(data)
-        text = f"not known, as {differs}" if differs else _range(self.like.extended(self.interval, data))
+        other = Likeness.of([data])
+        differs = self.like.differs(other)
+        text = f"not known, as {differs}" if differs else _range(self.like.extended(self.interval, other))
         return {"choice_error_90_percent": text}
 
 

@@ -51,9 +51,8 @@ class Likeness:
         found = np.array([_described(data) for data in slices]).mean(axis=0)
         return cls(*map(float, found))
 
-    def differs(self, data: SliceData) -> str:
-        """Return how a slice differs from these so that their interval says nothing of it; empty if it does not."""
-        other = Likeness.of([data])
+    def differs(self, other: Likeness) -> str:
+        """Return how another slice differs so that the interval of these says nothing of it; empty if it does not."""
         if abs(other.samples - self.samples) > _LINES * self.samples:
             return f"this slice has {other.samples / max(self.samples, 1):.2f} times as many samples as {UNLIKE}"
         if other.signal * _SIGNAL < self.signal:
@@ -63,9 +62,9 @@ class Likeness:
             return f"the faintest part of this slice's k-space is {noisier:.2f} times that of {UNLIKE}"
         return ""
 
-    def extended(self, interval: tuple[float, float], data: SliceData) -> tuple[float, float]:
-        """Return the interval for a slice with more or less signal than these."""
-        ratio = self.signal / max(Likeness.of([data]).signal, 1e-30)
+    def extended(self, interval: tuple[float, float], other: Likeness) -> tuple[float, float]:
+        """Return the interval for another slice, with more or less signal than these."""
+        ratio = self.signal / max(other.signal, 1e-30)
         return interval[0] * min(1.0, ratio), interval[1] * max(1.0, ratio)
 
 

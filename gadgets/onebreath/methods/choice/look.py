@@ -21,7 +21,7 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.methods.base import Method, SliceData
+from onebreath.methods.base import Method
 from onebreath.methods.choice.edge import DRAWS, MORE, EdgeTrial, dot
 from onebreath.methods.choice.stacked import stacking_weights
 from onebreath.methods.choice.trial import Tested
@@ -45,9 +45,9 @@ class FirstLook:
     def __init__(self, trial: EdgeTrial, reference: Future[Tested | str]) -> None:
         self.trial, self._reference = trial, reference
 
-    def run(self, method: Method, whole: SliceData) -> Tested | str:
+    def run(self, method: Method) -> Tested | str:
         """Test a method: in full, or on one draw if it is behind."""
-        return self.trial.run(method, whole, self._behind)
+        return self.trial.run(method, self._behind)
 
     def _behind(self, first: np.ndarray, energy: float) -> Tested | None:
         """Return what one draw (slice, frame, coil, y, x) tells if a second one would bring nothing."""

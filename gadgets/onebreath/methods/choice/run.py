@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from onebreath.methods.base import Method, SliceData
+from onebreath.methods.base import Method
 from onebreath.methods.choice.edge import EdgeTrial
 from onebreath.methods.choice.look import FirstLook
 from onebreath.methods.choice.plan import Plan
@@ -15,9 +15,7 @@ from onebreath.methods.choice.trial import LineTrial, Tested
 from onebreath.threads import side_by_side
 
 
-def run_all(
-    methods: Sequence[Method], whole: SliceData, plan: Plan, trial: LineTrial
-) -> tuple[list[Tested | str], list[float]]:
+def run_all(methods: Sequence[Method], plan: Plan, trial: LineTrial) -> tuple[list[Tested | str], list[float]]:
     """Test all methods that the plan does not leave out; return their results, or why there are none, and the seconds.
 
     Where the plan has a reference, the other methods are tested in full only if they may be ahead of it.
@@ -28,9 +26,9 @@ def run_all(
     def test(index: int) -> tuple[Tested | str, float]:
         started, result = time.perf_counter(), plan.left_out.get(index)
         if result is None and look is not None and index != plan.reference:
-            return look.run(methods[index], whole), time.perf_counter() - started
+            return look.run(methods[index]), time.perf_counter() - started
         try:
-            found = result or trial.run(methods[index], whole)
+            found = result or trial.run(methods[index])
         except BaseException:
             found = "it failed"
             raise

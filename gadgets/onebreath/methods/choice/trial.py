@@ -74,10 +74,9 @@ class LineTrial(ABC):
     def likely(self) -> tuple[float, float]:
         """Parts of the estimated error between which that of the magnitude was in nine of ten scans."""
 
-    def run(self, method: Method, whole: SliceData, behind: Behind | None = None) -> Tested | str:
+    def run(self, method: Method, behind: Behind | None = None) -> Tested | str:
         """Test a method, in full unless it is seen to be behind; return the reason if it could not be tested."""
         try:
-            method.check(whole)
             return self._tested(method.for_replicas(), behind)
         except OnebreathError as reason:
             return str(reason)
