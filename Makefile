@@ -8,6 +8,7 @@ DOCS_STAMP := $(VENV)/.docs-installed
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 GPU_MINUTES ?= $(if $(REHEARSE),6,9)
 OUT ?= runs/gpu
+COMPILED := $(wildcard gadgets/onebreath/networks/convolution/*.[ch])
 
 .PHONY: demo test lint docs papers bench train-demo gpu gpu-pack clean
 
@@ -41,7 +42,7 @@ gpu-pack: $(STAMP)  ## put what a bare machine without network lacks into gpu-pa
 gpu:  ## all that needs a GPU, on a bare machine that has torch: tests, benchmarks, training (REHEARSE=1: tiny, on a CPU)
 	$(GPU_PYTHON) -m benchmarks.gpu --out "$(OUT)" --minutes $(GPU_MINUTES) $(if $(REHEARSE),--rehearse) $(GPU_OPTIONS)
 
-$(STAMP): requirements.txt setup.py pyproject.toml
+$(STAMP): requirements.txt setup.py pyproject.toml $(COMPILED)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -r requirements.txt
@@ -53,4 +54,4 @@ $(DOCS_STAMP): requirements-docs.txt $(STAMP)
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build site gadgets/*.egg-info
+	rm -rf $(VENV) demo build site gadgets/*.egg-info gadgets/onebreath/networks/convolution/*.so

@@ -1,14 +1,16 @@
-"""What pyproject.toml cannot say: where Gadgetron looks for configurations and models, and the commit of a wheel."""
+"""What pyproject.toml cannot say: compiled code, files where Gadgetron looks for them, and the commit of a wheel."""
 
 import os
+import platform
 import subprocess
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 SHARE = "share/gadgetron"
+COMPILED = "gadgets/onebreath/networks/convolution"
 
 
 def data_files() -> list[tuple[str, list[str]]]:
@@ -43,4 +45,20 @@ class BuildWithCommit(build_py):
             (Path(self.build_lib) / "onebreath" / "built_from.txt").write_text(commit() + "\n", encoding="ascii")
 
 
-setup(cmdclass={"build_py": BuildWithCommit}, data_files=data_files())
+def convolutions() -> Extension:
+    """Convolutions for a CPU, not a Python module but loaded by ctypes; without a C compiler PyTorch's are used."""
+    processor = ["-mavx2", "-mfma", "-mprfchw"] if platform.machine() in ("x86_64", "AMD64") else []
+    flags = ["-std=c11", "-O3", *processor, "-ffp-contract=fast", "-fno-math-errno", "-fopenmp"]
+    name = "onebreath.networks.convolution._convolution"
+    files = {kind: [str(path.relative_to(ROOT)) for path in (ROOT / COMPILED).glob(f"*.{kind}")] for kind in "ch"}
+    return Extension(
+        name,
+        sorted(files["c"]),
+        depends=files["h"],
+        extra_compile_args=flags,
+        extra_link_args=["-fopenmp"],
+        optional=True,
+    )
+
+
+setup(cmdclass={"build_py": BuildWithCommit}, data_files=data_files(), ext_modules=[convolutions()])

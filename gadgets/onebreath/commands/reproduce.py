@@ -30,6 +30,7 @@ _IDENTITY = (
     "Onebreath_reconstruct_weights_sha256",
     "Onebreath_reconstruct_fallback",
     "Onebreath_reconstruct_device",
+    "Onebreath_reconstruct_convolutions",
     "Onebreath_prewhiten_noise",
 )
 """Entries of the meta that explain other pixels."""

@@ -42,8 +42,8 @@ def _head(repository: Path) -> str:
 
 @functools.cache
 def code_sha256() -> str:
-    """First 16 digits of the SHA-256 of all Python files of this package, by name and content."""
+    """First 16 digits of the SHA-256 of the source files of this package, by name and content."""
     digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
+    for path in sorted(path for kind in ("*.py", "*.c", "*.h") for path in _PACKAGE.rglob(kind)):
         digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

@@ -60,9 +60,14 @@ def warm_up(models: Sequence[str], device: str) -> None:
     import torch
 
     from onebreath import zoo
+    from onebreath.networks.convolution.compiled import code_for
 
     if torch.cuda.is_available():
         torch.cuda.init()
     for model in models:
         zoo.load(model, device if device != "auto" else ("cuda:0" if torch.cuda.is_available() else "cpu"))
-    log.info("warm after %.1f s: torch %s, models: %s", time.perf_counter() - begun, torch.__version__, models or "-")
+    seconds, code = time.perf_counter() - begun, code_for("cpu", torch.float32)
+    log.info(
+        "warm after %.1f s: torch %s, convolutions on a CPU: %s, models: %s",
+        *(seconds, torch.__version__, code, models or "-"),
+    )

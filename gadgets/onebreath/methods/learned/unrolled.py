@@ -220,6 +220,7 @@ class Unrolled(Method):
         """Reconstruct by a plan; return images (frame, y, x), facts, and the difference of tiles at seams."""
         import torch
 
+        from onebreath.networks.convolution.compiled import code_for
         from onebreath.networks.shared.tiling import TiledNetwork
         from onebreath.networks.shared.unrolled import UnrolledNetwork
 
@@ -237,6 +238,7 @@ class Unrolled(Method):
         facts: dict[str, Fact] = {
             "device": device_text(plan.device),
             "precision": str(loaded.compute_dtype).removeprefix("torch."),
+            "convolutions": code_for(plan.device, loaded.compute_dtype),
             "scale": scale,
             "memory_needed_gb": round(plan.needed / 2**30, 3),
             "pieces": "whole image",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from onebreath.errors import MethodError, ModelError
 from onebreath.mri.fourier import fftc, ifftc
 from onebreath.networks.consistency.sampled_series import SampledSeries
+from onebreath.networks.convolution.filters import Conv
 from onebreath.networks.shared.checkpointing import run_step
 from onebreath.networks.shared.normalise import Normalised, to_complex, to_planes
 from onebreath.networks.shared.refinement import Refinement
@@ -31,7 +32,7 @@ class StageConvs(nn.ModuleList):
 
     def __init__(self, in_channels: int, channels: int, count: int) -> None:
         widths = [in_channels] + [channels] * count
-        super().__init__(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in itertools.pairwise(widths))
+        super().__init__(Conv(a, b, bias=False) for a, b in itertools.pairwise(widths))
 
     def forward(self, planes: Tensor) -> Tensor:
         """Convolve ``(slice, channel, position, frequency)``."""
@@ -57,7 +58,7 @@ class SliceUNet(nn.Module):
         super().__init__()
         widths = [channels * 2**stage for stage in range(stages)]
         self.down = nn.ModuleList(StageConvs(a, b, convs) for a, b in itertools.pairwise([2, *widths]))
-        self.up = nn.ModuleList(nn.Conv2d(2 * width, width, 3, padding=1, bias=False) for width in widths[-2::-1])
+        self.up = nn.ModuleList(Conv(2 * width, width, bias=False) for width in widths[-2::-1])
         self.merge = nn.ModuleList(StageConvs(2 * width, width, convs) for width in widths[-2::-1])
         self.tail = nn.Conv2d(channels, 2, 1, bias=False)
 

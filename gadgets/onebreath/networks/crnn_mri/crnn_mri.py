@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from onebreath.networks.consistency.data_consistency import Kind
+from onebreath.networks.convolution.filters import Conv, filter_with
 from onebreath.networks.shared.conv2plus1d import ConvToPlanes, per_frame
 from onebreath.networks.shared.normalise import Normalised
 from onebreath.networks.shared.recurrent import RecurrentUnit
@@ -16,16 +17,19 @@ class CascadeConv(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.input = nn.Conv2d(channels, channels, 3, padding=1)
-        self.cascade = nn.Conv2d(channels, channels, 3, padding=1)
+        self.input = Conv(channels, channels)
+        self.cascade = Conv(channels, channels)
 
     def forward(self, series: Tensor, features: Tensor | None) -> Tensor:
         """Convolve ``(batch, frame, channel, y, x)``; None means zeros."""
-        out = per_frame(self.input, series)
+        frames, bias = series.flatten(0, 1), self.cascade.bias
         if features is None:
-            assert self.cascade.bias is not None
-            return out.add_(self.cascade.bias[:, None, None]).relu_()
-        return out.add_(per_frame(self.cascade, features)).relu_()
+            assert self.input.bias is not None
+            assert bias is not None
+            out = filter_with(self.input.weight, 1, [frames])([frames], self.input.bias + bias, relu=True)
+        else:
+            out = self.cascade(features.flatten(0, 1), added=self.input(frames), relu=True)
+        return out.unflatten(0, series.shape[:2])
 
 
 class CRNNBlock(Refinement):

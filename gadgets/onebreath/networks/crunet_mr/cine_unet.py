@@ -7,12 +7,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from onebreath.errors import ModelError
+from onebreath.networks.convolution.filters import Conv
 from onebreath.networks.shared.conv2plus1d import (
     ConvToPlanes,
     Downsample,
     SpaceTimeConv,
     Upsample,
-    join_channels,
     per_frame,
 )
 from onebreath.networks.shared.normalise import Normalised, zscore
@@ -77,7 +77,7 @@ class CineUNet(Refinement):
             raise ModelError(f"patch is {patch}, expected half of a divisor of pad_multiple = {pad_multiple}")
         d1, d2, d3 = dilations
         self.pad_multiple, self.patch = pad_multiple, patch
-        self.head = nn.Conv2d((2 + further_channels) * patch**2, channels, 3, padding=1)
+        self.head = Conv((2 + further_channels) * patch**2, channels)
         self.encoder1 = make_unit("forward", d1)
         self.down = Downsample(channels, circular_time)
         self.encoder2 = make_unit("forward", d2)
@@ -107,9 +107,9 @@ class CineUNet(Refinement):
         skip2 = self.refine2(self.encoder2(self.down(skip1), level2))
         bottom = self.refine3(self.bottleneck(skip2, bottleneck))
         decoded2 = self.decoder2(bottom, level2)
-        merged2 = skip2 + decoded2 if self.merge2 is None else self.merge2(join_channels([skip2, decoded2]))
+        merged2 = skip2 + decoded2 if self.merge2 is None else self.merge2(skip2, decoded2)
         decoded1 = self.decoder1(self.up(merged2), level1)
-        merged1 = self.merge1(join_channels([skip1, decoded1]))
+        merged1 = self.merge1(skip1, decoded1)
         correction = per_frame(self.tail, merged1)
         if self.patch > 1:
             correction = F.pixel_shuffle(correction, self.patch)

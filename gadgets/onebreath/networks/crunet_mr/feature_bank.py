@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from onebreath.errors import ModelError
+from onebreath.networks.convolution.filters import Conv
 from onebreath.networks.crunet_mr.cine_unet import LevelFeatures
 from onebreath.networks.shared.checkpointing import run_step
 from onebreath.networks.shared.conv2plus1d import stack_frames
@@ -63,15 +64,16 @@ class ChannelAttentionFuser(nn.Module):
         self.body = None
         if style == "cab":
             self.body = nn.Sequential(
-                nn.Conv2d(width, width, 3, padding=1, bias=False),
+                Conv(width, width, bias=False),
                 nn.PReLU(),
-                nn.Conv2d(width, width, 3, padding=1, bias=False),
+                Conv(width, width, bias=False),
             )
         self.attention = SqueezeExcite(width, reduction)
         self.reduce = nn.Conv2d(width, channels, 1)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Fuse ``(batch * frame, maps * channels, y, x)``."""
+    def forward(self, *maps: Tensor) -> Tensor:
+        """Fuse maps ``(batch * frame, channels, y, x)``."""
+        frames = torch.cat(maps, dim=1)
         if self.body is None:
             return self.reduce(self.attention(frames))
         return self.reduce(frames + self.attention(self.body(frames)))
@@ -93,12 +95,8 @@ class LevelFusers(nn.Module):
 
     def _fuse(self, fuser: nn.Module, maps: Sequence[Tensor]) -> Tensor:
         """Fuse frame by frame: the joined maps of all frames would need several times the memory of the network."""
-
-        def join(*frames: Tensor) -> Tensor:
-            return fuser(torch.cat(frames, dim=1))
-
         frames = zip(*(series.unbind(1) for series in maps), strict=True)
-        return stack_frames([run_step(join, *frame, checkpointing=self.checkpointing) for frame in frames])
+        return stack_frames([run_step(fuser, *frame, checkpointing=self.checkpointing) for frame in frames])
 
 
 class FeatureBank(nn.Module):
@@ -138,7 +136,7 @@ class FeatureBank(nn.Module):
 
         def fuser(maps: int, dilation: int) -> nn.Module:
             if fusion == "conv":
-                return nn.Conv2d(maps * channels, channels, 3, padding=dilation, dilation=dilation)
+                return Conv(maps * channels, channels, dilation=dilation)
             return ChannelAttentionFuser(maps, channels, ca_style, ca_reduction)
 
         self.fusers = nn.ModuleList(

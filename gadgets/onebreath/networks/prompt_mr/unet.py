@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from onebreath.errors import ModelError
+from onebreath.networks.convolution.filters import Conv
 from onebreath.networks.crunet_mr.feature_bank import SqueezeExcite
 from onebreath.networks.shared.normalise import pad_to_multiple, to_complex, to_planes, zscore
 
@@ -80,8 +81,8 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.first = Conv(channels, channels, bias=False)
+        self.second = Conv(channels, channels, bias=False)
         self.attention = SqueezeExcite(channels, _REDUCTION)
 
     def forward(self, features: Tensor, slope: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ class Prompts(nn.Module):
         self.prompts: Tensor
         self.register_buffer("prompts", torch.rand(count, channels, size, size))
         self.weigh = nn.Linear(feature_channels, count)
-        self.refine = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.refine = Conv(channels, channels, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Prompts ``(image, channel, y, x)`` of the size of the features."""
@@ -172,7 +173,7 @@ class PromptUNet(nn.Module):
     def __init__(self, frames: int, sizes: UNetSizes) -> None:
         super().__init__()
         channels = sizes.channels
-        self.head = nn.Conv2d(2 * frames, channels[0], 3, padding=1, bias=False)
+        self.head = Conv(2 * frames, channels[0], bias=False)
         self.encoder = nn.ModuleList(
             AttentionBlocks(a, n) for a, n in zip(channels[:-1], sizes.encoder_blocks, strict=True)
         )

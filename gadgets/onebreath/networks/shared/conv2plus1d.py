@@ -10,23 +10,21 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from onebreath.networks.convolution.compiled import LANES, Compiled, applies, channels_last, in_time, runs, to_few
+from onebreath.networks.convolution.filters import Conv
+
 _SIDES = (4, 2)
 """Sides of the squares of `ConvToPlanes`, the better one first."""
 
 
 def fold_frames(series: Tensor) -> Tensor:
     """``(batch, frame, channel, y, x)`` to ``(batch * frame, channel, y, x)``, channels innermost in memory."""
-    return series.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return channels_last(series.flatten(0, 1))
 
 
 def per_frame(layer: nn.Module, series: Tensor) -> Tensor:
     """Apply a 2-D layer to every frame at once."""
     return layer(fold_frames(series)).unflatten(0, series.shape[:2])
-
-
-def join_channels(series: Sequence[Tensor]) -> Tensor:
-    """Concatenate along the channels."""
-    return torch.cat([fold_frames(one) for one in series], dim=1).unflatten(0, series[0].shape[:2])
 
 
 def stack_frames(frames: Sequence[Tensor]) -> Tensor:
@@ -52,14 +50,21 @@ class TemporalConv(nn.Conv1d):
     def forward(self, series: Tensor) -> Tensor:
         """Convolve ``(batch, frame, channel, y, x)``."""
         batch, frames, channels, height, width = series.shape
-        lines = series.permute(0, 1, 3, 4, 2).reshape(batch, frames, height * width, channels).permute(0, 3, 1, 2)
+        pixels = series.permute(0, 1, 3, 4, 2).reshape(batch, frames, height * width, channels)
+        if applies(self.weight, series.flatten(0, 1)):
+            out = in_time(pixels, self.weight, self.bias, self.circular)
+        else:
+            out = self._direct(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return out.reshape(batch, frames, height, width, -1).permute(0, 1, 4, 2, 3)
+
+    def _direct(self, lines: Tensor) -> Tensor:
         kernel = self.weight[..., None]
         out = F.conv2d(lines, kernel, self.bias, padding=(1, 0))
         if self.circular:
             # Adding the wrapped frames to the two ends is cheaper than copying the series to pad it.
             out[:, :, :1].add_(F.conv2d(lines[:, :, -1:], kernel[:, :, :1]))
             out[:, :, -1:].add_(F.conv2d(lines[:, :, :1], kernel[:, :, 2:]))
-        return out.permute(0, 2, 3, 1).reshape(batch, frames, height, width, -1).permute(0, 1, 4, 2, 3)
+        return out
 
 
 class SpaceTimeConv(nn.Module):
@@ -77,15 +82,26 @@ class SpaceTimeConv(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, dilation: int = 1, circular: bool = True) -> None:
         super().__init__()
-        self.spatial: nn.Module = nn.Conv2d(in_channels, channels, 3, padding=dilation, dilation=dilation)
+        self.spatial: nn.Module = Conv(in_channels, channels, dilation=dilation)
         self.temporal = TemporalConv(channels, circular)
 
-    def forward(self, series: Tensor) -> Tensor:
-        """Convolve ``(batch, frame, channel, y, x)``."""
-        return self.temporal(per_frame(self.spatial, series).relu_())
+    def forward(self, *series: Tensor) -> Tensor:
+        """Convolve ``(batch, frame, channel, y, x)``; the channels of several series are joined."""
+        shape = series[0].shape[:2]
+        return self.temporal(self._in_space(*(one.flatten(0, 1) for one in series)).unflatten(0, shape))
+
+    def _in_space(self, *frames: Tensor) -> Tensor:
+        return self.spatial(*frames, relu=True)
 
 
-class Downsample(SpaceTimeConv):
+class _Resampling(SpaceTimeConv):
+    """`SpaceTimeConv` whose spatial convolution changes the size."""
+
+    def _in_space(self, *frames: Tensor) -> Tensor:
+        return self.spatial(*map(channels_last, frames)).relu_()
+
+
+class Downsample(_Resampling):
     """`SpaceTimeConv` with a 2 x 2 kernel that halves y and x."""
 
     def __init__(self, channels: int, circular: bool = True) -> None:
@@ -93,7 +109,7 @@ class Downsample(SpaceTimeConv):
         self.spatial = nn.Conv2d(channels, channels, 2, stride=2)
 
 
-class Upsample(SpaceTimeConv):
+class Upsample(_Resampling):
     """`SpaceTimeConv` with a transposed 2 x 2 kernel that doubles y and x."""
 
     def __init__(self, channels: int, circular: bool = True) -> None:
@@ -114,6 +130,10 @@ class ConvToPlanes(nn.Conv2d):
 
     def forward(self, planes: Tensor) -> Tensor:
         """Convolve ``(frame, channel, y, x)``."""
+        if self.out_channels < LANES and self.in_channels % LANES == 0 and runs(planes, self.weight):
+            return to_few(planes, self.weight, self.bias)
+        if applies(self.weight, planes):
+            return Compiled(self.weight)([planes], self.bias)
         side = self._side(planes)
         if side == 1:
             return super().forward(planes)

@@ -3,13 +3,15 @@
 Qin et al., IEEE Trans Med Imaging 2019 (CRNN-MRI); the units of CRUNet-MR differ by dilation and side branch.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from onebreath.networks.shared.conv2plus1d import fold_frames, per_frame, stack_frames
+from onebreath.networks.convolution.compiled import LANES, Compiled, applies, runs
+from onebreath.networks.convolution.filters import Conv, Direct, filter_with
+from onebreath.networks.shared.conv2plus1d import stack_frames
 
 Direction = Literal["forward", "backward", "both"]
 
@@ -42,12 +44,12 @@ class RecurrentUnit(nn.Module):
     ) -> None:
         super().__init__()
         self.direction, self.dilation = direction, dilation
-        self.input = self._conv(in_channels, channels)
-        self.time = self._conv(channels, channels)
-        self.cascade = self._conv(channels, channels) if cross_cascade else None
+        self.input = Conv(in_channels, channels, dilation=dilation)
+        self.time = Conv(channels, channels, dilation=dilation)
+        self.cascade = Conv(channels, channels, dilation=dilation) if cross_cascade else None
         self.side = None
         if side_kernel is not None:
-            self.side = nn.Conv2d(in_channels, channels, side_kernel, padding=side_kernel // 2)
+            self.side = Conv(in_channels, channels, side_kernel)
 
     def forward(self, series: Tensor, features: Tensor | None = None) -> Tensor:
         """Run over the frames.
@@ -59,32 +61,70 @@ class RecurrentUnit(nn.Module):
         features
             Features of the previous cascade, ``(batch, frame, channels, y, x)``; None means zeros at no cost.
         """
-        # Unbound at once: in training the gradient of each indexed frame would be as large as the series.
-        drives = list(self._drive(series, features).unbind(1))
-        if self.direction == "forward":
-            states = stack_frames(self._recur(drives))
-        elif self.direction == "backward":
-            states = stack_frames(self._recur(drives[::-1])[::-1])
-        else:
-            states = self._both(drives)
-        return states if self.side is None else per_frame(self.side, series).add_(states)
-
-    def _conv(self, in_channels: int, channels: int) -> nn.Conv2d:
-        return nn.Conv2d(in_channels, channels, 3, padding=self.dilation, dilation=self.dilation)
-
-    def _drive(self, series: Tensor, features: Tensor | None) -> Tensor:
-        """All terms that do not depend on the states, for all frames at once; the three biases are added up."""
-        layers = [layer for layer in (self.input, self.time, self.cascade) if layer is not None]
-        bias = torch.stack([layer.bias for layer in layers if layer.bias is not None]).sum(0)
-        drive = self._convolve(self.input, fold_frames(series), bias)
+        given, weights = [series], [self.input.weight]
         if self.cascade is not None and features is not None:
-            drive = drive.add_(self._convolve(self.cascade, fold_frames(features)))
-        return drive.unflatten(0, series.shape[:2])
+            given.append(features)
+            weights.append(self.cascade.weight)
+        if not (applies(self.time.weight) and runs(*given)):
+            states = self._by_batches(self._drive(given, weights))
+        elif self.direction == "both" or any(one.shape[2] % LANES for one in given):
+            drives = self._drive(given, weights)
+            convolve = Compiled(self.time.weight, self.dilation)
+            states = self._one_by_one(
+                lambda t, before, out: convolve([before], added=drives[:, t], relu=True, out=out), drives
+            )
+        else:
+            # One convolution for each state: of input, features and the state before.
+            join, bias = Compiled(torch.cat([*weights, self.time.weight], dim=1), self.dilation), self._bias()
+            states = self._one_by_one(
+                lambda t, before, out: join([*(one[:, t] for one in given), before], bias, relu=True, out=out), series
+            )
+        if self.side is None:
+            return states
+        return self.side(series.flatten(0, 1), added=states.flatten(0, 1)).unflatten(0, series.shape[:2])
+
+    def _bias(self) -> Tensor:
+        """The biases of all terms, added up."""
+        layers = [layer for layer in (self.input, self.time, self.cascade) if layer is not None]
+        return torch.stack([layer.bias for layer in layers if layer.bias is not None]).sum(0)
+
+    def _drive(self, given: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+        """All terms that do not depend on the states, for all frames at once."""
+        drive, bias = None, self._bias()
+        for series, weight in zip(given, weights, strict=True):
+            frames = [series.flatten(0, 1)]
+            convolve = filter_with(weight, self.dilation, frames)
+            drive = convolve(frames, bias if drive is None else None, added=drive)
+        assert drive is not None
+        return drive.unflatten(0, given[0].shape[:2])
+
+    def _one_by_one(self, state: Callable[[int, Tensor, Tensor], Tensor], like: Tensor) -> Tensor:
+        """Run without gradients; `state` takes the frame, the state before and where to write."""
+        batch, count, _, height, width = like.shape
+        orders = {"forward": [1], "backward": [-1], "both": [1, -1]}[self.direction]
+        runs = [like.new_empty(count, batch, height, width, self.time.out_channels) for _ in orders]
+        for order, run in zip(orders, runs, strict=True):
+            states = run.permute(0, 1, 4, 2, 3)
+            before = torch.zeros_like(states[0])
+            for t in range(count)[::order]:
+                before = state(t, before, states[t])
+        first, *second = runs
+        return (first.add_(second[0]) if second else first).permute(1, 0, 4, 2, 3)
+
+    def _by_batches(self, drives: Tensor) -> Tensor:
+        # Unbound at once: in training the gradient of each indexed frame would be as large as the series.
+        frames = list(drives.unbind(1))
+        if self.direction == "forward":
+            return stack_frames(self._recur(frames))
+        if self.direction == "backward":
+            return stack_frames(self._recur(frames[::-1])[::-1])
+        return self._both(frames)
 
     def _recur(self, drives: list[Tensor]) -> list[Tensor]:
+        convolve = Direct(self.time.weight, self.dilation)
         states = [drives[0].relu()]
         for drive in drives[1:]:
-            states.append(self._convolve(self.time, states[-1]).add_(drive).relu_())
+            states.append(convolve([states[-1]], added=drive, relu=True))
         return states
 
     def _both(self, drives: list[Tensor]) -> Tensor:
@@ -92,6 +132,3 @@ class RecurrentUnit(nn.Module):
         joined = [torch.cat(pair) for pair in zip(drives, drives[::-1], strict=True)]
         pairs = [state.chunk(2) for state in self._recur(joined)]
         return stack_frames([ahead[0] + back[1] for ahead, back in zip(pairs, pairs[::-1], strict=True)])
-
-    def _convolve(self, layer: nn.Conv2d, frames: Tensor, bias: Tensor | None = None) -> Tensor:
-        return F.conv2d(frames, layer.weight, bias, padding=self.dilation, dilation=self.dilation)

@@ -1,0 +1,281 @@
+"""Compiled convolutions beside PyTorch's in double precision; they are skipped where nothing was compiled."""
+
+import ctypes
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onebreath.networks.convolution import compiled, filters
+from onebreath.networks.convolution.compiled import Compiled, in_time, to_few
+from onebreath.networks.convolution.filters import Conv, Direct, filter_with
+from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
+from onebreath.networks.shared.conv2plus1d import SpaceTimeConv
+from onebreath.networks.shared.derivative import directional_derivative
+from onebreath.networks.shared.recurrent import RecurrentUnit
+
+needs_library = pytest.mark.skipif(compiled.library() is None, reason="the convolutions were not compiled")
+LIMIT = 5e-6
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def images(*shape: int, seed: int = 0) -> torch.Tensor:
+    return random(*shape, seed=seed).contiguous(memory_format=torch.channels_last)
+
+
+def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    assert found.shape == expected.shape
+    return float((found.double() - expected.double()).abs().max() / expected.double().abs().max())
+
+
+def in_double(frames, weight, bias=None, dilation=1):
+    bias = None if bias is None else bias.double()
+    padding = dilation * (weight.shape[-1] // 2)
+    return F.conv2d(frames.double(), weight.double(), bias, padding=padding, dilation=dilation)
+
+
+@needs_library
+class TestCompiled:
+    @settings(max_examples=40, deadline=None)
+    @given(
+        count=st.integers(1, 3),
+        size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+        channels=st.sampled_from([8, 16, 24, 40, 64]),
+        out=st.sampled_from([8, 16, 24, 32, 48, 72]),
+        dilation=st.integers(1, 5),
+        threads=st.integers(1, 3),
+    )
+    def test_every_size_number_of_channels_and_dilation(self, count, size, channels, out, dilation, threads):
+        frames, weight, bias = images(count, channels, *size), random(out, channels, 3, 3), random(out)
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            with torch.inference_mode():
+                found = Compiled(weight, dilation)([frames], bias)
+        finally:
+            torch.set_num_threads(before)
+        assert difference(found, in_double(frames, weight, bias, dilation)) < LIMIT
+
+    def test_parts_are_joined_along_the_channels(self):
+        parts = [images(2, channels, 19, 13, seed=channels) for channels in (8, 24, 16)]
+        weight = random(16, 48, 3, 3)
+        with torch.inference_mode():
+            assert difference(Compiled(weight)(parts), in_double(torch.cat(parts, 1), weight)) < LIMIT
+
+    def test_another_order_in_memory_and_parts_of_a_series(self):
+        series, weight = random(2, 3, 8, 9, 11), random(8, 8, 3, 3)
+        with torch.inference_mode():
+            for frames in (series[:, 1], images(4, 16, 9, 11)[1:, 8:]):
+                assert difference(Compiled(weight)([frames]), in_double(frames, weight)) < LIMIT
+
+    def test_what_is_added_may_be_replaced(self):
+        frames, weight, added = images(1, 8, 14, 10), random(8, 8, 3, 3), images(1, 8, 14, 10, seed=1)
+        expected = (in_double(frames, weight) + added).relu()
+        with torch.inference_mode():
+            for convolve in (Compiled(weight), Direct(weight)):
+                place = added.clone(memory_format=torch.channels_last)
+                found = convolve([frames], added=place, relu=True, out=place)
+                assert found.data_ptr() == place.data_ptr()
+                assert difference(place, expected) < LIMIT
+                assert difference(convolve([frames], added=added, relu=True), expected) < LIMIT
+
+    def test_a_pixel_without_a_number_is_not_hidden(self):
+        frames = images(1, 8, 9, 9)
+        frames[0, 0, 4, 4] = torch.nan
+        with torch.inference_mode():
+            assert Compiled(random(8, 8, 3, 3))([frames], relu=True)[0, :, 3:6, 3:6].isnan().all()
+
+    def test_threads_do_not_change_a_bit(self):
+        frames, weight = images(2, 24, 50, 37), random(24, 24, 3, 3)
+        results, before = [], torch.get_num_threads()
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            with torch.inference_mode():
+                results.append(Compiled(weight, 2)([frames]))
+        torch.set_num_threads(before)
+        assert all(torch.equal(results[0], one) for one in results[1:])
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ({"frames": [images(1, 16, 8, 8)]}, "their channels is 16, expected 8"),
+            ({"frames": [images(1, 8, 8, 8)], "bias": random(9)}, "the bias is 9, expected 8"),
+            ({"frames": [images(1, 8, 8, 8)], "added": random(1, 8, 8, 7)}, "what is added"),
+            ({"frames": [images(1, 8, 8, 8)], "out": random(1, 8, 8, 8)}, "innermost"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, arguments, words):
+        with torch.inference_mode(), pytest.raises(ValueError, match=words):
+            Compiled(random(8, 8, 3, 3))(**arguments)
+
+    @pytest.mark.parametrize("wrong", ["frames", "bias", "added", "out"])
+    def test_other_formats_never_reach_the_compiled_code(self, wrong):
+        shapes = {"frames": (1, 8, 8, 8), "bias": (8,), "added": (1, 8, 8, 8), "out": (1, 8, 8, 8)}
+        given = {name: torch.zeros(shape) if name == "bias" else images(*shape) for name, shape in shapes.items()}
+        given[wrong] = given[wrong].bfloat16()
+        with torch.inference_mode(), pytest.raises(TypeError, match="bfloat16"):
+            Compiled(random(8, 8, 3, 3))([given.pop("frames")], **given)
+        with torch.inference_mode(), pytest.raises(TypeError, match="bfloat16"):
+            Compiled(random(8, 8, 3, 3).bfloat16())
+        with torch.inference_mode(), pytest.raises(TypeError, match="float64"):
+            in_time(random(1, 4, 8, 8).double(), random(8, 8, 3), None, circular=True)
+        with torch.inference_mode(), pytest.raises(TypeError, match="float64"):
+            to_few(images(1, 8, 4, 4), random(2, 8, 3, 3), torch.zeros(2, dtype=torch.float64))
+
+    def test_parts_of_different_sizes_are_refused(self):
+        with torch.inference_mode(), pytest.raises(ValueError, match="the images"):
+            Compiled(random(8, 16, 3, 3))([images(1, 8, 8, 8), images(1, 8, 8, 9)])
+
+
+@needs_library
+@settings(max_examples=40, deadline=None)
+@given(
+    batch=st.integers(1, 2),
+    frames=st.integers(1, 14),
+    pixels=st.integers(1, 200),
+    channels=st.sampled_from([8, 24, 64]),
+    circular=st.booleans(),
+)
+def test_in_time(batch, frames, pixels, channels, circular):
+    series, weight, bias = random(batch, frames, pixels, channels), random(16, channels, 3), random(16)
+    taps = [-1, 0, 1]
+    shifted = [series.roll(-tap, dims=1).double() for tap in taps]
+    if not circular:
+        shifted[0][:, 0], shifted[2][:, -1] = 0, 0
+    expected = sum(one @ weight[..., i].double().T for i, one in enumerate(shifted)) + bias
+    with torch.inference_mode():
+        assert difference(in_time(series, weight, bias, circular), expected) < LIMIT
+
+
+@needs_library
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(1, 5),
+    size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    out=st.integers(1, 7),
+    side=st.sampled_from([1, 3, 5, 7]),
+    threads=st.integers(1, 3),
+)
+def test_to_few(count, size, out, side, threads):
+    frames, weight, bias = images(count, 16, *size), random(out, 16, side, side), random(out)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            found = to_few(frames, weight, bias)
+    finally:
+        torch.set_num_threads(before)
+    assert difference(found, in_double(frames, weight, bias)) < LIMIT
+
+
+@pytest.mark.parametrize("layer", [lambda: Conv(8, 8), lambda: RecurrentUnit(8, 8), lambda: SpaceTimeConv(8, 8)])
+def test_derivatives_in_forward_mode_pass_through(layer):
+    torch.manual_seed(0)
+    network = layer()
+    shape = (2, 8, 12, 9) if isinstance(network, Conv) else (1, 4, 8, 12, 9)
+    at, direction = random(*shape), random(*shape, seed=1)
+    step = 1e-7  # so small that no rectifier turns
+    ahead, back = (network.double()(at.double() + sign * step * direction).detach() for sign in (1, -1))
+    found = directional_derivative(network.float(), at)(direction)
+    assert difference(found, (ahead - back) / (2 * step)) < 1e-4
+
+
+class TestChoice:
+    @needs_library
+    def test_compiled_code_is_used_where_it_applies_and_nowhere_else(self):
+        frames, weight = images(1, 8, 8, 8), random(8, 8, 3, 3)
+        assert isinstance(filter_with(weight, 1, [frames]), Direct)  # gradients
+        with torch.inference_mode():
+            assert isinstance(filter_with(weight, 1, [frames]), Compiled)
+            for other, given_frames in (
+                (weight.double(), frames.double()),
+                (weight.bfloat16(), frames.bfloat16()),
+                (weight.to("meta"), frames.to("meta")),
+                (random(8, 8, 1, 1), frames),
+                (random(8, 6, 3, 3), images(1, 6, 8, 8)),
+            ):
+                assert isinstance(filter_with(other, 1, [given_frames]), Direct)
+            with torch.autocast("cpu", torch.bfloat16):
+                assert isinstance(filter_with(weight, 1, [frames]), Direct)
+                assert RecurrentUnit(8, 8)(frames[None]).dtype == torch.bfloat16
+                assert RecurrentUnit(8, 8)(frames[None].bfloat16()).dtype == torch.bfloat16
+                assert SpaceTimeConv(8, 8)(frames[None].bfloat16()).dtype == torch.bfloat16
+
+    def test_what_convolves_is_told(self, monkeypatch):
+        known = "torch" if compiled.library() is None else "compiled"
+        assert compiled.code_for("cpu", torch.float32) == known
+        assert compiled.code_for("cpu", torch.bfloat16) == compiled.code_for("cuda:0", torch.float32) == "torch"
+        monkeypatch.setattr(compiled, "library", lambda: None)
+        assert compiled.code_for("cpu", torch.float32) == "torch"
+
+    def test_a_folder_without_a_library_for_this_computer(self, tmp_path):
+        assert compiled.library(tmp_path) is None
+        (tmp_path / "_convolution.so").write_bytes(b"\x7fELF of another processor")
+        compiled.library.cache_clear()
+        assert compiled.library(tmp_path) is None
+        compiled.library.cache_clear()
+
+    def test_without_compiled_code_networks_make_the_same_images(self, monkeypatch):
+        torch.manual_seed(1)
+        network = CRUNetMR(channels=8, cascades=2).eval()
+        kspace = torch.randn(1, 5, 3, 24, 16, dtype=torch.complex64)
+        mask = torch.rand(1, 5, 1, 24, 1) < 0.5
+        maps = torch.randn(1, 1, 3, 24, 16, dtype=torch.complex64)
+        with torch.inference_mode():
+            present = network(kspace, mask, maps)
+            monkeypatch.setattr(compiled, "library", lambda: None)
+            assert not compiled.runs(kspace.real)
+            assert difference(torch.view_as_real(present), torch.view_as_real(network(kspace, mask, maps))) < 1e-5
+
+    @needs_library
+    def test_no_memory_is_an_error(self, monkeypatch):
+        class Full:
+            onebreath_prepare = staticmethod(lambda *_: None)
+            onebreath_convolve = staticmethod(lambda *_: 1)
+
+        monkeypatch.setattr(compiled, "library", Full)
+        with torch.inference_mode(), pytest.raises(MemoryError, match="tiles"):
+            Compiled(random(8, 8, 3, 3))([images(1, 8, 8, 8)])
+
+
+@pytest.mark.parametrize(
+    ("direction", "cascade", "side"), [*itertools.product(("forward", "backward", "both"), (False, True), (None, 1, 3))]
+)
+@pytest.mark.parametrize("channels", [2, 8])
+def test_a_recurrent_unit_is_the_same_with_and_without_gradients(direction, cascade, side, channels):
+    torch.manual_seed(0)
+    unit = RecurrentUnit(channels, 8, 2, direction, cascade, side)
+    series, features = random(2, 5, channels, 12, 9), random(2, 5, 8, 12, 9, seed=1)
+    given_features = features if cascade else None
+    with_gradients = unit(series, given_features).detach()
+    kept = series.clone(), features.clone()
+    with torch.inference_mode():
+        assert difference(unit(series, given_features), with_gradients) < 1e-5
+    assert torch.equal(series, kept[0])
+    assert torch.equal(features, kept[1])
+
+
+def test_a_layer_has_the_parameters_of_its_kind():
+    layer = Conv(8, 16, 3, dilation=2, bias=False)
+    assert set(layer.state_dict()) == {"weight"}
+    frames = images(1, 8, 10, 12)
+    assert difference(layer(frames).detach(), in_double(frames, layer.weight.detach(), dilation=2)) < LIMIT
+    with torch.inference_mode():
+        assert difference(layer(frames), in_double(frames, layer.weight, dilation=2)) < LIMIT
+
+
+@needs_library
+def test_the_library_asks_what_the_processor_can():
+    assert isinstance(compiled.library(), ctypes.CDLL)
+    assert compiled.library().onebreath_runs_here() != 0
+
+
+def test_filters_have_one_interface():
+    assert filters.Filter.__call__.__annotations__.keys() == Direct.__call__.__annotations__.keys()
+    assert Direct.__call__.__annotations__ == Compiled.__call__.__annotations__
