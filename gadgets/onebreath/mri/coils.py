@@ -255,7 +255,7 @@ def _orthonormal(vectors: Array) -> Array:
         column = vectors[..., i : i + 1]
         for other in columns * 2:  # twice: once loses orthogonality for nearly parallel columns
             column = column - other * xp.sum(xp.conj(other) * column, axis=-2, keepdims=True)
-        columns.append(column / _positive(xp.linalg.vector_norm(column, axis=-2, keepdims=True)))
+        columns.append(column * (1 / _positive(xp.linalg.vector_norm(column, axis=-2, keepdims=True))))  # no slow `/`
     return xp.concat(columns, axis=-1)
 
 

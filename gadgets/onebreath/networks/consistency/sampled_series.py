@@ -5,6 +5,7 @@ Notation: ``A = M F S`` with coil maps S, centred unitary Fourier transform F an
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -206,7 +207,13 @@ def _matrices_of(mask: Tensor, maps: Tensor) -> Tensor | None:
 
 def _apply(matrices: Tensor, image: Tensor) -> Tensor:
     """Apply matrices ``(batch, x, y, y)`` to an image ``(batch, frame, y, x)``."""
-    return (matrices @ image.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
+    columns = image.permute(0, 3, 2, 1)
+    if torch.is_inference_mode_enabled() and image.device.type == "cpu":
+        # 160 products of 192 x 192 x 12 take OpenBLAS, numpy's, 5.4 ms and MKL, torch's, 11.8 (AMD, one thread).
+        product = torch.from_numpy(np.matmul(matrices.numpy(), columns.contiguous().numpy()))
+    else:
+        product = matrices @ columns
+    return product.permute(0, 3, 2, 1)
 
 
 def _transformed_axes(mask: Tensor) -> tuple[int, ...]:

@@ -1,9 +1,9 @@
 """Convolutions by the compiled part of this package (``winograd.c``, ``to_few.c``) on a CPU and in float32.
 
 PyTorch's own 3 x 3 convolutions (oneDNN) run at the speed of a matrix product; by Winograd's minimal filtering these
-need a quarter of the multiplications, and half of them along time. The largest error is 1.3e-6 of the largest value,
-in place of 5e-7. setup.py compiles them if there is a C compiler; without it, or on a processor that lacks AVX2,
-PyTorch's are used.
+need a quarter of the multiplications, and half of them along time. The largest error is some 1e-6 of the largest
+value, twice that of PyTorch's. setup.py compiles them if there is a C compiler; without it, or on a processor that
+lacks AVX2, PyTorch's are used.
 """
 
 from __future__ import annotations

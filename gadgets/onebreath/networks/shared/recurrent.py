@@ -65,20 +65,10 @@ class RecurrentUnit(nn.Module):
         if self.cascade is not None and features is not None:
             given.append(features)
             weights.append(self.cascade.weight)
-        if not (applies(self.time.weight) and runs(*given)):
-            states = self._by_batches(self._drive(given, weights))
-        elif self.direction == "both" or any(one.shape[2] % LANES for one in given):
-            drives = self._drive(given, weights)
-            convolve = Compiled(self.time.weight, self.dilation)
-            states = self._one_by_one(
-                lambda t, before, out: convolve([before], added=drives[:, t], relu=True, out=out), drives
-            )
+        if applies(self.time.weight) and runs(*given):
+            states = self._compiled(given, weights)
         else:
-            # One convolution for each state: of input, features and the state before.
-            join, bias = Compiled(torch.cat([*weights, self.time.weight], dim=1), self.dilation), self._bias()
-            states = self._one_by_one(
-                lambda t, before, out: join([*(one[:, t] for one in given), before], bias, relu=True, out=out), series
-            )
+            states = self._by_batches(self._drive(given, weights))
         if self.side is None:
             return states
         return self.side(series.flatten(0, 1), added=states.flatten(0, 1)).unflatten(0, series.shape[:2])
@@ -98,17 +88,30 @@ class RecurrentUnit(nn.Module):
         assert drive is not None
         return drive.unflatten(0, given[0].shape[:2])
 
+    def _compiled(self, given: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+        """States without gradients: in one direction each by a single convolution of all that it depends on."""
+        if self.direction == "both" or any(one.shape[2] % LANES for one in given):
+            drives = self._drive(given, weights)  # once for both directions
+            convolve = Compiled(self.time.weight, self.dilation)
+            return self._one_by_one(
+                lambda t, before, out: convolve([before], added=drives[:, t], relu=True, out=out), drives
+            )
+        bias, convolve = self._bias(), Compiled(torch.cat([*weights, self.time.weight], dim=1), self.dilation)
+        return self._one_by_one(
+            lambda t, before, out: convolve([*(one[:, t] for one in given), before], bias, relu=True, out=out), given[0]
+        )
+
     def _one_by_one(self, state: Callable[[int, Tensor, Tensor], Tensor], like: Tensor) -> Tensor:
-        """Run without gradients; `state` takes the frame, the state before and where to write."""
+        """Run frame by frame; `state` takes the frame, the state before and where to write."""
         batch, count, _, height, width = like.shape
         orders = {"forward": [1], "backward": [-1], "both": [1, -1]}[self.direction]
-        runs = [like.new_empty(count, batch, height, width, self.time.out_channels) for _ in orders]
-        for order, run in zip(orders, runs, strict=True):
-            states = run.permute(0, 1, 4, 2, 3)
+        series = [like.new_empty(count, batch, height, width, self.time.out_channels) for _ in orders]
+        for order, one in zip(orders, series, strict=True):
+            states = one.permute(0, 1, 4, 2, 3)
             before = torch.zeros_like(states[0])
             for t in range(count)[::order]:
                 before = state(t, before, states[t])
-        first, *second = runs
+        first, *second = series
         return (first.add_(second[0]) if second else first).permute(1, 0, 4, 2, 3)
 
     def _by_batches(self, drives: Tensor) -> Tensor:
