@@ -9,7 +9,6 @@ In turns; the best of several runs. Errors are largest differences from double p
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.table import table
+from benchmarks.timing import in_turns
 from onebreath.networks.convolution.compiled import library
 from onebreath.networks.convolution.filters import Direct, filter_with
 from onebreath.networks.shared.conv2plus1d import ConvToPlanes, TemporalConv
@@ -39,18 +39,6 @@ def images(count: int, channels: int, y: int, x: int) -> Tensor:
     return torch.randn(count, channels, y, x).relu_().contiguous(memory_format=torch.channels_last)
 
 
-def best(steps: list[Step], runs: int) -> list[float]:
-    """Milliseconds of the best run of each, in turns after one that is not counted."""
-    found = [float("inf")] * len(steps)
-    for turn in range(runs + 1):
-        for i, step in enumerate(steps):
-            begun = time.perf_counter()
-            step()
-            if turn:
-                found[i] = min(found[i], 1e3 * (time.perf_counter() - begun))
-    return found
-
-
 def error(found: Tensor, exact: Tensor) -> str:
     """Largest difference over the largest value."""
     return f"{float((found - exact).abs().max() / exact.abs().max()):.1e}"
@@ -58,7 +46,8 @@ def error(found: Tensor, exact: Tensor) -> str:
 
 def row(name: str, torch_step: Step, compiled_step: Step, exact: Tensor, runs: int) -> tuple[str, ...]:
     """One line of the table."""
-    theirs, ours = best([torch_step, compiled_step], runs)
+    turns = in_turns([torch_step, compiled_step], runs)
+    theirs, ours = (1e3 * min(seconds) for seconds in zip(*turns, strict=True))
     return (
         name,
         f"{theirs:.2f}",

@@ -29,13 +29,13 @@ from benchmarks import chain, classical, crunet_mr, gfactor, low_rank_sparse, wi
 from benchmarks.gpu.chain import Chain
 from benchmarks.installed import SHARED, installed
 from benchmarks.table import table
+from benchmarks.timing import Work, in_turns, timed
 from onebreath.methods.base import method_class
 from onebreath.mri.espirit import espirit
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
 from tests.gadgetron.real import Server, serving
 from tests.gadgetron.resident import both
 
-Work = Callable[[], object]
 COLUMNS = ("what", "Onebreath, s", "peer", "peer, s", "peer / Onebreath")
 BART_LLR = ("-R", "L:7:7:0.01", "-i", "50")
 BART_WAVELET = ("-R", "W:3:0:0.01", "-i", "50")
@@ -141,7 +141,9 @@ def network_pairs(sizes: Sizes) -> Iterator[Pair]:
     frames, coils, y, x = task.size
     name = f"CRUNet-MR, published size, {frames} x {y} x {x}, {coils} coils, float32"
     theirs = partial(infer, partial(crunet_mr.published_forward, network))
-    yield Pair(name, partial(infer, network), "plain transcription of the released code", theirs)
+    yield Pair(
+        name, partial(infer, network), "transcription of the released code, our settings of memory and vectors", theirs
+    )
     case = gfactor.make_case(7, sizes.crop, sizes.crop)
     pixels = torch.from_numpy(np.random.default_rng(1).integers(0, sizes.crop, (4, 2)))
     every = partial(extrapolated, lambda: case.by_differentiation(pixels), sizes.crop**2 / len(pixels))
@@ -188,19 +190,9 @@ def extrapolated(work: Work, factor: float) -> float:
     return factor * timed(work)
 
 
-def timed(work: Work) -> float:
-    """Seconds of a work, or those that it returns."""
-    begun = time.perf_counter()
-    found = work()
-    return found if isinstance(found, float) else time.perf_counter() - begun
-
-
 def row(pair: Pair, repeat: int) -> tuple[str, ...]:
     """Run a pair in turns; a line of the table."""
-    works = [pair.ours] + ([pair.theirs] if pair.theirs else [])
-    for work in works:
-        work()
-    turns = [[timed(work) for work in works] for _ in range(repeat)]
+    turns = in_turns([pair.ours] + ([pair.theirs] if pair.theirs else []), repeat)
     ours = statistics.median(turn[0] for turn in turns)
     if not pair.theirs:
         return pair.what, f"{ours:.2f}", f"{pair.peer}: not installed" if pair.peer else "", "", ""

@@ -19,6 +19,7 @@ from benchmarks.table import table
 GIB = 2**30
 Job = TypeVar("Job")
 Found = TypeVar("Found")
+Work = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,20 @@ def time_runs(step: Callable[[], Tensor], runs: int, device: str) -> Result:
         processor.append(time.process_time() - started[1])
     peak = torch.cuda.max_memory_allocated() if gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Result(seconds[-runs:], peak / GIB, image.cpu(), processor[-runs:])
+
+
+def timed(work: Work) -> float:
+    """Seconds of a work, or those that it returns."""
+    begun = time.perf_counter()
+    found = work()
+    return found if isinstance(found, float) else time.perf_counter() - begun
+
+
+def in_turns(works: Sequence[Work], repeat: int) -> list[list[float]]:
+    """Seconds of each work in each of the turns, after one run of each that warms up."""
+    for work in works:
+        work()
+    return [[timed(work) for work in works] for _ in range(repeat)]
 
 
 def apart(run: Callable[[str, Job], Found], job: Job, subjects: Sequence[str]) -> dict[str, Found]:

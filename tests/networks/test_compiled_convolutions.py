@@ -2,6 +2,8 @@
 
 import ctypes
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -34,6 +36,16 @@ def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found.double() - expected.double()).abs().max() / expected.double().abs().max())
 
 
+@contextmanager
+def using(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def in_double(frames, weight, bias=None, dilation=1):
     bias = None if bias is None else bias.double()
     padding = dilation * (weight.shape[-1] // 2)
@@ -53,13 +65,8 @@ class TestCompiled:
     )
     def test_every_size_number_of_channels_and_dilation(self, count, size, channels, out, dilation, threads):
         frames, weight, bias = images(count, channels, *size), random(out, channels, 3, 3), random(out)
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            with torch.inference_mode():
-                found = Compiled(weight, dilation)([frames], bias)
-        finally:
-            torch.set_num_threads(before)
+        with using(threads), torch.inference_mode():
+            found = Compiled(weight, dilation)([frames], bias)
         assert difference(found, in_double(frames, weight, bias, dilation)) < LIMIT
 
     def test_parts_are_joined_along_the_channels(self):
@@ -93,12 +100,10 @@ class TestCompiled:
 
     def test_threads_do_not_change_a_bit(self):
         frames, weight = images(2, 24, 50, 37), random(24, 24, 3, 3)
-        results, before = [], torch.get_num_threads()
+        results = []
         for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            with torch.inference_mode():
+            with using(threads), torch.inference_mode():
                 results.append(Compiled(weight, 2)([frames]))
-        torch.set_num_threads(before)
         assert all(torch.equal(results[0], one) for one in results[1:])
 
     @pytest.mark.parametrize(
@@ -164,13 +169,8 @@ def test_in_time(batch, frames, pixels, channels, circular):
 )
 def test_to_few(count, size, out, side, threads):
     frames, weight, bias = images(count, 16, *size), random(out, 16, side, side), random(out)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.inference_mode():
-            found = to_few(frames, weight, bias)
-    finally:
-        torch.set_num_threads(before)
+    with using(threads), torch.inference_mode():
+        found = to_few(frames, weight, bias)
     assert difference(found, in_double(frames, weight, bias)) < LIMIT
 
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from onebreath.networks.convolution.compiled import LANES, Compiled, applies, channels_last, in_time, runs, to_few
-from onebreath.networks.convolution.filters import Conv
+from onebreath.networks.convolution.compiled import LANES, applies, channels_last, in_time, runs, to_few
+from onebreath.networks.convolution.filters import Conv, filter_with
 
 _SIDES = (4, 2)
 """Sides of the squares of `ConvToPlanes`, the better one first."""
@@ -120,9 +120,10 @@ class Upsample(_Resampling):
 class ConvToPlanes(nn.Conv2d):
     """2-D convolution to few channels, with stride 1, zeros around and an odd kernel.
 
-    A CPU computes 8 or 16 output channels in one instruction; with two of them most of it would be idle. So squares of
-    pixels are made at once, as the channels of a convolution whose stride is their side, with a copy of the kernel for
-    each pixel of the square. The numbers that are added are the same.
+    A CPU computes 8 or 16 output channels in one instruction; with two of them most of it would be idle. Compiled code
+    makes all taps of a pixel at once. Without it squares of pixels are made at once, as the channels of a convolution
+    whose stride is their side, with a copy of the kernel for each pixel of the square. The numbers that are added are
+    the same.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
@@ -132,17 +133,15 @@ class ConvToPlanes(nn.Conv2d):
         """Convolve ``(frame, channel, y, x)``."""
         if self.out_channels < LANES and self.in_channels % LANES == 0 and runs(planes, self.weight):
             return to_few(planes, self.weight, self.bias)
-        if applies(self.weight, planes):
-            return Compiled(self.weight)([planes], self.bias)
         side = self._side(planes)
         if side == 1:
-            return super().forward(planes)
+            return filter_with(self.weight, 1, [planes])([planes], self.bias)
         bias = None if self.bias is None else self.bias.repeat_interleave(side**2)
         return F.pixel_shuffle(F.conv2d(planes, self._for_squares(side), bias, side, self.padding), side)
 
     def _side(self, planes: Tensor) -> int:
         """Side of the squares; 1 where nothing is gained, or the image has no whole number of them."""
-        if planes.device.type != "cpu" or torch.is_grad_enabled():
+        if planes.device.type != "cpu" or torch.is_grad_enabled() or applies(self.weight, planes):
             return 1
         height, width = planes.shape[-2:]
         return next((side for side in _SIDES if height % side == 0 and width % side == 0), 1)
