@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kept import Kept
-from benchmarks.regret import CANDIDATES, CHANNELS, CROP, MATRIX, Reference, Wanted, made, method_named
+from benchmarks.regret import CANDIDATES, CHANNELS, CROP, MATRIX, REFERENCE, Reference, Wanted, made, method_named
 from benchmarks.table import table
 from benchmarks.thresholds import psnr
 from onebreath.evaluation.data import read_slices
@@ -32,7 +32,7 @@ from onebreath.training.data.series import ImageSeries
 SNR = (10, 30, 150)
 ACCELERATIONS = (4, 8, 24)
 ACS_LINES = 24
-REFERENCE, DEFAULT = "low_rank_sparse", "default"
+DEFAULT = "default"
 SCAN = 12
 """Slices of the scan, by which the time for tests is counted."""
 

@@ -33,12 +33,14 @@ from benchmarks.timing import Work, in_turns, timed
 from onebreath.methods.base import method_class
 from onebreath.mri.espirit import espirit
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
-from tests.gadgetron.real import Server, serving
+from tests.gadgetron.real import CONFIGS, OWN_PORT, Server, serving
 from tests.gadgetron.resident import both
+from tests.host import processes
 
 COLUMNS = ("what", "Onebreath, s", "peer", "peer, s", "peer / Onebreath")
 BART_LLR = ("-R", "L:7:7:0.01", "-i", "50")
 BART_WAVELET = ("-R", "W:3:0:0.01", "-i", "50")
+EXECUTE = '<execute name="onebreath.host.entry" target="chain" type="python"/>'
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,11 @@ def server_pairs(hosted: ExitStack) -> Iterator[Pair]:
         print(reason, file=sys.stderr)
         return
     cold = hosted.enter_context(serving(prefix, folder / "cold", storage.url))
-    warm = hosted.enter_context(both(prefix, folder, storage)).server
+    resident = hosted.enter_context(both(prefix, folder, storage))
+    warm, port = resident.server, processes.address(resident.worker, "gadget")[1]
+    grappa = (CONFIGS / "Onebreath_Static_GRAPPA.xml").read_text(encoding="utf-8")
+    assert EXECUTE in grappa
+    dialled = warm.add_config("grappa_dialled.xml", grappa.replace(EXECUTE, OWN_PORT.replace("18000", str(port))))
 
     def run(server: Server, configuration: str) -> float:
         ran = server.run(scan, configuration, folder / f"{configuration}{time.monotonic_ns()}.h5", timeout=120)
@@ -175,6 +181,7 @@ def server_pairs(hosted: ExitStack) -> Iterator[Pair]:
     for what, server, configuration in (
         (f"GRAPPA {name}, cold", cold, "Onebreath_Static_GRAPPA.xml"),
         (f"GRAPPA {name}, warm: handed over to a worker", warm, "Onebreath_Static_GRAPPA.xml"),
+        (f"GRAPPA {name}, warm: `<connect>` to a worker", warm, dialled),
         (f"CG-SENSE {name}, warm: `<connect>` to a worker", warm, "Onebreath_Static_Connect.xml"),
     ):
         yield Pair(what, partial(run, server, configuration), "Generic_Cartesian_Grappa", theirs)

@@ -40,7 +40,8 @@ from onebreath.mri.sampling import describe
 from onebreath.training.data.masks import Family, make_mask
 from onebreath.training.data.series import ImageSeries
 
-CANDIDATES = ("low_rank_sparse", "crunet_mr.cine")
+REFERENCE = "low_rank_sparse"
+CANDIDATES = (REFERENCE, "crunet_mr.cine")
 """In the order of the rule that is shipped."""
 SNR = (8, 20, 60, 300)
 MASKS: tuple[tuple[Family, int, int], ...] = (
@@ -54,25 +55,8 @@ SLICES = {1: "1 slice", 6: "6 slices", 12: "12 slices"}
 
 
 @dataclass(frozen=True)
-class Case:
-    """One scan: where it is from, what is wrong with it, its SNR and mask, its data and the truth (frame, y, x)."""
-
-    scan: str
-    harm: str
-    snr: float
-    mask: str
-    data: SliceData
-    truth: np.ndarray
-
-    @property
-    def key(self) -> str:
-        """What it is called in the file of results."""
-        return f"{self.scan}, {self.harm}, SNR {self.snr:g}, {self.mask}"
-
-
-@dataclass(frozen=True)
 class Wanted:
-    """A case that can be made: scans are simulated only if their results are not there yet."""
+    """One scan, made when asked for: where it is from, what is wrong with it, its SNR and mask."""
 
     scan: str
     harm: str
@@ -83,7 +67,7 @@ class Wanted:
 
     @property
     def key(self) -> str:
-        """As that of the case."""
+        """What it is called in the file of results."""
         return f"{self.scan}, {self.harm}, SNR {self.snr:g}, {self.mask[0]} R={self.mask[1]} {self.mask[2]} ACS"
 
 
@@ -201,10 +185,18 @@ def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
             "estimates": estimates,
             "seconds": seconds,
         }
-    model = next(name for name in candidates if "." in name)
-    limit = zoo.read_card(zoo.find(model)).score_limit
-    found["guard"] = model if domain_score(candidates[model], data).value <= limit else "low_rank_sparse"
+    found["guard"] = guarded(candidates, data)
     return found
+
+
+def guarded(candidates: dict[str, Method], data: SliceData) -> str:
+    """What the guard before the choice would take: the first model, unless its score is above its limit."""
+    model = next(name for name in candidates if "." in name)
+    try:
+        score = domain_score(candidates[model], data).value
+    except OutsideDomain:
+        return REFERENCE
+    return model if score <= zoo.read_card(zoo.find(model)).score_limit else REFERENCE
 
 
 def regret(result: dict[str, Any], chosen: float) -> float:

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kept import Kept
-from benchmarks.learned_cine import ACCELERATIONS, DEFAULT, REFERENCE, SNR, default_images, scans
-from benchmarks.regret import CANDIDATES, CHANNELS, CROP, MATRIX, Wanted, made, method_named
+from benchmarks.learned_cine import ACCELERATIONS, DEFAULT, SNR, default_images, scans
+from benchmarks.regret import CANDIDATES, CHANNELS, CROP, MATRIX, REFERENCE, Wanted, made, method_named
 from benchmarks.table import table
 from onebreath.evaluation.dists.file import load_dists
 from onebreath.evaluation.dists.network import Dists

@@ -23,7 +23,9 @@ def test_the_larger_kernel_where_it_explains_more_and_the_smaller_one_where_it_f
     """The same object, sizes and weak regularisation, but for the noise."""
     data = synthetic(np.stack([lines(64, 3)] * 6), 64, 48, acs=24, noise=noise).data
     has = validation.energies(data.kspace, data.mask, data.acs, data.acs_first)
-    assert validation.choose(data.acs, 3, (2, 4), 5, (5e-5,), has) == (best, 5e-5)
+    chosen = validation.choose(data.acs, 3, (2, 4), 5, (5e-5,), has)
+    assert (chosen.lines, chosen.regularisation) == (best, 5e-5)
+    assert chosen.equations.normal.shape == (8 * best * 5, 8 * best * 5)
 
 
 def test_lines_missing_within_the_calibration_block_count():
@@ -32,14 +34,14 @@ def test_lines_missing_within_the_calibration_block_count():
     has = validation.energies(data.kspace, data.mask, data.acs, data.acs_first)
     assert has.inside == pytest.approx(20 / 94, abs=0.03)
     chosen = [
-        validation.choose(data.acs, 3, (2, 3, 4), 5, (5e-4, 0.3), replace(has, inside=inside))[1]
+        validation.choose(data.acs, 3, (2, 3, 4), 5, (5e-4, 0.3), replace(has, inside=inside)).regularisation
         for inside in (has.inside, 0.0)
     ]
     assert chosen == [5e-4, 0.3]
 
 
 def test_noise_asks_for_more_regularisation():
-    assert [_chosen(noise)[1] for noise in (0.05, 6.0)] == list(STRENGTHS)
+    assert [_chosen(noise).regularisation for noise in (0.05, 6.0)] == list(STRENGTHS)
 
 
 def test_noise_of_scans_is_measured():

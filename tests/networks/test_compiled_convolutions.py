@@ -221,6 +221,14 @@ class TestChoice:
         assert compiled.library(tmp_path) is None
         compiled.library.cache_clear()
 
+    def test_a_library_of_another_version_is_named_and_not_used(self, tmp_path, monkeypatch, caplog):
+        (tmp_path / "_convolution.so").touch()
+        monkeypatch.setattr(ctypes, "CDLL", lambda _: object())  # without any of the functions
+        compiled.library.cache_clear()
+        assert compiled.library(tmp_path) is None
+        compiled.library.cache_clear()
+        assert "_convolution.so is of another version" in caplog.text
+
     def test_without_compiled_code_networks_make_the_same_images(self, monkeypatch):
         torch.manual_seed(1)
         network = CRUNetMR(channels=8, cascades=2).eval()

@@ -83,15 +83,17 @@ def _block_variance(
     """Sum over the acquired lines and coils of the squared weight in each pixel of some columns (y, x)."""
     ny = maps.shape[1]
     combine = np.conj(maps)
-    position = (np.arange(ny) - ny // 2)[:, None]
+    turn = 2j * np.pi * (np.arange(ny) - ny // 2)[:, None] / ny
     paths = {
-        (kind, d): np.einsum("dyx,xds->syx", combine, weights, optimize=True) * np.exp(2j * np.pi * d * position / ny)
+        (kind, d): np.einsum("dyx,xds->syx", combine, weights, optimize=True) * np.exp(d * turn).astype(combine.dtype)
         for (kind, d), weights in kernels.items()
     }
     variance = np.zeros(maps.shape[1:])
     for pairs, count in groups.items():
-        total = combine + sum((paths[pair] for pair in pairs), np.zeros_like(combine))
-        variance += count * np.sum(np.abs(total) ** 2, axis=0)
+        total = combine.copy()
+        for pair in pairs:
+            total += paths[pair]
+        variance += count * np.sum(total.real**2 + total.imag**2, axis=0)
     return variance
 
 

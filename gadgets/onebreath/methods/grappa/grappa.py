@@ -21,6 +21,7 @@ from onebreath.methods.base import (
 from onebreath.methods.device import as_numpy, back
 from onebreath.methods.grappa import arc, lattice, validation
 from onebreath.methods.grappa.calibrated import calibration_lines, frames_by_mask, own_maps, wanted_lines
+from onebreath.methods.grappa.lattice_equations import NormalEquations
 from onebreath.methods.grappa.parameters import GrappaParameters
 from onebreath.methods.grappa.volume import reconstruct_volume
 from onebreath.methods.volumes.data import VolumeData
@@ -58,7 +59,7 @@ class Grappa(Method):
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
-        self._validated_for = b"", (0, 0.0)
+        self._validated_for: tuple[bytes, validation.Validated | None] = b"", None
 
     def effort(self, data: SliceData) -> float:
         """Seconds of one core of a usual CPU for a slice and for its kernel."""
@@ -145,27 +146,28 @@ class Grappa(Method):
         strengths = sorted({p.grappa_reg_lamda * strength for strength in _STRENGTHS})
         if acs.shape[1] - (lines[-1] - 1) * step < 2:
             return replace(choice, reason=f"{choice.reason}; too few to validate")
-        count, regularisation = self._best(acs, lines, strengths, data)
+        best = self._best(acs, lines, strengths, data)
         reason = self._why_uniform()
-        reason += f"; {count} of 2 to {lines[-1]} source lines validated on {acs.shape[1]} calibration lines"
-        reason += f", regularisation {regularisation:g}"
-        return _Choice("uniform", reason, count, regularisation)
+        reason += f"; {best.lines} of 2 to {lines[-1]} source lines validated on {acs.shape[1]} calibration lines"
+        reason += f", regularisation {best.regularisation:g}"
+        return _Choice("uniform", reason, best.lines, best.regularisation, best.equations)
 
     def _best(
         self, acs: np.ndarray, lines: Sequence[int], strengths: Sequence[float], data: SliceData
-    ) -> tuple[int, float]:
+    ) -> validation.Validated:
         """Return the number of source lines and the regularisation, cached for the same calibration lines.
 
         Noise replicas of a slice come with its calibration lines and more noise, and are to pass through its kernel.
         """
         key = hashlib.sha256(repr((acs.shape, data.sampling.acceleration)).encode() + acs.tobytes()).digest()
-        if self._validated_for[0] != key:
+        known, found = self._validated_for
+        if found is None or known != key:
             has = validation.energies(data.kspace, data.mask, acs, data.acs_first)
             found = validation.choose(
                 acs, data.sampling.acceleration, lines, self.parameters.grappa_kSize_RO, strengths, has
             )
             self._validated_for = key, found
-        return self._validated_for[1]
+        return found
 
     def _filler(self, choice: _Choice, acs: np.ndarray, data: SliceData) -> Filler:
         p, sampling = self.parameters, data.sampling
@@ -178,6 +180,7 @@ class Grappa(Method):
                 choice.regularisation,
                 p.grappa_calib_over_determine_ratio,
                 self.derive,
+                choice.equations,
             )
             return lattice.LatticeFiller(kernel, sampling)
         if choice.kernel == "arc":
@@ -213,12 +216,13 @@ class Filler(Protocol):
 
 @dataclass(frozen=True)
 class _Choice:
-    """The kernel to use, the reason, and for the uniform kernel the number of source lines and the regularisation."""
+    """The kernel to use, the reason, and for the uniform kernel what it is made with; equations if they are known."""
 
     kernel: str
     reason: str
     lines: int = 0
     regularisation: float = 0.0
+    equations: NormalEquations | None = None
 
 
 class _NothingMissing:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from onebreath.budget import claim_equations
-from onebreath.cancellation import checkpoint
 from onebreath.methods.base import Derive, Fact, compute
 from onebreath.methods.grappa.calibrated import lattice_offset
+from onebreath.methods.grappa.lattice_equations import NormalEquations, normal_equations
 from onebreath.mri.fourier import fftc, ifftc
 from onebreath.mri.sampling import Sampling
 
@@ -187,6 +186,7 @@ def calibrate(
     regularisation: float,
     overdetermined: float,
     derive: Derive = compute,
+    equations: NormalEquations | None = None,
 ) -> LatticeKernel:
     """Solve for the weights on the calibration lines.
 
@@ -204,71 +204,29 @@ def calibrate(
         Largest number of equations per unknown, those nearest the centre of the readout; 0 uses all.
     derive
         Where the weights come from.
+    equations
+        Those of all samples, if they have been made already.
     """
     coils, present, nx = acs.shape
     rows, unknowns = present - (lines - 1) * acceleration, coils * lines * width
     samples = nx - width + 1
     if overdetermined > 0:
         samples = min(samples, math.ceil(overdetermined * unknowns / rows))
+    count = rows * samples
+
+    def solve() -> np.ndarray:
+        made = equations
+        if made is None or made.count != count:
+            ((made,),) = normal_equations(acs, acceleration, [lines], width, samples)
+        return made.weights(regularisation).reshape(shape).astype(np.complex64)
+
+    shape = coils, lines, width, acceleration - 1, coils
     pattern = {"acceleration": acceleration, "lines": lines, "width": width}
     weights = derive(
-        "grappa_kernel",
-        [acs],
-        {**pattern, "samples": samples, "regularisation": regularisation},
-        (coils, lines, width, acceleration - 1, coils),
-        lambda: _solve(acs, acceleration, lines, width, samples, regularisation),
+        "grappa_kernel", [acs], {**pattern, "samples": samples, "regularisation": regularisation}, shape, solve
     )
     image_weights = np.einsum("slwmd,xw->xmdsl", weights, readout_phases(nx, width), optimize=True)
-    return LatticeKernel(image_weights.astype(np.complex64), acceleration, width, rows * samples / unknowns)
-
-
-def _solve(
-    acs: np.ndarray, acceleration: int, lines: int, width: int, samples: int, regularisation: float
-) -> np.ndarray:
-    """Weights (source coil, source line, sample, missing line, target coil) complex64 from the middle samples."""
-    coils = acs.shape[0]
-    matrix, right = equations_of(acs, acceleration, lines, width, samples)
-    solution = regularised(np.conj(matrix.T) @ matrix, np.conj(matrix.T) @ right, regularisation)
-    return solution.reshape(coils, lines, width, acceleration - 1, coils).astype(np.complex64)
-
-
-def regularised(normal: np.ndarray, product: np.ndarray, regularisation: float) -> np.ndarray:
-    """Solve normal equations for weights (unknown, target), with Tikhonov regularisation as in `calibrate`."""
-    checkpoint()
-    matrix = normal.copy()
-    matrix.ravel()[:: len(matrix) + 1] += regularisation * np.trace(normal).real / len(matrix)
-    return np.linalg.solve(matrix, product)
-
-
-def equations_of(
-    acs: np.ndarray, acceleration: int, lines: int, width: int, samples: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the equations for the weights, from the middle samples of the readout.
-
-    Parameters
-    ----------
-    acs, acceleration, lines, width
-        As for `calibrate`.
-    samples
-        Places along the readout.
-
-    Returns
-    -------
-    matrix : (row and sample, source coil, line and sample) complex128
-        Sources; the row along y is the slow part of the first axis.
-    right : (row and sample, missing line and target coil) complex128
-        Targets.
-    """
-    coils, present, nx = acs.shape
-    before, rows, unknowns = (lines - 1) // 2, present - (lines - 1) * acceleration, coils * lines * width
-    claim_equations(rows * samples, unknowns, "the equations of GRAPPA's kernel")
-    first = (nx - width + 1 - samples) // 2
-    windows = sliding_window_view(acs.astype(np.complex128), width, axis=2)[:, :, first : first + samples]
-    sources = np.stack([windows[:, j * acceleration : j * acceleration + rows] for j in range(lines)])
-    matrix = sources.transpose(2, 3, 1, 0, 4).reshape(rows * samples, unknowns)
-    start = before * acceleration
-    targets = np.stack([windows[:, start + m : start + m + rows, :, width // 2] for m in range(1, acceleration)])
-    return matrix, targets.transpose(2, 3, 0, 1).reshape(rows * samples, (acceleration - 1) * coils)
+    return LatticeKernel(image_weights.astype(np.complex64), acceleration, width, count / unknowns)
 
 
 def readout_phases(nx: int, width: int) -> np.ndarray:

@@ -8,12 +8,12 @@ on with the sum of the squared weights. The kernel with the smallest sum is take
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from onebreath.methods.grappa.lattice import equations_of, regularised
+from onebreath.methods.grappa.lattice_equations import NormalEquations, normal_equations
 
 STRENGTHS = (1, 4, 20)
 """Multiples of the regularisation that are compared."""
@@ -52,6 +52,15 @@ class Energies:
         return min(self.outside / max(power - self.acs_noise, 1e-30), 1.0)
 
 
+@dataclass(frozen=True)
+class Validated:
+    """The number of source lines and the regularisation of a kernel, and its equations of all calibration lines."""
+
+    lines: int
+    regularisation: float
+    equations: NormalEquations
+
+
 def energies(kspace: np.ndarray, mask: np.ndarray, acs: np.ndarray, acs_first: int) -> Energies:
     """Estimate the energies from the data themselves: scans without a noise scan are not in units of the noise.
 
@@ -86,7 +95,7 @@ def choose(
     width: int,
     regularisations: Sequence[float],
     has: Energies,
-) -> tuple[int, float]:
+) -> Validated:
     """Choose the number of source lines and the regularisation.
 
     Parameters
@@ -106,63 +115,39 @@ def choose(
 
     Returns
     -------
-    tuple
-        Number of lines and regularisation with the least expected error.
+    Validated
+        What has the least expected error.
     """
+    samples = acs.shape[2] - width + 1
+    parts = normal_equations(acs, acceleration, lines, width, samples, parts=2)
     found = [
         (error, count, regularisation)
-        for count in lines
+        for count, (lower, upper) in zip(lines, parts, strict=True)
         for regularisation, error in zip(
-            regularisations, _expected_errors(acs, acceleration, count, width, regularisations, has), strict=True
+            regularisations, _expected_errors(lower, upper, regularisations, has), strict=True
         )
     ]
     _, count, regularisation = min(found)
-    return count, regularisation
+    lower, upper = parts[list(lines).index(count)]
+    return Validated(count, regularisation, lower + upper)
 
 
 def _expected_errors(
-    acs: np.ndarray, acceleration: int, lines: int, width: int, regularisations: Sequence[float], has: Energies
-) -> list[float]:
-    """Expected squared error of a missing sample for each regularisation; halves are lower and upper rows."""
-    samples = acs.shape[2] - width + 1
-    matrix, right = equations_of(acs, acceleration, lines, width, samples)
-    rows = acs.shape[1] - (lines - 1) * acceleration
-    lower = np.arange(len(matrix)) // max(len(matrix) // rows, 1) < rows // 2
-    halves = [_Part.of(matrix[part], right[part]) for part in (~lower, lower)]
-    whole = _Part(halves[0].normal + halves[1].normal, halves[0].product + halves[1].product)
-    weaker = has.weaker(float(np.mean(np.abs(right) ** 2)))
-    errors = []
+    lower: NormalEquations, upper: NormalEquations, regularisations: Sequence[float], has: Energies
+) -> Iterator[tuple[float, float]]:
+    """Yield the expected squared error of a missing sample with each regularisation, and the regularisation."""
+    whole, targets = lower + upper, lower.product.shape[1]
+    samples = whole.count * targets
+    weaker = has.weaker(whole.energy / samples)
     for regularisation in regularisations:
-        fits = [part.weights(regularisation) for part in halves]
-        passed = sum(noise_passed(weights) for weights in fits) / 2
-        residual = _residual(matrix[lower], right[lower], fits[0]) + _residual(matrix[~lower], right[~lower], fits[1])
-        error = (1 - has.inside) * weaker * has.unexplained(residual / right.size, passed)
+        below, above = (half.weights(regularisation) for half in (lower, upper))
+        passed = (noise_passed(below) + noise_passed(above)) / 2
+        residual = lower.residual(above) + upper.residual(below)
+        error = (1 - has.inside) * weaker * has.unexplained(residual / samples, passed)
         if has.inside:
             weights = whole.weights(regularisation)
-            seen = _residual(matrix, right, weights) / right.size
-            error += has.inside * has.unexplained(seen, noise_passed(weights))
-        errors.append(error + has.noise * passed)
-    return errors
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Normal equations of some of the calibration positions."""
-
-    normal: np.ndarray
-    product: np.ndarray
-
-    @classmethod
-    def of(cls, matrix: np.ndarray, right: np.ndarray) -> _Part:
-        return cls(np.conj(matrix.T) @ matrix, np.conj(matrix.T) @ right)
-
-    def weights(self, regularisation: float) -> np.ndarray:
-        """Weights (source, target) that solve them."""
-        return regularised(self.normal, self.product, regularisation)
-
-
-def _residual(matrix: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:
-    return float(np.sum(np.abs(right - matrix @ weights) ** 2))
+            error += has.inside * has.unexplained(whole.residual(weights) / samples, noise_passed(weights))
+        yield error + has.noise * passed, regularisation
 
 
 def noise_passed(weights: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.budget import claim_equations
-from onebreath.errors import MethodError
+from onebreath.methods.grappa.lattice_equations import solved
 from onebreath.methods.grappa.validation import Energies, noise_passed
 
 Complex = NDArray[np.complex64]
@@ -65,17 +65,9 @@ class HalfEquations:
 
     def _solved(self, matrix: Weights, half: int, regularisation: float) -> Weights:
         """Solve the equations of one half; `matrix`, a copy or the original, is destroyed."""
-        from scipy.linalg.lapack import zposv
-
         diagonal = self._diagonal[half]
         np.fill_diagonal(matrix, diagonal + regularisation * diagonal.mean())
-        _, weights, failed = zposv(matrix, self._right[half], lower=half, overwrite_a=1)
-        if failed:
-            raise MethodError(
-                "grappa: the equations of its weights are singular: channels hold the same signal, or none. Compress "
-                "the channels, or raise grappa_reg_lamda."
-            )
-        return np.asarray(weights, np.complex128)
+        return solved(matrix, self._right[half], half)
 
     def _residual(self, half: int, weights: Weights) -> float:
         """Return the mean squared residual of weights in the equations of one half."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 from collections.abc import Sequence
 from ctypes import c_int, c_int64, c_void_p
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+log = logging.getLogger("onebreath.networks")
 
 LANES = 8
 """Channels in one instruction; numbers of channels must be multiples of it."""
@@ -27,24 +30,32 @@ _POINTS = {9: 36, 3: 6, 1: 1}
 
 @functools.cache
 def library(folder: Path = Path(__file__).parent) -> ctypes.CDLL | None:
-    """Load the compiled code; None if it was not compiled, or not for this processor.
+    """Load the compiled code; None if it was not compiled, not for this processor, or is of another version.
 
     Torch comes first: the threads of both are then those of one OpenMP.
     """
     for path in sorted(folder.glob("_convolution*.so")):
         try:
             loaded = ctypes.CDLL(str(path))
+            _describe(loaded)
         except OSError:  # compiled for another processor or system; no libgomp
             continue
-        loaded.onebreath_prepare.argtypes = [c_void_p, c_void_p, c_int64, c_int64, c_int, c_int]
-        loaded.onebreath_prepare.restype = None
-        images: list[type[Any]] = [c_void_p, c_void_p, c_int64]
-        loaded.onebreath_convolve.argtypes = [*images, *[c_void_p] * 4, *[c_int64] * 5, c_int, c_int]
-        loaded.onebreath_convolve_in_time.argtypes = [*[c_void_p] * 4, *[c_int64] * 5, c_int, c_int]
-        loaded.onebreath_convolve_to_few.argtypes = [*[c_void_p] * 4, *[c_int64] * 7, c_int]
+        except AttributeError as error:
+            log.warning("%s is of another version (%s); PyTorch convolves. Install onebreath again", path, error)
+            continue
         if loaded.onebreath_runs_here():
             return loaded
     return None
+
+
+def _describe(loaded: ctypes.CDLL) -> None:
+    """Tell ctypes what the functions take."""
+    loaded.onebreath_prepare.argtypes = [c_void_p, c_void_p, c_int64, c_int64, c_int, c_int]
+    loaded.onebreath_prepare.restype = None
+    images: list[type[Any]] = [c_void_p, c_void_p, c_int64]
+    loaded.onebreath_convolve.argtypes = [*images, *[c_void_p] * 4, *[c_int64] * 5, c_int, c_int]
+    loaded.onebreath_convolve_in_time.argtypes = [*[c_void_p] * 4, *[c_int64] * 5, c_int, c_int]
+    loaded.onebreath_convolve_to_few.argtypes = [*[c_void_p] * 4, *[c_int64] * 7, c_int]
 
 
 def runs(*tensors: Tensor) -> bool:
