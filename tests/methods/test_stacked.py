@@ -108,3 +108,33 @@ def test_a_network_goes_on_from_the_images_that_another_member_made(monkeypatch)
     assert nrmse(beside(LowRankSparse())(case.data).images, begun) < 1e-5
     with pytest.raises(AssertionError, match="a start of its own"):
         beside(LowRankSparse(iterations=3))(case.data)  # these images are not what the network was trained on
+
+
+def test_what_a_network_begins_with_is_counted_once():
+    data = synthetic(MASK).data
+    network, start = method_class("unrolled")(model="crunet_mr.noise_aware"), LowRankSparse()
+    both = Stacked([Member("low_rank_sparse", start, 0.5), Member("network", network, 0.5)])
+    assert both.effort(data) == pytest.approx(network.effort(data))
+    other = Stacked([Member("low_rank_sparse", LowRankSparse(iterations=3), 0.5), Member("network", network, 0.5)])
+    assert other.effort(data) == pytest.approx(network.effort(data) + start.effort(data))
+
+
+@pytest.mark.parametrize("varying", [False, True], ids=["at the edge of the calibration lines", "between lines"])
+def test_a_network_is_tested_from_the_images_that_another_candidate_made(varying, monkeypatch):
+    masks = np.stack([lines(64, 4, 16, offset=frame % 4 if varying else 0) for frame in range(8)])
+    data = synthetic(masks, ny=64, nx=48, coils=8, noise=0.5).data
+    network = method_class("unrolled")(model="crunet_mr.noise_aware", outside_domain="allow", device="cpu")
+
+    def tested(start):
+        return choose([("low_rank_sparse", start), ("network", network)], data, within=1.0, slices=1000)
+
+    by_itself = choose([("network", network), ("zero_filled", ZeroFilled())], data, within=1.0, slices=1000)
+
+    def refuse(*_):
+        raise AssertionError("the network makes a start of its own")
+
+    monkeypatch.setattr(LowRankSparseStart, "__call__", refuse)
+    shared = tested(LowRankSparse()).estimates[1]
+    assert shared.complete and shared.error == pytest.approx(by_itself.estimates[0].error, rel=0.2)
+    with pytest.raises(AssertionError, match="a start of its own"):
+        tested(LowRankSparse(iterations=3))

@@ -91,6 +91,20 @@ def test_conjugate_gradients_solve_the_normal_equations(scan):
     assert np.abs(solution + 5.0 * normal - wanted).max() < 1e-9 * np.abs(wanted).max()
 
 
+def test_without_gradients_matrices_solve_the_normal_equations_at_once(scan, monkeypatch):
+    random = np.random.default_rng(3)
+    kspace, _, maps = scan(batch=2, coils=3, dtype=torch.complex128)
+    mask = torch.from_numpy(random.random((2, 1, 1, 10, 1)) < 0.5)
+    maps = maps[:, :1]
+    image = torch.randn(2, kspace.shape[1], 10, 8, dtype=torch.complex128)
+    consistent = DataConsistency("cg", noise_level=5.0, iterations=60)
+    expected = consistent(image, SampledSeries(kspace, mask, maps))
+    monkeypatch.setattr(SampledSeries, "_normal", None)  # no conjugate gradients
+    with torch.inference_mode():
+        found = consistent(image, SampledSeries(kspace, mask, maps, by_matrices=True))
+    torch.testing.assert_close(found, expected)
+
+
 def test_conjugate_gradients_of_one_coil_are_the_soft_step(scan):
     kspace, mask, maps = scan(coils=1, dtype=torch.complex128)
     series = SampledSeries(kspace, mask, torch.ones_like(maps))

@@ -161,7 +161,7 @@ def without(data: SliceData, held: np.ndarray) -> SliceData:
     frames, ny = held.shape
     mask = np.broadcast_to(data.mask, (frames, ny, data.mask.shape[2])) & ~held[:, :, None]
     kspace = np.where(mask[:, None], data.kspace, np.complex64(0))
-    return replace(data, kspace=kspace, mask=mask, sampling=describe(mask, data.sampling.centre))
+    return replace(data, kspace=kspace, mask=mask, sampling=describe(mask, data.sampling.centre), start=None)
 
 
 def _missing(excess: np.ndarray, energy: np.ndarray, centre: int, held: np.ndarray, missing: np.ndarray) -> float:

@@ -30,7 +30,7 @@ from onebreath.methods.choice.lattice_edge import why_not
 from onebreath.methods.choice.likeness import Likeness
 from onebreath.methods.choice.plan import Plan, plan_of, plan_of_edges
 from onebreath.methods.choice.run import run_all
-from onebreath.methods.choice.stacked import in_words, stacking_weights
+from onebreath.methods.choice.stacked import efforts_of, in_words, stacking_weights
 from onebreath.methods.choice.trial import LineTrial, Tested, Trial
 from onebreath.methods.known_noise import WHITENING, noise_level
 
@@ -144,7 +144,7 @@ def _prepared(
         raise MethodError("no candidate could be tested: " + "; ".join(refused.values()))
     if not able:
         raise MethodError(f"all candidates learn from calibration lines, and {reason}")
-    efforts = [methods[i].for_replicas().effort(first) for i in able]
+    efforts = efforts_of([methods[i].for_replicas() for i in able], first)
     shape = first.kspace.shape
     if edge and wide:
         plan = plan_of_edges(efforts, shape, slices, within, len(there), DRAWS)

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from onebreath.methods.base import Method, SliceData
 from onebreath.methods.choice.lattice_edge import Lines, lines_of
-from onebreath.methods.choice.trial import MAPS, Behind, LineTrial, Tested, drawn, finite
+from onebreath.methods.choice.trial import MAPS, Behind, LineTrial, Tested, drawn
 from onebreath.methods.known_noise import noise_level
 from onebreath.methods.score import part_of
 from onebreath.mri.fourier import fft2c
@@ -153,9 +153,10 @@ class EdgeTrial(LineTrial):
     def _draw(self, method: Method, draw: int) -> tuple[np.ndarray, float]:
         """Predict the lines from one draw; return what is left (slice, frame, coil, y, x), and the images' energy."""
         rest, energy = [], 0.0
-        for part in self.parts:
+        for number, part in enumerate(self.parts):
             merged, lattice = part.given[draw]
-            images = finite(method.trial(merged if method.acs_as_data else lattice).images)
+            given = merged if method.acs_as_data else lattice
+            images = self.images(method, given, DRAWS * number + draw)
             rest.append(fft2c(images[:, None] * np.asarray(merged.maps)[0]) - part.measured)
             energy += float((np.abs(images) ** 2).sum())
         return np.stack(rest), energy

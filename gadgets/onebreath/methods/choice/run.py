@@ -1,4 +1,4 @@
-"""Runs the tests of all candidates at the same time."""
+"""Runs the tests of all candidates at the same time; those that begin with another one's images after that one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from onebreath.methods.base import Method
 from onebreath.methods.choice.edge import EdgeTrial
 from onebreath.methods.choice.look import FirstLook
 from onebreath.methods.choice.plan import Plan
+from onebreath.methods.choice.stacked import begins
 from onebreath.methods.choice.trial import LineTrial, Tested
 from onebreath.threads import side_by_side
 
@@ -37,7 +38,10 @@ def run_all(methods: Sequence[Method], plan: Plan, trial: LineTrial) -> tuple[li
                 reference.set_result(found)
         return found, time.perf_counter() - started
 
+    later = [i for i, one in enumerate(methods) if i != plan.reference and any(begins(one, other) for other in methods)]
     # The reference first: nobody waits for it in vain where there are no threads.
-    order = sorted(range(len(methods)), key=lambda index: index != plan.reference)
-    results = dict(zip(order, side_by_side([partial(test, index) for index in order]), strict=True))
+    order = sorted(set(range(len(methods))) - set(later), key=lambda index: index != plan.reference)
+    results: dict[int, tuple[Tested | str, float]] = {}
+    for indices in (order, later):
+        results |= dict(zip(indices, side_by_side([partial(test, index) for index in indices]), strict=True))
     return [results[i][0] for i in range(len(methods))], [results[i][1] for i in range(len(methods))]

@@ -73,8 +73,8 @@ class Stacked(Method):
         return Stacked([Member(one.name, one.method.for_replicas(), one.weight) for one in self.members])
 
     def effort(self, data: SliceData) -> float:
-        """Sum of the members' efforts."""
-        return sum(one.method.effort(data) for one in self.members)
+        """Sum of the members' efforts; nothing is made twice."""
+        return sum(efforts_of([one.method for one in self.members], data))
 
     def trial(self, part: SliceData) -> Reconstruction:
         """Mean of the members' trials."""
@@ -104,13 +104,7 @@ class Stacked(Method):
 
     def _start_of(self, member: Member) -> Member | None:
         """Member whose images another one begins with, if it makes them as that one would."""
-        for other in self.members:
-            if (
-                other.method.name == member.method.begins_with
-                and other.method.parameters == type(other.method)().parameters
-            ):
-                return other
-        return None
+        return next((other for other in self.members if begins(member.method, other.method)), None)
 
     def _mean(self, made: Sequence[Reconstruction]) -> Reconstruction:
         images = weighted_mean([found.images for found in made], [one.weight for one in self.members])
@@ -118,6 +112,18 @@ class Stacked(Method):
         for found in made:
             facts |= found.facts
         return Reconstruction(images, None, {**facts, "stacked": str(self)})
+
+
+def begins(method: Method, other: Method) -> bool:
+    """Whether a method begins with the images of another one, as this one makes them."""
+    return other.name == method.begins_with and other.parameters == type(other)().parameters
+
+
+def efforts_of(methods: Sequence[Method], data: SliceData) -> list[float]:
+    """Return the methods' efforts for a slice where those that begin with another one's images take these."""
+    alone = [method.effort(data) for method in methods]
+    begun = [next((alone[i] for i, one in enumerate(methods) if begins(method, one)), 0.0) for method in methods]
+    return [effort - start for effort, start in zip(alone, begun, strict=True)]
 
 
 def _seen_by(method: Method, data: SliceData) -> SliceData:

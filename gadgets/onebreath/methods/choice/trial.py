@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from onebreath.errors import MethodError, OnebreathError
 from onebreath.methods.base import Method, SliceData
 from onebreath.methods.choice.held_back import full_centre, held_back, signal_of, weights_of
-from onebreath.methods.choice.stacked import weighted_mean
+from onebreath.methods.choice.stacked import begins, weighted_mean
 from onebreath.methods.known_noise import noise_level
 from onebreath.methods.score import part_of, without
 from onebreath.mri import Array
@@ -61,8 +61,26 @@ Behind: TypeAlias = Callable[[np.ndarray, float], Tested | None]
 None if it may not be."""
 
 
+@dataclass(frozen=True)
+class Made:
+    """Images that a method made of the data of some number."""
+
+    method: Method
+    number: int
+    images: np.ndarray
+
+
+@dataclass(frozen=True)
 class LineTrial(ABC):
-    """Test of candidates by what they predict of lines."""
+    """Test of candidates by what they predict of lines.
+
+    Attributes
+    ----------
+    made
+        What was reconstructed so far, by those that other candidates may begin with.
+    """
+
+    made: list[Made] = field(default_factory=list, init=False, compare=False)
 
     @property
     @abstractmethod
@@ -82,6 +100,14 @@ class LineTrial(ABC):
             return str(reason)
         except MemoryError:
             return "memory ran out"
+
+    def images(self, method: Method, given: SliceData, number: int) -> np.ndarray:
+        """Reconstruct data of some number, from the images of another candidate if the method begins with such."""
+        known = (one.images for one in self.made if one.number == number and begins(method, one.method))
+        images = finite(method.trial(replace(given, start=next(known, None))).images)
+        if not method.learned:
+            self.made.append(Made(method, number, images))
+        return images
 
     @abstractmethod
     def _tested(self, method: Method, behind: Behind | None = None) -> Tested:
@@ -184,7 +210,7 @@ class Trial(LineTrial):
         return cls(part, held, weight, noise, given, judge, never)
 
     def _tested(self, method: Method, behind: Behind | None = None) -> Tested:
-        images = finite(method.trial(self.given).images) * np.float32(NOISIER)
+        images = self.images(method, self.given, 0) * np.float32(NOISIER)
         mask = np.broadcast_to(self.data.mask, (len(images), *images.shape[1:]))
         used = np.any(mask, axis=2) & ~self.held
         predicted = fft2c(images[:, None] * np.asarray(self.data.maps)[0])

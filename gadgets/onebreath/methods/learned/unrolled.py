@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -122,7 +121,7 @@ class Unrolled(Method):
 
     def trial(self, part: SliceData) -> Reconstruction:
         """Reconstruct a part of a slice, whose size and lines the card does not cover."""
-        return Reconstruction(back(self._first_that_works(replace(part, start=None))[0], part.kspace))
+        return Reconstruction(back(self._first_that_works(part)[0], part.kspace))
 
     def _judge(self, scan: Scan) -> str:
         """Compare a scan with the card; return a description for the facts."""
