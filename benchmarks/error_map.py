@@ -30,7 +30,7 @@ from onebreath.methods.noise import Effort, measure_noise
 
 SOURCES = ("SCD0000401:3", "SCD0000401:7", "simulator:0", "simulator:1")
 SNR, STATIC, CINE = (8.0, 20.0, 60.0, 300.0), (2, 4, 6), (("cmrxrecon", 8, 24),)
-CANDIDATES = {"static": ("cg_sense", "grappa"), "cine": regret.CANDIDATES}
+CANDIDATES = {"static": ("cg_sense", "grappa"), "cine": (regret.REFERENCE, "crunet_mr.noise_aware")}
 REPLICAS = Effort(16, 600)
 
 

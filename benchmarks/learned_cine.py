@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kept import Kept
-from benchmarks.regret import CANDIDATES, CHANNELS, CROP, MATRIX, REFERENCE, Reference, Wanted, made, method_named
+from benchmarks.regret import CHANNELS, CROP, MATRIX, REFERENCE, Reference, Wanted, made, method_named, ruled
 from benchmarks.table import table
 from benchmarks.thresholds import psnr
 from onebreath.evaluation.data import read_slices
@@ -65,8 +65,9 @@ def default_images(
     data: SliceData, methods: Mapping[str, Method], series: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, tuple[float, ...]]:
     """Return what held-back lines make of the images of the rule's candidates, and the weights of these."""
-    chosen = choose([(name, methods[name]) for name in CANDIDATES], data, slices=SCAN)
-    return np.asarray(weighted_mean([series[name] for name in CANDIDATES], chosen.weights)), chosen.weights
+    names = ruled(data)
+    chosen = choose([(name, methods[name]) for name in names], data, slices=SCAN)
+    return np.asarray(weighted_mean([series[name] for name in names], chosen.weights)), chosen.weights
 
 
 def rows(results: dict[str, dict[str, list[float]]], models: list[str]) -> Iterator[tuple[object, ...]]:
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=Path("runs/learned_cine.jsonl"), help="file of results")
     options = parser.parse_args()
     kept = Kept(options.keep)
-    methods = {name: method_named(name) for name in dict.fromkeys((*CANDIDATES, *options.models))}
+    methods = {name: method_named(name) for name in (REFERENCE, *options.models)}
     shown = [*options.models, DEFAULT]
     results = {}
     for one in scans(options.patient, options.slices):

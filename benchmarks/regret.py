@@ -34,15 +34,19 @@ from onebreath.methods.base import Method, SliceData, method_class
 from onebreath.methods.choice.choice import choose
 from onebreath.methods.choice.stacked import weighted_mean
 from onebreath.methods.learned.unrolled import Unrolled
+from onebreath.methods.scan import scan_of
 from onebreath.methods.score import domain_score
 from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.mri.sampling import describe
 from onebreath.training.data.masks import Family, make_mask
 from onebreath.training.data.series import ImageSeries
+from onebreath.zoo.domain import Scan
+from onebreath.zoo.rules import RuleBook, read_rules
 
 REFERENCE = "low_rank_sparse"
-CANDIDATES = (REFERENCE, "crunet_mr.cine")
-"""In the order of the rule that is shipped."""
+CANDIDATES = (REFERENCE, "crunet_mr.cine", "crunet_mr.noise_aware")
+"""What the rules for cine name that are shipped."""
+RULES = Path(__file__).parents[1] / "models" / "protocols.yaml"
 SNR = (8, 20, 60, 300)
 MASKS: tuple[tuple[Family, int, int], ...] = (
     ("uniform", 2, 24), ("uniform", 4, 24), ("cmrxrecon", 8, 24), ("cmrxrecon", 24, 24), ("kt_uniform", 4, 16),
@@ -150,17 +154,25 @@ def method_named(name: str) -> Method:
     return Unrolled(model=name) if "." in name else method_class(name)()
 
 
-def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
-    """Reconstruct a scan with all candidates and choose by held-back lines; also what today's guard would take."""
+def ruled(data: SliceData) -> tuple[str, ...]:
+    """Return what the shipped rule for such a scan names: its own method, then the other candidates."""
+    rule = RuleBook(read_rules(RULES)).match(scan_of(data, Scan(trajectory="cartesian")))
+    assert rule is not None
+    return rule.method, *rule.candidates
+
+
+def measure(one: Wanted, methods: dict[str, Method], wanted_ones: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Reconstruct a scan with all methods, choose among some, else those of the rule; also what the old guard takes."""
     data, truth = made(one)
+    candidates = {name: methods[name] for name in wanted_ones or ruled(data)}
     found: dict[str, Any] = {"key": one.key, "psnr": {}, "error": {}, "seconds": {}, "choice": {}}
     made_by: dict[str, np.ndarray] = {}
-    for name, method in candidates.items():
+    for name, method in methods.items():
         begun = time.process_time()
         try:
             images = np.asarray(method(data).images)
         except OutsideDomain:  # the configuration then takes what comes first in the rule
-            images = np.asarray(next(iter(candidates.values()))(data).images)
+            images = np.asarray(methods[REFERENCE](data).images)
         found["seconds"][name] = round(time.process_time() - begun, 3)
         made_by[name] = images
         found["psnr"][name] = round(psnr(images, truth), 3)
@@ -175,7 +187,7 @@ def measure(one: Wanted, candidates: dict[str, Method]) -> dict[str, Any]:
         except MethodError:  # it cannot be tested, or not in that time: the rule's order decides
             weights, estimates, estimated, interval = (1.0, *[0.0] * (len(candidates) - 1)), {}, None, []
         seconds = round(time.process_time() - begun, 3)
-        mean = weighted_mean(list(made_by.values()), weights)
+        mean = weighted_mean([made_by[name] for name in candidates], weights)
         found["choice"][str(slices)] = {
             "weights": dict(zip(candidates, np.round(weights, 3).tolist(), strict=True)),
             "psnr": round(psnr(mean, truth), 3),
@@ -270,14 +282,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", nargs="+", default=["SCD0000401", "simulator"], help="simulator: the phantom")
     parser.add_argument("--slices", nargs="+", type=int, default=[3, 7], help="numbers of the slices of each")
-    parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES), help="in the order of the rule")
+    parser.add_argument("--candidates", nargs="+", default=[], help="in place of those of the rule, in this order")
     parser.add_argument("--keep", type=Path, default=Path("runs/regret.jsonl"), help="file of results")
     parser.add_argument("--as-it-is", action="store_true", help="measure nothing more; the table of what is there")
     options = parser.parse_args()
     kept = Kept(options.keep)
-    candidates = {name: method_named(name) for name in options.candidates}
+    methods = {name: method_named(name) for name in options.candidates or CANDIDATES}
     results = [
-        kept.get(one.key, partial(measure, one, candidates))
+        kept.get(one.key, partial(measure, one, methods, tuple(options.candidates)))
         for one in wanted(options.patients, options.slices)
         if one.key in kept.known or not options.as_it_is
     ]

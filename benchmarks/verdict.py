@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from benchmarks.kept import Kept
 from benchmarks.learned_cine import ACCELERATIONS, DEFAULT, SNR, default_images, scans
-from benchmarks.regret import CANDIDATES, CHANNELS, CROP, MATRIX, REFERENCE, Wanted, made, method_named
+from benchmarks.regret import CANDIDATES, CHANNELS, CROP, MATRIX, REFERENCE, Wanted, made, method_named, ruled
 from benchmarks.table import table
 from onebreath.evaluation.dists.file import load_dists
 from onebreath.evaluation.dists.network import Dists
@@ -73,7 +73,7 @@ def measure(key: str, one: Wanted, methods: Mapping[str, Method]) -> dict[str, A
     series = {
         name: np.asarray(LowRankSparse(device="cpu", wavelet=0, **given)(data).images) for name, given in pairs.items()
     }
-    candidates = {name: np.asarray(one(data).images) for name, one in methods.items()}
+    candidates = {name: np.asarray(methods[name](data).images) for name in ruled(data)}
     series[REFERENCE] = candidates[REFERENCE]
     series[DEFAULT], _ = default_images(data, methods, candidates)
     deep = (BALANCED, DEFAULT)

@@ -161,5 +161,5 @@ def test_usual_methods_are_those_of_the_rules(subject: Subject) -> None:
     from onebreath.acceptance.examination import usual_methods
 
     names, contrast = usual_methods(subject, trials(subject, Limits(acs_lines=16)))
-    assert names[0] == "grappa" and "crunet_mr.cine" in names and contrast == "bssfp_cine"
+    assert names[0] == "grappa" and "crunet_mr.noise_aware" in names and contrast == "bssfp_cine"
     assert parse_candidates(["grappa"])[0].label == "grappa"

@@ -34,7 +34,7 @@ def test_it_tells_errors_seconds_and_the_winner_and_draws_them(scan_file, tmp_pa
 def test_the_rule_names_the_candidates(scan_file, tmp_path, capsys):
     assert main(["compare", str(scan_file), "--output", str(tmp_path / "c.png")]) == 0
     told = capsys.readouterr().out
-    assert "crunet_mr.cine" in told and "low_rank_sparse" in told
+    assert "crunet_mr.noise_aware" in told and "low_rank_sparse" in told
 
 
 def test_the_rules_own_method_has_its_properties(tmp_path, monkeypatch, capsys):
