@@ -3,9 +3,13 @@ import pytest
 
 from onebreath.errors import ScanError
 from onebreath.mri.coils import pca_matrix
-from onebreath.mri.espirit import espirit
-from onebreath.mri.fourier import resize
+from onebreath.mri.espirit import espirit, signal_threshold
+from onebreath.mri.fourier import fft2c, resize
 from tests.helpers import as_numpy, complex_normal, nrmse, same_library
+from tests.methods.slices import smooth_maps
+
+BART = 0.001
+"""Its threshold, whatever the noise."""
 
 
 def angle_error(maps, expected, where):
@@ -22,7 +26,7 @@ def projector(maps):
 def test_one_set_equals_bart(shared, backend):
     golden = np.load(shared / "golden/bart_ecalib.npz")
     kspace, expected = golden["in/kspace"], golden["out/maps_m1"]
-    maps, eigenvalues = espirit(backend(resize(kspace, (24, 24))), kspace.shape[1:])
+    maps, eigenvalues = espirit(backend(resize(kspace, (24, 24))), kspace.shape[1:], threshold=BART)
     assert same_library(maps, backend(kspace))
     maps, eigenvalues = as_numpy(maps), as_numpy(eigenvalues)
     assert maps.dtype == np.complex64 and eigenvalues.dtype == np.float32
@@ -38,7 +42,7 @@ def test_one_set_equals_bart(shared, backend):
 def test_phase_convention_equals_bart_up_to_one_factor(shared):
     golden = np.load(shared / "golden/bart_ecalib.npz")
     acs = resize(golden["in/kspace"], (24, 24))
-    maps = espirit(acs, (96, 96))[0][0]
+    maps = espirit(acs, (96, 96), threshold=BART)[0][0]
     principal = np.tensordot(pca_matrix(acs, 1)[0], maps, 1)
     assert np.max(np.abs(principal.imag)) < 1e-5 and principal.real.min() > -1e-5
     both = golden["in/object_mask"] & (np.abs(golden["out/maps_m1"]).sum(0) > 0)
@@ -49,7 +53,7 @@ def test_phase_convention_equals_bart_up_to_one_factor(shared):
 def test_two_sets_span_what_bart_spans(shared, backend):
     golden = np.load(shared / "golden/bart_ecalib_folded.npz")
     acs = backend(resize(golden["in/kspace"], (24, 24)))
-    maps, eigenvalues = (as_numpy(a) for a in espirit(acs, (72, 80), n_sets=2))
+    maps, eigenvalues = (as_numpy(a) for a in espirit(acs, (72, 80), n_sets=2, threshold=BART))
     assert nrmse(projector(maps), projector(golden["out/maps_m2"])) <= 2e-2
     both = golden["in/layers_per_pixel"] == 2
     assert both.sum() > 50 and np.median(np.sum(np.abs(maps[1]) ** 2, axis=0)[both]) == pytest.approx(1, abs=1e-4)
@@ -59,7 +63,7 @@ def test_two_sets_span_what_bart_spans(shared, backend):
 def test_soft_weights_equal_bart(shared):
     golden = np.load(shared / "golden/bart_ecalib_folded.npz")
     acs = resize(golden["in/kspace"], (24, 24))
-    maps, _ = espirit(acs, (72, 80), n_sets=2, soft=True)
+    maps, _ = espirit(acs, (72, 80), n_sets=2, threshold=BART, soft=True)
     assert nrmse(projector(maps), projector(golden["out/maps_m2_soft"])) <= 2e-2
     weights, expected = (np.linalg.norm(m, axis=1) for m in (maps, golden["out/maps_m2_soft"]))
     assert np.median(np.abs(weights - expected)) < 1e-4
@@ -75,6 +79,39 @@ def test_singular_value_threshold_equals_sigpy(shared, backend):
     assert np.max(np.abs(eigenvalues[0] - golden["out/eigenvalue"])) <= 1e-2
     assert np.mean((eigenvalues[0] > 0.95) == golden["out/crop095_support"]) >= 0.98
     np.testing.assert_allclose(np.linalg.norm(maps[0], axis=0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(200, 1700), (400, 500), (300, 200)], ids=["long", "nearly square", "wide"])
+@pytest.mark.parametrize("rank", [1, 30])
+def test_directions_of_signal_are_told_from_those_of_noise(shape, rank):
+    rng = np.random.default_rng(3)
+    noise = complex_normal(rng, shape)
+    signal = complex_normal(rng, (shape[0], rank)) @ complex_normal(rng, (rank, shape[1]))
+    values = np.linalg.eigvalsh((matrix := signal + noise) @ matrix.conj().T)
+    found = signal_threshold(values, shape[1])
+    assert np.count_nonzero(values > found * values[-1]) == rank
+
+
+def test_the_threshold_has_limits():
+    assert signal_threshold([*[1e-12] * 99, 1.0], 1000) == 5e-5
+    assert signal_threshold([1.0] * 100, 1000) == 0.05
+
+
+@pytest.mark.parametrize(("noise", "most"), [(30.0, 5e-3), (10.0, 1e-3), (0.01, 4e-6)])
+def test_the_noise_decides_what_the_maps_follow(noise, most):
+    """With a fixed threshold maps of noisy lines are noise, and those of good lines no better than of middling ones."""
+    expected = smooth_maps(8, 96, 80)
+    y, x = np.ogrid[-1:1:96j, -1:1:80j]
+    body = (y**2 + x**2 < 0.7) * (1 + 0.5 * np.sin(9 * x) * np.cos(7 * y))
+    kspace = fft2c(expected * body * 100)
+    acs = resize(kspace, (24, 80)) + noise * complex_normal(np.random.default_rng(0), (8, 24, 80))
+    expected = expected / np.linalg.norm(expected, axis=0)
+    errors = [
+        angle_error(espirit(acs, (96, 80), threshold=threshold, crop=None)[0][0], expected, body > 0.5).mean()
+        for threshold in (None, BART)
+    ]
+    assert errors[0] < most
+    assert errors[0] < errors[1] / 5
 
 
 def test_blocks_of_rows_do_not_change_the_maps(monkeypatch):

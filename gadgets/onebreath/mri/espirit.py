@@ -2,12 +2,17 @@
 
 M. Uecker et al., "ESPIRiT: an eigenvalue approach to autocalibrating parallel MRI: where SENSE meets GRAPPA", Magn
 Reson Med 71:990 (2014). The weight curve of soft maps is that of the BART toolbox.
+
+Which directions of the calibration windows hold signal is decided by their noise: a fixed part of the largest
+eigenvalue keeps directions of noise where there is much of it, and loses directions of signal where there is little.
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 
 from onebreath.budget import claim_equations
@@ -23,6 +28,10 @@ MOST_LOST = 0.005
 _BRIGHTEST, _BRIGHT = 0.97, 0.25
 """A pixel is bright (body, not noise or ringing) above `_BRIGHT` times the `_BRIGHTEST` quantile of the calibration
 image."""
+_NOISE, _ABOVE_NOISE = 0.1, 2.0
+"""The smallest eigenvalues, by their share, that hold noise alone; the threshold over the end of those of noise."""
+_LEAST_SIGNAL, _MOST_NOISE = 5e-5, 0.05
+"""Limits of the threshold, see `signal_threshold`."""
 _LANES = 2
 """Blocks of rows that are computed at the same time; each needs room for its matrices."""
 
@@ -32,7 +41,7 @@ def espirit(
     shape: tuple[int, int],
     n_sets: int = 1,
     kernel: int | tuple[int, int] = 6,
-    threshold: float = 0.001,
+    threshold: float | None = None,
     crop: float | None = 0.8,
     soft: bool = False,
 ) -> tuple[Array, Array]:
@@ -50,7 +59,7 @@ def espirit(
         Side of the square k-space window in samples, or its size as (lines, samples).
     threshold
         Signal space: eigenvalues of the calibration Gram matrix above this fraction of the largest one. (A program that
-        cuts singular values at t uses ``threshold = t**2``.)
+        cuts singular values at t uses ``threshold = t**2``.) None: by their noise, see `signal_threshold`.
     crop
         Maps are set to zero where their eigenvalue is not above this; None keeps them everywhere.
     soft
@@ -146,7 +155,39 @@ def _eigenmaps(correlation: Array, shape: tuple[int, int], n_sets: int) -> tuple
     return xp.permute_dims(vectors, (3, 2, 0, 1)), xp.permute_dims(values, (2, 0, 1))
 
 
-def _signal_correlation(acs: Array, kernel: tuple[int, int], threshold: float) -> Array:
+def signal_threshold(values: Sequence[float], windows: int) -> float:
+    """Return the part of the largest eigenvalue above which the eigenvalues of the windows' Gram matrix hold signal.
+
+    The tenth of the eigenvalues that is smallest holds nothing but noise. Where those of noise end follows from it, as
+    they have the distribution of V. A. Marchenko and L. A. Pastur (Math USSR Sb 1:457, 1967); those of windows that
+    overlap have it within 5 %. Twice that is the threshold, and at least 5e-5: with little noise, what is below is
+    signal that no smooth map explains. Hearts of SCD0000101, 201 and 301 with simulated coils at R = 4: at SNR 1000 L+S
+    is 2.7 to 5.9 dB better than with 0.001 at any noise, at SNR 150 0.3 to 2.2, and within 0.1 dB at SNR 10 and 30.
+
+    Parameters
+    ----------
+    values
+        The eigenvalues, rising.
+    windows
+        Number of windows.
+    """
+    count = min(len(values), windows)  # the others are zero
+    noise = float(values[len(values) - count + int(_NOISE * (count - 1))])
+    longest = max(len(values), windows)
+    edge = noise * _edge_over_quantile(count / longest) / float(values[-1])
+    return min(max(_ABOVE_NOISE * edge, _LEAST_SIGNAL), _MOST_NOISE)
+
+
+def _edge_over_quantile(ratio: float) -> float:
+    """Upper end of the distribution of Marchenko and Pastur over its quantile `_NOISE`, by the ratio of the sides."""
+    low, high = (1 - math.sqrt(ratio)) ** 2, (1 + math.sqrt(ratio)) ** 2
+    angle = np.linspace(0, math.pi, 2001)[1:]
+    places = low + (high - low) * (1 - np.cos(angle)) / 2
+    shares = np.cumsum(np.sin(angle) ** 2 / places)
+    return float(high / np.interp(_NOISE, shares / shares[-1], places))
+
+
+def _signal_correlation(acs: Array, kernel: tuple[int, int], threshold: float | None) -> Array:
     """Projector onto the signal space summed over equal lags, ``(coil, coil, lag, lag)``, 2 kernel - 1 lags each."""
     xp = array_namespace(acs)
     coils, (ky, kx) = acs.shape[0], kernel
@@ -162,6 +203,8 @@ def _signal_correlation(acs: Array, kernel: tuple[int, int], threshold: float) -
     del gram
     if not float(values[-1]) > 0 or not math.isfinite(float(values[-1])):
         raise ScanError("The calibration lines hold no signal (all zero, NaN or Inf), so no coil maps can be computed.")
+    if threshold is None:
+        threshold = signal_threshold(values, span_y * span_x)
     signal = vectors[:, values > threshold * values[-1]]
     projector = xp.reshape(signal @ xp.conj(signal.T), (ky, kx, coils, ky, kx, coils))
     by_lag = xp.zeros((2 * ky - 1, 2 * kx - 1, coils, coils), dtype=acs.dtype, device=device(acs))

@@ -82,7 +82,7 @@ def _block_variance(
 ) -> np.ndarray:
     """Sum over the acquired lines and coils of the squared weight in each pixel of some columns (y, x)."""
     ny = maps.shape[1]
-    combine = np.conj(maps)
+    combine = np.conj(maps).astype(np.result_type(maps, np.complex64), copy=False)
     turn = 2j * np.pi * (np.arange(ny) - ny // 2)[:, None] / ny
     paths = {
         (kind, d): np.einsum("dyx,xds->syx", combine, weights, optimize=True) * np.exp(d * turn).astype(combine.dtype)
