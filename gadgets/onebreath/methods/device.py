@@ -43,11 +43,11 @@ def place(data: SliceData, device: Device) -> tuple[SliceData, str]:
         raise MethodError(
             "device 'cuda' was asked for, but there is no torch that sees a CUDA device; use 'auto' or 'cpu'"
         )
-    if device == "cpu" and is_torch_array(data.kspace):
+    if device == "cpu" and _is_torch(data.kspace):
         data = _moved(data, lambda x: x.to("cpu"))
     elif is_numpy_array(data.kspace) and (device == "cuda" or (device == "auto" and _cuda())):
         data = _moved(data, upload)
-    elif device == "cuda" and is_torch_array(data.kspace):
+    elif device == "cuda" and _is_torch(data.kspace):
         data = _moved(data, lambda x: x.to("cuda"))
     library = type(data.kspace).__module__.partition(".")[0]
     return data, f"{library} {getattr(data.kspace, 'device', 'cpu')}"
@@ -55,9 +55,9 @@ def place(data: SliceData, device: Device) -> tuple[SliceData, str]:
 
 def back(x: Array, like: Array) -> Array:
     """Return `x` as an array of the library and on the device of `like`."""
-    if is_torch_array(x) and is_numpy_array(like):
+    if _is_torch(x) and is_numpy_array(like):
         return x.cpu().numpy()
-    if is_torch_array(x) and is_cupy_array(like):
+    if _is_torch(x) and is_cupy_array(like):
         return array_namespace(like).from_dlpack(x.to("cuda").contiguous())
     return array_namespace(like).asarray(x, device=array_device(like))
 
@@ -66,7 +66,12 @@ def as_numpy(data: SliceData) -> SliceData:
     """Return the slice as numpy arrays, for methods that only run on the CPU."""
     if is_numpy_array(data.kspace):
         return data
-    return _moved(data, lambda x: x.cpu().numpy() if is_torch_array(x) else x.get())
+    return _moved(data, lambda x: x.cpu().numpy() if _is_torch(x) else x.get())
+
+
+def _is_torch(x: Array) -> bool:
+    """Whether an array is torch's; those of numpy are told first, as it fails while a thread imports torch."""
+    return not is_numpy_array(x) and is_torch_array(x)
 
 
 def _moved(data: SliceData, move: Any) -> SliceData:

@@ -30,8 +30,11 @@ _BRIGHTEST, _BRIGHT = 0.97, 0.25
 image."""
 _NOISE, _ABOVE_NOISE = 0.1, 2.0
 """The smallest eigenvalues, by their share, that hold noise alone; the threshold over the end of those of noise."""
-_LEAST_SIGNAL, _MOST_NOISE = 5e-5, 0.05
-"""Limits of the threshold, see `signal_threshold`."""
+_MOST_NOISE = 0.05
+"""Largest threshold."""
+_USUAL, _LEAST_SIGNAL, _FAINTEST = 1e-3, 3e-4, 0.15
+"""Below the usual threshold directions hold what no smooth map explains: with noise enough that is nothing to gain. The
+threshold falls with the root of the noise's energy, down to a least one."""
 _LANES = 2
 """Blocks of rows that are computed at the same time; each needs room for its matrices."""
 
@@ -160,9 +163,8 @@ def signal_threshold(values: Sequence[float], windows: int) -> float:
 
     The tenth of the eigenvalues that is smallest holds nothing but noise. Where those of noise end follows from it, as
     they have the distribution of V. A. Marchenko and L. A. Pastur (Math USSR Sb 1:457, 1967); those of windows that
-    overlap have it within 5 %. Twice that is the threshold, and at least 5e-5: with little noise, what is below is
-    signal that no smooth map explains. Hearts of SCD0000101, 201 and 301 with simulated coils at R = 4: at SNR 1000 L+S
-    is 2.7 to 5.9 dB better than with 0.001 at any noise, at SNR 150 0.3 to 2.2, and within 0.1 dB at SNR 10 and 30.
+    overlap have it within 5 %. Twice that is the least threshold. With little noise it is 1e-3 to 3e-4: hearts with
+    simulated coils gain by less than that, a phantom with sharp edges and a measured brain lose.
 
     Parameters
     ----------
@@ -175,7 +177,8 @@ def signal_threshold(values: Sequence[float], windows: int) -> float:
     noise = float(values[len(values) - count + int(_NOISE * (count - 1))])
     longest = max(len(values), windows)
     edge = noise * _edge_over_quantile(count / longest) / float(values[-1])
-    return min(max(_ABOVE_NOISE * edge, _LEAST_SIGNAL), _MOST_NOISE)
+    faintest = min(max(_FAINTEST * math.sqrt(max(edge, 0.0)), _LEAST_SIGNAL), _USUAL)
+    return min(max(_ABOVE_NOISE * edge, faintest), _MOST_NOISE)
 
 
 def _edge_over_quantile(ratio: float) -> float:

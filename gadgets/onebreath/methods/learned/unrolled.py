@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -57,8 +58,10 @@ class Unrolled(Method):
 
     @property
     def begins_with(self) -> str:  # type: ignore[override]
-        """The initial image that the card names; such starts are named as the methods."""
-        return str(self.card.arguments.get("start") or "")
+        """The method whose images are the initial ones that the card names; none if it would make others by default."""
+        given = self.card.arguments
+        usual = given.get("start_low_rank", 1) == 1 and given.get("start_sparse") is None
+        return str(given.get("start") or "") if usual and given.get("start_wavelets") else ""
 
     @property
     def card(self) -> zoo.Card:
@@ -102,7 +105,7 @@ class Unrolled(Method):
             facts["model_not_newest"] = self.model.warning
         if data.maps.shape[0] > 1:
             facts["map_sets_unused"] = int(data.maps.shape[0]) - 1
-        images, how = self._first_that_works(data)
+        images, how = self._first_that_works(self._begun(data))
         facts |= contradicted(data)
         if self.parameters.domain_score:
             how |= self._score(data)
@@ -121,7 +124,17 @@ class Unrolled(Method):
 
     def trial(self, part: SliceData) -> Reconstruction:
         """Reconstruct a part of a slice, whose size and lines the card does not cover."""
-        return Reconstruction(back(self._first_that_works(part)[0], part.kspace))
+        return Reconstruction(back(self._first_that_works(self._begun(part))[0], part.kspace))
+
+    def _begun(self, data: SliceData) -> SliceData:
+        """Return a slice with the images that the network begins with, unless they are there.
+
+        They are the method's own, not those of its short form inside of the network: the same whether the network is
+        tested, one of a mean, or alone, and as good as that method's where coil maps are worse than the noise.
+        """
+        if not self.begins_with or data.start is not None:
+            return data
+        return replace(data, start=method_class(self.begins_with)()(data).images)
 
     def _judge(self, scan: Scan) -> str:
         """Compare a scan with the card; return a description for the facts."""
