@@ -4,6 +4,7 @@ import datetime
 import io
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import ismrmrd
@@ -157,6 +158,11 @@ def replayed(stream: bytes, *options: str) -> subprocess.CompletedProcess[bytes]
     return subprocess.run(command, input=stream, capture_output=True, check=False, timeout=120)
 
 
+def untimed(names: Iterable[str]) -> set[str]:
+    """Names of meta entries but for the gadgets' times, which are there only if there is something to tell."""
+    return {name for name in names if not name.startswith("Onebreath_seconds_")}
+
+
 def test_replay_reads_and_writes_streams_by_pipes(scan: Path, tmp_path: Path) -> None:
     assert main(["replay", str(scan), "-c", CONFIG, "-o", str(tmp_path / "images.h5")]) == 0
     (expected,) = read_images(tmp_path / "images.h5")
@@ -176,7 +182,7 @@ def test_replay_reads_and_writes_streams_by_pipes(scan: Path, tmp_path: Path) ->
         np.testing.assert_array_equal(image.head.line_dir, head["phase_dir"])
         np.testing.assert_array_equal(image.head.field_of_view, head["field_of_view"])
         said = {name: [one.value for one in values] for name, values in image.meta.items()}
-        assert set(said) == set(meta)
+        assert untimed(said) == untimed(meta)
         assert said["Onebreath_reconstruct_method"] == ["zero_filled"]
     assert b"2 images written to standard output" in done.stderr, "what is said goes to standard error"
 
