@@ -46,7 +46,7 @@ from onebreath.zoo.rules import RuleBook, read_rules
 REFERENCE = "low_rank_sparse"
 CANDIDATES = (REFERENCE, "crunet_mr.cine", "crunet_mr.noise_aware")
 """What the rules for cine name that are shipped."""
-RULES = Path(__file__).parents[1] / "models" / "protocols.yaml"
+RULES = RuleBook(read_rules(Path(__file__).parents[1] / "models" / "protocols.yaml"))
 SNR = (8, 20, 60, 300)
 MASKS: tuple[tuple[Family, int, int], ...] = (
     ("uniform", 2, 24), ("uniform", 4, 24), ("cmrxrecon", 8, 24), ("cmrxrecon", 24, 24), ("kt_uniform", 4, 16),
@@ -156,7 +156,7 @@ def method_named(name: str) -> Method:
 
 def ruled(data: SliceData) -> tuple[str, ...]:
     """Return what the shipped rule for such a scan names: its own method, then the other candidates."""
-    rule = RuleBook(read_rules(RULES)).match(scan_of(data, Scan(trajectory="cartesian")))
+    rule = RULES.match(scan_of(data, Scan(trajectory="cartesian")))
     assert rule is not None
     return rule.method, *rule.candidates
 

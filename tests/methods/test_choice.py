@@ -18,6 +18,7 @@ from onebreath.methods.zero_filled import ZeroFilled
 from onebreath.mri.fourier import fft2c
 from tests.helpers import nrmse
 from tests.methods.slices import lines, synthetic
+from tests.models import TINY, save_model
 
 CANDIDATES = [("zero_filled", ZeroFilled()), ("cg_sense", CgSense()), ("low_rank_sparse", LowRankSparse())]
 
@@ -209,3 +210,14 @@ def test_the_signal_of_missing_lines_is_that_of_acquired_ones_as_far_from_the_ce
     wanted = float((100.0 / (1 + np.abs(rows - 32)) ** 2)[missing].sum())
     assert signal_of(missing, energies, acquired, 32) == pytest.approx(wanted, rel=0.5)
     assert signal_of(np.zeros(64, bool), energies, acquired, 32) == 0
+
+
+def test_the_effort_of_a_network_has_that_of_a_start_that_only_it_makes(tmp_path, monkeypatch):
+    """Without wavelets the start is not what L+S makes by itself; it takes its time all the same."""
+    save_model(tmp_path, arguments={**TINY["crunet_mr"], "start": "low_rank_sparse", "data_consistency": "cg"})
+    monkeypatch.setenv("ONEBREATH_MODELS", str(tmp_path))
+    data = synthetic(np.tile(lines(64, 4, 16), (8, 1))).data
+    method = method_class("unrolled")(model="crunet_mr.tiny")
+    alone = network_seconds(method.card.architecture, method.card.arguments, data.kspace.shape)
+    assert method.begins_with == ""
+    assert method.effort(data) == pytest.approx(alone + LowRankSparse().effort(data))

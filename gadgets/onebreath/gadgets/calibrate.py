@@ -49,7 +49,7 @@ class CalibrateProperties(Properties):
     )
     espirit_sets: int = Field(1, ge=1, le=2, description="map sets; 2 if the field of view is smaller than the object")
     espirit_kernel: int = Field(6, ge=3, le=12, description="kernel size of ESPIRiT in samples")
-    espirit_threshold: float = Field(0.0, ge=0, lt=1, description="null space, of the first value; 0: by the noise")
+    espirit_threshold: float = Field(0.0, ge=0, lt=1, description="relative null-space threshold; 0: by the noise")
     espirit_crop: float = Field(
         0.0,
         ge=0,

@@ -33,8 +33,8 @@ _NOISE, _ABOVE_NOISE = 0.1, 2.0
 _MOST_NOISE = 0.05
 """Largest threshold."""
 _USUAL, _LEAST_SIGNAL, _FAINTEST = 1e-3, 3e-4, 0.15
-"""Below the usual threshold directions hold what no smooth map explains: with noise enough that is nothing to gain. The
-threshold falls with the root of the noise's energy, down to a least one."""
+"""With little noise the threshold falls from a usual one with the root of the noise's energy, down to a least one: what
+is fainter than that is signal, but no smooth map explains it."""
 _LANES = 2
 """Blocks of rows that are computed at the same time; each needs room for its matrices."""
 
@@ -163,8 +163,8 @@ def signal_threshold(values: Sequence[float], windows: int) -> float:
 
     The tenth of the eigenvalues that is smallest holds nothing but noise. Where those of noise end follows from it, as
     they have the distribution of V. A. Marchenko and L. A. Pastur (Math USSR Sb 1:457, 1967); those of windows that
-    overlap have it within 5 %. Twice that is the least threshold. With little noise it is 1e-3 to 3e-4: hearts with
-    simulated coils gain by less than that, a phantom with sharp edges and a measured brain lose.
+    overlap have it within 5 %. Twice that is the least threshold. With little noise it is 1e-3 to 3e-4: with less than
+    that hearts with simulated coils gain further, but a phantom with sharp edges and a measured brain lose.
 
     Parameters
     ----------

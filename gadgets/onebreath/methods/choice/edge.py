@@ -153,10 +153,9 @@ class EdgeTrial(LineTrial):
     def _draw(self, method: Method, draw: int) -> tuple[np.ndarray, float]:
         """Predict the lines from one draw; return what is left (slice, frame, coil, y, x), and the images' energy."""
         rest, energy = [], 0.0
-        for number, part in enumerate(self.parts):
+        for part in self.parts:
             merged, lattice = part.given[draw]
-            given = merged if method.acs_as_data else lattice
-            images = self.images(method, given, DRAWS * number + draw)
+            images = self.images(method, merged if method.acs_as_data else lattice)
             rest.append(fft2c(images[:, None] * np.asarray(merged.maps)[0]) - part.measured)
             energy += float((np.abs(images) ** 2).sum())
         return np.stack(rest), energy

@@ -63,10 +63,10 @@ None if it may not be."""
 
 @dataclass(frozen=True)
 class Made:
-    """Images that a method made of the data of some number."""
+    """Images that a method made of some data."""
 
     method: Method
-    number: int
+    given: SliceData
     images: np.ndarray
 
 
@@ -101,12 +101,12 @@ class LineTrial(ABC):
         except MemoryError:
             return "memory ran out"
 
-    def images(self, method: Method, given: SliceData, number: int) -> np.ndarray:
-        """Reconstruct data of some number, from the images of another candidate if the method begins with such."""
-        known = (one.images for one in self.made if one.number == number and begins(method, one.method))
+    def images(self, method: Method, given: SliceData) -> np.ndarray:
+        """Reconstruct data, from another candidate's images of the same data if the method begins with such."""
+        known = (one.images for one in self.made if one.given is given and begins(method, one.method))
         images = finite(method.trial(replace(given, start=next(known, None))).images)
         if not method.learned:
-            self.made.append(Made(method, number, images))
+            self.made.append(Made(method, given, images))
         return images
 
     @abstractmethod
@@ -210,7 +210,7 @@ class Trial(LineTrial):
         return cls(part, held, weight, noise, given, judge, never)
 
     def _tested(self, method: Method, behind: Behind | None = None) -> Tested:
-        images = self.images(method, self.given, 0) * np.float32(NOISIER)
+        images = self.images(method, self.given) * np.float32(NOISIER)
         mask = np.broadcast_to(self.data.mask, (len(images), *images.shape[1:]))
         used = np.any(mask, axis=2) & ~self.held
         predicted = fft2c(images[:, None] * np.asarray(self.data.maps)[0])

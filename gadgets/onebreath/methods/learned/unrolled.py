@@ -61,7 +61,12 @@ class Unrolled(Method):
         """The method whose images are the initial ones that the card names; none if it would make others by default."""
         given = self.card.arguments
         usual = given.get("start_low_rank", 1) == 1 and given.get("start_sparse") is None
-        return str(given.get("start") or "") if usual and given.get("start_wavelets") else ""
+        return self._start if usual and given.get("start_wavelets") else ""
+
+    @property
+    def _start(self) -> str:
+        """The initial image that the card names; such starts are named as the methods."""
+        return str(self.card.arguments.get("start") or "")
 
     @property
     def card(self) -> zoo.Card:
@@ -119,7 +124,7 @@ class Unrolled(Method):
         """Estimate the seconds of one core of a usual CPU for a slice, from the network's operations."""
         from onebreath.methods.learned.effort import network_seconds
 
-        begun = method_class(self.begins_with)().effort(data) if self.begins_with else 0.0
+        begun = method_class(self._start)().effort(data) if self._start else 0.0
         return begun + network_seconds(self.card.architecture, self.card.arguments, tuple(data.kspace.shape))
 
     def trial(self, part: SliceData) -> Reconstruction:
