@@ -1,9 +1,9 @@
 """Convolutions by the compiled part of this package (``winograd.c``, ``to_few.c``) on a CPU and in float32.
 
 PyTorch's own 3 x 3 convolutions (oneDNN) run at the speed of a matrix product; by Winograd's minimal filtering these
-need a quarter of the multiplications, and half of them along time. The largest error is some 1e-6 of the largest
-value, twice that of PyTorch's. setup.py compiles them if there is a C compiler; without it, or on a processor that
-lacks AVX2, PyTorch's are used.
+need a quarter or a fifth of the multiplications, and half of them or less along time. The largest error is some 1e-6
+to 1e-5 of the largest value, twice to ten times that of PyTorch's. setup.py compiles them if there is a C compiler;
+without it, or on a processor that lacks AVX2, PyTorch's are used.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
+import math
 from collections.abc import Sequence
 from ctypes import c_int, c_int64, c_void_p
 from pathlib import Path
@@ -24,8 +25,8 @@ log = logging.getLogger("onebreath.networks")
 LANES = 8
 """Channels in one instruction; numbers of channels must be multiples of it."""
 
-_POINTS = {9: 36, 3: 6, 1: 1}
-"""Numbers that a kernel becomes, by its number of taps."""
+_EDGES = (4, 6)
+"""Edges of the tiles that there is code for, in pixels or frames; the smaller ones have the smaller error."""
 
 
 @functools.cache
@@ -50,11 +51,11 @@ def library(folder: Path = Path(__file__).parent) -> ctypes.CDLL | None:
 
 def _describe(loaded: ctypes.CDLL) -> None:
     """Tell ctypes what the functions take."""
-    loaded.onebreath_prepare.argtypes = [c_void_p, c_void_p, c_int64, c_int64, c_int, c_int]
+    loaded.onebreath_prepare.argtypes = [c_void_p, c_void_p, c_int64, c_int64, c_int, c_int, c_int]
     loaded.onebreath_prepare.restype = None
     images: list[type[Any]] = [c_void_p, c_void_p, c_int64]
-    loaded.onebreath_convolve.argtypes = [*images, *[c_void_p] * 4, *[c_int64] * 5, c_int, c_int]
-    loaded.onebreath_convolve_in_time.argtypes = [*[c_void_p] * 4, *[c_int64] * 5, c_int, c_int]
+    loaded.onebreath_convolve.argtypes = [*images, *[c_void_p] * 4, *[c_int64] * 5, *[c_int] * 3]
+    loaded.onebreath_convolve_in_time.argtypes = [*[c_void_p] * 4, *[c_int64] * 5, *[c_int] * 3]
     loaded.onebreath_convolve_to_few.argtypes = [*[c_void_p] * 4, *[c_int64] * 7, c_int]
 
 
@@ -100,7 +101,9 @@ class Compiled:
 
     def __init__(self, weight: Tensor, dilation: int = 1) -> None:
         self.out, self.channels = weight.shape[:2]
-        self.kernels, self.dilation = _prepared(weight), dilation
+        self.weight, self.dilation = weight, dilation
+        self._kernels: dict[int, Tensor] = {}
+        _address(weight)  # other formats are refused now
 
     def __call__(
         self,
@@ -130,14 +133,18 @@ class Compiled:
                 raise ValueError(f"the size of {name} is {sizes}, expected {expected}")
         added, out = _places((count, self.out, height, width), added, out)
         bias = None if bias is None else bias.contiguous()
+        edge = _edge(*(-(-size // self.dilation) for size in (height, width)))
+        if edge not in self._kernels:
+            self._kernels[edge] = _prepared(self.weight, edge)
         parts = len(frames)
         _run(
             "convolve",
             (c_void_p * parts)(*map(_address, frames)),
             (c_int64 * parts)(*(one.shape[1] for one in frames)),
             parts,
-            *map(_address, (self.kernels, bias, added, out)),
+            *map(_address, (self._kernels[edge], bias, added, out)),
             *(count, height, width, self.out, self.dilation),
+            edge,
             relu,
         )
         return out
@@ -169,12 +176,13 @@ def in_time(series: Tensor, weight: Tensor, bias: Tensor | None, circular: bool)
     MemoryError
         If the tiles of each thread do not fit into the memory.
     """
-    series, out, kernels = series.contiguous(), len(weight), _prepared(weight)
+    series, out, edge = series.contiguous(), len(weight), _edge(series.shape[1])
+    kernels = _prepared(weight, edge)
     bias = None if bias is None else bias.contiguous()
     if series.shape[3] != weight.shape[1] or (bias is not None and len(bias) != out):
         raise ValueError(f"a series {tuple(series.shape)} or its bias does not fit kernels {tuple(weight.shape)}")
     result = _empty(*series.shape[:3], out)
-    _run("convolve_in_time", *map(_address, (series, kernels, bias, result)), *series.shape, out, circular)
+    _run("convolve_in_time", *map(_address, (series, kernels, bias, result)), *series.shape, out, edge, circular)
     return result
 
 
@@ -216,12 +224,18 @@ def to_few(frames: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return result
 
 
-def _prepared(weight: Tensor) -> Tensor:
-    """Kernels in the order that the compiled code reads."""
-    (out, channels), taps = weight.shape[:2], weight[0, 0].numel()
-    kernels, weight, loaded = _empty(_POINTS[taps] * out * channels), weight.contiguous(), library()
+def _edge(*sizes: int) -> int:
+    """Edge of the tiles that multiply least for images of such sizes, or for such a number of frames."""
+    return min(_EDGES, key=lambda edge: math.prod(-(-size // edge) * (edge + 2) for size in sizes))
+
+
+def _prepared(weight: Tensor, edge: int = _EDGES[0]) -> Tensor:
+    """Kernels ``(out, in, ...)`` as the compiled code reads them for tiles with an edge; one tap needs none."""
+    (out, channels), axes = weight.shape[:2], sum(size == 3 for size in weight.shape[2:])
+    kernels, weight, loaded = _empty((edge + 2) ** axes * out * channels), weight.contiguous(), library()
     assert loaded is not None
-    loaded.onebreath_prepare(_address(weight), _address(kernels), channels, out, taps, torch.get_num_threads())
+    threads = torch.get_num_threads()
+    loaded.onebreath_prepare(_address(weight), _address(kernels), channels, out, 3**axes, edge, threads)
     return kernels
 
 
