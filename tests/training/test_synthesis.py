@@ -17,7 +17,7 @@ from onebreath.training.synthesis.clips import procedural_clip
 from onebreath.training.synthesis.draws import Draws
 from onebreath.training.synthesis.hearts import SequencePool
 from onebreath.training.synthesis.motion import breathing_shift, waveform
-from onebreath.training.synthesis.phantoms import random_phantom
+from onebreath.training.synthesis.phantoms import random_phantom, trunk
 from onebreath.training.synthesis.receivers import loop_maps, whitened
 from onebreath.training.synthesis.scans import DeviceExamples
 from onebreath.training.synthesis.settings import SynthesisSettings
@@ -99,6 +99,29 @@ def test_the_noise_is_white_and_as_strong_as_is_said():
         assert abs(float((noise[:, 0] * noise[:, 1].conj()).mean().abs())) < 0.1
         level = torch.quantile((scan.image.mean(0).abs() * scan.coils.abs().square().sum(0).sqrt()).flatten(), 0.97)
         assert float(level) == pytest.approx(30, rel=1e-3)
+
+
+def test_a_body_inside_of_the_field_of_view_has_coil_maps_that_explain_it():
+    def unexplained(scan):
+        images = scan.image.mean(0) * scan.coils
+        rest = images - scan.maps * (scan.maps.conj() * images).sum(0)
+        return float(rest.abs().square().sum() / images.abs().square().sum())
+
+    clips = NO_HEARTS.model_copy(
+        update={"phantoms": 0.0, "snr": (200.0, 200.0), "rows": (96, 111), "width": (88, 99), "measured_share": 0.0}
+    )
+    found = {
+        share: [unexplained(examples(clips.model_copy(update={"bounded": share})).scan(n)) for n in range(8)]
+        for share in (0.0, 1.0)
+    }
+    assert np.median(found[1.0]) < 3e-4
+    assert max(found[0.0]) > 10 * np.median(found[1.0])
+    for seed in range(20):
+        opacity = trunk((61, 50), draws(seed))
+        assert float(opacity.min()) >= 0
+        assert float(opacity.max()) > 0.9
+        for edge in (opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]):
+            assert float(edge.max()) < 0.5
 
 
 def test_snr_is_drawn_evenly_over_its_logarithm():

@@ -21,7 +21,7 @@ from onebreath.training.synthesis.clips import procedural_clip
 from onebreath.training.synthesis.draws import Draws, pixel_grid
 from onebreath.training.synthesis.hearts import SequencePool
 from onebreath.training.synthesis.motion import breathing_shift, phases
-from onebreath.training.synthesis.phantoms import random_phantom
+from onebreath.training.synthesis.phantoms import random_phantom, trunk
 from onebreath.training.synthesis.receivers import MeasuredCoils, compressed, loop_maps, whitened
 from onebreath.training.synthesis.settings import SynthesisSettings
 
@@ -101,6 +101,8 @@ class DeviceExamples(Dataset[Example]):
         magnitude = self.sequence(frames, shape, draws)
         if draws.chance(settings.breathing):
             magnitude = breathing_shift(magnitude, settings.breathing_pixels, draws).real.clamp_min(0)
+        if settings.bounded and draws.chance(settings.bounded):
+            magnitude = magnitude * trunk(shape, draws)
         image = magnitude * torch.exp(1j * smooth_phase(shape, draws))
         mean = image.mean(0)
         region = draws.integer(*settings.calibration_lines), min(_CALIBRATION_SAMPLES, shape[1])

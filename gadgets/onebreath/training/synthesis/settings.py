@@ -36,6 +36,9 @@ class SynthesisSettings(BaseModel):
     crop: float = Field(0.8, gt=0, lt=1, description="eigenvalue up to which these maps are zero, as `espirit_crop`")
     partial_fourier: float = Field(0.15, ge=0, le=1, description="share of examples with partial Fourier along y")
     partial_fourier_fraction: Range = Field((0.6, 0.9), description="acquired fraction of the lines in these examples")
+    bounded: float = Field(
+        0.0, ge=0, le=1, description="share of scans whose body is made to end inside of the field of view"
+    )
     breathing: float = Field(0.2, ge=0, le=1, description="share of sequences that drift as in a poor breath-hold")
     breathing_pixels: float = Field(3.0, ge=0, description="largest drift along y in pixels")
 
