@@ -49,7 +49,8 @@ def test_what_was_not_acquired_holds_no_amplified_noise(fill: str) -> None:
     left = steps("cg_sense", reconstruct={"partial_fourier": "method"})
     truth = np.abs(scan.truth["image"])
     errors = [nrmse(cine(scan, images_of(run(scan.header, stream_of(scan), one))), truth) for one in (chain, left)]
-    assert errors[0] < 0.6 * errors[1]
+    assert errors[0] < errors[1]
+    assert errors[0] < {"zero_fill": 0.089, "pocs": 0.062}[fill]
 
 
 def test_side_lines_are_counted_and_change_nothing() -> None:

@@ -91,7 +91,7 @@ def test_cropping_takes_nothing_away_that_the_calibration_lines_show():
     eight = np.zeros((3, 48), bool)
     eight[:, 20:28] = True
     lines[:, ::2] = False
-    gadget = Calibrate(header(48, 40), CalibrateProperties(espirit_crop=0.8, espirit_threshold=0.001))
+    gadget = Calibrate(header(48, 40), CalibrateProperties(espirit_crop=0.8, espirit_threshold=0.001, espirit_wider=1))
     *written, calibrated = gadget.process([recon_data(kspace, lines, eight)])
     assert (np.linalg.norm(maps_of(calibrated)[0], axis=0) > 0).all()
     assert "of 1 of 1 slices are not cropped: espirit_crop=0.8 would take away" in read_warning(written[0])

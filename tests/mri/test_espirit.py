@@ -3,8 +3,8 @@ import pytest
 
 from onebreath.errors import ScanError
 from onebreath.mri.coils import pca_matrix
-from onebreath.mri.espirit import espirit, signal_threshold
-from onebreath.mri.fourier import fft2c, resize
+from onebreath.mri.espirit import WIDER, espirit, resampling, signal_threshold
+from onebreath.mri.fourier import fft2c, ifft2c, resize
 from tests.helpers import as_numpy, complex_normal, nrmse, same_library
 from tests.methods.slices import smooth_maps
 
@@ -26,7 +26,7 @@ def projector(maps):
 def test_one_set_equals_bart(shared, backend):
     golden = np.load(shared / "golden/bart_ecalib.npz")
     kspace, expected = golden["in/kspace"], golden["out/maps_m1"]
-    maps, eigenvalues = espirit(backend(resize(kspace, (24, 24))), kspace.shape[1:], threshold=BART)
+    maps, eigenvalues = espirit(backend(resize(kspace, (24, 24))), kspace.shape[1:], threshold=BART, wider=1)
     assert same_library(maps, backend(kspace))
     maps, eigenvalues = as_numpy(maps), as_numpy(eigenvalues)
     assert maps.dtype == np.complex64 and eigenvalues.dtype == np.float32
@@ -42,7 +42,7 @@ def test_one_set_equals_bart(shared, backend):
 def test_phase_convention_equals_bart_up_to_one_factor(shared):
     golden = np.load(shared / "golden/bart_ecalib.npz")
     acs = resize(golden["in/kspace"], (24, 24))
-    maps = espirit(acs, (96, 96), threshold=BART)[0][0]
+    maps = espirit(acs, (96, 96), threshold=BART, wider=1)[0][0]
     principal = np.tensordot(pca_matrix(acs, 1)[0], maps, 1)
     assert np.max(np.abs(principal.imag)) < 1e-5 and principal.real.min() > -1e-5
     both = golden["in/object_mask"] & (np.abs(golden["out/maps_m1"]).sum(0) > 0)
@@ -53,7 +53,7 @@ def test_phase_convention_equals_bart_up_to_one_factor(shared):
 def test_two_sets_span_what_bart_spans(shared, backend):
     golden = np.load(shared / "golden/bart_ecalib_folded.npz")
     acs = backend(resize(golden["in/kspace"], (24, 24)))
-    maps, eigenvalues = (as_numpy(a) for a in espirit(acs, (72, 80), n_sets=2, threshold=BART))
+    maps, eigenvalues = (as_numpy(a) for a in espirit(acs, (72, 80), n_sets=2, threshold=BART, wider=1))
     assert nrmse(projector(maps), projector(golden["out/maps_m2"])) <= 2e-2
     both = golden["in/layers_per_pixel"] == 2
     assert both.sum() > 50 and np.median(np.sum(np.abs(maps[1]) ** 2, axis=0)[both]) == pytest.approx(1, abs=1e-4)
@@ -63,7 +63,7 @@ def test_two_sets_span_what_bart_spans(shared, backend):
 def test_soft_weights_equal_bart(shared):
     golden = np.load(shared / "golden/bart_ecalib_folded.npz")
     acs = resize(golden["in/kspace"], (24, 24))
-    maps, _ = espirit(acs, (72, 80), n_sets=2, threshold=BART, soft=True)
+    maps, _ = espirit(acs, (72, 80), n_sets=2, threshold=BART, wider=1, soft=True)
     assert nrmse(projector(maps), projector(golden["out/maps_m2_soft"])) <= 2e-2
     weights, expected = (np.linalg.norm(m, axis=1) for m in (maps, golden["out/maps_m2_soft"]))
     assert np.median(np.abs(weights - expected)) < 1e-4
@@ -73,7 +73,7 @@ def test_soft_weights_equal_bart(shared):
 def test_singular_value_threshold_equals_sigpy(shared, backend):
     golden = np.load(shared / "golden/sigpy_espirit.npz")
     acs = backend(resize(golden["in/kspace"], (24, 24)))
-    maps, eigenvalues = (as_numpy(a) for a in espirit(acs, (80, 72), threshold=0.02**2, crop=None))
+    maps, eigenvalues = (as_numpy(a) for a in espirit(acs, (80, 72), threshold=0.02**2, crop=None, wider=1))
     error = angle_error(maps[0], golden["out/maps_nocrop"], golden["in/object_mask"])
     assert error.mean() <= 1e-3 and error.max() <= 2e-2
     assert np.max(np.abs(eigenvalues[0] - golden["out/eigenvalue"])) <= 1e-2
@@ -93,8 +93,8 @@ def test_directions_of_signal_are_told_from_those_of_noise(shape, rank):
 
 
 def test_the_threshold_has_limits():
-    assert signal_threshold([*[1e-12] * 99, 1.0], 1000) == 3e-4
-    assert signal_threshold([*[2e-5] * 99, 1.0], 1000) == pytest.approx(1e-3, rel=0.2)
+    assert signal_threshold([*[1e-12] * 99, 1.0], 1000) == 1e-4
+    assert signal_threshold([*[6e-5] * 99, 1.0], 1000) == pytest.approx(1e-3, rel=0.2)
     assert signal_threshold([1.0] * 100, 1000) == 0.05
 
 
@@ -113,6 +113,29 @@ def test_the_noise_decides_what_the_maps_follow(noise, most):
     ]
     assert errors[0] < most
     assert errors[0] < errors[1] / 4
+
+
+@pytest.mark.parametrize("lines", [10, 16, 24])
+@pytest.mark.parametrize("shape", [(96, 80), (75, 90)])
+def test_maps_hold_where_the_readout_cuts_the_body(lines, shape):
+    """There sensitivities jump from one edge to the opposite one, which maps that are periodic cannot."""
+    expected = smooth_maps(8, *shape)
+    y, x = np.ogrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+    images = expected * (1 + 0.5 * np.sin(9 * x) * np.cos(7 * y)) * np.clip(5 - 6 * np.abs(y), 0, 1) * 100
+    acs = resize(fft2c(images), (lines, 64)) + complex_normal(np.random.default_rng(0), (8, lines, 64))
+
+    def unexplained(maps):
+        return nrmse(maps * (maps.conj() * images).sum(0), images)
+
+    wide, periodic = (unexplained(espirit(acs, shape, wider=wider, crop=None)[0][0]) for wider in (WIDER, 1))
+    assert wide < 0.3 * periodic
+    assert wide < {10: 0.03, 16: 0.007, 24: 0.007}[lines]
+
+
+def test_resampling_is_exact_where_all_samples_are_given():
+    series = complex_normal(np.random.default_rng(2), (3, 25, 18))
+    wide = resampling(25, 25, 31) @ series @ resampling(18, 18, 24).T
+    assert nrmse(wide, fft2c(resize(ifft2c(series), (31, 24)))) < 1e-6
 
 
 def test_blocks_of_rows_do_not_change_the_maps(monkeypatch):

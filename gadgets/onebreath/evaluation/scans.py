@@ -23,7 +23,7 @@ from onebreath.training.data.series import ImageSeries, KspaceSeries, PreparedSl
 # Ratio of the acquired matrix to that of a scanner's interpolated images, if their header does not state it.
 _USUAL_MATRIX = 0.8
 # Samples of the readout for the estimation of maps, as in the chain's calibration.
-_CALIBRATION_SAMPLES = 32
+_CALIBRATION_SAMPLES = 64
 # Independent streams of random numbers.
 _CHANNELS, _NOISE, _MASK = 0, 1, 2
 

@@ -21,7 +21,7 @@ from onebreath.mrd.acs import Acs, acs_of, calibration_mode, with_reference
 from onebreath.mrd.buffers import E1, RO, acquired_of, checked, places, with_maps
 from onebreath.mrd.volumes import calibration_block, has_partitions, mode_of_volume
 from onebreath.mri.coils import inati_maps, walsh_maps
-from onebreath.mri.espirit import MOST_LOST, cropped, share_of_zeros
+from onebreath.mri.espirit import MOST_LOST, WIDER, cropped, share_of_zeros
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.volume_maps import volume_maps
 from onebreath.storage.calibration import CalibrationStorage
@@ -45,10 +45,11 @@ class CalibrateProperties(Properties):
         "scans; needs channels that no gadget mixes",
     )
     calibration_size: int = Field(
-        32, ge=8, le=1024, description="lines and samples around the k-space centre used for the maps"
+        32, ge=8, le=1024, description="lines around the k-space centre used for the maps; of samples twice as many"
     )
     espirit_sets: int = Field(1, ge=1, le=2, description="map sets; 2 if the field of view is smaller than the object")
     espirit_kernel: int = Field(6, ge=3, le=12, description="kernel size of ESPIRiT in samples")
+    espirit_wider: float = Field(WIDER, ge=1, le=2, description="field of view of the maps over that of the scan")
     espirit_threshold: float = Field(0.0, ge=0, lt=1, description="relative null-space threshold; 0: by the noise")
     espirit_crop: float = Field(
         0.0,
@@ -239,6 +240,7 @@ class Calibrate(Gadget):
             "n_sets": chosen.espirit_sets,
             "kernel": chosen.espirit_kernel,
             "threshold": chosen.espirit_threshold or None,
+            "wider": chosen.espirit_wider,
             "crop": chosen.espirit_crop or None,
             "soft": chosen.espirit_soft,
         }
@@ -263,10 +265,7 @@ def _every_acs(recon_data: ReconData) -> tuple[list[Acs | None], int]:
 
 
 def _centre(acs: Acs, limits: NDArray[np.object_], size: int) -> NDArray[np.complex64]:
-    """Return at most `size` lines and samples that lie symmetrically around the k-space centre.
-
-    An asymmetric echo leaves fewer samples on one side; ESPIRiT needs a block without holes.
-    """
+    """Return at most `size` lines, and twice as many samples, symmetric around the centre, as an echo may not be."""
     centre, first, last = limits[E1].center, acs.first, acs.first + acs.lines.shape[1]
     half = min(centre - first, last - centre, size // 2)
     if half * 2 < min(size, acs.lines.shape[1]) // 2:
@@ -275,7 +274,7 @@ def _centre(acs: Acs, limits: NDArray[np.object_], size: int) -> NDArray[np.comp
         )
     lines = acs.lines[:, centre - half - first : centre + half - first]
     readout = limits[RO]
-    width = min(readout.center - readout.min, readout.max + 1 - readout.center, size // 2)
+    width = min(readout.center - readout.min, readout.max + 1 - readout.center, size)
     return lines[:, :, readout.center - width : readout.center + width]
 
 

@@ -3,8 +3,11 @@
 M. Uecker et al., "ESPIRiT: an eigenvalue approach to autocalibrating parallel MRI: where SENSE meets GRAPPA", Magn
 Reson Med 71:990 (2014). The weight curve of soft maps is that of the BART toolbox.
 
-Which directions of the calibration windows hold signal is decided by their noise: a fixed part of the largest
-eigenvalue keeps directions of noise where there is much of it, and loses directions of signal where there is little.
+Two things differ from the paper. Which directions of the calibration windows hold signal is decided by their noise: a
+fixed part of the largest eigenvalue keeps directions of noise where there is much of it, and loses directions of signal
+where there is little. And maps are made for a field of view that is larger than that of the scan along the readout:
+maps from kernels on the samples as they are continue from one edge to the opposite one. That is right along the phase
+encoding, where a body that is too large folds over, but the readout's filter cuts it off.
 """
 
 import math
@@ -28,11 +31,13 @@ MOST_LOST = 0.005
 _BRIGHTEST, _BRIGHT = 0.97, 0.25
 """A pixel is bright (body, not noise or ringing) above `_BRIGHT` times the `_BRIGHTEST` quantile of the calibration
 image."""
-_NOISE, _ABOVE_NOISE = 0.1, 2.0
+WIDER = 1.2
+"""The field of view of the maps over that of the scan, along the readout."""
+_NOISE, _ABOVE_NOISE = 0.1, 1.5
 """The smallest eigenvalues, by their share, that hold noise alone; the threshold over the end of those of noise."""
 _MOST_NOISE = 0.05
 """Largest threshold."""
-_USUAL, _LEAST_SIGNAL, _FAINTEST = 1e-3, 3e-4, 0.15
+_USUAL, _LEAST_SIGNAL, _FAINTEST = 1e-3, 1e-4, 0.08
 """With little noise the threshold falls from a usual one with the root of the noise's energy, down to a least one: what
 is fainter than that is signal, but no smooth map explains it."""
 _LANES = 2
@@ -47,6 +52,7 @@ def espirit(
     threshold: float | None = None,
     crop: float | None = 0.8,
     soft: bool = False,
+    wider: float = WIDER,
 ) -> tuple[Array, Array]:
     """Coil maps at every pixel from the signal space of the calibration data.
 
@@ -67,6 +73,8 @@ def espirit(
         Maps are set to zero where their eigenvalue is not above this; None keeps them everywhere.
     soft
         Weight the maps by a smooth curve of the eigenvalue around `crop` instead of cutting them.
+    wider
+        The field of view in which the maps are periodic, over that of the scan, along x; 1: as in the paper.
 
     Returns
     -------
@@ -89,7 +97,11 @@ def espirit(
         )
     if not 1 <= n_sets <= coils:
         raise ValueError(f"cannot compute {n_sets} map sets of {coils} coils")
-    vectors, eigenvalues = _eigenmaps(_signal_correlation(acs, window, threshold), shape, n_sets)
+    wide = round(wider * shape[1])
+    if threshold is None and wide != shape[1]:  # samples in between have no noise of their own
+        threshold = signal_threshold(*_eigenvalues(acs, window))
+    correlation = _signal_correlation(_resampled(acs, shape[1], wide), window, threshold)
+    vectors, eigenvalues = _eigenmaps(correlation, shape, (shape[0], wide), n_sets)
     return with_reference_phase(vectors, acs) * _weight(eigenvalues, crop, soft)[:, None], eigenvalues
 
 
@@ -127,7 +139,30 @@ def share_of_zeros(maps: Array) -> float:
     return round(1 - float(xp.mean(xp.astype(xp.any(maps[:, 0] != 0, axis=1), xp.float64))), 4)
 
 
-def _eigenmaps(correlation: Array, shape: tuple[int, int], n_sets: int) -> tuple[Array, Array]:
+def _resampled(acs: Array, size: int, wide: int) -> Array:
+    """Calibration k-space as closely sampled along x as for `wide` pixels, with nothing beyond the `size` of the scan.
+
+    What lies beyond its samples is taken for zero: next to their ends those between them are less exact.
+    """
+    if wide == size:
+        return acs
+    xp = array_namespace(acs)
+    matrix = resampling(acs.shape[2], size, wide)
+    return acs @ xp.astype(xp.asarray(matrix, device=device(acs)), acs.dtype).T
+
+
+def resampling(samples: int, size: int, wide: int) -> np.ndarray:
+    """Matrix from samples about the k-space centre to those of `wide` pixels in place of `size`."""
+    pixel = np.arange(size) - size // 2
+    given = np.arange(samples) - samples // 2
+    count = round(samples * wide / size)
+    wanted = np.arange(count) - count // 2
+    there = np.exp(2j * np.pi / size * np.outer(pixel, given))
+    matrix: np.ndarray = np.exp(-2j * np.pi / wide * np.outer(wanted, pixel)) @ there / math.sqrt(size * wide)
+    return matrix
+
+
+def _eigenmaps(correlation: Array, shape: tuple[int, int], wide: tuple[int, int], n_sets: int) -> tuple[Array, Array]:
     """Strongest eigenvectors ``(set, coil, y, x)`` and eigenvalues ``(set, y, x)`` of the matrix of every pixel.
 
     The matrix of a pixel is a short Fourier series with the coefficients `correlation` ``(coil, coil, lag, lag)``:
@@ -136,7 +171,7 @@ def _eigenmaps(correlation: Array, shape: tuple[int, int], n_sets: int) -> tuple
     xp = array_namespace(correlation)
     coils, lags = correlation.shape[1:3]
     harmonics_y, harmonics_x = (
-        _harmonics(n, count, correlation) for n, count in zip(shape, correlation.shape[2:], strict=True)
+        _harmonics(*sizes, correlation) for sizes in zip(shape, wide, correlation.shape[2:], strict=True)
     )
     along_x = xp.permute_dims(xp.tensordot(correlation, harmonics_x, axes=((3,), (1,))), (2, 3, 0, 1))
     along_x = xp.reshape(along_x, (lags, -1))
@@ -190,8 +225,8 @@ def _edge_over_quantile(ratio: float) -> float:
     return float(high / np.interp(_NOISE, shares / shares[-1], places))
 
 
-def _signal_correlation(acs: Array, kernel: tuple[int, int], threshold: float | None) -> Array:
-    """Projector onto the signal space summed over equal lags, ``(coil, coil, lag, lag)``, 2 kernel - 1 lags each."""
+def _gram(acs: Array, kernel: tuple[int, int]) -> tuple[Array, int]:
+    """Gram matrix of the windows of the calibration data, and the number of windows."""
     xp = array_namespace(acs)
     coils, (ky, kx) = acs.shape[0], kernel
     span_y, span_x = acs.shape[1] - ky + 1, acs.shape[2] - kx + 1
@@ -201,17 +236,25 @@ def _signal_correlation(acs: Array, kernel: tuple[int, int], threshold: float | 
         xp.stack([acs[:, i : i + span_y, j : j + span_x] for i, j in offsets]), (len(offsets) * coils, -1)
     )
     gram = windows @ xp.conj(windows.T)
-    del windows  # as large as the lines, or larger; so is the matrix, and the decomposition needs room, too
+    energy = float(xp.sum(xp.real(xp.linalg.diagonal(gram))))
+    if not energy > 0 or not math.isfinite(energy):
+        raise ScanError("The calibration lines hold no signal (all zero, NaN or Inf), so no coil maps can be computed.")
+    return gram, span_y * span_x
+
+
+def _signal_correlation(acs: Array, kernel: tuple[int, int], threshold: float | None) -> Array:
+    """Projector onto the signal space summed over equal lags, ``(coil, coil, lag, lag)``, 2 kernel - 1 lags each."""
+    xp = array_namespace(acs)
+    coils, (ky, kx) = acs.shape[0], kernel
+    gram, windows = _gram(acs, kernel)
     values, vectors = _eigenpairs(gram)
     del gram
-    if not float(values[-1]) > 0 or not math.isfinite(float(values[-1])):
-        raise ScanError("The calibration lines hold no signal (all zero, NaN or Inf), so no coil maps can be computed.")
     if threshold is None:
-        threshold = signal_threshold(values, span_y * span_x)
+        threshold = signal_threshold(values, windows)
     signal = vectors[:, values > threshold * values[-1]]
     projector = xp.reshape(signal @ xp.conj(signal.T), (ky, kx, coils, ky, kx, coils))
     by_lag = xp.zeros((2 * ky - 1, 2 * kx - 1, coils, coils), dtype=acs.dtype, device=device(acs))
-    for i, j in offsets:
+    for i, j in np.ndindex(ky, kx):
         lags = (slice(ky - 1 - i, 2 * ky - 1 - i), slice(kx - 1 - j, 2 * kx - 1 - j))
         by_lag[lags] += xp.permute_dims(projector[i, j], (1, 2, 0, 3))
     return xp.permute_dims(by_lag, (2, 3, 0, 1)) / (ky * kx)
@@ -228,12 +271,22 @@ def _eigenpairs(matrix: Array) -> tuple[Array, Array]:
     return values, vectors
 
 
-def _harmonics(size: int, lags: int, like: Array) -> Array:
-    """``exp(-2 pi i p l / size)`` for pixels p and lags l about the centre, ``(size, lags)``."""
+def _eigenvalues(acs: Array, kernel: tuple[int, int]) -> tuple[Array, int]:
+    """Eigenvalues, rising, of the windows' Gram matrix, and the number of windows."""
+    gram, windows = _gram(acs, kernel)
+    if not is_numpy_array(gram):
+        return array_namespace(gram).linalg.eigvalsh(gram), windows
+    import scipy.linalg  # imported late: it is slow
+
+    return scipy.linalg.eigh(gram, eigvals_only=True, overwrite_a=True, check_finite=False, driver="evd"), windows
+
+
+def _harmonics(size: int, period: int, lags: int, like: Array) -> Array:
+    """``exp(-2 pi i p l / period)`` for pixels p and lags l about the centre, ``(size, lags)``."""
     xp = array_namespace(like)
     pixel = xp.arange(size, dtype=xp.float64, device=device(like)) - size // 2
     lag = xp.arange(lags, dtype=xp.float64, device=device(like)) - lags // 2
-    return xp.astype(xp.exp(-2j * math.pi / size * xp.astype(pixel[:, None] * lag, xp.complex128)), like.dtype)
+    return xp.astype(xp.exp(-2j * math.pi / period * xp.astype(pixel[:, None] * lag, xp.complex128)), like.dtype)
 
 
 def _weight(eigenvalues: Array, crop: float | None, soft: bool) -> Array:

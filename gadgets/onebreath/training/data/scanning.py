@@ -23,7 +23,7 @@ from onebreath.training.data.series import ImageSeries, PreparedSlice
 # SNR refers to this percentile of the magnitude, which is about that of blood.
 _BLOOD_PERCENTILE = 97.0
 # Samples of the readout around the centre for the estimation of maps, as in the chain's calibration.
-_CALIBRATION_SAMPLES = 32
+_CALIBRATION_SAMPLES, _COMPRESSION_SAMPLES = 64, 32
 
 
 class ScanSettings(BaseModel):
@@ -120,7 +120,7 @@ def _acquired(images: np.ndarray, settings: ScanSettings, rng: np.random.Generat
     """Images of the acquired matrix, which is smaller than that of a scanner's interpolated images."""
     low, high = settings.matrix
     shape = [2 * round(size * rng.uniform(low, high) / 2) for size in images.shape[1:]]
-    if min(shape) < max(_CALIBRATION_SAMPLES, settings.calibration_lines[1]):
+    if min(shape) < max(_COMPRESSION_SAMPLES, settings.calibration_lines[1]):
         raise ScanError(f"images of {images.shape[1:]} pixels give a matrix of {shape}, too small for calibration")
     return np.asarray(ifft2c(resize(fft2c(images), tuple(shape))))
 
@@ -170,7 +170,7 @@ def _compressed(
     """Whitened and compressed sensitivities ``(coil, y, x)``, and the factor that scales the images to SNR units."""
     whitened = np.tensordot(whitening_matrix(covariance, np.sqrt(2.0)), sensitivities, axes=1)
     mean = images.mean(axis=0)
-    centre = resize(fft2c(mean * whitened), (settings.calibration_lines[0], _CALIBRATION_SAMPLES))
+    centre = resize(fft2c(mean * whitened), (settings.calibration_lines[0], _COMPRESSION_SAMPLES))
     matrix = pca_matrix(centre, min(settings.channels, len(whitened)))
     coils = apply_channel_matrix(matrix, whitened, 0).astype(np.complex64)
     level = np.percentile(np.abs(images).mean(axis=0) * rss(coils, 0), _BLOOD_PERCENTILE)

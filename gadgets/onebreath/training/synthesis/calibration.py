@@ -1,17 +1,21 @@
 """Coil maps from calibration lines by ESPIRiT, without waiting for the device.
 
-Two things differ from `onebreath.mri.espirit`: instead of a cut at ten times the threshold t, directions of the signal
-space with energy s are weighted by ``s / (s + t)``, and the maps, which are smooth, are computed on a coarse grid and
-interpolated.
+Two things differ from `onebreath.mri.espirit`: instead of a cut at a threshold that follows the noise, directions of
+the signal space with energy s are weighted by ``s / (s + t)``, and the maps, which are smooth, are computed on a coarse
+grid and interpolated.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-_KERNEL, _THRESHOLD = 6, 0.0001
+from onebreath.mri.espirit import WIDER, resampling
+
+_KERNEL, _THRESHOLD = 6, 3e-5
 # Points of the coarse grid along each axis: five times the width of the kernels' autocorrelation.
 _GRID = 56
 _SQUARINGS = 8
@@ -40,6 +44,8 @@ def coil_maps(acs: Tensor, shape: tuple[int, int], crop: float | None = None) ->
 def _pixel_matrices(acs: Tensor, shape: tuple[int, int], grid: tuple[int, int]) -> Tensor:
     """Matrices ``(y, x, coil, coil)`` on a grid over an image; their strongest eigenvectors are the maps."""
     coils, k = len(acs), _KERNEL
+    wide = shape[0], round(WIDER * shape[1])
+    acs = acs @ _resampling(acs.shape[2], shape[1], wide[1], acs.device).T
     windows = acs.unfold(1, k, 1).unfold(2, k, 1).permute(3, 4, 0, 1, 2).flatten(3).flatten(0, 2)
     gram = windows @ windows.mH
     eye = torch.eye(len(gram), device=acs.device)
@@ -51,14 +57,20 @@ def _pixel_matrices(acs: Tensor, shape: tuple[int, int], grid: tuple[int, int]) 
     for i in range(k):
         for j in range(k):
             lags[k - 1 - i : 2 * k - 1 - i, k - 1 - j : 2 * k - 1 - j] += parts[i, j].permute(1, 2, 0, 3)
-    y, x = (_harmonics(size, count, acs) for size, count in zip(shape, grid, strict=True))
+    y, x = (_harmonics(*sizes, acs) for sizes in zip(shape, wide, grid, strict=True))
     partial = torch.einsum("xm,lmab->xlab", x, lags)
     return torch.einsum("yl,xlab->yxab", y, partial) / k**2
 
 
-def _harmonics(size: int, count: int, like: Tensor) -> Tensor:
-    """``exp(-2 pi i p l / size)`` at `count` points p from the first to the last of `size` pixels, for all lags l."""
-    position = torch.linspace(-(size // 2), size - 1 - size // 2, count, device=like.device) / size
+@lru_cache(maxsize=64)
+def _resampling(samples: int, size: int, wide: int, device: torch.device) -> Tensor:
+    """Matrix of `onebreath.mri.espirit.resampling` on a device."""
+    return torch.from_numpy(resampling(samples, size, wide)).to(device, torch.complex64, non_blocking=True)
+
+
+def _harmonics(size: int, period: int, count: int, like: Tensor) -> Tensor:
+    """``exp(-2 pi i p l / period)`` at `count` points p from the first to the last of `size` pixels, for all lags l."""
+    position = torch.linspace(-(size // 2), size - 1 - size // 2, count, device=like.device) / period
     lag = torch.arange(1 - _KERNEL, _KERNEL, device=like.device)
     return torch.exp(-2j * torch.pi * position[:, None] * lag)
 

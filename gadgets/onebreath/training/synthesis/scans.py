@@ -27,7 +27,7 @@ from onebreath.training.synthesis.settings import SynthesisSettings
 
 # SNR refers to this quantile of the magnitude, which is about that of blood.
 _BLOOD_QUANTILE = 0.97
-_CALIBRATION_SAMPLES = 32
+_CALIBRATION_SAMPLES = 64
 # Independent streams of random numbers.
 _SIZES, _SCAN, _EXAMPLE = 0, 1, 2
 
