@@ -1,7 +1,6 @@
 """Compiled convolutions beside PyTorch's in double precision; they are skipped where nothing was compiled."""
 
 import ctypes
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -278,23 +277,6 @@ class TestChoice:
         monkeypatch.setattr(compiled, "library", Full)
         with torch.inference_mode(), pytest.raises(MemoryError, match="tiles"):
             Compiled(random(8, 8, 3, 3))([images(1, 8, 8, 8)])
-
-
-@pytest.mark.parametrize(
-    ("direction", "cascade", "side"), [*itertools.product(("forward", "backward", "both"), (False, True), (None, 1, 3))]
-)
-@pytest.mark.parametrize("channels", [2, 8])
-def test_a_recurrent_unit_is_the_same_with_and_without_gradients(direction, cascade, side, channels):
-    torch.manual_seed(0)
-    unit = RecurrentUnit(channels, 8, 2, direction, cascade, side)
-    series, features = random(2, 5, channels, 12, 9), random(2, 5, 8, 12, 9, seed=1)
-    given_features = features if cascade else None
-    with_gradients = unit(series, given_features).detach()
-    kept = series.clone(), features.clone()
-    with torch.inference_mode():
-        assert difference(unit(series, given_features), with_gradients) < 1e-5
-    assert torch.equal(series, kept[0])
-    assert torch.equal(features, kept[1])
 
 
 def test_a_layer_has_the_parameters_of_its_kind():
