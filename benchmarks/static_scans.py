@@ -21,6 +21,7 @@ from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import fftc, ifft2c, ifftc, resize
 from onebreath.mri.sampling import describe
 from onebreath.settings import settings
+from onebreath.training.data.scanning import CALIBRATION_SAMPLES
 from onebreath.training.data.series import ImageSeries
 
 CROP, CORNER, BRIGHT = 0.8, 12, 97.0
@@ -127,7 +128,7 @@ def scanned(source: Source, snr: float, acceleration: int, acs: int, more: float
     _, ny, nx = kspace.shape
     first = (ny - acs + 1) // 2
     block = kspace[:, first : first + acs]
-    found, eigenvalues = espirit(resize(block, (acs, min(64, nx))), (ny, nx), crop=None)
+    found, eigenvalues = espirit(resize(block, (acs, min(CALIBRATION_SAMPLES, nx))), (ny, nx), crop=None)
     maps = np.asarray(found * (eigenvalues > CROP)[:, None], np.complex64)
     if source.measured:  # what the maps see of it: the same as for the methods
         truth = np.abs(combine(ifft2c(source.full(AS_MEASURED, acs)[0]), np.asarray(found)[0]))

@@ -99,7 +99,7 @@ class TestCompiled:
         parts = [images(2, channels, 19, 13, seed=channels) for channels in (8, 24, 16)]
         weight = random(16, 48, 3, 3)
         with torch.inference_mode():
-            assert difference(Compiled(weight)(parts), in_double(torch.cat(parts, 1), weight)) < LIMIT
+            assert difference(Compiled(weight)(parts), in_double(torch.cat(parts, 1), weight)) < LIMITS[4]
 
     def test_another_order_in_memory_and_parts_of_a_series(self):
         series, weight = random(2, 3, 8, 9, 11), random(8, 8, 3, 3)
@@ -198,7 +198,7 @@ def test_to_few(count, size, out, side, threads):
     frames, weight, bias = images(count, 16, *size), random(out, 16, side, side), random(out)
     with using(threads), torch.inference_mode():
         found = to_few(frames, weight, bias)
-    assert difference(found, in_double(frames, weight, bias)) < LIMIT
+    assert difference(found, in_double(frames, weight, bias)) < LIMITS[4]
 
 
 @pytest.mark.parametrize("layer", [lambda: Conv(8, 8), lambda: RecurrentUnit(8, 8), lambda: SpaceTimeConv(8, 8)])

@@ -58,13 +58,13 @@ def test_side_branch_is_added():
 @pytest.mark.parametrize("channels", [2, 8])
 def test_a_recurrent_unit_is_the_same_with_and_without_gradients(direction, cascade, side, channels):
     torch.manual_seed(0)
-    unit = RecurrentUnit(channels, 8, 2, direction, cascade, side)
+    layer = RecurrentUnit(channels, 8, 2, direction, cascade, side)
     series, features = torch.randn(2, 5, channels, 12, 9), torch.randn(2, 5, 8, 12, 9)
     given_features = features if cascade else None
-    with_gradients = unit(series, given_features).detach()
+    with_gradients = layer(series, given_features).detach()
     largest = float(with_gradients.abs().max())
     kept = series.clone(), features.clone()
     with torch.inference_mode():
-        torch.testing.assert_close(unit(series, given_features), with_gradients, rtol=0, atol=1e-5 * largest)
+        torch.testing.assert_close(layer(series, given_features), with_gradients, rtol=0, atol=1e-5 * largest)
     assert torch.equal(series, kept[0])
     assert torch.equal(features, kept[1])

@@ -17,13 +17,11 @@ from onebreath.mri.espirit import espirit
 from onebreath.mri.fourier import fft2c, ifft2c, resize
 from onebreath.mri.sampling import describe
 from onebreath.training.data.measured import calibrate_measured
-from onebreath.training.data.scanning import ScanSettings, simulate_channels
+from onebreath.training.data.scanning import CALIBRATION_SAMPLES, ScanSettings, simulate_channels
 from onebreath.training.data.series import ImageSeries, KspaceSeries, PreparedSlice, Series
 
 # Ratio of the acquired matrix to that of a scanner's interpolated images, if their header does not state it.
 _USUAL_MATRIX = 0.8
-# Samples of the readout for the estimation of maps, as in the chain's calibration.
-_CALIBRATION_SAMPLES = 64
 # Independent streams of random numbers.
 _CHANNELS, _NOISE, _MASK = 0, 1, 2
 
@@ -161,7 +159,7 @@ def undersampled(scan: ReferenceScan, mask: MaskChoice | None, seed: int) -> Sli
 
 def coil_maps(scan: ReferenceScan) -> tuple[np.ndarray, np.ndarray]:
     """ESPIRiT maps ``(1, coil, y, x)`` from the calibration lines, not cropped, and eigenvalues ``(1, y, x)``."""
-    acs = resize(scan.acs, (scan.acs.shape[1], min(_CALIBRATION_SAMPLES, scan.acs.shape[2])))
+    acs = resize(scan.acs, (scan.acs.shape[1], min(CALIBRATION_SAMPLES, scan.acs.shape[2])))
     maps, eigenvalues = espirit(acs, (scan.kspace.shape[2], scan.kspace.shape[3]), crop=None)
     return np.asarray(maps, np.complex64), np.asarray(eigenvalues)
 

@@ -49,7 +49,7 @@ class CalibrateProperties(Properties):
     )
     espirit_sets: int = Field(1, ge=1, le=2, description="map sets; 2 if the field of view is smaller than the object")
     espirit_kernel: int = Field(6, ge=3, le=12, description="kernel size of ESPIRiT in samples")
-    espirit_wider: float = Field(WIDER, ge=1, le=2, description="field of view of the maps over that of the scan")
+    espirit_wider: float = Field(WIDER, ge=1, le=2, description="field of view over the scan's; not of volumes")
     espirit_threshold: float = Field(0.0, ge=0, lt=1, description="relative null-space threshold; 0: by the noise")
     espirit_crop: float = Field(
         0.0,
@@ -265,7 +265,8 @@ def _every_acs(recon_data: ReconData) -> tuple[list[Acs | None], int]:
 
 
 def _centre(acs: Acs, limits: NDArray[np.object_], size: int) -> NDArray[np.complex64]:
-    """Return at most `size` lines, and twice as many samples, symmetric around the centre, as an echo may not be."""
+    """Return at most `size` lines, and twice as many samples, that lie symmetrically around the k-space centre."""
+    # An asymmetric echo leaves fewer samples on one side; ESPIRiT needs a block without holes.
     centre, first, last = limits[E1].center, acs.first, acs.first + acs.lines.shape[1]
     half = min(centre - first, last - centre, size // 2)
     if half * 2 < min(size, acs.lines.shape[1]) // 2:

@@ -198,8 +198,8 @@ def signal_threshold(values: Sequence[float], windows: int) -> float:
 
     The tenth of the eigenvalues that is smallest holds nothing but noise. Where those of noise end follows from it, as
     they have the distribution of V. A. Marchenko and L. A. Pastur (Math USSR Sb 1:457, 1967); those of windows that
-    overlap have it within 5 %. Twice that is the least threshold. With little noise it is 1e-3 to 3e-4: with less than
-    that hearts with simulated coils gain further, but a phantom with sharp edges and a measured brain lose.
+    overlap have it within 5 %. One and a half times that is the least threshold. With little noise it is 1e-3 to 1e-4,
+    by what maps of simulated hearts, phantoms and a measured heart left unexplained of the images.
 
     Parameters
     ----------

@@ -106,6 +106,7 @@ def _espirit_of(shape: tuple[int, int], settings: dict[str, Any], lost: list[flo
 
     def make(block: Complex) -> Complex:
         kernel = tuple(min(settings.get("kernel", 6), n) for n in block.shape[1:])
+        # No field of view is wider here: both axes of a plane are phase encoded, and what is too large folds over.
         found, away = cropped(block, shape, **{"crop": None, **settings, "kernel": kernel, "wider": 1})
         lost.append(away)
         return np.asarray(found, np.complex64)

@@ -13,7 +13,7 @@ static Tile TILED(find)(const Problem *p, int64_t index) {
 
 /* The transform of a tile's pixels, whose points lie `step` apart; pixels outside of the image are zero. */
 static void TILED(analyse)(const Problem *p, Tile tile, const float *image, int64_t in, const float *zeros, float *to,
-                    int64_t step) {
+                           int64_t step) {
     const int64_t next = EDGE * p->dilation * in; /* from a pixel to that of the next tile, which is asked for early */
     const float *pixels[POINTS][POINTS];
     for (int i = 0; i < POINTS; i++)
@@ -43,7 +43,7 @@ static void TILED(analyse)(const Problem *p, Tile tile, const float *image, int6
 
 /* Sums over the channels at the points, to pixels: plus bias, plus `added`, the negative ones to zero if `relu`. */
 static void TILED(synthesise)(const Problem *p, Tile tile, const float *from, int64_t step, const float *bias,
-                       const float *added, int relu, float *image) {
+                              const float *added, int relu, float *image) {
     for (int64_t c = 0; c < p->out; c += LANES) {
         vector half[EDGE][POINTS], constant = bias ? load(bias + c) : (vector){0};
         for (int j = 0; j < POINTS; j++) {
@@ -71,8 +71,8 @@ static void TILED(synthesise)(const Problem *p, Tile tile, const float *from, in
 
 /* See onebreath_convolve in winograd.c. */
 static int TILED(convolve)(const float *const *image, const int64_t *in, int64_t parts, const float *prepared,
-                       const float *bias, const float *added, float *result, int64_t images, int64_t height,
-                       int64_t width, int64_t out, int64_t dilation, int relu, int threads) {
+                           const float *bias, const float *added, float *result, int64_t images, int64_t height,
+                           int64_t width, int64_t out, int64_t dilation, int relu, int threads) {
     const int64_t rows = (parted(height, dilation) + EDGE - 1) / EDGE;
     const int64_t columns = (parted(width, dilation) + EDGE - 1) / EDGE;
     const Problem p = {height, width, out, dilation, rows, columns};
@@ -106,8 +106,8 @@ static int TILED(convolve)(const float *const *image, const int64_t *in, int64_t
 
 /* See onebreath_convolve_in_time in winograd.c. */
 static int TILED(convolve_in_time)(const float *series, const float *prepared, const float *bias, float *result,
-                               int64_t batch, int64_t frames, int64_t pixels, int64_t in, int64_t out, int circular,
-                               int threads) {
+                                   int64_t batch, int64_t frames, int64_t pixels, int64_t in, int64_t out, int circular,
+                                   int threads) {
     const int64_t groups = (frames + EDGE - 1) / EDGE, blocks = (pixels + TIME_TILES - 1) / TIME_TILES;
     int failed = 0;
 #pragma omp parallel num_threads(threads)

@@ -22,8 +22,10 @@ from onebreath.training.data.series import ImageSeries, PreparedSlice
 
 # SNR refers to this percentile of the magnitude, which is about that of blood.
 _BLOOD_PERCENTILE = 97.0
-# Samples of the readout around the centre for the estimation of maps, as in the chain's calibration.
-_CALIBRATION_SAMPLES, _COMPRESSION_SAMPLES = 64, 32
+CALIBRATION_SAMPLES = 64
+"""Samples of the readout around the centre for the estimation of maps, as in the chain's calibration."""
+# And those by which channels are compressed.
+_COMPRESSION_SAMPLES = 32
 
 
 class ScanSettings(BaseModel):
@@ -111,7 +113,7 @@ def simulate_channels(
 def estimate_maps(kspace: np.ndarray, lines: int) -> np.ndarray:
     """ESPIRiT maps ``(coil, y, x)`` from the central `lines` of time-averaged k-space ``(coil, y, x)``."""
     ny, nx = kspace.shape[-2:]
-    acs = resize(kspace, (min(lines, ny), min(_CALIBRATION_SAMPLES, nx)))
+    acs = resize(kspace, (min(lines, ny), min(CALIBRATION_SAMPLES, nx)))
     maps, _ = espirit(acs, (ny, nx), crop=None)
     return np.asarray(maps[0], np.complex64)
 

@@ -45,15 +45,13 @@ def trunk(shape: tuple[int, int], draws: Draws) -> Tensor:
     Where a body is cut by the edge of the field of view, coil sensitivities jump from one edge to the other, which no
     coil maps from short kernels explain: there the error of the maps is far above the noise.
     """
-    half = torch.tensor(shape, dtype=torch.float32, device=draws.device) / 2
-    place = torch.stack(
-        torch.meshgrid(*(torch.arange(size, device=draws.device) + 0.5 - size / 2 for size in shape), indexing="ij")
-    )
-    margins = draws.tensor(draws.rng.uniform(1, 12, 2))
-    radii = (half - margins)[:, None, None]
+    place = pixel_grid(shape, draws.device) * (min(shape) - 1) / 2
+    margins = draws.rng.uniform(1, 12, 2)
+    radii = np.array(shape) / 2 - margins
     power = draws.uniform(2, 8)
-    radius = ((place / radii).abs() ** power).sum(0).clamp_min(1e-6) ** (1 / power)
-    depth = (1 - radius) * radii.amin() - 0.5 * margins.amin() * draws.smooth(1, shape, draws.uniform(3, 12))[0].abs()
+    radius = ((place / draws.tensor(radii)[:, None, None]).abs() ** power).sum(0).clamp_min(1e-6) ** (1 / power)
+    waves = 0.5 * margins.min() * draws.smooth(1, shape, draws.uniform(3, 12))[0].abs()
+    depth = (1 - radius) * radii.min() - waves
     return torch.sigmoid(2 * depth / draws.uniform(0.4, 2.0))
 
 

@@ -15,6 +15,7 @@ from onebreath.mri.coils import combine
 from onebreath.mri.fourier import fft2c, ifft2c, resize
 from onebreath.training.data.examples import Example
 from onebreath.training.data.masks import MaskFamily, draw_mask
+from onebreath.training.data.scanning import CALIBRATION_SAMPLES
 from onebreath.training.data.series import ImageSeries
 from onebreath.training.synthesis.calibration import coil_maps
 from onebreath.training.synthesis.clips import procedural_clip
@@ -27,7 +28,6 @@ from onebreath.training.synthesis.settings import SynthesisSettings
 
 # SNR refers to this quantile of the magnitude, which is about that of blood.
 _BLOOD_QUANTILE = 0.97
-_CALIBRATION_SAMPLES = 64
 # Independent streams of random numbers.
 _SIZES, _SCAN, _EXAMPLE = 0, 1, 2
 
@@ -101,11 +101,12 @@ class DeviceExamples(Dataset[Example]):
         magnitude = self.sequence(frames, shape, draws)
         if draws.chance(settings.breathing):
             magnitude = breathing_shift(magnitude, settings.breathing_pixels, draws).real.clamp_min(0)
+        # No number is drawn where none is asked for: the scans of a seed stay what they were.
         if settings.bounded and draws.chance(settings.bounded):
             magnitude = magnitude * trunk(shape, draws)
         image = magnitude * torch.exp(1j * smooth_phase(shape, draws))
         mean = image.mean(0)
-        region = draws.integer(*settings.calibration_lines), min(_CALIBRATION_SAMPLES, shape[1])
+        region = draws.integer(*settings.calibration_lines), min(CALIBRATION_SAMPLES, shape[1])
         coils = compressed(self._coils(magnitude.mean(0), draws), mean, settings.channels, region, draws)
         level = torch.quantile((mean.abs() * coils.abs().square().sum(0).sqrt()).flatten(), _BLOOD_QUANTILE)
         image = image * (draws.log_uniform(*settings.snr) / level.clamp_min(1e-6))
