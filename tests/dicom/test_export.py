@@ -23,7 +23,7 @@ from tests.dicom.orthanc import Orthanc, free_port
 from tests.host import processes, standin, tiny
 from tests.host.test_late import LATER, retrieve, sent
 from tests.host.test_worker import client_scan, gadget_scan
-from tests.host.workers import wait_for, worker
+from tests.host.workers import spooled_bytes, wait_for, worker
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("pynetdicom")
@@ -175,8 +175,7 @@ def test_a_scan_whose_worker_was_killed_is_made_again_and_sent(tmp_path: Path, p
         pieces = tiny.pieces(tiny.configuration(), 2)
         server.sock.sendall(b"".join(pieces[:-1]))  # all lines, and the scan is still open
         size = sum(map(len, pieces[1:-1]))
-        spool = tmp_path / "state/spool"
-        wait_for(lambda: sum(one.stat().st_size for one in spool.rglob("data.bin")) == size)  # nothing else: all lines
+        wait_for(lambda: spooled_bytes(tmp_path / "state") == [size])  # nothing else: all lines
         os.kill(process.pid, signal.SIGKILL)
         process.join(60)
     assert not pacs.stored()

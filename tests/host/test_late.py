@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 import time
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
@@ -15,7 +16,10 @@ from onebreath.config.stream_config import External, as_xml, own_node, parse
 from onebreath.errors import ScanError
 from onebreath.host.server import start_gadget_service
 from onebreath.storage.results import KEPT_SECONDS, Result, Results, exam_of
+from onebreath.worker.late import POLL
+from onebreath.worker.spooling.resume import resume
 from onebreath.worker.spooling.spool import Request, SpooledScan, scan_id
+from onebreath.worker.worker import Worker, WorkerOptions
 from tests.host import standin, tiny
 from tests.host.test_worker import gadget_scan
 from tests.host.workers import at_rest, books, wait_for, worker
@@ -151,6 +155,41 @@ def test_what_a_crash_left_behind_is_reconstructed_at_the_next_start(tmp_path):
         assert results.read(cut).text != ""
     np.testing.assert_array_equal(again.data, expected.data)
     assert "from the disk" in again.meta["Onebreath_host_served_by"]
+
+
+def test_nothing_left_behind_begins_before_whoever_hears_of_scans_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("onebreath.worker.late.LOOK", 0.0)
+    left = leave_behind(tmp_path, tiny.pieces(tiny.configuration())[1:], complete=True)
+    with Worker(WorkerOptions(port=None, state=tmp_path / "state")) as running:
+        time.sleep(3 * POLL)
+        assert not running.service.late.results.all()
+        heard = []
+        running.service.observers.append(lambda ticket: heard.append((ticket.scan, ticket.outcome)))
+        running.start()
+        wait_for(lambda: heard == [(left, "done")])
+
+
+def test_late_scan_that_outlasts_the_worker_is_begun_anew_by_the_next_one(tmp_path, monkeypatch):
+    left = leave_behind(tmp_path, tiny.pieces(tiny.configuration())[1:], complete=True)
+    entered, goes_on = threading.Event(), threading.Event()
+
+    def slow(*given):
+        made = resume(*given)
+        entered.set()
+        assert goes_on.wait(60)
+        return made
+
+    monkeypatch.setattr("onebreath.worker.late.resume", slow)
+    with worker(tmp_path) as running:
+        assert entered.wait(60)
+        running.service.late.close(0.01)
+        goes_on.set()
+        wait_for(lambda: books(running, "ended") == ["put off"])
+    results = Results(tmp_path / "state/results")
+    assert results.read(left).state == "pending"
+    monkeypatch.undo()
+    with worker(tmp_path):
+        wait_for(lambda: results.read(left).state == "done")
 
 
 def test_vanished_client_with_everything_spooled_loses_nothing(tmp_path):

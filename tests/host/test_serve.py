@@ -13,7 +13,7 @@ from onebreath.host import entry
 from onebreath.host.handover import ask
 from onebreath.storage.results import Results
 from tests.host import processes, standin, tiny
-from tests.host.workers import repeated, wait_for, worker
+from tests.host.workers import repeated, spooled_bytes, wait_for, worker
 
 PIECES = tiny.pieces(tiny.configuration())
 SCAN = b"".join(PIECES)
@@ -110,7 +110,7 @@ def test_killed_worker_is_reported_and_its_scan_is_taken_up_again(tmp_path, monk
         lines = b"".join(PIECES[1:-1])
         gadgetron.send(PIECES[0])
         gadgetron.send(lines)
-        wait_for(lambda: [p.stat().st_size for p in (tmp_path / "state/spool").glob("*/data.bin")] == [len(lines)])
+        wait_for(lambda: spooled_bytes(tmp_path / "state") == [len(lines)])
         process.kill()
         gadgetron.send(PIECES[-1])
         seen = gadgetron.receive()

@@ -15,7 +15,7 @@ from onebreath.wire.channel import Channel, encode
 from onebreath.wire.messages import ConfigText, HeaderText, Text
 from onebreath.worker.worker import Worker, WorkerOptions
 from tests.host import standin, tiny
-from tests.host.workers import at_rest, books, wait_for, worker
+from tests.host.workers import at_rest, books, spooled_bytes, wait_for, worker
 
 CHAIN = tiny.configuration()
 
@@ -120,7 +120,7 @@ def test_scan_waits_for_its_slot_while_its_data_go_to_the_disk(tmp_path):
         waiting.start()
         wait_for(lambda: books(running, "waiting"))
         data = b"".join(tiny.pieces(CHAIN)[1:])
-        wait_for(lambda: [p.stat().st_size for p in (tmp_path / "state/spool").glob("*/data.bin")] == [len(data)])
+        wait_for(lambda: spooled_bytes(tmp_path / "state") == [len(data)])
         assert not found
         holding.close()
         waiting.join(60)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -39,6 +39,7 @@ def worker(folder: Path, **options):
         **options,
     }
     with Worker(WorkerOptions(**chosen)) as running:
+        running.start()
         yield running
     wait_for(lambda: not {t for t in threading.enumerate() if t.name.startswith("onebreath")} - threads)
     wait_for(lambda: open_files() <= files)
@@ -53,3 +54,10 @@ def books(running: Worker, *parts: str) -> list[str]:
 def at_rest(running: Worker) -> bool:
     """Whether no scan runs or waits."""
     return not books(running, "running", "waiting")
+
+
+def spooled_bytes(state: Path) -> list[int]:
+    """Bytes of raw data of each scan on the disk; folders of hidden names are about to appear or to go."""
+    with suppress(FileNotFoundError):  # gone meanwhile: whoever waits looks again
+        return [path.stat().st_size for path in (state / "spool").glob("[!.]*/data.bin")]
+    return []

@@ -29,6 +29,7 @@ log = logging.getLogger("onebreath.serve")
 
 FIRST_DESCRIPTOR = 3  # of the sockets that are handed on, by systemd's convention
 FREE_IF_UNKNOWN = 8 << 30  # bytes of free memory where the system does not say
+LATE_GRACE = 5.0  # seconds that a late scan gets when the worker is stopped; later it is begun anew
 ABOVE = 64  # descriptors are moved out of the way of those
 
 
@@ -106,9 +107,10 @@ def run(args: argparse.Namespace) -> int:
             from onebreath.web.serving import serving_web
 
             beside.enter_context(serving_web(worker, web))
+        recall_history(worker)
+        worker.start()
         for name, listener in worker.listeners.items():
             print(f"{name}: {listening_at(listener.socket)}", flush=True)
-        recall_history(worker)
         print("ready", flush=True)
         restart = wanted.wait() == signal.SIGHUP
         log.warning("restarting" if restart else "stopping")
@@ -117,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
         threading.Thread(target=wanted.wait_again, args=(worker,), name="onebreath-impatient", daemon=True).start()
         if not worker.pause(args.grace):
             log.error("scans that did not end within %g s are broken off", args.grace)
+            worker.break_off()
+        worker.service.late.close(LATE_GRACE)  # before those that hear of its scans go
         if restart:
             beside.close()
             keep_history(worker)
@@ -211,8 +215,7 @@ class _Signals:
         """At a second signal, abort running scans."""
         self._again.wait()
         log.warning("asked again: running scans are broken off")
-        for listener in worker.listeners.values():
-            listener.break_off()
+        worker.break_off()
 
 
 def inherited_sockets() -> dict[str, socket.socket]:

@@ -59,7 +59,9 @@ class LateWork:
         self.results = Results(state / "results")
         self._queue: queue.Queue[SpooledScan] = queue.Queue()
         self._failed: dict[str, int] = {}  # attempts that the disk did not let end, by scan
+        self._looked: float | None = None  # for scans that were left behind, when last; not before somebody asks
         self._closing = threading.Event()
+        self._given_up = False  # whether the running scan was left to the next start
         self._thread = threading.Thread(target=self._work, name="onebreath-late", daemon=True)
         self._thread.start()
 
@@ -70,6 +72,7 @@ class LateWork:
 
     def recover(self) -> int:
         """Queue scans that earlier processes left behind or a full disk held up; return how many."""
+        self._looked = time.monotonic()
         count = 0
         for spooled in left_behind(self.folder):
             if not spooled.request.nodes:
@@ -118,25 +121,30 @@ class LateWork:
             return False
 
     def close(self, patience: float) -> None:
-        """Start no more scans, and wait for the running one; the others stay on disk for the next start."""
+        """Start no more scans, and wait for the running one; the others stay on disk for the next start.
+
+        So does the running one if it takes longer: whoever was to hear of its end may be gone then.
+        """
+        if self._given_up:
+            return
         self._closing.set()
         self._thread.join(patience)
         if self._thread.is_alive():
+            self._given_up = True
             log.warning("a late scan is still at work; it is left behind and begun again at the next start")
             return
         while not self._queue.empty():
             self._queue.get().release(remove=False)
 
     def _work(self) -> None:
-        pruned = looked = time.monotonic()
+        pruned = time.monotonic()
         self._safely(self.results.prune)
         while not self._closing.is_set():
             now = time.monotonic()
             if now - pruned > 3600:
                 pruned = now
                 self._safely(self.results.prune)
-            if now - looked > LOOK:
-                looked = now
+            if self._looked is not None and now - self._looked > LOOK:
                 self._safely(self.recover)
             try:
                 spooled = self._queue.get(timeout=POLL)
@@ -187,6 +195,9 @@ class LateWork:
             return self._put_off(request, error)
         except Exception as error:  # noqa: BLE001 - `report` logs it, and its text is kept for whoever asks
             outcome, text = "failed", report(error, "late work")
+        if self._given_up:
+            self._forget(request)
+            return "put off", False
         try:
             self._note(request, "done" if outcome == "done" else "failed", text)
         except OSError as error:
@@ -198,9 +209,12 @@ class LateWork:
         """Leave a scan whose images could not be written on the disk; it is tried again a limited number of times."""
         self._failed[request.scan] = tries = self._failed.get(request.scan, 0) + 1
         log.error("the disk does not take the images of scan %s (attempt %d): %s", request.scan, tries, error)
+        self._forget(request)
+        return "put off", False
+
+    def _forget(self, request: Request) -> None:
         with contextlib.suppress(OSError):
             self.results.path(request.scan).unlink(missing_ok=True)
-        return "put off", False
 
     def _note(self, request: Request, state: Literal["done", "failed"], text: str) -> None:
         try:

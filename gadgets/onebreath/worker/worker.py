@@ -115,7 +115,10 @@ class Sends(Protocol):
 
 
 class Worker:
-    """Serves until it is stopped.
+    """Has its ports once it is made, serves from `start` on until it is closed.
+
+    Between the two, whoever is to hear of each scan is added to it: a client that comes early waits in the kernel's
+    queue, and no scan can end unheard.
 
     Parameters
     ----------
@@ -140,31 +143,35 @@ class Worker:
         space = Space(options.state, options.quota, options.reserve)
         run = partial(run_spooled, options=host)
         self.service = ScanService(scheduler, options.state, options.spool, run, space, options.idle)
-        host = HostOptions(options.config_paths, silence=options.silence, service=self.service, make_stream=SpoolStream)
         self.listeners: dict[str, Listener] = {}
+        self._sockets: dict[str, socket.socket] = {}
         try:
-            self._listen(dict(sockets or {}), host)
+            self._open(sockets or {})
         except OnebreathError:
             self.close(1.0)
             raise
-        self.service.late.recover()
 
-    def _listen(self, sockets: dict[str, socket.socket], host: HostOptions) -> None:
+    def _open(self, sockets: Mapping[str, socket.socket]) -> None:
         options = self.options
-        sides = (
-            ("gadget", options.gadget_port, serve_gadget),
-            ("client", options.port, serve_client),
-        )
-        for name, port, serve in sides:
+        for name, port in (("gadget", options.gadget_port), ("client", options.port)):
             if port is not None:
-                sock = sockets.get(name) or open_port(options.host, port)
+                self._sockets[name] = sockets.get(name) or open_port(options.host, port)
+                is_own(self._sockets[name].getsockname()[1])
+        if options.path is not None:
+            self._sockets["worker"] = sockets.get("worker") or open_path(options.path)
+
+    def start(self) -> None:
+        """Accept connections, and begin with the scans that an earlier worker left behind."""
+        options = self.options
+        host = HostOptions(options.config_paths, silence=options.silence, service=self.service, make_stream=SpoolStream)
+        for name, serve in (("gadget", serve_gadget), ("client", serve_client)):
+            if name in self._sockets:
                 limited = replace(host, admits=RateLimiter(options.rates).admits)  # each port has its own
                 gated = options.security.gate(partial(serve, options=limited))
-                self.listeners[name] = Listener(gated, sock=sock, most=STRANGERS, yielding=True)
-                is_own(self.listeners[name].address[1])
-        if options.path is not None:  # last: who gets an answer here finds all sides open
-            sock = sockets.get("worker") or open_path(options.path)
-            self.listeners["worker"] = Listener(self.serve_offer, sock=sock)
+                self.listeners[name] = Listener(gated, sock=self._sockets[name], most=STRANGERS, yielding=True)
+        if "worker" in self._sockets:  # last: who gets an answer here finds all sides open
+            self.listeners["worker"] = Listener(self.serve_offer, sock=self._sockets["worker"])
+        self.service.late.recover()
 
     def __enter__(self) -> Worker:
         return self
@@ -256,15 +263,22 @@ class Worker:
         deadline = time.monotonic() + grace
         return all(listener.idle(max(0.0, deadline - time.monotonic())) for listener in self.listeners.values())
 
+    def break_off(self) -> None:
+        """Break the connections of scans that run or wait."""
+        for listener in self.listeners.values():
+            listener.break_off()
+
     def close(self, patience: float = 5.0) -> None:
         """Break off running scans, and end all threads."""
         self.stopping = True
-        if self.options.path is not None and "worker" in self.listeners:
+        if self.options.path is not None and "worker" in self._sockets:
             self.options.path.unlink(missing_ok=True)
-        for name, listener in self.listeners.items():
-            listener.close(patience)
-            if name != "worker":
-                is_own(listener.address[1], listens=False)
+        for name, sock in self._sockets.items():
+            if name != "worker" and sock.fileno() >= 0:
+                is_own(sock.getsockname()[1], listens=False)
+            if name in self.listeners:
+                self.listeners[name].close(patience)
+            sock.close()
         self.service.close(patience)
 
 
