@@ -24,6 +24,7 @@ from benchmarks.gpu.steps import BATCH_FILE
 from onebreath.errors import OnebreathError
 from onebreath.training.export import export_run
 from onebreath.training.state.checkpoint import LATEST
+from onebreath.training.state.journal import JOURNAL, read_journal
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "models" / "recipes" / "crunet_mr.gpu.yaml"
@@ -114,17 +115,11 @@ def keep(run: Path, out: Path, name: str) -> None:
         return
     try:
         export_run(run, name, out, f"{name}, trained on a GPU", latest=True, overwrite=True, half=True)
-        entries = journal(run)
+        entries = read_journal(run)
         (out / "training.json").write_text(json.dumps(entries), encoding="utf-8")
         draw(entries, out / "curve.png")
     except (OnebreathError, OSError) as error:  # the next look may be luckier
         print(f"not kept this time: {error}", flush=True)
-
-
-def journal(run: Path) -> list[dict[str, float]]:
-    """What the trainer noted, a last line that is half written left out."""
-    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def draw(entries: Sequence[dict[str, float]], target: Path) -> None:
@@ -145,9 +140,9 @@ def draw(entries: Sequence[dict[str, float]], target: Path) -> None:
 
 def summary(run: Path, name: str, failed: bool) -> str:
     """One line on how far the training came."""
-    if not (run / "log.jsonl").is_file():
+    if not (run / JOURNAL).is_file():
         return f"{name}: no step was noted"
-    entries = journal(run)
+    entries = read_journal(run)
     losses = [one["loss"] for one in entries if "loss" in one]
     checked = [one["validation_loss"] for one in entries if "validation_loss" in one]
     words = f"{name}: {entries[-1]['step']:.0f} steps" if entries else f"{name}: no step was noted"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,13 +22,13 @@ class Shown(NamedTuple):
     target: np.ndarray
 
 
-def draw_progress(log: Path, shown: Sequence[Shown], file: Path) -> None:
+def draw_progress(entries: Sequence[dict[str, float]], shown: Sequence[Shown], file: Path) -> None:
     """Draw the losses of a run and example images; the file is written atomically.
 
     Parameters
     ----------
-    log
-        ``log.jsonl`` of the run.
+    entries
+        Those of the run's journal.
     shown
         Examples, one row each: zero-filled, network, truth, error times five, and one column over time.
     file
@@ -43,7 +42,6 @@ def draw_progress(log: Path, shown: Sequence[Shown], file: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     # Fixed layout: an automatic one takes longer than drawing.
     figure = Figure(figsize=(12, 3 + 2.4 * len(shown)), dpi=80)
     grid = figure.add_gridspec(
@@ -63,7 +61,7 @@ def draw_progress(log: Path, shown: Sequence[Shown], file: Path) -> None:
         FigureCanvasAgg(figure).print_png(str(partial))
 
 
-def _draw_losses(axes: Any, entries: list[dict[str, float]]) -> None:
+def _draw_losses(axes: Any, entries: Sequence[dict[str, float]]) -> None:
     for name, style in (("loss", "-"), ("validation_loss", "o-")):
         found = [(one["step"], one[name]) for one in entries if name in one]
         if found:

@@ -13,7 +13,6 @@ its own random weights, sees the same examples in the same order, and is exporte
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import statistics
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from onebreath.training import command
 from onebreath.training.export import export_run
 from onebreath.training.recipe import Recipe, read_recipe
 from onebreath.training.state.distributed import join
+from onebreath.training.state.journal import read_journal
 from onebreath.training.tasks import task_of
 
 Changes = Mapping[str, Any]
@@ -120,7 +120,7 @@ def rows(recipe: Recipe, variants: Mapping[str, Changes], runs: Path, cache: Pat
             folder, f"{changed.network.architecture}.{name}", runs / "models", summary, overwrite=True, latest=True
         )
         parameters = sum(weight.numel() for weight in trainer.network.parameters())
-        log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        log = read_journal(folder)
         seconds = statistics.median(entry["seconds_per_step"] for entry in log if "seconds_per_step" in entry)
         loss = trainer.best
         if "loss" in changes:  # its training loss is not comparable

@@ -8,13 +8,12 @@ The loss of a step is that of its examples, which differ; the mean of the last t
 from __future__ import annotations
 
 import argparse
-import json
+import statistics
 from pathlib import Path
-
-import numpy as np
 
 from onebreath.errors import ConfigError
 from onebreath.keeping import replacing
+from onebreath.training.state.journal import read_journal
 
 MEAN_OF = 10
 """Entries of the journal that are averaged."""
@@ -42,16 +41,14 @@ def entries_of(run: Path) -> list[dict[str, float]]:
         If the folder has none.
     """
     try:
-        lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        return read_journal(run)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{run} is not the folder of a run: {error}") from error
 
 
 def averaged(losses: list[float], count: int = MEAN_OF) -> list[float]:
     """Mean of each loss and those before it, `count` in all or as many as there are."""
-    sums = np.cumsum([0.0, *losses])
-    return [float(sums[i + 1] - sums[max(0, i + 1 - count)]) / min(i + 1, count) for i in range(len(losses))]
+    return [statistics.fmean(losses[max(0, end - count) : end]) for end in range(1, len(losses) + 1)]
 
 
 def draw(runs: list[Path], output: Path) -> None:

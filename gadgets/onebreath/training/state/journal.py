@@ -12,6 +12,21 @@ from onebreath.training.pictures import PICTURE, Shown, draw_progress
 
 LOG = logging.getLogger("onebreath.training")
 
+JOURNAL = "log.jsonl"
+"""File in the folder of a run."""
+
+
+def read_journal(folder: Path) -> list[dict[str, float]]:
+    """Entries of the journal of a run, a last one that is half written left out.
+
+    Raises
+    ------
+    OSError, ValueError
+        If there is no journal, or it is none.
+    """
+    lines = (folder / JOURNAL).read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
 
 class Journal:
     """Progress of one run.
@@ -26,7 +41,7 @@ class Journal:
 
     def __init__(self, folder: Path, tensorboard: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.file = folder, folder / "log.jsonl"
+        self.folder, self.file = folder, folder / JOURNAL
         self.start = time.perf_counter()
         self.writer = _tensorboard(folder) if tensorboard else None
 
@@ -43,7 +58,7 @@ class Journal:
     def draw(self, shown: Sequence[Shown]) -> None:
         """Draw ``progress.png`` with the losses so far and examples; a warning if matplotlib is missing."""
         try:
-            draw_progress(self.file, shown, self.folder / PICTURE)
+            draw_progress(read_journal(self.folder), shown, self.folder / PICTURE)
         except ImportError as error:
             LOG.warning("no picture of the run: %s; log.jsonl has all values", error)
 
