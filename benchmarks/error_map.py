@@ -22,7 +22,7 @@ from benchmarks import regret, regret_static
 from benchmarks.kept import Kept
 from benchmarks.static_scans import Source, scanned
 from benchmarks.table import table
-from onebreath.gadgets.reconstruct.error_map import error_bound
+from onebreath.gadgets.reconstruct.error_map import error_bound, hidden_by_maps
 from onebreath.methods.base import Method, SliceData
 from onebreath.methods.choice.choice import choose
 from onebreath.methods.choice.stacked import Member, Stacked
@@ -64,6 +64,7 @@ def measure(key: str, make: partial[tuple[SliceData, np.ndarray]], candidates: d
     images = np.asarray(method(data).images)
     std = measure_noise(method, data, images, REPLICAS).std
     bound, lost = error_bound(np.abs(images), std, choice.middle)
+    bound = np.maximum(bound, hidden_by_maps(data))
     error = np.abs(np.abs(images) - truth)
     low, high = np.quantile(bound, [1 / 3, 2 / 3])
     noise_alone = error <= 1.645 * std

@@ -1,18 +1,30 @@
 """The error map of `reconstruct`: a bound that holds for nine of ten pixels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from onebreath.chain.gadget import parse_properties
-from onebreath.gadgets.reconstruct.error_map import error_bound
+from onebreath.gadgets.reconstruct.error_map import error_bound, hidden_by_maps
 from onebreath.gadgets.reconstruct.reconstruct import Reconstruct
+from onebreath.methods.base import SliceData
+from onebreath.mrd.buffers import with_maps
+from onebreath.mri.sampling import describe
 from tests.gadgets.test_guard import meta_of, scan
 from tests.helpers import complex_normal
 from tests.scans import coil_scan
 
+CROPPED = 8
+"""Rows that hold the edge of the disc."""
 
-def maps_of(**properties):
+
+def maps_of(cropped_rows=0, **properties):
     data, head = scan()
+    if cropped_rows:
+        maps = coil_scan()[1].astype(np.complex64)
+        maps[:, :cropped_rows] = 0
+        data = with_maps(data, maps[None, None])
     chosen = {"method": "cg_sense", "send_out_error_map": True, "noise_map_samples": 16, **properties}
     gadget = Reconstruct(head, parse_properties(Reconstruct, {key: str(value) for key, value in chosen.items()}))
     return {array.headers[0, 0, 0].image_series_index: array for array in gadget.process([data])}
@@ -48,6 +60,25 @@ def test_the_map_is_a_series_of_its_own_and_bounds_the_true_error():
     assert float(meta["Onebreath_reconstruct_choice_error"]) > 0
     assert images.shape == bound.shape == truth.shape
     assert 0.8 <= np.mean(np.abs(images - truth) <= bound) <= 1
+
+
+def test_where_maps_are_cropped_the_bound_is_what_the_calibration_lines_show():
+    """The image is zero there; a bound of zero would say that nothing is missing."""
+    made = maps_of(CROPPED)
+    truth = np.abs(coil_scan(noise=1.0)[0])[:, :CROPPED]
+    images, bound = (np.abs(made[number].data[:, :CROPPED, 0, 0, :, 0, 0]).transpose(2, 1, 0) for number in (1, 22))
+    assert np.all(images == 0)
+    assert np.mean(truth <= bound) >= 0.85
+    assert np.median(bound[truth > 0]) > 0.5 * truth.max()
+    assert np.median(bound[truth == 0]) < 0.1 * truth.max()
+
+
+def test_where_maps_are_whole_or_nothing_was_calibrated_there_is_nothing_hidden():
+    _, maps, kspace = coil_scan(noise=1.0)
+    mask = np.ones((1, 36, 1), bool)
+    whole = SliceData(kspace, mask, kspace[0, :, 14:22], 14, maps[None], describe(mask))
+    assert not hidden_by_maps(whole).any()
+    assert not hidden_by_maps(replace(whole, acs=None, maps=0 * maps[None])).any()
 
 
 def test_without_an_estimate_there_is_no_map_and_a_word_about_it(caplog):

@@ -6,6 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from onebreath.methods.base import SliceData
+from onebreath.mri.coils import rss
+from onebreath.mri.fourier import ifft2c
+
 _NORMAL, _RAYLEIGH = 1.645, 2.146
 """Within so many standard deviations are nine of ten normal numbers, and of ten magnitudes of complex noise."""
 _FAINT = 3.0
@@ -45,3 +49,18 @@ def error_bound(
     quantile = np.where(magnitude < _FAINT * np.sqrt(noise), _RAYLEIGH, _NORMAL)
     bound = np.sqrt(quantile**2 * noise + _NORMAL**2 * lost * share)
     return np.asarray(bound, np.float32), lost / whole if whole > 0 else 0.0
+
+
+def hidden_by_maps(data: SliceData) -> NDArray[np.float32]:
+    """Return what the calibration lines show where the coil maps are zero, (y, x); zero elsewhere.
+
+    There an image is zero whatever was measured, and what it lacks is the signal itself. The calibration lines show
+    that at their resolution, and their noise with it.
+    """
+    shape = data.kspace.shape[2:]
+    if data.maps is None or data.acs is None or (seen := np.any(np.asarray(data.maps) != 0, axis=(0, 1))).all():
+        return np.zeros(shape, np.float32)
+    acs = np.asarray(data.acs)
+    kspace = np.zeros((len(acs), *shape), np.complex64)
+    kspace[:, data.acs_first : data.acs_first + acs.shape[1]] = acs
+    return np.asarray(np.where(seen, 0, rss(ifft2c(kspace), 0)), np.float32)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from onebreath.chain.gadget import Properties
 from onebreath.errors import MethodError
-from onebreath.gadgets.reconstruct.error_map import error_bound
+from onebreath.gadgets.reconstruct.error_map import error_bound, hidden_by_maps
 from onebreath.methods.base import Fact, Method, Reconstruction
 from onebreath.methods.noise import Effort, MeasuredNoise, measure_noise
 from onebreath.methods.place import Place
@@ -124,7 +124,8 @@ def noise_maps(
         gfactor, snr = std / factor, magnitude / np.maximum(std, LEAST_GFACTOR)
     maps = {"Gfactor": gfactor, "SNR_MAP": snr}
     if measured is not None and properties.send_out_error_map and error is not None:
-        maps["Error_MAP"], lost = error_bound(magnitude, measured.std, error)
+        bound, lost = error_bound(magnitude, measured.std, error)
+        maps["Error_MAP"] = np.maximum(bound, hidden_by_maps(data))
         facts["error_map"] = f"90 % bound of an error of {error:.4f}, {lost:.0%} of it lost signal; {measured.how}"
     if measured is not None and measured.normality is not None:
         maps["Normality"] = measured.normality
