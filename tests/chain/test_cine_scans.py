@@ -1,12 +1,16 @@
 """Simulated cine scans with everything that makes them hard, from raw data to images, against the truth."""
 
+import re
 from functools import cache
+from typing import Any
 
+import ismrmrd
 import numpy as np
 import pytest
 
+from onebreath.chain.notes import read_warning
 from onebreath.simulation.scan import SimulatedScan
-from tests.chain.running import cine, images_of, run, simulated, steps, stream_of
+from tests.chain.running import cine, images_of, pixels, run, simulated, steps, stream_of
 from tests.helpers import nrmse
 
 SLICES, PHASES = 3, 6
@@ -67,6 +71,38 @@ def test_arrhythmia_is_rejected_and_told() -> None:
     made = images_of(run(scan.header, stream_of(scan), steps("zero_filled", sort=SORT["retrospective"])))
     assert int(made[0].meta["Onebreath_sort_beats_rejected"]) > 0
     assert made[0].meta["Onebreath_sort_frames"] == str(PHASES)
+
+
+def gated(**options: Any) -> SimulatedScan:
+    return simulated(
+        mode="retrospective", matrix=(64, 32), coils=4, ecg=True, rr_variability=0.08, snr=100.0, phases=8, **options
+    )
+
+
+def test_lines_without_an_ecg_are_left_out_and_no_phase_lacks_rows() -> None:
+    """Of a phase that holds a part of the rows an image would be made all the same, and nothing would tell."""
+    scan = gated(lines_per_segment=6)
+    imaging = [line for line in scan.acquisitions if not line.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)]
+    for line in imaging[2 * len(imaging) // 3 :]:
+        line.physiology_time_stamp[0] = 0
+    sent = run(scan.header, stream_of(scan), steps("cg_sense", sort={"phases": "8"}))
+    said = " ".join(filter(None, map(read_warning, sent)))
+    assert "have a trigger stamp that stands still" in said
+    assert "were taken from the nearest frame" in said
+    errors = [
+        nrmse(one, true) for one, true in zip(pixels(images_of(sent)), np.abs(scan.truth["image"][0]), strict=True)
+    ]
+    assert max(errors) < 0.12
+
+
+def test_more_phases_than_were_acquired_are_filled_and_told() -> None:
+    scan = gated(lines_per_segment=24)
+    sent = run(scan.header, stream_of(scan), steps("cg_sense", sort={"phases": "25"}))
+    said = " ".join(filter(None, map(read_warning, sent)))
+    assert re.search(r"they suffice for about \d+. Set phases", said)
+    truth = np.abs(scan.truth["image"][0])
+    for image in images_of(sent):
+        assert nrmse(image.data[0, 0], truth[int((image.phase + 0.5) / 25 * len(truth))]) < 0.12
 
 
 @pytest.mark.parametrize("method", ["zero_filled", "grappa"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onebreath.gadgets.sort.cine import find_beats, linear, nearest
+from onebreath.gadgets.sort.cine import find_beats, linear, nearest, standing
 
 STEP = 3.0
 
@@ -74,6 +74,13 @@ def test_one_beat_alone_is_accepted() -> None:
     found = find_beats(since, time, 0.25)
     assert found.rr == pytest.approx([900], abs=2 * STEP)
     assert found.accepted.all()
+
+
+def test_a_stamp_that_stands_still_is_found_and_one_that_runs_is_not() -> None:
+    since, time, beat = rhythm([900.0, 930.0, 870.0, 912.0])
+    assert not standing(since, time, 2.5).any()
+    assert not standing(np.round(since / 2.5) * 2.5, np.round(time / 2.5) * 2.5, 2.5).any()
+    assert np.array_equal(standing(np.where(beat == 2, 0.0, since), time, 2.5)[beat != 3], (beat == 2)[beat != 3])
 
 
 def gated(rows: int, raw: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from onebreath.gadgets.sort.placement import Placement, by_counters, drop_frames, expected_lines, fill_missing
+from onebreath.gadgets.sort.placement import Placement, by_counters, drop_frames, fill_missing, missing_lines
+from onebreath.training.data.masks import make_mask
 
 
 def grid(frames: int, rows: int, without: tuple[tuple[int, int], ...] = ()) -> Placement:
@@ -33,21 +34,39 @@ def test_a_frame_should_have_what_most_frames_have() -> None:
     filled[:, 0, 0] = True
     filled[:3, 0, 1] = True
     filled[:2, 0, 2] = True
-    assert expected_lines(filled)[0].tolist() == [True, True, False, False]
+    assert np.argwhere(missing_lines(filled)).tolist() == [[3, 0, 1], [4, 0, 1]]
 
 
-def test_patterns_that_shift_from_frame_to_frame_miss_nothing() -> None:
-    filled = np.zeros((8, 1, 8), bool)
-    for frame in range(8):
+@pytest.mark.parametrize("frames", [2, 3, 5, 8, 13])
+@pytest.mark.parametrize("acceleration", [2, 3, 4, 6])
+@pytest.mark.parametrize("family", ["kt_uniform", "vista", "random", "gaussian", "uniform", "cmrxrecon"])
+def test_whatever_the_pattern_a_complete_scan_lacks_nothing(family: str, acceleration: int, frames: int) -> None:
+    for acs_lines, rows, seed in ((0, 47, 0), (8, 48, 1), (16, 96, 2)):
+        lines = make_mask(family, frames, rows, acceleration, acs_lines, np.random.default_rng(seed))
+        assert not missing_lines(np.broadcast_to(lines, (frames, rows))[:, None]).any()
+
+
+def test_a_calibration_line_that_a_moving_pattern_lost_is_missed() -> None:
+    filled = np.zeros((13, 1, 48), bool)
+    for frame in range(13):
         filled[frame, 0, frame % 2 :: 2] = True
-        filled[frame, 0, 3:5] = True
-    assert not (expected_lines(filled) & ~filled).any()
+    filled[:, 0, 16:32] = True
+    filled[4, 0, 21] = False
+    assert np.argwhere(missing_lines(filled)).tolist() == [[4, 0, 21]]
+
+
+def test_phases_binned_from_heart_beats_should_have_every_row() -> None:
+    """However few of them have it: a row that is there at all was acquired in the whole of the beat."""
+    filled = np.zeros((6, 1, 8), bool)
+    filled[0] = True
+    filled[1:, 0, ::3] = True
+    assert np.array_equal(missing_lines(filled, cyclic=True), ~filled)
 
 
 def test_empty_frames_do_not_vote() -> None:
     filled = np.zeros((5, 1, 2), bool)
     filled[:2, 0, 0] = True
-    assert expected_lines(filled)[0].tolist() == [True, False]
+    assert np.argwhere(missing_lines(filled)).tolist() == [[2, 0, 0], [3, 0, 0], [4, 0, 0]]
 
 
 @pytest.mark.parametrize(("cyclic", "source", "distance"), [(True, 4, 1), (False, 2, 2)])

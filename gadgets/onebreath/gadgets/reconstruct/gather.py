@@ -16,6 +16,7 @@ from onebreath.mrd.acs import acs_of, calibration_mode, merge_acs
 from onebreath.mrd.buffers import E1, RO, kspace_of, maps_of, mask_of, places, slice_number
 from onebreath.mrd.header import ScanHeader
 from onebreath.mri.sampling import Sampling, describe
+from onebreath.names import listed
 
 
 @dataclass(frozen=True)
@@ -74,3 +75,11 @@ class Gathering:
         limits = buffer.sampling.sampling_limits
         readout_centre = limits[RO].center if mask.shape[2] > 1 else None
         return describe(mask, limits[E1].center, readout_centre, acceleration=self.header.acceleration)
+
+
+def unmeasured(place: Place) -> str:
+    """Describe the frames of a place that hold no line; empty if all do."""
+    empty = np.flatnonzero(~np.asarray(place.merged.mask).any(axis=(1, 2)))
+    if not empty.size:
+        return ""
+    return f"{place}: no line is of frame {listed(empty.tolist())}, so nothing in their images was measured."

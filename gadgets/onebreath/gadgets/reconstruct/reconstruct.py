@@ -16,7 +16,7 @@ from onebreath.chain.notes import note, read_note, read_warning
 from onebreath.errors import MethodError, OnebreathError
 from onebreath.gadgets.facts import CalibrateFacts, PrewhitenFacts, ReconstructFacts
 from onebreath.gadgets.reconstruct.chooser import Chooser
-from onebreath.gadgets.reconstruct.gather import Gathering
+from onebreath.gadgets.reconstruct.gather import Gathering, unmeasured
 from onebreath.gadgets.reconstruct.guard import MethodProperties
 from onebreath.gadgets.reconstruct.images import ImageMaker, Label
 from onebreath.gadgets.reconstruct.noise_maps import SERIES, NoiseMapProperties, noise_maps
@@ -158,6 +158,8 @@ class Reconstruct(Gadget):
             places, guard = volume_places(self._gathering, recon_data), self.chooser.guard_of_volumes()
         else:
             places = slices = self._gathering.every(recon_data)
+            for text in filter(None, map(unmeasured, slices)):
+                yield from self.warn(text)
             guard = self.chooser.guard(slices[0].merged, [one.merged for one in slices[1:]])
         guard.calibrate_by(self._derived if self._calibration_is_stored() else compute)
         for made in guard(places):

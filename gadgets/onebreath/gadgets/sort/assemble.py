@@ -152,6 +152,15 @@ def _entries(placed: Placement) -> Iterator[tuple[int, int, int, int]]:
     return zip(placed.frame.tolist(), placed.s.tolist(), placed.row.tolist(), placed.line.tolist(), strict=True)
 
 
+def clear_averages(buffer: ReconBuffer) -> None:
+    """Set the average to 0 in the headers of combined averages, whichever of them a line came with."""
+    for position, header in np.ndenumerate(buffer.headers):
+        if header is not NOTHING and header.idx.average:
+            own = ismrmrd.AcquisitionHeader.from_buffer_copy(header)
+            own.idx.average = 0
+            buffer.headers[position] = own
+
+
 def number_frames(buffer: ReconBuffer, counter: str, values: NDArray[np.int64]) -> None:
     """Set the counter in the headers of each frame to that frame, whichever frame its lines came from.
 

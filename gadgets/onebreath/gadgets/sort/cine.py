@@ -15,6 +15,9 @@ Ints = NDArray[np.int64]
 _PAUSE = 0.5
 """A gap without lines of more than this part of a beat hides when the beat ended (a pause between breath-holds)."""
 
+_STANDS = 10
+"""Ticks over which a running stamp never stays the same."""
+
 _SPARSE = 2.5
 """Lines of one row further apart than this many times their usual distance are not interpolated between."""
 
@@ -79,6 +82,22 @@ def find_beats(since_trigger: Floats, time: Floats, rejector_factor: float) -> B
     accepted = np.abs(rr - typical) <= rejector_factor * typical
     fraction = np.minimum(since_trigger / np.maximum(rr, 1e-9)[of_line], np.nextafter(1.0, 0.0))
     return Beats(of_line, rr, accepted, fraction)
+
+
+def standing(since_trigger: Floats, time: Floats, tick: float) -> NDArray[np.bool_]:
+    """Return which lines (line,) have a stamp that stands still while time goes on: their ECG was lost.
+
+    Parameters
+    ----------
+    since_trigger, time
+        As in `find_beats`.
+    tick
+        Resolution of the stamps, in their unit.
+    """
+    run = np.concatenate([[0], np.cumsum(np.diff(since_trigger) != 0)])
+    first = np.flatnonzero(np.diff(run, prepend=-1))
+    last = np.append(first[1:], run.size) - 1
+    return np.asarray((time[last] - time[first] > _STANDS * tick)[run])
 
 
 def nearest(fraction: Floats, s: Ints, row: Ints, phases: int) -> Placement:

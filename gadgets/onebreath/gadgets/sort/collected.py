@@ -16,6 +16,7 @@ from onebreath.budget import claim
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort.layout import Layout
 from onebreath.gadgets.sort.placement import Placement
+from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, bit, copy_samples, describe, header_of, header_table
 from onebreath.threads import begin
 
@@ -30,6 +31,12 @@ RESERVED = 1 << 28
 """Bytes at most that a store takes for what is expected. Pages of memory are used up a block before lines come."""
 WORTH_A_THREAD = 1 << 20
 """Bytes of a block from which on another thread makes its pages."""
+
+
+def expected_frames(header: ScanHeader, trigger: str) -> int:
+    """Return the frames of one k-space by the header's counters, but for that which triggers."""
+    stated = [limits.maximum + 1 for limits in map(header.limits, {*FRAME_COUNTERS} - {trigger}) if limits is not None]
+    return math.prod(stated)
 
 
 class _Blocks:

@@ -9,15 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
-from onebreath.gadgets.sort.placement import Placement, drop_frames, expected_lines, fill_missing
+from onebreath.gadgets.sort.placement import Placement, drop_frames, fill_missing, missing_lines
 from onebreath.names import listed
 
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 SHORT = 0.75
 """A frame with fewer than this part of the lines that frames usually have was broken off."""
 LOST = 0.1
 """Of a pattern that the lines of a slice keep, at most this part may be missing; else it is another pattern."""
+_FEW = 0.25
+"""Of the lines of binned phases at most this part may be missing without a word about their number."""
 _HOLLOW = 4
 """Rows that may always lie between the lines on both sides of the centre."""
 _DISTANCES = 16
@@ -78,10 +81,9 @@ def complete(placed: Placed, policy: str, cyclic: bool, rows: int, centre: int) 
     hollow = np.array([around_centre_lost(np.flatnonzero(one.any(axis=0)), centre) for one in filled])
     hollow &= filled[~hollow].any()
     short: Bools = broken_off(filled) | hollow
-    expected = _expected(filled, short)
-    missing = expected & ~filled
+    missing = _missing(filled, short, cyclic)
     used: Bools = np.asarray(filled.any(axis=(1, 2)))
-    incomplete: Bools = np.asarray(missing.any(axis=(1, 2)) | short)
+    incomplete: Bools = np.asarray(missing.any(axis=(1, 2)) | short | ~used)
     placed.facts["incomplete_frames"] = int(incomplete.sum())
     placed.facts["missing_lines"] = int(missing.sum())
     if not incomplete.any():
@@ -95,6 +97,13 @@ def complete(placed: Placed, policy: str, cyclic: bool, rows: int, centre: int) 
             "fewer phases, or set incomplete_phases of gadget 'sort' to keep, fill or drop."
         )
     placed.facts["incomplete_frames_policy"] = policy
+    if cyclic and missing.sum() > _FEW * (filled | missing).sum():
+        enough = max(int(filled.sum() / filled.any(axis=0).sum()), 1)
+        placed.warnings.append(
+            f"{missing.sum() / (filled | missing).sum():.0%} of the lines of {placed.frames} phases were not acquired "
+            f"at that time of a heart beat; they suffice for about {enough}. Set phases of gadget 'sort' to that, or "
+            "binning to linear."
+        )
     kept = used.copy()
     if policy == "drop":
         kept = np.asarray(kept & ~incomplete)
@@ -102,12 +111,44 @@ def complete(placed: Placed, policy: str, cyclic: bool, rows: int, centre: int) 
         kept = np.asarray(kept & (cyclic | ~_mostly_missing(filled, missing, short, centre) & (cyclic | ~hollow)))
         _fill(placed, missing & kept[:, None, None], cyclic, rows)
     else:
-        _name(placed, np.asarray(incomplete & used), filled, expected, "kept as it is")
-    _name(placed, np.asarray(used & ~kept), filled, expected, "left out")
+        _name(placed, np.asarray(incomplete & used), filled, missing, "kept as it is")
+    _name(placed, np.asarray(used & ~kept), filled, missing, "left out")
     if not used.all():
         placed.warnings.append(f"no line is of {placed.named(~used)}: there is no image of it.")
     _keep(placed, kept)
     return placed
+
+
+def tell_of_averages(placed: Placed, places: Ints, counts: Ints, averages: int, counted: int) -> None:
+    """Warn of positions with other averages than most, and of frames with fewer.
+
+    Parameters
+    ----------
+    placed
+        Where the lines go; its warnings grow.
+    places, counts
+        As from `counts_of`.
+    averages, counted
+        Those of most positions, and as many as were counted.
+    """
+    more = int((np.minimum(counts, counted) > averages).sum())
+    if more:
+        placed.warnings.append(
+            f"{more} of {len(counts)} positions of k-space have more averages than the {averages} of most: their noise "
+            "is lower."
+        )
+    most = np.zeros((placed.frames, placed.sets), np.int64)
+    np.maximum.at(most, (places[0], places[1]), np.minimum(counts, averages))
+    fewer = int((np.minimum(counts, averages) < most[places[0], places[1]]).sum())
+    if fewer:
+        placed.warnings.append(
+            f"{fewer} of {len(counts)} positions of k-space have fewer averages than the others: their noise is higher."
+        )
+    few: Bools = np.asarray(((most > 0) & (most < averages)).any(axis=1))
+    if few.any():
+        placed.warnings.append(
+            f"{placed.named(few)} has fewer averages than the {averages} of most frames: its noise is higher than 1."
+        )
 
 
 def broken_off(filled: Bools) -> Bools:
@@ -164,12 +205,12 @@ def lost_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return present[:0]
 
 
-def _expected(filled: Bools, short: Bools) -> Bools:
-    """Return which rows (s, row) every frame should have: those of the complete frames if these agree."""
+def _missing(filled: Bools, short: Bools, cyclic: bool) -> Bools:
+    """Return which lines (frame, s, row) are missing: those of the complete frames if these agree."""
     whole = filled[~short & filled.any(axis=(1, 2))]
-    if short.any() and len(whole) and (whole == whole[0]).all():
-        return np.asarray(whole[0])
-    return expected_lines(filled)
+    if not cyclic and short.any() and len(whole) and (whole == whole[0]).all():
+        return np.asarray(whole[0] & ~filled)
+    return missing_lines(filled, cyclic)
 
 
 def _mostly_missing(filled: Bools, missing: Bools, short: Bools, centre: int) -> Bools:
@@ -191,18 +232,18 @@ def _fill(placed: Placed, missing: Bools, cyclic: bool, rows: int) -> None:
         )
     if placed.reference_frames == placed.frames and len(placed.reference):
         lines = placed.reference.lines(placed.frames, placed.sets, rows)
-        lacking = expected_lines(lines) & ~lines & repaired[:, None, None]
+        lacking = missing_lines(lines, cyclic) & repaired[:, None, None]
         placed.reference, distance = fill_missing(placed.reference, lacking, cyclic)
         furthest = max(furthest, distance)
     placed.facts["filled_from_frames_away"] = furthest
 
 
-def _name(placed: Placed, frames: Bools, filled: Bools, expected: Bools, fate: str) -> None:
+def _name(placed: Placed, frames: Bools, filled: Bools, missing: Bools, fate: str) -> None:
     """Warn of incomplete frames, if there are any."""
     if not frames.any():
         return
     counts = filled[frames].sum(axis=(1, 2))
-    usual = int(max(expected.sum(), np.median(filled[filled.any(axis=(1, 2))].sum(axis=(1, 2)))))
+    usual = int(np.median((filled | missing)[filled.any(axis=(1, 2))].sum(axis=(1, 2))))
     few = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     placed.warnings.append(f"{placed.named(frames)} is incomplete ({few} of {usual} lines) and was {fate}.")
 

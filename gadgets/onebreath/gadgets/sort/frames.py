@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.errors import ScanError
-from onebreath.gadgets.sort.cine import Beats, find_beats, linear, nearest
-from onebreath.gadgets.sort.complete import Placed, complete
+from onebreath.errors import ConfigError, ScanError
+from onebreath.gadgets.sort.cine import Beats, find_beats, linear, nearest, standing
+from onebreath.gadgets.sort.complete import Placed, complete, tell_of_averages
 from onebreath.gadgets.sort.gating import gated_retrospectively, typical_phases
-from onebreath.gadgets.sort.placement import Placement, by_counters
+from onebreath.gadgets.sort.placement import Placement, by_counters, counts_of
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit
 
@@ -38,7 +38,9 @@ class FrameChoice:
     phases
         Cardiac phases to bin into; 0 without binning.
     averages
-        Averages that are combined into one k-space.
+        Averages of imaging lines that are combined into one k-space, 1 if none are.
+    combine
+        Whether lines of one position are combined, however many averages a slice has.
     separate
         Whether the calibration lines belong to another time.
     warning
@@ -50,6 +52,7 @@ class FrameChoice:
     keys: tuple[str, ...]
     phases: int
     averages: int
+    combine: bool
     separate: bool
     warning: str = ""
 
@@ -63,6 +66,10 @@ class FrameChoice:
             If binning is wanted but the lines have no trigger stamps, or the number of phases is not known.
         """
         frames = properties.N_dimension if properties.N_dimension != "auto" else cls._auto(properties, table)
+        if frames == properties.S_dimension != "none":
+            raise ConfigError(
+                f"N_dimension and S_dimension of gadget 'sort' are both {frames}: one counter cannot number two axes."
+            )
         sets: tuple[str, ...] = () if properties.S_dimension == "none" else (properties.S_dimension,)
         if properties.S_dimension == "auto":
             sets = tuple(one for one in ("set", "contrast") if one != frames and not _readouts_differ(table, one))
@@ -73,7 +80,8 @@ class FrameChoice:
         if not combine and "average" not in (frames, *sets):
             keys.append("average")
         phases = cls._phases(header, properties, table) if frames == "physiology" else 0
-        averages = int(np.unique(table["idx"]["average"]).size) if combine else 1
+        imaged = table["idx"]["average"][table["flags"] & bit(CALIBRATION) == 0]
+        averages = int(np.unique(imaged).size) if combine else 1
         warning = ""
         if frames == "physiology" and properties.N_dimension == "auto" and not properties.phases:
             counted = bool(table["idx"]["phase"].any())
@@ -83,7 +91,7 @@ class FrameChoice:
                 f"retrospectively; its lines were binned into {phases} cardiac phases by their trigger stamps. "
                 "Property phases of gadget 'sort' sets another number."
             )
-        return cls(frames, sets, tuple(keys), phases, averages, header.calibration_mode in _SEPARATE, warning)
+        return cls(frames, sets, tuple(keys), phases, averages, combine, header.calibration_mode in _SEPARATE, warning)
 
     @staticmethod
     def _auto(properties: Any, table: NDArray[np.void]) -> str:
@@ -92,7 +100,8 @@ class FrameChoice:
         if gated_retrospectively(table, properties.time_tick):
             return "physiology"
         counters = ["phase"] if properties.trigger_dimension == "repetition" else ["phase", "repetition"]
-        return next((counter for counter in counters if np.unique(table["idx"][counter]).size > 1), "none")
+        free = [counter for counter in counters if counter != properties.S_dimension]
+        return next((counter for counter in free if np.unique(table["idx"][counter]).size > 1), "none")
 
     @staticmethod
     def _phases(header: ScanHeader, properties: Any, table: NDArray[np.void]) -> int:
@@ -134,7 +143,7 @@ def place_frames(
         Row of the k-space centre.
     """
     flagged = table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING)) != 0
-    s, sets = _number([table["idx"][counter] for counter in choice.sets], len(table))
+    s, sets = _sets(choice, table, imaging)
     if choice.frames == "physiology":
         placed = _bin(choice, properties, table, s, sets, rows, imaging, flagged)
     else:
@@ -158,28 +167,27 @@ def _count(
         values = np.unique(counters[0][imaging])
         frame[~imaging] = np.minimum(np.searchsorted(values, counters[0][~imaging]), frames - 1)
     lines, calibration = np.flatnonzero(imaging), np.flatnonzero(flagged)
-    data, repeated = by_counters(frame[lines], s[lines], rows[lines], lines, choice.averages)
-    fewer, positions = _short_of_averages(frame[lines], s[lines], rows[lines], choice.averages)
-    reference, _ = by_counters(frame[calibration], s[calibration], rows[calibration], calibration, choice.averages)
-    facts = {"frames_from": choice.frames, "averages_combined": choice.averages, "repeated_lines_averaged": repeated}
+    counts = counts_of(frame[lines], s[lines], rows[lines])
+    counted = int(np.unique(table["idx"]["average"][lines]).size) if choice.combine else 1
+    averages = int(np.bincount(np.minimum(counts[1], counted)).argmax()) if len(lines) else 1
+    data, repeated = by_counters(frame[lines], s[lines], rows[lines], lines, averages)
+    reference, _ = by_counters(frame[calibration], s[calibration], rows[calibration], calibration, averages)
+    facts = {"frames_from": choice.frames, "averages_combined": averages, "repeated_lines_averaged": repeated}
     counter = "" if choice.frames == "none" else choice.frames
     values = np.unique(counters[0][imaging]).astype(np.int64) if counters else np.zeros(1, np.int64)
     placed = Placed(data, reference, frames, frames, sets, counter, values, facts)
-    if fewer:
-        placed.warnings.append(
-            f"{fewer} of {positions} positions of k-space have fewer averages than the others: their noise is higher."
-        )
+    tell_of_averages(placed, *counts, averages, counted)
     return placed
 
 
-def _short_of_averages(frame: Ints, s: Ints, rows: Ints, averages: int) -> tuple[int, int]:
-    """Count the positions of k-space that have fewer averages than others of their image; and all."""
-    places, counts = np.unique(np.stack([frame, s, rows]), axis=1, return_counts=True)
-    counts = np.minimum(counts, averages)
-    image, image_of = np.unique(places[:2], axis=1, return_inverse=True)
-    most = np.zeros(image.shape[1], np.int64)
-    np.maximum.at(most, image_of.reshape(-1), counts)
-    return int((counts < most[image_of.reshape(-1)]).sum()), len(counts)
+def _sets(choice: FrameChoice, table: NDArray[np.void], imaging: Bools) -> tuple[Ints, int]:
+    """Number the sets (line,) of imaging lines; calibration lines of a set without any of these are of the first."""
+    if not choice.sets:
+        return np.zeros(len(table), np.int64), 1
+    columns = np.stack([table["idx"][counter] for counter in choice.sets]).astype(np.int64)
+    values = np.unique(columns[:, imaging], axis=1)
+    same = (columns[:, :, None] == values[:, None, :]).all(axis=0)
+    return np.where(same.any(axis=1), same.argmax(axis=1), 0).astype(np.int64), values.shape[1]
 
 
 def _bin(
@@ -197,9 +205,12 @@ def _bin(
     order = timed[np.lexsort((table["scan_counter"][timed], table["acquisition_time_stamp"][timed]))]
     since = table["physiology_time_stamp"][order, 0].astype(float) * properties.time_tick
     time = table["acquisition_time_stamp"][order].astype(float) * properties.time_tick
-    beats = find_beats(since, time, properties.arrhythmia_rejector_factor)
+    lost = standing(since, time, properties.time_tick)
+    lost &= not lost.all()
+    beats = find_beats(since[~lost], time[~lost], properties.arrhythmia_rejector_factor)
     fraction, accepted = np.zeros(len(table)), np.ones(len(table), bool)
-    fraction[order], accepted[order] = beats.fraction, beats.accepted_lines
+    fraction[order[~lost]], accepted[order] = beats.fraction, False
+    accepted[order[~lost]] = beats.accepted_lines
     rescued = _only_in_rejected(s, rows, imaging, accepted)
     place = nearest if properties.binning == "nearest" else linear
 
@@ -217,6 +228,11 @@ def _bin(
         "lines_of_rejected_beats_used": int((rescued & imaging).sum()),
     }
     placed = Placed(data, binned(flagged), choice.phases, choice.phases, sets, "phase", np.arange(choice.phases), facts)
+    if lost.any():
+        placed.warnings.append(
+            f"{int(lost.sum())} of {len(lost)} lines have a trigger stamp that stands still: was the ECG lost? They "
+            "were left out, but for those that are the only ones of their row."
+        )
     if not beats.accepted.all():
         used = int((rescued & imaging).sum())
         placed.warnings.append(

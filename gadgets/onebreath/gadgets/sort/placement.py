@@ -73,18 +73,43 @@ def by_counters(frame: Ints, s: Ints, row: Ints, line: Ints, averages: int) -> t
     return Placement(frame, s, row, line, np.sqrt(averages) / counts[position]), repeated
 
 
-def expected_lines(filled: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which rows (s, row) every frame should have: those that more than half of the non-empty frames have.
+def counts_of(frame: Ints, s: Ints, rows: Ints) -> tuple[Ints, Ints]:
+    """Return the positions of k-space (3, position): frame, set and row, and how many lines each has."""
+    places, counts = np.unique(np.stack([frame, s, rows]), axis=1, return_counts=True)
+    return places, counts.astype(np.int64)
 
-    Rows that a sampling pattern moves from frame to frame are in at most half of them, so they are never missed.
+
+_STEADY, _EVEN = 0.9, 0.8
+"""Of frames whose patterns differ, at least this part has a line that all should have; and at least this part has the
+usual number of lines, give or take one, unless their numbers are random."""
+
+
+def missing_lines(filled: NDArray[np.bool_], cyclic: bool = False) -> NDArray[np.bool_]:
+    """Return which lines (frame, s, row) a frame should have and lacks.
+
+    Usually these are the lines that more than half of the frames have. A frame with about as many others in place of
+    them, or any frame if most have others, follows a pattern that moves from frame to frame. It lacks lines only if it
+    has fewer than nearly all frames, and then those that nearly all of them have.
 
     Parameters
     ----------
     filled : (frame, s, row)
         Places that were acquired.
+    cyclic
+        Whether the frames were binned from several heart beats: then each should have all lines of the scan.
     """
-    used = filled.any(axis=(1, 2))
-    return 2 * filled[used].sum(axis=0) > used.sum()
+    if cyclic:
+        return filled.any(axis=0) & ~filled
+    counts = filled.sum(axis=2)
+    number, having = (counts > 0).sum(axis=0)[:, None], filled.sum(axis=0)
+    usual = 2 * having > number
+    lacking, others = usual & ~filled, filled & ~usual
+    moved = others.any(axis=2) & (2 * others.sum(axis=2) >= lacking.sum(axis=2))
+    moved |= 2 * others.any(axis=2).sum(axis=0) > number[:, 0]
+    typical = np.array([np.median(own[own > 0]) if own.any() else 0 for own in counts.T])
+    even = (np.abs(counts - typical) <= 1).sum(axis=0) >= _EVEN * number[:, 0]
+    fewer = (counts < typical) & even
+    return np.asarray(lacking & (~moved[..., None] | (fewer[..., None] & (having >= _STEADY * number))))
 
 
 def fill_missing(table: Placement, missing: NDArray[np.bool_], cyclic: bool) -> tuple[Placement, int]:

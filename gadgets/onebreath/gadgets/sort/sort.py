@@ -6,7 +6,6 @@ they were counted, or phases binned from the trigger stamps.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
@@ -21,11 +20,12 @@ from onebreath.chain.gadget import Gadget, Message
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
 from onebreath.gadgets.facts import SortFacts
-from onebreath.gadgets.sort.assemble import Matrix, number_frames, runs
-from onebreath.gadgets.sort.collected import FRAME_COUNTERS, Lines
+from onebreath.gadgets.sort.assemble import Matrix, clear_averages, number_frames
+from onebreath.gadgets.sort.collected import Lines, expected_frames
 from onebreath.gadgets.sort.early import Complete
 from onebreath.gadgets.sort.frames import FrameChoice, place_frames
 from onebreath.gadgets.sort.gating import irregular
+from onebreath.gadgets.sort.groups import Averages, groups_of, lend
 from onebreath.gadgets.sort.intake import Intake
 from onebreath.gadgets.sort.layout import Layout, line_limits, lines_in_matrix, rows_of
 from onebreath.gadgets.sort.properties import SortProperties
@@ -53,7 +53,7 @@ class Sort(Gadget):
 
     def __init__(self, header: Any, properties: SortProperties) -> None:
         super().__init__(header, properties)
-        self._intake = Intake(self.header, self._expected_frames())
+        self._intake = Intake(self.header, expected_frames(self.header, properties.trigger_dimension))
         self._complete = Complete(self.header)
         if properties.trigger_dimension != "auto":
             self._complete.stop()
@@ -65,6 +65,8 @@ class Sort(Gadget):
         self._values: dict[str, int] = {}
         self._lacking: list[str] = []
         self._calibrated: Counter[int] = Counter()
+        self._calibration: dict[int, Lines] = {}
+        self._averages = Averages()
         self._imaged: set[int] = set()
         if self.header.trajectory != "cartesian":
             raise ScanError(f"The trajectory is '{self.header.trajectory}'; only Cartesian scans can be sorted.")
@@ -134,12 +136,6 @@ class Sort(Gadget):
         self._intake.add(line)
         if self._complete.note(header):
             yield from self._send_complete()
-
-    def _expected_frames(self) -> int:
-        """Frames of one k-space by the header's counters."""
-        counters = {*FRAME_COUNTERS} - {self.properties.trigger_dimension}
-        stated = [limits.maximum + 1 for limits in map(self.header.limits, counters) if limits is not None]
-        return math.prod(stated)
 
     def _send_earlier(self, number: int, header: Any) -> Iterator[Message]:
         """Send the slices or groups that the trigger counter has completed."""
@@ -230,17 +226,18 @@ class Sort(Gadget):
         """Make the messages of one slice."""
         choice = self._choice
         assert choice is not None
-        table = lines.table()
-        keys, groups = runs([table["idx"][counter] for counter in choice.keys])
-        parts = [lines.take(members) for members in groups]
+        if self.properties.trigger_dimension == "repetition":
+            lines = lend(lines, self._calibration, number)
+        groups = groups_of(choice, lines.table())
+        parts = [lines.take(group.members.tolist()) for group in groups]
         del lines  # what a group holds shall go with it
-        for key in keys:
-            yield from self._group(parts.pop(0), {"slice": number, **dict(zip(choice.keys, key, strict=True))})
+        for group in groups:
+            yield from self._group(parts.pop(0), {"slice": number, **group.key}, group.said)
 
     def _note(self, facts: dict[str, Any]) -> Message:
         return note(self.name, SortFacts.model_validate(facts))
 
-    def _group(self, lines: Lines, key: dict[str, int]) -> Iterator[Message]:
+    def _group(self, lines: Lines, key: dict[str, int], said: str) -> Iterator[Message]:
         assert self._choice is not None
         layout = self._layout
         where = ", ".join(f"{name} {value}" for name, value in key.items() if name == "slice" or value)
@@ -266,8 +263,9 @@ class Sort(Gadget):
             yield from self.warn(f"{lacks[:-1]}; it was left out.")
             return
         placed = place_frames(self._choice, self.properties, table, rows, imaging, layout.centre_row)
-        yield from self._warn_all([lacks] if lacks else [])
+        yield from self._warn_all([*([lacks] if lacks else []), *([f"{where}: {said}."] if said else [])])
         yield from self._warn_all(f"{where}: {text}" for text in placed.warnings)
+        yield from self._warn_all(self._averages.unlike(where, placed.facts.get("averages_combined", 1)))
         limits = line_limits(self.header, layout, rows[imaging])
         data = matrix.buffer(lines, placed.data, placed.frames, placed.sets, limits)
         reference = None
@@ -276,6 +274,8 @@ class Sort(Gadget):
         elif len(placed.reference):
             reference = matrix.buffer(lines, placed.reference, placed.reference_frames, placed.sets, limits)
         del lines  # a volume's calibration lines are now in the reference, and may be a large part of the scan
+        if self._choice.combine:
+            clear_averages(data)
         if placed.counter:
             number_frames(data, placed.counter, placed.values)
         flagged = int(np.count_nonzero(table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING))))

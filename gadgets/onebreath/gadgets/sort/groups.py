@@ -1,0 +1,129 @@
+"""Groups of a slice's lines: counters that get messages of their own, and sets that have other frames than others."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onebreath.gadgets.sort.assemble import runs
+from onebreath.gadgets.sort.collected import Lines
+from onebreath.gadgets.sort.complete import SHORT
+from onebreath.gadgets.sort.frames import FrameChoice
+from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit
+from onebreath.names import listed
+
+Bools = NDArray[np.bool_]
+Members = NDArray[np.intp]
+
+
+class Group(NamedTuple):
+    """Some lines of a slice: what distinguishes them, their numbers, and what is to be said of them."""
+
+    key: dict[str, int]
+    members: Members
+    said: str = ""
+
+
+def groups_of(choice: FrameChoice, table: NDArray[np.void]) -> list[Group]:
+    """Return the groups of the lines of a slice.
+
+    A group without calibration lines of its own gets those of the nearest group before it, else after it, as far as
+    they are for calibration alone.
+
+    Parameters
+    ----------
+    choice
+        The axes; its keys distinguish groups. Sets share one if they have the same frames.
+    table
+        Headers of the lines (line,).
+    """
+    keys, members = runs([table["idx"][counter] for counter in choice.keys])
+    made = [
+        part
+        for key, found in zip(keys, members, strict=True)
+        for part in _sets_apart(choice, table, Group(dict(zip(choice.keys, key, strict=True)), found))
+    ]
+    calibrates, alone = _calibration(table)
+    having = [number for number, group in enumerate(made) if alone[group.members].any()]
+    for number, group in enumerate(made):
+        if having and not calibrates[group.members].any():
+            lender = made[min(having, key=lambda other: (other > number, abs(other - number)))].members
+            made[number] = group._replace(members=np.sort(np.concatenate([group.members, lender[alone[lender]]])))
+    return made
+
+
+def lend(lines: Lines, kept: dict[int, Lines], number: int) -> Lines:
+    """Return the lines of a slice with calibration lines that were sent with it before, if it has none now.
+
+    Parameters
+    ----------
+    lines
+        The lines.
+    kept
+        Calibration lines by slice, which those of `lines` replace.
+    number
+        The slice.
+    """
+    calibrates, alone = _calibration(lines.table())
+    if alone.any():
+        kept[number] = lines.take(np.flatnonzero(alone).tolist())
+    return lines if calibrates.any() or number not in kept else lines.joined(kept[number])
+
+
+class Averages:
+    """Averages of the groups of a scan, to tell where they differ."""
+
+    def __init__(self) -> None:
+        self._first: tuple[str, int] | None = None
+
+    def unlike(self, where: str, count: int) -> list[str]:
+        """Return what is to be said of a group with some number of averages."""
+        first, before = self._first = self._first or (where, count)
+        if count == before:
+            return []
+        return [
+            f"{where} has {count} averages, {first} has {before}: noise is 1 in both, so that the same signal is "
+            f"{(count / before) ** 0.5:.3g} times as large here."
+        ]
+
+
+def _calibration(table: NDArray[np.void]) -> tuple[Bools, Bools]:
+    """Return which lines (line,) calibrate, and which of them are for nothing else."""
+    calibrates = table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING)) != 0
+    return calibrates, calibrates & (table["flags"] & bit(CALIBRATION_AND_IMAGING) == 0)
+
+
+def _sets_apart(choice: FrameChoice, table: NDArray[np.void], group: Group) -> list[Group]:
+    """Divide a group by its sets if these have unlike frames, which one array cannot hold."""
+    of = table[group.members]
+    imaging = of["flags"] & bit(CALIBRATION) == 0
+    if not choice.sets or not imaging.any():
+        return [group]
+    values, parts = runs([of["idx"][counter] for counter in choice.sets])
+    unlike = _unlike(choice, of["idx"], [part[imaging[part]] for part in parts])
+    if not unlike:
+        return [group]
+    return [
+        Group({**group.key, **dict(zip(choice.sets, value, strict=True))}, group.members[part], text)
+        for value, part, text in zip(values, parts, unlike, strict=True)
+    ]
+
+
+def _unlike(choice: FrameChoice, idx: NDArray[np.void], sets: list[Members]) -> list[str]:
+    """Say of each set which frames or lines it lacks beside others; nothing if they are alike."""
+    counts = [len(lines) for lines in sets]
+    if choice.frames in ("none", "physiology"):
+        if min(counts) >= SHORT * max(counts):
+            return []
+        return ["" if count == max(counts) else f"{count} lines, where others have {max(counts)}" for count in counts]
+    frames = [np.unique(idx[choice.frames][lines]) for lines in sets]
+    every = np.unique(np.concatenate(frames))
+    lacks = [np.setdiff1d(every, own) for own in frames]
+    if not any(one.size for one in lacks) and min(counts) >= SHORT * max(counts):
+        return []
+    return [
+        f"no line is of {choice.frames} {listed(one.tolist())}: there is no image of it" if one.size else ""
+        for one in lacks
+    ]
