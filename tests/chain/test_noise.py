@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import ismrmrd
 import numpy as np
 import pytest
 
@@ -57,6 +58,35 @@ def test_grappa_has_the_noise_that_its_gfactor_map_says(acceleration: int) -> No
         ratio = part / (gfactor * np.sqrt(acceleration))
         assert ratio.mean() == pytest.approx(1, abs=0.02)
         assert ratio.std() < 1.5 / np.sqrt(2 * REPLICAS), "pixel by pixel, not only on average"
+
+
+SNR_CASES = {
+    "partial Fourier filled by POCS": (
+        "grappa",
+        {"partial_fourier": 0.7, "acs_mode": "separate"},
+        {"partial_fourier": "pocs"},
+    ),
+    "calibration lines without a flag": ("grappa", {"acs_mode": "embedded"}, {}),
+    "own replicas": ("cg_sense", {"acs_mode": "embedded", "partial_fourier": 0.7}, {"gfactor_replicas": "100"}),
+    "regularised by the noise": ("cg_sense", {"acs_mode": "embedded", "snr": 8.0}, {"regularisation": "noise"}),
+}
+
+
+@pytest.mark.parametrize("case", SNR_CASES)
+def test_the_snr_map_has_the_noise_that_repeated_scans_show(case: str) -> None:
+    method, options, changes = SNR_CASES[case]
+    given = {"snr": 40.0, "acs_lines": 12, **options}
+    scan = simulated(matrix=(36, 24), coils=6, phases=REPLICAS, noise_lines=128, acceleration=2, **given)
+    for line in scan.acquisitions:
+        if case == "calibration lines without a flag":
+            line.clear_flag(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+            line.clear_flag(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
+    asked = {"send_out_snr_map": "true", "noise_map_samples": "4", "noise_map_pool_frames": "true", **changes}
+    made = run(scan.header, stream_of(scan), steps(method, reconstruct=asked))
+    frames, snr = pixels(images_of(made)), pixels(images_of(made, 300))
+    body = np.abs(scan.truth["image"][0, 0]) > 0.3 * np.abs(scan.truth["image"]).max()
+    told = frames.mean(axis=0)[body] / snr.mean(axis=0)[body]
+    assert np.mean(told / frames.std(axis=0, ddof=1)[body]) == pytest.approx(1, abs=0.06)
 
 
 @pytest.mark.parametrize("acceleration", [2, 3])

@@ -2,19 +2,23 @@
 
 from dataclasses import replace
 
+import ismrmrd
 import numpy as np
 import pytest
 
 from onebreath.chain.gadget import parse_properties
+from onebreath.chain.notes import read_warning
 from onebreath.gadgets.reconstruct.error_map import error_bound, hidden_by_maps
 from onebreath.gadgets.reconstruct.reconstruct import Reconstruct
 from onebreath.methods.base import SliceData
 from onebreath.mrd.buffers import with_maps
 from onebreath.mri.sampling import describe
+from tests.chain.running import images_of, run, simulated, steps, stream_of
 from tests.gadgets.test_guard import meta_of, scan
 from tests.helpers import complex_normal
 from tests.scans import coil_scan
 
+KNOWN = "Onebreath_reconstruct_choice_error_90_percent"
 CROPPED = 8
 """Rows that hold the edge of the disc."""
 
@@ -81,11 +85,41 @@ def test_where_maps_are_whole_or_nothing_was_calibrated_there_is_nothing_hidden(
     assert not hidden_by_maps(replace(whole, acs=None, maps=0 * maps[None])).any()
 
 
-def test_without_an_estimate_there_is_no_map_and_a_word_about_it(caplog):
+def test_without_an_estimate_there_is_no_map_and_a_word_about_it():
     data, head = scan()
-    chosen = {"method": "grappa", "send_out_error_map": "true", "fallback": "none"}
+    chosen = {"method": "grappa", "send_out_error_map": "true", "send_out_snr_map": "true", "fallback": "none"}
     gadget = Reconstruct(head, parse_properties(Reconstruct, chosen))
     gadget.chooser._to_judge = False
-    made = [array.headers[0, 0, 0].image_series_index for array in gadget.process([data])]
-    assert made == [1]
-    assert "an error map needs held-back lines" in caplog.text
+    sent = list(gadget.process([data]))
+    arrays = [one for one in sent if read_warning(one) is None]
+    assert [array.headers[0, 0, 0].image_series_index for array in arrays] == [1, 300]
+    assert any(
+        "No error map of slice 0, set 0 is sent: its error is not known" in (read_warning(one) or "") for one in sent
+    )
+
+
+@pytest.mark.parametrize("why", ["no noise lines", "partial Fourier", "another slice"])
+def test_where_the_meta_says_that_the_error_is_not_known_no_map_bounds_it(why):
+    options = {
+        "acceleration": 2,
+        "acs_mode": "embedded",
+        "slices": 2,
+        "noise_lines": 0 if why == "no noise lines" else 64,
+    }
+    simulation = simulated(**options, partial_fourier=0.7 if why == "partial Fourier" else 1.0, snr=50.0)
+    messages = stream_of(simulation)
+    if why == "another slice":
+        rng, lines = np.random.default_rng(0), [one for one in messages if isinstance(one, ismrmrd.Acquisition)]
+        level = next(np.std(one.data) for one in lines if one.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT))
+        for line in lines:
+            if line.idx.slice == 1:
+                line.data[:] += 5 * level * complex_normal(rng, line.data.shape)
+    asked = {"send_out_error_map": "true", "noise_map_samples": "4"}
+    sent = run(simulation.header, messages, steps("cg_sense", reconstruct=asked))
+    known = {one.slice for one in images_of(sent, 22)}
+    for image in images_of(sent):
+        unknown = image.meta.get(KNOWN, "not known").startswith("not known")
+        assert unknown == ("Onebreath_reconstruct_choice_error" not in image.meta)
+        assert unknown == (image.slice not in known)
+    assert known == ({0} if why == "another slice" else set())
+    assert any("No error map" in (read_warning(one) or "") for one in sent)

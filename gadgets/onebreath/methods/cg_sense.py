@@ -115,13 +115,18 @@ class CgSense(Method):
         gfactor = self._gfactor(placed, float(regularisation)) if self.parameters.gfactor_replicas else None
         return Reconstruction(images, None if gfactor is None else back(gfactor, data.kspace), facts)
 
+    def for_planes(self) -> CgSense:
+        """Return the method with one regularisation for all planes; their g-factor is that of the volume's lattice."""
+        plane = copy(self)
+        changed: dict[str, Any] = {"gfactor_replicas": 0}
+        if self.parameters.regularisation == "noise":  # planes with little signal would have less noise than others
+            changed["regularisation"] = USUAL
+        plane.parameters = self.parameters.model_copy(update=changed)
+        return plane
+
     def volume(self, data: VolumeData) -> Reconstruction:
         """Reconstruct a scan with partitions, plane by plane; raises as for a slice."""
-        plane = self
-        if self.parameters.regularisation == "noise":  # planes with little signal would have less noise than others
-            plane = copy(self)
-            plane.parameters = self.parameters.model_copy(update={"regularisation": USUAL})
-        made = by_planes(plane, data)
+        made = by_planes(self.for_planes(), data)
         left = unexplained(made.images, data)
         if left is not None:
             made.facts["acs_unexplained"] = round(left, 3)
@@ -136,14 +141,21 @@ class CgSense(Method):
         return join_sets(images), progress
 
     def _gfactor(self, data: SliceData, regularisation: float) -> Array:
-        first = data.mask[:1]
-        one = SliceData(data.kspace[:1], first, None, 0, data.maps, data.sampling, data.whitened)
+        """Return the g-factor map of the first frame that holds lines."""
+        found = data.sampling
+        filled = [number for number, lines in enumerate(data.mask) if bool(lines.any())]
+        chosen = slice(filled[0], filled[0] + 1) if filled else slice(1)
+        one = SliceData(data.kspace[chosen], data.mask[chosen], None, 0, data.maps, found, data.whitened)
+        covered = (found.acquired[1] - found.acquired[0] + 1) / found.shape[1]
+        if found.shape[2] > 1:
+            covered *= (found.readout[1] - found.readout[0] + 1) / found.shape[2]
         return pseudo_replica(
             lambda noisy: self._solve(one, noisy, regularisation)[0],
             one.kspace,
-            first,
-            acceleration=data.sampling.acceleration,
+            one.mask,
+            acceleration=found.acceleration,
             replicas=self.parameters.gfactor_replicas,
+            coverage=covered,
         )
 
 

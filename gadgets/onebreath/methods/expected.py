@@ -9,6 +9,7 @@ their noise, with lines at the same distance from the centre standing for those 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class Expected:
 
 def expected_of(data: SliceData) -> Expected:
     """Return the prior expectation of a slice with coil maps."""
-    noise = 2 * noise_level(data)[0] ** 2
+    noise, given = 2 * noise_level(data)[0] ** 2, data
     data = as_numpy(data)
     assert data.maps is not None
     kspace, mask, maps = np.asarray(data.kspace), np.asarray(data.mask), np.asarray(data.maps)
@@ -61,20 +62,33 @@ def expected_of(data: SliceData) -> Expected:
     def deviations(rest: NDArray[np.complex64]) -> float:
         return max(_energy(rest, mask, noise, data.sampling.centre) / pixels, least)
 
-    plain = deviations(kspace)
+    image, rest = None, kspace
     if data.acs is not None and len(maps) == 1:
         image = _low_resolution(data, maps[0])
-        seen = fft2c(image * maps[0])
-        rest = np.where(mask[:, None], kspace - seen, 0).astype(np.complex64)
-        unexplained = deviations(rest)
-        samples = int(np.broadcast_to(mask, (len(kspace), *mask.shape[1:])).sum()) * (kspace.shape[3] // mask.shape[2])
-        held = float(np.linalg.norm(rest) ** 2) / max(samples * kspace.shape[1], 1)
-        coils = kspace.shape[1]
-        if held < _BELIEVED * noise * (coils - 1) / coils:  # the image explains the noise of one channel in all
-            return Expected(None, kspace, 0.0, float(np.sqrt(noise / max(held, 1e-30))))
-        if unexplained < plain:
-            return Expected(image, rest, noise / unexplained)
-    return Expected(None, kspace, noise / plain)
+        rest = np.where(mask[:, None], kspace - fft2c(image * maps[0]), 0).astype(np.complex64)
+    settled: _Settled | None = given.settled.get(_Settled)
+    if settled is None:  # not that of a replica, whose samples hold more noise than is known
+        settled = _Settled(False, deviations(kspace))
+        if image is not None:
+            samples = int(np.broadcast_to(mask, (len(kspace), *mask.shape[1:])).sum())
+            samples *= kspace.shape[3] // mask.shape[2]
+            coils = kspace.shape[1]
+            held = float(np.linalg.norm(rest) ** 2) / max(samples * coils, 1)
+            if held < _BELIEVED * noise * (coils - 1) / coils:  # the image explains the noise of one channel in all
+                return Expected(None, kspace, 0.0, float(np.sqrt(noise / max(held, 1e-30))))
+            if (unexplained := deviations(rest)) < settled.deviations:
+                settled = _Settled(True, unexplained)
+        given.settled[_Settled] = settled
+    if settled.by_image:
+        return Expected(image, rest, noise / settled.deviations)
+    return Expected(None, kspace, noise / settled.deviations)
+
+
+class _Settled(NamedTuple):
+    """Whether the calibration lines' image is expected, and the variance of the deviations from what is."""
+
+    by_image: bool
+    deviations: float
 
 
 def _low_resolution(data: SliceData, maps: NDArray[np.complex64]) -> NDArray[np.complex64]:

@@ -8,8 +8,10 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from onebreath.errors import MethodError
 from onebreath.methods.base import Method, SliceData
 from onebreath.methods.device import as_numpy
+from onebreath.methods.known_noise import noise_level
 from onebreath.mri import Array
 from onebreath.mri.noise_map import noise_map
 from onebreath.mri.normality import LEAST_SAMPLES, LIMIT, lilliefors
@@ -51,11 +53,14 @@ class MeasuredNoise:
     normality : (frame, y, x) real, or None
         Distance of the magnitude's noise from a normal distribution, if requested; 1 is the limit that normal noise
         exceeds in 5 % of all pixels.
+    level
+        Standard deviation of the noise in the real and in the imaginary part of the samples: 1 where they are whitened.
     """
 
     std: np.ndarray
     how: str
     normality: np.ndarray | None = None
+    level: float = 1.0
 
 
 def measure_noise(
@@ -90,15 +95,19 @@ def measure_noise(
     ------
     TimeoutError
         If the time does not suffice for two samples, or for the five of a test.
+    MethodError
+        If the level of the noise is not known.
     """
-    data, method = as_numpy(data), method.for_replicas()
+    data, method, level = as_numpy(data), method.for_replicas(), noise_level(data)[0]
+    if not level > 0:
+        raise MethodError("the samples hold no noise that could be measured, so that none can be added to them")
     derivative = method.derivative(data) if isinstance(method, Differentiable) and not normality else None
     replicas = _Replicas(method, data, images, finish or _unchanged, keep=normality)
     response, words = (replicas, "noise replicas") if derivative is None else (derivative, "probes of the derivative")
     if derivative is not None and finish is not None:
         response = _finished(derivative, np.asarray(method(data).images), images, finish)
     found = noise_map(
-        response,
+        response if level == 1 else lambda noise: response(np.float32(level) * noise),
         data.kspace,
         data.mask,
         effort.samples,
@@ -107,7 +116,7 @@ def measure_noise(
         seconds=effort.seconds,
     )
     how = f"{words}, {found.samples} samples, standard error {found.error:.1%}"
-    return MeasuredNoise(found.std, how, replicas.normality(effort) if normality else None)
+    return MeasuredNoise(found.std, how, replicas.normality(effort) if normality else None, level)
 
 
 class _Replicas:

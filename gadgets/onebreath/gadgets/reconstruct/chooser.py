@@ -114,6 +114,10 @@ class Chooser:
         """Return the facts of the choice that a slice has of its own, as it may be unlike those that were tested."""
         return {} if self._found is None else self._found.facts_of(data)
 
+    def error_of(self, data: SliceData) -> float | None:
+        """Return the likely error of a slice's images, relative to them; None if it is not known."""
+        return None if self._found is None else self._found.error_of(data)
+
     def guard_of_volumes(self) -> Guarded:
         """Return the guarded method for a scan with partitions, for which no rule's model is, and no test."""
         if self._chosen is None:

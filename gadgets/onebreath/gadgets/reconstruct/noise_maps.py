@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onebreath.chain.gadget import Properties
-from onebreath.errors import MethodError
 from onebreath.gadgets.reconstruct.error_map import error_bound, hidden_by_maps
 from onebreath.methods.base import Fact, Method, Reconstruction
 from onebreath.methods.noise import Effort, MeasuredNoise, measure_noise
@@ -20,7 +20,6 @@ from onebreath.mri.sampling import Sampling
 
 SERIES = {"Gfactor": 20, "Normality": 21, "Error_MAP": 22, "SNR_MAP": 300}
 """Series number of each map by its role; those of g-factor and SNR are Gadgetron's."""
-LEAST_GFACTOR = 1e-6
 
 
 class NoiseMapProperties(Properties):
@@ -74,6 +73,7 @@ def noise_maps(
     result: Reconstruction,
     place: Place,
     properties: NoiseMapProperties,
+    roles: Sequence[str],
     error: float | None = None,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Fact]]:
     """Make the noise maps of a slice: from the method's own g-factor, else from measured noise.
@@ -83,9 +83,11 @@ def noise_maps(
     method, result, place
         What made the images, the finished images, and of what.
     properties
-        Which maps, and what they may cost.
+        What they may cost.
+    roles
+        Which maps.
     error
-        Estimated ``||image - truth|| / ||image||`` of the magnitude, for the error map; None: not known.
+        Estimated ``||image - truth|| / ||image||`` of the magnitude, which an error map needs.
 
     Returns
     -------
@@ -99,38 +101,44 @@ def noise_maps(
     TimeoutError
         If the time does not suffice for as many noise samples as are needed.
     MethodError
-        If an error map is requested and the error is not known.
+        If the noise of the samples is not known.
     """
-    if properties.send_out_error_map and error is None:
-        raise MethodError("an error map needs held-back lines that tell the error of the images, and they do not")
     data = place.data_for(method)
     magnitude, facts = np.abs(result.images), dict[str, Fact]()
+    own = None if place.fills(method) else result.gfactor  # what is filled holds noise, too
+    factor = accelerated_noise(data.sampling)
     measured: MeasuredNoise | None = None
-    if result.gfactor is None or properties.send_out_normality_map or properties.send_out_error_map:
+    if own is None or "Normality" in roles or "Error_MAP" in roles:
         measured = measure_noise(
             method,
             data,
             result.images,
             properties.effort,
             partial(place.filled, method=method) if place.fills(method) else None,
-            properties.send_out_normality_map,
+            "Normality" in roles,
         )
-    if result.gfactor is not None:
-        gfactor: NDArray[Any] = np.broadcast_to(np.asarray(result.gfactor, np.float32), magnitude.shape)
-        snr = magnitude * place.snr_scale / np.maximum(gfactor, LEAST_GFACTOR)
+    if own is not None:
+        gfactor: NDArray[Any] = np.broadcast_to(np.asarray(own, np.float32), magnitude.shape)
+        snr = ratio(magnitude, gfactor * factor)
     elif measured is not None:
-        factor, std = accelerated_noise(data.sampling), np.broadcast_to(measured.std, magnitude.shape)
+        std = np.broadcast_to(measured.std, magnitude.shape)
+        factor *= measured.level
         facts["gfactor"] = f"{measured.how}, noise over {factor:.4g}"
-        gfactor, snr = std / factor, magnitude / np.maximum(std, LEAST_GFACTOR)
+        gfactor, snr = std / factor, ratio(magnitude, std)
     maps = {"Gfactor": gfactor, "SNR_MAP": snr}
-    if measured is not None and properties.send_out_error_map and error is not None:
+    if measured is not None and "Error_MAP" in roles and error is not None:
         bound, lost = error_bound(magnitude, measured.std, error)
         maps["Error_MAP"] = np.maximum(bound, hidden_by_maps(data))
         facts["error_map"] = f"90 % bound of an error of {error:.4f}, {lost:.0%} of it lost signal; {measured.how}"
     if measured is not None and measured.normality is not None:
         maps["Normality"] = measured.normality
         facts["normality"] = f"Lilliefors statistic over its 5 % limit, {measured.how}"
-    return {role: maps[role] for role in properties.map_roles}, facts
+    return {role: maps[role] for role in roles}, facts
+
+
+def ratio(magnitude: NDArray[Any], noise: NDArray[Any]) -> NDArray[Any]:
+    """Return the magnitude over the noise; 0 where there is none, as nothing was measured there."""
+    return np.where(noise > 0, magnitude / np.where(noise > 0, noise, 1), 0)
 
 
 def accelerated_noise(sampling: Sampling) -> float:

@@ -172,9 +172,8 @@ class Reconstruct(Gadget):
             shared = {**self._notes, "seconds": seconds}
             yield self._image_array(made, recon_data, places, [{**shared, self.name: one} for one in facts])
             if self.properties.map_roles and not made.beside:
-                error = None if made.instead else guard.error
                 notes = [{**shared, self.name: one} for one in facts]
-                yield from self._noise_maps(made, recon_data, places, notes, error)
+                yield from self._noise_maps(made, recon_data, places, notes)
 
     def _doubted(self, place: object, facts: dict[str, Fact]) -> Iterator[Message]:
         """Warn of images that do not explain their calibration lines, and of noise that cannot be that of the lines."""
@@ -222,9 +221,12 @@ class Reconstruct(Gadget):
             after |= {"fallback": made.instead, "wanted": made.wanted}
         own = [self.chooser.facts_of(place.merged) if isinstance(place, Place) else {} for place in places]
         if made.instead and "choice_error_90_percent" in shared:
-            shared.pop("choice_error", None)
             own = [{"choice_error_90_percent": "not known, as the fallback made these images"} for _ in places]
-        return [{**shared, **result.facts, **mine, **after} for result, mine in zip(made.results, own, strict=True)]
+        facts = [{**shared, **result.facts, **mine, **after} for result, mine in zip(made.results, own, strict=True)]
+        for one in facts:
+            if str(one.get("choice_error_90_percent", "")).startswith("not known"):
+                one.pop("choice_error", None)
+        return facts
 
     def _image_array(
         self, made: Outcome, recon_data: ReconData, places: Sequence[AnyPlace], notes: list[dict[str, Any]]
@@ -240,32 +242,38 @@ class Reconstruct(Gadget):
         return self._images.array(images, recon_data.bits[0].data, self._label("Image", series, made, notes))
 
     def _noise_maps(
-        self,
-        made: Outcome,
-        recon_data: ReconData,
-        places: Sequence[AnyPlace],
-        notes: list[dict[str, Any]],
-        relative: float | None,
-    ) -> Iterator[ImageArray]:
+        self, made: Outcome, recon_data: ReconData, places: Sequence[AnyPlace], notes: list[dict[str, Any]]
+    ) -> Iterator[Message]:
         """Make the messages with the requested maps; none if time is too short for one of the slices."""
         maps = []
-        for place, result, facts in zip(places, made.results, notes, strict=True):
+        errors = [self._error_of(made, place) for place in places]
+        roles = [role for role in self.properties.map_roles if role != "Error_MAP" or None not in errors]
+        for place, error in zip(places, errors, strict=True):
+            if error is None and self.properties.send_out_error_map:
+                yield from self.warn(
+                    f"No error map of {place} is sent: its error is not known (choice_error_90_percent)."
+                )
+        for place, result, facts, error in zip(places, made.results, notes, errors, strict=True):
             try:
                 if isinstance(place, VolumePlace):
-                    found, how = volume_noise_maps(made.method, result, place, self.properties)
+                    found, how = volume_noise_maps(made.method, result, place, self.properties, roles)
                 else:
                     assert isinstance(place, Place)
-                    found, how = noise_maps(made.method, result, place, self.properties, relative)
-            except (TimeoutError, MethodError) as error:
-                self.log.warning("no noise maps are sent: %s: %s", place, error)
+                    found, how = noise_maps(made.method, result, place, self.properties, roles, error)
+            except (TimeoutError, MethodError) as why:
+                self.log.warning("no noise maps are sent: %s: %s", place, why)
                 return
             if "Error_MAP" in found and self.properties.snr_units == "gadgetron":  # as the images
                 found["Error_MAP"] = found["Error_MAP"] * place.snr_scale
             maps.append(found)
             facts[self.name] = facts[self.name] | how
-        for role in self.properties.map_roles:
+        for role in roles:
             label = self._label(role, SERIES[role], made, notes)
             yield self._images.array([one[role] for one in maps], recon_data.bits[0].data, label)
+
+    def _error_of(self, made: Outcome, place: AnyPlace) -> float | None:
+        """Return the error of a place's images, relative to them, where held-back lines tell it."""
+        return None if made.instead or not isinstance(place, Place) else self.chooser.error_of(place.merged)
 
     def _label(self, role: str, series: int, made: Outcome, notes: list[dict[str, Any]]) -> Label:
         return Label(role, series, made, notes, self._warnings, self.surroundings.steps)

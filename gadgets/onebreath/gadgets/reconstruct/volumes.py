@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 
 from onebreath.errors import MethodError
 from onebreath.gadgets.reconstruct.gather import Gathering
-from onebreath.gadgets.reconstruct.noise_maps import LEAST_GFACTOR, NoiseMapProperties
+from onebreath.gadgets.reconstruct.noise_maps import NoiseMapProperties, ratio
 from onebreath.methods.base import Fact, Method, Reconstruction
 from onebreath.methods.noise import measure_noise
-from onebreath.methods.volumes.data import Source, VolumeData
+from onebreath.methods.place import FILLS, filling
+from onebreath.methods.volumes.data import PlaneByPlane, Source, VolumeData
 from onebreath.methods.volumes.place import VolumePlace, snr_scale_of_volume
 from onebreath.mrd.buffers import RO, maps_of, places
 from onebreath.mrd.volumes import (
@@ -76,35 +78,33 @@ def _described(buffer: Any, acquired: NDArray[np.bool_]) -> VolumeSampling:
 
 
 def volume_noise_maps(
-    method: Method, result: Reconstruction, place: VolumePlace, properties: NoiseMapProperties
+    method: Method, result: Reconstruction, place: VolumePlace, properties: NoiseMapProperties, roles: Sequence[str]
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Fact]]:
     """Make the noise maps (frame, z, y, x) of a volume, as `noise_maps` does for slices.
 
     Raises
     ------
     MethodError
-        If they would have to be measured after a partial Fourier reconstruction, or an error map is requested.
+        If they would have to be measured after a partial Fourier reconstruction.
     TimeoutError
         If the time does not suffice for as many noise samples as are needed.
     """
-    if properties.send_out_error_map:
-        raise MethodError("error maps are not made for scans with partitions, whose error no test estimates")
     magnitude, facts = np.abs(result.images), dict[str, Fact]()
     maps: dict[str, NDArray[Any]] = {}
-    if result.gfactor is not None:
+    data = place.volume_for(method)
+    factor = accelerated_noise(data.sampling)
+    if result.gfactor is not None and filling(place, method, data.sampling) not in FILLS:
         gfactor = np.broadcast_to(np.asarray(result.gfactor, np.float32), magnitude.shape)
-        maps |= {"Gfactor": gfactor, "SNR_MAP": magnitude * place.snr_scale / np.maximum(gfactor, LEAST_GFACTOR)}
-    if not set(properties.map_roles) <= set(maps):
-        data = place.volume_for(method)
-        std, normality, how = _measured(method, result, data, properties)
-        factor = accelerated_noise(data.sampling)
-        facts["gfactor"] = f"{how}, noise over {factor:.4g}"
-        measured = {"Gfactor": std / factor, "SNR_MAP": magnitude / np.maximum(std, LEAST_GFACTOR)}
+        maps |= {"Gfactor": gfactor, "SNR_MAP": ratio(magnitude, gfactor * factor)}
+    if not set(roles) <= set(maps):
+        std, normality, how, level = _measured(method, result, data, properties, "Normality" in roles)
+        facts["gfactor"] = f"{how}, noise over {factor * level:.4g}"
+        measured = {"Gfactor": std / (factor * level), "SNR_MAP": ratio(magnitude, std)}
         maps = {**measured, **maps}
         if normality is not None:
             maps["Normality"] = normality
             facts["normality"] = f"Lilliefors statistic over its 5 % limit, {how}"
-    return {role: maps[role] for role in properties.map_roles}, facts
+    return {role: maps[role] for role in roles}, facts
 
 
 def accelerated_noise(sampling: VolumeSampling) -> float:
@@ -114,19 +114,19 @@ def accelerated_noise(sampling: VolumeSampling) -> float:
 
 
 def _measured(
-    method: Method, result: Reconstruction, data: VolumeData, properties: NoiseMapProperties
-) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
-    """Noise of a volume, plane by plane: standard deviation and test (frame, z, y, x), and how it was measured."""
+    method: Method, result: Reconstruction, data: VolumeData, properties: NoiseMapProperties, tested: bool
+) -> tuple[NDArray[Any], NDArray[Any] | None, str, float]:
+    """Noise of a volume, by planes: standard deviation and test (frame, z, y, x), how it was measured, its level."""
     if not data.sampling.complete:
         raise MethodError(f"noise maps of {method.name} are not made for scans with partitions and partial Fourier")
-    tested = properties.send_out_normality_map
+    method = method.for_planes() if isinstance(method, PlaneByPlane) else method
     effort = replace(properties.effort, seconds=properties.effort.seconds / data.pixels)
     std = np.empty(result.images.shape, np.float32)
     normality = np.empty(result.images.shape, np.float32) if tested else None
-    how = ""
+    how, level = "", 1.0
     for x in range(data.pixels):
         found = measure_noise(method, data.plane(x), result.images[..., x], effort, None, tested)
-        std[..., x], how = found.std, found.how
+        std[..., x], how, level = found.std, found.how, found.level
         if normality is not None and found.normality is not None:
             normality[..., x] = found.normality
-    return std, normality, how
+    return std, normality, how, level

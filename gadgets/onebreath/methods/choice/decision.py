@@ -91,8 +91,16 @@ class Choice:
     @property
     def middle(self) -> float:
         """Likely error of the magnitude: the middle of the interval, where that holds."""
-        low, high = self.interval
-        return math.sqrt(max(low, high / 4) * high) if not self.unknown else self.error
+        return self.error if self.unknown else _middle(self.interval)
+
+    def error_of(self, data: SliceData) -> float | None:
+        """Return the likely error of a slice's magnitude; None where nothing is known of it."""
+        if self.unknown:
+            return None
+        if self.like is None:
+            return self.middle
+        other = Likeness.of([data])
+        return None if self.like.differs(other) else _middle(self.like.extended(self.interval, other))
 
     @property
     def facts(self) -> dict[str, Fact]:
@@ -117,6 +125,11 @@ class Choice:
         differs = self.like.differs(other)
         text = f"not known, as {differs}" if differs else _range(self.like.extended(self.interval, other))
         return {"choice_error_90_percent": text}
+
+
+def _middle(interval: tuple[float, float]) -> float:
+    low, high = interval
+    return math.sqrt(max(low, high / 4) * high)
 
 
 def _range(interval: tuple[float, float]) -> str:

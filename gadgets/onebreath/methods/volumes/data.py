@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from onebreath.budget import claim
 from onebreath.cancellation import checkpoint
 from onebreath.errors import MethodError
-from onebreath.methods.base import Fact, Reconstruction, SliceData
+from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
 from onebreath.mri.fourier import ifftc
 from onebreath.mri.sampling import Sampling, describe
 from onebreath.mri.volume_sampling import VolumeSampling
@@ -164,6 +165,14 @@ def volume_of_planes(data: VolumeData, plane: Callable[[int], Complex]) -> Compl
         checkpoint()
         images[..., x] = plane(x)
     return images
+
+
+@runtime_checkable
+class PlaneByPlane(Protocol):
+    """A method that reconstructs the planes of a volume otherwise than slices."""
+
+    def for_planes(self) -> Method:
+        """Return the method that makes the planes."""
 
 
 def by_planes(method: Callable[[SliceData], Reconstruction], data: VolumeData) -> Reconstruction:
