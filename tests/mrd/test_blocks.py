@@ -12,7 +12,8 @@ from gadgetron.types.recon_data import ReconBuffer
 
 from onebreath.chain.chain import Chain, build
 from onebreath.chain.gadget import Message
-from onebreath.chain.notes import read_note
+from onebreath.chain.notes import read_note, read_warning
+from onebreath.errors import ScanError
 from onebreath.mrd.blocks import LineBlock, singly
 from onebreath.mrd.buffers import kspace_of
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, HEADER, NOISE, REVERSE, header_of, header_table
@@ -20,7 +21,7 @@ from tests.raw import line, scan_header
 
 ROWS, COILS, PHASES = 12, 4, 3
 RNG = np.random.default_rng(3)
-NAVIGATOR = 23
+NAVIGATOR, PHASE_CORRECTION = 23, 24
 
 
 def samples(number: int) -> np.ndarray:
@@ -101,6 +102,50 @@ def test_most_lines_of_a_scan_stay_together(kind: str) -> None:
     for gadget in chain_of("prewhiten compress").gadgets:
         messages = gadget.process(messages)
     assert sum(len(one) for one in messages if isinstance(one, LineBlock)) > len(lines) // 3
+
+
+def told(messages: Any) -> list[str]:
+    """Warnings of a chain, and the error that it ends with."""
+    found: list[str] = []
+    try:
+        found += filter(None, map(read_warning, chain_of("prewhiten compress sort").run(messages)))
+    except ScanError as error:
+        found.append(str(error))
+    return found
+
+
+def reversed_late(images: int) -> list[ismrmrd.Acquisition]:
+    """Noise, then all lines of some slices, and a few lines of the last one once more, read the other way."""
+    lines = [line(samples(32), row, slice=number) for number in range(images) for row in range(ROWS)]
+    again = [line(samples(32), row, REVERSE, slice=images - 1) for row in range(3)]
+    return [*(line(samples(32), 0, NOISE) for _ in range(20)), *lines, *again]
+
+
+@pytest.mark.parametrize("images", [1, 3, 70])
+def test_lines_reversed_after_all_others_are_warned_of_in_blocks_too(images: int) -> None:
+    lines = reversed_late(images)
+    expected = told(lines)
+    assert any("read in both directions (1 images)" in text for text in expected)
+    for most in (2, 5, 100):
+        assert told(blocked(lines, most)) == expected
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_chain_says_the_same_of_blocks_whatever_the_order_of_lines(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lines = scan("slices")
+    noise, rest = lines[:20], lines[20:]
+    runs = np.array_split(np.arange(len(rest)), 12)  # long enough for blocks without a reversed line
+    for run in runs[:: int(rng.integers(2, 6))]:
+        for number in run[: int(rng.integers(1, 5))]:
+            rest[number]._head.set_flag(REVERSE)
+    if seed % 3 == 0:
+        rest[int(rng.integers(len(rest)))]._head.set_flag(PHASE_CORRECTION)
+    order = [rest[number] for run in rng.permutation(12) for number in runs[run]]
+    expected = told([*noise, *order])
+    assert expected
+    for most in (2, 6, 100):
+        assert told(blocked([*noise, *order], most)) == expected
 
 
 def test_a_gadget_that_takes_no_blocks_gets_lines() -> None:

@@ -271,10 +271,10 @@ class Prewhiten(Gadget):
             return None
         if not header.number_of_samples or (block.headers["encoding_space_ref"] != self.header.space).any():
             return None
-        if not block.agree("center_sample", "discard_pre", "discard_post", "sample_time_us"):
+        alike = block.agree("center_sample", "discard_pre", "discard_post", "sample_time_us")
+        if not alike or Extent.of(header) not in self._readout.forms:
             return None
-        if Extent.of(header) not in self._readout.forms:
-            return None
+        self._directions.see_forward(block.headers)
         samples, extent, _ = self._readout(self._silent.see(block.samples), header)
         return block.mixed([self._used.matrix(header.sample_time_us)] * len(block), samples, **extent.fields)
 

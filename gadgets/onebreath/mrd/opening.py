@@ -17,6 +17,10 @@ from onebreath.mrd.quirks import echo_as_acquired
 _MOST = 512
 _MOST_REVERSED = 256
 _PHASE_CORRECTION = 24
+_MOST_IMAGES = 1 << 16
+"""Images whose forward lines are remembered at most, as long as no line is reversed: an endless scan has no end."""
+_IMAGE = ("slice", "phase", "repetition", "set", "contrast", "average")
+"""Counters that tell images apart."""
 
 
 class Opening:
@@ -132,11 +136,24 @@ class Directions:
         if header.flags & bit(_PHASE_CORRECTION):
             self._corrections += 1
             return
-        if not self._reversed and not header.flags & bit(REVERSE) and len(self._forward) > 64:
+        forward = not header.flags & bit(REVERSE)
+        if forward and self._full():
             return
         idx = header.idx
         image = (idx.slice, idx.phase, idx.repetition, idx.set, idx.contrast, idx.average)
-        (self._reversed if header.flags & bit(REVERSE) else self._forward).add(image)
+        (self._forward if forward else self._reversed).add(image)
+        self._refuse()
+
+    def see_forward(self, headers: NDArray[np.void]) -> None:
+        """Record lines (line,) of which none is reversed, nor for a phase correction; raises as `see`."""
+        if not self._full():
+            self._forward.update(zip(*(headers["idx"][name].tolist() for name in _IMAGE), strict=True))
+            self._refuse()
+
+    def _full(self) -> bool:
+        return not self._reversed and len(self._forward) >= _MOST_IMAGES
+
+    def _refuse(self) -> None:
         if self._corrections and self._forward & self._reversed:
             raise ScanError(
                 f"Lines of one image are read in both directions, and {self._corrections} lines came for the phase "
