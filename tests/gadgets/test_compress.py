@@ -73,7 +73,8 @@ def test_without_calibration_lines_the_centre_serves_and_the_note_says_so() -> N
     assert notes[0]["source"] == "central lines"
     far = [line(np.ones((4, SAMPLES)), row) for row in (0, 1)]
     _, notes = run("compress", header, far)
-    assert notes[0]["source"] == "first lines"
+    assert notes[0]["source"] == "none: no line of the k-space centre"
+    assert (notes[0]["mode"], notes[0]["channels_kept"]) == ("none", 4)
 
 
 def test_each_slice_is_compressed_by_itself_also_when_slices_are_interleaved() -> None:

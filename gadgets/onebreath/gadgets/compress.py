@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import ismrmrd
@@ -15,25 +14,17 @@ from onebreath.chain import gadget
 from onebreath.chain.gadget import Gadget, Message
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
+from onebreath.gadgets.central_lines import Calibration, CentralLines, Stated
 from onebreath.gadgets.facts import CompressFacts
 from onebreath.mrd.blocks import LineBlock, together_or_singly
-from onebreath.mrd.lines import (
-    CALIBRATION,
-    CALIBRATION_AND_IMAGING,
-    SIDE_BITS,
-    MixedLine,
-    bit,
-    changed,
-    describe,
-    header_of,
-    is_no_image,
-    mixed,
-)
-from onebreath.mrd.quirks import two_dimensional
+from onebreath.mrd.lines import SIDE_BITS, MixedLine, changed, describe, header_of, is_no_image, mixed
 from onebreath.mrd.readout import Line
 from onebreath.mri.coils import apply_channel_matrix, gcc_matrices, principal_components
 
-_CALIBRATION_BITS = bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING)
+Way = Callable[[ismrmrd.Acquisition], ismrmrd.Acquisition]
+"""How the lines of a slice are compressed."""
+_LITTLE = 0.9
+"""Part of the signal below which a warning says how little is kept."""
 
 
 class CompressProperties(gadget.Properties):
@@ -52,26 +43,20 @@ class CompressProperties(gadget.Properties):
     )
     calibration_lines: int = Field(24, ge=1, le=65536, description="calibration rows of a slice to wait for")
     max_buffered: int = Field(
-        512, ge=1, le=65536, description="lines of a slice to hold back at most until it is calibrated"
+        16384,
+        ge=1,
+        le=65536,
+        description="lines of a slice to hold back at most until its k-space centre has come; without it all channels "
+        "are kept",
     )
-
-
-@dataclass
-class _Slice:
-    """State of one slice: lines held back at first, then how to compress."""
-
-    held: list[ismrmrd.Acquisition] = field(default_factory=list)
-    flagged: list[Line] = field(default_factory=list)
-    central: list[Line] = field(default_factory=list)
-    rows: set[tuple[int, int]] = field(default_factory=set)
-    compress: Callable[[ismrmrd.Acquisition], ismrmrd.Acquisition] | None = None
 
 
 class Compress(Gadget):
     """Compress the channels of every slice by a matrix with orthonormal rows: whitened noise stays white.
 
     The matrix of a slice is found from its calibration lines and those near the k-space centre. Its lines are held back
-    until `calibration_lines` such rows, or `max_buffered` lines in all, have arrived.
+    until `calibration_lines` such rows have arrived, or fewer among many lines (`central_lines.ENOUGH`). If the centre
+    does not come, all channels are kept: lines at the edge of k-space do not show which ones hold the signal.
     """
 
     name = "compress"
@@ -84,15 +69,13 @@ class Compress(Gadget):
 
     def __init__(self, header: Any, properties: CompressProperties) -> None:
         super().__init__(header, properties)
-        self._slices: dict[int, _Slice] = {}
+        self._waiting: dict[int, CentralLines] = {}
+        self._ways: dict[int, Way] = {}
         self._channels = 0
         self._kept: list[int] = []
         self._energy = 1.0
-        centre = self.header.centre_line
-        self._centre = self.header.encoded_matrix.y // 2 if centre is None else centre
-        partitions = self.header.limits("kspace_encoding_step_2")
-        self._partition = self.header.encoded_matrix.z // 2 if partitions is None else partitions.centre
-        self._volume = not two_dimensional(self.header)
+        self._mode: Literal["none", "pca", "gcc"] = "none"
+        self._stated = Stated(self.header, properties.calibration_lines)
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Compress imaging and calibration lines; everything else passes on."""
@@ -103,9 +86,8 @@ class Compress(Gadget):
                 yield from together_or_singly(message, self._block, self._take)
             else:
                 yield message
-        for state in self._slices.values():
-            if state.compress is None:
-                yield from self._calibrate(state)
+        for number, waiting in list(self._waiting.items()):
+            yield from self._calibrate(number, waiting.settle())
 
     def _take(self, line: ismrmrd.Acquisition) -> Iterator[Message]:
         header = header_of(line)
@@ -124,26 +106,15 @@ class Compress(Gadget):
         if self._channels <= self.properties.upstream_coil_compression_num_modesKept:
             yield line
             return
-        state = self._slices.setdefault(header.idx.slice, _Slice())
-        if state.compress is not None:
-            yield state.compress(line)
+        number = header.idx.slice
+        if (way := self._ways.get(number)) is not None:
+            yield way(line)
             return
-        state.held.append(line)
-        row = header.idx.kspace_encode_step_1, header.idx.kspace_encode_step_2
-        if header.flags & _CALIBRATION_BITS:
-            state.flagged.append(line.data)
-            state.rows.add(row)
-        elif self._is_central(*row):
-            state.central.append(line.data)
-            state.rows.add(row)
-        if len(state.rows) >= self.properties.calibration_lines or len(state.held) >= self.properties.max_buffered:
-            yield from self._calibrate(state)
-
-    def _is_central(self, line: int, partition: int) -> bool:
-        """Return whether a line lies near the k-space centre, in both directions where there are two."""
-        wanted = self.properties.calibration_lines
-        near = -wanted <= 2 * (line - self._centre) < wanted
-        return near and (not self._volume or -wanted <= 2 * (partition - self._partition) < wanted)
+        if number not in self._waiting:
+            self._waiting[number] = CentralLines(self._stated, self.properties.max_buffered)
+        calibration = self._waiting[number].take(line)
+        if calibration is not None:
+            yield from self._calibrate(number, calibration)
 
     def _block(self, block: LineBlock) -> LineBlock | None:
         """Compress the lines of calibrated slices together; None if they must be handled one by one."""
@@ -151,40 +122,60 @@ class Compress(Gadget):
             return None
         if self._channels <= self.properties.upstream_coil_compression_num_modesKept:
             return block
-        states = map(self._slices.get, block.headers["idx"]["slice"].tolist())
-        rows = [state.compress for state in states if state is not None and isinstance(state.compress, _Rows)]
-        if len(rows) < len(block):
+        ways = map(self._ways.get, block.headers["idx"]["slice"].tolist())
+        rows = [way for way in ways if isinstance(way, _Rows)]
+        if len(rows) < len(block) or len({len(way.rows) for way in rows}) > 1:
             return None
         before = [None] * len(block) if block.matrices is None else block.matrices
         return block.mixed([way.after(whitening) for way, whitening in zip(rows, before, strict=True)])
 
-    def _calibrate(self, state: _Slice) -> Iterator[Message]:
-        """Compute a slice's compression matrix, and yield its held lines."""
-        lines, source = state.flagged + state.central, "calibration lines" if state.flagged else "central lines"
-        if not lines:
-            lines, source = [held.data for held in state.held], "first lines"
-        matrix, energy = principal_components(np.concatenate(lines, axis=1))
-        kept = self._count(energy)
-        held_energy = float(energy[:kept].sum() / energy.sum()) if energy.sum() > 0 else 1.0
+    def _calibrate(self, number: int, calibration: Calibration) -> Iterator[Message]:
+        """Compute a slice's compression, and yield its held lines."""
+        held = self._waiting.pop(number).held
+        if calibration.warning:
+            yield from self.warn(calibration.warning)
+        if calibration.lines:
+            way, kept, part, told = self._way(number, held, calibration.lines)
+            if told:
+                yield from self.warn(told)
+            self._mode, self._energy = self.properties.mode, min(self._energy, part)
+        else:
+            way, kept = _Rows(np.eye(self._channels, dtype=np.complex64)), self._channels
+        self._ways[number] = way
+        self._kept.append(kept)
+        counts = f"{min(self._kept)}..{max(self._kept)}" if len(set(self._kept)) > 1 else kept
+        energy, source = round(self._energy, 6), calibration.source
+        yield self._note(self._mode, counts, energy_kept=energy, slices=len(self._kept), source=source)
+        for line in held:
+            yield way(line)
+
+    def _way(self, number: int, held: list[ismrmrd.Acquisition], lines: list[Line]) -> tuple[Way, int, float, str]:
+        """Return how to compress a slice, channels and part of the energy kept, and a warning if that is little."""
+        data = np.concatenate(lines, axis=1)
+        matrix, energy = principal_components(data)
+        kept, total = self._count(energy), float(energy.sum())
+        part = float(energy[:kept].sum() / energy.sum()) if total > 0 else 1.0
+        way: Way = _Rows(np.ascontiguousarray(matrix[:kept]))
         if self.properties.mode == "gcc":
-            samples = state.held[0].data.shape[1]
+            samples = held[0].data.shape[1]
             calibration = np.stack([_of_length(line, samples) for line in lines], axis=1)
             matrices = gcc_matrices(calibration, kept)
             compressed = np.asarray(apply_channel_matrix(matrices, calibration, 0))
-            held_energy = float(np.linalg.norm(compressed) ** 2 / max(np.linalg.norm(calibration) ** 2, 1e-30))
-            state.compress = lambda line: changed(
-                line, np.asarray(apply_channel_matrix(matrices, _of_length(line.data, samples), 0))
-            )
-        else:
-            state.compress = _Rows(np.ascontiguousarray(matrix[:kept]))
-        self._kept.append(kept)
-        self._energy = min(self._energy, held_energy)
-        counts = f"{min(self._kept)}..{max(self._kept)}" if len(set(self._kept)) > 1 else kept
-        energy = round(self._energy, 6)
-        yield self._note(self.properties.mode, counts, energy_kept=energy, slices=len(self._kept), source=source)
-        for line in state.held:
-            yield state.compress(line)
-        state.held, state.flagged, state.central = [], [], []
+            part = float(np.linalg.norm(compressed) ** 2 / max(np.linalg.norm(calibration) ** 2, 1e-30))
+
+            def way(line: ismrmrd.Acquisition) -> ismrmrd.Acquisition:
+                return changed(line, np.asarray(apply_channel_matrix(matrices, _of_length(line.data, samples), 0)))
+
+        signal = _signal_kept(energy, kept, part, data.shape[1])
+        return way, kept, part, self._little(number, kept, signal) if signal < _LITTLE else ""
+
+    def _little(self, number: int, kept: int, signal: float) -> str:
+        fixed = self.properties.upstream_coil_compression_num_modesKept
+        more = "raise upstream_coil_compression_num_modesKept" if fixed else "lower upstream_coil_compression_thres"
+        return (
+            f"{kept} of {self._channels} channels of slice {number} hold {100 * signal:.0f} % of the signal of the "
+            f"lines that they were chosen by: expect dark regions. Keep more channels ({more} of 'compress')."
+        )
 
     def _note(self, mode: Literal["none", "pca", "gcc"], kept: int | str, **more: Any) -> ismrmrd.Waveform:
         facts = CompressFacts(mode=mode, channels=self._channels, channels_kept=kept, **more)
@@ -221,6 +212,25 @@ class _Rows:
         if whitening is not self._whitening:
             self._whitening, self._both = whitening, self.rows @ whitening
         return self._both
+
+
+def _signal_kept(energy: NDArray[np.float32], kept: int, part: float, samples: int) -> float:
+    """Return the part of the signal that is kept, without the noise, of which every channel holds as much.
+
+    Parameters
+    ----------
+    energy : (coil,)
+        Energy of the principal components of the calibrating lines, largest first: the last one holds but noise.
+    kept, part
+        Channels kept, and the part of all energy in them.
+    samples
+        Of each channel of these lines.
+    """
+    # The least of many components of noise has less than the mean (Marchenko and Pastur, Math USSR Sb 1:457 (1967)).
+    least = max(0.0, 1 - (len(energy) / samples) ** 0.5) ** 2
+    total, noise = float(energy.sum()), float(max(energy[-1], 0.0)) / least if least else 0.0
+    signal = total - len(energy) * noise
+    return (part * total - kept * noise) / signal if signal > 0 else 1.0
 
 
 def _of_length(line: Line, samples: int) -> Line:

@@ -87,15 +87,25 @@ def readout_warning(lines: Sequence[tuple[Any, NDArray[np.complex64]]]) -> list[
     ]
 
 
-def strongest(counters: NDArray[np.int64], energies: Energies) -> int | None:
-    """Return the counter of the strongest line, if the others fall off on both sides of it as about a centre."""
-    if counters.size < _FEWEST:
+def strongest(counters: Counters, energies: Energies, fall: float = _FALL, fewest: int = _FEWEST) -> int | None:
+    """Return the counter of the strongest line, if the others fall off on both sides of it as about a centre.
+
+    Parameters
+    ----------
+    counters, energies
+        Counters that were acquired, rising, and the energy of each.
+    fall
+        Least factor by which the lines at both ends must be weaker.
+    fewest
+        Counters that it takes at least.
+    """
+    if counters.size < fewest:
         return None
     position = int(energies.argmax())
     margin = max(1, counters.size // 16)
     below, above = energies[:margin], energies[-margin:]
     inside = margin <= position < counters.size - margin
-    falls = energies[position] > _FALL * max(float(below.mean()), float(above.mean()))
+    falls = energies[position] > fall * max(float(below.mean()), float(above.mean()))
     return int(counters[position]) if inside and falls else None
 
 
