@@ -5,7 +5,8 @@ from gadgetron.types import ImageArray
 
 from onebreath.chain.gadget import parse_properties
 from onebreath.errors import ConfigError, MethodError, ScanError
-from onebreath.gadgets.export import Export, to_recon_space
+from onebreath.gadgets.export import Export
+from onebreath.gadgets.recon_space import ReconSpace
 from onebreath.mrd.meta import read_warnings
 from onebreath.mri.fourier import fft2c, ifft2c
 from tests.scans import header
@@ -128,7 +129,7 @@ def test_the_field_of_view_is_cropped_and_interpolated_about_the_centre(encoded,
         recon_FOV=["48", str(fov), "8"],
         recon_matrix=["32", str(matrix), "1"],
     )
-    moved = np.abs(to_recon_space(bump, entries))
+    moved = np.abs(ReconSpace(entries, bump.shape).bring(bump))
     assert moved.shape == (1, 1, matrix, 32)
     assert np.unravel_index(moved.argmax(), moved.shape)[2:] == (matrix // 2, 16)
     assert moved.max() == pytest.approx(1, abs=0.01)
@@ -137,7 +138,7 @@ def test_the_field_of_view_is_cropped_and_interpolated_about_the_centre(encoded,
 def test_interpolation_keeps_the_noise_in_snr_units():
     rng = np.random.default_rng(0)
     noise = ifft2c(fft2c(rng.normal(size=(1, 1, 36, 32)) + 1j * rng.normal(size=(1, 1, 36, 32)))).astype(np.complex64)
-    fine = to_recon_space(noise, meta(recon_matrix=["64", "72", "1"]))
+    fine = ReconSpace(meta(recon_matrix=["64", "72", "1"]), noise.shape).bring(noise)
     assert fine.real.std() == pytest.approx(1, abs=0.05)
 
 

@@ -15,13 +15,11 @@ from gadgetron.types import ImageArray
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from onebreath.budget import claim
 from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.errors import MethodError, ScanError
 from onebreath.gadgets.pixels import take_part, to_uint16
-from onebreath.mrd.header_values import LARGEST
+from onebreath.gadgets.recon_space import ReconSpace
 from onebreath.mrd.meta import UNSEALED, write_both, write_scaling, write_warnings, write_window
-from onebreath.mri.fourier import fftc, ifftc, resize
 from onebreath.names import listed
 
 
@@ -51,7 +49,6 @@ ROLE_SCALES = {
 
 
 UNITLESS = ("Gfactor", "Normality")  # roles of images whose values need no noise to have a meaning
-AXES = ((-1, 0), (-2, 1), (-3, 2))
 WHITENED = ("Onebreath_prewhiten_whitened", f"Onebreath_{UNSEALED}prewhiten_whitened")
 _MOST_CLIPPED = 0.9
 
@@ -173,7 +170,7 @@ class Export(Gadget):
         for place, (loc, s, n) in enumerate(np.ndindex(slices, sets, frames)):
             meta = ismrmrd.Meta.deserialize(array.meta[place])
             pixels = array.data[:, :, :, :, n, s, loc].transpose(3, 2, 1, 0)
-            pixels = to_recon_space(pixels, meta)
+            pixels = ReconSpace(meta, pixels.shape).bring(pixels)
             for part in self.properties.parts if meta.get("GADGETRON_DataRole") == "Image" else ["magnitude"]:
                 held = _Held(pixels, part, array.headers[n, s, loc], ismrmrd.Meta(meta))
                 if self._without_scale(held.meta):
@@ -253,47 +250,3 @@ def _name_part(meta: ismrmrd.Meta, part: str) -> None:
     for name, joined in (("GADGETRON_SeqDescription", "_"), ("GADGETRON_ImageComment", ", ")):
         if isinstance(said := meta.get(name), str):
             write_both(meta, name, f"{said}{joined}{part}")
-
-
-def to_recon_space(pixels: NDArray[np.complex64], meta: ismrmrd.Meta) -> NDArray[np.complex64]:
-    """Bring an image (..., z, y, x) from the encoded to the recon space: crop the field of view, then interpolate.
-
-    The meta's ``encoding_FOV`` and ``recon_FOV`` (mm) say how much of the image is kept, ``recon_matrix`` to how many
-    pixels it is interpolated (zero filling in k-space, pixel values kept).
-    """
-    for axis, place in AXES[: 2 if pixels.ndim < 3 or pixels.shape[-3] == 1 else 3]:  # a slice stays as thick as it is
-        wanted, covered = _sizes(pixels.shape[axis], meta, place)
-        claim(8 * pixels.size // pixels.shape[axis] * max(wanted, covered), "an image of the recon matrix")
-        if covered != pixels.shape[axis]:
-            pixels = resize(pixels, _with(pixels.shape, axis, covered))
-        if wanted != covered:
-            spectrum = resize(fftc(pixels, axis), _with(pixels.shape, axis, wanted))
-            pixels = ifftc(spectrum, axis) * np.float32(np.sqrt(wanted / covered))
-    return pixels
-
-
-def _sizes(size: int, meta: ismrmrd.Meta, place: int) -> tuple[int, int]:
-    """Return the target size of an axis, and the number of its pixels that the kept field of view covers.
-
-    Raises
-    ------
-    ScanError
-        If the meta's values are no numbers, or impossible ones.
-    """
-    try:
-        encoded, recon = float(meta["encoding_FOV"][place]), float(meta["recon_FOV"][place])
-        wanted, covered = int(meta["recon_matrix"][place]), round(size * recon / encoded)
-    except (ValueError, TypeError, LookupError, OverflowError, ZeroDivisionError) as error:
-        raise ScanError(f"the sizes in the meta of an image cannot be used: {error}") from error
-    if not (0 < wanted <= LARGEST and 0 < covered <= LARGEST):
-        raise ScanError(
-            f"an image of {size} pixels would get {covered} for its field of view ({recon:g} of {encoded:g} mm) and "
-            f"{wanted} in the end; from 1 to {LARGEST} are possible"
-        )
-    return wanted, covered
-
-
-def _with(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
-    changed = list(shape)
-    changed[axis] = size
-    return tuple(changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,8 @@ from onebreath.mrd.lines import REVERSE, bit, describe
 
 Line = NDArray[np.complex64]
 _REVERSE_BIT = bit(REVERSE)
+WHOLE = 0.02
+"""By so many encoded pixels may a field of view differ from whole ones: each edge is then off by half as much."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,13 @@ def place_echo(line: Line, extent: Extent, size: int) -> Line:
 
 
 def oversampled_to(encoded: int, encoded_fov: float, recon_fov: float) -> int:
-    """Return how many of the encoded samples remain when the field of view is cut from `encoded_fov` to `recon_fov`."""
-    return min(encoded, round(encoded * recon_fov / encoded_fov))
+    """Return how many of the encoded samples remain when the field of view is cut from `encoded_fov` to `recon_fov`.
+
+    Of a sample that lies inside in part, the whole is kept: `export` takes the rest away at the exact place.
+    """
+    covered = encoded * recon_fov / encoded_fov
+    near = round(covered)
+    return min(encoded, near if abs(covered - near) <= WHOLE else math.ceil(covered))
 
 
 class ImageCrop:
