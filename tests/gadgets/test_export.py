@@ -75,6 +75,19 @@ def test_integers_come_back_by_slope_and_intercept(values, part):
     assert image.meta["Onebreath_export_clipped_pixels"] == "0"
 
 
+@pytest.mark.parametrize("largest", [4095, 500, 65535])
+def test_the_ends_of_a_turn_are_one_angle_and_nothing_is_clipped(largest):
+    """Phases around +-pi come back as the angle that they are, within half a step."""
+    angles = np.concatenate([[np.pi, 0.0], np.pi - np.geomspace(1e-6, 6, 36 * 32 - 2)]).reshape(36, 32)
+    values = np.exp(1j * angles)
+    (image,) = export(100 * values[None], output="phase", data_type="uint16", max_intensity=str(largest))
+    slope, intercept = float(image.meta["RescaleSlope"]), float(image.meta["RescaleIntercept"])
+    error = np.angle(np.exp(1j * (pixels(image) * slope + intercept)) / values)
+    assert np.abs(error).max() <= slope * 0.51
+    assert image.meta["Onebreath_export_clipped_pixels"] == "0"
+    assert pixels(image)[0, 1] == pytest.approx((largest + 1) / 2, abs=0.5)  # as Gadgetron has it: zero in the middle
+
+
 def test_clipped_pixels_are_counted(values):
     (image,) = export(values[:1], data_type="uint16", max_intensity="500")
     expected = int(np.count_nonzero(np.rint(np.abs(values[0]).astype(np.float32) * 10) > 500))

@@ -204,7 +204,7 @@ class Export(Gadget):
         ratio, offset, clipped = 1.0, 0.0, 0
         if self.properties.data_type == "uint16":
             ratio, offset = self._scaling(part, str(meta.get("GADGETRON_DataRole")), own_ratio)
-            pixels, clipped = to_uint16(pixels, ratio, offset, self._largest)
+            pixels, clipped = to_uint16(pixels, ratio, offset, self._largest, turns=part == "phase")
             if part == "magnitude" and not pixels.any() and values.any():
                 self._dark.append(name)
             if clipped > _MOST_CLIPPED * pixels.size:
@@ -228,7 +228,10 @@ class Export(Gadget):
         return ismrmrd.Image(head, meta=meta, data=image.data)
 
     def _scaling(self, part: str, role: str, own_ratio: float) -> tuple[float, float]:
-        """Return ratio and offset from value to pixel; signed parts lie around the middle of the range."""
+        """Return ratio and offset from value to pixel; signed parts lie around the middle of the range.
+
+        As in Gadgetron -pi is 0 and the range is one turn: +pi is the same angle, and 0 as well.
+        """
         middle = (self._largest + 1) / 2
         if part == "phase":
             return middle / np.pi, middle
