@@ -40,7 +40,7 @@ def _values(series: Series, name: str) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``onebreath provenance``."""
     parser.add_argument("images", type=Path, help="file of images")
-    parser.add_argument("-G", "--group", help="group of the images (default: the last one)")
+    parser.add_argument("-G", "--group", help="group of the images (default: the one made last)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", type=Path, help="file of images")
     parser.add_argument("--raw", type=Path, required=True, help="raw data they were made from, an ISMRMRD HDF5 file")
     parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
-    parser.add_argument("-G", "--images-group", help="group of the images (default: the last one)")
+    parser.add_argument("-G", "--images-group", help="group of the images (default: the one made last)")
     parser.add_argument("-c", "--config", help="configuration (default: what the images' meta tells)")
 
 

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-f", "--format", default="nifti", help=f"{', '.join(FORMATS)}; comma-separated (default: %(default)s)"
     )
-    parser.add_argument("-G", "--group", help="group of the images (default: the last one)")
+    parser.add_argument("-G", "--group", help="group of the images (default: the one made last)")
     parser.add_argument(
         "--window",
         type=float,

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=folder, help="folder for the files (default: next to the images, if none are sent)"
     )
     parser.add_argument("-g", "--scan-group", default="dataset", help="group of the raw data (default: %(default)s)")
-    parser.add_argument("-G", "--group", help="group of the images (default: the last one)")
+    parser.add_argument("-G", "--group", help="group of the images (default: the one made last)")
     parser.add_argument(
         "--anonymise",
         nargs="?",

@@ -15,6 +15,7 @@ from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
+from onebreath.images.groups import last_of
 from onebreath.wire import h5_guard
 from onebreath.wire.raw_file import unreadable
 from onebreath.wire.xml_guard import plain_meta
@@ -104,12 +105,12 @@ def read_series(path: Path, group: str | None = None) -> list[Series]:
     path
         A file as ``onebreath replay`` or ``gadgetron_ismrmrd_client`` writes it.
     group
-        Which reconstruction; None: the last one in the file.
+        Which reconstruction; None: the one that was made last.
 
     Raises
     ------
     ScanError
-        If the file cannot be read or holds no images.
+        If the file cannot be read or holds no images, or nothing tells which of several was made last.
     """
     with _open(path) as file:
         chosen = _group_of(file, path, group)
@@ -122,7 +123,7 @@ def read_images(path: Path, group: str | None = None) -> list[Series]:
     Raises
     ------
     ScanError
-        If the file cannot be read, holds no images, or an image lacks its header or meta.
+        As `read_series`, or if an image lacks its header or meta.
     """
     return _whole(path, read_series(path, group))
 
@@ -189,7 +190,7 @@ def _group_of(file: h5py.File, path: Path, group: str | None) -> h5py.Group:
     if not groups or (group is not None and group not in groups):
         there = f"it has {', '.join(groups)}" if groups else "it holds no images at all"
         raise ScanError(f"{path} has no images{f' in group {group}' if group else ''}; {there}")
-    return file[group or groups[-1]]
+    return file[group or last_of(file, path, groups)]
 
 
 def _numbered(group: h5py.Group) -> list[tuple[int, str]]:

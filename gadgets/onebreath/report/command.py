@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scan", type=Path, nargs="?", help="raw data of the images: adds header, lines and sampling")
     parser.add_argument("-o", "--output", type=Path, help="HTML file (default: named after the images, next to them)")
     parser.add_argument("-g", "--scan-group", default="dataset", help="group of the raw data (default: %(default)s)")
-    parser.add_argument("-G", "--group", help="group of the images (default: the last one)")
+    parser.add_argument("-G", "--group", help="group of the images (default: the one made last)")
 
 
 def run(args: argparse.Namespace) -> int:

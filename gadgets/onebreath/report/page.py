@@ -45,7 +45,7 @@ def write_report(
     Parameters
     ----------
     images, group
-        The file, and the group of the reconstruction in it; None: the last one.
+        The file, and the group of the reconstruction in it; None: the one made last.
     output
         The HTML file.
     scan, scan_group

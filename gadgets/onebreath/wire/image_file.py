@@ -127,7 +127,8 @@ class ImageFile:
             else:
                 self._part.touch()
             self._reserve(0)
-            self._file = h5py.File(self._part, "a" if extended else "w")  # keeps the mode of a file
+            # Opening keeps the mode of a file; a new one counts its groups, for whoever asks for the last of them.
+            self._file = h5py.File(self._part, "a") if extended else h5py.File(self._part, "w", track_order=True)
         stored = self._file.require_group(f"{self.group}/image_{number}")
         if "data" not in stored:
             more = (None, *data.shape)
