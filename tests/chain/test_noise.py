@@ -1,6 +1,8 @@
 """Noise through the whole chain: 200 replicas of a scan, as frames that differ in nothing but their noise."""
 
+from copy import deepcopy
 from functools import cache
+from typing import Any
 
 import ismrmrd
 import numpy as np
@@ -105,6 +107,80 @@ def test_cg_sense_has_the_noise_of_the_closed_formula(acceleration: int) -> None
         ratio = part / expected
         assert ratio.mean() == pytest.approx(1, abs=0.02)
         assert ratio.std() < 1.5 / np.sqrt(2 * REPLICAS)
+
+
+def shown_in(header: Any, matrix: tuple[int, int], part_of_y: float = 1.0) -> Any:
+    """The header with another recon matrix (y, x), and with a part of the field of view along y."""
+    changed = deepcopy(header)
+    space = changed.encoding[0].reconSpace
+    space.matrixSize.y, space.matrixSize.x = matrix
+    space.fieldOfView_mm.y *= part_of_y
+    return changed
+
+
+MATRICES = [((18, 12), 1.0), ((27, 16), 1.0), ((54, 32), 1.0), ((20, 24), 0.85), ((40, 12), 0.85)]
+
+
+@pytest.mark.parametrize(("matrix", "part"), MATRICES)
+def test_the_meta_tell_what_another_matrix_leaves_of_the_noise(matrix: tuple[int, int], part: float) -> None:
+    scan = replicas()
+    made = run(shown_in(scan.header, matrix, part), stream_of(scan), steps("zero_filled", export=COMPLEX))
+    frames = images_of(made, 4001)
+    factor = float(frames[0].meta["Onebreath_export_noise_factor"])
+    assert (factor < 0.99) == (matrix != (54, 32))
+    for std in deviation(cine(scan, frames)[0]):
+        assert std.mean() == pytest.approx(factor, rel=0.02)
+
+
+def test_without_part_of_k_space_another_matrix_leaves_more_of_its_noise() -> None:
+    scan = simulated(matrix=(36, 24), coils=6, phases=REPLICAS, noise_lines=128, snr=40.0, partial_fourier=0.75)
+    made = run(shown_in(scan.header, (18, 24)), stream_of(scan), steps("zero_filled", export=COMPLEX))
+    frames = images_of(made, 4001)
+    scale, factor = (
+        float(frames[0].meta[f"Onebreath_{name}"]) for name in ("reconstruct_snr_scale", "export_noise_factor")
+    )
+    assert factor == pytest.approx(np.sqrt(18 / 27), rel=0.02)
+    for std in deviation(cine(scan, frames)[0]):
+        assert std.mean() == pytest.approx(factor / scale, rel=0.02)
+
+
+@pytest.mark.parametrize("method", ["grappa", "cg_sense"])
+@pytest.mark.parametrize(("matrix", "part"), [MATRICES[0], MATRICES[2], MATRICES[4]])
+def test_maps_are_those_of_the_pixels_that_another_matrix_shows(
+    method: str, matrix: tuple[int, int], part: float
+) -> None:
+    """Pixel by pixel, against the noise of replicas of the whole chain."""
+    scan = replicas(2)
+    asked = {"send_out_gfactor": "true", "send_out_snr_map": "true"}
+    asked |= {"noise_map_samples": "12", "noise_map_pool_frames": "true", "noise_map_time_budget_s": "600"}
+    made = run(shown_in(scan.header, matrix, part), stream_of(scan), steps(method, reconstruct=asked, export=COMPLEX))
+    frames = cine(scan, images_of(made, 4001))[0]
+    gfactor, snr = (pixels(images_of(made, series))[0] for series in (20, 300))
+    assert gfactor.shape == snr.shape == frames.shape[1:] == matrix
+    factor = float(images_of(made, 4001)[0].meta["Onebreath_export_noise_factor"])
+    real, imaginary = deviation(frames)
+    std = np.sqrt((real**2 + imaginary**2) / 2)
+    signal = np.abs(frames).mean(axis=0) > 5 * std
+    says = gfactor * np.sqrt(2) * factor
+    assert (says / std)[signal].mean() == pytest.approx(1, abs=0.04)
+    assert (says / std)[signal].std() < 0.1
+    ratio = snr * std / np.abs(frames[0])
+    assert ratio[signal].mean() == pytest.approx(1, abs=0.04)
+    assert ratio[signal].std() < 0.1
+
+
+def test_maps_of_the_encoded_pixels_are_measured_beside_those_of_another_matrix() -> None:
+    scan = simulated(matrix=(36, 24), coils=6, snr=40.0, acceleration=2, acs_mode="separate")
+    asked = dict.fromkeys(("send_out_snr_map", "send_out_normality_map", "send_out_gfactor"), "true")
+    chain = steps("cg_sense", reconstruct=asked | {"noise_map_samples": "40"})
+    small, whole = (
+        {series: pixels(images_of(made, series))[0] for series in (1, 20, 21, 300)}
+        for made in (run(head, stream_of(scan), chain) for head in (shown_in(scan.header, (18, 12)), scan.header))
+    )
+    assert {values.shape for values in small.values()} == {(18, 12)}
+    bright = small[1] > 0.3 * small[1].max()
+    assert np.mean(small[21][bright] > 1) < 0.3
+    assert np.median(small[21][bright]) == pytest.approx(np.median(whole[21][whole[1] > 0.3 * whole[1].max()]), rel=0.2)
 
 
 def sense_gfactor(maps: np.ndarray, acceleration: int) -> np.ndarray:

@@ -86,6 +86,27 @@ def test_the_meta_says_how_the_plane_was_sampled() -> None:
     assert meta["Onebreath_reconstruct_acceleration"] == "4"
 
 
+@pytest.mark.parametrize("method", ["grappa", "cg_sense"])
+def test_maps_are_those_of_the_pixels_of_another_matrix(method: str) -> None:
+    """The slab is cut within partitions, and lines are left out; repetitions tell the noise."""
+    scan = simulated(**VOLUME | {"matrix": (24, 16), "repetitions": 12, "caipi_shift": 1, "acs_lines": 12})
+    space = scan.header.encoding[0].reconSpace
+    space.matrixSize.z, space.matrixSize.y, space.fieldOfView_mm.z = 10, 16, 0.85 * space.fieldOfView_mm.z
+    asked = {"send_out_gfactor": "true", "send_out_snr_map": "true", "noise_map_samples": "6"}
+    made = run(scan.header, stream_of(scan), steps(method, reconstruct=asked, export={"output": "complex"}))
+    shown, gfactor, snr = (np.stack([one.data[0] for one in images_of(made, n)]) for n in (4001, 20, 300))
+    assert shown.shape == gfactor.shape == snr.shape == (12, 10, 16, 16)
+    std = np.sqrt(shown.var(axis=0, ddof=1) / 2)
+    bright = np.abs(shown).mean(axis=0) > 10 * std
+    meta = images_of(made, 20)[0].meta
+    known = str(meta["Onebreath_reconstruct_gfactor"]).partition("noise over ")[2]
+    factor = float(images_of(made, 4001)[0].meta["Onebreath_export_noise_factor"])
+    says = gfactor[0] * (float(known) if known else factor / float(meta["Onebreath_reconstruct_snr_scale"]))
+    assert factor < 0.9
+    assert np.median((says / std)[bright]) == pytest.approx(1, abs=0.1)
+    assert np.median((snr[0] * std / np.abs(shown[0]))[bright]) == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize(("method", "name"), [("low_rank_sparse", "low_rank_sparse"), ("raki", "raki")])
 def test_methods_of_slices_are_refused_by_name(method: str, name: str) -> None:
     scan = simulated(**VOLUME)

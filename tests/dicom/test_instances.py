@@ -159,6 +159,16 @@ def test_values_come_back_by_slope_and_intercept(tmp_path: Path) -> None:
     assert {str(one.RescaleType) for one in read if one.SeriesNumber == 1} == {"SNR"}
 
 
+def test_pixels_whose_noise_a_smaller_matrix_changed_are_not_called_snr(tmp_path: Path) -> None:
+    pixels = np.arange(24, dtype=np.float32).reshape(1, 4, 6)
+    write(tmp_path / "i.h5", {1: [image(pixels, meta={"Onebreath_export_noise_factor": "0.5"})]})
+    assert main(["dicom", str(tmp_path / "i.h5"), "-o", str(tmp_path / "out")]) == 0
+    (file,) = (tmp_path / "out").rglob("*.dcm")
+    one = pydicom.dcmread(file)
+    assert one.RescaleType == "US"
+    assert "noise is 0.5 times that in SNR units" in one.DerivationDescription
+
+
 def test_a_parametric_map_holds_the_values_themselves(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     values = rng.uniform(1, 3, (2, 1, 4, 6)).astype(np.float32)

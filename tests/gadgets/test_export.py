@@ -142,7 +142,7 @@ def test_the_field_of_view_is_cropped_and_interpolated_about_the_centre(encoded,
         recon_FOV=["48", str(fov), "8"],
         recon_matrix=["32", str(matrix), "1"],
     )
-    moved = np.abs(ReconSpace(entries, bump.shape).bring(bump))
+    moved = np.abs(ReconSpace.of_meta(entries, bump.shape).bring(bump))
     assert moved.shape == (1, 1, matrix, 32)
     assert np.unravel_index(moved.argmax(), moved.shape)[2:] == (matrix // 2, 16)
     assert moved.max() == pytest.approx(1, abs=0.01)
@@ -151,7 +151,7 @@ def test_the_field_of_view_is_cropped_and_interpolated_about_the_centre(encoded,
 def test_interpolation_keeps_the_noise_in_snr_units():
     rng = np.random.default_rng(0)
     noise = ifft2c(fft2c(rng.normal(size=(1, 1, 36, 32)) + 1j * rng.normal(size=(1, 1, 36, 32)))).astype(np.complex64)
-    fine = ReconSpace(meta(recon_matrix=["64", "72", "1"]), noise.shape).bring(noise)
+    fine = ReconSpace.of_meta(meta(recon_matrix=["64", "72", "1"]), noise.shape).bring(noise)
     assert fine.real.std() == pytest.approx(1, abs=0.05)
 
 

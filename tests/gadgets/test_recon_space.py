@@ -44,7 +44,7 @@ RATIOS = [
 @pytest.mark.parametrize(("size", "fov", "matrix"), RATIOS)
 def test_pixels_show_the_object_at_their_place_in_the_stated_field_of_view(size: int, fov: float, matrix: int) -> None:
     image = blob(places(size, PIXEL * size))
-    made = ReconSpace(entries(size, fov, matrix), image.shape).bring(image)
+    made = ReconSpace.of_meta(entries(size, fov, matrix), image.shape).bring(image)
     assert np.abs(made - blob(places(matrix, fov))).max() < 0.01  # 0.2 pixels off are 0.07
 
 
@@ -53,7 +53,7 @@ def test_partitions_that_the_field_of_view_cuts_stay_in_their_place() -> None:
     meta = ismrmrd.Meta(
         {"encoding_FOV": ["32", "32", "80"], "recon_FOV": ["32", "32", "68"], "recon_matrix": ["4", "4", "17"]}
     )
-    made = ReconSpace(meta, volume.shape).bring(volume)
+    made = ReconSpace.of_meta(meta, volume.shape).bring(volume)
     inner = slice(3, 14)  # the object reaches the ends of the slab, where a Fourier sum rings
     assert made.shape == (17, 4, 4)
     np.testing.assert_allclose(made[inner, 0, 0], blob(places(17, 68.0), 5.0)[inner, 0], atol=0.02)
@@ -66,12 +66,12 @@ def test_whole_pixels_are_cut_and_interpolated_as_ever(fov: float, matrix: int) 
     kept = resize(image, (round(fov / PIXEL), 4))
     spectrum = resize(fftc(kept, -2), (matrix, 4))
     plain = kept if matrix == len(kept) else ifftc(spectrum, -2) * np.float32(np.sqrt(matrix / len(kept)))
-    np.testing.assert_array_equal(ReconSpace(entries(24, fov, matrix), image.shape).bring(image), plain)
+    np.testing.assert_array_equal(ReconSpace.of_meta(entries(24, fov, matrix), image.shape).bring(image), plain)
 
 
 def test_beyond_the_image_there_is_nothing_rather_than_its_repetition() -> None:
     image = np.ones((24, 4), np.complex64)
-    made = ReconSpace(entries(24, 250.0, 50), image.shape).bring(image)
+    made = ReconSpace.of_meta(entries(24, 250.0, 50), image.shape).bring(image)
     outside = np.abs(places(50, 250.0)) > 96
     assert not made[outside].any()
     assert np.abs(made[~outside] - 1).max() < 1e-5
@@ -93,7 +93,7 @@ def test_the_noise_is_that_of_the_samples_which_the_new_pixels_hold(
     kspace = rng.normal(size=(4000, 24, 4)) + 1j * rng.normal(size=(4000, 24, 4))
     kspace[:, : limits[0]] = 0
     noise = ifftc(kspace, -2).astype(np.complex64)
-    space = ReconSpace(entries(24, fov, matrix, sampling_limits_E1=[str(n) for n in limits]), (1, 24, 4))
+    space = ReconSpace.of_meta(entries(24, fov, matrix, sampling_limits_E1=[str(n) for n in limits]), (1, 24, 4))
     before, after = noise.std(), space.bring(noise[:, None]).std()
     assert space.noise == pytest.approx(after / before, rel=0.02)
 
@@ -102,6 +102,6 @@ def test_a_map_of_noise_is_weighed_by_the_squares_of_what_makes_a_pixel() -> Non
     rng = np.random.default_rng(4)
     std = np.repeat(rng.uniform(0.5, 3, 24)[:, None], 4, 1)
     noise = std * (rng.normal(size=(6000, 24, 4)) + 1j * rng.normal(size=(6000, 24, 4)))
-    space = ReconSpace(entries(24, 165.0, 15), (1, 24, 4))
+    space = ReconSpace.of_meta(entries(24, 165.0, 15), (1, 24, 4))
     measured = space.bring(noise.astype(np.complex64)[:, None])[:, 0].real.std(axis=0)
     np.testing.assert_allclose(space.spread(std[None])[0] * space.noise, measured, rtol=0.06)

@@ -138,6 +138,7 @@ def description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> d
         title += "_phase"
     model, version, sha = (facts.fact("reconstruct", name) for name in MODEL)
     fallback, acceleration = (facts.fact("reconstruct", name) for name in ("fallback", "acceleration"))
+    noise = facts.fact("export", "noise_factor")
     parts = [
         f"Reconstructed from raw data by Onebreath {text('OnebreathVersion')} (commit {text('OnebreathCommit')[:12]})",
         f"method {facts.fact('reconstruct', 'method')}",
@@ -145,6 +146,7 @@ def description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> d
         f"fallback: {fallback}" if fallback else "",
         f"acceleration {acceleration}" if acceleration else "",
         f"clipped pixels in the series: {facts.total('export', 'clipped_pixels'):.0f}",
+        f"noise is {noise} times that in SNR units" if noise not in ("", "1") else "",
         *(f"warning: {warning}" for warning in facts.warnings()),
     ]
     described: dict[str, Any] = {
@@ -156,7 +158,8 @@ def description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> d
         "SoftwareVersions": f"Onebreath {text('OnebreathVersion') or __version__}"[:_LONG],
         "DerivationDescription": without("; ".join(filter(None, parts)), who.secrets, REMOVED)[:_SHORT_TEXT],
     }
-    if series.role == "Image" and scale.part != "phase" and facts.fact("prewhiten", "whitened") == "True":
+    in_units = facts.fact("prewhiten", "whitened") == "True" and noise in ("", "1")
+    if series.role == "Image" and scale.part != "phase" and in_units:
         described["RescaleType"] = "SNR"
     elif scale.part == "phase":
         described["RescaleType"] = "RAD"

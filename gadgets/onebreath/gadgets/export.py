@@ -170,7 +170,10 @@ class Export(Gadget):
         for place, (loc, s, n) in enumerate(np.ndindex(slices, sets, frames)):
             meta = ismrmrd.Meta.deserialize(array.meta[place])
             pixels = array.data[:, :, :, :, n, s, loc].transpose(3, 2, 1, 0)
-            pixels = ReconSpace(meta, pixels.shape).bring(pixels)
+            space = ReconSpace.of_meta(meta, pixels.shape)
+            pixels = space.bring(pixels)
+            if meta.get("GADGETRON_DataRole") == "Image":
+                meta["Onebreath_export_noise_factor"] = f"{space.noise:.6g}"
             for part in self.properties.parts if meta.get("GADGETRON_DataRole") == "Image" else ["magnitude"]:
                 held = _Held(pixels, part, array.headers[n, s, loc], ismrmrd.Meta(meta))
                 if self._without_scale(held.meta):

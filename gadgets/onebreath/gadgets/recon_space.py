@@ -97,21 +97,46 @@ class ReconSpace:
 
     Parameters
     ----------
-    entries
-        Entries of the meta, or what is written there: ``encoding_FOV`` and ``recon_FOV`` (mm) say how much of the image
-        is kept, ``recon_matrix`` to how many pixels it is interpolated, ``sampling_limits_*`` what was acquired.
-    shape
-        Of the image; a slice stays as thick as it is.
-
-    Raises
-    ------
-    ScanError
-        If the entries are no numbers, or impossible ones.
+    axes
+        What becomes of each axis, by its place in the image: -1, -2, -3.
     """
 
-    def __init__(self, entries: Mapping[str, Any], shape: Sequence[int]) -> None:
+    def __init__(self, axes: Mapping[int, Axis]) -> None:
+        self.axes = axes
+
+    @classmethod
+    def of_meta(cls, entries: Mapping[str, Any], shape: Sequence[int]) -> ReconSpace:
+        """Return the way that entries of the meta, or what is written there, name for an image of this shape.
+
+        ``encoding_FOV`` and ``recon_FOV`` (mm) say how much of the image is kept, ``recon_matrix`` to how many pixels
+        it is interpolated, ``sampling_limits_*`` what was acquired. A slice stays as thick as it is.
+
+        Raises
+        ------
+        ScanError
+            If the entries are no numbers, or impossible ones.
+        """
         count = 2 if len(shape) < 3 or shape[-3] == 1 else 3
-        self.axes = {-1 - place: _axis(shape[-1 - place], entries, place) for place in range(count)}
+        return cls({-1 - place: _axis(shape[-1 - place], entries, place) for place in range(count)})
+
+    @classmethod
+    def of(cls, buffer: Any) -> ReconSpace:
+        """Return the way of the images of a message's k-space (x, y, z, ...), by its description of the sampling."""
+        sampling = buffer.sampling
+        entries = {"encoding_FOV": sampling.encoded_FOV, "recon_FOV": sampling.recon_FOV}
+        limits = [(limit.min, limit.center, limit.max) for limit in sampling.sampling_limits]
+        named = {f"sampling_limits_{name}": of_axis for name, of_axis in zip(AXES, limits, strict=True)}
+        return cls.of_meta({**entries, "recon_matrix": sampling.recon_matrix, **named}, buffer.data.shape[2::-1])
+
+    @property
+    def plane(self) -> ReconSpace:
+        """Way of a plane (..., z, y) of a volume."""
+        return ReconSpace({place + 1: axis for place, axis in self.axes.items() if place < -1})
+
+    @property
+    def readout(self) -> ReconSpace:
+        """Way of the readout alone."""
+        return ReconSpace({-1: self.axes[-1]})
 
     @property
     def changes(self) -> bool:
@@ -139,6 +164,8 @@ class ReconSpace:
         What a pixel after takes of the noise of pixels before are the squares of its weights; a map interpolated like
         an image would ring.
         """
+        if not self.changes:
+            return np.asarray(std, np.float32)
         variance = np.square(std, dtype=np.float64)
         for place, axis in self.axes.items():
             variance = axis.spread(variance, place)

@@ -180,6 +180,11 @@ def _sampling(facts: Facts) -> Iterator[Sentence]:
 
 
 def _pixels(facts: Facts) -> Iterator[Sentence]:
+    if (factor := facts.fact("export", "noise_factor")) not in ("", "1"):
+        yield Sentence(
+            f"The recon matrix leaves out outer k-space and its noise: the noise of a pixel is {factor} times that in "
+            "SNR units."
+        )
     clipped = facts.total("export", "clipped_pixels")
     if facts.fact("export", "clipped_pixels"):
         words = f"{clipped:.0f} pixels were clipped." if clipped else "No pixel was clipped."

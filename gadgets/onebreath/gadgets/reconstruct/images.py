@@ -29,6 +29,8 @@ from onebreath.mrd.meta import (
     write_warnings,
 )
 
+IN_RECON_SPACE = ("Gfactor", "SNR_MAP")
+"""Roles of maps that are made in the recon space: noise is not interpolated like an image."""
 Notes = Mapping[str, Mapping[str, Any]]
 """Facts by gadget."""
 
@@ -111,9 +113,13 @@ class ImageMaker:
         self._numbers = ImageNumbers(header)
 
     def array(self, images: Sequence[NDArray[Any]], buffer: ReconBuffer, label: Label) -> ImageArray:
-        """Return one message with the images (frame, [z,] y, x) of all places of a message's k-space."""
-        samples, rows, partitions, _, frames, sets, slices = buffer.data.shape
-        stacked = np.stack(images).astype(np.complex64).reshape(slices, sets, frames, 1, partitions, rows, samples)
+        """Return one message with the images (frame, [z,] y, x) of all places of a message's k-space.
+
+        The meta of maps in the recon space name it as that of their pixels, too, so that nothing is left to be done.
+        """
+        _, rows, _, _, frames, sets, slices = buffer.data.shape
+        size = (1, *images[0].shape[1:])[-3:]
+        stacked = np.stack(images).astype(np.complex64).reshape(slices, sets, frames, 1, *size)
         headers = np.empty((frames, sets, slices), dtype=object)
         metas = []
         limits = buffer.sampling.sampling_limits
@@ -126,6 +132,8 @@ class ImageMaker:
             headers[n, s, loc] = image_header(line, buffer.sampling, label.series, number)
             acquired = [header for header in lines if header.number_of_samples > 0]
             meta = image_meta(line, self.header, buffer.sampling, headers[n, s, loc], acquired)
+            if label.role in IN_RECON_SPACE:
+                meta["encoding_FOV"], meta["encoded_matrix"] = meta["recon_FOV"], meta["recon_matrix"]
             label.write(meta, loc * sets + s)
             metas.append(meta.serialize())
         return ImageArray(stacked.transpose(6, 5, 4, 3, 2, 1, 0), headers, metas)

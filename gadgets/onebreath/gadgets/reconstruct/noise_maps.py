@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onebreath.chain.gadget import Properties
+from onebreath.gadgets.recon_space import ReconSpace
 from onebreath.gadgets.reconstruct.error_map import error_bound, hidden_by_maps
-from onebreath.methods.base import Fact, Method, Reconstruction
-from onebreath.methods.noise import Effort, MeasuredNoise, measure_noise
+from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
+from onebreath.methods.noise import Effort, Finish, MeasuredNoise, measure_noise
 from onebreath.methods.place import Place
 from onebreath.mri.sampling import Sampling
 
@@ -74,6 +75,7 @@ def noise_maps(
     place: Place,
     properties: NoiseMapProperties,
     roles: Sequence[str],
+    space: ReconSpace,
     error: float | None = None,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Fact]]:
     """Make the noise maps of a slice: from the method's own g-factor, else from measured noise.
@@ -86,13 +88,15 @@ def noise_maps(
         What they may cost.
     roles
         Which maps.
+    space
+        Where the images will be shown; g-factor and SNR are those of the pixels there.
     error
         Estimated ``||image - truth|| / ||image||`` of the magnitude, which an error map needs.
 
     Returns
     -------
     maps
-        Real arrays (frame, y, x) by role.
+        Real arrays (frame, y, x) by role; g-factor and SNR in the recon space.
     facts
         How they were made.
 
@@ -105,27 +109,23 @@ def noise_maps(
     """
     data = place.data_for(method)
     magnitude, facts = np.abs(result.images), dict[str, Fact]()
+    shown = np.abs(space.bring(result.images))
     own = None if place.fills(method) else result.gfactor  # what is filled holds noise, too
     factor = accelerated_noise(data.sampling)
     measured: MeasuredNoise | None = None
     if own is None or "Normality" in roles or "Error_MAP" in roles:
-        measured = measure_noise(
-            method,
-            data,
-            result.images,
-            properties.effort,
-            partial(place.filled, method=method) if place.fills(method) else None,
-            "Normality" in roles,
+        finish = partial(place.filled, method=method) if place.fills(method) else None
+        measured, std = measured_beside(
+            method, data, result.images, properties.effort, space, finish, "Normality" in roles
         )
     if own is not None:
-        gfactor: NDArray[Any] = np.broadcast_to(np.asarray(own, np.float32), magnitude.shape)
-        snr = ratio(magnitude, gfactor * factor)
+        gfactor = np.broadcast_to(np.asarray(own, np.float32), magnitude.shape)
+        maps = maps_of_gfactor(gfactor, shown, factor, space)
     elif measured is not None:
-        std = np.broadcast_to(measured.std, magnitude.shape)
-        factor *= measured.level
+        std = np.broadcast_to(std, shown.shape)
+        factor *= space.noise * measured.level
         facts["gfactor"] = f"{measured.how}, noise over {factor:.4g}"
-        gfactor, snr = std / factor, ratio(magnitude, std)
-    maps = {"Gfactor": gfactor, "SNR_MAP": snr}
+        maps = {"Gfactor": std / factor, "SNR_MAP": ratio(shown, std)}
     if measured is not None and "Error_MAP" in roles and error is not None:
         bound, lost = error_bound(magnitude, measured.std, error)
         maps["Error_MAP"] = np.maximum(bound, hidden_by_maps(data))
@@ -139,6 +139,62 @@ def noise_maps(
 def ratio(magnitude: NDArray[Any], noise: NDArray[Any]) -> NDArray[Any]:
     """Return the magnitude over the noise; 0 where there is none, as nothing was measured there."""
     return np.where(noise > 0, magnitude / np.where(noise > 0, noise, 1), 0)
+
+
+def maps_of_gfactor(
+    gfactor: NDArray[np.float32], shown: NDArray[np.floating], accelerated: float, space: ReconSpace
+) -> dict[str, NDArray[Any]]:
+    """Return the maps of g-factor and SNR in the recon space.
+
+    Parameters
+    ----------
+    gfactor
+        Of the images, as the method knows it (frame, [z,] y, x).
+    shown
+        Magnitude in the recon space.
+    accelerated
+        Noise of the images where g is 1, see `accelerated_noise`.
+    space
+        From the one to the other.
+    """
+    placed = space.spread(gfactor)
+    return {"Gfactor": placed, "SNR_MAP": ratio(shown, placed * (space.noise * accelerated))}
+
+
+def measured_beside(
+    method: Method,
+    data: SliceData,
+    images: NDArray[np.complex64],
+    effort: Effort,
+    space: ReconSpace,
+    finish: Finish | None = None,
+    normality: bool = False,
+) -> tuple[MeasuredNoise, NDArray[Any]]:
+    """Measure the noise of a slice's images; return it for their pixels, and its standard deviation in the recon space.
+
+    What a smaller matrix leaves of the noise depends on where in k-space a method has it. So each sample of noise is
+    brought to the recon space like the images: both kinds of pixels are measured side by side, as one row.
+    """
+    if not space.changes:
+        found = measure_noise(method, data, images, effort, finish, normality)
+        return found, found.std
+
+    def beside(made: NDArray[Any]) -> NDArray[np.complex64]:
+        done = np.asarray(made if finish is None else finish(made), np.complex64)
+        return _in_a_row(done, space.bring(done))
+
+    brought = space.bring(images)
+    found = measure_noise(method, data, _in_a_row(images, brought), effort, beside, normality)
+    own, placed = (one.shape[1:] for one in (images, brought))
+    count = math.prod(own)
+    tested = None if found.normality is None else found.normality[..., :count].reshape(-1, *own)
+    std = found.std[..., :count].reshape(-1, *own)
+    return MeasuredNoise(std, found.how, tested, found.level), found.std[..., count:].reshape(-1, *placed)
+
+
+def _in_a_row(*images: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Return the pixels of images (frame, y, x) of any sizes as one (frame, 1, pixels)."""
+    return np.concatenate([one.reshape(len(one), 1, -1) for one in images], axis=-1)
 
 
 def accelerated_noise(sampling: Sampling) -> float:

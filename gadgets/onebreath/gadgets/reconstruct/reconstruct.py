@@ -15,6 +15,7 @@ from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.chain.notes import note, read_note, read_warning
 from onebreath.errors import MethodError, OnebreathError
 from onebreath.gadgets.facts import CalibrateFacts, PrewhitenFacts, ReconstructFacts
+from onebreath.gadgets.recon_space import ReconSpace
 from onebreath.gadgets.reconstruct.chooser import Chooser
 from onebreath.gadgets.reconstruct.gather import Gathering, unmeasured
 from onebreath.gadgets.reconstruct.guard import MethodProperties
@@ -245,7 +246,7 @@ class Reconstruct(Gadget):
         self, made: Outcome, recon_data: ReconData, places: Sequence[AnyPlace], notes: list[dict[str, Any]]
     ) -> Iterator[Message]:
         """Make the messages with the requested maps; none if time is too short for one of the slices."""
-        maps = []
+        maps, space = [], ReconSpace.of(recon_data.bits[0].data)
         errors = [self._error_of(made, place) for place in places]
         roles = [role for role in self.properties.map_roles if role != "Error_MAP" or None not in errors]
         for place, error in zip(places, errors, strict=True):
@@ -256,10 +257,10 @@ class Reconstruct(Gadget):
         for place, result, facts, error in zip(places, made.results, notes, errors, strict=True):
             try:
                 if isinstance(place, VolumePlace):
-                    found, how = volume_noise_maps(made.method, result, place, self.properties, roles)
+                    found, how = volume_noise_maps(made.method, result, place, self.properties, roles, space)
                 else:
                     assert isinstance(place, Place)
-                    found, how = noise_maps(made.method, result, place, self.properties, roles, error)
+                    found, how = noise_maps(made.method, result, place, self.properties, roles, space, error)
             except (TimeoutError, MethodError) as why:
                 self.log.warning("no noise maps are sent: %s: %s", place, why)
                 return

@@ -13,10 +13,10 @@ from gadgetron.types import ReconData
 from numpy.typing import NDArray
 
 from onebreath.errors import MethodError
+from onebreath.gadgets.recon_space import ReconSpace
 from onebreath.gadgets.reconstruct.gather import Gathering
-from onebreath.gadgets.reconstruct.noise_maps import NoiseMapProperties, ratio
+from onebreath.gadgets.reconstruct.noise_maps import NoiseMapProperties, maps_of_gfactor, measured_beside, ratio
 from onebreath.methods.base import Fact, Method, Reconstruction
-from onebreath.methods.noise import measure_noise
 from onebreath.methods.place import FILLS, filling
 from onebreath.methods.volumes.data import PlaneByPlane, Source, VolumeData
 from onebreath.methods.volumes.place import VolumePlace, snr_scale_of_volume
@@ -78,7 +78,12 @@ def _described(buffer: Any, acquired: NDArray[np.bool_]) -> VolumeSampling:
 
 
 def volume_noise_maps(
-    method: Method, result: Reconstruction, place: VolumePlace, properties: NoiseMapProperties, roles: Sequence[str]
+    method: Method,
+    result: Reconstruction,
+    place: VolumePlace,
+    properties: NoiseMapProperties,
+    roles: Sequence[str],
+    space: ReconSpace,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Fact]]:
     """Make the noise maps (frame, z, y, x) of a volume, as `noise_maps` does for slices.
 
@@ -89,17 +94,18 @@ def volume_noise_maps(
     TimeoutError
         If the time does not suffice for as many noise samples as are needed.
     """
-    magnitude, facts = np.abs(result.images), dict[str, Fact]()
+    shown, facts = np.abs(space.bring(result.images)), dict[str, Fact]()
     maps: dict[str, NDArray[Any]] = {}
     data = place.volume_for(method)
     factor = accelerated_noise(data.sampling)
     if result.gfactor is not None and filling(place, method, data.sampling) not in FILLS:
-        gfactor = np.broadcast_to(np.asarray(result.gfactor, np.float32), magnitude.shape)
-        maps |= {"Gfactor": gfactor, "SNR_MAP": ratio(magnitude, gfactor * factor)}
+        gfactor = np.broadcast_to(np.asarray(result.gfactor, np.float32), result.images.shape)
+        maps |= maps_of_gfactor(gfactor, shown, factor, space)
     if not set(roles) <= set(maps):
-        std, normality, how, level = _measured(method, result, data, properties, "Normality" in roles)
-        facts["gfactor"] = f"{how}, noise over {factor * level:.4g}"
-        measured = {"Gfactor": std / (factor * level), "SNR_MAP": ratio(magnitude, std)}
+        std, normality, how, level = _measured(method, result, data, properties, space, "Normality" in roles)
+        factor *= space.noise * level
+        facts["gfactor"] = f"{how}, noise over {factor:.4g}"
+        measured = {"Gfactor": std / factor, "SNR_MAP": ratio(shown, std)}
         maps = {**measured, **maps}
         if normality is not None:
             maps["Normality"] = normality
@@ -114,19 +120,31 @@ def accelerated_noise(sampling: VolumeSampling) -> float:
 
 
 def _measured(
-    method: Method, result: Reconstruction, data: VolumeData, properties: NoiseMapProperties, tested: bool
+    method: Method,
+    result: Reconstruction,
+    data: VolumeData,
+    properties: NoiseMapProperties,
+    space: ReconSpace,
+    tested: bool,
 ) -> tuple[NDArray[Any], NDArray[Any] | None, str, float]:
-    """Noise of a volume, by planes: standard deviation and test (frame, z, y, x), how it was measured, its level."""
+    """Measure the noise of a volume, plane by plane.
+
+    Return its standard deviation (frame, z, y, x) in the recon space, its test (frame, z, y, x) for the pixels of the
+    image, how it was measured, and the noise of the samples. Along the readout, whose samples are all acquired, noise
+    is white.
+    """
     if not data.sampling.complete:
         raise MethodError(f"noise maps of {method.name} are not made for scans with partitions and partial Fourier")
-    method = method.for_planes() if isinstance(method, PlaneByPlane) else method
+    plane, method = space.plane, method.for_planes() if isinstance(method, PlaneByPlane) else method
     effort = replace(properties.effort, seconds=properties.effort.seconds / data.pixels)
-    std = np.empty(result.images.shape, np.float32)
+    planes: list[NDArray[Any]] = []
     normality = np.empty(result.images.shape, np.float32) if tested else None
     how, level = "", 1.0
     for x in range(data.pixels):
-        found = measure_noise(method, data.plane(x), result.images[..., x], effort, None, tested)
-        std[..., x], how, level = found.std, found.how, found.level
+        images = result.images[..., x]
+        found, std = measured_beside(method, data.plane(x), images, effort, plane, normality=tested)
+        planes.append(np.broadcast_to(std, (len(images), *std.shape[1:])))
+        how, level = found.how, found.level
         if normality is not None and found.normality is not None:
             normality[..., x] = found.normality
-    return std, normality, how, level
+    return space.readout.spread(np.stack(planes, axis=-1)) * space.readout.noise, normality, how, level
