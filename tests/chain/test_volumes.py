@@ -92,7 +92,7 @@ def test_maps_are_those_of_the_pixels_of_another_matrix(method: str) -> None:
     scan = simulated(**VOLUME | {"matrix": (24, 16), "repetitions": 12, "caipi_shift": 1, "acs_lines": 12})
     space = scan.header.encoding[0].reconSpace
     space.matrixSize.z, space.matrixSize.y, space.fieldOfView_mm.z = 10, 16, 0.85 * space.fieldOfView_mm.z
-    asked = {"send_out_gfactor": "true", "send_out_snr_map": "true", "noise_map_samples": "6"}
+    asked = {"send_out_gfactor": "true", "send_out_snr_map": "true", "noise_map_samples": "16"}
     made = run(scan.header, stream_of(scan), steps(method, reconstruct=asked, export={"output": "complex"}))
     shown, gfactor, snr = (np.stack([one.data[0] for one in images_of(made, n)]) for n in (4001, 20, 300))
     assert shown.shape == gfactor.shape == snr.shape == (12, 10, 16, 16)
