@@ -14,16 +14,13 @@ from onebreath.errors import ScanError
 from onebreath.gadgets.sort import survey
 from onebreath.gadgets.sort.centre import centre_line, readout_warning
 from onebreath.gadgets.sort.collected import Lines
-from onebreath.gadgets.sort.complete import around_centre_lost, lost_rows
-from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, announced_rows, stated_centre
+from onebreath.gadgets.sort.lacking import incomplete
+from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, stated_centre
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, header_of, header_table, side_line
 from onebreath.mrd.quirks import flagged_image_lines, two_dimensional
 from onebreath.mrd.trajectory import Trajectories
-from onebreath.names import listed
 
-_WHOLE = 0.9
-"""A slice with fewer than this part of the rows that slices usually have is incomplete."""
 _PAIRS = 256
 _MOVED = 0.1
 """Averages hold the same if no more than this part of the energy of their strong lines is in their difference."""
@@ -251,38 +248,8 @@ class Intake:
         return self._laid(partition, line), source, warnings
 
     def incomplete(self, table: NDArray[Any], rows: NDArray[np.int64], centre: int) -> tuple[str, bool]:
-        """Describe what a slice lacks, and return whether it can be reconstructed.
-
-        Parameters
-        ----------
-        table
-            Headers of its imaging lines (line,).
-        rows
-            Their rows (line,).
-        centre
-            Row of the k-space centre.
-        """
-        count = len(np.unique(rows))
-        usual = max(self.usual_rows, count)
-        holds_centre = bool(rows.min() <= centre <= rows.max())
-        if not holds_centre and usual == count:
-            usual = max(announced_rows(self.header), count)
-        if two_dimensional(self.header) and around_centre_lost(np.unique(rows), centre):
-            lacks = f"slice {int(table['idx']['slice'][0])} lacks the lines around the k-space centre, row {centre}"
-            return f"{lacks}: its {count} lines show edges only.", True
-        if holds_centre and count >= _WHOLE * usual:
-            return self._lost(table, rows), True
-        text = f"slice {int(table['idx']['slice'][0])} is incomplete: {count} of {usual} lines"
-        return (f"{text}.", True) if holds_centre else (f"{text}, and the k-space centre is not among them.", False)
-
-    def _lost(self, table: NDArray[Any], rows: NDArray[np.int64]) -> str:
-        """Name rows missing from the pattern of a slice; they are reconstructed as if not planned."""
-        lost = lost_rows(rows) if two_dimensional(self.header) else rows[:0]
-        if not len(lost):
-            return ""
-        which = f"slice {int(table['idx']['slice'][0])}"
-        pattern = len(np.unique(rows)) + len(lost)
-        return f"{which} lacks {len(lost)} of {pattern} lines of its pattern (rows {listed(lost.tolist())})."
+        """Describe what a slice lacks, and return whether it can be reconstructed; see `lacking.incomplete`."""
+        return incomplete(self.header, table, rows, centre, self.usual_rows)
 
     def warnings(self) -> Iterator[str]:
         """Warn of the lines that were left out."""
