@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ScanError
-from onebreath.mrd.lines import copy_samples, mixed
+from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, copy_samples, is_imaging, mixed
 from tests.helpers import complex_normal
 from tests.raw import line
 
@@ -28,3 +28,9 @@ def test_a_bad_sample_is_found_also_in_a_channel_without_weight(bad: float, chan
     samples[channel, 5] = bad
     with pytest.raises(ScanError, match=rf"kspace_encode_step_1 7.*\(channels {channel}\)"):
         mixed(line(samples, 7), np.eye(3, dtype=np.complex64)).data  # noqa: B018
+
+
+def test_lines_for_calibration_only_are_no_imaging_lines() -> None:
+    flags = [0, bit(CALIBRATION), bit(CALIBRATION_AND_IMAGING), bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING)]
+    assert [is_imaging(one) for one in flags] == [True, False, True, True]
+    assert is_imaging(np.array(flags, np.uint64) | np.uint64(bit(8))).tolist() == [True, False, True, True]

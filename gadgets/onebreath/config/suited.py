@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.mrd.lines import CALIBRATION, NOISE, SIDE_BITS, bit
+from onebreath.mrd.lines import NOISE, SIDE_BITS, bit, is_imaging
 
 CINE, STATIC, NOISE_ONLY = "Onebreath_Cine.xml", "Onebreath_Static.xml", "Onebreath_Noise.xml"
 
@@ -23,8 +23,8 @@ def suited_to(table: NDArray[np.void]) -> tuple[str, str]:
     flags = table["flags"]
     if len(table) and (flags & bit(NOISE) != 0).all():
         return NOISE_ONLY, "all its lines are noise"
-    imaging = table[(flags & (SIDE_BITS | bit(CALIBRATION)) == 0) & (table["number_of_samples"] > 0)]
-    phases, partitions = (np.unique(imaging["idx"][name]).size for name in ("phase", "kspace_encode_step_2"))
+    lines = table[(flags & SIDE_BITS == 0) & is_imaging(flags) & (table["number_of_samples"] > 0)]
+    phases, partitions = (np.unique(lines["idx"][name]).size for name in ("phase", "kspace_encode_step_2"))
     if partitions > 1:
         return STATIC, f"its lines count {partitions} partitions"
     if phases > 1:

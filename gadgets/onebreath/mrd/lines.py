@@ -41,6 +41,18 @@ def bit(flag: int) -> int:
     return 1 << (flag - 1)
 
 
+_EITHER = bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING)
+
+
+def is_imaging(flags: Any) -> Any:
+    """Return whether a line is an imaging line, by its flags; those of many lines may be an array.
+
+    Lines for calibration only are not. Siemens' scanners set that flag along with the one of lines for both, and so do
+    some converters: such a line is for both.
+    """
+    return flags & _EITHER != bit(CALIBRATION)
+
+
 SIDE_BITS = sum(bit(flag) for flag in SIDE_LINES)
 DOUBTFUL = bit(29)
 """Flags that image lines may carry too; see `quirks.flagged_image_lines`."""

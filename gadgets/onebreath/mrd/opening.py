@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import CALIBRATION, DOUBTFUL, REVERSE, bit, header_of
+from onebreath.mrd.lines import DOUBTFUL, REVERSE, bit, header_of, is_imaging
 from onebreath.mrd.quirks import echo_as_acquired
 
 _MOST = 512
@@ -51,7 +51,7 @@ class Opening:
 
     def _certain(self, header: Any) -> bool:
         """Return whether a line shows the form of the image's lines."""
-        ambiguous = header.flags & bit(CALIBRATION) and header.number_of_samples < self._encoded
+        ambiguous = not is_imaging(header.flags) and header.number_of_samples < self._encoded
         unlike = self.expected and header.active_channels != self.expected
         return not (ambiguous or unlike or header.flags & DOUBTFUL)
 
@@ -68,7 +68,7 @@ class Opening:
         plain = [line for line in self.held if not header_of(line).flags & DOUBTFUL]
         first = self._first or (plain or self.held)[0]
         header = header_of(first)
-        if not header.flags & bit(CALIBRATION) and self._kept < self._encoded:
+        if is_imaging(header.flags) and self._kept < self._encoded:
             self.cropped = header.number_of_samples <= self._kept
         held, self.held = self.held, []
         return first, held

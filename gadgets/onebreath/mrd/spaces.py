@@ -13,7 +13,7 @@ from onebreath.errors import ScanError
 from onebreath.mrd.blocks import LineBlock
 from onebreath.mrd.buffers import scan_bits
 from onebreath.mrd.header_values import matrix_of, trajectory_of
-from onebreath.mrd.lines import CALIBRATION, NO_IMAGE, bit, header_of
+from onebreath.mrd.lines import NO_IMAGE, header_of, is_imaging
 
 _UNSTATED = 8.0
 """Acceleration to be reckoned with where the header states none."""
@@ -71,7 +71,7 @@ class SpaceChoice:
 
     def see(self, header: Any) -> None:
         """Record a line's header."""
-        if header.flags & (NO_IMAGE | bit(CALIBRATION)) or not header.number_of_samples:
+        if header.flags & NO_IMAGE or not is_imaging(header.flags) or not header.number_of_samples:
             return
         idx, space = header.idx, int(header.encoding_space_ref)
         self._lines[space] += 1

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.gadgets.sort.layout import LINE, Axis, stated_centre
+from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, stated_centre
+from onebreath.gadgets.sort.survey import OWN_TIME, imaging_of
 from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.quirks import two_dimensional
 
 Energies = NDArray[np.float64]
 Counters = NDArray[np.int64]
@@ -21,6 +23,30 @@ _WEAK = 0.01
 _FALL = 10.0
 """Least factor by which the lines at both ends must be weaker than the strongest line to find the centre by it."""
 _FEWEST = 16
+_HOLLOW = 4
+"""Lines that may always lie between two neighbours."""
+
+
+def telling(header: ScanHeader, table: NDArray[np.void]) -> NDArray[np.intp]:
+    """Return which lines tell the k-space centre: imaging lines, and calibration lines where there are no others.
+
+    Calibration lines of another time, or away from the stated centre, do not: they may be counted from 0.
+
+    Parameters
+    ----------
+    header
+        The scan's header.
+    table
+        Headers of all lines of a slice (line,).
+    """
+    imaging = imaging_of(table)
+    places = table["idx"]["kspace_encode_step_2"].astype(np.int64) << 16 | table["idx"]["kspace_encode_step_1"]
+    alone = ~imaging & ~np.isin(places, places[imaging])
+    taken = bool(alone.any()) and header.calibration_mode not in OWN_TIME
+    for axis in (LINE,) if two_dimensional(header) else (LINE, PARTITION):
+        counters = table["idx"][axis.counter][alone]
+        taken = taken and bool(counters.min() <= stated_centre(header, table, axis)[0] <= counters.max())
+    return np.flatnonzero(imaging | alone if taken else imaging)
 
 
 def centre_line(
@@ -56,6 +82,13 @@ def centre_line(
     peak = strongest(counters, energies)
     if peak is None or _around(counters, energies, centre) >= _WEAK * energies.max() or abs(centre - peak) <= _NEAR:
         return centre, source, ""
+    if _beside_gap(counters, peak):
+        return (
+            centre,
+            source,
+            f"The lines are strongest at {axis.name} {peak}, beside a gap: whether {axis.name} {centre} ({source}) is "
+            "the k-space centre cannot be seen, and it was kept. Were the lines in the gap lost, or flagged wrongly?",
+        )
     said = np.unique(table["idx"]["user"][:, axis.user])
     candidates = [int(said[0])] if said.size == 1 else []
     candidates += [axis.size(header) // 2, (int(counters.min()) + int(counters.max()) + 1) // 2]
@@ -107,6 +140,12 @@ def strongest(counters: Counters, energies: Energies, fall: float = _FALL, fewes
     inside = margin <= position < counters.size - margin
     falls = energies[position] > fall * max(float(below.mean()), float(above.mean()))
     return int(counters[position]) if inside and falls else None
+
+
+def _beside_gap(counters: Counters, counter: int) -> bool:
+    """Return whether lines are missing next to one of them: the strongest ones may be among these."""
+    gaps, place = np.diff(counters), int(np.searchsorted(counters, counter))
+    return bool(gaps[place - 1 : place + 1].max() > max(2 * np.median(gaps), _HOLLOW))
 
 
 def _around(counters: NDArray[np.int64], energies: Energies, centre: int) -> float:

@@ -17,7 +17,7 @@ from onebreath.errors import ScanError
 from onebreath.gadgets.sort.layout import Layout
 from onebreath.gadgets.sort.placement import Placement
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import CALIBRATION, bit, copy_samples, describe, header_of, header_table
+from onebreath.mrd.lines import copy_samples, describe, header_of, header_table, is_imaging
 from onebreath.threads import begin
 
 Samples: TypeAlias = NDArray[np.complex64]
@@ -145,7 +145,7 @@ class Lines:
 
     def _place(self, line: ismrmrd.Acquisition, header: Any) -> tuple[int, int] | None:
         length = header.number_of_samples
-        if header.flags & bit(CALIBRATION) or (header.center_sample or length // 2) != length // 2:
+        if not is_imaging(header.flags) or (header.center_sample or length // 2) != length // 2:
             return None
         if self._blocks is None:
             growth = GROWTH if self.layout.partitions == 1 else 1  # volumes are large, and few

@@ -26,8 +26,6 @@ from onebreath.mrd.spaces import spaces
 _FRAMES = ("phase", "repetition", "set", "contrast")
 _ANNOUNCED = ("kspace_encoding_step_1", "slice", "average", *_FRAMES)
 """Counters whose limits the header must state; more than one average is never sent early."""
-_OWN_TIME = ("separate", "external")
-"""Calibration modes whose lines come before or after those of the image."""
 
 
 class Complete:
@@ -142,7 +140,7 @@ class Complete:
 
     def _calibrated(self, table: NDArray[np.void], imaging: NDArray[np.bool_]) -> bool:
         """Return whether the calibration lines are there, too."""
-        if self._header.calibration_mode in _OWN_TIME:
+        if self._header.calibration_mode in survey.OWN_TIME:
             return not imaging.all()
         flagged = table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING)) != 0
         rows = np.unique(table["idx"]["kspace_encode_step_1"].astype(np.int64))

@@ -13,6 +13,7 @@ from onebreath.gadgets.sort.cine import Beats, find_beats, linear, nearest, stan
 from onebreath.gadgets.sort.complete import Placed, complete, tell_of_averages
 from onebreath.gadgets.sort.gating import gated_retrospectively, typical_phases
 from onebreath.gadgets.sort.placement import Placement, by_counters, counts_of
+from onebreath.gadgets.sort.survey import imaging_of
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit
 
@@ -80,7 +81,7 @@ class FrameChoice:
         if not combine and "average" not in (frames, *sets):
             keys.append("average")
         phases = cls._phases(header, properties, table) if frames == "physiology" else 0
-        imaged = table["idx"]["average"][table["flags"] & bit(CALIBRATION) == 0]
+        imaged = table["idx"]["average"][imaging_of(table)]
         averages = int(np.unique(imaged).size) if combine else 1
         warning = ""
         if frames == "physiology" and properties.N_dimension == "auto" and not properties.phases:
@@ -277,7 +278,7 @@ def _number(counters: list[NDArray[Any]], lines: int) -> tuple[Ints, int]:
 
 def _readouts_differ(table: NDArray[np.void], counter: str) -> bool:
     """Return whether the measured part of the readout differs between values of a counter (bipolar echoes)."""
-    imaging = table[table["flags"] & bit(CALIBRATION) == 0]
+    imaging = table[imaging_of(table)]
     names = ("number_of_samples", "center_sample", "discard_pre", "discard_post")
     forms = np.unique(np.stack([imaging["idx"][counter], *(imaging[name] for name in names)]), axis=1)
     per_value = [forms[1:, forms[0] == value] for value in np.unique(forms[0])]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.gadgets.sort.cine import find_beats
-from onebreath.mrd.lines import CALIBRATION, bit
+from onebreath.gadgets.sort.survey import imaging_of
 
 _FEWEST = 4
 """Phases that a row must come in, in most heart beats, for lines without a phase counter to be of a gated scan."""
@@ -18,7 +18,7 @@ def typical_phases(table: NDArray[np.void], tick_ms: float) -> int:
 
     If the phase counter counts none, they are the lines of a row within a heart beat whose counters are all the same.
     """
-    lines = table[table["flags"] & bit(CALIBRATION) == 0]
+    lines = table[imaging_of(table)]
     if lines["idx"]["phase"].any():
         idx = lines["idx"]
         columns = np.stack([idx["slice"], idx["kspace_encode_step_1"], idx["phase"]])
@@ -61,7 +61,7 @@ def gated_retrospectively(table: NDArray[np.void], tick_ms: float) -> bool:
     The first and the last beat of a slice may be cut; of the others two must differ, or one be longer than most. Where
     no phases are counted, most rows must come several times within a beat, with all their counters the same.
     """
-    imaging = table[table["flags"] & bit(CALIBRATION) == 0]
+    imaging = table[imaging_of(table)]
     if not imaging["physiology_time_stamp"][:, 0].any():
         return False
     if not imaging["idx"]["phase"].any():
@@ -75,7 +75,7 @@ def gated_retrospectively(table: NDArray[np.void], tick_ms: float) -> bool:
 
 def irregular(table: NDArray[np.void], tick_ms: float) -> bool:
     """Return whether a heart beat has other phases than most: with beats of other slices it may be a gated scan."""
-    imaging = table[table["flags"] & bit(CALIBRATION) == 0]
+    imaging = table[imaging_of(table)]
     stamped = bool(imaging["physiology_time_stamp"][:, 0].any())
     lengths = _phases_in_beats(imaging, tick_ms) if stamped else []
     return any(length != _usual(lengths) for length in lengths)

@@ -11,6 +11,7 @@ from onebreath.gadgets.sort.assemble import runs
 from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.complete import SHORT
 from onebreath.gadgets.sort.frames import FrameChoice
+from onebreath.gadgets.sort.survey import imaging_of
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit
 from onebreath.names import listed
 
@@ -98,7 +99,7 @@ def _calibration(table: NDArray[np.void]) -> tuple[Bools, Bools]:
 def _sets_apart(choice: FrameChoice, table: NDArray[np.void], group: Group) -> list[Group]:
     """Divide a group by its sets if these have unlike frames, which one array cannot hold."""
     of = table[group.members]
-    imaging = of["flags"] & bit(CALIBRATION) == 0
+    imaging = imaging_of(of)
     if not choice.sets or not imaging.any():
         return [group]
     values, parts = runs([of["idx"][counter] for counter in choice.sets])

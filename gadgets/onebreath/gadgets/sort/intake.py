@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort import survey
-from onebreath.gadgets.sort.centre import centre_line, readout_warning
+from onebreath.gadgets.sort.centre import centre_line, readout_warning, telling
 from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.lacking import incomplete
 from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, stated_centre
@@ -225,7 +225,7 @@ class Intake:
         """Find the k-space centre; return the layout with it, the source of this information, and warnings."""
         lines = self.slices[min(self.slices)]
         table = lines.table()
-        chosen = np.flatnonzero(survey.imaging_of(table))
+        chosen = telling(self.header, table)
         chosen = chosen[:: len(chosen) // 4096 + 1]
         values: list[float] = []
 
@@ -237,8 +237,9 @@ class Intake:
 
         line, source, warning = centre_line(self.header, table, energy)
         warnings = [warning] if warning else []
+        imaging = chosen[survey.imaging_of(table)[chosen]]
         warnings += readout_warning(
-            [(lines.headers[one], lines.samples(one)) for one in chosen[:: len(chosen) // 256 + 1]]
+            [(lines.headers[one], lines.samples(one)) for one in imaging[:: len(imaging) // 256 + 1]]
         )
         partition = 0
         if not two_dimensional(self.header):

@@ -30,7 +30,7 @@ from onebreath.gadgets.sort.intake import Intake
 from onebreath.gadgets.sort.layout import Layout, line_limits, lines_in_matrix, rows_of
 from onebreath.gadgets.sort.properties import SortProperties
 from onebreath.mrd.blocks import LineBlock
-from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of
+from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of, is_imaging
 from onebreath.mrd.meta import COUNTERS
 from onebreath.mrd.spaces import spaces
 from onebreath.names import listed
@@ -40,7 +40,7 @@ class Sort(Gadget):
     """Sort lines into one k-space per slice, and per value of every counter that is neither axis N nor S.
 
     Navigators, dummies and other lines that are no part of an image are dropped and counted. Calibration lines
-    (flag 20 or 21) form the reference; those for calibration only (20) are not in the data, as in Gadgetron.
+    (flag 20 or 21) form the reference; those for calibration only (20 without 21) are not in the data.
     """
 
     name = "sort"
@@ -248,7 +248,7 @@ class Sort(Gadget):
             lines, table = lines.take(np.flatnonzero(inside).tolist()), table[inside]
             yield from self.warn(outside)
         matrix = Matrix.of(self.header, layout, lines)
-        imaging = table["flags"] & bit(CALIBRATION) == 0
+        imaging = is_imaging(table["flags"])
         if not imaging.any():
             self._calibrated[key["slice"]] += len(table)
             yield self._note({**key, "lines": 0, "calibration_lines": len(table), "skipped": "no imaging lines"})

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import CALIBRATION, bit
+from onebreath.mrd.lines import is_imaging
 from onebreath.names import listed
 
 Ints = NDArray[np.int64]
@@ -24,13 +24,15 @@ _SAME_DIRECTION = 0.01
 _ANNOUNCED = ("slice", "repetition", "set", "contrast", "average")
 _IN_A_ROW = ("slice", "phase", "repetition")
 """Counters whose values follow one another."""
+OWN_TIME = ("separate", "external")
+"""Calibration modes whose lines come before or after those of the image."""
 _UNIT = 0.02
 """How far directions may be from unit length and from right angles."""
 
 
 def imaging_of(table: Table) -> NDArray[np.bool_]:
     """Return which lines (line,) are for more than calibration."""
-    return np.asarray(table["flags"] & bit(CALIBRATION) == 0)
+    return np.asarray(is_imaging(table["flags"]))
 
 
 def numbered(columns: Iterable[NDArray[Any]]) -> Ints:
