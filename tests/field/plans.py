@@ -109,7 +109,7 @@ class Plan:
     @property
     def clean(self) -> bool:
         """Whether nothing is wrong, so that every image must come and be right, without a warning."""
-        stated = self.rows_stated in (None, ("0", str(self.rows - 1), str(self.rows // 2)))
+        stated = self.rows_stated in (None, ("0", str(self.rows - 1), str(self.rows // 2))) and not self.short
         return (
             all(fault in WORDLESS for fault in self.faults.values())
             and not (self.fov or self.matrix or self.limits)
@@ -127,6 +127,12 @@ class Plan:
         """Whether something about the lines must be told."""
         held = self._held()
         return any(held[key] not in ("missing", *WORDLESS) for key in held)
+
+    @property
+    def short(self) -> bool:
+        """Whether the header announces more lines at the beginning of k-space than the lattice leaves out."""
+        right = ("0", str(self.rows - 1), str(self.rows // 2))
+        return self.section and self.rows_stated == right and self.acquired[0] > self.step
 
     def _held(self) -> dict[tuple[int, int], str]:
         frames, rows = len(self.frames), len(self.acquired)

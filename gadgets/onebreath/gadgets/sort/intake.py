@@ -14,12 +14,13 @@ from onebreath.errors import ScanError
 from onebreath.gadgets.sort import survey
 from onebreath.gadgets.sort.centre import centre_line, readout_warning, telling
 from onebreath.gadgets.sort.collected import Lines
-from onebreath.gadgets.sort.lacking import incomplete
+from onebreath.gadgets.sort.lacking import ENDS, incomplete, short_of_limits, unended
 from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, stated_centre
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, header_of, header_table, side_line
 from onebreath.mrd.quirks import flagged_image_lines, two_dimensional
 from onebreath.mrd.trajectory import Trajectories
+from onebreath.names import listed
 
 _PAIRS = 256
 _MOVED = 0.1
@@ -55,6 +56,8 @@ class Intake:
         self._trajectories = Trajectories()
         self._layout: Layout | None = None
         self._came: set[tuple[str, int]] = set()
+        self._ends: dict[int, int] = {}
+        self._short: set[int] = set()
 
     def judge(self, line: ismrmrd.Acquisition) -> bool:
         """Return whether a line belongs to an image; others are counted or set aside.
@@ -75,6 +78,7 @@ class Intake:
                 self._side.setdefault(kind, []).append(header)
             return False
         if not header.number_of_samples or not header.active_channels:
+            self._note_end(header)
             self.left_out["lines without samples"] += 1
             return False
         if header.encoding_space_ref != (space := self.header.space):
@@ -87,6 +91,7 @@ class Intake:
         """Keep a line; see `Lines.add` for what it raises."""
         header = header_of(line)
         number = header.idx.slice
+        self._note_end(header)
         self._came |= {("slice", number), ("repetition", header.idx.repetition)}
         if number not in self.slices:
             if self._layout is None:
@@ -98,6 +103,11 @@ class Intake:
             self.left_out["lines that hold only zeros (they count as not acquired)"] += 1
             if not len(self.slices[number]):
                 del self.slices[number]
+
+    def _note_end(self, header: Any) -> None:
+        """Record whether a line is flagged as the last one of its slice."""
+        number = header.idx.slice
+        self._ends[number] = self._ends.get(number, 0) | header.flags & ENDS
 
     def reunite(self) -> set[int]:
         """Put the slices sent early among the others again; return those of which lines came after that."""
@@ -246,16 +256,33 @@ class Intake:
             partition, other, warning = centre_line(self.header, table, energy, PARTITION)
             source += f"; partition: {other}"
             warnings += [warning] if warning else []
-        return self._laid(partition, line), source, warnings
+        layout = self._laid(partition, line)
+        return layout, source, [*warnings, *self._short_slices(layout)]
 
-    def incomplete(self, table: NDArray[Any], rows: NDArray[np.int64], centre: int) -> tuple[str, bool]:
+    def _short_slices(self, layout: Layout) -> Iterator[str]:
+        """Name slices that lack lines at the ends of k-space; those that are incomplete are named later."""
+        said: dict[str, list[int]] = {}
+        for number, lines in sorted(self.slices.items()):
+            table = lines.table()
+            imaging = table[survey.imaging_of(table)]
+            if len(imaging) and self._rows(lines) >= self.usual_rows:
+                said.setdefault(short_of_limits(self.header, layout, imaging), []).append(number)
+        for text in filter(None, said):
+            self._short |= set(said[text])
+            yield f"slice {listed(said[text])}: {text}"
+
+    def incomplete(self, table: NDArray[Any], rows: NDArray[np.int64], layout: Layout) -> tuple[str, bool]:
         """Describe what a slice lacks, and return whether it can be reconstructed; see `lacking.incomplete`."""
-        return incomplete(self.header, table, rows, centre, self.usual_rows)
+        known = int(table["idx"]["slice"][0]) in self._short
+        short = "" if known else short_of_limits(self.header, layout, table)
+        return incomplete(self.header, table, rows, layout.centre_row, self.usual_rows, short)
 
     def warnings(self) -> Iterator[str]:
         """Warn of the lines that were left out."""
         for what, count in sorted(self.left_out.items()):
             yield f"{count} {what} were left out."
+        if unfinished := unended(self._ends):
+            yield unfinished
         held = {number: lines.table() for number, lines in self.slices.items()} if self._side else {}
         for kind, headers in sorted(self._side.items()):
             missed = survey.missed(self.header, header_table(headers), held)

@@ -257,7 +257,7 @@ class Sort(Gadget):
         rows, by = rows_of(layout, table, own_scan)
         moved = {"calibration_rows_moved_by": by[1]} if own_scan.any() else {}
         moved |= {"calibration_partitions_moved_by": by[0]} if by[0] else {}
-        lacks, usable = self._intake.incomplete(table[imaging], rows[imaging], layout.centre_row)
+        lacks, usable = self._intake.incomplete(table[imaging], rows[imaging], layout)
         if not usable:
             self._lacking.append(lacks)
             yield from self.warn(f"{lacks[:-1]}; it was left out.")
