@@ -176,6 +176,14 @@ class Lines:
                 setattr(changed.idx, name, int(values[line]))
             self.headers[line] = changed
 
+    def stamp_anew(self, stamps: NDArray[np.int64]) -> None:
+        """Replace the time stamps (line,) of all lines."""
+        for line, header in enumerate(self.headers):
+            if header.acquisition_time_stamp != stamps[line]:
+                changed = ismrmrd.AcquisitionHeader.from_buffer_copy(header)
+                changed.acquisition_time_stamp = int(stamps[line])
+                self.headers[line] = changed
+
     def table(self) -> NDArray[np.void]:
         """Return the headers as a structured array (line,)."""
         return header_table(self.headers)

@@ -47,6 +47,7 @@ class Complete:
         self._others = False
         self._ended: set[int] = set()
         self._like: tuple[int, int] | None = None
+        self._latest = 0
 
     def _possible(self) -> bool:
         """Return whether the header says all that has to be known."""
@@ -72,10 +73,11 @@ class Complete:
         """
         if self.next is None:
             return False
-        number = header.idx.slice
-        if number < self.next:  # it was sent, or is none that the header announces
-            self.stop()
+        number, stamp = header.idx.slice, header.acquisition_time_stamp
+        if number < self.next or 2 * stamp < self._latest:
+            self.stop()  # the slice was sent, or is none that the header announces; or the clock began again at 0
             return False
+        self._latest = max(self._latest, stamp)
         self._others |= number != self.next
         if header.flags & bit(LAST_IN_SLICE):
             self._ended.add(number)

@@ -1,16 +1,72 @@
-"""Whether a scan was gated retrospectively, and into how many cardiac phases its lines fall."""
+"""Whether a scan was gated retrospectively, into how many cardiac phases its lines fall, and scans over midnight."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.gadgets.sort.cine import find_beats
+from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.survey import imaging_of
+
+Ints = NDArray[np.int64]
 
 _FEWEST = 4
 """Phases that a row must come in, in most heart beats, for lines without a phase counter to be of a gated scan."""
+_DAY_MS = 86_400_000
+_PAUSE_MS = 3_600_000
+"""A scan has no longer pause; stamps that fall without having been that near to midnight are no times of a day."""
 _ONE_IMAGE = ("repetition", "set", "contrast", "average")
+
+
+def over_midnight(counter: Ints, stamp: Ints, tick_ms: float, latest: int | None) -> Ints | None:
+    """Return time stamps (line,) that go on where the scanner's clock begins again at 0; None if it does not.
+
+    Parameters
+    ----------
+    counter, stamp
+        Scan counter, by which the lines are in the order of their acquisition, and time stamp of each line (line,).
+    tick_ms
+        Unit of the stamps in ms.
+    latest
+        The last stamp of lines before these, which goes on already; None without any.
+    """
+    order = np.argsort(counter, kind="stable")
+    in_order = stamp[order] if latest is None else np.append(latest, stamp[order])
+    day, steps = round(_DAY_MS / tick_ms), np.diff(in_order)
+    falls = np.flatnonzero(2 * steps < -day)
+    if falls.size != 1 or (2 * steps > day).any() or not 0 <= steps[falls[0]] + day <= _PAUSE_MS / tick_ms:
+        return None
+    first = int(falls[0]) + (latest is None)
+    found = stamp.copy()
+    found[order[first:]] += day
+    return found
+
+
+def go_on_over_midnight(slices: Sequence[Lines], tick_ms: float, latest: int | None) -> tuple[str, int]:
+    """Have the time stamps of all lines go on over midnight; see `over_midnight` for the parameters.
+
+    Returns
+    -------
+    warning
+        What was done; empty if nothing.
+    latest
+        The last stamp.
+    """
+    table = np.concatenate([lines.table() for lines in slices])
+    stamps = table["acquisition_time_stamp"].astype(np.int64)
+    found = over_midnight(table["scan_counter"].astype(np.int64), stamps, tick_ms, latest)
+    last = int(np.argmax(table["scan_counter"]))
+    if found is None:
+        return "", int(stamps[last])
+    for lines, own in zip(slices, np.split(found, np.cumsum([len(lines) for lines in slices])[:-1]), strict=True):
+        lines.stamp_anew(own)
+    return (
+        "The scan went on over midnight, where the scanner's clock begins again: the time stamps of the lines after "
+        "midnight (acquisition_time_stamp) were raised by one day, so that they go on."
+    ), int(found[last])
 
 
 def typical_phases(table: NDArray[np.void], tick_ms: float) -> int:

@@ -14,7 +14,8 @@ from onebreath.errors import ScanError
 from onebreath.gadgets.sort import survey
 from onebreath.gadgets.sort.centre import centre_line, readout_warning, telling
 from onebreath.gadgets.sort.collected import Lines
-from onebreath.gadgets.sort.lacking import ENDS, incomplete, short_of_limits, unended
+from onebreath.gadgets.sort.gating import go_on_over_midnight
+from onebreath.gadgets.sort.lacking import ENDS, incomplete, short_of_limits, short_slices, unended
 from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, stated_centre
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, header_of, header_table, side_line
@@ -58,6 +59,7 @@ class Intake:
         self._came: set[tuple[str, int]] = set()
         self._ends: dict[int, int] = {}
         self._short: set[int] = set()
+        self._latest: int | None = None
 
     def judge(self, line: ismrmrd.Acquisition) -> bool:
         """Return whether a line belongs to an image; others are counted or set aside.
@@ -136,6 +138,11 @@ class Intake:
                 f"{int(taken.sum())} lines are flagged as {side_line(header_of(lines[0]).flags)} lines, but fill "
                 "positions of k-space that no other line has: they were taken for imaging lines."
             )
+
+    def put_right(self, tick_ms: float) -> Iterator[str]:
+        """Have time stamps, in units of `tick_ms`, go on over midnight; yields a warning."""
+        text, self._latest = go_on_over_midnight(list(self.slices.values()), tick_ms, self._latest)
+        yield from [text] if text else []
 
     def settle(self, later: str) -> Iterator[str]:
         """Correct wrong counters where the header confirms it; `later` is a counter of which more is to come, or none.
@@ -261,15 +268,10 @@ class Intake:
 
     def _short_slices(self, layout: Layout) -> Iterator[str]:
         """Name slices that lack lines at the ends of k-space; those that are incomplete are named later."""
-        said: dict[str, list[int]] = {}
-        for number, lines in sorted(self.slices.items()):
-            table = lines.table()
-            imaging = table[survey.imaging_of(table)]
-            if len(imaging) and self._rows(lines) >= self.usual_rows:
-                said.setdefault(short_of_limits(self.header, layout, imaging), []).append(number)
-        for text in filter(None, said):
-            self._short |= set(said[text])
-            yield f"slice {listed(said[text])}: {text}"
+        whole = {number: lines for number, lines in self.slices.items() if self._rows(lines) >= self.usual_rows}
+        for text, numbers in short_slices(self.header, layout, whole).items():
+            self._short |= set(numbers)
+            yield f"slice {listed(numbers)}: {text}"
 
     def incomplete(self, table: NDArray[Any], rows: NDArray[np.int64], layout: Layout) -> tuple[str, bool]:
         """Describe what a slice lacks, and return whether it can be reconstructed; see `lacking.incomplete`."""

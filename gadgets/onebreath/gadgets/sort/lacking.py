@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.complete import around_centre_lost, lost_rows
 from onebreath.gadgets.sort.layout import LINE, PARTITION, Layout, announced_rows
+from onebreath.gadgets.sort.survey import imaging_of
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import LAST_IN_MEASUREMENT, LAST_IN_SLICE, bit
 from onebreath.mrd.quirks import two_dimensional
@@ -91,6 +93,17 @@ def short_of_limits(header: ScanHeader, layout: Layout, table: NDArray[Any]) -> 
                 f"matrix (correct <encodingLimits><{axis.limits}>). The images are made from what came."
             )
     return " ".join(said[:1] + [f"{text[:1].upper()}{text[1:]}" for text in said[1:]])
+
+
+def short_slices(header: ScanHeader, layout: Layout, slices: Mapping[int, Lines]) -> dict[str, list[int]]:
+    """Return what `short_of_limits` says of some slices, and of which of them; those that lack nothing are left out."""
+    said: dict[str, list[int]] = {}
+    for number, lines in sorted(slices.items()):
+        table = lines.table()
+        imaging = table[imaging_of(table)]
+        if len(imaging) and (text := short_of_limits(header, layout, imaging)):
+            said.setdefault(text, []).append(number)
+    return said
 
 
 def unended(ends: Mapping[int, int]) -> str:

@@ -206,6 +206,7 @@ class Sort(Gadget):
     def _decide(self, later: str) -> Iterator[Message]:
         """Choose layout and frames before the first slice is sent, and check the lines so far; see `Intake.settle`."""
         intake = self._intake
+        yield from self._warn_all(intake.put_right(self.properties.time_tick))
         if self._choice is None:
             yield from self._warn_all([*self.header.warnings, *intake.settle(later)])
             everything = np.concatenate([lines.table() for lines in intake.slices.values()])
