@@ -18,6 +18,7 @@ from onebreath.errors import ScanError
 from onebreath.gadgets.sort import survey
 from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.complete import lost_rows
+from onebreath.gadgets.sort.readouts import odd_lines
 from onebreath.mrd.header import Limits, ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, LAST_IN_SLICE, bit
 from onebreath.mrd.quirks import two_dimensional
@@ -112,6 +113,7 @@ class Complete:
                 survey.slices_by_position(self._header, table)
                 or survey.echoes_by_order(self._header, table)
                 or survey.orientation_problem(table)
+                or odd_lines(self._header, table)[1]
             )
         return False
 

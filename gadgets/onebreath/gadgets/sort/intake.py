@@ -17,6 +17,7 @@ from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.gating import go_on_over_midnight
 from onebreath.gadgets.sort.lacking import ENDS, incomplete, short_of_limits, short_slices, unended
 from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, stated_centre
+from onebreath.gadgets.sort.readouts import leave_out_odd
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, header_of, header_table, side_line
 from onebreath.mrd.quirks import flagged_image_lines, two_dimensional
@@ -140,9 +141,11 @@ class Intake:
             )
 
     def put_right(self, tick_ms: float) -> Iterator[str]:
-        """Have time stamps, in units of `tick_ms`, go on over midnight; yields a warning."""
+        """Leave out lines with an odd readout, have time stamps (in `tick_ms`) go on over midnight; yields warnings."""
+        left_out, texts = leave_out_odd(self.header, self.slices)
+        self.left_out.update(left_out)
         text, self._latest = go_on_over_midnight(list(self.slices.values()), tick_ms, self._latest)
-        yield from [text] if text else []
+        yield from [*texts, text] if text else texts
 
     def settle(self, later: str) -> Iterator[str]:
         """Correct wrong counters where the header confirms it; `later` is a counter of which more is to come, or none.
