@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort import survey
+from onebreath.gadgets.sort.checks.readouts import odd_lines
 from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.complete import lost_rows
-from onebreath.gadgets.sort.readouts import odd_lines
 from onebreath.mrd.header import Limits, ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, LAST_IN_SLICE, bit
 from onebreath.mrd.quirks import two_dimensional

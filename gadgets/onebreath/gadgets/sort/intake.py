@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from onebreath.errors import ScanError
 from onebreath.gadgets.sort import survey
 from onebreath.gadgets.sort.centre import centre_line, readout_warning, telling
+from onebreath.gadgets.sort.checks.lacking import ENDS, incomplete, short_of_limits, short_slices, unended
+from onebreath.gadgets.sort.checks.readouts import leave_out_odd
 from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.gating import go_on_over_midnight
-from onebreath.gadgets.sort.lacking import ENDS, incomplete, short_of_limits, short_slices, unended
 from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis, Layout, stated_centre
-from onebreath.gadgets.sort.readouts import leave_out_odd
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, header_of, header_table, side_line
 from onebreath.mrd.quirks import flagged_image_lines, two_dimensional

@@ -1,0 +1,1 @@
+"""What of a scan's lines is missing or odd."""
