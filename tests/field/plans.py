@@ -109,12 +109,13 @@ class Plan:
     @property
     def clean(self) -> bool:
         """Whether nothing is wrong, so that every image must come and be right, without a warning."""
-        stated = self.rows_stated in (None, ("0", str(self.rows - 1), str(self.rows // 2))) and not self.short
+        stated = self.rows_stated in (None, ("0", str(self.rows - 1), str(self.rows // 2)))
         return (
             all(fault in WORDLESS for fault in self.faults.values())
             and not (self.fov or self.matrix or self.limits)
             and (self.factor in ("", "1", "2", "2.3", "2,5", " 2 "))
             and (self.section and stated)
+            and (self.rows_stated is None or self.acquired[0] <= self.step)
             and self.directions == "right"
             and not self.reverse
             and len(self.frames) == np.prod(self.counts)
@@ -127,12 +128,6 @@ class Plan:
         """Whether something about the lines must be told."""
         held = self._held()
         return any(held[key] not in ("missing", *WORDLESS) for key in held)
-
-    @property
-    def short(self) -> bool:
-        """Whether the header announces more lines at the beginning of k-space than the lattice leaves out."""
-        right = ("0", str(self.rows - 1), str(self.rows // 2))
-        return self.section and self.rows_stated == right and self.acquired[0] > self.step
 
     def _held(self) -> dict[tuple[int, int], str]:
         frames, rows = len(self.frames), len(self.acquired)

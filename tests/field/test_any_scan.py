@@ -46,7 +46,7 @@ def test_any_scan_gives_images_with_a_word_or_a_clear_error(plan: Plan, sort: di
     assert_no_number_twice(images)
     assert all(np.isfinite(image.data).all() for image in images)
     assert about_lines or not plan.odd, "lines were odd, and nothing was said"
-    if plan.short and not (plan.matrix or plan.faults):
+    if short(plan) and not (plan.matrix or plan.faults):
         assert any("probably broken off" in text for text in told)
     metas = [ismrmrd.Meta.deserialize(image.attribute_string) for image in images]
     if any(int(meta.get("Onebreath_sort_filled_from_frames_away", 0)) for meta in metas):
@@ -58,6 +58,12 @@ def test_any_scan_gives_images_with_a_word_or_a_clear_error(plan: Plan, sort: di
         assert_right(plan, images, sort.get("averages") == "separate" or sort.get("N_dimension") == "average")
     if plan.clean:
         assert not told, told
+
+
+def short(plan: Plan) -> bool:
+    """Whether the header announces more lines at the beginning of k-space than the lattice leaves out."""
+    announced = plan.section and plan.rows_stated == ("0", str(plan.rows - 1), str(plan.rows // 2))
+    return announced and plan.acquired[0] > plan.step
 
 
 def assert_no_number_twice(images: list[Any]) -> None:
