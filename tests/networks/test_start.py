@@ -58,8 +58,8 @@ def test_networks_that_solve_take_the_matrices_in_inference_alone(along_x, monke
     mask = mask.expand(-1, -1, -1, -1, along_x)
     network = CRUNetMR(channels=4, cascades=2, data_consistency="cg").requires_grad_(False)
     used = []
-    whole = sampled_series._matrices_of
-    monkeypatch.setattr(sampled_series, "_matrices_of", lambda *args: used.append(1) or whole(*args))
+    whole = sampled_series.normal_matrices
+    monkeypatch.setattr(sampled_series, "normal_matrices", lambda *args: used.append(1) or whole(*args))
     noise = torch.full((2,), 0.1)
     plain = network(kspace, mask, maps, noise)
     assert not used

@@ -27,14 +27,18 @@ class SampledSeries:
         As in `onebreath.networks.shared.inputs.check_inputs`, which is called first. Samples outside the mask are
         set to zero.
     by_matrices
-        Whether ``A^H A`` may be computed as a matrix for each column of pixels, without coils and transforms: much
-        faster where the mask is the same in all frames, and equal but for rounding. It has no effect elsewhere.
+        Whether ``A^H A`` may be computed as a matrix for each column of pixels, without coils and transforms, where the
+        mask is the same in all frames: much faster, and equal but for rounding. There `regularised` is exact.
     """
 
     def __init__(self, kspace: Tensor, mask: Tensor, maps: Tensor, by_matrices: bool = False) -> None:
         check_inputs(kspace, mask, maps)
         mask = mask != 0
-        self._matrices = _matrices_of(mask, maps) if by_matrices and _small(kspace) else None
+        self._lines = _common_lines(mask, maps) if by_matrices else None
+        self._at_once = _columns_at_once(kspace)
+        small = self._lines is not None and self._at_once == kspace.shape[-1]
+        self._matrices = normal_matrices(maps, self._lines) if small else None
+        self._unshifted = maps
         self._inverse: Tensor | None = None
         self.axes = _transformed_axes(mask)
         kspace = torch.where(mask, kspace, torch.zeros((), dtype=kspace.dtype, device=kspace.device))
@@ -91,8 +95,10 @@ class SampledSeries:
     def regularised(self, image: Tensor, weight: Tensor, iterations: int, one_step: bool = False) -> Tensor:
         """Minimise ``weight ||A x - y||^2 + ||x - image||^2`` by conjugate gradients that start at `image`.
 
-        ``A`` does not mix frames, so each has its own step lengths; gradients flow through all of them. Where nobody
-        asks for gradients and there are matrices, the solution is exact, in a fifth of the time.
+        ``A`` does not mix frames, so each has its own step lengths; gradients flow through all of them. Without
+        gradients the solution is exact where all frames have the same lines (see `by_matrices`), in a fifth of the
+        time. So an image does not depend on the device or on the number of channels, and a derivative in forward mode
+        is that of the image.
 
         Parameters
         ----------
@@ -101,7 +107,7 @@ class SampledSeries:
         weight
             Weight of the measurement, broadcastable to ``(batch, 1, 1, 1, 1)``.
         iterations
-            Conjugate-gradient steps.
+            Conjugate-gradient steps, where the solution is not exact.
         one_step
             One step length for all frames of a series, with a check for divergence.
 
@@ -113,7 +119,7 @@ class SampledSeries:
         """
         axes = (-3, -2, -1) if one_step else (-2, -1)
         weight = weight[:, 0]
-        if self._matrices is not None and not one_step and _alone_on_cpu(image):
+        if self._lines is not None and not one_step and not torch.is_grad_enabled():
             return self._solved(image, weight)
         start = torch.fft.ifftshift(image, dim=self.axes)
         solution = start
@@ -134,12 +140,23 @@ class SampledSeries:
         return torch.fft.fftshift(solution, dim=self.axes)
 
     def _solved(self, image: Tensor, weight: Tensor) -> Tensor:
-        """Solve the equations of `regularised` by Cholesky's factors of a matrix for each column."""
-        assert self._matrices is not None
-        eye = torch.eye(self._matrices.shape[-1], dtype=image.dtype, device=image.device)
-        factors = torch.linalg.cholesky(weight * self._matrices + eye)
+        """Solve the equations of `regularised` by Cholesky's factors of a matrix for each column, some at a time."""
         columns = (image + weight * self.zero_filled()).permute(0, 3, 2, 1)
-        return torch.cholesky_solve(columns, factors).permute(0, 3, 2, 1)
+        eye = torch.eye(columns.shape[2], dtype=image.dtype, device=image.device)
+        solved = []
+        for first in range(0, columns.shape[1], self._at_once):
+            some = slice(first, first + self._at_once)
+            factors = torch.linalg.cholesky(weight * self._matrices_at(some) + eye)
+            solved.append(torch.cholesky_solve(columns[:, some], factors))
+        return torch.cat(solved, dim=1).permute(0, 3, 2, 1)
+
+    def _matrices_at(self, columns: slice) -> Tensor:
+        """``A^H A`` of some columns of pixels, ``(batch, x, y, y)``."""
+        if self._matrices is not None:
+            return self._matrices[:, columns]
+        assert self._lines is not None
+        made: Tensor = normal_matrices(self._unshifted[..., columns], self._lines)
+        return made
 
     def noise_shape(self) -> tuple[Tensor, Tensor, Tensor]:
         """Fractions of the samples that were acquired, and in all frames; the maps' energy; each ``(batch,)``."""
@@ -201,19 +218,18 @@ class SampledSeries:
         return self._combine(self._coil_kspace(image) * self._mask)
 
 
-def _small(kspace: Tensor) -> bool:
-    """Whether matrices for all columns, doubled while they are made, fit into four copies of the k-space."""
-    frames, coils, lines = kspace.shape[1:4]
-    return lines <= 2 * frames * coils
+def _columns_at_once(kspace: Tensor) -> int:
+    """Return of how many columns the matrices, doubled while they are made, fit into four copies of the k-space."""
+    frames, coils, lines, columns = kspace.shape[1:]
+    return min(columns, max(1, 2 * frames * coils * columns // lines))
 
 
-def _matrices_of(mask: Tensor, maps: Tensor) -> Tensor | None:
-    """``A^H A`` as matrices ``(batch, x, y, y)``; None unless all frames have the same maps and whole lines."""
+def _common_lines(mask: Tensor, maps: Tensor) -> Tensor | None:
+    """Which lines ``(batch, y)`` all frames have; None unless these are the same, and the maps, and lines are whole."""
     first = mask[:, :1, ..., :1]
     if maps.shape[1] > 1 or mask.shape[-2] != maps.shape[-2] or bool((mask != first).any()):
         return None
-    matrices: Tensor = normal_matrices(maps, first[:, 0, 0, :, 0])
-    return matrices
+    return first[:, 0, 0, :, 0]
 
 
 def _apply(matrices: Tensor, image: Tensor) -> Tensor:
