@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from onebreath.networks.consistency.sampled_series import SampledSeries
 from onebreath.networks.shared.derivative import directional_derivative
 from onebreath.zoo.architectures import build
 from tests.helpers import complex_normal, relative_error
@@ -68,3 +69,28 @@ def test_the_derivative_is_that_of_the_image(scan, name, coils):
     with torch.inference_mode():
         change = (image(made, kspace + step * noise, mask, maps) - image(made, kspace - step * noise, mask, maps)) / 2
     assert relative_error(found, change / step) < 1e-3
+
+
+def test_gradients_of_the_exact_solution_are_those_of_many_steps(scan):
+    """By the image and by the weight of the measurement, from the normal equations alone."""
+    kspace, mask, maps = (one.to(torch.complex128) if one.is_complex() else one for one in scan)
+    found = []
+    for by_matrices in (False, True):
+        series = SampledSeries(kspace, mask, maps, by_matrices)
+        given = torch.from_numpy(complex_normal(np.random.default_rng(1), (1, FRAMES, ROWS, 20))).requires_grad_()
+        weight = torch.full((1, 1, 1, 1, 1), 5.0, dtype=torch.float64, requires_grad=True)
+        made = series.regularised(given, weight, 100)
+        loss = (made * torch.linspace(0.5, 2, made.numel()).reshape(made.shape)).abs().pow(3).sum()
+        found.append([made, *torch.autograd.grad(loss, (given, weight))])
+    for steps, exact in zip(*found, strict=True):
+        assert relative_error(exact.detach(), steps.detach()) < 1e-8
+
+
+def test_maps_that_are_learned_get_their_gradients(scan):
+    kspace, mask, maps = scan
+    learned = maps.clone().requires_grad_()
+    made = SampledSeries(kspace, mask, learned, by_matrices=True).regularised(
+        kspace[:, :, 0], torch.ones(1, 1, 1, 1, 1), 4
+    )
+    made.abs().sum().backward()
+    assert float(learned.grad.abs().sum()) > 0

@@ -48,12 +48,12 @@ def test_matrices_are_the_operator(ny):
     torch.testing.assert_close(plain.gradient(image), fast.gradient(image), atol=1e-5, rtol=1e-4)
     weight = torch.full((2, 1, 1, 1, 1), 3.0)
     torch.testing.assert_close(
-        plain.regularised(image, weight, 4), fast.regularised(image, weight, 4), atol=1e-4, rtol=1e-3
+        plain.regularised(image, weight, 40), fast.regularised(image, weight, 0), atol=1e-4, rtol=1e-3
     )
 
 
 @pytest.mark.parametrize("along_x", [1, 12])
-def test_networks_that_solve_take_the_matrices_in_inference_alone(along_x, monkeypatch):
+def test_networks_that_solve_take_the_matrices(along_x, monkeypatch):
     kspace, mask, maps = random_series()
     mask = mask.expand(-1, -1, -1, -1, along_x)
     network = CRUNetMR(channels=4, cascades=2, data_consistency="cg").requires_grad_(False)
@@ -61,12 +61,10 @@ def test_networks_that_solve_take_the_matrices_in_inference_alone(along_x, monke
     whole = sampled_series.normal_matrices
     monkeypatch.setattr(sampled_series, "normal_matrices", lambda *args: used.append(1) or whole(*args))
     noise = torch.full((2,), 0.1)
-    plain = network(kspace, mask, maps, noise)
-    assert not used
-    with torch.inference_mode():
-        fast = network(kspace, mask, maps, noise)
+    training = network(kspace, mask, maps, noise)
     assert used
-    torch.testing.assert_close(fast, plain, atol=1e-5 * float(plain.abs().max()), rtol=1e-4)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(kspace, mask, maps, noise), training)
 
 
 def test_lines_that_are_sampled_in_part_have_no_matrices():

@@ -127,8 +127,7 @@ class UnrolledNetwork(SeriesNetwork):
     ) -> Iterator[tuple[Tensor, Features]]:
         """Yield image and features of each cascade; arguments as in `forward`."""
         solves = not any(isinstance(one, DataConsistency) and one.kind != "cg" for one in self.consistency)
-        by_matrices = self.start is not None or (solves and not torch.is_grad_enabled())
-        series = SampledSeries(kspace, mask, maps, by_matrices)
+        series = SampledSeries(kspace, mask, maps, by_matrices=solves or self.start is not None)
         image = series.zero_filled() if self.start is None else self.start(series, noise_std)
         history: list[Features] = []
         for index, consistency in enumerate(self.consistency):
