@@ -14,7 +14,9 @@ from onebreath.chain.chain import build
 from onebreath.chain.gadget import usual_order
 from onebreath.commands.inspect import own_steps
 from onebreath.errors import ScanError
+from onebreath.images.belonging import check_belongs
 from onebreath.images.reading import Series, read_series
+from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.meta import CHAIN, read_chain
 from onebreath.terminal import steps as counted
 from onebreath.wire.connection import parse_header
@@ -108,11 +110,12 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     OnebreathError
-        If a file cannot be read, or the scan cannot be reconstructed.
+        If a file cannot be read, the raw data are those of other images, or the scan cannot be reconstructed.
     """
     stored = read_series(args.images, args.images_group)
     steps = own_steps(args.config) if args.config else steps_of_images(stored, args.images)
     with RawFile(args.raw, args.group) as raw:
+        check_belongs(stored, raw, ScanHeader(parse_header(raw.header_xml)))
         made = make_again(raw, steps)
     status = 0
     for old in stored:

@@ -10,15 +10,13 @@ from onebreath.dicom.making import content, made_of
 from onebreath.dicom.queue import Queue
 from onebreath.dicom.store import Pacs, send
 from onebreath.errors import ConfigError
+from onebreath.images.belonging import header_of
 from onebreath.images.reading import read_images
 from onebreath.keeping import whole
-from onebreath.mrd.header import ScanHeader
 from onebreath.optional import required
 from onebreath.options import amount, folder, folder_beside
 from onebreath.settings import settings
 from onebreath.terminal import Progress, steps
-from onebreath.wire.connection import parse_header
-from onebreath.wire.raw_file import RawFile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
 def _make(args: argparse.Namespace, queue: Queue | None) -> None:
     """Make all instances, and write them to the folder, the queue, or both."""
     found = read_images(args.images, args.group)
-    who = identity(found, _header(args), args.anonymise)
+    header = header_of(found, args.scan, args.scan_group) if args.scan is not None else None
+    who = identity(found, header, args.anonymise)
     made = list(steps(made_of(found, who, enhanced=args.enhanced, maps=args.maps == "parametric"), "making instances"))
     if args.output is not None or queue is None:
         output = args.output or folder_beside(args.images)
@@ -103,10 +102,3 @@ def _send(queue: Queue, pacs: Pacs, patience: float) -> int:
     if left:
         print(f"{left} wait in {queue.folder}; 'onebreath dicom --send {pacs.host}:{pacs.port}' sends them")
     return 1 if left or refused else 0
-
-
-def _header(args: argparse.Namespace) -> ScanHeader | None:
-    if args.scan is None:
-        return None
-    with RawFile(args.scan, args.scan_group) as raw:
-        return ScanHeader(parse_header(raw.header_xml))

@@ -195,6 +195,18 @@ def read_warnings(meta: Mapping[str, Any]) -> list[str]:
     return [held] if isinstance(held, str) else [str(text) for text in held]
 
 
+def meta_texts(meta: Mapping[str, Any], name: str) -> list[str]:
+    """Return the values of an entry as texts without space around them; none where it is missing or empty."""
+    held = meta.get(name)
+    values = held if isinstance(held, list) else [held]
+    return [text for value in values if value is not None and (text := str(value).strip())]
+
+
+def meta_text(meta: Mapping[str, Any], name: str) -> str:
+    """Return an entry as one text; empty where it is missing or empty, which XML gives as None."""
+    return " ".join(meta_texts(meta, name))
+
+
 def write_chain(meta: ismrmrd.Meta, steps: Iterable[tuple[str, Mapping[str, str]]]) -> None:
     """Write the gadgets and the properties that were set."""
     meta[CHAIN] = json.dumps(list(steps))

@@ -56,7 +56,7 @@ def write_report(
     ConfigError
         If a package is missing.
     ScanError
-        If a file cannot be read.
+        If a file cannot be read, or the raw data are those of other images.
     """
     check_packages()
     found = read_images(images, group)
@@ -92,7 +92,7 @@ def page(found: list[Series], name: str, scan: Path | None = None, scan_group: s
         chain=facts.chain(),
         counts=[_count(series) for series in found],
         table=facts.table(),
-        raw=raw_section(scan, scan_group, facts.hide) if scan is not None else None,
+        raw=raw_section(scan, scan_group, found, facts.hide) if scan is not None else None,
         pictures=viewer.encoded(viewer.pictures(found)),
         shades=viewer.shades(),
         script=(HERE / "page.js").read_text(encoding="utf-8"),
