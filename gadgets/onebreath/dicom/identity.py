@@ -11,6 +11,7 @@ from typing import Any
 
 from onebreath.images.reading import Series
 from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.meta import meta_text
 from onebreath.report.facts import IDENTIFYING
 
 _NAMESPACE = uuid.UUID("6b4c4a3e-2f1d-5d0e-9a44-5f0f3c1f7a10")
@@ -78,12 +79,12 @@ def identity(found: Sequence[Series], header: ScanHeader | None, pseudonym: str 
     meta: Mapping[str, Any] = found[0].metas[0] if found[0].metas else {}
     stated = _stated(header)
     equipment = {name: stated[name] for name in _EQUIPMENT if stated.get(name)}
-    position = {"PatientPosition": str(meta.get("patient_position", ""))}
+    position = {"PatientPosition": meta_text(meta, "patient_position")}
     own = digest(found)
     if pseudonym is not None:
         name = pseudonym or f"ANON-{own[:12]}"
         study = uid("anonymous study", pseudonym, own)
-        secrets = tuple(filter(None, (str(meta.get(key, "")) for key in IDENTIFYING)))
+        secrets = tuple(filter(None, (meta_text(meta, key) for key in IDENTIFYING)))
         secrets += tuple(stated[key] for key in _PATIENT if stated.get(key))
         kept = {key: text for key, text in equipment.items() if key not in ("InstitutionName", "StationName")}
         patient = {
@@ -93,18 +94,45 @@ def identity(found: Sequence[Series], header: ScanHeader | None, pseudonym: str 
             "DeidentificationMethod": "Onebreath: only equipment, protocol and geometry are kept",
         }
         return Identity({**kept, **position, **patient}, study, uid("frame", study), True, secrets)
+    own_patient, own_study = _exam_of(meta)
     patient = {
-        "PatientID": str(meta.get("patientID", "")),
-        "StudyID": str(meta.get("studyID", ""))[:16],
+        "PatientID": own_patient,
+        "StudyID": own_study[:16],
         **{name: stated[name] for name in _PATIENT if stated.get(name)},
     }
-    exam = "_".join(str(meta.get(key, "")) for key in ("deviceID", "patientID", "studyID"))
-    known = exam if exam.strip("_") else str(meta.get("measurementID", "")) or own
-    study = stated_uid(stated.get("StudyInstanceUID")) or uid("study", known)
+    study = stated_uid(stated.get("StudyInstanceUID")) or uid("study", _exam(meta, stated) or own)
     frame = stated_uid(stated.get("FrameOfReferenceUID")) or uid("frame", study)
     return Identity({**equipment, **position, **patient}, study, frame, False)
 
 
+def _exam_of(meta: Mapping[str, Any]) -> tuple[str, str]:
+    """Ids of patient and study in the meta, by themselves or within the measurement's id; empty if not stated."""
+    parts = meta_text(meta, "measurementID").split("_")
+    _, patient, study, _ = parts if len(parts) == 4 else [""] * 4
+    return _real(meta_text(meta, "patientID") or patient), _real(meta_text(meta, "studyID") or study)
+
+
+def _exam(meta: Mapping[str, Any], stated: Mapping[str, str]) -> str:
+    """Text that tells the exam from all others; empty if patient and study are not both stated.
+
+    What is the same for two patients, such as the bare number of a measurement, must not put both into one study.
+    """
+    own_patient, own_study = _exam_of(meta)
+    patient = [own_patient, *(_real(stated.get(name, "")) for name in ("PatientID", "PatientName", "PatientBirthDate"))]
+    study = [own_study, *(_real(stated.get(name, "")) for name in ("StudyID", "AccessionNumber", "StudyDate"))]
+    if not any(patient[:3]) or not any(study):
+        return ""
+    # What the header only repeats does not count: with and without it, the exam is the same.
+    known = [*dict.fromkeys(filter(None, patient)), "", *dict.fromkeys(filter(None, study))]
+    return "_".join([meta_text(meta, "deviceID"), *known])
+
+
+def _real(text: str) -> str:
+    """A stated id or name; empty if it only fills the place of one, as zeros do."""
+    return "" if text.strip("0_^- ").lower() in _FILLERS else text
+
+
+_FILLERS = ("", "none", "null", "unknown", "n/a")
 _PATIENT = (
     "PatientName",
     "PatientID",

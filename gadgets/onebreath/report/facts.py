@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from onebreath.images.reading import Series
-from onebreath.mrd.meta import CHAIN, WARNINGS, read_chain, read_warnings
+from onebreath.mrd.meta import CHAIN, WARNINGS, meta_text, read_chain, read_warnings
 
 HIDDEN = "[hidden]"
 IDENTIFYING = ("measurementID", "patientID", "studyID")
@@ -30,7 +30,7 @@ class Facts:
 
     def __init__(self, metas: Iterable[Mapping[str, Any]]) -> None:
         self._metas = [dict(meta) for meta in metas]
-        self._secrets = {str(meta[name]) for meta in self._metas for name in IDENTIFYING if name in meta}
+        self._secrets = {text for meta in self._metas for name in IDENTIFYING if (text := meta_text(meta, name))}
 
     @classmethod
     def of(cls, series: Iterable[Series]) -> Facts:

@@ -1,0 +1,55 @@
+"""Who and what instances belong to: patient, study, and identifiers that neither mix patients nor change."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onebreath.cli import main
+from tests.images.files import image, write
+from tests.images.scans import images_of, simulated
+
+pydicom = pytest.importorskip("pydicom")
+
+
+def made(images: Path, *options: str) -> list[Any]:
+    folder = images.with_suffix("")
+    assert main(["dicom", str(images), *options, "-o", str(folder)]) == 0
+    return [pydicom.dcmread(file) for file in sorted(folder.glob("*/*.dcm"))]
+
+
+def single(path: Path, value: int = 1, **meta: str) -> Any:
+    """The instance of an image of one value; empty entries of its meta are empty elements, as other programs write."""
+    stated = {"measurementID": "", "deviceID": "", "patientID": ""} | meta
+    (one,) = made(write(path, {1: [image(np.full((1, 4, 4), value, np.uint16), meta=stated)]}))
+    return one
+
+
+@pytest.mark.parametrize("identifier", ["1", "45085_0_0_12", "45085___12", ""])
+def test_patients_whose_ids_are_not_stated_are_not_put_into_one_study(tmp_path: Path, identifier: str) -> None:
+    parts = identifier.split("_") if "_" in identifier else ["", "", ""]
+    stated = dict(zip(("measurementID", "deviceID", "patientID", "studyID"), [identifier, *parts[:3]], strict=True))
+    first, second = (single(tmp_path / f"{value}.h5", value, **stated) for value in (1, 2))
+    assert first.StudyInstanceUID != second.StudyInstanceUID
+    assert first.FrameOfReferenceUID != second.FrameOfReferenceUID
+    assert first.PatientID == second.PatientID == ""
+    assert "None" not in {
+        str(first.get(name)) for name in ("StudyID", "PatientName", "ProtocolName", "PatientPosition")
+    }
+
+
+@pytest.mark.parametrize("identifier", ["1", "dev_1_1_5"])
+def test_patients_that_only_the_header_names_have_studies_of_their_own(tmp_path: Path, identifier: str) -> None:
+    studies = {}
+    for name, number in (("ANNA", 1), ("BERTA", 1), ("ANNA", 2)):
+        subject = f"<patientName>{name}</patientName><patientID>ID-{name}</patientID>"
+        study = "<studyDate>2024-03-01</studyDate><accessionNumber>A7</accessionNumber>"
+        scan = tmp_path / f"{name}{number}.h5"
+        simulated(scan, subject=subject, study=study, measurementID=identifier, H1resonanceFrequency_Hz=str(number))
+        images = images_of(scan, tmp_path / f"{name}{number}_images.h5")
+        one, *_ = made(images, str(scan))
+        assert (one.PatientName, one.PatientID) == (f"{name}^", f"ID-{name}")
+        studies[name, number] = (one.StudyInstanceUID, one.FrameOfReferenceUID)
+    assert studies["ANNA", 1] == studies["ANNA", 2], "two scans of one exam"
+    assert not set(studies["ANNA", 1]) & set(studies["BERTA", 1])
