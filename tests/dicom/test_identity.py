@@ -1,8 +1,10 @@
 """Who and what instances belong to: patient, study, and identifiers that neither mix patients nor change."""
 
+import re
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -53,3 +55,35 @@ def test_patients_that_only_the_header_names_have_studies_of_their_own(tmp_path:
         studies[name, number] = (one.StudyInstanceUID, one.FrameOfReferenceUID)
     assert studies["ANNA", 1] == studies["ANNA", 2], "two scans of one exam"
     assert not set(studies["ANNA", 1]) & set(studies["BERTA", 1])
+
+
+def test_images_made_again_from_the_scan_have_the_same_identifiers(tmp_path: Path) -> None:
+    """Their meta differ, for the seconds that gadgets took are others, and so may be the length of the meta."""
+    scan, uids, lengths = simulated(tmp_path / "scan.h5", measurementID="1"), [], []
+    for number in range(2):
+        path = images_of(scan, tmp_path / f"images{number}.h5")
+        if number:  # of times that have other digits, which is left to chance otherwise
+            with h5py.File(path, "r+") as file:
+                (group,) = file.values()
+                texts = [text.decode() for text in group["image_1/attributes"][:]]
+                seconds = re.compile("(<name>Onebreath_seconds_sort</name>.*?<value>)", re.DOTALL)
+                changed = [seconds.sub(r"\g<1>0", text) for text in texts]
+                assert changed != texts
+                group["image_1/attributes"][:] = changed
+                heads = group["image_1/header"][:]
+                heads["attribute_string_len"] = [len(text) for text in changed]
+                group["image_1/header"][:] = heads
+        lengths.append([len(one) for one in texts_of(path)])
+        instances = made(path)
+        uids.append([(one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID) for one in instances])
+        anonymous = made(path, "--anonymise")
+        uids[-1] += [(one.StudyInstanceUID, one.PatientID, one.SOPInstanceUID) for one in anonymous]
+    assert lengths[0] != lengths[1]
+    assert uids[0] == uids[1]
+
+
+def texts_of(path: Path) -> list[str]:
+    """The meta of each image of a file, as text."""
+    with h5py.File(path) as file:
+        (group,) = file.values()
+        return [text.decode() for text in group["image_1/attributes"][:]]

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from onebreath.images.reading import Series
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.meta import meta_text
@@ -17,6 +19,12 @@ from onebreath.report.facts import IDENTIFYING
 _NAMESPACE = uuid.UUID("6b4c4a3e-2f1d-5d0e-9a44-5f0f3c1f7a10")
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _LONGEST_UID = 64
+_OF_SCAN = (
+    *("field_of_view", "position", "read_dir", "phase_dir", "slice_dir", "patient_table_position"),
+    *("average", "slice", "contrast", "phase", "repetition", "set", "image_index", "image_type"),
+    *("acquisition_time_stamp", "physiology_time_stamp"),
+)
+"""Fields of image headers that identifiers are made of."""
 _SEXES = {"M": "M", "F": "F", "O": "O"}
 
 
@@ -32,13 +40,21 @@ def stated_uid(text: object) -> str:
 
 
 def digest(series: Iterable[Series]) -> str:
-    """SHA-256 of all pixels and headers of some series, so that different images have different identifiers."""
+    """SHA-256 of pixels, places, counters and times of some series: other images have other identifiers.
+
+    Nothing else of the headers counts: the length of the meta, for one, is that of its times of processing, too.
+    """
     made = hashlib.sha256()
     for one in series:
         made.update(f"{one.number} {one.data.shape} {one.data.dtype}".encode())
-        made.update(one.data.tobytes())
-        made.update(one.headers.tobytes())
+        made.update(np.ascontiguousarray(one.data).tobytes())
+        made.update(scanned(one))
     return made.hexdigest()
+
+
+def scanned(series: Series) -> bytes:
+    """What the headers of a series say of the scan, which is the same whenever its images are made again."""
+    return b"".join(np.ascontiguousarray(series.headers[name]).tobytes() for name in _OF_SCAN)
 
 
 @dataclass(frozen=True)

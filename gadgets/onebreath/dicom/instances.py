@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath import __version__
-from onebreath.dicom.identity import Identity, uid
+from onebreath.dicom.identity import Identity, scanned, uid
 from onebreath.dicom.pixels import Scaled
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
@@ -66,9 +66,9 @@ def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
 
 
 def numbers(series: Series, scale: Scaled, who: Identity, kind: str) -> tuple[int, str]:
-    """Return number and UID of a series of instances; the UID is that of its pixels and headers, and of their kind."""
+    """Return number and UID of a series of instances; the UID is that of its pixels and the scan, and of their kind."""
     number = series.number + (PHASE_SERIES if series.part == "complex" and scale.part == "phase" else 0)
-    own = np.ascontiguousarray(scale.pixels).tobytes() + series.headers.tobytes()
+    own = np.ascontiguousarray(scale.pixels).tobytes() + scanned(series)
     return number, uid(kind, who.study_uid, str(number), hashlib.sha256(own).hexdigest())
 
 
