@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onebreath.errors import ScanError
 from onebreath.images.geometry import Geometry, affine
 from onebreath.images.reading import Series
-from onebreath.images.stacks import Stack, stacks
+from onebreath.images.stacks import Stack, in_space
 from onebreath.keeping import whole
 from onebreath.optional import required
 
@@ -67,11 +67,8 @@ class Volume:
 
 def volumes(series: Series) -> Iterator[Volume]:
     """Yield the volumes of a series: slices with equal other counters together if they form a grid, else separately."""
-    groups: dict[str, list[Stack]] = {}
-    for stack in stacks(series):
-        name = "_".join(f"{key}{value}" for key, value in stack.place.items() if key != "slice")
-        groups.setdefault(name, []).append(stack)
-    for name, group in groups.items():
+    for group in in_space(series, parallel=False):
+        name = "_".join(f"{key}{value}" for key, value in group[0].place.items() if key != "slice")
         try:
             yield _joined(name, group)
         except ScanError as reason:
@@ -81,21 +78,19 @@ def volumes(series: Series) -> Iterator[Volume]:
 
 
 def _joined(name: str, group: list[Stack]) -> Volume:
-    """Volume of slices, sorted along the normal.
+    """Volume of slices in their order along the normal.
 
     Raises
     ------
     ScanError
         If they do not form a grid.
     """
-    found = [(_geometry(stack), stack) for stack in group]
-    found.sort(key=lambda one: float(one[0].centre @ one[0].axes[:, 2]))
+    places = [_geometry(stack) for stack in group]
     if len(group) > 1 and group[0].series.data.shape[2] > 1:
         raise ScanError("they are volumes themselves")
     if len({len(stack.images) for stack in group}) > 1:
         raise ScanError("they have different numbers of frames")
-    matrix = affine([geometry for geometry, _ in found])
-    return Volume(name, tuple(stack for _, stack in found), matrix, group[0].frame_ms())
+    return Volume(name, tuple(group), affine(places), group[0].frame_ms())
 
 
 def _geometry(stack: Stack) -> Geometry:

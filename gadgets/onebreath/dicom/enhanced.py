@@ -14,13 +14,12 @@ from onebreath.dicom.maps import TIMELESS
 from onebreath.dicom.pixels import Scaled
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
-from onebreath.images.stacks import Stack, stacks
+from onebreath.images.stacks import Stack, in_space
 from onebreath.optional import required
 from onebreath.report.facts import Facts
 
 ENHANCED_MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4.1"
 COMPONENTS = {"magnitude": "MAGNITUDE", "phase": "PHASE", "real": "REAL", "imaginary": "IMAGINARY"}
-_DIGITS = 3  # to which directions, and sizes of pixels in mm, agree within a stack of slices
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
     described = description(series, scale, facts, who)
     kind = described.get("RescaleType", "US")
     rr_ms = facts.most("sort", "rr_median_ms")
-    for count, group in enumerate(_groups(series), 1):
+    for count, group in enumerate(in_space(series), 1):
         frames = list(_frames(series, group))
         made = _instance(scale, frames)
         identify(made, who, series_uid, number, count)
@@ -57,17 +56,6 @@ def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
             _of_frame(frame, scale, place, kind, rr_ms) for place, frame in enumerate(frames, 1)
         ]
         yield made
-
-
-def _groups(series: Series) -> list[list[Stack]]:
-    """Sort the places of a series: parallel slices with pixels of one size whose other counters agree are a group."""
-    groups: dict[tuple[Any, ...], list[Stack]] = {}
-    for stack in stacks(series):
-        geometry = Geometry.of(series.headers[stack.images[0]], series.data.shape)
-        alike = (*np.round(geometry.axes, _DIGITS).ravel().tolist(), *(round(one, _DIGITS) for one in geometry.spacing))
-        counters = tuple((name, value) for name, value in stack.place.items() if name != "slice")
-        groups.setdefault((counters, alike), []).append(stack)
-    return list(groups.values())
 
 
 def _frames(series: Series, group: Sequence[Stack]) -> Iterator[_Frame]:

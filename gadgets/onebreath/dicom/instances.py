@@ -14,7 +14,7 @@ from onebreath.dicom.identity import Identity, scanned, uid
 from onebreath.dicom.pixels import Scaled
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
-from onebreath.images.stacks import Stack, stacks
+from onebreath.images.stacks import Stack, in_space
 from onebreath.optional import required
 from onebreath.report.facts import Facts, without
 
@@ -49,7 +49,7 @@ def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
     described = description(series, scale, facts, who)
     rr_ms = facts.most("sort", "rr_median_ms")
     count = 0
-    for stack in stacks(series):
+    for stack in (stack for group in in_space(series) for stack in group):
         trigger = stack.trigger_ms()
         for frame, image in enumerate(stack.images):
             geometry = Geometry.of(series.headers[image], series.data.shape)

@@ -12,7 +12,7 @@ from onebreath.dicom.identity import Identity, digest, uid
 from onebreath.errors import ScanError
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
-from onebreath.images.stacks import Stack, stacks
+from onebreath.images.stacks import Stack, in_space
 from onebreath.optional import required
 
 QUANTITIES = {
@@ -54,7 +54,7 @@ def parametric_maps(series: Series, images: Sequence[Any], who: Identity) -> Ite
     highdicom = required("highdicom.pm", "dicom", "A parametric map")
     content = required("highdicom.content", "dicom", "A parametric map")
     series_uid = uid("series", who.study_uid, str(series.number), digest([series]))
-    places = stacks(series)
+    places = [stack for group in in_space(series) for stack in group]
     frames = max(len(stack.images) for stack in places)
     low, high = _window(series)
     for frame in range(frames):

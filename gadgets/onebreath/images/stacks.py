@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.mrd.meta import read_chain
 
@@ -18,6 +20,7 @@ PLACES = ("slice", "contrast", "set", "average", "repetition")
 NAMES = {"contrast": "echo"}
 USUAL_FRAME_MS = 60.0
 _LONGEST_MS = 5000.0
+_DIGITS = 3  # to which directions, and sizes of pixels in mm, agree within a group of slices
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,34 @@ def stacks(series: Series) -> list[Stack]:
         Stack(series, tuple(images), dict(zip(names, key, strict=True)), frame or ("image" if len(images) > 1 else ""))
         for key, images in found.items()
     ]
+
+
+def in_space(series: Series, *, parallel: bool = True) -> list[list[Stack]]:
+    """Group the places of a series whose counters other than the slice agree, and sort each group by position.
+
+    The slice's counter tells when a slice was acquired, often every second one first; here they follow each other
+    along their normal.
+
+    Parameters
+    ----------
+    series
+        The series.
+    parallel
+        Whether slices of other directions, or with pixels of another size, are groups of their own.
+
+    Raises
+    ------
+    ScanError
+        If where pixels lie is not known.
+    """
+    found: dict[tuple[Any, ...], list[tuple[float, Stack]]] = {}
+    for stack in stacks(series):
+        geometry = Geometry.of(series.headers[stack.images[0]], series.data.shape)
+        counters = tuple((name, value) for name, value in stack.place.items() if name != "slice")
+        sides = (*geometry.axes.ravel(), *geometry.spacing) if parallel else ()
+        key = (counters, tuple(round(float(one), _DIGITS) + 0.0 for one in sides))
+        found.setdefault(key, []).append((float(geometry.centre @ geometry.axes[:, 2]), stack))
+    return [[stack for _, stack in sorted(group, key=lambda one: one[0])] for group in found.values()]
 
 
 def alike(stack: Stack) -> int:
