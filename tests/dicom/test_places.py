@@ -71,3 +71,52 @@ def test_slices_are_counted_along_their_normal_in_both_kinds_of_instances(tmp_pa
     assert [one.FrameContentSequence[0].InStackPositionNumber for one in frames] == [k // 3 + 1 for k in range(12)]
     for frame, one in zip(frames, classic, strict=True):
         assert frame.PlanePositionSequence[0].ImagePositionPatient == one.ImagePositionPatient
+
+
+@pytest.mark.parametrize("options", [[], ["--enhanced"]], ids=["classic", "enhanced"])
+def test_sets_and_averages_are_series_of_their_own(tmp_path: Path, options: list[str]) -> None:
+    images = [
+        image(np.full((1, 4, 6), 10 * encoding + average, np.float32), set=encoding, average=average, slice=place)
+        for encoding, average, place in np.ndindex(3, 2, 2)
+    ]
+    role = {"GADGETRON_DataRole": "Gfactor"}
+    maps = [
+        image(np.full((1, 4, 6), 1.5 + encoding, np.float32), series=20, set=encoding, meta=role)
+        for encoding in range(2)
+    ]
+    path = write(tmp_path / "i.h5", {1: images, 20: maps})
+    assert main(["dicom", str(path), "-o", str(tmp_path / "dcm"), *options]) == 0
+    series: dict[int, list[Any]] = {}
+    for one in read(tmp_path / "dcm"):
+        series.setdefault(int(one.SeriesNumber), []).append(one)
+    assert sorted(series) == [1, 20, 10001, 10020, 20001, 30001, 40001, 50001]
+    assert len({one.SeriesInstanceUID for several in series.values() for one in several}) == len(series)
+    described = {number: str(several[0].SeriesDescription) for number, several in series.items()}
+    assert described[1].endswith(" set 1 average 1")
+    assert described[40001].endswith(" set 3 average 1")
+    assert described[10020].endswith(" set 2")
+    for encoding, average in np.ndindex(3, 2):
+        for one in series[1 + 10000 * (2 * encoding + average)]:
+            scale = one.PerFrameFunctionalGroupsSequence[0].PixelValueTransformationSequence[0] if options else one
+            values = one.pixel_array * float(scale.RescaleSlope) + float(scale.RescaleIntercept)
+            np.testing.assert_allclose(values, 10 * encoding + average, atol=1e-3)
+
+
+def test_enhanced_instances_have_the_times_of_their_echo(tmp_path: Path) -> None:
+    validator = program("dciodvfy")
+    images = [
+        image(
+            np.ones((1, 4, 6), np.uint16), contrast=echo, meta={"RepetitionTime": "12", "EchoTime": f"{2.5 + 3 * echo}"}
+        )
+        for echo in range(2)
+    ]
+    path = write(tmp_path / "i.h5", {1: images, 2: [image(np.ones((1, 4, 6), np.uint16), series=2)]})
+    assert main(["dicom", str(path), "--enhanced", "-o", str(tmp_path / "dcm")]) == 0
+    instances = read(tmp_path / "dcm")
+    assert [one.get("RepetitionTime") for one in instances] == [12, 12, None]
+    first, second, timeless = (one.SharedFunctionalGroupsSequence[0] for one in instances)
+    assert [one.MREchoSequence[0].EffectiveEchoTime for one in (first, second)] == [2.5, 5.5]
+    assert "MREchoSequence" not in timeless
+    for file in (tmp_path / "dcm").glob("*/*.dcm"):
+        said = subprocess.run([validator, str(file)], capture_output=True, text=True, check=False)
+        assert not [line for line in said.stderr.splitlines() if line.startswith("Error")]

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from onebreath.dicom.apart import Part
 from onebreath.dicom.identity import Identity, uid
-from onebreath.dicom.instances import description, equipment, identify, model_of, new_instance, numbers, set_window
+from onebreath.dicom.instances import (
+    description,
+    equipment,
+    identify,
+    model_of,
+    new_instance,
+    numbers,
+    set_window,
+    times_ms,
+)
 from onebreath.dicom.maps import TIMELESS
 from onebreath.dicom.pixels import Scaled
 from onebreath.images.geometry import Geometry
@@ -31,17 +41,18 @@ class _Frame:
     geometry: Geometry
     position: int
     time: int
+    repetition: int
     trigger_ms: float | None
 
 
-def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
-    """Yield a pydicom `FileDataset` for each echo, set and direction of a series; its frames are slices and phases.
+def of_series(part: Part, scale: Scaled, who: Identity) -> Iterator[Any]:
+    """Yield a pydicom `FileDataset` for each echo and direction of a part; its frames are slices and phases.
 
     Errors as in `onebreath.dicom.instances.of_series`.
     """
-    facts = Facts(series.metas)
+    series, facts = part.series, Facts(part.series.metas)
     number, series_uid = numbers(series, scale, who, "enhanced series")
-    described = description(series, scale, facts, who)
+    described = description(part, scale, facts, who)
     kind = described.get("RescaleType", "US")
     rr_ms = facts.most("sort", "rr_median_ms")
     for count, group in enumerate(in_space(series), 1):
@@ -51,10 +62,10 @@ def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
         _describe(made, described, scale, who)
         made.ContributingEquipmentSequence = [equipment(model_of(facts))]
         _dimensions(made)
-        made.SharedFunctionalGroupsSequence = [_shared(made, frames[0].geometry, scale)]
-        made.PerFrameFunctionalGroupsSequence = [
-            _of_frame(frame, scale, place, kind, rr_ms) for place, frame in enumerate(frames, 1)
-        ]
+        shared = _shared(made, frames[0].geometry, scale)
+        _set_times(made, shared, series.metas[frames[0].image])
+        made.SharedFunctionalGroupsSequence = [shared]
+        made.PerFrameFunctionalGroupsSequence = [_of_frame(frame, scale, kind, rr_ms) for frame in frames]
         yield made
 
 
@@ -67,7 +78,9 @@ def _frames(series: Series, group: Sequence[Stack]) -> Iterator[_Frame]:
             position += 1
             for time, image in enumerate(stack.images):
                 geometry = Geometry.of(series.headers[image], series.data.shape)
-                yield _Frame(image, z, geometry, position, time + 1, trigger[time] if trigger is not None else None)
+                repetition = int(series.headers["repetition"][image])
+                moment = trigger[time] if trigger is not None else None
+                yield _Frame(image, z, geometry, position, time + 1, repetition, moment)
 
 
 def _instance(scale: Scaled, frames: Sequence[_Frame]) -> Any:
@@ -137,6 +150,21 @@ def _shared(made: Any, geometry: Geometry, scale: Scaled) -> Any:
     return group
 
 
+def _set_times(made: Any, shared: Any, meta: Mapping[str, Any]) -> None:
+    """Set the times of the sequence, as far as they are known; all frames are of one echo.
+
+    The macro of the repetition time wants flip angle, SAR and operating mode as well (dciodvfy: also of derived
+    frames), which raw data do not state; the time stands by itself then, as in classic instances.
+    """
+    times = times_ms(meta)
+    if "RepetitionTime" in times:
+        made.RepetitionTime = required("pydicom", "dicom", "DICOM").valuerep.format_number_as_ds(
+            times["RepetitionTime"]
+        )
+    if "EchoTime" in times:
+        shared.MREchoSequence = _item(EffectiveEchoTime=times["EchoTime"])
+
+
 def _item(**attributes: Any) -> list[Any]:
     """Sequence of one item."""
     made = required("pydicom", "dicom", "DICOM").Dataset()
@@ -160,7 +188,7 @@ def _frame_type(made: Any) -> Any:
     return item
 
 
-def _of_frame(frame: _Frame, scale: Scaled, number: int, kind: str, rr_ms: float) -> Any:
+def _of_frame(frame: _Frame, scale: Scaled, kind: str, rr_ms: float) -> Any:
     """Groups of one frame: place, time, and the values of its pixels."""
     pydicom = required("pydicom", "dicom", "DICOM")
     as_text = pydicom.valuerep.format_number_as_ds
@@ -170,7 +198,7 @@ def _of_frame(frame: _Frame, scale: Scaled, number: int, kind: str, rr_ms: float
         InStackPositionNumber=frame.position,
         TemporalPositionIndex=frame.time,
         DimensionIndexValues=[1, frame.position, frame.time],
-        FrameAcquisitionNumber=number,
+        FrameAcquisitionNumber=frame.repetition + 1,
     )
     group.PlanePositionSequence = _item(
         ImagePositionPatient=[as_text(float(one) + 0.0) for one in frame.geometry.position((0, 0, frame.z))]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onebreath import __version__
+from onebreath.dicom.apart import Part
 from onebreath.dicom.identity import Identity, scanned, uid
 from onebreath.dicom.pixels import Scaled
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
+from onebreath.mrd.meta import meta_texts
 from onebreath.optional import required
 from onebreath.report.facts import Facts, without
 
@@ -34,8 +36,8 @@ NARROW = 256.0
 _LONG, _SHORT_TEXT = 64, 1024
 
 
-def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
-    """Yield a pydicom `FileDataset` for each picture of a series, whose pixels are `scale`'s.
+def of_series(part: Part, scale: Scaled, who: Identity) -> Iterator[Any]:
+    """Yield a pydicom `FileDataset` for each picture of a part of a series, whose pixels are `scale`'s.
 
     Raises
     ------
@@ -44,9 +46,9 @@ def of_series(series: Series, scale: Scaled, who: Identity) -> Iterator[Any]:
     ScanError
         If positions cannot be represented in DICOM.
     """
-    facts = Facts(series.metas)
+    series, facts = part.series, Facts(part.series.metas)
     number, series_uid = numbers(series, scale, who, "series")
-    described = description(series, scale, facts, who)
+    described = description(part, scale, facts, who)
     rr_ms = facts.most("sort", "rr_median_ms")
     count = 0
     for stack in (stack for group in in_space(series) for stack in group):
@@ -125,8 +127,9 @@ def identify(made: Any, who: Identity, series_uid: str, series_number: int, numb
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
 
 
-def description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> dict[str, Any]:
+def description(part: Part, scale: Scaled, facts: Facts, who: Identity) -> dict[str, Any]:
     """Attributes of all instances of a series: how the images were made, by what software, and their restrictions."""
+    series = part.series
 
     def text(name: str) -> str:
         return without(facts.one(name), who.secrets, REMOVED)
@@ -136,10 +139,11 @@ def description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> d
     title = f"{text('protocolName')}{text('SeriesDescription')}".strip("_") if text("SeriesDescription") else comment
     if scale.part == "phase" and "phase" not in title:
         title += "_phase"
+    title = titled(title, part)
     model, version, sha = (facts.fact("reconstruct", name) for name in MODEL)
     fallback, acceleration = (facts.fact("reconstruct", name) for name in ("fallback", "acceleration"))
     noise = facts.fact("export", "noise_factor")
-    parts = [
+    made = [
         f"Reconstructed from raw data by Onebreath {text('OnebreathVersion')} (commit {text('OnebreathCommit')[:12]})",
         f"method {facts.fact('reconstruct', 'method')}",
         f"model {model} version {version}, weights sha256 {sha}" if model else "no learned model",
@@ -151,12 +155,12 @@ def description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> d
     ]
     described: dict[str, Any] = {
         "ImageType": ["DERIVED", "PRIMARY", "OTHER", kind],
-        "SeriesDescription": title[:_LONG],
+        "SeriesDescription": title,
         "ProtocolName": text("protocolName")[:_LONG],
         "ImageComments": f"{NOT_FOR_DIAGNOSIS}. {comment}"[:10240],
         "ContentQualification": "RESEARCH",
         "SoftwareVersions": f"Onebreath {text('OnebreathVersion') or __version__}"[:_LONG],
-        "DerivationDescription": without("; ".join(filter(None, parts)), who.secrets, REMOVED)[:_SHORT_TEXT],
+        "DerivationDescription": without("; ".join(filter(None, made)), who.secrets, REMOVED)[:_SHORT_TEXT],
     }
     in_units = facts.fact("prewhiten", "whitened") == "True" and noise in ("", "1")
     if series.role == "Image" and scale.part != "phase" and in_units:
@@ -164,6 +168,11 @@ def description(series: Series, scale: Scaled, facts: Facts, who: Identity) -> d
     elif scale.part == "phase":
         described["RescaleType"] = "RAD"
     return described
+
+
+def titled(title: str, part: Part) -> str:
+    """Return a series' title with the set and average that it holds, which a long one must not push out."""
+    return f"{title[: _LONG - len(part.title) - 1]} {part.title}".strip()
 
 
 def model_of(facts: Facts) -> str:
@@ -195,15 +204,19 @@ def _place(made: Any, geometry: Geometry, z: int) -> None:
     made.MRAcquisitionType = "3D" if geometry.size[2] > 1 else "2D"
 
 
+def times_ms(meta: Mapping[str, Any]) -> dict[str, float]:
+    """Return the sequence's times that an image's meta states, by DICOM's names, which are the meta's own."""
+    found = ((keyword, meta_texts(meta, keyword)) for keyword in ("RepetitionTime", "EchoTime", "InversionTime"))
+    return {keyword: float(texts[0]) for keyword, texts in found if texts}
+
+
 def _time(made: Any, stack: Stack, frame: int, trigger: list[float] | None, rr_ms: float) -> None:
     """Set the sequence's times, the cardiac phase, and counters."""
     as_text = required("pydicom", "dicom", "DICOM").valuerep.format_number_as_ds
     meta = stack.series.metas[stack.images[frame]]
     made.ScanningSequence, made.SequenceVariant, made.ScanOptions = "RM", "NONE", ""
-    for keyword in ("RepetitionTime", "EchoTime", "InversionTime"):  # the meta has DICOM's names
-        times = meta.get(keyword, [])
-        for time in (times if isinstance(times, list) else [times])[:1]:
-            setattr(made, keyword, as_text(float(time)))
+    for keyword, time in times_ms(meta).items():
+        setattr(made, keyword, as_text(time))
     for keyword in ("RepetitionTime", "EchoTime"):
         if keyword not in made:
             setattr(made, keyword, "")

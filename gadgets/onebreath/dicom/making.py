@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from onebreath.dicom.apart import parts
 from onebreath.dicom.enhanced import of_series as of_series_enhanced
 from onebreath.dicom.identity import Identity
 from onebreath.dicom.instances import of_series as of_series_classic
@@ -38,14 +39,15 @@ def made_of(found: Sequence[Series], who: Identity, *, enhanced: bool = False, m
     apart = [series for series in found if maps and is_map(series)]
     for series in (one for one in found if one not in apart):
         for scale in scaled(series):
-            for made in of_series(series, scale, who):
-                first = first or made
-                yield made
-    for series in apart:
+            for part in parts(series):
+                for made in of_series(part, part.of(scale), who):
+                    first = first or made
+                    yield made
+    for part in (part for series in apart for part in parts(series)):
         if first is not None:
-            yield from parametric_maps(series, [first], who)
+            yield from parametric_maps(part, [first], who)
         else:
-            yield from of_series(series, scaled(series)[0], who)
+            yield from of_series(part, scaled(part.series)[0], who)
 
 
 def content(instance: Any) -> bytes:

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from onebreath import __version__
+from onebreath.dicom.apart import Part
 from onebreath.dicom.identity import Identity, digest, uid
+from onebreath.dicom.instances import REMOVED, titled
 from onebreath.errors import ScanError
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
 from onebreath.optional import required
+from onebreath.report.facts import Facts, without
 
 QUANTITIES = {
     "Gfactor": ("GFACTOR", "g-factor"),
@@ -32,12 +35,12 @@ def is_map(series: Series) -> bool:
     return series.role in QUANTITIES and series.part == "magnitude"
 
 
-def parametric_maps(series: Series, images: Sequence[Any], who: Identity) -> Iterator[Any]:
+def parametric_maps(part: Part, images: Sequence[Any], who: Identity) -> Iterator[Any]:
     """Yield a `highdicom.pm.ParametricMap` for each frame of a map; its frames are the slices.
 
     Parameters
     ----------
-    series
+    part
         The map.
     images
         Instances of the images to which it belongs, with patient and study.
@@ -53,6 +56,7 @@ def parametric_maps(series: Series, images: Sequence[Any], who: Identity) -> Ite
     """
     highdicom = required("highdicom.pm", "dicom", "A parametric map")
     content = required("highdicom.content", "dicom", "A parametric map")
+    series = part.series
     series_uid = uid("series", who.study_uid, str(series.number), digest([series]))
     places = [stack for group in in_space(series) for stack in group]
     frames = max(len(stack.images) for stack in places)
@@ -82,7 +86,7 @@ def parametric_maps(series: Series, images: Sequence[Any], who: Identity) -> Ite
             content_label=QUANTITIES[series.role][0],
             content_description=f"{QUANTITIES[series.role][1]}; not for diagnosis",
         )
-        _make_reproducible(made, series, who)
+        _make_reproducible(made, part, who)
         yield made
 
 
@@ -135,7 +139,7 @@ def _position(geometry: Geometry, z: int) -> Any:
     return content.PlanePositionSequence("PATIENT", [float(one) for one in geometry.position((0, 0, z))])
 
 
-def _make_reproducible(made: Any, series: Series, who: Identity) -> None:
+def _make_reproducible(made: Any, part: Part, who: Identity) -> None:
     """Replace current times and random identifiers by reproducible ones."""
     own = made.SOPInstanceUID
     made.ContentDate = who.attributes.get("StudyDate") or TIMELESS[0]
@@ -147,7 +151,8 @@ def _make_reproducible(made: Any, series: Series, who: Identity) -> None:
     for sequence in (made.DimensionOrganizationSequence, made.DimensionIndexSequence):
         for item in sequence:
             item.DimensionOrganizationUID = organisation
-    made.SeriesDescription = ", ".join(series.said("SeriesDescription"))[:64] or QUANTITIES[series.role][1]
+    title = without(Facts(part.series.metas).one("SeriesDescription"), who.secrets, REMOVED)
+    made.SeriesDescription = titled(title or QUANTITIES[part.series.role][1], part)
     made.FrameOfReferenceUID, made.Laterality = who.frame_uid, ""
     for item in made.get("ContributingEquipmentSequence", []):
         item.pop("ContributionDateTime", None)
