@@ -21,8 +21,9 @@ def change_header(path: Path, subject: str = "", study: str = "", **elements: st
     with h5py.File(path, "r+") as file:
         xml = file["dataset/xml"][0].decode()
         for name, text in elements.items():
-            xml, count = re.subn(f"<{name}>.*?</{name}>", f"<{name}>{text}</{name}>", xml)
-            assert count == 1, name
+            before, first, rest = xml.partition(f"<{name}>")
+            assert first, name
+            xml = before + first + text + rest[rest.index(f"</{name}>") :]
         for name, text in (("studyInformation", study), ("subjectInformation", subject)):
             if text:
                 xml = re.sub(f" *<{name}>.*?</{name}>\n?", "", xml, flags=re.DOTALL)

@@ -22,6 +22,7 @@ from onebreath.dicom.instances import (
 )
 from onebreath.dicom.maps import TIMELESS
 from onebreath.dicom.pixels import Scaled
+from onebreath.dicom.texts import put
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
@@ -92,11 +93,10 @@ def _instance(scale: Scaled, frames: Sequence[_Frame]) -> Any:
 
 def _describe(made: Any, described: dict[str, Any], scale: Scaled, who: Identity) -> None:
     """Set what the classic instances have, and what only enhanced ones must have."""
-    for name in ("SeriesDescription", "ProtocolName", "ImageComments", "ContentQualification"):
-        setattr(made, name, described[name])
+    for name in ("SeriesDescription", "ProtocolName", "ImageComments", "ContentQualification", "DerivationDescription"):
+        put(made, name, described[name])
     made.ImageType = [*described["ImageType"][:2], "DYNAMIC" if made.NumberOfFrames > 1 else "OTHER", "NONE"]
-    made.DerivationDescription = described["DerivationDescription"]
-    made.SoftwareVersions = described["SoftwareVersions"]
+    put(made, "SoftwareVersions", described["SoftwareVersions"])
     made.Manufacturer = who.attributes.get("Manufacturer") or "unknown"
     made.ManufacturerModelName = who.attributes.get("ManufacturerModelName") or "unknown"
     made.DeviceSerialNumber = who.attributes.get("DeviceSerialNumber") or "unknown"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from onebreath.dicom.texts import fitting
 from onebreath.images.reading import Series
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.meta import meta_text
 from onebreath.report.facts import IDENTIFYING
+
+log = logging.getLogger("onebreath.dicom")
 
 _NAMESPACE = uuid.UUID("6b4c4a3e-2f1d-5d0e-9a44-5f0f3c1f7a10")
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
@@ -109,16 +113,25 @@ def identity(found: Sequence[Series], header: ScanHeader | None, pseudonym: str 
             "PatientIdentityRemoved": "YES",
             "DeidentificationMethod": "Onebreath: only equipment, protocol and geometry are kept",
         }
-        return Identity({**kept, **position, **patient}, study, uid("frame", study), True, secrets)
+        return Identity(_fitting({**kept, **position, **patient}), study, uid("frame", study), True, secrets)
     own_patient, own_study = _exam_of(meta)
     patient = {
         "PatientID": own_patient,
-        "StudyID": own_study[:16],
+        "StudyID": own_study,
         **{name: stated[name] for name in _PATIENT if stated.get(name)},
     }
     study = stated_uid(stated.get("StudyInstanceUID")) or uid("study", _exam(meta, stated) or own)
     frame = stated_uid(stated.get("FrameOfReferenceUID")) or uid("frame", study)
-    return Identity({**equipment, **position, **patient}, study, frame, False)
+    return Identity(_fitting({**equipment, **position, **patient}), study, frame, False)
+
+
+def _fitting(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Return attributes as DICOM takes them, and say which ones are changed; not from what, as it may be a name."""
+    made = {name: fitting(name, text) for name, text in attributes.items()}
+    for name, text in attributes.items():
+        if made[name] != text.strip() and (name != "MagneticFieldStrength" or not made[name]):
+            log.warning("%s of the scan is longer than DICOM takes, or no such value: it is changed or left out", name)
+    return made
 
 
 def _exam_of(meta: Mapping[str, Any]) -> tuple[str, str]:

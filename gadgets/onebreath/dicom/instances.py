@@ -13,6 +13,7 @@ from onebreath import __version__
 from onebreath.dicom.apart import Part
 from onebreath.dicom.identity import Identity, scanned, uid
 from onebreath.dicom.pixels import Scaled
+from onebreath.dicom.texts import CHARACTER_SET, cut, put
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
@@ -33,7 +34,7 @@ PHASE_SERIES = 3000
 """Added to the series number for the phase of complex images, as in Gadgetron."""
 NARROW = 256.0
 """Width of a window below which the offsets of 0.5 and 1 in DICOM's LINEAR formula would be visible."""
-_LONG, _SHORT_TEXT = 64, 1024
+_LONG = 64
 
 
 def of_series(part: Part, scale: Scaled, who: Identity) -> Iterator[Any]:
@@ -60,7 +61,7 @@ def of_series(part: Part, scale: Scaled, who: Identity) -> Iterator[Any]:
                 made = _instance(scale, image, z)
                 identify(made, who, series_uid, number, count)
                 for name, value in described.items():
-                    setattr(made, name, value)
+                    put(made, name, value)
                 made.ContributingEquipmentSequence = [equipment(model_of(facts))]
                 _place(made, geometry, z)
                 _time(made, stack, frame, trigger, rr_ms)
@@ -82,6 +83,7 @@ def new_instance(kind: str, pixels: NDArray[np.uint16]) -> Any:
     meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
     meta.ImplementationClassUID, meta.ImplementationVersionName = IMPLEMENTATION, f"ONEBREATH_{__version__}"[:16]
     made = pydicom.dataset.FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    made.SpecificCharacterSet = CHARACTER_SET
     made.SOPClassUID, made.Modality = kind, "MR"
     made.Rows, made.Columns = pixels.shape[-2:]
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -118,7 +120,7 @@ def identify(made: Any, who: Identity, series_uid: str, series_number: int, numb
     for name in ("AccessionNumber", "ReferringPhysicianName", "Manufacturer", "PatientPosition"):
         setattr(made, name, who.attributes.get(name, ""))
     for name, text in who.attributes.items():
-        setattr(made, name, text[:_LONG])
+        put(made, name, text)
     made.StudyInstanceUID, made.SeriesInstanceUID = who.study_uid, series_uid
     made.Laterality = ""
     made.FrameOfReferenceUID, made.PositionReferenceIndicator = who.frame_uid, ""
@@ -134,7 +136,7 @@ def description(part: Part, scale: Scaled, facts: Facts, who: Identity) -> dict[
     def text(name: str) -> str:
         return without(facts.one(name), who.secrets, REMOVED)
 
-    kind = PARTS.get(scale.part, "M") if series.role == "Image" else series.role.upper().replace("_", " ")[:16]
+    kind = PARTS.get(scale.part, "M") if series.role == "Image" else series.role.replace("_", " ")
     comment = text("GADGETRON_ImageComment") or f"series {series.number}"
     title = f"{text('protocolName')}{text('SeriesDescription')}".strip("_") if text("SeriesDescription") else comment
     if scale.part == "phase" and "phase" not in title:
@@ -156,11 +158,11 @@ def description(part: Part, scale: Scaled, facts: Facts, who: Identity) -> dict[
     described: dict[str, Any] = {
         "ImageType": ["DERIVED", "PRIMARY", "OTHER", kind],
         "SeriesDescription": title,
-        "ProtocolName": text("protocolName")[:_LONG],
-        "ImageComments": f"{NOT_FOR_DIAGNOSIS}. {comment}"[:10240],
+        "ProtocolName": text("protocolName"),
+        "ImageComments": f"{NOT_FOR_DIAGNOSIS}. {comment}",
         "ContentQualification": "RESEARCH",
-        "SoftwareVersions": f"Onebreath {text('OnebreathVersion') or __version__}"[:_LONG],
-        "DerivationDescription": without("; ".join(filter(None, made)), who.secrets, REMOVED)[:_SHORT_TEXT],
+        "SoftwareVersions": f"Onebreath {text('OnebreathVersion') or __version__}",
+        "DerivationDescription": without("; ".join(filter(None, made)), who.secrets, REMOVED),
     }
     in_units = facts.fact("prewhiten", "whitened") == "True" and noise in ("", "1")
     if series.role == "Image" and scale.part != "phase" and in_units:
@@ -172,7 +174,7 @@ def description(part: Part, scale: Scaled, facts: Facts, who: Identity) -> dict[
 
 def titled(title: str, part: Part) -> str:
     """Return a series' title with the set and average that it holds, which a long one must not push out."""
-    return f"{title[: _LONG - len(part.title) - 1]} {part.title}".strip()
+    return f"{cut(title, _LONG - len(part.title) - 1)} {part.title}".strip()
 
 
 def model_of(facts: Facts) -> str:
@@ -187,7 +189,7 @@ def equipment(model: str) -> Any:
     purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = "109102", "DCM", "Processing Equipment"
     made.PurposeOfReferenceCodeSequence = [purpose]
     made.Manufacturer, made.ManufacturerModelName, made.SoftwareVersions = "Onebreath", "Onebreath", __version__
-    made.ContributionDescription = f"Image reconstruction; {model}"[:_SHORT_TEXT]
+    put(made, "ContributionDescription", f"Image reconstruction; {model}")
     return made
 
 

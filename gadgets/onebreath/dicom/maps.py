@@ -11,6 +11,7 @@ from onebreath import __version__
 from onebreath.dicom.apart import Part
 from onebreath.dicom.identity import Identity, digest, uid
 from onebreath.dicom.instances import REMOVED, titled
+from onebreath.dicom.texts import CHARACTER_SET, put
 from onebreath.errors import ScanError
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
@@ -152,7 +153,8 @@ def _make_reproducible(made: Any, part: Part, who: Identity) -> None:
         for item in sequence:
             item.DimensionOrganizationUID = organisation
     title = without(Facts(part.series.metas).one("SeriesDescription"), who.secrets, REMOVED)
-    made.SeriesDescription = titled(title or QUANTITIES[part.series.role][1], part)
+    made.SpecificCharacterSet = CHARACTER_SET
+    put(made, "SeriesDescription", titled(title or QUANTITIES[part.series.role][1], part))
     made.FrameOfReferenceUID, made.Laterality = who.frame_uid, ""
     for item in made.get("ContributingEquipmentSequence", []):
         item.pop("ContributionDateTime", None)
