@@ -10,9 +10,12 @@ import pytest
 
 from onebreath.cli import main
 from tests.images.files import image, write
-from tests.images.scans import images_of, simulated
+from tests.images.scans import images_of, patient, simulated
 
 pydicom = pytest.importorskip("pydicom")
+pytest.importorskip("jinja2")
+
+from onebreath.dicom.texts import fitting  # noqa: E402
 
 
 def made(images: Path, *options: str) -> list[Any]:
@@ -87,3 +90,46 @@ def texts_of(path: Path) -> list[str]:
     with h5py.File(path) as file:
         (group,) = file.values()
         return [text.decode() for text in group["image_1/attributes"][:]]
+
+
+def test_the_name_of_a_file_is_no_pseudonym(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scan = patient(tmp_path / "sA.h5", "ANNA", "ID-ANNA")
+    images = images_of(scan, tmp_path / "A.h5")
+    spellings = ([str(images), "--anonymise", str(scan)], ["--anonymise", str(images), str(scan)])
+    for number, spelling in enumerate(spellings):
+        assert main(["dicom", *spelling, "-o", str(tmp_path / f"d{number}")]) == 0
+        one = pydicom.dcmread(next((tmp_path / f"d{number}").glob("*/*.dcm")))
+        assert str(one.PatientID).startswith("ANON-")
+        assert one.ManufacturerModelName == "simulation", "the raw data are read"
+    assert main(["dicom", str(images), str(scan), "--anonymise", str(tmp_path / "other.h5")]) == 1
+    assert "other.h5' behind --anonymise is a file" in capsys.readouterr().err
+    for options in (["--pseudonym", "Subject 2"], ["--anonymise", "--pseudonym", "Subject 2"]):
+        assert {str(one.PatientID) for one in made(images, *options)} == {"Subject 2"}
+
+
+MET = "Cine_John Doe, LEE jo johndoe 7 of dOE^jOHN 1970-01-31 AC-99 in 1.7 mm and 17"
+
+
+def test_no_part_of_a_name_is_left_in_what_a_person_has_written(tmp_path: Path) -> None:
+    """Not in instances, and not on a page, wherever the name came from and however it is spelt."""
+    subject = (
+        "<patientName>Doe^John^Jo</patientName><patientID>7</patientID><patientBirthdate>1970-01-31</patientBirthdate>"
+    )
+    study = "<accessionNumber>AC-99</accessionNumber><referringPhysicianName>Lee^Al</referringPhysicianName>"
+    scan = simulated(tmp_path / "scan.h5", subject=subject, study=study, protocolName=MET)
+    images = images_of(scan, tmp_path / "images_of_Doe.h5")
+    one, *_ = made(images, str(scan), "--anonymise")
+    assert one.ProtocolName == fitting(
+        "ProtocolName",
+        "Cine_[removed] [removed], [removed] [removed] [removed][removed] [removed] of [removed]^[removed] "
+        "[removed] [removed] in 1.7 mm and 17",
+    )
+    (tmp_path / "open").mkdir()
+    named, *_ = made(images, str(scan))
+    assert named.ProtocolName == MET[:64].strip()
+    page = tmp_path / "page.html"
+    assert main(["report", str(images), str(scan), "-o", str(page)]) == 0
+    text = page.read_text().partition("<script")[0].lower()
+    for secret in ("john", "doe", "ac-99", "1970", " lee"):
+        assert secret not in text, text[max(0, text.index(secret) - 80) : text.index(secret) + 80]
+    assert "cine_[hidden]" in text

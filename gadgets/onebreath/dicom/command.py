@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from onebreath.dicom.identity import identity
 from onebreath.dicom.making import content, made_of
@@ -18,6 +19,36 @@ from onebreath.options import amount, folder, folder_beside
 from onebreath.settings import settings
 from onebreath.terminal import Progress, steps
 
+_SUFFIXES = (".h5", ".hdf5", ".mrd", ".dat")  # of files, whether or not they are there
+
+
+class _Anonymise(argparse.Action):
+    """A flag; what follows it is a pseudonym, or a file of the command's that stands behind the flag."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Note what follows; the place of a file shows when all arguments are known (see `_settle`)."""
+        namespace.anonymise = True
+        if values is None:
+            return
+        if Path(values).suffix.lower() in _SUFFIXES or Path(values).is_file():
+            namespace.behind = (Path(values), namespace.images is None)
+        elif namespace.pseudonym is None:
+            namespace.pseudonym = values
+
+
+def _settle(args: argparse.Namespace) -> None:
+    """Put a file that stands behind ``--anonymise`` where it belongs; a raw file's name is no pseudonym."""
+    behind, first = getattr(args, "behind", (None, False))
+    if behind is None:
+        return
+    files = [one for one in ((behind, args.images, args.scan) if first else (args.images, args.scan, behind)) if one]
+    if len(files) > 2:
+        raise ConfigError(
+            f"'{behind}' behind --anonymise is a file, and images and raw data are named already; a name that replaces "
+            "the patient's is given by --pseudonym NAME."
+        )
+    args.images, args.scan = (*files, None)[:2]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``onebreath dicom``."""
@@ -31,9 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anonymise",
         nargs="?",
-        const="",
+        action=_Anonymise,
+        default=False,
         metavar="NAME",
-        help="leave out the patient, study and dates; NAME replaces the patient's (default: derived from the images)",
+        help="leave out the patient, study and dates (NAME: older spelling of --pseudonym NAME)",
+    )
+    parser.add_argument(
+        "--pseudonym",
+        metavar="NAME",
+        help="anonymise, and put NAME for the patient's (default: derived from the images)",
     )
     parser.add_argument(
         "--maps",
@@ -58,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write or send instances; returns 1 if some are left in the queue or were refused."""
+    _settle(args)
     if args.images is None and args.send is None:
         raise ConfigError("Name a file of images, or a PACS by --send to send the queue.")
     pacs = Pacs.parse(args.send, args.called, args.calling) if args.send else None
@@ -74,7 +112,7 @@ def _make(args: argparse.Namespace, queue: Queue | None) -> None:
     """Make all instances, and write them to the folder, the queue, or both."""
     found = read_images(args.images, args.group)
     header = header_of(found, args.scan, args.scan_group) if args.scan is not None else None
-    who = identity(found, header, args.anonymise)
+    who = identity(found, header, "" if args.anonymise and args.pseudonym is None else args.pseudonym)
     made = list(steps(made_of(found, who, enhanced=args.enhanced, maps=args.maps == "parametric"), "making instances"))
     if args.output is not None or queue is None:
         output = args.output or folder_beside(args.images)

@@ -51,7 +51,7 @@ def of_series(part: Part, scale: Scaled, who: Identity) -> Iterator[Any]:
 
     Errors as in `onebreath.dicom.instances.of_series`.
     """
-    series, facts = part.series, Facts(part.series.metas)
+    series, facts = part.series, Facts(part.series.metas, who.secrets)
     number, series_uid = numbers(series, scale, who, "enhanced series")
     described = description(part, scale, facts, who)
     kind = described.get("RescaleType", "US")

@@ -7,16 +7,16 @@ import logging
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from onebreath.dicom.texts import fitting
 from onebreath.images.reading import Series
+from onebreath.images.secrets import REMOVED, Secrets
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.meta import meta_text
-from onebreath.report.facts import IDENTIFYING
 
 log = logging.getLogger("onebreath.dicom")
 
@@ -74,14 +74,14 @@ class Identity:
     anonymous
         Whether the patient is removed.
     secrets
-        Texts that must not occur in any attribute.
+        What must not occur in any attribute; None: the patient is named.
     """
 
     attributes: dict[str, str]
     study_uid: str
     frame_uid: str
     anonymous: bool
-    secrets: tuple[str, ...] = field(default=())
+    secrets: Secrets | None = None
 
 
 def identity(found: Sequence[Series], header: ScanHeader | None, pseudonym: str | None) -> Identity:
@@ -104,8 +104,7 @@ def identity(found: Sequence[Series], header: ScanHeader | None, pseudonym: str 
     if pseudonym is not None:
         name = pseudonym or f"ANON-{own[:12]}"
         study = uid("anonymous study", pseudonym, own)
-        secrets = tuple(filter(None, (meta_text(meta, key) for key in IDENTIFYING)))
-        secrets += tuple(stated[key] for key in _PATIENT if stated.get(key))
+        secrets = Secrets.of((one for series in found for one in series.metas), header, REMOVED)
         kept = {key: text for key, text in equipment.items() if key not in ("InstitutionName", "StationName")}
         patient = {
             "PatientName": _person(name),

@@ -19,13 +19,12 @@ from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
 from onebreath.mrd.meta import meta_texts
 from onebreath.optional import required
-from onebreath.report.facts import Facts, without
+from onebreath.report.facts import Facts
 
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 IMPLEMENTATION = uid("implementation")
 NOT_FOR_DIAGNOSIS = "NOT FOR DIAGNOSIS: research reconstruction, not a medical device"
-REMOVED = "[removed]"
 PARTS = {"magnitude": "M", "phase": "P", "real": "R", "imaginary": "I"}
 """Fourth value of the image type, by part of the complex values."""
 MODEL = ("model", "model_version", "weights_sha256")
@@ -47,7 +46,7 @@ def of_series(part: Part, scale: Scaled, who: Identity) -> Iterator[Any]:
     ScanError
         If positions cannot be represented in DICOM.
     """
-    series, facts = part.series, Facts(part.series.metas)
+    series, facts = part.series, Facts(part.series.metas, who.secrets)
     number, series_uid = numbers(series, scale, who, "series")
     described = description(part, scale, facts, who)
     rr_ms = facts.most("sort", "rr_median_ms")
@@ -133,9 +132,7 @@ def description(part: Part, scale: Scaled, facts: Facts, who: Identity) -> dict[
     """Attributes of all instances of a series: how the images were made, by what software, and their restrictions."""
     series = part.series
 
-    def text(name: str) -> str:
-        return without(facts.one(name), who.secrets, REMOVED)
-
+    text = facts.one
     kind = PARTS.get(scale.part, "M") if series.role == "Image" else series.role.replace("_", " ")
     comment = text("GADGETRON_ImageComment") or f"series {series.number}"
     title = f"{text('protocolName')}{text('SeriesDescription')}".strip("_") if text("SeriesDescription") else comment
@@ -162,7 +159,7 @@ def description(part: Part, scale: Scaled, facts: Facts, who: Identity) -> dict[
         "ImageComments": f"{NOT_FOR_DIAGNOSIS}. {comment}",
         "ContentQualification": "RESEARCH",
         "SoftwareVersions": f"Onebreath {text('OnebreathVersion') or __version__}",
-        "DerivationDescription": without("; ".join(filter(None, made)), who.secrets, REMOVED),
+        "DerivationDescription": "; ".join(filter(None, made)),
     }
     in_units = facts.fact("prewhiten", "whitened") == "True" and noise in ("", "1")
     if series.role == "Image" and scale.part != "phase" and in_units:

@@ -10,14 +10,14 @@ import numpy as np
 from onebreath import __version__
 from onebreath.dicom.apart import Part
 from onebreath.dicom.identity import Identity, digest, uid
-from onebreath.dicom.instances import REMOVED, titled
+from onebreath.dicom.instances import titled
 from onebreath.dicom.texts import CHARACTER_SET, put
 from onebreath.errors import ScanError
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
 from onebreath.optional import required
-from onebreath.report.facts import Facts, without
+from onebreath.report.facts import Facts
 
 QUANTITIES = {
     "Gfactor": ("GFACTOR", "g-factor"),
@@ -152,7 +152,7 @@ def _make_reproducible(made: Any, part: Part, who: Identity) -> None:
     for sequence in (made.DimensionOrganizationSequence, made.DimensionIndexSequence):
         for item in sequence:
             item.DimensionOrganizationUID = organisation
-    title = without(Facts(part.series.metas).one("SeriesDescription"), who.secrets, REMOVED)
+    title = Facts(part.series.metas, who.secrets).one("SeriesDescription")
     made.SpecificCharacterSet = CHARACTER_SET
     put(made, "SeriesDescription", titled(title or QUANTITIES[part.series.role][1], part))
     made.FrameOfReferenceUID, made.Laterality = who.frame_uid, ""

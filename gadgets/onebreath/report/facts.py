@@ -7,13 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from onebreath.images.reading import Series
-from onebreath.mrd.meta import CHAIN, WARNINGS, meta_text, read_chain, read_warnings
+from onebreath.images.secrets import SPOKEN, Secrets
+from onebreath.mrd.meta import CHAIN, WARNINGS, read_chain, read_warnings
 
-HIDDEN = "[hidden]"
-IDENTIFYING = ("measurementID", "patientID", "studyID")
-"""Meta entries that contain the patient's name or id."""
-SHORTEST = 3
-"""Smallest length of an id to hide in other texts; a shorter one would hide unrelated numbers."""
 _PREFIX = "Onebreath_"
 _APART = (CHAIN, WARNINGS)
 _SHOWN = 4
@@ -26,22 +22,25 @@ class Facts:
     ----------
     metas
         Meta of each image.
+    secrets
+        What no text may contain; default: the ids in the meta.
     """
 
-    def __init__(self, metas: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, metas: Iterable[Mapping[str, Any]], secrets: Secrets | None = None) -> None:
         self._metas = [dict(meta) for meta in metas]
-        self._secrets = {text for meta in self._metas for name in IDENTIFYING if (text := meta_text(meta, name))}
+        self._secrets = secrets or Secrets.in_meta(self._metas)
 
     @classmethod
-    def of(cls, series: Iterable[Series]) -> Facts:
+    def of(cls, series: Iterable[Series], secrets: Secrets | None = None) -> Facts:
         """Facts of all images of some series."""
-        return cls(meta for one in series for meta in one.metas)
+        return cls((meta for one in series for meta in one.metas), secrets)
 
     def all(self, name: str) -> list[str]:
         """Distinct values of an entry, in the order of the images; lists are joined by spaces."""
         found = (meta[name] for meta in self._metas if name in meta)
         texts = (" ".join(map(str, value)) if isinstance(value, list) else str(value) for value in found)
-        return [self.hide(text) for text in dict.fromkeys(texts)]
+        hide = self._secrets.hide_spoken if name in SPOKEN else self._secrets.hide
+        return [hide(text) for text in dict.fromkeys(texts)]
 
     def one(self, name: str) -> str:
         """Distinct values of an entry as one text; empty without any."""
@@ -98,16 +97,8 @@ class Facts:
             return []
 
     def hide(self, text: str) -> str:
-        """A text without the ids of patient, study and measurement."""
-        return without(text, self._secrets)
-
-
-def without(text: str, secrets: Iterable[str], mark: str = HIDDEN) -> str:
-    """A text with secrets replaced by a mark, the longest first; those shorter than `SHORTEST` are kept."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST:
-            text = text.replace(secret, mark)
-    return text
+        """A text without the ids of patient, study and measurement, and what else is secret."""
+        return self._secrets.hide(text)
 
 
 def _number(text: str) -> float:

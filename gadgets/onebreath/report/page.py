@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from onebreath.images.belonging import header_of
 from onebreath.images.reading import Series, read_images
+from onebreath.images.secrets import Secrets
 from onebreath.keeping import write_text
 from onebreath.optional import required
 from onebreath.report import viewer
@@ -74,34 +76,41 @@ def page(found: list[Series], name: str, scan: Path | None = None, scan_group: s
         Name of the file of images.
     scan, scan_group
         Raw data of the images, if available, and their group.
+
+    Raises
+    ------
+    ScanError
+        If the raw data cannot be read, or are those of other images.
     """
-    facts = leading(found)
+    header = header_of(found, scan, scan_group) if scan is not None else None
+    secrets = Secrets.of((meta for one in found for meta in one.metas), header)
+    facts = leading(found, secrets)
     return rendered(
         HERE / "page.html.j2",
         "A report",
-        name=name,
+        name=secrets.hide_spoken(name),
         protocol=facts.one("protocolName"),
         made_by=facts.one("GADGETRON_ImageComment"),
         software=_software(facts),
         model=_model(facts),
-        warnings=Facts.of(found).warnings(),
+        warnings=Facts.of(found, secrets).warnings(),
         sections=sections(facts),
         candidates=candidates(facts),
         noise_only=facts.fact("reconstruct", "choice_noise_only"),
         timings=_timings(facts),
         chain=facts.chain(),
-        counts=[_count(series) for series in found],
+        counts=[_count(series, secrets) for series in found],
         table=facts.table(),
-        raw=raw_section(scan, scan_group, found, facts.hide) if scan is not None else None,
+        raw=raw_section(scan, scan_group, secrets) if scan is not None else None,
         pictures=viewer.encoded(viewer.pictures(found)),
         shades=viewer.shades(),
         script=(HERE / "page.js").read_text(encoding="utf-8"),
     )
 
 
-def leading(found: list[Series]) -> Facts:
+def leading(found: list[Series], secrets: Secrets | None = None) -> Facts:
     """Facts of the images; of all series if none has images."""
-    return Facts.of([series for series in found if series.role == LEADING] or found)
+    return Facts.of([series for series in found if series.role == LEADING] or found, secrets)
 
 
 def _software(facts: Facts) -> list[tuple[str, str]]:
@@ -123,7 +132,7 @@ def _timings(facts: Facts) -> list[Bar]:
     return [Bar(name, value, 100 * value / longest) for name, value in seconds.items()]
 
 
-def _count(series: Series) -> dict[str, Any]:
+def _count(series: Series, secrets: Secrets) -> dict[str, Any]:
     fov = np.median(series.headers["field_of_view"].astype(float), axis=0)
     _, _, z, y, x = series.data.shape
     return {
@@ -135,5 +144,5 @@ def _count(series: Series) -> dict[str, Any]:
         "fov": f"{fov[0]:g} x {fov[1]:g} x {fov[2]:g} mm",
         "pixel": f"{fov[0] / x:.3g} x {fov[1] / y:.3g} x {fov[2] / z:.3g} mm",
         "type": str(series.data.dtype),
-        "description": ", ".join(series.said("SeriesDescription")),
+        "description": ", ".join(map(secrets.hide_spoken, series.said("SeriesDescription"))),
     }

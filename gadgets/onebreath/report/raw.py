@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from onebreath.commands.inspect import header_facts, line_facts
-from onebreath.images.belonging import check_belongs
-from onebreath.images.reading import Series
+from onebreath.images.secrets import Secrets
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, side_line
+from onebreath.names import shortened
 from onebreath.optional import required
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
@@ -22,32 +21,31 @@ from onebreath.wire.raw_file import RawFile
 MOST_FRAMES, ZOOM = 64, 4
 
 
-def raw_section(path: Path, group: str, found: Sequence[Series], hide: Callable[[str], str]) -> dict[str, Any]:
+def raw_section(path: Path, group: str, secrets: Secrets) -> dict[str, Any]:
     """Facts of header and lines, and a picture of the sampling (PNG in base64, with its size in pixels).
 
     Parameters
     ----------
     path, group
         An ISMRMRD raw file, and the scan's group in it.
-    found
-        The images that were made from it.
-    hide
-        Function that removes names and ids from a text.
+    secrets
+        What is not to be told.
 
     Raises
     ------
     ScanError
-        If it cannot be read, or is that of other images.
+        If it cannot be read.
     """
     with RawFile(path, group) as raw:
         header = ScanHeader(parse_header(raw.header_xml))
-        check_belongs(found, raw, header)
         table = raw.headers()
         facts = {"header": header_facts(header), "lines": line_facts(table, raw.waveforms)}
+    named = header.protocol_name or "not named"
+    protocol = (shortened(named), shortened(secrets.hide_spoken(named)))
     pattern, counter = sampling(table, header.encoded_matrix.y)
     return {
-        "name": path.name,
-        **{title: [hide(text) for text in texts] for title, texts in facts.items()},
+        "name": secrets.hide_spoken(path.name),
+        **{title: [secrets.hide(text.replace(*protocol)) for text in texts] for title, texts in facts.items()},
         "sampling": _png(pattern),
         "width": pattern.shape[1] * ZOOM,
         "height": pattern.shape[0] * ZOOM,

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.errors import OnebreathError
+from onebreath.images.secrets import HIDDEN, IDENTIFYING
 from onebreath.keeping import private_folder, write
-from onebreath.report.facts import HIDDEN, IDENTIFYING
 from onebreath.storage.results import GROUP, is_scan
 from onebreath.wire.image_file import ImageFile
 
