@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onebreath.dicom.identity import identity
+from onebreath.dicom.identity import Identity, identity
 from onebreath.dicom.making import content, made_of
-from onebreath.dicom.queue import Queue
+from onebreath.dicom.queue import Queue, Taken
 from onebreath.dicom.store import Pacs, send
 from onebreath.errors import ConfigError
 from onebreath.images.belonging import header_of
-from onebreath.images.reading import read_images
+from onebreath.images.reading import Series, read_images
 from onebreath.keeping import whole
 from onebreath.optional import required
 from onebreath.options import amount, folder, folder_beside
 from onebreath.settings import settings
 from onebreath.terminal import Progress, steps
 
+_OUTCOMES: dict[Taken, str] = {
+    "replaced": "that waited there with other texts are replaced",
+    "waits": "wait there already",
+    "under way": "are on their way with other texts, which stay",
+    "sent": "were sent before and are not sent again: texts that are new now, such as a name, do not arrive",
+}
 _SUFFIXES = (".h5", ".hdf5", ".mrd", ".dat")  # of files, whether or not they are there
 
 
@@ -123,9 +131,39 @@ def _make(args: argparse.Namespace, queue: Queue | None) -> None:
                 part.write_bytes(content(one))
         print(f"{len(made)} instances of {len({one.SeriesInstanceUID for one in made})} series: {output}")
     if queue is not None:
-        added = sum(queue.add(str(one.SOPInstanceUID), content(one)) for one in steps(made, "into the queue"))
-        known = f"; {len(made) - added} were sent or added before" if added < len(made) else ""
-        print(f"{added} instances added to the queue {queue.folder}{known}")
+        _enqueue(made, queue)
+        if header is not None and not who.anonymous:
+            _withdraw_unnamed(found, args, queue, who)
+
+
+def _enqueue(made: Sequence[Any], queue: Queue) -> None:
+    """Put instances into the queue, and say what became of each."""
+    counts = Counter(queue.add(str(one.SOPInstanceUID), content(one)) for one in steps(made, "into the queue"))
+    told = [f"{counts['new']} instances added to the queue {queue.folder}"]
+    for outcome, words in _OUTCOMES.items():
+        told += [f"{counts[outcome]} {words}"] if counts[outcome] else []
+    print("; ".join(told))
+
+
+def _withdraw_unnamed(found: Sequence[Series], args: argparse.Namespace, queue: Queue, who: Identity) -> None:
+    """Take what was made of the same images without the raw data out of the queue, where it is another study."""
+    unnamed = identity(found, None, None)
+    if unnamed.study_uid == who.study_uid:
+        return
+    made = made_of(found, unnamed, enhanced=args.enhanced, maps=args.maps == "parametric")
+    uids = [str(next(made).SOPInstanceUID)]  # the first tells whether there is anything to look for
+    if not queue.knows(uids[0]):
+        return
+    uids += [str(one.SOPInstanceUID) for one in made]
+    removed = sum(map(queue.withdraw, uids))
+    arrived = sum(map(queue.knows, uids))
+    if removed:
+        print(f"{removed} instances that waited without what the raw data say are taken out of the queue")
+    if arrived:
+        print(
+            f"{arrived} instances of these images were sent before without what the raw data say: the PACS has them "
+            f"twice, and those without the patient's name in study {unnamed.study_uid}"
+        )
 
 
 def _send(queue: Queue, pacs: Pacs, patience: float) -> int:

@@ -13,11 +13,16 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from onebreath.errors import ConfigError
 from onebreath.keeping import private_folder, write
 
 log = logging.getLogger("onebreath.dicom.queue")
+
+Taken = Literal["new", "replaced", "waits", "under way", "sent"]
+"""What became of an added instance: it is new; it replaces one of its identifier that waited with other texts; it waits
+already; one with other texts is on its way; it was sent before, whatever its texts were then."""
 
 
 class Queue:
@@ -64,8 +69,8 @@ class Queue:
                 ) from error
             yield
 
-    def add(self, uid: str, content: bytes) -> bool:
-        """Add an instance, synced to disk; returns False if it is in the queue, or was sent.
+    def add(self, uid: str, content: bytes) -> Taken:
+        """Add an instance, synced to disk, or put it in the place of one that waits with other content.
 
         Raises
         ------
@@ -73,10 +78,29 @@ class Queue:
             If it cannot be written.
         """
         name = f"{uid}.dcm"
-        if any((folder / name).exists() for folder in (self.waiting, self.sending)) or uid in self.sent():
+        if uid in self.sent():
+            return "sent"
+        if (under_way := _content(self.sending / name)) is not None:
+            return "waits" if under_way == content else "under way"
+        waiting = _content(self.waiting / name)
+        if waiting == content:
+            return "waits"
+        write(
+            self.waiting / name, content
+        )  # of a sender that takes the other one just now the PACS gets both, this last
+        return "new" if waiting is None else "replaced"
+
+    def withdraw(self, uid: str) -> bool:
+        """Remove an instance that waits; return whether one did."""
+        try:
+            (self.waiting / f"{uid}.dcm").unlink()
+        except FileNotFoundError:
             return False
-        write(self.waiting / name, content)
         return True
+
+    def knows(self, uid: str) -> bool:
+        """Whether an instance waits, is on its way, or was sent."""
+        return uid in self.sent() or any((one / f"{uid}.dcm").exists() for one in (self.waiting, self.sending))
 
     def sent(self) -> Mapping[str, None]:
         """Identifiers of the sent instances, in order."""
@@ -135,3 +159,11 @@ class Queue:
         log.error("%s was refused: %s", path.name, reason)
         write(self.refused / f"{path.stem}.txt", f"{reason}{comment and f': {comment}'}\n".encode())
         path.rename(self.refused / path.name)
+
+
+def _content(path: Path) -> bytes | None:
+    """Return what a file holds; None if it is not there, or not any more."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
