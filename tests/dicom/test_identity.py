@@ -10,7 +10,7 @@ import pytest
 
 from onebreath.cli import main
 from tests.images.files import image, write
-from tests.images.scans import images_of, patient, simulated
+from tests.images.scans import change_header, images_of, patient, simulated
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("jinja2")
@@ -58,6 +58,17 @@ def test_patients_that_only_the_header_names_have_studies_of_their_own(tmp_path:
         studies[name, number] = (one.StudyInstanceUID, one.FrameOfReferenceUID)
     assert studies["ANNA", 1] == studies["ANNA", 2], "two scans of one exam"
     assert not set(studies["ANNA", 1]) & set(studies["BERTA", 1])
+
+
+def test_equal_images_of_two_patients_are_two_studies(tmp_path: Path) -> None:
+    """Copies of one scan under two names, as phantoms and simulations are: their pixels tell nothing."""
+    scan = simulated(tmp_path / "scan.h5", measurementID="1")
+    images, found = images_of(scan, tmp_path / "images.h5"), set()
+    for name in ("ANNA", "BERTA"):
+        change_header(scan, subject=f"<patientName>{name}</patientName><patientID>ID-{name}</patientID>")
+        one, *_ = made(images, str(scan))
+        found |= {one.StudyInstanceUID, one.FrameOfReferenceUID, one.SOPInstanceUID}
+    assert len(found) == 6
 
 
 def test_images_made_again_from_the_scan_have_the_same_identifiers(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def identity(found: Sequence[Series], header: ScanHeader | None, pseudonym: str 
         "StudyID": own_study,
         **{name: stated[name] for name in _PATIENT if stated.get(name)},
     }
-    study = stated_uid(stated.get("StudyInstanceUID")) or uid("study", _exam(meta, stated) or own)
+    study = stated_uid(stated.get("StudyInstanceUID")) or uid("study", _exam(meta, stated, own))
     frame = stated_uid(stated.get("FrameOfReferenceUID")) or uid("frame", study)
     return Identity(_fitting({**equipment, **position, **patient}), study, frame, False)
 
@@ -140,19 +140,18 @@ def _exam_of(meta: Mapping[str, Any]) -> tuple[str, str]:
     return _real(meta_text(meta, "patientID") or patient), _real(meta_text(meta, "studyID") or study)
 
 
-def _exam(meta: Mapping[str, Any], stated: Mapping[str, str]) -> str:
-    """Text that tells the exam from all others; empty if patient and study are not both stated.
+def _exam(meta: Mapping[str, Any], stated: Mapping[str, str], own: str) -> str:
+    """Text that tells the exam from all others: by patient and study; by the images' digest, too, if one is not stated.
 
     What is the same for two patients, such as the bare number of a measurement, must not put both into one study.
     """
     own_patient, own_study = _exam_of(meta)
     patient = [own_patient, *(_real(stated.get(name, "")) for name in ("PatientID", "PatientName", "PatientBirthDate"))]
     study = [own_study, *(_real(stated.get(name, "")) for name in ("StudyID", "AccessionNumber", "StudyDate"))]
-    if not any(patient[:3]) or not any(study):
-        return ""
     # What the header only repeats does not count: with and without it, the exam is the same.
     known = [*dict.fromkeys(filter(None, patient)), "", *dict.fromkeys(filter(None, study))]
-    return "_".join([meta_text(meta, "deviceID"), *known])
+    complete = any(patient[:3]) and any(study)  # a date of birth names no patient
+    return "_".join([meta_text(meta, "deviceID"), *known, *([] if complete else [own])])
 
 
 def _real(text: str) -> str:
