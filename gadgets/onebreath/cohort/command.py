@@ -13,7 +13,8 @@ from pathlib import Path
 from onebreath.cohort.engine import local, on_ray
 from onebreath.cohort.table import write_page, write_table
 from onebreath.cohort.work import Row, Task, known
-from onebreath.commands.replay import numbered, raw_files
+from onebreath.commands.places import numbered
+from onebreath.commands.replay import raw_files
 from onebreath.config.changes import changed, read_changes
 from onebreath.config.stream_config import find, parse
 from onebreath.errors import ConfigError

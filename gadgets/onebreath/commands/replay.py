@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import h5py
 
+from onebreath.commands.places import DEFAULT_FOLDER, DEFAULT_OUTPUT, check_place, outputs_for
 from onebreath.config.changes import changed, read_changes
 from onebreath.config.stream_config import find
 from onebreath.config.suited import NOISE_ONLY, suited_to
@@ -27,8 +27,6 @@ from onebreath.report.page import check_packages, write_report
 from onebreath.wire.h5_guard import open_file
 from onebreath.wire.raw_file import RawFile
 
-DEFAULT_OUTPUT = "out.h5"
-DEFAULT_FOLDER = "images"
 SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 """What names of raw files in a folder end with."""
 
@@ -170,41 +168,11 @@ def _holds_images(path: Path) -> bool:
         return False
 
 
-def outputs_for(sources: list[Path], output: str | None, several: bool) -> list[Path]:
-    """Return the file for the images of each scan.
-
-    Raises
-    ------
-    ConfigError
-        If the place cannot be one of images.
-    """
-    if not several:
-        path = Path(output or DEFAULT_OUTPUT)
-        return [path / f"{sources[0].stem}_images.h5" if path.is_dir() else path]
-    folder = Path(output or DEFAULT_FOLDER)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"The images of {len(sources)} scans go into a folder, one file each, but {folder} is a file")
-    folder.mkdir(parents=True, exist_ok=True)
-    return [folder / f"{name}.h5" for name in numbered([f"{source.stem}_images" for source in sources])]
-
-
-def numbered(names: Sequence[str]) -> list[str]:
-    """Return the names, each once and the same at every call: with a number where one is taken."""
-    taken: dict[str, None] = {}
-    for name in names:
-        given, number = name, 1
-        while given in taken:
-            number += 1
-            given = f"{name}_{number}"
-        taken[given] = None
-    return list(taken)
-
-
 def _replay(args: argparse.Namespace, source: Path, output: Path, changes: Mapping[str, Mapping[str, str]]) -> bool:
     """Send one scan once or repeatedly, and print the outcome; return whether all went well."""
     with RawFile(source, args.group) as raw:
         config, why = (args.config or "", "") if args.config or args.config_local else suited_to(raw.headers())
-    _check_output(source, output, args)
+    check_place(source, output, args)
     if why:
         print(f"{source}: the configuration is {config}, as {why}", flush=True)
     text = _configuration(config, args.config_local, changes)
@@ -244,42 +212,6 @@ def _configuration(config: str, local: str | None, changes: Mapping[str, Mapping
     except OSError as error:
         raise ConfigError(f"The configuration {path} cannot be read: {error.strerror}.") from error
     return changed(text, path.name, changes) if changes else text
-
-
-def _check_output(source: Path, output: Path, args: argparse.Namespace) -> None:
-    """Refuse a place for images that cannot be written, or that holds something already; say where some are added.
-
-    Raises
-    ------
-    ConfigError
-        If it is refused.
-    """
-    folder = output.absolute().parent
-    if not folder.is_dir():
-        raise ConfigError(f"The images cannot be written to {output}: there is no folder {folder}. Make it first.")
-    if not os.access(folder, os.W_OK):
-        raise ConfigError(f"The images cannot be written to {output}: its folder may not be written. Choose another.")
-    if not output.exists():
-        return
-    if output.samefile(source):
-        raise ConfigError(f"{output} is the raw data themselves; name another file for the images.")
-    if args.overwrite:
-        return
-    try:
-        with h5py.File(output, "r") as file:
-            held = list(file)
-    except OSError as error:
-        raise ConfigError(
-            f"{output} exists, and is no HDF5 file that images could be added to. Name another file, or say "
-            "--overwrite."
-        ) from error
-    if args.append or (args.out_group and args.out_group not in held):
-        print(f"{output} holds {len(held)} groups of images already ({', '.join(held[-3:])}); these are added to it")
-        return
-    raise ConfigError(
-        f"{output} holds images already (group {', '.join(held[-3:])}). Say --append to add these to them, --overwrite "
-        "to replace them, or name another file."
-    )
 
 
 def _is_good(outcome: Outcome, config: str) -> bool:

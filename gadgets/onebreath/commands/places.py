@@ -1,0 +1,81 @@
+"""Where ``onebreath replay`` writes the images of each scan, and what it refuses to write to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+
+from onebreath.errors import ConfigError
+
+DEFAULT_OUTPUT = "out.h5"
+DEFAULT_FOLDER = "images"
+
+
+def outputs_for(sources: list[Path], output: str | None, several: bool) -> list[Path]:
+    """Return the file for the images of each scan.
+
+    Raises
+    ------
+    ConfigError
+        If the place cannot be one of images.
+    """
+    if not several:
+        path = Path(output or DEFAULT_OUTPUT)
+        return [path / f"{sources[0].stem}_images.h5" if path.is_dir() else path]
+    folder = Path(output or DEFAULT_FOLDER)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"The images of {len(sources)} scans go into a folder, one file each, but {folder} is a file")
+    folder.mkdir(parents=True, exist_ok=True)
+    return [folder / f"{name}.h5" for name in numbered([f"{source.stem}_images" for source in sources])]
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return the names, each once and the same at every call: with a number where one is taken."""
+    taken: dict[str, None] = {}
+    for name in names:
+        given, number = name, 1
+        while given in taken:
+            number += 1
+            given = f"{name}_{number}"
+        taken[given] = None
+    return list(taken)
+
+
+def check_place(source: Path, output: Path, args: argparse.Namespace) -> None:
+    """Refuse a place for images that cannot be written, or that holds something already; say where some are added.
+
+    Raises
+    ------
+    ConfigError
+        If it is refused.
+    """
+    folder = output.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"The images cannot be written to {output}: there is no folder {folder}. Make it first.")
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"The images cannot be written to {output}: its folder may not be written. Choose another.")
+    if not output.exists():
+        return
+    if output.samefile(source):
+        raise ConfigError(f"{output} is the raw data themselves; name another file for the images.")
+    if args.overwrite:
+        return
+    try:
+        with h5py.File(output, "r") as file:
+            held = list(file)
+    except OSError as error:
+        raise ConfigError(
+            f"{output} exists, and is no HDF5 file that images could be added to. Name another file, or say "
+            "--overwrite."
+        ) from error
+    if args.append or (args.out_group and args.out_group not in held):
+        print(f"{output} holds {len(held)} groups of images already ({', '.join(held[-3:])}); these are added to it")
+        return
+    raise ConfigError(
+        f"{output} holds images already (group {', '.join(held[-3:])}). Say --append to add these to them, --overwrite "
+        "to replace them, or name another file."
+    )
