@@ -21,6 +21,7 @@ from onebreath.options import at_least, folder, positive
 from onebreath.report.page import write_report
 from onebreath.simulation.scan import ScanOptions, simulate
 from onebreath.terminal import working
+from onebreath.wire.outputs import IMAGES, PAGE, PICTURE, RAW, check_new, check_output
 
 CONFIGS = {
     "zero-filled": "Onebreath_Cine_ZeroFilled.xml",
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, reconstruct, compare with the truth, and print the paths of all files."""
+    _check_folder(args.output)
     args.output.mkdir(parents=True, exist_ok=True)
     options = ScanOptions(
         anatomy="textured",
@@ -87,6 +89,14 @@ def run(args: argparse.Namespace) -> int:
     print(table)
     print(f"Pictures: {args.output / 'images.png'}, {args.output / 'cine.gif'}; images: {stored}; report: {page}")
     return 0
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder whose files are somebody else's: only an earlier demo's are replaced; raises ConfigError."""
+    if not (folder / "table.md").exists():
+        check_new(folder / "scan.h5")
+    for name, kind in (("scan.h5", RAW), ("images.h5", IMAGES), ("report.html", PAGE), ("images.png", PICTURE)):
+        check_output(folder / name, kind)
 
 
 def reconstruct(raw: Path, config: str, output: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], float]:

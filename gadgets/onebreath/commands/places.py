@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 
 from onebreath.errors import ConfigError
+from onebreath.wire.outputs import IMAGES, OTHER, PAGE, check_output, held
 
 DEFAULT_OUTPUT = "out.h5"
 DEFAULT_FOLDER = "images"
@@ -48,6 +49,8 @@ def numbered(names: Sequence[str]) -> list[str]:
 def check_place(source: Path, output: Path, args: argparse.Namespace) -> None:
     """Refuse a place for images that cannot be written, or that holds something already; say where some are added.
 
+    With ``--overwrite``, too, only a file of images is replaced: never raw data, nor anything else.
+
     Raises
     ------
     ConfigError
@@ -58,24 +61,20 @@ def check_place(source: Path, output: Path, args: argparse.Namespace) -> None:
         raise ConfigError(f"The images cannot be written to {output}: there is no folder {folder}. Make it first.")
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"The images cannot be written to {output}: its folder may not be written. Choose another.")
-    if not output.exists():
+    if args.report:
+        check_output(output.with_suffix(".html"), PAGE, (source,))
+    if held(output) == OTHER:
+        raise ConfigError(f"{output} exists, and is no HDF5 file that images could be added to. Name another file.")
+    check_output(output, IMAGES, (source, *map(Path, (*args.files, *args.filename))))
+    if args.overwrite or not output.exists() or not output.stat().st_size:
         return
-    if output.samefile(source):
-        raise ConfigError(f"{output} is the raw data themselves; name another file for the images.")
-    if args.overwrite:
-        return
-    try:
-        with h5py.File(output, "r") as file:
-            held = list(file)
-    except OSError as error:
-        raise ConfigError(
-            f"{output} exists, and is no HDF5 file that images could be added to. Name another file, or say "
-            "--overwrite."
-        ) from error
-    if args.append or (args.out_group and args.out_group not in held):
-        print(f"{output} holds {len(held)} groups of images already ({', '.join(held[-3:])}); these are added to it")
+    with h5py.File(output, "r") as file:
+        groups = list(file)
+    last = ", ".join(groups[-3:])
+    if args.append or (args.out_group and args.out_group not in groups):
+        print(f"{output} holds {len(groups)} groups of images already ({last}); these are added to it")
         return
     raise ConfigError(
-        f"{output} holds images already (group {', '.join(held[-3:])}). Say --append to add these to them, --overwrite "
+        f"{output} holds images already (group {last}). Say --append to add these to them, --overwrite "
         "to replace them, or name another file."
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onebreath.report.page import write_report
 from onebreath.terminal import working
+from onebreath.wire.outputs import PAGE, check_output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the page and print its path; returns the exit status."""
     output = args.output or args.images.with_suffix(".html")
+    check_output(output, PAGE, (args.images, args.scan))
     with working(f"making {output}"):
         write_report(args.images, output, args.group, args.scan, args.scan_group)
     print(f"report: {output}")

@@ -7,8 +7,10 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
+from onebreath.errors import ConfigError
 from onebreath.simulation.options import ScanOptions
-from onebreath.simulation.scan import simulate
+from onebreath.simulation.scan import TRUTH, simulate
+from onebreath.wire.outputs import check_new
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +26,12 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ConfigError
-        If the options contradict each other.
+        If the options contradict each other, or one of the two files exists already.
     """
+    if args.output.suffix == TRUTH:
+        raise ConfigError(f"{args.output} would be the name of the truth, too; let the raw data's name end with .h5.")
+    for path in (args.output, args.output.with_suffix(TRUTH)):
+        check_new(path)
     values: dict[str, Any] = {field.name: getattr(args, field.name) for field in fields(ScanOptions)}
     values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     if isinstance(values["acceleration"], tuple):

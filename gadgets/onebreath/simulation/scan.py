@@ -28,6 +28,9 @@ from onebreath.simulation.signals.texture import TexturedChest
 
 __all__ = ["ScanOptions", "SimulatedScan", "simulate"]
 
+TRUTH = ".npz"
+"""What the name of the truth ends with; it is else that of the raw data."""
+
 # Phase added to the image by each set, in rad.
 _SET_PHASE = 0.5
 
@@ -83,7 +86,7 @@ class SimulatedScan:
         """
         path = Path(path)
         write_mrd(path, self.header, self.acquisitions, self.waveforms)
-        truth = path.with_suffix(".npz")
+        truth = path.with_suffix(TRUTH)
         arrays: dict[str, Any] = dict(self.truth)
         with whole(truth) as part, part.open("wb") as file:
             np.savez(file, **arrays)

@@ -15,6 +15,7 @@ from onebreath.simulation.mrd_file import write_mrd
 from onebreath.terminal import steps, working
 from onebreath.vendor.siemens import Measurement, acquisitions, left_out, read_measurements
 from onebreath.vendor.siemens_header import make_header
+from onebreath.wire.outputs import RAW, check_output
 from onebreath.wire.raw_file import RawFile
 
 
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     names[measurements[-1].number] = output
     if not args.overwrite and (there := [path for path in names.values() if path.exists()]):
         raise ConfigError(f"{there[0]} exists already. Say --overwrite to replace it, or name another file with -o.")
+    for path in names.values():
+        check_output(path, RAW, (args.file,))
     for measurement in measurements:
         _write(measurement, names[measurement.number], args.anonymise)
     return 0
@@ -51,6 +54,7 @@ def _from_stream(args: argparse.Namespace, output: Path) -> int:
         raise ConfigError("--anonymise is for raw data of scanners; a stream of MRD 2 is taken as it is.")
     if output.exists() and not args.overwrite:
         raise ConfigError(f"{output} exists already. Say --overwrite to replace it, or name another file with -o.")
+    check_output(output, RAW, (args.file,))
     with args.file.open("rb") as file:
         read_stream(file, output, str(args.file))
     with RawFile(output) as raw:

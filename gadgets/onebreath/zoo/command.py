@@ -176,8 +176,11 @@ def _argument(text: str) -> tuple[str, Any]:
 
 
 def _export(args: argparse.Namespace) -> int:
+    from onebreath.wire.outputs import MODEL, check_output  # imports numpy: too slow for a list of models
+
     folder = find(args.name)
     card = read_card(folder)
+    check_output(args.file, MODEL, (folder / CARD_FILE, folder / card.weights.file))
     with working(f"checking {args.name}"):
         read_network(folder, card)
     with whole(args.file) as part, zipfile.ZipFile(part, "w") as archive:

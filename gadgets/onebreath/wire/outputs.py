@@ -1,0 +1,109 @@
+"""What a command may write over: nothing that it reads, and only what it writes itself; raw data never in passing."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import h5py
+
+from onebreath.errors import ConfigError, ScanError
+from onebreath.wire import h5_guard
+
+RAW, IMAGES = "raw data", "images"
+PAGE, PICTURE, PDF, MODEL = "an HTML page", "a picture", "a PDF", "an exported model"
+OTHER, OTHER_ARRAYS = "something else", "an HDF5 file of something else"
+_BEGINNINGS = {
+    b"<!doctype html": PAGE,
+    b"<html": PAGE,
+    b"\x89png": PICTURE,
+    b"\xff\xd8\xff": PICTURE,
+    b"<svg": PICTURE,
+    b'<?xml version="1.0" encoding="utf-8" standalone="no"?>\n<!doctype svg': PICTURE,  # Matplotlib's
+    b"%pdf": PDF,
+}
+"""What a file begins with, in lower case."""
+_CARD = "card.yaml"
+"""By which an exported model is told from other archives, such as the truth of a simulated scan."""
+
+
+def held(path: Path) -> str:
+    """Return in words what a file holds, by its content and not its name; empty if it is empty or not there."""
+    if not path.exists():
+        return ""
+    if not path.is_file():
+        return "a folder" if path.is_dir() else "a pipe or a device"
+    with path.open("rb") as file:
+        beginning = file.read(256)
+    if not beginning:
+        return ""
+    if h5py.is_hdf5(path):
+        return _held_by_hdf5(path)
+    if zipfile.is_zipfile(path):
+        return _held_by_zip(path)
+    begins = beginning.lstrip().lower()
+    return next((kind for start, kind in _BEGINNINGS.items() if begins.startswith(start)), OTHER)
+
+
+def _held_by_zip(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return MODEL if _CARD in archive.namelist() else "an archive of other files"
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError):
+        return "an archive that cannot be read"
+
+
+def _held_by_hdf5(path: Path) -> str:
+    try:
+        with h5_guard.open_file(path) as file:
+            found: list[str] = []
+            file.visititems(lambda name, item: found.append(_kind(name, item)))
+    except (OSError, RuntimeError, ScanError):
+        return "an HDF5 file that cannot be read"
+    return next((kind for kind in (RAW, IMAGES, OTHER_ARRAYS) if kind in found), "")
+
+
+def _kind(name: str, item: h5py.Group | h5py.Dataset) -> str:
+    """Return whether an array belongs to raw data (header or lines), to images, or to neither; groups hold nothing."""
+    parent, _, last = name.rpartition("/")
+    if not isinstance(item, h5py.Dataset):
+        return ""
+    if parent.rpartition("/")[2].startswith("image_"):
+        return IMAGES
+    return RAW if last == "xml" or (last == "data" and "head" in (item.dtype.names or ())) else OTHER_ARRAYS
+
+
+def check_output(path: Path, kind: str, inputs: Iterable[Path | None] = ()) -> None:
+    """Refuse a file to write that a command reads, or that holds anything but what the command writes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What the command writes, as `held` says it; such a file may be replaced.
+    inputs
+        The files that the command reads.
+
+    Raises
+    ------
+    ConfigError
+        If it is refused; nothing was changed.
+    """
+    if not path.exists():
+        return
+    for source in inputs:
+        if source is not None and source.exists() and path.samefile(source):
+            what = "the raw data themselves" if held(path) == RAW else "what is read here"
+            raise ConfigError(f"{path} is {what}; name another file for {kind}.")
+    if (there := held(path)) not in ("", kind):
+        advice = "Raw data are never written over" if there == RAW else f"Only {kind} would be replaced"
+        raise ConfigError(f"{path} exists and holds {there}. {advice}: name another file for {kind}, or move this one.")
+
+
+def check_new(path: Path) -> None:
+    """Refuse a file to write that exists already, whatever it holds; raises ConfigError."""
+    if path.exists():
+        there = held(path)
+        raise ConfigError(f"{path} exists already{f' and holds {there}' if there else ''}; name another file.")
