@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import h5py
@@ -96,11 +97,31 @@ def test_a_second_run_adds_nothing_in_silence(scans, tmp_path, capsys):
     assert main([*run, "-G", "second"]) == 0
     assert "holds 1 groups of images already (first); these are added to it" in capsys.readouterr().out
     assert groups(out) == ["first", "second"]
-    assert main([*run, "-G", "first", "--append"]) == 0
-    with h5py.File(out) as file:
-        assert len(file["first/image_1/data"]) == 2
+    before = out.read_bytes()
+    assert main([*run, "-G", "first", "--append"]) == 1
+    assert "has a group first already" in capsys.readouterr().err
+    assert out.read_bytes() == before
     assert main([*run, "-G", "third", "--overwrite"]) == 0
     assert groups(out) == ["third"]
+
+
+def test_scans_of_one_second_never_share_a_group(scans, tmp_path, monkeypatch, capsys):
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 1)
+
+    monkeypatch.setattr("onebreath.host.replay.datetime", Stopped)
+    out = tmp_path / "out.h5"
+    assert main([*fast(scans / "static.h5", "-o", out), "-l", "2"]) == 0
+    assert main([*fast(scans / "static.h5", "-o", out), "--append"]) == 0
+    first = "2026-01-01 00:00:00"
+    assert groups(out) == [first, f"{first}_2", f"{first}_3"]
+    assert f"images: {out}, group {first}_3" in capsys.readouterr().out
+    assert main([*fast(scans / "static.h5", "-o", out, "-G", "cine"), "-l", "2"]) == 0
+    assert groups(out)[3:] == ["cine", "cine_2"]
+    with h5py.File(out) as file:
+        assert {len(group["image_1/data"]) for group in file.values()} == {1}
 
 
 @pytest.mark.parametrize(

@@ -69,27 +69,40 @@ def test_images_are_read_back_by_ismrmrd(tmp_path, dtype):
             assert back.meta == each.meta
 
 
-def test_images_are_added_to_an_existing_group_and_survive_an_interruption(tmp_path):
-    with ImageFile(tmp_path / "out.h5", "g") as out:
+def test_a_group_is_added_to_an_existing_file_and_survives_an_interruption(tmp_path):
+    with ImageFile(tmp_path / "out.h5", "f") as out:
         out.append(image())
     interrupted = ImageFile(tmp_path / "out.h5", "g")
+    interrupted.append(image())
     interrupted.append(image())
     whole, part = tmp_path / "whole.h5", tmp_path / "part.h5"
     whole.write_bytes((tmp_path / "out.h5").read_bytes())  # what a killed process leaves behind
     part.write_bytes((tmp_path / ".out.h5.part").read_bytes())
     interrupted.__exit__()
-    for left, images in ((whole, 1), (part, 2), (tmp_path / "out.h5", 2)):
-        with closing(ismrmrd.Dataset(str(left), "g")) as dataset:
+    for left, group, images in ((whole, "f", 1), (part, "g", 2), (tmp_path / "out.h5", "g", 2)):
+        with closing(ismrmrd.Dataset(str(left), group)) as dataset:
             assert dataset.number_of_images("image_1") == images
             np.testing.assert_array_equal(dataset.read_image("image_1", images - 1).data, image().data)
     assert not (tmp_path / ".out.h5.part").exists()
+
+
+def test_a_group_is_never_added_to(tmp_path):
+    target = tmp_path / "out.h5"
+    for name in ("g", "g_2", "g_3"):
+        with ImageFile(target, "g", numbered=True) as out:
+            out.append(image())
+        assert out.group == name
+    before = target.read_bytes()
+    with ImageFile(target, "g") as out, pytest.raises(ConfigError, match="has a group g already"):
+        out.append(image())
+    assert target.read_bytes() == before
 
 
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_full_disk_is_told_in_one_line_and_leaves_the_file_as_it_was(tmp_path, monkeypatch, before):
     target = tmp_path / "out.h5"
     for _ in range(before):
-        with ImageFile(target, "g") as out:
+        with ImageFile(target, "earlier") as out:
             out.append(image())
     kept = target.read_bytes() if before else b""
 

@@ -46,6 +46,11 @@ def numbered(names: Sequence[str]) -> list[str]:
     return list(taken)
 
 
+def groups_for(name: str | None, loops: int) -> list[str | None]:
+    """Return the group of each loop: the given name, numbered from the second; None is that of date and time."""
+    return [name if name is None or loop == 0 else f"{name}_{loop + 1}" for loop in range(loops)]
+
+
 def check_place(source: Path, output: Path, args: argparse.Namespace) -> None:
     """Refuse a place for images that cannot be written, or that holds something already; say where some are added.
 
@@ -70,11 +75,17 @@ def check_place(source: Path, output: Path, args: argparse.Namespace) -> None:
         return
     with h5py.File(output, "r") as file:
         groups = list(file)
+        taken = [name for name in groups_for(args.out_group, args.loops) if name is not None and name in file]
     last = ", ".join(groups[-3:])
-    if args.append or (args.out_group and args.out_group not in groups):
+    if args.append and taken:
+        raise ConfigError(
+            f"{output} has a group {taken[0]} already, and the images of two scans in one group would be taken for one "
+            "series. Name another group by -G, or none."
+        )
+    if args.append or (args.out_group and not taken):
         print(f"{output} holds {len(groups)} groups of images already ({last}); these are added to it")
         return
     raise ConfigError(
-        f"{output} holds images already (group {last}). Say --append to add these to them, --overwrite "
+        f"{output} holds images already (group {last}). Say --append to add a group, --overwrite "
         "to replace them, or name another file."
     )

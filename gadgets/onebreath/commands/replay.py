@@ -7,13 +7,12 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import redirect_stdout
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import h5py
 
-from onebreath.commands.places import DEFAULT_FOLDER, DEFAULT_OUTPUT, check_place, outputs_for
+from onebreath.commands.places import DEFAULT_FOLDER, DEFAULT_OUTPUT, check_place, groups_for, outputs_for
 from onebreath.config.changes import changed, read_changes
 from onebreath.config.stream_config import find
 from onebreath.config.suited import NOISE_ONLY, suited_to
@@ -72,9 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"(default: {DEFAULT_FOLDER}); -: a stream of MRD 2 to standard output",
     )
     parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
-    parser.add_argument("-G", "--out-group", help="group for the images (default: date and time)")
+    parser.add_argument("-G", "--out-group", help="new group for the images (default: date and time)")
     existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--append", action="store_true", help="add the images to a file that exists")
+    existing.add_argument("--append", action="store_true", help="add the images to a file that exists, as a new group")
     existing.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     parser.add_argument(
         "--report", action="store_true", help="write a page about each scan beside its images (see onebreath report)"
@@ -177,8 +176,7 @@ def _replay(args: argparse.Namespace, source: Path, output: Path, changes: Mappi
         print(f"{source}: the configuration is {config}, as {why}", flush=True)
     text = _configuration(config, args.config_local, changes)
     good = True
-    for loop in range(args.loops):
-        group = args.out_group or f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+    for loop, group in enumerate(groups_for(args.out_group, args.loops)):
         outcome = replay(
             source,
             config,
@@ -193,10 +191,10 @@ def _replay(args: argparse.Namespace, source: Path, output: Path, changes: Mappi
         )
         print(f"{source}: {outcome}", flush=True)
         if outcome.images and str(output) != args.pipe:
-            print(f"images: {output}, group {group}", flush=True)
+            print(f"images: {output}, group {outcome.group}", flush=True)
             if args.report:
                 page = output.with_suffix(".html")
-                write_report(output, page, group, source, args.group)
+                write_report(output, page, outcome.group, source, args.group)
                 print(f"report: {page}", flush=True)
         good &= _is_good(outcome, config)
     return good

@@ -53,6 +53,8 @@ class Outcome:
         An error was reported, or the connection broke.
     warnings
         What the server warned of, by texts or in the images' meta; each once.
+    group
+        Group of the images in their file.
     """
 
     images: dict[int, int] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class Outcome:
     seconds: float = 0.0
     failed: bool = False
     warnings: list[str] = field(default_factory=list)
+    group: str = ""
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} images in series {series}" for series, count in sorted(self.images.items()))
@@ -100,7 +103,7 @@ def replay(
     address, port
         The server; without an address the scan runs in this process.
     output, group
-        File and group for the images; the default group is date and time.
+        File and group for the images; the group is a new one, by default date and time, numbered if that is taken.
     timeout
         Seconds to wait for a connection.
     in_group
@@ -111,17 +114,17 @@ def replay(
     Raises
     ------
     ConfigError, ScanError
-        If the configuration file or the raw file cannot be read.
+        If the configuration file or the raw file cannot be read, or the group is in the file already.
     ConnectionLost
         If the server cannot be reached.
     """
     chosen = _configuration(config, config_local)
     begun = time.perf_counter()
-    group = group or f"{datetime.now():%Y-%m-%d %H:%M:%S}"
-    with RawFile(source, in_group) as raw, ImageFile(output, group, anew=anew) as images:
+    name, numbered = group or f"{datetime.now():%Y-%m-%d %H:%M:%S}", group is None
+    with RawFile(source, in_group) as raw, ImageFile(output, name, anew=anew, numbered=numbered) as images:
         with _server(address, port, timeout) as channel:
             outcome = _Exchange(channel, chosen, raw, images).run()
-        outcome.images = dict(images.series)
+        outcome.images, outcome.group = dict(images.series), images.group
     outcome.seconds = time.perf_counter() - begun
     return outcome
 

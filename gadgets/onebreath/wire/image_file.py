@@ -33,15 +33,19 @@ class ImageFile:
     path
         The file; created, or extended if it exists.
     group
-        Group of this reconstruction.
+        Group of this reconstruction: a new one, as images of two scans in one would be taken for one series.
     private
         Whether only the owner may read the file, whatever the umask.
     anew
         Whether a file that exists is replaced rather than extended.
+    numbered
+        Whether a group that exists already gives this one a number; else it is an error.
     """
 
-    def __init__(self, path: str | Path, group: str, *, private: bool = False, anew: bool = False) -> None:
-        self.path, self.private, self._anew = Path(path), private, anew
+    def __init__(
+        self, path: str | Path, group: str, *, private: bool = False, anew: bool = False, numbered: bool = False
+    ) -> None:
+        self.path, self.private, self._anew, self._numbered = Path(path), private, anew, numbered
         self.group = group
         self.series: dict[int, int] = {}
         self._part = self.path.with_name(f".{self.path.name}.part")
@@ -81,7 +85,7 @@ class ImageFile:
         ScanError
             If its size or type differs from the earlier ones of its series.
         ConfigError
-            If the file cannot be written.
+            If the file cannot be written, or has the group already.
         """
         with self._writing():
             self._append(image)
@@ -115,6 +119,19 @@ class ImageFile:
         with self._part.open("r+b") as file:
             os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, count + MARGIN)
 
+    def _new_group(self, file: h5py.File) -> str:
+        """Return the name of this reconstruction's group, which the file does not have yet."""
+        name, number = self.group, 1
+        while name in file:
+            if not self._numbered:
+                self._disk_failed = True  # the file stays as it is
+                raise ConfigError(
+                    f"{self.path} has a group {name} already; the images need one of their own: name another"
+                )
+            number += 1
+            name = f"{self.group}_{number}"
+        return name
+
     def _open(self, number: int, data: np.ndarray) -> tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset]:
         """Open or create the three datasets of a series."""
         if self._file is None:
@@ -129,6 +146,7 @@ class ImageFile:
             self._reserve(0)
             # Opening keeps the mode of a file; a new one counts its groups, for whoever asks for the last of them.
             self._file = h5py.File(self._part, "a") if extended else h5py.File(self._part, "w", track_order=True)
+            self.group = self._new_group(self._file)
         stored = self._file.require_group(f"{self.group}/image_{number}")
         if "data" not in stored:
             more = (None, *data.shape)
