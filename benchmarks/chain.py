@@ -121,8 +121,9 @@ def memory(count: int) -> Row:
             sock.sendall(encoded)
         data = np.ones((channels, samples), np.complex64)
         for number in range(count):
-            line = ismrmrd.Acquisition.from_array(data, center_sample=samples // 2)
-            line.idx.kspace_encode_step_1 = wire.LINES // 2 - rows // 2 + number % rows
+            row = number % rows - rows // 2  # the centre is the strongest, by which channels are chosen
+            line = ismrmrd.Acquisition.from_array(data / np.float32(1 + abs(row)), center_sample=samples // 2)
+            line.idx.kspace_encode_step_1 = wire.LINES // 2 + row
             line.idx.repetition = number // rows
             sock.sendall(b"".join(encode(line)))
             if number + 1 in (count // 10, count):

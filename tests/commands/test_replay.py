@@ -124,6 +124,48 @@ def test_scans_of_one_second_never_share_a_group(scans, tmp_path, monkeypatch, c
         assert {len(group["image_1/data"]) for group in file.values()} == {1}
 
 
+@pytest.fixture
+def failing(tmp_path) -> Path:
+    """A scan of three slices that breaks off in the last, when images of the others have come."""
+    path = tmp_path / "failing.h5"
+    simulate(ScanOptions(**{**SMALL, "slices": 3}, phases=2)).write(path)
+    with h5py.File(path, "a") as file:
+        place = len(file["dataset/data"]) * 3 // 4
+        row = file["dataset/data"][place]
+        row["data"] = row["data"][:-2]
+        file["dataset/data"][place] = row
+    return path
+
+
+def test_a_part_of_the_images_never_replaces_all_of_them(scans, failing, tmp_path, capsys):
+    out = tmp_path / "out.h5"
+    assert main(fast(scans / "cine.h5", "-o", out)) == 0
+    before = out.read_bytes()
+    for name in ("out_incomplete.h5", "out_incomplete1.h5"):
+        assert main([*fast(failing, "-o", out, "--overwrite", "-G", "g"), "--report"]) == 1
+        assert out.read_bytes() == before
+        printed = capsys.readouterr()
+        assert f"images: {tmp_path / name}, group g" in printed.out
+        assert f"these images are only a part; {out} is as it was" in printed.err
+        with h5py.File(tmp_path / name) as file:
+            assert 0 < len(file["g/image_1/data"]) < 6
+    page = (tmp_path / "out_incomplete.html").read_text()
+    assert "the images are incomplete, as their scan failed: " in page
+
+
+def test_all_that_reads_a_part_of_the_images_says_so(scans, failing, tmp_path, capsys):
+    out = tmp_path / "out.h5"
+    assert main(fast(failing, "-o", out)) == 1
+    for command in ("report", "convert", "dicom"):
+        capsys.readouterr()
+        assert main([command, str(out), "-o", str(tmp_path / f"of_{command}")]) == 0
+        assert f"{out}: the images are incomplete, as their scan failed" in capsys.readouterr().err
+    assert main(fast(scans / "cine.h5", "-o", out, "--overwrite")) == 0
+    capsys.readouterr()
+    assert main(["convert", str(out), "-o", str(tmp_path / "whole")]) == 0
+    assert not capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("output", "words"),
     [

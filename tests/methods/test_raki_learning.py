@@ -29,7 +29,7 @@ def test_slices_foreseen_are_learned_together_and_what_is_wrong_is_told_in_its_t
 
 def test_noise_of_replicas_is_tested():
     """Where there is signal the noise is normal; where there is none, that of magnitudes is not."""
-    case = synthetic(lines(48, 3), 48, 32, acs=24, noise=0.02)
+    case = synthetic(lines(48, 3), 48, 32, acs=24, noise=1.0)
     method = Raki(**{**SMALL, "gfactor": "exact"})
     images = method(case.data).images
     found = measure_noise(method, case.data, images, Effort(samples=120), normality=True)

@@ -175,8 +175,8 @@ def _replay(args: argparse.Namespace, source: Path, output: Path, changes: Mappi
     if why:
         print(f"{source}: the configuration is {config}, as {why}", flush=True)
     text = _configuration(config, args.config_local, changes)
-    good = True
-    for loop, group in enumerate(groups_for(args.out_group, args.loops)):
+    good, anew = True, args.overwrite
+    for group in groups_for(args.out_group, args.loops):
         outcome = replay(
             source,
             config,
@@ -187,14 +187,18 @@ def _replay(args: argparse.Namespace, source: Path, output: Path, changes: Mappi
             group,
             args.timeout / 1000,
             args.group,
-            anew=args.overwrite and loop == 0,
+            anew=anew,
         )
         print(f"{source}: {outcome}", flush=True)
-        if outcome.images and str(output) != args.pipe:
-            print(f"images: {output}, group {outcome.group}", flush=True)
+        if outcome.file is not None and str(output) != args.pipe:
+            anew = anew and outcome.file != output
+            print(f"images: {outcome.file}, group {outcome.group}", flush=True)
+            if outcome.failed:
+                kept = f"; {output} is as it was" if outcome.file != output else ""
+                print(f"{source}: the scan failed, and these images are only a part{kept}", file=sys.stderr)
             if args.report:
-                page = output.with_suffix(".html")
-                write_report(output, page, outcome.group, source, args.group)
+                page = outcome.file.with_suffix(".html")
+                write_report(outcome.file, page, outcome.group, source, args.group)
                 print(f"report: {page}", flush=True)
         good &= _is_good(outcome, config)
     return good

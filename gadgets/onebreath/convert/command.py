@@ -12,6 +12,7 @@ import numpy as np
 from onebreath.convert.nifti import volumes, write_nifti
 from onebreath.convert.pictures import shown, write_gif, write_mp4, write_png
 from onebreath.errors import ConfigError
+from onebreath.images.completeness import warn_if_incomplete
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series, images_of
 from onebreath.images.stacks import Stack, stacks
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         module, extra = _NEEDED[name]
         required(module, extra, name.upper())
     output = args.output or folder_beside(args.images)
+    warn_if_incomplete(args.images, args.group)
     with images_of(args.images, args.group) as found:
         output.mkdir(parents=True, exist_ok=True)
         for series in found:

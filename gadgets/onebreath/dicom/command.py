@@ -14,6 +14,7 @@ from onebreath.dicom.queue import Queue, Taken
 from onebreath.dicom.store import Pacs, send
 from onebreath.errors import ConfigError
 from onebreath.images.belonging import header_of
+from onebreath.images.completeness import warn_if_incomplete
 from onebreath.images.reading import Series, read_images
 from onebreath.keeping import whole
 from onebreath.optional import required
@@ -118,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _make(args: argparse.Namespace, queue: Queue | None) -> None:
     """Make all instances, and write them to the folder, the queue, or both."""
+    warn_if_incomplete(args.images, args.group)
     found = read_images(args.images, args.group)
     header = header_of(found, args.scan, args.scan_group) if args.scan is not None else None
     who = identity(found, header, "" if args.anonymise and args.pseudonym is None else args.pseudonym)

@@ -55,6 +55,8 @@ class Outcome:
         What the server warned of, by texts or in the images' meta; each once.
     group
         Group of the images in their file.
+    file
+        The file that holds the images; None without images. A failed scan replaces no file; see `ImageFile`.
     """
 
     images: dict[int, int] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class Outcome:
     failed: bool = False
     warnings: list[str] = field(default_factory=list)
     group: str = ""
+    file: Path | None = None
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} images in series {series}" for series, count in sorted(self.images.items()))
@@ -125,6 +128,9 @@ def replay(
         with _server(address, port, timeout) as channel:
             outcome = _Exchange(channel, chosen, raw, images).run()
         outcome.images, outcome.group = dict(images.series), images.group
+        if outcome.failed:
+            images.incomplete = outcome.texts[-1]
+    outcome.file = images.written
     outcome.seconds = time.perf_counter() - begun
     return outcome
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from onebreath.images.belonging import header_of
+from onebreath.images.completeness import told, why_incomplete
 from onebreath.images.reading import Series, read_images
 from onebreath.images.secrets import Secrets
 from onebreath.keeping import write_text
@@ -62,10 +63,13 @@ def write_report(
     """
     check_packages()
     found = read_images(images, group)
-    write_text(output, page(found, images.name, scan, scan_group))
+    why = why_incomplete(images, group)
+    write_text(output, page(found, images.name, scan, scan_group, told(why) if why else ""))
 
 
-def page(found: list[Series], name: str, scan: Path | None = None, scan_group: str = "dataset") -> str:
+def page(
+    found: list[Series], name: str, scan: Path | None = None, scan_group: str = "dataset", warning: str = ""
+) -> str:
     """Page as HTML.
 
     Parameters
@@ -76,6 +80,8 @@ def page(found: list[Series], name: str, scan: Path | None = None, scan_group: s
         Name of the file of images.
     scan, scan_group
         Raw data of the images, if available, and their group.
+    warning
+        What is known of the file and not told by its images; goes before their warnings.
 
     Raises
     ------
@@ -93,7 +99,7 @@ def page(found: list[Series], name: str, scan: Path | None = None, scan_group: s
         made_by=facts.one("GADGETRON_ImageComment"),
         software=_software(facts),
         model=_model(facts),
-        warnings=Facts.of(found, secrets).warnings(),
+        warnings=[*([facts.hide(warning)] if warning else []), *Facts.of(found, secrets).warnings()],
         sections=sections(facts),
         candidates=candidates(facts),
         noise_only=facts.fact("reconstruct", "choice_noise_only"),

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import h5py
@@ -19,6 +20,8 @@ from onebreath.wire.messages import ascii_meta
 
 MARGIN = 1 << 18
 """Bytes that HDF5 needs at most besides an image and its meta."""
+INCOMPLETE = "incomplete"
+"""Attribute of a group whose scan failed: why images are missing in it."""
 
 
 class ImageFile:
@@ -26,7 +29,8 @@ class ImageFile:
 
     The layout is that of ``gadgetron_ismrmrd_client``: data (image, channel, z, y, x). The images go to a file beside
     it, ``.<name>.part``, which takes its place at the end: the file is never seen half written. An error keeps the
-    images that came before it, unless it was the disk that failed.
+    images that came before it, unless it was the disk that failed, and notes in their group that others are missing.
+    They never replace a whole file, but go to ``<name>_incomplete`` beside it.
 
     Parameters
     ----------
@@ -40,6 +44,13 @@ class ImageFile:
         Whether a file that exists is replaced rather than extended.
     numbered
         Whether a group that exists already gives this one a number; else it is an error.
+
+    Attributes
+    ----------
+    incomplete
+        Why images are missing; set by who notices that the scan failed. An exception sets it, too.
+    written
+        The file that holds the images, once they are written.
     """
 
     def __init__(
@@ -47,6 +58,8 @@ class ImageFile:
     ) -> None:
         self.path, self.private, self._anew, self._numbered = Path(path), private, anew, numbered
         self.group = group
+        self.incomplete = ""
+        self.written: Path | None = None
         self.series: dict[int, int] = {}
         self._part = self.path.with_name(f".{self.path.name}.part")
         self._disk_failed = False
@@ -60,13 +73,25 @@ class ImageFile:
         if self._file is None:
             self._part.unlink(missing_ok=True)
             return
+        error = next((one for one in exception if isinstance(one, BaseException)), None)
+        if error is not None and not self.incomplete:
+            self.incomplete = str(error) or f"it was ended by {type(error).__name__}"
         try:
             with self._writing():
+                if self.incomplete and not self._disk_failed and self.group in self._file:
+                    self._file[self.group].attrs[INCOMPLETE] = self.incomplete
                 self._file.close()
                 if not self._disk_failed:
-                    self._part.replace(self.path)
+                    target = self._beside() if self._anew and self.incomplete and self.path.exists() else self.path
+                    self._part.replace(target)
+                    self.written = target
         finally:
             self._part.unlink(missing_ok=True)
+
+    def _beside(self) -> Path:
+        """Return a new file for images that shall not replace whole ones."""
+        names = (f"{self.path.stem}_incomplete{number or ''}{self.path.suffix}" for number in count())
+        return next(path for path in map(self.path.with_name, names) if not path.exists())
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -111,13 +136,13 @@ class ImageFile:
         values.file.flush()
         self.series[number] = self.series.get(number, 0) + 1
 
-    def _reserve(self, count: int) -> None:
+    def _reserve(self, size: int) -> None:
         """Reserve disk space for this many more bytes: HDF5 does not recover from a failed write.
 
         What is not used of it is given back when HDF5 next flushes.
         """
         with self._part.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, count + MARGIN)
+            os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, size + MARGIN)
 
     def _new_group(self, file: h5py.File) -> str:
         """Return the name of this reconstruction's group, which the file does not have yet."""
