@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import subprocess
+import sys
 from contextlib import closing
 
 import h5py
@@ -77,13 +79,14 @@ def test_a_group_is_added_to_an_existing_file_and_survives_an_interruption(tmp_p
     interrupted.append(image())
     whole, part = tmp_path / "whole.h5", tmp_path / "part.h5"
     whole.write_bytes((tmp_path / "out.h5").read_bytes())  # what a killed process leaves behind
-    part.write_bytes((tmp_path / ".out.h5.part").read_bytes())
+    (written,) = tmp_path.glob(".out.h5.*.part")
+    part.write_bytes(written.read_bytes())
     interrupted.__exit__()
     for left, group, images in ((whole, "f", 1), (part, "g", 2), (tmp_path / "out.h5", "g", 2)):
         with closing(ismrmrd.Dataset(str(left), group)) as dataset:
             assert dataset.number_of_images("image_1") == images
             np.testing.assert_array_equal(dataset.read_image("image_1", images - 1).data, image().data)
-    assert not (tmp_path / ".out.h5.part").exists()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_group_is_never_added_to(tmp_path):
@@ -96,6 +99,38 @@ def test_a_group_is_never_added_to(tmp_path):
     with ImageFile(target, "g") as out, pytest.raises(ConfigError, match="has a group g already"):
         out.append(image())
     assert target.read_bytes() == before
+
+
+def test_a_second_writer_is_refused_and_the_first_loses_nothing(tmp_path):
+    target = tmp_path / "out.h5"
+    (tmp_path / ".out.h5.0123abcd.part").touch()  # of a process that was killed
+    with ImageFile(target, "first") as out:
+        out.append(image())
+        for _ in range(2):
+            with pytest.raises(ConfigError, match=r"out.h5 is being written by another process; wait"):
+                ImageFile(target, "second").__enter__()
+        out.append(image())
+    with ImageFile(target, "second") as out:
+        out.append(image())
+    with h5py.File(target) as file:
+        assert {name: len(group["image_1/data"]) for name, group in file.items()} == {"first": 2, "second": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["out.h5"]
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    target = tmp_path / "out.h5"
+    hold = f"import time; from onebreath.wire.image_file import ImageFile; ImageFile({str(target)!r}, 'g').__enter__()"
+    code = f"{hold}; print('locked', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"locked\n"
+    with pytest.raises(ConfigError, match="by another process"):
+        ImageFile(target, "g").__enter__()
+    process.kill()
+    process.communicate()
+    assert (tmp_path / ".out.h5.lock").exists()
+    with ImageFile(target, "g") as out:
+        out.append(image())
+    assert [path.name for path in tmp_path.iterdir()] == ["out.h5"]
 
 
 @pytest.mark.parametrize("before", [0, 1])
@@ -116,7 +151,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_the_file_as_it_was(tmp_path,
             out.append(image())
         monkeypatch.undo()
     assert (target.read_bytes() if target.exists() else b"") == kept
-    assert not (tmp_path / ".out.h5.part").exists()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_image_of_another_size_is_refused(tmp_path):

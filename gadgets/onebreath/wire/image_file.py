@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 from onebreath.errors import ConfigError, ScanError
 from onebreath.keeping import cannot_write, create
 from onebreath.wire.messages import ascii_meta
+from onebreath.wire.one_writer import OneWriter
 
 MARGIN = 1 << 18
 """Bytes that HDF5 needs at most besides an image and its meta."""
@@ -28,9 +31,10 @@ class ImageFile:
     """Images of a reconstruction, written as ``/<group>/image_<series>/{data,header,attributes}``.
 
     The layout is that of ``gadgetron_ismrmrd_client``: data (image, channel, z, y, x). The images go to a file beside
-    it, ``.<name>.part``, which takes its place at the end: the file is never seen half written. An error keeps the
-    images that came before it, unless it was the disk that failed, and notes in their group that others are missing.
-    They never replace a whole file, but go to ``<name>_incomplete`` beside it.
+    it, ``.<name>.<random>.part``, which takes its place at the end: the file is never seen half written. An error
+    keeps the images before it, unless it was the disk that failed, and notes in their group that others are missing.
+    They never replace a whole file, but go to ``<name>_incomplete`` beside it. A second writer of the same file is
+    refused, from the first to the last moment of the first one.
 
     Parameters
     ----------
@@ -61,32 +65,38 @@ class ImageFile:
         self.incomplete = ""
         self.written: Path | None = None
         self.series: dict[int, int] = {}
-        self._part = self.path.with_name(f".{self.path.name}.part")
+        self._writer = OneWriter(self.path)
+        self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         self._disk_failed = False
         self._file: h5py.File | None = None
         self._stored: dict[int, tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset]] = {}
 
     def __enter__(self) -> ImageFile:
+        with self._writing():
+            self._writer.take()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._file is None:
+        try:
+            if self._file is not None:
+                self._finish(self._file, exception)
+        finally:
             self._part.unlink(missing_ok=True)
-            return
+            self._writer.release()
+
+    def _finish(self, file: h5py.File, exception: tuple[object, ...]) -> None:
+        """Close the file that was put together, and let it take its place."""
         error = next((one for one in exception if isinstance(one, BaseException)), None)
         if error is not None and not self.incomplete:
             self.incomplete = str(error) or f"it was ended by {type(error).__name__}"
-        try:
-            with self._writing():
-                if self.incomplete and not self._disk_failed and self.group in self._file:
-                    self._file[self.group].attrs[INCOMPLETE] = self.incomplete
-                self._file.close()
-                if not self._disk_failed:
-                    target = self._beside() if self._anew and self.incomplete and self.path.exists() else self.path
-                    self._part.replace(target)
-                    self.written = target
-        finally:
-            self._part.unlink(missing_ok=True)
+        with self._writing():
+            if self.incomplete and not self._disk_failed and self.group in file:
+                file[self.group].attrs[INCOMPLETE] = self.incomplete
+            file.close()
+            if not self._disk_failed:
+                target = self._beside() if self._anew and self.incomplete and self.path.exists() else self.path
+                self._part.replace(target)
+                self.written = target
 
     def _beside(self) -> Path:
         """Return a new file for images that shall not replace whole ones."""
@@ -160,7 +170,10 @@ class ImageFile:
     def _open(self, number: int, data: np.ndarray) -> tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset]:
         """Open or create the three datasets of a series."""
         if self._file is None:
-            self._part.unlink(missing_ok=True)
+            self._writer.take()
+            if self._writer.alone:  # nobody works on what killed processes have left behind
+                for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.????????.part"):
+                    left.unlink(missing_ok=True)
             extended = self.path.exists() and not self._anew
             if extended:
                 shutil.copy(self.path, self._part)  # with its mode
