@@ -32,6 +32,7 @@ from pathlib import Path
 import h5py
 
 from benchmarks.table import table
+from onebreath.cohort.command import names_of
 from onebreath.config.stream_config import find
 from onebreath.host.replay import replay
 from onebreath.simulation.options import ScanOptions
@@ -64,7 +65,7 @@ def alone(config: bytes, sources: Sequence[Path], output: Path) -> tuple[float, 
         replay(
             source,
             config_local=config,
-            output=output / f"{source.stem}_images.h5",
+            output=output / f"{names_of([source])[0]}_images.h5",
             group="images",
             in_group="dataset",
             anew=True,
@@ -133,7 +134,7 @@ def workers(parent: int) -> list[int]:
 def check(sources: Sequence[Path], expected: Path, output: Path) -> None:
     """Raise RuntimeError unless the images of all scans are equal to the last bit."""
     for source in sources:
-        name = f"{source.stem}_images.h5"
+        name = f"{names_of([source])[0]}_images.h5"
         with h5py.File(expected / name) as one, h5py.File(output / name) as other:
             series = sorted(one["images"])
             if series != sorted(other["images"]):

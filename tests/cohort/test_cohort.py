@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from onebreath.cohort.command import names_of
 from onebreath.cohort.compare import paired_tests, pairs
 from onebreath.cohort.engine import local, on_ray
 from onebreath.cohort.work import Row, Task, known
+from onebreath.images.reading import read_images
 from tests.cohort.deeds import dies_first
 from tests.images.files import image, write
 
@@ -28,6 +30,10 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def name_of(file: Path) -> str:
+    return names_of([file])[0]
+
+
 def tasks(folder: Path, *names: str) -> list[Task]:
     (folder / "rows").mkdir()
     (folder / "logs").mkdir()
@@ -41,11 +47,14 @@ def tasks(folder: Path, *names: str) -> list[Task]:
 def test_a_cohort_leaves_images_a_table_and_a_page_and_goes_on_where_it_was(
     scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = tmp_path / "out"
-    command = ["cohort", str(scans), "-c", CONFIG, "-o", str(output), "-j", "2", "--report"]
+    output, healed = tmp_path / "out", tmp_path / "healed"
+    shutil.copytree(scans, healed)
+    names = {path.stem: name_of(path) for path in healed.glob("*.h5")}
+    command = ["cohort", str(healed), "-c", CONFIG, "-o", str(output), "-j", "2", "--report"]
     assert main(command) == 1, "one scan is broken"
     with (output / "table.csv").open() as file:
-        rows = {row["scan"]: row for row in csv.DictReader(file)}
+        rows = {row["scan"].rpartition("_")[0]: row for row in csv.DictReader(file)}
+    assert {name: row["scan"] for name, row in rows.items()} == names
     assert {name: row["status"] for name, row in rows.items()} == {
         "broken": "failed",
         "s0": "done",
@@ -57,23 +66,23 @@ def test_a_cohort_leaves_images_a_table_and_a_page_and_goes_on_where_it_was(
     assert "cannot be read" in rows["broken"]["error"]
     assert len({row["worker"] for name, row in rows.items()}) <= 2, "processes stay for the next scan"
     page = (output / "cohort.html").read_text()
-    for words in ("4 scans through", "s2_images.html", "cannot be read", "zero_filled: 3"):
+    for words in ("4 scans through", f"{names['s2']}_images.html", "cannot be read", "zero_filled: 3"):
         assert words in page
-    assert "The images were made by zero_filled." in (output / "s2_images.html").read_text()
-    stamps = {name: (output / f"{name}_images.h5").stat().st_mtime_ns for name in ("s0", "s1", "s2")}
+    assert "The images were made by zero_filled." in (output / f"{names['s2']}_images.html").read_text()
+    stamps = {name: (output / f"{names[name]}_images.h5").stat().st_mtime_ns for name in ("s1", "s2")}
     capsys.readouterr()
 
-    healed = tmp_path / "healed"
-    shutil.copytree(scans, healed, copy_function=shutil.copy2)
-    (healed / "s0.h5").rename(healed / "broken.h5")
-    command[1] = str(healed)
-    shutil.copy(healed / "broken.h5", healed / "s0.h5")  # other times: done again
+    shutil.copy(healed / "s0.h5", healed / "broken.h5")
+    before = (healed / "s0.h5").stat()
+    (healed / "s0.h5").write_bytes((healed / "s1.h5").read_bytes())  # another scan of the same size and time
+    os.utime(healed / "s0.h5", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (healed / "s0.h5").stat().st_size == before.st_size
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "2 of 4 scans were done before" in said
     assert "4 scans: 4 done; 2 now" in said
     for name in ("s1", "s2"):
-        assert (output / f"{name}_images.h5").stat().st_mtime_ns == stamps[name]
+        assert (output / f"{names[name]}_images.h5").stat().st_mtime_ns == stamps[name]
     assert main([*command, "--set", "export.data_type=float32"]) == 0, "another configuration: nothing is known"
     assert "done before" not in capsys.readouterr().out
 
@@ -82,7 +91,7 @@ def test_a_table_for_other_programs(scans: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     assert main(["cohort", str(scans / "s0.h5"), "-c", CONFIG, "-o", str(tmp_path / "out"), "-j", "1"]) == 0
     (row,) = parquet.read_table(tmp_path / "out" / "table.parquet").to_pylist()
-    assert (row["scan"], row["images"], row["noise"]) == ("s0", 2, "scan")
+    assert (row["scan"], row["images"], row["noise"]) == (name_of(scans / "s0.h5"), 2, "scan")
 
 
 def test_a_worker_that_dies_loses_nothing(tmp_path: Path) -> None:
@@ -107,9 +116,44 @@ def test_ray_does_the_same(tmp_path: Path) -> None:
     assert rows == dict.fromkeys("abc", "failed"), "they are no raw data, and no configuration"
 
 
-def test_names_are_unique_whatever_the_files_are_called() -> None:
-    names = names_of([Path("a/s.h5"), Path("b/s.h5"), Path("c/s_2.h5"), Path("d/s.h5")])
-    assert names == ["s", "s_2", "s_2_2", "s_3"]
+def test_names_depend_on_the_file_alone() -> None:
+    files = [Path("a/s.h5"), Path("b/s.h5"), Path("c/s_2.h5"), Path("d/s.h5")]
+    names = names_of(files)
+    assert len(set(names)) == 4
+    assert [name.rpartition("_")[0] for name in names] == ["s", "s", "s_2", "s"]
+    assert names_of(files[::-1]) == names[::-1]
+    assert [name_of(file.absolute()) for file in files] == names
+
+
+def test_scans_of_one_name_in_two_folders_keep_their_images(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    files = []
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        files.append(Path(shutil.copy(scans / f"s{number}.h5", tmp_path / str(number) / "scan.h5")))
+        assert main(["cohort", str(files[-1]), "-c", CONFIG, "-o", str(output), "-j", "1"]) == 0
+    assert "1 scans of earlier calls, not named now, stay in" in capsys.readouterr().out
+    first, second = ((output / f"{name_of(file)}_images.h5") for file in files)
+    assert (read_images(first)[0].data != read_images(second)[0].data).any()
+    assert main(["cohort", *map(str, files), str(files[0]), "-c", CONFIG, "-o", str(output), "-j", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 3 files were named before" in said
+    assert "2 of 2 scans were done before" in said
+
+
+def test_a_scan_that_fails_now_leaves_no_images_of_before(scans: Path, tmp_path: Path) -> None:
+    scan, output = Path(shutil.copy(scans / "s0.h5", tmp_path)), tmp_path / "out"
+    call = ["cohort", str(scan), "-c", CONFIG, "-o", str(output), "-j", "1", "--report"]
+    assert main(call) == 0
+    images = output / f"{name_of(scan)}_images.h5"
+    assert images.exists()
+    assert images.with_suffix(".html").exists()
+    scan.write_bytes(b"broken")
+    assert main(call) == 1
+    assert not images.exists()
+    assert not images.with_suffix(".html").exists()
 
 
 @pytest.mark.parametrize(
@@ -137,10 +181,10 @@ def test_two_configurations_are_compared_scan_by_scan(
         assert main(["cohort", *names, "-c", CONFIG, "-o", str(output), "-j", "1", *changes]) == 0
     assert main(["cohort", *map(str, both), "--compare", "-o", str(tmp_path / "out")]) == 1, "one scan is missing"
     said = capsys.readouterr()
-    assert "not compared: s2: old done, new missing" in said.err
+    assert f"not compared: {name_of(scans / 's2.h5')}: old done, new missing" in said.err
     with (tmp_path / "out" / "compare.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["scan"] for row in rows] == ["s0", "s1"]
+    assert [row["scan"] for row in rows] == [name_of(scans / "s0.h5"), name_of(scans / "s1.h5")]
     for row in rows:
         assert 0 < float(row["difference"]) < 0.01, "only what rounding to integers takes"
         assert float(row["scale"]) == pytest.approx(1, abs=1e-3)

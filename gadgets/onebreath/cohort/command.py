@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import os
 import sys
@@ -13,14 +14,13 @@ from pathlib import Path
 from onebreath.cohort.engine import local, on_ray
 from onebreath.cohort.table import write_page, write_table
 from onebreath.cohort.work import Row, Task, known
-from onebreath.commands.places import numbered
 from onebreath.commands.replay import raw_files
 from onebreath.config.changes import changed, read_changes
 from onebreath.config.stream_config import find, parse
 from onebreath.errors import ConfigError
 from onebreath.optional import required
 from onebreath.options import at_least, folder
-from onebreath.terminal import Cell, Column, Progress, console, print_table
+from onebreath.terminal import Cell, Column, Progress, console, print_table, steps
 
 COLUMNS = (
     Column("scan"),
@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
     tasks = _tasks(args)
     rows: dict[str, Row] = {}
     if not args.again:
-        rows = {task.name: row for task in tasks if (row := known(task)) is not None}
+        looked = steps(tasks, "looking for what was done before", unit="scans")
+        rows = {task.name: row for task in looked if (row := known(task)) is not None}
     left = [task for task in tasks if task.name not in rows]
     if rows:
         print(f"{len(rows)} of {len(tasks)} scans were done before")
@@ -96,8 +97,16 @@ def run(args: argparse.Namespace) -> int:
     rows |= _work(args, left)
     ordered = [rows[task.name] for task in tasks]
     wall = time.perf_counter() - begun
+    _tell_of_others(args.output, tasks)
     paths = [*write_table(ordered, args.output), write_page(ordered, args.output, args.config, wall, args.report)]
     return _print_outcome(ordered, paths, len(left), wall)
+
+
+def _tell_of_others(folder: Path, tasks: Sequence[Task]) -> None:
+    """Say how many scans of other calls have their images in the folder: table and page are of this call."""
+    others = {path.stem for path in (folder / "rows").glob("*.json")} - {task.name for task in tasks}
+    if others:
+        print(f"{len(others)} scans of earlier calls, not named now, stay in {folder}; table and page leave them out")
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -129,7 +138,10 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
     if changes := read_changes(args.set):
         text = changed(text, path.name, changes)
     parse(text, path.name)
-    sources = [source for name in args.files for source in raw_files(Path(name))]
+    named = [source for name in args.files for source in raw_files(Path(name))]
+    sources = list({source.resolve(): source for source in named}.values())
+    if len(sources) < len(named):
+        print(f"{len(named) - len(sources)} of {len(named)} files were named before, and are taken once")
     if missing := [source for source in sources if not source.is_file()]:
         raise ConfigError(f"There is no file {missing[0]}.")
     for name in ("rows", "logs"):
@@ -142,8 +154,13 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
 
 
 def names_of(sources: Sequence[Path]) -> list[str]:
-    """Unique and reproducible names of files: their stems, with numbers if equal."""
-    return numbered([source.stem for source in sources])
+    """Name scans by their files: each stem with a digest of the whole path.
+
+    A name depends on its own file alone, so that whatever else is in a cohort, now or at another call, no scan gets
+    the images of another one.
+    """
+    digests = [hashlib.sha256(os.fsencode(source.resolve())).hexdigest() for source in sources]
+    return [f"{source.stem}_{digest[:8]}" for source, digest in zip(sources, digests, strict=True)]
 
 
 def _work(args: argparse.Namespace, left: list[Task]) -> dict[str, Row]:

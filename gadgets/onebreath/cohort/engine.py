@@ -19,6 +19,7 @@ Work = Callable[[Task], Row]
 def lost(task: Task, attempts: int, reason: str) -> Row:
     """Row of a scan that killed every worker; it is written, too."""
     row = Row(task.name, task.source, "lost", attempts=attempts, error=reason)
+    task.clear()
     keep(task, row)
     return row
 

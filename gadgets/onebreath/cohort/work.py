@@ -9,14 +9,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from onebreath.errors import OnebreathError
 from onebreath.host.replay import replay
 from onebreath.images.reading import read_images
-from onebreath.keeping import write, write_text
+from onebreath.keeping import digest_of_file, write, write_text
 from onebreath.report.page import leading, page
+from onebreath.wire.outputs import IMAGES, check_output
 
 FACTS = {
     "method": "Onebreath_reconstruct_method",
@@ -58,17 +60,31 @@ class Task:
     folder: str
     report: bool = False
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """Hash of everything on which the result depends: the configuration, and size and time of the raw data."""
-        found = Path(self.source).stat()
-        text = f"{found.st_size} {found.st_mtime_ns} {self.group} {self.report}".encode()
-        return hashlib.sha256(self.config + b"\0" + text).hexdigest()
+        """Hash of everything on which the result depends: the configuration, and place and content of the raw data.
+
+        It is that of the content when it was first asked for; raises OSError if that cannot be read.
+        """
+        text = f"{self.source}\0{digest_of_file(Path(self.source))}\0{self.group}\0{self.report}"
+        return hashlib.sha256(self.config + b"\0" + os.fsencode(text)).hexdigest()
 
     @property
     def images(self) -> Path:
         """File of its images."""
         return Path(self.folder) / f"{self.name}_images.h5"
+
+    def clear(self) -> None:
+        """Remove the images and page of an earlier run, lest they lie beside a row that tells of another one.
+
+        Raises
+        ------
+        ConfigError
+            If the file does not hold images, and so is not of an earlier run.
+        """
+        check_output(self.images, IMAGES, (Path(self.source),))
+        for path in (self.images, self.images.with_suffix(".html")):
+            path.unlink(missing_ok=True)
 
     @property
     def row(self) -> Path:
@@ -123,14 +139,19 @@ def known(task: Task) -> Row | None:
     """Row of a scan already done with the same data and configuration; None without one."""
     try:
         key, row = read_row(task.row)
-        return row if key == task.key and row.status == "done" and task.images.exists() else None
+        whole = row.status == "done" and task.images.exists()
+        return row if whole and key == task.key else None  # the key is last, as all raw data are read for it
     except (OSError, ValueError, TypeError):
         return None
 
 
 def keep(task: Task, row: Row) -> None:
     """Write the row of a scan atomically."""
-    write(task.row, json.dumps({"key": task.key, **asdict(row)}).encode())
+    try:
+        key = task.key
+    except OSError:  # the raw data cannot be read: the row tells, and fits no later run
+        key = ""
+    write(task.row, json.dumps({"key": key, **asdict(row)}).encode())
 
 
 def read_row(path: Path) -> tuple[str, Row]:
@@ -145,6 +166,8 @@ def work(task: Task) -> Row:
     begun = time.perf_counter()
     with logged(task.log):
         try:
+            task.clear()
+            task.key  # noqa: B018  of the raw data as they are now
             row = _replayed(task)
         except (OnebreathError, OSError, MemoryError) as error:
             row = Row(task.name, task.source, "failed", error=f"{type(error).__name__}: {error}")
