@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import ismrmrd
 import numpy as np
 import pytest
 
@@ -31,10 +32,11 @@ def pacs(tmp_path: Path) -> Iterator[Orthanc]:
     server.kill()
 
 
-def scan(path: Path, count: int = COUNT) -> Path:
+def scan(path: Path, count: int = COUNT, gfactor: ismrmrd.Image | None = None) -> Path:
     rng = np.random.default_rng(3)
     pixels = rng.integers(0, 4000, (count, 1, 64, 64)).astype(np.uint16)
-    return write(path, {1: [image(one, number=k + 1, phase=k) for k, one in enumerate(pixels)]})
+    images = [image(one, number=k + 1, phase=k) for k, one in enumerate(pixels)]
+    return write(path, {1: images, 20: [gfactor] if gfactor is not None else []})
 
 
 def command(pacs: Orthanc, queue: Path, *images: Path, patience: float = 60) -> list[str]:
@@ -56,7 +58,7 @@ def sender(pacs: Orthanc, queue: Path, *images: Path) -> subprocess.Popen[str]:
 
 def test_what_was_sent_is_found_and_has_the_same_pixels(tmp_path: Path, pacs: Orthanc) -> None:
     gfactor = image(np.full((1, 64, 64), 1.5, np.float32), series=20, meta={"GADGETRON_DataRole": "Gfactor"})
-    images = write(scan(tmp_path / "i.h5", 4), {20: [gfactor]})
+    images = scan(tmp_path / "i.h5", 4, gfactor)
     assert main([*command(pacs, tmp_path / "queue", images), "-o", str(tmp_path / "files")]) == 0
     written = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, (tmp_path / "files").glob("*/*.dcm"))}
     entity = pynetdicom.AE()

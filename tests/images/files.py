@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import ismrmrd
 import numpy as np
 
@@ -25,7 +26,11 @@ META = {
 
 
 def write(path: Path, series: dict[int, list[ismrmrd.Image]], group: str = "images") -> Path:
-    with ImageFile(path, group) as file:
+    again = False
+    if path.exists():
+        with h5py.File(path) as before:
+            again = group in before
+    with ImageFile(path, group, anew=again) as file:
         for images in series.values():
             for image in images:
                 file.append(image)
