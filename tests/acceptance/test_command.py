@@ -29,6 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def accept(folder: Path, scan: Path, *options: str) -> int:
     command = ["accept", str(scan), "-o", str(folder / "out"), "--limits", str(folder / "limits.yaml")]
+    command += ["--overwrite"]
     return main([*command, "--methods", "grappa", *(options or ("--no-pdf",))])
 
 
@@ -69,6 +70,22 @@ def test_noise_lines_that_tell_too_little_noise_fail(folder: Path) -> None:
     assert accept(folder, folder / "loud.h5") == 1
     found = outcomes(folder)
     assert found["noise after whitening"][0] == "failed"
+
+
+def test_no_report_is_mixed_with_one_of_before(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = folder / "out"
+    command = ["accept", str(folder / "loud.h5"), "-o", str(out), "--methods", "grappa", "--no-pdf"]
+    (out / "acceptance.pdf").write_bytes(b"%PDF of a run that passed")
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    for limits, told in (
+        ("limits.yaml", "of an earlier call (acceptance.html, acc"),
+        ("out/limits.yaml", "what is read"),
+    ):
+        assert main([*command, "--limits", str(folder / limits)]) == 2
+        assert told in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert accept(folder, folder / "loud.h5") == 1
+    assert sorted(path.name for path in out.iterdir()) == ["acceptance.html", "acceptance.json", "limits.yaml"]
 
 
 def test_what_a_scan_cannot_serve_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

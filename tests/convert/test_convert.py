@@ -110,6 +110,25 @@ def test_an_unknown_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "no format 'bmp'" in capsys.readouterr().err
 
 
+def test_files_of_another_scan_do_not_stay_among_the_new_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many, few = (write(tmp_path / f"{n}.h5", {1: cine(slices=n, phases=2)}) for n in (3, 1))
+    out = tmp_path / "out"
+    assert main(["convert", str(many), "-f", "png", "-o", str(out)]) == 0
+    (out / "notes.txt").write_text("mine")
+    assert main(["convert", str(few), "-f", "png", "-o", str(out)]) == 1
+    assert "holds 6 files of an earlier call (series1_Image_slice0_frame000.png, " in capsys.readouterr().err
+    assert len(list(out.iterdir())) == 7
+    assert main(["convert", str(few), "-f", "png", "-o", str(out), "--overwrite"]) == 0
+    assert "6 files of an earlier call were removed" in capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == [
+        "notes.txt",
+        "series1_Image_frame000.png",
+        "series1_Image_frame001.png",
+    ]
+
+
 def test_a_file_larger_than_the_memory_would_be_is_read_image_by_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

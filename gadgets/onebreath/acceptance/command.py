@@ -16,8 +16,10 @@ from onebreath.errors import ConfigError, OnebreathError
 from onebreath.keeping import write_text
 from onebreath.optional import required
 from onebreath.options import folder
+from onebreath.wire.outputs import earlier, remove
 
 PASSED, FAILED, ERROR = 0, 1, 2
+_NAMES = ("acceptance.html", "acceptance.json", "acceptance.pdf", "limits.yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scans", nargs="+", type=Path, metavar="SCAN.h5", help="raw data, best of a round phantom with "
         "air around it, fully sampled, several frames, with noise lines")  # fmt: skip
     parser.add_argument("-o", "--output", type=folder, required=True, metavar="DIR", help="folder for report and table")
+    parser.add_argument("--overwrite", action="store_true", help="replace a report of before that lies in the folder")
     parser.add_argument("-c", "--config", help="configuration that prepares the scans (default: the one that suits)")
     parser.add_argument("-g", "--group", default="dataset", help="group of the raw data (default: %(default)s)")
     parser.add_argument("--methods", nargs="+", default=[], metavar="METHOD", help="methods and models to test, as in "
@@ -48,6 +51,11 @@ def _accept(args: argparse.Namespace) -> int:
     for name in ("jinja2", "matplotlib", "skimage"):
         required(name, "report", "An acceptance report")
     limits = read_limits(args.limits)
+    if args.limits is not None and args.limits.resolve() == (args.output / "limits.yaml").resolve():
+        raise ConfigError(
+            f"{args.limits} is what is read here, and would be written over; name another folder with -o."
+        )
+    before = earlier(args.output, _NAMES, args.overwrite)
     found: list[Examination] = []
     for path in args.scans:
         subject = read_subject(path, args.group, args.config)
@@ -57,6 +65,7 @@ def _accept(args: argparse.Namespace) -> int:
             print(f"  {finding}")
         found.append(one)
     args.output.mkdir(parents=True, exist_ok=True)
+    remove(before)  # all of it: a PDF of a run that passed must not lie beside the page of one that failed
     write_text(args.output / "limits.yaml", as_yaml(limits))
     page = write_page(args.output / "acceptance.html", found, limits)
     paths = [page, write_table(args.output / "acceptance.json", found), args.output / "limits.yaml"]

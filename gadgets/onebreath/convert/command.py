@@ -19,9 +19,13 @@ from onebreath.images.stacks import Stack, stacks
 from onebreath.optional import required
 from onebreath.options import folder, folder_beside, positive
 from onebreath.terminal import steps
+from onebreath.wire.outputs import earlier, remove
 
 FORMATS = ("png", "gif", "mp4", "nifti")
 _NEEDED = {"png": ("PIL", "report"), "gif": ("PIL", "report"), "mp4": ("av", "video"), "nifti": ("nibabel", "report")}
+
+_NAMES = tuple(f"series[0-9]*_*.{ending}" for ending in ("png", "gif", "mp4", "nii.gz"))
+"""What its files are called."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-f", "--format", default="nifti", help=f"{', '.join(FORMATS)}; comma-separated (default: %(default)s)"
     )
+    parser.add_argument("--overwrite", action="store_true", help="remove what an earlier call left in the folder first")
     parser.add_argument("-G", "--group", help="group of the images (default: the one made last)")
     parser.add_argument(
         "--window",
@@ -53,8 +58,10 @@ def run(args: argparse.Namespace) -> int:
         module, extra = _NEEDED[name]
         required(module, extra, name.upper())
     output = args.output or folder_beside(args.images)
+    found_there = earlier(output, _NAMES, args.overwrite)
     warn_if_incomplete(args.images, args.group)
     with images_of(args.images, args.group) as found:
+        remove(found_there)
         output.mkdir(parents=True, exist_ok=True)
         for series in found:
             if "nifti" in formats:

@@ -107,3 +107,39 @@ def check_new(path: Path) -> None:
     if path.exists():
         there = held(path)
         raise ConfigError(f"{path} exists already{f' and holds {there}' if there else ''}; name another file.")
+
+
+def earlier(folder: Path, patterns: Iterable[str], overwrite: bool) -> list[Path]:
+    """Return what an earlier call left in a folder that now gets files of the same names, or refuse the folder.
+
+    Parameters
+    ----------
+    folder
+        Where a command writes to; it need not exist.
+    patterns
+        What the names of its files are like, as in `Path.glob`.
+    overwrite
+        Whether the user wants them replaced; `remove` does that once the new ones can be made.
+
+    Raises
+    ------
+    ConfigError
+        If there are such files and they are not to be replaced: nobody could tell them from the new ones.
+    """
+    found = sorted(path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
+    if found and not overwrite:
+        names = ", ".join(path.name for path in found[:3]) + (", ..." if len(found) > 3 else "")
+        raise ConfigError(
+            f"{folder} holds {len(found)} files of an earlier call ({names}), which would be mixed with those of "
+            "another scan. Say --overwrite to remove them first, or name another folder with -o."
+        )
+    return found
+
+
+def remove(found: Iterable[Path]) -> None:
+    """Remove what `earlier` found, and say so; raises OSError."""
+    gone = list(found)
+    for path in gone:
+        path.unlink(missing_ok=True)
+    if gone:
+        print(f"{len(gone)} files of an earlier call were removed from {gone[0].parent}")
