@@ -7,8 +7,10 @@ from pathlib import Path
 import ismrmrd
 import pytest
 
+from onebreath.acceptance.limits import read_limits
 from onebreath.acceptance.pdf import BROWSERS
 from onebreath.cli import main
+from onebreath.errors import ConfigError
 from onebreath.simulation.scan import ScanOptions, simulate
 from tests.acceptance.test_methods import OPTIONS
 
@@ -98,12 +100,32 @@ def test_what_a_scan_cannot_serve_is_named(folder: Path, capsys: pytest.CaptureF
     assert "not done        resolution; lines are missing" in told
     assert "not done        ghosting; lines are missing" in told
     assert "not done        inserted details; the noise of the scan is not known" in told
+    assert "not done        inserted details: grappa; it was not tested; the reason is above" in told
     full = ScanOptions(matrix=(64, 64), phases=4, slices=1, coils=6, acceleration=1, acs_mode="none")
     simulate(full).write(scan)
     assert accept(folder, scan) in (0, 1)
     told = capsys.readouterr().out
     assert "not done        noise after whitening; the object moved" in told
     assert "not done        resolution; the outline is no circle" in told
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ("accelerations: []", "accelerations"),
+        ("details: {contrasts: []}", "details.contrasts"),
+        ("ghosting: {largest: .inf}", "ghosting.largest"),
+        ("noise: {tolerance: .nan}", "noise.tolerance"),
+        ("details: {worse_than_classical: .inf}", "details.worse_than_classical"),
+        ("ghosting: {largest: 0.01}\nghosting: {largest: 0.9}", "'ghosting' stands in it twice, in lines 1 and 2"),
+        ("ghosting: {largest: 0.01, largest: 0.9}", "'largest' stands in it twice, in line 1"),
+    ],
+)
+def test_limits_that_would_let_everything_pass_are_refused(tmp_path: Path, limits: str, words: str) -> None:
+    (tmp_path / "limits.yaml").write_text(limits)
+    with pytest.raises(ConfigError) as error:
+        read_limits(tmp_path / "limits.yaml")
+    assert words in str(error.value)
 
 
 def test_errors_have_a_status_of_their_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

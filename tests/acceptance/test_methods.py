@@ -9,11 +9,11 @@ from onebreath.acceptance.details import (
     Kept,
     Series,
     choose_sites,
-    compared,
     disc_cover,
     measure,
 )
 from onebreath.acceptance.gfactor import gfactor_findings, sense_gfactor
+from onebreath.acceptance.judging import compared, untold
 from onebreath.acceptance.limits import DetailLimits, GfactorLimits, Limits
 from onebreath.acceptance.subject import Subject, Trial, read_subject, trials
 from onebreath.evaluation.candidates import Candidate, parse_candidates
@@ -146,6 +146,35 @@ def test_a_method_that_shows_no_details_fails_though_it_has_no_noise(subject: Su
     findings = compared(both, limits.sizes_mm, limits)
     assert [one.outcome for one in findings] == ["for information", "failed"]
     assert "none up to 0.4" in findings[1].value
+
+
+def series(label: str, learned: bool, *roses: float) -> Series:
+    """A series of details of 3, 6, ... mm at one contrast, that have these signal-to-noise ratios."""
+    trial = Trial(2, 60.0, None, own=False)  # type: ignore[arg-type]
+    return Series(label, learned, trial, tuple(Kept(3.0 * n, 0.8, 1.0, rose) for n, rose in enumerate(roses, 1)))
+
+
+def test_what_nobody_keeps_is_no_evidence() -> None:
+    limits = DetailLimits(contrasts=(0.8,))
+    blind, sharp = series("grappa", False, 1.0, 1.0), series("grappa", False, 1.0, 9.0)
+    (_, judged) = compared([blind, series("net", True, 1.0, 1.0)], (3.0, 6.0), limits)
+    assert judged.outcome == "not done"
+    assert "neither it nor a classical method keeps details of 3, 6 mm up to 0.8" in judged.why
+    (_, judged) = compared([sharp, series("net", True, 1.0, 9.0)], (3.0, 6.0), limits)
+    assert (judged.outcome, "details of 3 mm" in judged.why) == ("passed", True)
+    (_, judged) = compared([sharp, series("net", True, 1.0, 1.0)], (3.0, 6.0), limits)
+    assert judged.outcome == "failed"
+    (_, judged) = compared([blind, series("net", True, 9.0, 9.0)], (3.0, 6.0), limits)
+    assert (judged.outcome, judged.why) == ("passed", "")
+    (judged,) = compared([series("net", True, 9.0, 9.0)], (3.0, 6.0), limits)
+    assert (judged.outcome, judged.why) == ("not done", "no classical method was tested to judge it by")
+
+
+def test_every_method_that_was_asked_for_has_an_outcome() -> None:
+    candidates = parse_candidates(["grappa", "cg_sense"])
+    found = compared([series("grappa", False, 9.0)], (3.0,), DetailLimits(contrasts=(0.8,)))
+    assert [(one.what, one.outcome) for one in untold(candidates, found)] == [("cg_sense", "not done")]
+    assert [one.what for one in untold(candidates, [])] == ["grappa", "cg_sense"]
 
 
 def test_contrasts_between_those_inserted_are_interpolated(subject: Subject) -> None:

@@ -10,17 +10,16 @@ reconstruction is measured by the mean over the disc less that of a ring around 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.acceptance.findings import Finding, judged, not_done
 from onebreath.acceptance.limits import DetailLimits
 from onebreath.acceptance.subject import Subject, Trial
-from onebreath.errors import OnebreathError, ScanError
+from onebreath.errors import ScanError
 from onebreath.evaluation.candidates import Candidate
 from onebreath.methods.base import SliceData
 from onebreath.mri.fourier import fft2c
@@ -233,65 +232,3 @@ def measure(subject: Subject, trial: Trial, one: Candidate, sites: Sequence[Site
             rose = float(signal.mean() / noise[size]) if noise[size] > 0 else float("inf")
             kept.append(Kept(size, contrast, float((signal / full).mean()), rose))
     return Series(one.label, one.method.learned, trial, tuple(kept))
-
-
-def detail_findings(
-    subject: Subject, tests: list[tuple[Trial, list[Candidate]]], limits: DetailLimits
-) -> Iterator[tuple[list[Finding], list[Series]]]:
-    """Test all methods, trial by trial: findings, and everything that was measured."""
-    if not subject.data.whitened:
-        yield [not_done(TEST, "the noise of the scan is not known, so neither is that of a detail")], []
-        return
-    if not subject.data.sampling.complete:
-        yield [not_done(TEST, "a side of k-space was not acquired (partial Fourier); use a symmetric scan")], []
-        return
-    sizes = sizes_of(subject, limits)
-    try:
-        sites = choose_sites(subject, sizes, limits.places)
-    except ScanError as error:
-        yield [not_done(TEST, str(error))], []
-        return
-    for trial, methods in tests:
-        series, findings = [], []
-        for one in methods:
-            try:
-                series.append(measure(subject, trial, one, sites, limits))
-            except OnebreathError as error:
-                findings.append(not_done(TEST, f"{one.label}, {trial}: {error}"))
-        yield [*findings, *compared(series, sizes, limits)], series
-
-
-def compared(series: Sequence[Series], sizes: Sequence[float], limits: DetailLimits) -> list[Finding]:
-    """Judge the learned methods of a trial by the best classical one, size by size; the classical are information."""
-    findings = []
-    classical = [one for one in series if not one.learned]
-    best = {
-        size: min((c for one in classical if (c := one.smallest(size, limits)) is not None), default=None)
-        for size in sizes
-    }
-    factor = limits.worse_than_classical
-    for one in series:
-        least = {size: one.smallest(size, limits) for size in sizes}
-        what = f"smallest contrast that survives: {one.label}, {one.trial}"
-        value = _said(least, limits)
-        if not one.learned or not classical:
-            findings.append(Finding(TEST, what, value, "", "for information"))
-            continue
-        good = all(
-            best[size] is None or (found is not None and found <= factor * best[size])  # type: ignore[operator]
-            for size, found in least.items()
-        )
-        limit = f"at most {factor:g} times that of the best classical method: {_said(best, limits)}"
-        findings.append(judged(TEST, what, value, limit, good))
-    return findings
-
-
-def _said(contrasts: Mapping[float, float | None], limits: DetailLimits) -> str:
-    least, most = min(limits.contrasts), max(limits.contrasts)
-
-    def said(contrast: float | None) -> str:
-        if contrast is None:
-            return f"none up to {most:g}"
-        return f"{least:g} or less" if contrast <= least else f"{contrast:.2g}"
-
-    return "; ".join(f"{size:g} mm: {said(contrast)}" for size, contrast in contrasts.items())

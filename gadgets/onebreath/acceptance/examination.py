@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.acceptance.details import Series, Site, choose_sites, detail_findings, sizes_of
+from onebreath.acceptance.details import Series, Site, choose_sites, sizes_of
 from onebreath.acceptance.domain import domain_findings, scan_of_trial
 from onebreath.acceptance.edge import EdgeResponse
 from onebreath.acceptance.findings import Finding, Outcome, overall
 from onebreath.acceptance.gfactor import gfactor_findings, repeated_findings
+from onebreath.acceptance.judging import detail_findings, untold
 from onebreath.acceptance.limits import Limits
 from onebreath.acceptance.noise import Differences, noise_findings
 from onebreath.acceptance.phantom import ghost_findings, resolution_findings
@@ -112,6 +113,7 @@ def examine(subject: Subject, limits: Limits, names: Sequence[str], say: Say = l
     for findings, series in detail_findings(subject, pairs, limits.details):
         found.findings += findings
         found.series += series
+    found.findings += untold(candidates, found.findings)
     if found.series:
         found.sites = choose_sites(subject, sizes_of(subject, limits.details), limits.details.places)
     found.findings += domain_findings(subject, tested, list(found.models), contrast)

@@ -13,7 +13,8 @@ from onebreath.validation import as_text
 from onebreath.zoo.yaml_guard import read_yaml
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A limit that is infinite would let everything pass."""
 
 
 class _Section(BaseModel):
@@ -56,14 +57,16 @@ class DetailLimits(_Section):
     """Details inserted into the scan's own k-space."""
 
     sizes_mm: tuple[Positive, ...] = Field((), description="diameters; none: 2, 3 and 5 pixels")
-    contrasts: tuple[Positive, ...] = Field((0.05, 0.1, 0.2, 0.4, 0.8), description="of the signal around, ascending")
+    contrasts: tuple[Positive, ...] = Field(
+        (0.05, 0.1, 0.2, 0.4, 0.8), min_length=1, description="of the signal around, ascending"
+    )
     snr: tuple[Positive, ...] = Field((20.0,), description="also at these, by noise that is added; below the scan's")
     replicas: int = Field(6, ge=3, le=1000, description="noise replicas that the criterion's noise is taken from")
     places: int = Field(12, ge=3, le=200, description="number of places at which details are inserted")
     presence: Literal["all frames", "every other frame"] = Field("all frames", description="where a detail is seen")
     rose: Positive = Field(5.0, description="least signal-to-noise ratio of a detail that survives (Rose)")
     retained: Share = Field(0.5, description="least part of the inserted contrast that is left")
-    worse_than_classical: Annotated[float, Field(ge=1)] = Field(
+    worse_than_classical: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
         1.25, description="largest ratio of the smallest surviving contrasts, learned to the best classical method"
     )
 
@@ -72,7 +75,7 @@ class Limits(_Section):
     """Everything that a site may set."""
 
     accelerations: tuple[Annotated[int, Field(ge=2, le=24)], ...] = Field(
-        (2, 4), description="retrospective accelerations of a fully sampled scan"
+        (2, 4), min_length=1, description="retrospective accelerations of a fully sampled scan"
     )
     mask: Literal["cmrxrecon", "kt_uniform"] = Field(
         "cmrxrecon", description="cmrxrecon: the same lines in all frames; kt_uniform: shifted from frame to frame"
