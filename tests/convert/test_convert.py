@@ -1,6 +1,7 @@
 import gzip
 from pathlib import Path
 
+import ismrmrd
 import numpy as np
 import pytest
 from PIL import Image
@@ -103,6 +104,64 @@ def test_mp4_plays_the_loop_at_its_speed(tmp_path: Path) -> None:
     assert len(frames) == 20
     brightness = np.array([frame.mean() for frame in frames[:4]])
     assert np.all(np.diff(brightness) > 40), "frames come in order"
+
+
+def test_a_pixel_that_is_no_number_leaves_the_others_visible(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = np.arange(1.0, 65.0, dtype=np.float32).reshape(1, 8, 8)
+    values[0, 0, :2] = np.nan, np.inf
+    path = write(tmp_path / "i.h5", {1: [image(values, field_of_view=(80, 80, 8))]})
+    assert main(["convert", str(path), "-f", "png,gif", "--zoom", "1"]) == 0
+    assert "series 1: 1 pixels hold no number (NaN) and are black" in capsys.readouterr().out
+    with Image.open(next((tmp_path / "i").glob("*.png"))) as made:
+        shown = np.asarray(made)
+    assert (shown[0, 0], shown[7, 7], len(np.unique(shown)) > 50) == (0, 255, True)
+
+
+@pytest.mark.parametrize("window", [("nan", "5"), ("0", "inf"), ("100", "0"), ("5", "5")])
+def test_a_window_has_two_ends(tmp_path: Path, window: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "i.h5", {1: cine()})
+    assert main(["convert", str(path), "-f", "png", "--window", *window]) == 1
+    assert f"--window {window[0]} {window[1]}: LOW and HIGH" in capsys.readouterr().err
+    assert not (tmp_path / "i").exists()
+
+
+def test_no_channel_is_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = image(np.ones((1, 4, 6), np.float32))
+    head = one.getHead()
+    head.channels = 2
+    both = ismrmrd.Image(head, data=np.concatenate([one.data, one.data]))
+    path = write(tmp_path / "i.h5", {1: [both]})
+    assert main(["convert", str(path)]) == 1
+    assert "Series 1 has 2 channels in each image" in capsys.readouterr().err
+    assert not (tmp_path / "i").exists()
+
+
+@pytest.mark.parametrize(
+    ("heads", "expected"),
+    [
+        ([{"repetition": k, "acquisition_time_stamp": 4000 * k} for k in range(3)], 10_000.0),
+        ([{"repetition": k, "physiology_time_stamp": (5 + 7 * k, 0, 0)} for k in range(3)], 0.0),
+        ([{"phase": k, "acquisition_time_stamp": 400 * k} for k in range(3)], 0.0),
+        ([{"acquisition_time_stamp": 400 * k} for k in range(3)], 0.0),
+    ],
+    ids=["repetitions by their acquisition", "not by their triggers", "phases not by acquisition", "no counter"],
+)
+def test_frames_have_their_true_distance_or_none(
+    tmp_path: Path, heads: list[dict], expected: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = [image(np.full((1, 4, 6), k, np.float32), number=k + 1, **head) for k, head in enumerate(heads)]
+    path = write(tmp_path / "i.h5", {1: frames})
+    assert main(["convert", str(path), "-f", "nifti,gif"]) == 0
+    told = capsys.readouterr().out
+    made = nibabel.load(tmp_path / "i" / "series1_Image.nii.gz")
+    assert float(made.header.get_zooms()[3]) == expected
+    assert ("the time between its frames is not known; NIfTI says 0" in told) == (not expected)
+    why = "its frames are 10000 ms apart" if expected else "the time between its frames is not known"
+    assert f"series 1: {why}; loops show each for 60 ms" in told
+    with Image.open(tmp_path / "i" / "series1_Image.gif") as loop:
+        assert loop.info["duration"] == 60
 
 
 def test_an_unknown_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

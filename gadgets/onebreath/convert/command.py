@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,11 @@ import numpy as np
 
 from onebreath.convert.nifti import volumes, write_nifti
 from onebreath.convert.pictures import shown, write_gif, write_mp4, write_png
-from onebreath.errors import ConfigError
+from onebreath.errors import ConfigError, ScanError
 from onebreath.images.completeness import warn_if_incomplete
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series, images_of
-from onebreath.images.stacks import Stack, stacks
+from onebreath.images.stacks import USUAL_FRAME_MS, Stack, stacks
 from onebreath.optional import required
 from onebreath.options import folder, folder_beside, positive
 from onebreath.terminal import steps
@@ -26,6 +27,7 @@ _NEEDED = {"png": ("PIL", "report"), "gif": ("PIL", "report"), "mp4": ("av", "vi
 
 _NAMES = tuple(f"series[0-9]*_*.{ending}" for ending in ("png", "gif", "mp4", "nii.gz"))
 """What its files are called."""
+_NO_TIME = "the time between its frames is not known"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,10 +59,14 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"There is no format '{name}'; there are {', '.join(FORMATS)}.")
         module, extra = _NEEDED[name]
         required(module, extra, name.upper())
+    if args.window and not (all(map(math.isfinite, args.window)) and args.window[0] < args.window[1]):
+        raise ConfigError(f"--window {args.window[0]:g} {args.window[1]:g}: LOW and HIGH are numbers, LOW below HIGH.")
     output = args.output or folder_beside(args.images)
     found_there = earlier(output, _NAMES, args.overwrite)
     warn_if_incomplete(args.images, args.group)
     with images_of(args.images, args.group) as found:
+        for series in found:
+            _check_channels(series)
         remove(found_there)
         output.mkdir(parents=True, exist_ok=True)
         for series in found:
@@ -73,15 +79,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_channels(series: Series) -> None:
+    """Raise ScanError for images of several channels, of which all formats have one."""
+    if series.data.shape[1] > 1:
+        raise ScanError(
+            f"Series {series.number} has {series.data.shape[1]} channels in each image; files of other programs have "
+            "one. Combine the channels in the reconstruction."
+        )
+
+
 def _nifti(series: Series, output: Path) -> Iterator[Path]:
     comment = ", ".join(series.said("GADGETRON_ImageComment"))
-    remarks = set()
+    remarks: set[str] = set()
     for volume in volumes(series):
         path = output / f"{_stem(series)}{f'_{volume.name}' if volume.name else ''}.nii.gz"
         write_nifti(volume, path, comment)
         if volume.remark and volume.remark not in remarks:
             remarks.add(volume.remark)
             print(f"series {series.number}: each slice has its own file, as {volume.remark}")
+        if volume.shape[3] > 1 and not volume.frame_ms and _NO_TIME not in remarks:
+            remarks.add(_NO_TIME)
+            print(f"series {series.number}: {_NO_TIME}; NIfTI says 0")
         yield path
 
 
@@ -89,8 +107,14 @@ def _pictures(series: Series, output: Path, formats: list[str], args: argparse.N
     places = [(stack, z) for stack in stacks(series) for z in range(series.data.shape[2])]
     window = tuple(args.window) if args.window else _window(series, places)
     print(f"series {series.number}: black is {window[0]:.4g}, white {window[1]:.4g}")
+    if {"gif", "mp4"} & set(formats):
+        for text in dict.fromkeys(_other_speed(stack) for stack, _ in places if len(stack.images) > 1):
+            if text:
+                print(f"series {series.number}: {text}; loops show each for {USUAL_FRAME_MS:g} ms")
+    lost = 0
     for stack, z in steps(places, f"series {series.number}", unit="places"):
         values = _values(stack, z)
+        lost += int(np.count_nonzero(np.isnan(values)))
         geometry = Geometry.of(series.headers[stack.images[0]], series.data.shape)
         frames = shown(values, window, geometry, args.zoom)
         counters = "".join(f"_{name}{value}" for name, value in stack.place.items())
@@ -102,11 +126,21 @@ def _pictures(series: Series, output: Path, formats: list[str], args: argparse.N
                 write_png(frame, path, texts)
                 yield path
         if "gif" in formats:
-            write_gif(frames, output / f"{stem}.gif", stack.frame_ms())
+            write_gif(frames, output / f"{stem}.gif", stack.playing_ms())
             yield output / f"{stem}.gif"
         if "mp4" in formats:
-            write_mp4(frames, output / f"{stem}.mp4", stack.frame_ms())
+            write_mp4(frames, output / f"{stem}.mp4", stack.playing_ms())
             yield output / f"{stem}.mp4"
+    if lost:
+        print(f"series {series.number}: {lost} pixels hold no number (NaN) and are black")
+
+
+def _other_speed(stack: Stack) -> str:
+    """Return why a loop does not play at its true speed; empty if it does."""
+    known = stack.frame_ms()
+    if known == stack.playing_ms():
+        return ""
+    return f"its frames are {known:g} ms apart" if known else _NO_TIME
 
 
 def _values(stack: Stack, z: int) -> np.ndarray:
@@ -117,16 +151,17 @@ def _values(stack: Stack, z: int) -> np.ndarray:
 
 
 def _window(series: Series, places: list[tuple[Stack, int]]) -> tuple[float, float]:
-    """Return the values shown black and white, by all places, of which one at a time is in memory."""
+    """Return the values shown black and white, by all finite ones; one place at a time is in memory."""
     if series.part == "phase":
         return (-np.pi, np.pi)
-    low = high = 0.0
-    for number, (stack, z) in enumerate(steps(places, "looking at all values", unit="places")):
+    low, highest = 0.0, []
+    for stack, z in steps(places, "looking at all values", unit="places"):
         values = _values(stack, z)
-        low = min(low, float(values.min()))
-        highest = float(np.percentile(values, 99.5))
-        high = highest if number == 0 else max(high, highest)
-    return low, high
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            low = min(low, float(finite.min()))
+            highest.append(float(np.percentile(finite, 99.5)))
+    return low, max(highest, default=0.0)
 
 
 def _stem(series: Series) -> str:

@@ -36,7 +36,7 @@ class Volume:
     affine
         4 x 4, from pixel index to RAS coordinates in mm.
     frame_ms
-        Distance of the frames in ms.
+        Distance of the frames in ms; 0 if it is not known.
     remark
         Reason why each slice has its own file; empty if they share one.
     """

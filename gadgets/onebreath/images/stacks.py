@@ -62,12 +62,23 @@ class Stack:
         return [float(stamp) for stamp in stamps] if len(stamps) > 1 and np.all(np.diff(stamps) > 0) else None
 
     def frame_ms(self) -> float:
-        """Return the usual distance of the frames in ms: of trigger times, else of acquisition times, else 60 ms."""
-        trigger = self.trigger_ms()
-        stamps = self.series.headers["acquisition_time_stamp"][list(self.images)] * tick_ms(self.series)
-        steps = np.diff(trigger if trigger is not None else stamps)
-        usual = float(np.median(steps)) if len(steps) and self.frame_counter else 0.0
-        return usual if 0 < usual <= _LONGEST_MS else USUAL_FRAME_MS
+        """Return the usual distance of the frames in ms; 0 if it is not known.
+
+        It is that of trigger times between cardiac phases, and that of acquisition times between repetitions. Stamps of
+        the other kind tell nothing: phases are acquired together, and repetitions start anywhere in the heart beat.
+        """
+        times: NDArray[np.floating] = np.zeros(0)
+        if self.frame_counter == "phase":
+            times = np.asarray(self.trigger_ms() or ())
+        elif self.frame_counter == "repetition":
+            stamps = self.series.headers["acquisition_time_stamp"][list(self.images)].astype(float)
+            times = stamps * tick_ms(self.series)
+        return max(0.0, float(np.median(np.diff(times)))) if len(times) > 1 else 0.0
+
+    def playing_ms(self) -> float:
+        """Return how long a loop shows each frame in ms: its true time, or 60 where that is not known or over 5 s."""
+        known = self.frame_ms()
+        return known if 0 < known <= _LONGEST_MS else USUAL_FRAME_MS
 
 
 def tick_ms(series: Series) -> float:

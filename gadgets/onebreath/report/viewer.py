@@ -178,7 +178,7 @@ def _place(
         "counter": stack.frame_counter,
         "frames": len(values),
         "trigger": stack.trigger_ms(),
-        "frame_ms": stack.frame_ms(),
+        "frame_ms": stack.playing_ms(),
         "row": most_moving_row(values),
         "pixels": base64.b64encode(zlib.compress(stored.tobytes(), 6)).decode("ascii"),
     }
