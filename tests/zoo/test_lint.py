@@ -1,8 +1,9 @@
 """What is wrong with rules as a whole."""
 
 import pytest
+from ismrmrd import xsd
 
-from onebreath.zoo.lint import covers, lint, overlap
+from onebreath.zoo.lint import TRAJECTORIES, covers, lint, overlap
 from onebreath.zoo.rules import Conditions, Rule
 from tests.models import save_model
 
@@ -32,6 +33,17 @@ def test_a_rule_that_an_earlier_one_covers_never_fires(wide, narrow):
     ]
     assert not covers(Conditions(**narrow), Conditions(**wide))
     assert texts(rule("narrow", "grappa", **narrow), rule("wide", **wide)) == []
+
+
+def test_a_trajectory_that_no_header_has_is_named():
+    assert texts(rule("a", trajectory=("cartesan",))) == [
+        "error: rule a: can never fire: no header has the trajectory 'cartesan'. Did you mean: cartesian?"
+    ]
+    assert texts(rule("a", trajectory=("cartesian", "epy"))) == [
+        "warning: rule a: no header has the trajectory 'epy'. Did you mean: epi?"
+    ]
+    assert texts(rule("a", trajectory=TRAJECTORIES)) == []
+    assert set(TRAJECTORIES) == {kind.value for kind in xsd.trajectoryType}
 
 
 @pytest.mark.parametrize(

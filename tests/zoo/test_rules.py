@@ -63,6 +63,15 @@ def test_includes_follow_in_order(tmp_path):
         ("rules: [{name: a, method: grappa, when: {protocol: ['a]b']}}]", "a bracket is not closed"),
         ('rules: [{name: a, method: grappa, when: {vendor: ["a\\u0007"]}}]', "printable"),
         ("rules: [{name: a, method: grappa}, {name: a, method: cg_sense}]", "rules are defined twice: a"),
+        ("rules: [{name: a, method: grappa, fallback: cgsense}]", "rule a: its fallback 'cgsense' .* mean: cg_sense"),
+        ("rules: [{name: a, method: grappa, fallback: unrolled}]", "its fallback 'unrolled' is no classical method"),
+        (
+            "rules: [{name: a, method: grappa, candidates: [grappaa]}]",
+            "rule a: its candidate 'grappaa' .* mean: grappa",
+        ),
+        ("rules: [{name: a, method: grappa, candidates: [unrolled]}]", "its candidate 'unrolled' is neither a model"),
+        ("rules: [{name: a, method: grappa, method: raki}]", "'method' stands in it twice, in line 1"),
+        ("rules: []\nrules: [{name: a, method: raki}]", "'rules' stands in it twice, in lines 1 and 2"),
         ("include: [protocols.yaml]", "circle: protocols.yaml -> protocols.yaml"),
         ("include: [back.yaml]", r"circle: protocols.yaml -> back.yaml -> protocols.yaml"),
         ("include: [../evil.yaml]", "is not the name of a .yaml file in the same folder"),
@@ -81,6 +90,12 @@ def test_wrong_files_are_refused(tmp_path, monkeypatch, text, message):
     with pytest.raises(ConfigError, match=message):
         read_rules(write(tmp_path, text))
     assert not (tmp_path / "hacked").exists()
+
+
+def test_names_that_exist_are_taken(tmp_path):
+    text = "rules: [{name: a, method: grappa, fallback: none, candidates: [raki, low_rank_sparse, some.model.v2]}]"
+    (rule,) = read_rules(write(tmp_path, text))
+    assert (rule.fallback, rule.candidates) == ("none", ("raki", "low_rank_sparse", "some.model.v2"))
 
 
 def test_a_huge_file_is_not_parsed(tmp_path):

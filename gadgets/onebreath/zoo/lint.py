@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from onebreath.errors import ModelError
+from onebreath.names import did_you_mean
 from onebreath.zoo.card import Card, read_card
 from onebreath.zoo.domain import Domain
 from onebreath.zoo.rules import WILDCARDS, Conditions, Rule
 from onebreath.zoo.search import find
+
+TRAJECTORIES = ("cartesian", "epi", "radial", "goldenangle", "spiral", "other")
+"""Those of ISMRMRD's schema."""
 
 
 class Finding(NamedTuple):
@@ -41,7 +45,7 @@ def lint(rules: Sequence[Rule]) -> list[Finding]:
         if first.outcome != later.outcome and _ambiguous(first.when, later.when):
             text = f"some scans also meet {later.name}, which decides otherwise; only their order says who wins"
             findings.append(Finding(first.name, text, False))
-    return findings + [finding for rule in rules for finding in _model_findings(rule)]
+    return findings + [finding for rule in rules for finding in (*_model_findings(rule), *_unknown_trajectories(rule))]
 
 
 def covers(wide: Conditions, narrow: Conditions) -> bool:
@@ -84,6 +88,16 @@ def _model_findings(rule: Rule) -> list[Finding]:
     if overlap(rule.when, card.domain):
         return []
     return [Finding(rule.name, f"none of its scans is inside the domain of model {rule.model}", True)]
+
+
+def _unknown_trajectories(rule: Rule) -> list[Finding]:
+    named = rule.when.trajectory or ()
+    unknown = [name for name in named if name not in TRAJECTORIES]
+    if not unknown:
+        return []
+    text = f"no header has the trajectory {', '.join(map(repr, unknown))}. {did_you_mean(unknown[0], TRAJECTORIES)}"
+    never = len(unknown) == len(named)
+    return [Finding(rule.name, f"can never fire: {text}" if never else text, never)]
 
 
 def _limits(conditions: Conditions) -> list[tuple[str, Any]]:

@@ -15,7 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from onebreath.errors import ConfigError
-from onebreath.names import shortened
+from onebreath.names import did_you_mean, shortened
+from onebreath.registry import METHODS
 from onebreath.validation import Problem, problems
 from onebreath.zoo.card import ModelName
 from onebreath.zoo.domain import Domain, Scan, Verdict
@@ -26,6 +27,10 @@ from onebreath.zoo.yaml_guard import read_yaml
 RULES_FILE, SITE_FILE = "protocols.yaml", "protocols.site.yaml"
 _LARGEST_FILE = 1_000_000
 """Largest size of a file of rules in bytes, which bounds the memory for parsing."""
+_LEARNED = "onebreath.methods.learned."
+"""Where the methods are that need a model."""
+_NO_METHODS = ("auto", "none")
+"""What a fallback may be besides a method; see docs/protocols.md."""
 
 
 def _wildcard(pattern: str) -> str:
@@ -138,8 +143,8 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
     Raises
     ------
     ConfigError
-        If a file is missing, not YAML, or invalid; if files include each other in a circle or from other folders; or if
-        two rules have the same name.
+        If a file is missing, not YAML, or invalid, or names a fallback or candidate that does not exist; if files
+        include each other in a circle or from other folders; or if two rules have the same name.
     """
     rules = _read(path, ())
     names = [rule.name for rule in rules]
@@ -169,13 +174,40 @@ def _parse(path: Path) -> _RuleFile:
         if path.stat().st_size > _LARGEST_FILE:
             raise ConfigError(f"{path} has {path.stat().st_size} bytes, a file of rules has at most {_LARGEST_FILE}")
         content = read_yaml(path.read_text(encoding="utf-8"))
-        return _RuleFile.model_validate({} if content is None else content)
+        found = _RuleFile.model_validate({} if content is None else content)
     except OSError as error:
         raise ConfigError(f"the rules cannot be read: {error}") from error
     except ValidationError as error:  # which is a ValueError, too
         raise ConfigError(f"{path}: " + "; ".join(map(_explain, problems(error)))) from error
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML that can be used: {shortened(error)}") from error
+    for rule in found.rules:
+        _check_names(rule, path)
+    return found
+
+
+def _check_names(rule: Rule, path: Path) -> None:
+    """Refuse a rule whose fallback or candidates do not exist: a scan for which it fired would get no image.
+
+    Whether a model that is named is there, is found out when a scan needs it, as models come and go.
+
+    Raises
+    ------
+    ConfigError
+        If a name is wrong.
+    """
+    classical = [name for name in METHODS if not METHODS[name].startswith(_LEARNED)]
+    if rule.fallback not in (*classical, *_NO_METHODS):
+        hint = did_you_mean(rule.fallback, classical)
+        raise ConfigError(
+            f"{path}: rule {rule.name}: its fallback {_quoted(rule.fallback)} is no classical method. {hint}"
+        )
+    for name in rule.candidates:
+        if name not in classical and not re.fullmatch(r"[^.]+\..+", name):
+            raise ConfigError(
+                f"{path}: rule {rule.name}: its candidate {_quoted(name)} is neither a model (architecture.tag) nor a "
+                f"classical method. {did_you_mean(name, classical)}"
+            )
 
 
 def _explain(problem: Problem) -> str:
