@@ -1,3 +1,4 @@
+import errno
 import gzip
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 from PIL import Image
 
 from onebreath.cli import main
-from onebreath.images.reading import StoredPixels
+from onebreath.errors import ScanError
+from onebreath.images.reading import StoredPixels, images_of
 from tests.images.files import cine, image, write
 
 nibabel = pytest.importorskip("nibabel")
@@ -162,6 +164,20 @@ def test_frames_have_their_true_distance_or_none(
     assert f"series 1: {why}; loops show each for 60 ms" in told
     with Image.open(tmp_path / "i" / "series1_Image.gif") as loop:
         assert loop.info["duration"] == 60
+
+
+def test_an_error_of_writing_is_not_taken_for_one_of_reading(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "i.h5", {1: cine()})
+    assert main(["convert", str(path), "-o", "/proc/nowhere"]) == 1
+    told = capsys.readouterr().err
+    assert "No such file or directory: '/proc/nowhere'" in told
+    assert "cannot be read" not in told
+    with pytest.raises(BrokenPipeError), images_of(path):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+    with pytest.raises(ScanError, match="cannot be read"), images_of(path):
+        raise OSError("Can't synchronously read data (file read failed)")
 
 
 def test_an_unknown_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

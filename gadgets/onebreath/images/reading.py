@@ -178,10 +178,14 @@ def _series_of(group: h5py.Group) -> dict[int, str]:
 
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
+    opened = False
     try:
         with h5_guard.open_file(path) as file:
+            opened = True
             yield file
     except OSError as error:
+        if opened and error.errno is not None:  # the system's, of what is done with the images; HDF5's have no number
+            raise
         raise ScanError(f"{path} cannot be read: {unreadable(path, error)}") from error
 
 
