@@ -20,7 +20,7 @@ from onebreath.dicom.texts import fitting  # noqa: E402
 
 def made(images: Path, *options: str) -> list[Any]:
     folder = images.with_suffix("")
-    assert main(["dicom", str(images), *options, "-o", str(folder)]) == 0
+    assert main(["dicom", str(images), *options, "-o", str(folder), "--overwrite"]) == 0
     return [pydicom.dcmread(file) for file in sorted(folder.glob("*/*.dcm"))]
 
 

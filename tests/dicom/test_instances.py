@@ -55,7 +55,7 @@ def all_kinds(path: Path) -> Path:
 
 
 def made(folder: Path, *options: str) -> list[Path]:
-    assert main(["dicom", str(all_kinds(folder / "i.h5")), "-o", str(folder / "dcm"), *options]) == 0
+    assert main(["dicom", str(all_kinds(folder / "i.h5")), "-o", str(folder / "dcm"), "--overwrite", *options]) == 0
     return sorted((folder / "dcm").glob("*/*.dcm"))
 
 

@@ -126,3 +126,18 @@ def test_enhanced_instances_have_the_times_of_their_echo(tmp_path: Path) -> None
     for file in (tmp_path / "dcm").glob("*/*.dcm"):
         said = subprocess.run([validator, str(file)], capture_output=True, text=True, check=False)
         assert not [line for line in said.stderr.splitlines() if line.startswith("Error")]
+
+
+def test_instances_of_another_scan_are_not_mixed_with_new_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = interleaved_cine(tmp_path / "0.h5", WHERE)
+    second = write(tmp_path / "1.h5", {1: [image(np.ones((1, 12, 16), np.uint16), **WHERE)]})
+    out = tmp_path / "out"
+    assert main(["dicom", str(first), "-o", str(out)]) == 0
+    before = sorted(out.rglob("*.dcm"))
+    assert main(["dicom", str(second), "-o", str(out)]) == 1
+    assert "files of an earlier call" in capsys.readouterr().err
+    assert sorted(out.rglob("*.dcm")) == before
+    assert main(["dicom", str(second), "-o", str(out), "--overwrite"]) == 0
+    assert [path.name for path in out.rglob("*.dcm")] == ["00001.dcm"]

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -71,9 +72,11 @@ def test_texts_of_any_script_and_length_are_valid_and_come_back(
         "patientID": "",
     }
     gfactor |= {"protocolName": "", "deviceID": ""}
-    with_map = write(images, {20: [image(np.ones((1, 4, 6), np.float32), series=20, meta=gfactor)]}, group=last(images))
+    alone = write(tmp_path / "map.h5", {20: [image(np.ones((1, 4, 6), np.float32), series=20, meta=gfactor)]})
+    with h5py.File(alone) as source, h5py.File(images, "a") as target:
+        source.copy("images/image_20", target[last(images)])
     folder = tmp_path / "dcm"
-    assert main(["dicom", str(with_map), str(scan), "-o", str(folder), *options]) == 0
+    assert main(["dicom", str(images), str(scan), "-o", str(folder), "--overwrite", *options]) == 0
     files = sorted(folder.glob("*/*.dcm"))
     assert len(files) == (1 if "--enhanced" in options else 2) + 1
     for file in files:

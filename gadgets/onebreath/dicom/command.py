@@ -21,6 +21,7 @@ from onebreath.optional import required
 from onebreath.options import amount, folder, folder_beside
 from onebreath.settings import settings
 from onebreath.terminal import Progress, steps
+from onebreath.wire.outputs import earlier, remove
 
 _OUTCOMES: dict[Taken, str] = {
     "replaced": "that waited there with other texts are replaced",
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=folder, help="folder for the files (default: next to the images, if none are sent)"
     )
+    parser.add_argument("--overwrite", action="store_true", help="remove what an earlier call left in the folder first")
     parser.add_argument("-g", "--scan-group", default="dataset", help="group of the raw data (default: %(default)s)")
     parser.add_argument("-G", "--group", help="group of the images (default: the one made last)")
     parser.add_argument(
@@ -120,12 +122,14 @@ def run(args: argparse.Namespace) -> int:
 def _make(args: argparse.Namespace, queue: Queue | None) -> None:
     """Make all instances, and write them to the folder, the queue, or both."""
     warn_if_incomplete(args.images, args.group)
+    output = args.output or folder_beside(args.images) if args.output is not None or queue is None else None
+    before = earlier(output, ("series[0-9]*/*.dcm",), args.overwrite) if output is not None else []
     found = read_images(args.images, args.group)
     header = header_of(found, args.scan, args.scan_group) if args.scan is not None else None
     who = identity(found, header, "" if args.anonymise and args.pseudonym is None else args.pseudonym)
     made = list(steps(made_of(found, who, enhanced=args.enhanced, maps=args.maps == "parametric"), "making instances"))
-    if args.output is not None or queue is None:
-        output = args.output or folder_beside(args.images)
+    if output is not None:
+        remove(before)
         for one in steps(made, "writing", unit="instances"):
             path = output / f"series{int(one.SeriesNumber):04d}" / f"{int(one.InstanceNumber):05d}.dcm"
             path.parent.mkdir(parents=True, exist_ok=True)
