@@ -55,6 +55,21 @@ def test_a_scan_that_stops_within_a_frame_of_its_second_set_leaves_that_out() ->
     assert "no line is of phase 3, 4, 5" in said
 
 
+@pytest.mark.parametrize(
+    ("pattern", "acceleration", "phases"), [("vista", 3, 10), ("vista", 2, 12), ("kt", 2, 13), ("kt", 4, 7)]
+)
+def test_patterns_that_move_lack_and_get_nothing(pattern: str, acceleration: int, phases: int) -> None:
+    scan = simulated(
+        matrix=(48, 48), coils=4, mode="prospective", phases=phases, ecg=True, snr=200.0,
+        pattern=pattern, acceleration=acceleration, acs_mode="embedded",
+    )  # fmt: skip
+    made, said = reconstructed(scan, "low_rank_sparse")
+    assert said == ""
+    assert {one.meta["Onebreath_sort_missing_lines"] for one in made} == {"0"}
+    truth = np.abs(scan.truth["image"][0])
+    assert max(nrmse(one.data[0, 0], truth[one.phase]) for one in made) < 0.1
+
+
 def test_one_counter_cannot_number_two_axes() -> None:
     scan = simulated(**SMALL, repetitions=3)
     made, _ = reconstructed(scan, "zero_filled", S_dimension="repetition")

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.gadgets.sort.collected import Lines
+from onebreath.gadgets.sort.collected import FRAME_COUNTERS, Lines
 from onebreath.gadgets.sort.complete import around_centre_lost, lost_rows
 from onebreath.gadgets.sort.layout import LINE, PARTITION, Layout, announced_rows
-from onebreath.gadgets.sort.survey import imaging_of
+from onebreath.gadgets.sort.survey import imaging_of, numbered
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import LAST_IN_MEASUREMENT, LAST_IN_SLICE, bit
 from onebreath.mrd.quirks import two_dimensional
@@ -127,9 +127,16 @@ def unended(ends: Mapping[int, int]) -> str:
     )
 
 
+def _moves(table: NDArray[Any], rows: NDArray[np.int64]) -> bool:
+    """Return whether frames have patterns of their own, so that all rows together are not one."""
+    frame = numbered([table["idx"][name] for name in FRAME_COUNTERS])
+    held = np.unique(np.stack([frame, rows]), axis=1).shape[1] / len(np.unique(frame))
+    return bool(held < _WHOLE * len(np.unique(rows)))
+
+
 def _lost(header: ScanHeader, table: NDArray[Any], rows: NDArray[np.int64]) -> str:
     """Name rows missing from the pattern of a slice; they are reconstructed as if not planned."""
-    lost = lost_rows(rows) if two_dimensional(header) else rows[:0]
+    lost = lost_rows(rows) if two_dimensional(header) and not _moves(table, rows) else rows[:0]
     if not len(lost):
         return ""
     which = f"slice {int(table['idx']['slice'][0])}"
