@@ -256,3 +256,14 @@ def test_calibration_lines_that_cannot_be_used_are_named():
         Grappa()(replace(data, acs=broken))
     with pytest.raises(MethodError, match="arc kernel needs at least 2 calibration lines"):
         Grappa(kernel="arc")(replace(data, acs=data.acs[:, :1]))
+
+
+@pytest.mark.parametrize("pattern", ["moving", "the same"])
+def test_a_frame_without_lines_has_no_gfactor_and_takes_none_from_others(pattern):
+    mask = np.stack([lines(64, 4, acs=24, offset=frame % 4 if pattern == "moving" else 0) for frame in range(4)])
+    mask[2] = False
+    made = Grappa()(synthetic(mask).data)
+    assert len(made.gfactor) == 4
+    assert not made.gfactor[2].any()
+    assert not made.images[2].any()
+    assert all(np.median(made.gfactor[frame]) > 0.9 for frame in (0, 1, 3))

@@ -95,7 +95,7 @@ class Grappa(Method):
             "coil_maps": "given" if data.maps is not None else self.parameters.coil_map_algorithm,
             **filler.facts(),
         }
-        gfactor, facts["gfactor"] = _stack_gfactors(gfactors, self.parameters.gfactor)
+        gfactor, facts["gfactor"] = _stack_gfactors(gfactors, self.parameters.gfactor, len(images))
         return Reconstruction(back(images, like), None if gfactor is None else back(gfactor, like), facts)
 
     def volume(self, data: VolumeData) -> Reconstruction:
@@ -246,13 +246,16 @@ def _widest_gap(data: SliceData) -> int:
     return max(int(np.diff(np.flatnonzero(lines)).max(initial=1)) for lines in np.any(data.mask, axis=2))
 
 
-def _stack_gfactors(maps: dict[int, np.ndarray | None], asked: bool) -> tuple[np.ndarray | None, str]:
-    """Return one map for all frames if they share one, otherwise one per frame, and a description."""
+def _stack_gfactors(maps: dict[int, np.ndarray | None], asked: bool, frames: int) -> tuple[np.ndarray | None, str]:
+    """Return one map for all frames if they share one, else one per frame, zero without lines; and a description."""
     if not asked:
         return None, "not asked for"
-    found = [maps[frame] for frame in sorted(maps)]
-    if any(one is None for one in found):
+    found = [one for one in maps.values() if one is not None]
+    if len(found) < len(maps) or not found:
         return None, "none: the mask depends on the readout"
-    if all(one is found[0] for one in found):
-        return np.stack(found[:1]), "closed form"  # type: ignore[arg-type]
-    return np.stack(found), "closed form, per frame"  # type: ignore[arg-type]
+    if len(found) == frames and all(one is found[0] for one in found):
+        return np.stack(found[:1]), "closed form"
+    nothing = np.zeros_like(found[0])
+    return np.stack([nothing if (one := maps.get(frame)) is None else one for frame in range(frames)]), (
+        "closed form, per frame"
+    )
