@@ -57,6 +57,16 @@ def test_what_was_not_acquired_holds_no_amplified_noise(fill: str) -> None:
     assert errors[0] < {"zero_fill": 0.089, "pocs": 0.062}[fill]
 
 
+@pytest.mark.parametrize("fill", ["homodyne", "pocs"])
+@pytest.mark.parametrize("acceleration", [3, 4])
+def test_an_asymmetric_echo_is_filled_though_the_lattice_ends_before_the_matrix(acceleration: int, fill: str) -> None:
+    scan = simulated(
+        matrix=(64, 60), acceleration=acceleration, acs_mode="separate", acs_lines=24, echo_fraction=0.8, snr=100.0
+    )
+    sent = run(scan.header, stream_of(scan), steps("grappa", reconstruct={"partial_fourier": fill}))
+    assert nrmse(pixels(images_of(sent)), np.abs(scan.truth["image"][0])) < 0.1
+
+
 def test_side_lines_are_counted_and_change_nothing() -> None:
     options = {"slices": 2, "phases": 3, "mode": "prospective", "snr": 0.0, "ecg": True}
     plain, mixed = simulated(**options), simulated(**options, extra_lines=("navigation", "dummy", "hp_feedback"))

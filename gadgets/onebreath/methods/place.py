@@ -118,7 +118,7 @@ class Place:
             return images
         how, found = self._fill(method), self.data_for(method).sampling
         readout = found.readout if found.shape[2] > 1 else None
-        return np.asarray(FILLS[how](fft2c(images), y=found.acquired, x=readout), np.complex64)
+        return np.asarray(FILLS[how](fft2c(images), y=found.covered, x=readout), np.complex64)
 
     def _fill(self, method: Method) -> str:
         return filling(self, method, self.data_for(method).sampling)

@@ -83,6 +83,12 @@ class Sampling:
         """Whether no side of k-space was left out."""
         return self.partial_fourier >= 1 and not self.asymmetric_echo
 
+    @property
+    def covered(self) -> tuple[int, int]:
+        """First and last line that the acquired ones stand for: up to an edge of the matrix nearer than R lines."""
+        ny, (first, last) = self.shape[1], self.acquired
+        return 0 if first < self.acceleration else first, ny - 1 if ny - 1 - last < self.acceleration else last
+
 
 def describe(
     mask: Array,

@@ -63,10 +63,8 @@ def frames_by_mask(data: SliceData) -> list[tuple[np.ndarray, list[int]]]:
 
 def wanted_lines(sampling: Sampling, mask: np.ndarray) -> np.ndarray:
     """Missing lines to predict (y,): in the acquired range, and on to an edge of the matrix nearer than R lines."""
-    ny, (first, last) = mask.shape[0], sampling.acquired
-    first = 0 if first < sampling.acceleration else first
-    last = ny - 1 if ny - 1 - last < sampling.acceleration else last
-    line = np.arange(ny)
+    first, last = sampling.covered
+    line = np.arange(mask.shape[0])
     return (line >= first) & (line <= last) & ~mask.any(axis=1)
 
 
