@@ -90,6 +90,17 @@ def test_noise_is_1_in_slices_with_fewer_averages_and_the_signal_is_told() -> No
         assert one.meta["Onebreath_sort_averages_combined"] == ("2" if one.slice == 0 else "1")
 
 
+@pytest.mark.parametrize(("apart", "told"), [(25.0, True), (1.0, False)])
+def test_averages_that_lie_elsewhere_are_told(apart: float, told: bool) -> None:
+    scan = simulated(**SMALL, averages=2)
+    for line in scan.acquisitions:
+        line.position[2] += apart * line.idx.average
+    _, said = reconstructed(scan, "zero_filled")
+    assert (f"its averages lie {apart:g} mm apart, and were combined" in said) == told
+    _, said = reconstructed(scan, "zero_filled", averages="separate")
+    assert "apart" not in said
+
+
 def test_frames_with_fewer_averages_are_named_and_images_stay_in_order() -> None:
     scan = simulated(**SMALL, mode="prospective", phases=6, averages=2, ecg=True, snr=100.0)
     made, said = reconstructed(scan, "zero_filled", lambda line: line.idx.average == 0 or line.idx.phase < 4)

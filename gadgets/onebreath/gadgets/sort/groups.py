@@ -11,7 +11,8 @@ from onebreath.gadgets.sort.assemble import runs
 from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.complete import SHORT
 from onebreath.gadgets.sort.frames import FrameChoice
-from onebreath.gadgets.sort.survey import imaging_of
+from onebreath.gadgets.sort.survey import geometries, imaging_of, tolerance
+from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit
 from onebreath.names import listed
 
@@ -76,17 +77,32 @@ def lend(lines: Lines, kept: dict[int, Lines], number: int) -> Lines:
 class Averages:
     """Averages of the groups of a scan, to tell where they differ."""
 
-    def __init__(self) -> None:
+    def __init__(self, header: ScanHeader) -> None:
+        self._header = header
         self._first: tuple[str, int] | None = None
 
-    def unlike(self, where: str, count: int) -> list[str]:
-        """Return what is to be said of a group with some number of averages."""
+    def unlike(self, where: str, count: int, table: NDArray[np.void]) -> list[str]:
+        """Return what is to be said of a group with some number of averages, and of the place of its lines (line,)."""
         first, before = self._first = self._first or (where, count)
-        if count == before:
+        said = [] if count == 1 else self._apart(where, table[imaging_of(table)])
+        if count != before:
+            said.append(
+                f"{where} has {count} averages, {first} has {before}: noise is 1 in both, so that the same signal is "
+                f"{(count / before) ** 0.5:.3g} times as large here."
+            )
+        return said
+
+    def _apart(self, where: str, table: NDArray[np.void]) -> list[str]:
+        """Warn of averages that are further apart than the motion that a scanner follows."""
+        numbers, positions = geometries(table)
+        _, parts = runs([table["idx"]["average"]])
+        middles = np.array([positions[numbers[part], :3].mean(axis=0) for part in parts])
+        apart = float(np.linalg.norm(np.ptp(middles, axis=0)))
+        if apart <= tolerance(self._header)[0]:
             return []
         return [
-            f"{where} has {count} averages, {first} has {before}: noise is 1 in both, so that the same signal is "
-            f"{(count / before) ** 0.5:.3g} times as large here."
+            f"{where}: its averages lie {apart:.4g} mm apart, and were combined; the images tell the place of one of "
+            "them. averages=separate of gadget 'sort' shows each."
         ]
 
 

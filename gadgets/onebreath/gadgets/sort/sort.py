@@ -66,7 +66,7 @@ class Sort(Gadget):
         self._lacking: list[str] = []
         self._calibrated: Counter[int] = Counter()
         self._calibration: dict[int, Lines] = {}
-        self._averages = Averages()
+        self._averages = Averages(self.header)
         self._imaged: set[int] = set()
         if self.header.trajectory != "cartesian":
             raise ScanError(f"The trajectory is '{self.header.trajectory}'; only Cartesian scans can be sorted.")
@@ -266,7 +266,7 @@ class Sort(Gadget):
         placed = place_frames(self._choice, self.properties, table, rows, imaging, layout.centre_row)
         yield from self._warn_all([*([lacks] if lacks else []), *([f"{where}: {said}."] if said else [])])
         yield from self._warn_all(f"{where}: {text}" for text in placed.warnings)
-        yield from self._warn_all(self._averages.unlike(where, placed.facts.get("averages_combined", 1)))
+        yield from self._warn_all(self._averages.unlike(where, placed.facts.get("averages_combined", 1), table))
         limits = line_limits(self.header, layout, rows[imaging])
         data = matrix.buffer(lines, placed.data, placed.frames, placed.sets, limits)
         reference = None

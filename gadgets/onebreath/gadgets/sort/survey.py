@@ -90,7 +90,7 @@ def slices_by_position(header: ScanHeader, table: Table) -> tuple[Ints, str] | N
     if len(positions) == 1 or not imaging.any():
         return None
     images = numbered([table["idx"][name] for name in IMAGE_COUNTERS])
-    mixed = _mixed(images[imaging], where[imaging], positions, _tolerance(header))
+    mixed = _mixed(images[imaging], where[imaging], positions, tolerance(header))
     lines = numbered([images, table["idx"]["kspace_encode_step_1"], table["idx"]["kspace_encode_step_2"]])
     mixed |= _mixed(lines[imaging], where[imaging], positions, (0.0, 0.0))
     if not mixed:
@@ -110,7 +110,7 @@ def slices_by_position(header: ScanHeader, table: Table) -> tuple[Ints, str] | N
     return order[where].astype(np.int64), f"{found}; as the header announces {count} slices, positions number them."
 
 
-def _tolerance(header: ScanHeader) -> tuple[float, float]:
+def tolerance(header: ScanHeader) -> tuple[float, float]:
     """Return the tolerance in position (mm) and direction between lines of one image, for motion correction."""
     return 0.5 * header.encoded_fov.z / max(header.encoded_matrix.z, 1), 0.1
 
