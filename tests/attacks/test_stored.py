@@ -46,6 +46,7 @@ def test_noise_of_a_scan_that_a_crash_cut_off_is_used_for_no_other(tmp_path, mon
         results = running.service.late.results
         assert results.read(left).state == "done", results.read(left)
         (image,) = results.images(left)
+        assert "the scan was probably broken off" in image.meta["Onebreath_warnings"], "which is no error"
         assert image.meta["Onebreath_prewhiten_whitened"] == "True"
         assert "ended early" in image.meta["Onebreath_prewhiten_noise_kept"]
         assert not [path for path in store.rglob("*") if path.is_file()]

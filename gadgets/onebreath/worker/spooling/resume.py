@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import ismrmrd
 
 from onebreath.errors import ConnectionLost, ScanError, WireError
+from onebreath.host.client_messages import PREFIX
 from onebreath.shim_settings import STORAGE_OF_SCAN
 from onebreath.storage.find import COMPLETE
 from onebreath.storage.results import GROUP, Results
@@ -98,12 +99,14 @@ def _thread(name: str, work: Callable[..., None], *args: Any) -> threading.Threa
 
 
 def _collect(channel: Channel, images: ImageFile, take: Callable[[int], None]) -> list[str]:
-    """Keep the images; return the errors that were reported."""
+    """Keep the images; return the errors that were reported, without warnings, which the images tell as well."""
     texts = []
     for message in channel:
         if isinstance(message, ismrmrd.Image):
             take(message.data.nbytes + len(message.attribute_string) + HEAD)
             images.append(message)
+        elif isinstance(message, Text) and str(message).startswith(PREFIX):
+            log.warning("%s", str(message).removeprefix(PREFIX))
         elif isinstance(message, (Text, ErrorText)):
             texts.append(str(message))
     return texts
