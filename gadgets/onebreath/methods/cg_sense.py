@@ -146,16 +146,13 @@ class CgSense(Method):
         filled = [number for number, lines in enumerate(data.mask) if bool(lines.any())]
         chosen = slice(filled[0], filled[0] + 1) if filled else slice(1)
         one = SliceData(data.kspace[chosen], data.mask[chosen], None, 0, data.maps, found, data.whitened)
-        covered = (found.acquired[1] - found.acquired[0] + 1) / found.shape[1]
-        if found.shape[2] > 1:
-            covered *= (found.readout[1] - found.readout[0] + 1) / found.shape[2]
         return pseudo_replica(
             lambda noisy: self._solve(one, noisy, regularisation)[0],
             one.kspace,
             one.mask,
             acceleration=found.acceleration,
             replicas=self.parameters.gfactor_replicas,
-            coverage=covered,
+            coverage=found.coverage,
         )
 
 

@@ -84,6 +84,18 @@ class Sampling:
         return self.partial_fourier >= 1 and not self.asymmetric_echo
 
     @property
+    def coverage(self) -> float:
+        """Part of k-space that the acquired samples stand for: 1, or less with partial Fourier or an asymmetric echo.
+
+        Each line of a lattice stands for as many rows as the next one is away.
+        """
+        (first, last), (_, ny, nx) = self.acquired, self.shape
+        rows = last - first + 1
+        if self.uniform:
+            rows = min(self.acceleration * ((last - first) // self.acceleration + 1), ny)
+        return rows / ny * ((self.readout[1] - self.readout[0] + 1) / nx if nx > 1 else 1.0)
+
+    @property
     def covered(self) -> tuple[int, int]:
         """First and last line that the acquired ones stand for: up to an edge of the matrix nearer than R lines."""
         ny, (first, last) = self.shape[1], self.acquired

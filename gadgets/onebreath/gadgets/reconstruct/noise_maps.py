@@ -202,12 +202,8 @@ def accelerated_noise(sampling: Sampling) -> float:
 
     R is that of the lattice, or the number of lines in the acquired range over that of the acquired ones.
     """
+    if sampling.uniform:
+        return math.sqrt(sampling.acceleration * sampling.coverage)
     first, last = sampling.acquired
-    rows = last - first + 1
-    if sampling.uniform:  # each line of the lattice stands for as many rows as the next one is away
-        rows = min(sampling.acceleration * ((last - first) // sampling.acceleration + 1), sampling.shape[1])
-    covered = rows / sampling.shape[1]
-    acceleration = sampling.acceleration if sampling.uniform else sampling.effective_acceleration * covered
-    if sampling.shape[2] > 1:
-        covered *= (sampling.readout[1] - sampling.readout[0] + 1) / sampling.shape[2]
-    return math.sqrt(acceleration * covered)
+    acquired = (last - first + 1) / sampling.shape[1]
+    return math.sqrt(sampling.effective_acceleration * acquired * sampling.coverage)
