@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,16 @@ def program(name: str) -> str:
     if found is None:
         pytest.skip(f"{name} is not installed")
     return found
+
+
+def theirs_and_ours(images: Path, folder: Path) -> list[Any]:
+    """NIfTI that dcm2niix makes of the instances in `dcm` of a folder, and that of `onebreath convert`."""
+    assert main(["convert", str(images), "-o", str(folder / "own")]) == 0
+    (folder / "theirs").mkdir()
+    command = [program("dcm2niix"), "-z", "n", "-o", str(folder / "theirs"), str(folder / "dcm")]
+    subprocess.run(command, capture_output=True, check=True)
+    (theirs,) = (folder / "theirs").glob("*.nii")
+    return [nibabel.load(file) for file in (theirs, folder / "own" / "series1_Image.nii.gz")]
 
 
 def all_kinds(path: Path) -> Path:
@@ -194,7 +205,7 @@ def test_a_parametric_map_holds_the_values_themselves(tmp_path: Path) -> None:
 
 def test_another_reader_finds_the_same_place_in_the_body(tmp_path: Path) -> None:
     """dcm2niix makes NIfTI of our DICOM; the bright pixel must lie where our own NIfTI and the header have it."""
-    converter = program("dcm2niix")
+    program("dcm2niix")
     images = []
     for place in range(4):
         values = np.zeros((1, 12, 16), np.uint16)
@@ -203,14 +214,8 @@ def test_another_reader_finds_the_same_place_in_the_body(tmp_path: Path) -> None
         images.append(image(values, number=place + 1, slice=place, position=tuple(position), **WHERE))
     path = write(tmp_path / "i.h5", {1: images})
     assert main(["dicom", str(path), "-o", str(tmp_path / "dcm")]) == 0
-    assert main(["convert", str(path), "-o", str(tmp_path / "own")]) == 0
-    (tmp_path / "theirs").mkdir()
-    command = [converter, "-z", "n", "-o", str(tmp_path / "theirs"), str(tmp_path / "dcm")]
-    subprocess.run(command, capture_output=True, check=True)
-    (theirs,) = (tmp_path / "theirs").glob("*.nii")
     places = []
-    for file in (theirs, tmp_path / "own" / "series1_Image.nii.gz"):
-        nifti = nibabel.load(file)
+    for nifti in theirs_and_ours(path, tmp_path):
         data = np.asarray(nifti.dataobj)
         places.append([(nifti.affine @ [*np.argwhere(data == 1000 + k)[0], 1])[:3] for k in range(4)])
     np.testing.assert_allclose(places[0], places[1], atol=1e-3)

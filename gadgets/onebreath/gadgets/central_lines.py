@@ -13,13 +13,12 @@ from onebreath.errors import ScanError
 from onebreath.gadgets.sort.centre import strongest
 from onebreath.gadgets.sort.layout import LINE, PARTITION, Axis
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, MixedLine, bit, header_of
+from onebreath.mrd.lines import MixedLine, calibrates, header_of
 from onebreath.mrd.quirks import two_dimensional
 from onebreath.mrd.readout import Line
 
 ENOUGH = 512
 """Lines of a slice after which fewer rows than wanted will do, if the centre is among them."""
-_CALIBRATION_BITS = bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING)
 _NEAR = 3
 """Rows by which the strongest line may miss the stated centre: phase across the object shifts it."""
 _SLIGHT = 1.4
@@ -146,7 +145,7 @@ class CentralLines:
         self.held.append(line)
         self._seen.add(position)
         central = self._stated.near(position, self._stated.centre)
-        if header.flags & _CALIBRATION_BITS:
+        if calibrates(header.flags):
             self._flagged.append(line.data)
             self._flagged_rows.add(position)
             self._rows.add(position)

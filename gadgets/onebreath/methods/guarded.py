@@ -90,8 +90,6 @@ class Guarded:
         self.refused = refused
         self.facts: dict[str, Fact] = {}
         """How it was chosen."""
-        self.error: float | None = None
-        """Estimated error of its images' magnitude, relative to the image; None: not known."""
         self._to_come = messages
         self._spent = 0.0
         self._classical_s = 0.0  # the longest that the fallback took for a message

@@ -53,6 +53,14 @@ def is_imaging(flags: Any) -> Any:
     return flags & _EITHER != bit(CALIBRATION)
 
 
+def calibrates(flags: Any) -> Any:
+    """Return whether a line is a calibration line, whatever else it is, by its flags; see `is_imaging`."""
+    return flags & _EITHER != 0
+
+
+IMAGE_COUNTERS = ("slice", "phase", "repetition", "set", "contrast", "average")
+"""Counters that distinguish images; the segment only counts the time of acquisition."""
+
 SIDE_BITS = sum(bit(flag) for flag in SIDE_LINES)
 DOUBTFUL = bit(29)
 """Flags that image lines may carry too; see `quirks.flagged_image_lines`."""

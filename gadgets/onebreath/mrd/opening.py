@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import DOUBTFUL, REVERSE, bit, header_of, is_imaging
+from onebreath.mrd.lines import DOUBTFUL, IMAGE_COUNTERS, REVERSE, bit, header_of, is_imaging
 from onebreath.mrd.quirks import echo_as_acquired
 
 _MOST = 512
@@ -19,8 +20,7 @@ _MOST_REVERSED = 256
 _PHASE_CORRECTION = 24
 _MOST_IMAGES = 1 << 16
 """Images whose forward lines are remembered at most, as long as no line is reversed: an endless scan has no end."""
-_IMAGE = ("slice", "phase", "repetition", "set", "contrast", "average")
-"""Counters that tell images apart."""
+_image = operator.attrgetter(*IMAGE_COUNTERS)
 
 
 class Opening:
@@ -139,15 +139,13 @@ class Directions:
         forward = not header.flags & bit(REVERSE)
         if forward and self._full():
             return
-        idx = header.idx
-        image = (idx.slice, idx.phase, idx.repetition, idx.set, idx.contrast, idx.average)
-        (self._forward if forward else self._reversed).add(image)
+        (self._forward if forward else self._reversed).add(_image(header.idx))
         self._refuse()
 
     def see_forward(self, headers: NDArray[np.void]) -> None:
         """Record lines (line,) of which none is reversed, nor for a phase correction; raises as `see`."""
         if not self._full():
-            self._forward.update(zip(*(headers["idx"][name].tolist() for name in _IMAGE), strict=True))
+            self._forward.update(zip(*(headers["idx"][name].tolist() for name in IMAGE_COUNTERS), strict=True))
             self._refuse()
 
     def _full(self) -> bool:

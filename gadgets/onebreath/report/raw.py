@@ -12,7 +12,7 @@ import numpy as np
 from onebreath.commands.inspect import header_facts, line_facts
 from onebreath.images.secrets import Secrets
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, side_line
+from onebreath.mrd.lines import calibrates, side_line
 from onebreath.names import shortened
 from onebreath.optional import required
 from onebreath.wire.connection import parse_header
@@ -68,8 +68,7 @@ def sampling(table: np.ndarray, rows: int) -> tuple[np.ndarray, str]:
     frames, lines = idx[counter][first].astype(int), idx["kspace_encode_step_1"][first].astype(int)
     pattern = np.zeros((min(int(frames.max(initial=0)) + 1, MOST_FRAMES), max(rows, int(lines.max(initial=0)) + 1)))
     shown = frames < len(pattern)
-    calibration = np.uint64(bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING))
-    kind = np.where(flags[first] & calibration, 2, 1)
+    kind = np.where(calibrates(flags[first]), 2, 1)
     np.maximum.at(pattern, (frames[shown], lines[shown]), kind[shown])
     return pattern, counter
 

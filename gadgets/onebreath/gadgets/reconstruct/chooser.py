@@ -107,7 +107,7 @@ class Chooser:
             self._chosen = self._fire(scan_of(data, self.scan), data, further)
         if self._to_judge:
             self._to_judge = False
-            self._found = _judge(self._chosen, [data, *further]) or self._found
+            self._found = self._found or _judge(self._chosen, [data, *further])
         return self._chosen
 
     def facts_of(self, data: SliceData) -> dict[str, Fact]:
@@ -174,7 +174,6 @@ class Chooser:
             chosen = Guarded(Stacked(members), safest.safety, messages_of(self.header))
             chosen.spend(max(guards[one.name].spent for one in members))
         chosen.facts |= guard.facts | found.facts
-        chosen.error = found.middle
         self._found = found
         wrong = found.error
         if wrong > LEAST_TRUSTED:
@@ -249,7 +248,7 @@ class Chooser:
 
 def _judge(guard: Guarded, slices: Sequence[SliceData]) -> Choice | None:
     """Estimate the error of a method that no choice was made for, by held-back lines."""
-    if guard.error is not None or guard.wanted is None or guard.refused:
+    if guard.wanted is None or guard.refused:
         return None
     begun = time.perf_counter()
     try:
@@ -257,7 +256,6 @@ def _judge(guard: Guarded, slices: Sequence[SliceData]) -> Choice | None:
     except MethodError as error:
         log.warning("the error of the images is not known: %s", error)
         return None
-    guard.error = found.middle
     guard.facts |= {name: value for name, value in found.facts.items() if name != "choice" or name not in guard.facts}
     guard.spend(time.perf_counter() - begun)
     return found

@@ -20,7 +20,7 @@ from onebreath.gadgets.sort.checks.readouts import odd_lines
 from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.complete import lost_rows
 from onebreath.mrd.header import Limits, ScanHeader
-from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, LAST_IN_SLICE, bit
+from onebreath.mrd.lines import LAST_IN_SLICE, bit, calibrates
 from onebreath.mrd.quirks import two_dimensional
 from onebreath.mrd.spaces import spaces
 
@@ -146,6 +146,6 @@ class Complete:
         """Return whether the calibration lines are there, too."""
         if self._header.calibration_mode in survey.OWN_TIME:
             return not imaging.all()
-        flagged = table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING)) != 0
+        flagged = calibrates(table["flags"])
         rows = np.unique(table["idx"]["kspace_encode_step_1"].astype(np.int64))
         return bool(flagged.any() or np.all(np.diff(rows) == 1))

@@ -13,15 +13,12 @@ from onebreath.gadgets.sort.cine import Beats, find_beats, linear, nearest, stan
 from onebreath.gadgets.sort.complete import Placed, complete, tell_of_averages
 from onebreath.gadgets.sort.gating import gated_retrospectively, typical_phases
 from onebreath.gadgets.sort.placement import Placement, by_counters, counts_of
-from onebreath.gadgets.sort.survey import imaging_of
+from onebreath.gadgets.sort.survey import OWN_TIME, imaging_of
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit
+from onebreath.mrd.lines import calibrates
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-_SEPARATE = ("separate", "external")
-"""Calibration modes whose lines come from another time than the images, so that they have no frames of the data."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class FrameChoice:
                 f"retrospectively; its lines were binned into {phases} cardiac phases by their trigger stamps. "
                 "Property phases of gadget 'sort' sets another number."
             )
-        return cls(frames, sets, tuple(keys), phases, averages, combine, header.calibration_mode in _SEPARATE, warning)
+        return cls(frames, sets, tuple(keys), phases, averages, combine, header.calibration_mode in OWN_TIME, warning)
 
     @staticmethod
     def _auto(properties: Any, table: NDArray[np.void]) -> str:
@@ -143,7 +140,7 @@ def place_frames(
     centre
         Row of the k-space centre.
     """
-    flagged = table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING)) != 0
+    flagged = calibrates(table["flags"])
     s, sets = _sets(choice, table, imaging)
     if choice.frames == "physiology":
         placed = _bin(choice, properties, table, s, sets, rows, imaging, flagged)

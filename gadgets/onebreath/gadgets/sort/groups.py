@@ -13,7 +13,7 @@ from onebreath.gadgets.sort.complete import SHORT
 from onebreath.gadgets.sort.frames import FrameChoice
 from onebreath.gadgets.sort.survey import geometries, imaging_of, tolerance
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit
+from onebreath.mrd.lines import calibrates
 from onebreath.names import listed
 
 Bools = NDArray[np.bool_]
@@ -47,10 +47,10 @@ def groups_of(choice: FrameChoice, table: NDArray[np.void]) -> list[Group]:
         for key, found in zip(keys, members, strict=True)
         for part in _sets_apart(choice, table, Group(dict(zip(choice.keys, key, strict=True)), found))
     ]
-    calibrates, alone = _calibration(table)
+    calibrating, alone = calibrates(table["flags"]), ~imaging_of(table)
     having = [number for number, group in enumerate(made) if alone[group.members].any()]
     for number, group in enumerate(made):
-        if having and not calibrates[group.members].any():
+        if having and not calibrating[group.members].any():
             lender = made[min(having, key=lambda other: (other > number, abs(other - number)))].members
             made[number] = group._replace(members=np.sort(np.concatenate([group.members, lender[alone[lender]]])))
     return made
@@ -68,10 +68,11 @@ def lend(lines: Lines, kept: dict[int, Lines], number: int) -> Lines:
     number
         The slice.
     """
-    calibrates, alone = _calibration(lines.table())
+    table = lines.table()
+    alone = ~imaging_of(table)
     if alone.any():
         kept[number] = lines.take(np.flatnonzero(alone).tolist())
-    return lines if calibrates.any() or number not in kept else lines.joined(kept[number])
+    return lines if calibrates(table["flags"]).any() or number not in kept else lines.joined(kept[number])
 
 
 class Averages:
@@ -104,12 +105,6 @@ class Averages:
             f"{where}: its averages lie {apart:.4g} mm apart, and were combined; the images tell the place of one of "
             "them. averages=separate of gadget 'sort' shows each."
         ]
-
-
-def _calibration(table: NDArray[np.void]) -> tuple[Bools, Bools]:
-    """Return which lines (line,) calibrate, and which of them are for nothing else."""
-    calibrates = table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING)) != 0
-    return calibrates, calibrates & (table["flags"] & bit(CALIBRATION_AND_IMAGING) == 0)
 
 
 def _sets_apart(choice: FrameChoice, table: NDArray[np.void], group: Group) -> list[Group]:

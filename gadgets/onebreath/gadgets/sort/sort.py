@@ -30,7 +30,7 @@ from onebreath.gadgets.sort.intake import Intake
 from onebreath.gadgets.sort.layout import Layout, line_limits, lines_in_matrix, rows_of
 from onebreath.gadgets.sort.properties import SortProperties
 from onebreath.mrd.blocks import LineBlock
-from onebreath.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, bit, describe, header_of, is_imaging
+from onebreath.mrd.lines import CALIBRATION, bit, calibrates, describe, header_of, is_imaging
 from onebreath.mrd.meta import COUNTERS
 from onebreath.mrd.spaces import spaces
 from onebreath.names import listed
@@ -279,7 +279,7 @@ class Sort(Gadget):
             clear_averages(data)
         if placed.counter:
             number_frames(data, placed.counter, placed.values)
-        flagged = int(np.count_nonzero(table["flags"] & (bit(CALIBRATION) | bit(CALIBRATION_AND_IMAGING))))
+        flagged = int(np.count_nonzero(calibrates(table["flags"])))
         facts = {
             **key,
             "lines": int(imaging.sum()),

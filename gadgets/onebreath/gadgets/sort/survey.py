@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import is_imaging
+from onebreath.mrd.lines import IMAGE_COUNTERS, is_imaging
 from onebreath.names import listed
 
 Ints = NDArray[np.int64]
 Table = NDArray[np.void]
 
-IMAGE_COUNTERS = ("slice", "phase", "repetition", "set", "contrast", "average")
-"""Counters that distinguish images; the segment only counts the time of acquisition."""
 _SAME_MM = 0.1
 """Positions nearer than this are one position."""
 _SAME_DIRECTION = 0.01

@@ -93,14 +93,19 @@ class Choice:
         """Likely error of the magnitude: the middle of the interval, where that holds."""
         return self.error if self.unknown else _middle(self.interval)
 
+    def interval_of(self, data: SliceData) -> tuple[float, float] | str:
+        """Return the interval about the error of a slice, or why nothing is known of it."""
+        if self.unknown:
+            return self.unknown
+        if self.like is None:
+            return self.interval
+        other = Likeness.of([data])
+        return self.like.differs(other) or self.like.extended(self.interval, other)
+
     def error_of(self, data: SliceData) -> float | None:
         """Return the likely error of a slice's magnitude; None where nothing is known of it."""
-        if self.unknown:
-            return None
-        if self.like is None:
-            return self.middle
-        other = Likeness.of([data])
-        return None if self.like.differs(other) else _middle(self.like.extended(self.interval, other))
+        found = self.interval_of(data)
+        return None if isinstance(found, str) else _middle(found)
 
     @property
     def facts(self) -> dict[str, Fact]:
@@ -121,10 +126,8 @@ class Choice:
         """Return the facts that another slice has of its own: its interval, where that is known."""
         if self.unknown or self.like is None:
             return {}
-        other = Likeness.of([data])
-        differs = self.like.differs(other)
-        text = f"not known, as {differs}" if differs else _range(self.like.extended(self.interval, other))
-        return {"choice_error_90_percent": text}
+        found = self.interval_of(data)
+        return {"choice_error_90_percent": f"not known, as {found}" if isinstance(found, str) else _range(found)}
 
 
 def _middle(interval: tuple[float, float]) -> float:
