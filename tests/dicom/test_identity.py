@@ -76,12 +76,12 @@ def test_images_made_again_from_the_scan_have_the_same_identifiers(tmp_path: Pat
     scan, uids, lengths = simulated(tmp_path / "scan.h5", measurementID="1"), [], []
     for number in range(2):
         path = images_of(scan, tmp_path / f"images{number}.h5")
-        if number:  # of times that have other digits, which is left to chance otherwise
+        if number:  # of a time with more digits than all others can lack, so that no chance makes lengths equal
             with h5py.File(path, "r+") as file:
                 (group,) = file.values()
                 texts = [text.decode() for text in group["image_1/attributes"][:]]
                 seconds = re.compile("(<name>Onebreath_seconds_sort</name>.*?<value>)", re.DOTALL)
-                changed = [seconds.sub(r"\g<1>0", text) for text in texts]
+                changed = [seconds.sub(rf"\g<1>{'0' * 64}", text) for text in texts]
                 assert changed != texts
                 group["image_1/attributes"][:] = changed
                 heads = group["image_1/header"][:]
