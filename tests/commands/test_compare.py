@@ -57,3 +57,9 @@ def test_what_nobody_can_reconstruct_is_an_error(scan_file, tmp_path, capsys):
         main(["compare", str(scan_file), "--candidates", "crunet_mr.absent", "--output", str(tmp_path / "c.png")]) == 1
     )
     assert "no candidate can reconstruct this scan: there is no model 'crunet_mr.absent'" in capsys.readouterr().err
+
+
+def test_a_picture_has_the_suffix_of_one(scan_file, tmp_path, capsys):
+    """It is refused before anything is reconstructed."""
+    assert main(["compare", str(scan_file), "--output", str(tmp_path / "c.txt")]) != 0
+    assert "a picture cannot be written as '.txt'; name a .png" in capsys.readouterr().err

@@ -56,7 +56,9 @@ needs_packages = pytest.mark.skipif(
 
 
 @needs_packages
-@pytest.mark.parametrize("name", ["host:104", "@host:104", "TITLE@host", "A_TITLE_OF_MORE_THAN_16@host:104"])
+@pytest.mark.parametrize(
+    "name", ["host:104", "@host:104", "TITLE@host", "A_TITLE_OF_MORE_THAN_16@host:104", "Ä@host:104"]
+)
 def test_what_is_no_pacs_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"is not (a PACS|the address|a valid AE title)"), begun(tmp_path, name):
         pass

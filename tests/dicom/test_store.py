@@ -138,7 +138,8 @@ def test_a_pacs_that_is_down_leaves_everything_in_the_queue(tmp_path: Path, caps
     images = scan(tmp_path / "i.h5", 2)
     arguments = ["--send", f"127.0.0.1:{free_port()}", "--queue", str(tmp_path / "queue"), "--patience", "0"]
     assert main(["dicom", str(images), *arguments]) == 1
-    assert "2 wait in" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "2 wait in" in told and f"'onebreath dicom {' '.join(arguments[:4])}' sends them" in told
     assert (tmp_path / "queue").stat().st_mode & 0o077 == 0
     assert len(Queue(tmp_path / "queue").left()) == 2
 

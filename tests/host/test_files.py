@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ConfigError, ScanError
+from onebreath.images.reading import read_series
 from onebreath.wire import raw_file
 from onebreath.wire.image_file import ImageFile
 from onebreath.wire.raw_file import RawFile
@@ -189,3 +190,22 @@ def test_unreadable_files_are_explained(tmp_path, raw_path):
         pytest.raises(ScanError, match="acquisition 1 has 536 bytes, but its header says 544"),
     ):
         list(raw.messages())
+
+
+def test_a_damaged_image_is_never_taken_for_a_whole_one(tmp_path):
+    path = tmp_path / "out.h5"
+    with ImageFile(path, "made") as out:
+        out.append(image(1, np.uint16))
+    with h5py.File(path) as file:
+        place = file["made/image_1/data"].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ScanError, match=r"image_1/data cannot be read: they are damaged: a checksum does not fit"):
+        read_series(path)
+
+
+@pytest.mark.parametrize("name", ["a/b", "/", ".", " ", "a\0b"])
+def test_a_group_that_no_reader_would_find_is_refused(tmp_path, name):
+    with pytest.raises(ConfigError, match="cannot be the name of a group of images"):
+        ImageFile(tmp_path / "out.h5", name)

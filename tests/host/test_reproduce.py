@@ -1,5 +1,7 @@
 """``onebreath provenance`` and ``onebreath reproduce``."""
 
+import re
+
 import h5py
 import pytest
 import yaml
@@ -41,6 +43,33 @@ def test_a_changed_pixel_is_found(root, capsys):
     assert main(["reproduce", made, "--raw", str(root / "raw.h5")]) == 1
     out = capsys.readouterr().out
     assert "1 of 8 images differ, the first is number 3; largest difference 1," in out
+
+
+def test_a_changed_field_of_a_header_is_found(root, capsys):
+    made = images(root, "Onebreath_Cine_CGSENSE.xml")
+    with h5py.File(made, "a") as file:
+        headers = file["made/image_1/header"][()]
+        headers["position"][2, 1] += 1
+        file["made/image_1/header"][...] = headers
+    assert main(["reproduce", made, "--raw", str(root / "raw.h5")]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("series 1: 8 images, equal to the last bit\n  position in the header of image 2 was [")
+    assert out.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "status"), [("WindowCenter", 1), ("Onebreath_reconstruct_sampling", 0), ("OnebreathCommit", 0)]
+)
+def test_a_changed_entry_of_the_meta_is_told(root, capsys, entry, status):
+    """It counts where it says what the image is; what was said of its making is only told, and not the software."""
+    made = images(root, "Onebreath_Cine_CGSENSE.xml")
+    with h5py.File(made, "a") as file:
+        texts = file["made/image_1/attributes"][()]
+        texts[3] = re.sub(rf"(<name>{entry}</name>\s*<value>)".encode(), rb"\1other", texts[3])
+        file["made/image_1/attributes"][...] = texts
+    assert main(["reproduce", made, "--raw", str(root / "raw.h5")]) == status
+    told = re.findall(rf"^  {entry} of image 3 was other\S+, now it is ", capsys.readouterr().out, re.MULTILINE)
+    assert len(told) == (entry != "OnebreathCommit")
 
 
 def test_other_weights_are_found_and_explain_it(root, capsys):

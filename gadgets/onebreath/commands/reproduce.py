@@ -17,7 +17,7 @@ from onebreath.errors import ScanError
 from onebreath.images.belonging import check_belongs
 from onebreath.images.reading import Series, read_series
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.meta import CHAIN, read_chain
+from onebreath.mrd.meta import CHAIN, meta_texts, read_chain
 from onebreath.terminal import steps as counted
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
@@ -36,6 +36,8 @@ _IDENTITY = (
     "Onebreath_prewhiten_noise",
 )
 """Entries of the meta that explain other pixels."""
+_PASSING = ("seconds", "memory", "served_by", "process", "noise_kept")
+"""Words in the names of entries that say how a run went: where, by whom and how fast."""
 
 
 def steps_of_images(series: list[Series], where: Path) -> Steps:
@@ -88,6 +90,39 @@ def differences(old: Series, new: list[ismrmrd.Image]) -> Iterator[str]:
     yield from explanations(old.metas[unequal[0]], dict(made.meta))
 
 
+def header_differences(old: Series, new: list[ismrmrd.Image]) -> Iterator[str]:
+    """List the fields of image headers that differ, each with its first image; the length of the meta may."""
+    fields = [name for name in old.headers.dtype.names or () if name != "attribute_string_len"]
+    for name in fields:
+        for place, (stored, image) in enumerate(zip(old.headers, new, strict=False)):
+            made = np.frombuffer(image.getHead(), dtype=old.headers.dtype)[0]
+            if stored[name].tobytes() != made[name].tobytes():
+                yield f"{name} in the header of image {place} was {stored[name]}, now it is {made[name]}"
+                break
+
+
+def meta_differences(old: Series, new: list[ismrmrd.Image]) -> Iterator[tuple[str, str]]:
+    """List the entries of the meta that differ, each by its name and in words with its first image.
+
+    What goes another way from run to run, or names the software, is left out.
+    """
+    pairs = [(stored, image.meta) for stored, image in zip(old.metas, new, strict=False)]
+    names = dict.fromkeys(name for pair in pairs for meta in pair for name in meta if not _passes(name))
+    for name in names:
+        for place, (stored, made) in enumerate(pairs):
+            was, now = (meta_texts(meta, name) for meta in (stored, made))
+            if was != now:
+                words = (" ".join(texts) or "nothing" for texts in (was, now))
+                yield name, "{} of image {} was {}, now it is {}".format(name, place, *words)
+                break
+
+
+def _passes(name: str) -> bool:
+    """Return whether an entry of the meta says how a run went, or by which software, and not what the image is."""
+    software = ("OnebreathVersion", "OnebreathCommit", "OnebreathCode")
+    return name in software or any(word in name for word in _PASSING)
+
+
 def explanations(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     """Return the entries of the meta that differ and may explain different pixels."""
     for name in _IDENTITY:
@@ -105,7 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare; 0 if every bit of every image is equal.
+    """Compare; 0 if every bit of every image is equal, and what header and meta say of them.
 
     Raises
     ------
@@ -119,11 +154,17 @@ def run(args: argparse.Namespace) -> int:
         made = make_again(raw, steps)
     status = 0
     for old in stored:
-        found = list(differences(old, made.pop(old.number, [])))
-        print(
-            f"series {old.number}: " + ("; ".join(found) if found else f"{len(old.data)} images, equal to the last bit")
-        )
-        status |= bool(found)
+        new = made.pop(old.number, [])
+        found = list(differences(old, new))
+        shown = "; ".join(found) if found else f"{len(old.data)} images, equal to the last bit"
+        told = list(header_differences(old, new)) if new else []
+        for name, words in meta_differences(old, new):
+            if not name.startswith("Onebreath"):  # what it says of the image, not how the image was made
+                told.append(words)
+            elif not found:  # else the explanations name those that matter
+                shown += f"\n  {words}"
+        print("\n  ".join([f"series {old.number}: {shown}", *told]))
+        status |= bool(found or told)
     for number, images in made.items():
         print(f"series {number}: {len(images)} images were made, none is stored")
         status = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     queue = Queue(args.queue or settings().state / "dicom") if pacs is not None else None
     if args.images is not None:
         _make(args, queue)
-    return _send(queue, pacs, args.patience) if pacs is not None and queue is not None else 0
+    return _send(queue, pacs, args) if pacs is not None and queue is not None else 0
 
 
 def _make(args: argparse.Namespace, queue: Queue | None) -> None:
@@ -172,15 +173,23 @@ def _withdraw_unnamed(found: Sequence[Series], args: argparse.Namespace, queue: 
         )
 
 
-def _send(queue: Queue, pacs: Pacs, patience: float) -> int:
+def _again(args: argparse.Namespace) -> str:
+    """Return the command that sends what is left: to the same PACS, with the same titles, from the same queue."""
+    usual = {"called": "ANY-SCP", "calling": "ONEBREATH", "queue": None}
+    named = {name: getattr(args, name) for name in usual}
+    options = [f"--{name} {shlex.quote(str(value))}" for name, value in named.items() if value != usual[name]]
+    return " ".join(["onebreath dicom --send", shlex.quote(args.send), *options])
+
+
+def _send(queue: Queue, pacs: Pacs, args: argparse.Namespace) -> int:
     refused = len(list(queue.refused.glob("*.dcm")))
     with Progress(f"sending to {pacs.host}:{pacs.port}", len(queue.left()), "instances") as progress:
-        arrived = send(queue, pacs, patience, lambda uid, arrived: progress.advance())
+        arrived = send(queue, pacs, args.patience, lambda uid, arrived: progress.advance())
     refused = len(list(queue.refused.glob("*.dcm"))) - refused
     left = len(queue.left())
     print(f"{arrived} instances arrived at {pacs.host}:{pacs.port}")
     if refused:
         print(f"{refused} were refused; they and the reasons are in {queue.refused}")
     if left:
-        print(f"{left} wait in {queue.folder}; 'onebreath dicom --send {pacs.host}:{pacs.port}' sends them")
+        print(f"{left} wait in {queue.folder}; '{_again(args)}' sends them")
     return 1 if left or refused else 0

@@ -56,8 +56,10 @@ class Pacs:
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise ConfigError(f"'{text}' is not the address of a PACS; give HOST:PORT, as in pacs.example:104.")
         for title in (called, calling):
-            if not 0 < len(title.strip()) <= 16 or "\\" in title:
-                raise ConfigError(f"'{title}' is not a valid AE title, which has 1 to 16 characters and no backslash.")
+            if not 0 < len(title.strip()) <= 16 or "\\" in title or not (title.isascii() and title.isprintable()):
+                raise ConfigError(
+                    f"'{title}' is not a valid AE title, which has 1 to 16 characters of ASCII and no backslash."
+                )
         return cls(host.strip("[]"), int(port), called, calling)
 
 

@@ -27,6 +27,12 @@ INCOMPLETE = "incomplete"
 """Attribute of a group whose scan failed: why images are missing in it."""
 
 
+def check_group(name: str) -> None:
+    """Refuse a name that HDF5 takes for a path, where no reader would look for images; raises ConfigError."""
+    if not name.strip() or name == "." or "/" in name or not name.isprintable():
+        raise ConfigError(f"'{name}' cannot be the name of a group of images: give one without '/', other than '.'.")
+
+
 class ImageFile:
     """Images of a reconstruction, written as ``/<group>/image_<series>/{data,header,attributes}``.
 
@@ -61,6 +67,7 @@ class ImageFile:
         self, path: str | Path, group: str, *, private: bool = False, anew: bool = False, numbered: bool = False
     ) -> None:
         self.path, self.private, self._anew, self._numbered = Path(path), private, anew, numbered
+        check_group(group)
         self.group = group
         self.incomplete = ""
         self.written: Path | None = None
@@ -188,7 +195,8 @@ class ImageFile:
         stored = self._file.require_group(f"{self.group}/image_{number}")
         if "data" not in stored:
             more = (None, *data.shape)
-            stored.create_dataset("data", (0, *data.shape), data.dtype, maxshape=more, chunks=(1, *data.shape))
-            stored.create_dataset("header", (0,), image_header_dtype, maxshape=(None,), chunks=(64,))
+            chunks = (1, *data.shape)  # each with a checksum, so that no reader takes a damaged image for a whole one
+            stored.create_dataset("data", (0, *data.shape), data.dtype, maxshape=more, chunks=chunks, fletcher32=True)
+            stored.create_dataset("header", (0,), image_header_dtype, maxshape=(None,), chunks=(64,), fletcher32=True)
             stored.create_dataset("attributes", (0,), h5py.string_dtype(), maxshape=(None,), chunks=(64,))
         return stored["data"], stored["header"], stored["attributes"]

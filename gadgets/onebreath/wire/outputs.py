@@ -24,6 +24,7 @@ _BEGINNINGS = {
     b"%pdf": PDF,
 }
 """What a file begins with, in lower case."""
+_PICTURES = {".png": PICTURE, ".jpg": PICTURE, ".jpeg": PICTURE, ".svg": PICTURE, ".pdf": PDF}
 _CARD = "card.yaml"
 """By which an exported model is told from other archives, such as the truth of a simulated scan."""
 
@@ -72,6 +73,14 @@ def _kind(name: str, item: h5py.Group | h5py.Dataset) -> str:
     if parent.rpartition("/")[2].startswith("image_"):
         return IMAGES
     return RAW if last == "xml" or (last == "data" and "head" in (item.dtype.names or ())) else OTHER_ARRAYS
+
+
+def picture_kind(path: Path) -> str:
+    """Return what a picture of a file's suffix is, as `held` says it; raises ConfigError if it is no picture's."""
+    kind = _PICTURES.get(path.suffix.lower())
+    if kind is None:
+        raise ConfigError(f"{path}: a picture cannot be written as '{path.suffix}'; name a {', '.join(_PICTURES)} file")
+    return kind
 
 
 def check_output(path: Path, kind: str, inputs: Iterable[Path | None] = ()) -> None:
