@@ -43,6 +43,17 @@ def test_export_and_import_give_the_same_model(root, tmp_path_factory, capsys):
         assert (other / "crunet_mr.tiny" / file).read_bytes() == (folder / file).read_bytes()
 
 
+@pytest.mark.parametrize("option", ["--name", "--licence", "--set"])
+def test_an_archive_is_unpacked_as_it_is(root, option, capsys):
+    """What would be ignored is refused: the model would have another name than the user said."""
+    save_model(root)
+    assert main(["models", "export", "crunet_mr.tiny", str(root / "model.zip")]) == 0
+    told = [option, "crunet_mr.mine" if option == "--name" else "channels=2"]
+    assert main(["models", "import", str(root / "model.zip"), "--from", "zip", "--to", str(root / "to"), *told]) == 1
+    assert f"leave out {option}" in capsys.readouterr().err
+    assert not (root / "to").exists()
+
+
 def import_of_another_archive(root, other, change):
     """Try to import a model's archive after a change of its files, by name; nothing may be there then."""
     files = {path.name: path.read_bytes() for path in save_model(root).iterdir()}

@@ -152,15 +152,18 @@ def _check(args: argparse.Namespace) -> int:
 def _import(args: argparse.Namespace) -> int:
     root = args.to or search_path()[0]
     if args.kind == _ARCHIVE:
+        given = {"--name": args.name, "--licence": args.licence, "--set": args.arguments}
+        if useless := [option for option, value in given.items() if value]:
+            raise ModelError(f"an exported archive is unpacked as it is; leave out {', '.join(useless)}")
         with working(f"unpacking {args.file}"):
-            target = unpack(args.file, root)
-    elif args.name is None:
+            print(unpack(args.file, root))
+        return 0
+    if args.name is None:
         raise ModelError("a checkpoint has no name of its own; give one with --name architecture.tag")
-    else:
-        arguments = dict(_argument(text) for text in args.arguments)
-        extra = {"licence": args.licence} if args.licence else {}
-        with working(f"importing {args.file}"):
-            target = import_checkpoint(args.kind, args.file, args.name, root, arguments, **extra)
+    arguments = dict(_argument(text) for text in args.arguments)
+    extra = {"licence": args.licence} if args.licence else {}
+    with working(f"importing {args.file}"):
+        target = import_checkpoint(args.kind, args.file, args.name, root, arguments, **extra)
     print(f"{target}\nComplete {target / CARD_FILE} with what you know: training data, domain, measured numbers.")
     return 0
 
