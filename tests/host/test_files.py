@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from onebreath.errors import ConfigError, ScanError
-from onebreath.images.reading import read_series
+from onebreath.images.reading import images_of, read_series
 from onebreath.wire import raw_file
 from onebreath.wire.image_file import ImageFile
 from onebreath.wire.raw_file import RawFile
@@ -201,8 +201,11 @@ def test_a_damaged_image_is_never_taken_for_a_whole_one(tmp_path):
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ScanError, match=r"image_1/data cannot be read: they are damaged: a checksum does not fit"):
+    damaged = "its values are damaged: a checksum does not fit"
+    with pytest.raises(ScanError, match=f"image_1/data cannot be read: {damaged}"):
         read_series(path)
+    with pytest.raises(ScanError, match=f"out.h5 cannot be read: {damaged}"), images_of(path) as found:
+        found[0].values(0)
 
 
 @pytest.mark.parametrize("name", ["a/b", "/", ".", " ", "a\0b"])

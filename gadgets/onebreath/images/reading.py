@@ -186,7 +186,8 @@ def _open(path: Path) -> Iterator[h5py.File]:
     except OSError as error:
         if opened and error.errno is not None:  # the system's, of what is done with the images; HDF5's have no number
             raise
-        raise ScanError(f"{path} cannot be read: {unreadable(path, error)}") from error
+        why = h5_guard.why_unread(error) if opened else unreadable(path, error)
+        raise ScanError(f"{path} cannot be read: {why}") from error
 
 
 def _group_of(file: h5py.File, path: Path, group: str | None) -> h5py.Group:

@@ -50,7 +50,7 @@ def whole(group: h5py.Group, name: str) -> np.ndarray[Any, Any]:
     try:
         return np.asarray(found.asstr()[:] if h5py.check_string_dtype(found.dtype) else found[:])
     except (OSError, UnicodeDecodeError) as error:
-        raise ScanError(f"{group.file.filename}: {found.name} cannot be read: {_why(error)}") from error
+        raise ScanError(f"{group.file.filename}: {found.name} cannot be read: {why_unread(error)}") from error
 
 
 def check_room(stored: h5py.Dataset, dtype: np.dtype[Any] | None = None) -> None:
@@ -86,14 +86,16 @@ def _item(group: h5py.Group, name: str, path: Path) -> Any:
     try:
         item = group[name]
     except (KeyError, RuntimeError, OSError) as error:
-        raise ScanError(f"{path}: '{name}' in {group.name} cannot be read: {_why(error)}") from error
+        raise ScanError(f"{path}: '{name}' in {group.name} cannot be read: {why_unread(error)}") from error
     if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
         raise ScanError(f"{path}: {item.name} has its values in other files; put them into this one")
     return item
 
 
-def _why(error: Exception) -> str:
+def why_unread(error: Exception) -> str:
     """Return why stored values cannot be read; of a checksum that does not fit HDF5 says only that a filter failed."""
     if "filter returned failure" in str(error):
-        return "they are damaged: a checksum does not fit, or they cannot be unpacked. Copy or make the file again"
+        return (
+            "its values are damaged: a checksum does not fit, or they cannot be unpacked. Copy or make the file again"
+        )
     return str(error)
