@@ -222,3 +222,19 @@ def test_a_property_on_the_line_changes_the_images(scans, tmp_path):
         assert set(file["g"]) == {"image_1", "image_3001"}
         meta = ismrmrd.Meta.deserialize(file["g/image_1/attributes"][0].decode())
     assert meta["Onebreath_reconstruct_method"] == "zero_filled"
+
+
+def test_images_made_before_a_scan_fails_are_kept_with_the_reason(tmp_path, capsys):
+    """Each of three slices is sent when it is complete; the last one holds a line that is no number."""
+    path, output = tmp_path / "scan.h5", tmp_path / "out.h5"
+    simulate(ScanOptions(**SMALL | {"slices": 3}, phases=2)).write(path)
+    with h5py.File(path, "a") as file:
+        lines = file["dataset/data"]
+        last = lines[len(lines) - 1]
+        last["data"] = last["data"] * float("nan")
+        lines[len(lines) - 1] = last
+    assert main(fast(path, "-c", "Onebreath_Cine_ZeroFilled.xml", "-o", output, "-G", "made")) == 1
+    assert "the scan failed, and these images are only a part" in capsys.readouterr().err
+    with h5py.File(output) as file:
+        assert len(file["made/image_1/data"]) == 4
+        assert "NaN" in file["made"].attrs["incomplete"]

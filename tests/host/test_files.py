@@ -212,3 +212,17 @@ def test_a_damaged_image_is_never_taken_for_a_whole_one(tmp_path):
 def test_a_group_that_no_reader_would_find_is_refused(tmp_path, name):
     with pytest.raises(ConfigError, match="cannot be the name of a group of images"):
         ImageFile(tmp_path / "out.h5", name)
+
+
+def test_a_reason_of_any_kind_and_length_is_noted_beside_the_images(tmp_path):
+    """What a server sent is a subclass of str, which h5py does not store; the images before it must not be lost."""
+
+    class Told(str):
+        __slots__ = ()
+
+    with ImageFile(tmp_path / "out.h5", "made") as out:
+        out.append(image(1, np.uint16))
+        out.incomplete = Told("a line is not a number. " * 5000)
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert file["made"].attrs["incomplete"].startswith("a line is not a number.")
+        assert len(file["made/image_1/data"]) == 1

@@ -26,6 +26,8 @@ MARGIN = 1 << 18
 INCOMPLETE = "incomplete"
 """Attribute of a group whose scan failed: why images are missing in it."""
 
+_LONGEST_REASON = 8000
+
 
 def check_group(name: str) -> None:
     """Refuse a name that HDF5 takes for a path, where no reader would look for images; raises ConfigError."""
@@ -98,7 +100,8 @@ class ImageFile:
             self.incomplete = str(error) or f"it was ended by {type(error).__name__}"
         with self._writing():
             if self.incomplete and not self._disk_failed and self.group in file:
-                file[self.group].attrs[INCOMPLETE] = self.incomplete
+                # h5py stores no subclass of str, such as texts that a server sent, and HDF5 no attribute above 64 KiB.
+                file[self.group].attrs[INCOMPLETE] = str(self.incomplete)[:_LONGEST_REASON]
             file.close()
             if not self._disk_failed:
                 target = self._beside() if self._anew and self.incomplete and self.path.exists() else self.path
