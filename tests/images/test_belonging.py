@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from onebreath.cli import main
@@ -74,3 +75,16 @@ def test_what_only_one_of_them_states_does_not_matter(tmp_path: Path) -> None:
     images = images_of(scan, tmp_path / "images.h5")
     change_header(scan, study="<studyID>12</studyID><accessionNumber>A7</accessionNumber>")
     assert use("dicom", images, scan, tmp_path) == 0
+
+
+def test_images_of_a_scan_over_midnight_belong_to_its_raw_data(tmp_path: Path) -> None:
+    """The scanner's stamps begin again in the middle of the lines; those of the images go on."""
+    scan = simulated(tmp_path / "night.h5")
+    with h5py.File(scan, "a") as file:
+        lines = file["dataset/data"][()]
+        stamps = lines["head"]["acquisition_time_stamp"].astype(np.int64)
+        day = 24 * 3600 * 400
+        lines["head"]["acquisition_time_stamp"] = (stamps - int(np.median(stamps)) + day) % day
+        file["dataset/data"][...] = lines
+    images = images_of(scan, tmp_path / "images.h5")
+    assert use("report", images, scan, tmp_path) == 0

@@ -107,6 +107,15 @@ def test_embedded_lines_count_as_data_only_where_imaging_lines_lack():
     assert np.array_equal(lines_of(buffer), every(3)), "the message itself stays as it was"
 
 
+@pytest.mark.parametrize("place", [(1, 0), (0, 1)])
+def test_a_reference_without_the_datas_set_or_slice_is_not_merged(place):
+    _, _, kspace = coil_scan()
+    data = recon_data(kspace, every(3), block(12, 23))
+    buffer = data.bits[0].data
+    _, mask = merge_acs(kspace_of(buffer), mask_of(buffer), data, *place)
+    assert np.array_equal(mask[:, :, 0], every(3))
+
+
 def test_a_reference_of_other_frames_is_not_merged():
     _, _, kspace = coil_scan()
     data = recon_data(kspace, every(3))

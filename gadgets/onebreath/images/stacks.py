@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,11 +84,14 @@ class Stack:
 
 def tick_ms(series: Series) -> float:
     """Return the unit of the time stamps in ms: what the chain that made the images was told, else 2.5."""
+    return tick_of(series.metas[0]) if series.metas else TICK_MS
+
+
+def tick_of(meta: Mapping[str, Any]) -> float:
+    """Return the unit of the time stamps in ms by the meta of an image, as `tick_ms`."""
     try:
-        return float(
-            next(properties["time_tick"] for name, properties in read_chain(series.metas[0]) if name == "sort")
-        )
-    except (IndexError, KeyError, StopIteration, TypeError, ValueError):
+        return float(next(properties["time_tick"] for name, properties in read_chain(meta) if name == "sort"))
+    except (KeyError, StopIteration, TypeError, ValueError):
         return TICK_MS
 
 

@@ -126,7 +126,9 @@ def merge_acs(
     Only a reference of the data's own frames and matrix is merged; any other belongs to another time or contrast.
     """
     ref = scan_bits(recon_data)[0].ref
-    if ref is None or kspace_of(ref, s, loc).shape != kspace.shape:
+    if ref is None or s >= ref.data.shape[5] or loc >= ref.data.shape[6]:
+        return kspace, mask
+    if kspace_of(ref, s, loc).shape != kspace.shape:
         return kspace, mask
     missing = lines_of(ref, s, loc) & ~mask.any(axis=2)
     merged = np.where(missing[:, None, :, None], kspace_of(ref, s, loc), kspace)
