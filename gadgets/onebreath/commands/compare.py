@@ -25,7 +25,7 @@ from onebreath.methods.place import Place
 from onebreath.mrd.header import ScanHeader
 from onebreath.terminal import Column, print_table, steps
 from onebreath.wire.connection import parse_header
-from onebreath.wire.outputs import check_output, picture_kind
+from onebreath.wire.outputs import check_picture
 from onebreath.wire.raw_file import RawFile
 from onebreath.zoo.domain import Scan
 from onebreath.zoo.rules import current_rules
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Reconstruct the first slice with every candidate, print the table, draw the picture."""
     path = args.output if args.output.suffix else args.output.with_suffix(".png")
-    check_output(path, picture_kind(path), (Path(args.file),))
+    check_picture(path, (Path(args.file),))
     with RawFile(args.file, args.group) as raw:
         header = ScanHeader(parse_header(raw.header_xml))
         place, scan = first_place(raw, args.config)

@@ -75,14 +75,6 @@ def _kind(name: str, item: h5py.Group | h5py.Dataset) -> str:
     return RAW if last == "xml" or (last == "data" and "head" in (item.dtype.names or ())) else OTHER_ARRAYS
 
 
-def picture_kind(path: Path) -> str:
-    """Return what a picture of a file's suffix is, as `held` says it; raises ConfigError if it is no picture's."""
-    kind = _PICTURES.get(path.suffix.lower())
-    if kind is None:
-        raise ConfigError(f"{path}: a picture cannot be written as '{path.suffix}'; name a {', '.join(_PICTURES)} file")
-    return kind
-
-
 def check_output(path: Path, kind: str, inputs: Iterable[Path | None] = ()) -> None:
     """Refuse a file to write that a command reads, or that holds anything but what the command writes.
 
@@ -109,6 +101,14 @@ def check_output(path: Path, kind: str, inputs: Iterable[Path | None] = ()) -> N
     if (there := held(path)) not in ("", kind):
         advice = "Raw data are never written over" if there == RAW else f"Only {kind} would be replaced"
         raise ConfigError(f"{path} exists and holds {there}. {advice}: name another file for {kind}, or move this one.")
+
+
+def check_picture(path: Path, inputs: Iterable[Path | None] = ()) -> None:
+    """Refuse a file for a picture as `check_output` does, or for its suffix; raises ConfigError."""
+    kind = _PICTURES.get(path.suffix.lower())
+    check_output(path, kind or PICTURE, inputs)
+    if kind is None:
+        raise ConfigError(f"{path}: a picture cannot be written as '{path.suffix}'; name a {', '.join(_PICTURES)} file")
 
 
 def check_new(path: Path) -> None:
