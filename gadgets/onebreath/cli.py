@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = arguments[0] if arguments else ""
-    settle_process(narrow=command != "train")
+    settle_process(narrow=command not in ("train", "finetune"))
     asked = line_to_complete()
     if asked is not None:
         _complete(asked)
