@@ -132,6 +132,16 @@ def test_maps_are_sent_as_magnitude_only(values):
     assert images[0].meta["GADGETRON_ScaleRatio"] == "100"
 
 
+@pytest.mark.parametrize(("value", "words"), [("Miller, Anna", "BitsStored is"), ("12.5", "no whole number")])
+def test_bits_stored_that_are_no_number_are_named_without_quoting_names(values, value, words):
+    scan = header(36, 32)
+    entry = ismrmrd.xsd.userParameterLongType(name="BitsStored", value=value)
+    scan.userParameters = ismrmrd.xsd.userParametersType(userParameterLong=[entry])
+    with pytest.raises(ScanError, match=words) as raised:
+        export(values, scan=scan, data_type="uint16")
+    assert "Anna" not in str(raised.value)
+
+
 @pytest.mark.parametrize(("encoded", "fov", "matrix"), [(36, 27, 18), (36, 40.5, 27), (35, 52.5, 35), (36, 54, 72)])
 def test_the_field_of_view_is_cropped_and_interpolated_about_the_centre(encoded, fov, matrix):
     """A smooth bump at the centre stays at the centre, with its height."""
@@ -194,3 +204,21 @@ def test_a_series_without_any_signal_is_an_error(values, data_type):
 def test_broken_images_do_not_leave(values, factor, words):
     with pytest.raises(MethodError, match=words):
         export(factor * values[:1], data_type="uint16")
+
+
+def test_images_that_wait_for_the_scale_of_their_series_are_sent_if_the_scan_fails(values):
+    """Without known noise integers wait for the brightest pixel; what was made before an error must not be lost."""
+    array = values.astype(np.complex64).transpose(2, 1, 0)[:, :, None, None, :, None, None]
+    headers = np.empty((len(values), 1, 1), dtype=object)
+    for n in range(len(values)):
+        headers[n, 0, 0] = ismrmrd.ImageHeader(image_index=n + 1, image_series_index=1)
+    entries = meta(Onebreath_prewhiten_whitened="False").serialize()
+
+    def broken_off():
+        yield ImageArray(array, headers, [entries] * len(values))
+        raise ScanError("line 7 has NaN")
+
+    gadget, sent = Export(header(36, 32), parse_properties(Export, {"data_type": "uint16"})), []
+    with pytest.raises(ScanError, match="line 7 has NaN"):
+        sent.extend(gadget.process(broken_off()))  # extends by what comes before the error
+    assert sum(isinstance(message, ismrmrd.Image) for message in sent) == 2

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from onebreath.chain.gadget import Gadget, Message, Properties
-from onebreath.errors import MethodError, ScanError
+from onebreath.errors import MethodError, OnebreathError, ScanError
 from onebreath.gadgets.pixels import take_part, to_uint16
 from onebreath.gadgets.recon_space import ReconSpace
 from onebreath.mrd.meta import UNSEALED, write_both, write_scaling, write_warnings, write_window
@@ -123,11 +123,15 @@ class Export(Gadget):
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Turn every image array into images; other messages pass."""
-        for message in messages:
-            if isinstance(message, ImageArray):
-                yield from self._images(message)
-            else:
-                yield message
+        try:
+            for message in messages:
+                if isinstance(message, ImageArray):
+                    yield from self._images(message)
+                else:
+                    yield message
+        except OnebreathError:  # what was made before is not lost
+            yield from self._unwhitened()
+            raise
         yield from self._unwhitened()
         if self._dark:
             yield from self.warn(

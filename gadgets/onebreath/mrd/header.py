@@ -84,7 +84,8 @@ class ScanHeader:
             If it is no number of bits that a pixel can have.
         """
         user = self.xml.userParameters
-        bits = [int(entry.value) for entry in (user.userParameterLong if user else []) if entry.name == "BitsStored"]
+        entries = [entry for entry in (user.userParameterLong if user else []) if entry.name == "BitsStored"]
+        bits = [whole_of(entry.value, "user parameter BitsStored") for entry in entries]
         if bits and not 1 <= bits[-1] <= 16:
             raise ScanError(f"The header's user parameter BitsStored is {bits[-1]}; a pixel has 1 to 16 bits.")
         return bits[-1] if bits else None
