@@ -22,14 +22,12 @@ import ismrmrd
 import numpy as np
 
 from onebreath.commands.demo import CONFIGS
+from onebreath.commands.reproduce import LENGTH, PASSING
 from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.scan import simulate
 
 ROOT = Path(__file__).parents[1]
 DECIDED = "Onebreath_"
-PASSING = ("seconds", "memory", "served_by", "process")
-"""Words in the names of facts that say how a run went, not what was decided."""
-LENGTH = "attribute_string_len"
 
 
 def main(arguments: list[str] | None = None) -> int:

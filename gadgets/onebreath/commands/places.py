@@ -10,7 +10,6 @@ from pathlib import Path
 import h5py
 
 from onebreath.errors import ConfigError
-from onebreath.wire.image_file import check_group
 from onebreath.wire.outputs import IMAGES, OTHER, PAGE, check_output, held
 
 DEFAULT_OUTPUT = "out.h5"
@@ -62,8 +61,6 @@ def check_place(source: Path, output: Path, args: argparse.Namespace) -> None:
     ConfigError
         If it is refused.
     """
-    if args.out_group:
-        check_group(args.out_group)
     folder = output.absolute().parent
     if not folder.is_dir():
         raise ConfigError(f"The images cannot be written to {output}: there is no folder {folder}. Make it first.")

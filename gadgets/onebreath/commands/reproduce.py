@@ -36,8 +36,10 @@ _IDENTITY = (
     "Onebreath_prewhiten_noise",
 )
 """Entries of the meta that explain other pixels."""
-_PASSING = ("seconds", "memory", "served_by", "process", "noise_kept")
-"""Words in the names of entries that say how a run went: where, by whom and how fast."""
+PASSING = ("seconds", "memory", "served_by", "process")
+"""Words in the names of entries that say how a run went, not what was decided."""
+LENGTH = "attribute_string_len"
+"""Field of image headers: the length of the meta, in which times are written."""
 
 
 def steps_of_images(series: list[Series], where: Path) -> Steps:
@@ -92,11 +94,11 @@ def differences(old: Series, new: list[ismrmrd.Image]) -> Iterator[str]:
 
 def header_differences(old: Series, new: list[ismrmrd.Image]) -> Iterator[str]:
     """List the fields of image headers that differ, each with its first image; the length of the meta may."""
-    fields = [name for name in old.headers.dtype.names or () if name != "attribute_string_len"]
-    for name in fields:
-        for place, (stored, image) in enumerate(zip(old.headers, new, strict=False)):
-            made = np.frombuffer(image.getHead(), dtype=old.headers.dtype)[0]
-            if stored[name].tobytes() != made[name].tobytes():
+    kind = old.headers.dtype
+    pairs = list(zip(old.headers, (np.frombuffer(image.getHead(), kind)[0] for image in new), strict=False))
+    for name in kind.names or ():
+        for place, (stored, made) in enumerate(pairs):
+            if name != LENGTH and stored[name].tobytes() != made[name].tobytes():
                 yield f"{name} in the header of image {place} was {stored[name]}, now it is {made[name]}"
                 break
 
@@ -120,7 +122,12 @@ def meta_differences(old: Series, new: list[ismrmrd.Image]) -> Iterator[tuple[st
 def _passes(name: str) -> bool:
     """Return whether an entry of the meta says how a run went, or by which software, and not what the image is."""
     software = ("OnebreathVersion", "OnebreathCommit", "OnebreathCode")
-    return name in software or any(word in name for word in _PASSING)
+    return name in software or any(word in name for word in (*PASSING, "noise_kept"))
+
+
+def _of_making(name: str) -> bool:
+    """Return whether an entry of the meta says how the image was made, and not what it is."""
+    return name.startswith("Onebreath")
 
 
 def explanations(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
@@ -156,14 +163,12 @@ def run(args: argparse.Namespace) -> int:
     for old in stored:
         new = made.pop(old.number, [])
         found = list(differences(old, new))
-        shown = "; ".join(found) if found else f"{len(old.data)} images, equal to the last bit"
-        told = list(header_differences(old, new)) if new else []
-        for name, words in meta_differences(old, new):
-            if not name.startswith("Onebreath"):  # what it says of the image, not how the image was made
-                told.append(words)
-            elif not found:  # else the explanations name those that matter
-                shown += f"\n  {words}"
-        print("\n  ".join([f"series {old.number}: {shown}", *told]))
+        metas = list(meta_differences(old, new))
+        told = [*header_differences(old, new), *(words for name, words in metas if not _of_making(name))]
+        # Where pixels differ, the explanations name those that matter.
+        aside = [] if found else [words for name, words in metas if _of_making(name)]
+        shown = "; ".join(found) or f"{len(old.data)} images, equal to the last bit"
+        print("\n  ".join([f"series {old.number}: {shown}", *told, *aside]))
         status |= bool(found or told)
     for number, images in made.items():
         print(f"series {number}: {len(images)} images were made, none is stored")

@@ -94,8 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--enhanced", action="store_true", help="one enhanced MR instance for each place, with all its frames"
     )
     parser.add_argument("--send", metavar="HOST:PORT", help="send to this PACS through a persistent queue")
-    parser.add_argument("--called", default="ANY-SCP", help="AE title of the PACS (default: %(default)s)")
-    parser.add_argument("--calling", default="ONEBREATH", help="AE title of this sender (default: %(default)s)")
+    parser.add_argument("--called", default=Pacs.called, help="AE title of the PACS (default: %(default)s)")
+    parser.add_argument("--calling", default=Pacs.calling, help="AE title of this sender (default: %(default)s)")
     parser.add_argument("--queue", type=folder, help="folder of the queue (default: dicom in the state folder)")
     parser.add_argument(
         "--patience",
@@ -175,7 +175,7 @@ def _withdraw_unnamed(found: Sequence[Series], args: argparse.Namespace, queue: 
 
 def _again(args: argparse.Namespace) -> str:
     """Return the command that sends what is left: to the same PACS, with the same titles, from the same queue."""
-    usual = {"called": "ANY-SCP", "calling": "ONEBREATH", "queue": None}
+    usual = {"called": Pacs.called, "calling": Pacs.calling, "queue": None}
     named = {name: getattr(args, name) for name in usual}
     options = [f"--{name} {shlex.quote(str(value))}" for name, value in named.items() if value != usual[name]]
     return " ".join(["onebreath dicom --send", shlex.quote(args.send), *options])

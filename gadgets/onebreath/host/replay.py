@@ -129,7 +129,7 @@ def replay(
             outcome = _Exchange(channel, chosen, raw, images).run()
         outcome.images, outcome.group = dict(images.series), images.group
         if outcome.failed:
-            images.incomplete = str(outcome.texts[-1])
+            images.incomplete = outcome.texts[-1]
     outcome.file = images.written
     outcome.seconds = time.perf_counter() - begun
     return outcome

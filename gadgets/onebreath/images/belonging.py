@@ -11,13 +11,13 @@ from onebreath.errors import ScanError
 from onebreath.images.reading import Series
 from onebreath.images.stacks import tick_of
 from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.lines import DAY_MS
 from onebreath.mrd.meta import meta_text, meta_texts
 from onebreath.mrd.spaces import spaces, with_space
 from onebreath.names import shortened
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
 
-_DAY_MS = 24 * 3600 * 1000
 _SAME = 1e-5  # relative difference of times that were written as text
 
 
@@ -121,7 +121,7 @@ def _other_times(meta: Mapping[str, Any], times: tuple[int, int]) -> Iterator[tu
 
     The images' go on over midnight, where the raw data's begin again.
     """
-    own, day = _numbers(meta, "acquisition_time_range"), _DAY_MS / tick_of(meta)
+    own, day = _numbers(meta, "acquisition_time_range"), DAY_MS / tick_of(meta)
     if len(own) == 2 and not all(any(times[0] <= one - more <= times[1] for more in (0, day)) for one in own):
         yield "the time stamp of lines", _joined(own, " to "), _joined(times, " to ")
 

@@ -61,6 +61,8 @@ def calibrates(flags: Any) -> Any:
 IMAGE_COUNTERS = ("slice", "phase", "repetition", "set", "contrast", "average")
 """Counters that distinguish images; the segment only counts the time of acquisition."""
 
+DAY_MS = 86_400_000
+"""After which the clock of a scanner, by which lines have their time stamps, begins again at 0."""
 SIDE_BITS = sum(bit(flag) for flag in SIDE_LINES)
 DOUBTFUL = bit(29)
 """Flags that image lines may carry too; see `quirks.flagged_image_lines`."""

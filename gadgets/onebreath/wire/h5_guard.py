@@ -86,7 +86,7 @@ def _item(group: h5py.Group, name: str, path: Path) -> Any:
     try:
         item = group[name]
     except (KeyError, RuntimeError, OSError) as error:
-        raise ScanError(f"{path}: '{name}' in {group.name} cannot be read: {why_unread(error)}") from error
+        raise ScanError(f"{path}: '{name}' in {group.name} cannot be read: {error}") from error
     if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
         raise ScanError(f"{path}: {item.name} has its values in other files; put them into this one")
     return item

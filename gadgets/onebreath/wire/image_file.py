@@ -25,8 +25,8 @@ MARGIN = 1 << 18
 """Bytes that HDF5 needs at most besides an image and its meta."""
 INCOMPLETE = "incomplete"
 """Attribute of a group whose scan failed: why images are missing in it."""
-
 _LONGEST_REASON = 8000
+"""Characters that are kept of it: HDF5 stores no attribute above 64 KiB."""
 
 
 def check_group(name: str) -> None:
@@ -100,7 +100,7 @@ class ImageFile:
             self.incomplete = str(error) or f"it was ended by {type(error).__name__}"
         with self._writing():
             if self.incomplete and not self._disk_failed and self.group in file:
-                # h5py stores no subclass of str, such as texts that a server sent, and HDF5 no attribute above 64 KiB.
+                # As a plain str: h5py stores no subclass of it, such as the texts that a server sent.
                 file[self.group].attrs[INCOMPLETE] = str(self.incomplete)[:_LONGEST_REASON]
             file.close()
             if not self._disk_failed:

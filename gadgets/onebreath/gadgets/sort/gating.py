@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from onebreath.gadgets.sort.cine import find_beats
 from onebreath.gadgets.sort.collected import Lines
 from onebreath.gadgets.sort.survey import imaging_of
+from onebreath.mrd.lines import DAY_MS
 
 Ints = NDArray[np.int64]
 
 _FEWEST = 4
 """Phases that a row must come in, in most heart beats, for lines without a phase counter to be of a gated scan."""
-_DAY_MS = 86_400_000
 _PAUSE_MS = 3_600_000
 """A scan has no longer pause; stamps that fall without having been that near to midnight are no times of a day."""
 _ONE_IMAGE = ("repetition", "set", "contrast", "average")
@@ -35,7 +35,7 @@ def over_midnight(counter: Ints, stamp: Ints, tick_ms: float, latest: int | None
     """
     order = np.argsort(counter, kind="stable")
     in_order = stamp[order] if latest is None else np.append(latest, stamp[order])
-    day, steps = round(_DAY_MS / tick_ms), np.diff(in_order)
+    day, steps = round(DAY_MS / tick_ms), np.diff(in_order)
     falls = np.flatnonzero(2 * steps < -day)
     if falls.size != 1 or (2 * steps > day).any() or not 0 <= steps[falls[0]] + day <= _PAUSE_MS / tick_ms:
         return None
