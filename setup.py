@@ -45,20 +45,26 @@ class BuildWithCommit(build_py):
             (Path(self.build_lib) / "onebreath" / "built_from.txt").write_text(commit() + "\n", encoding="ascii")
 
 
-def convolutions() -> Extension:
-    """Convolutions for a CPU, not a Python module but loaded by ctypes; without a C compiler PyTorch's are used."""
-    processor = ["-mavx2", "-mfma", "-mprfchw"] if platform.machine() in ("x86_64", "AMD64") else []
-    flags = ["-std=c11", "-O3", *processor, "-ffp-contract=fast", "-fno-math-errno", "-fopenmp"]
-    name = "onebreath.networks.convolution._convolution"
+def convolutions() -> list[Extension]:
+    """Convolutions for a CPU, not Python modules but loaded by ctypes; without a C compiler PyTorch's are used.
+
+    For Intel's and AMD's processors there are two, of which the one with the wider vectors is taken where it runs.
+    """
+    made_for = {"": []}
+    if platform.machine() in ("x86_64", "AMD64"):
+        made_for = {"": ["-mavx2", "-mfma", "-mprfchw"], "_avx512": ["-mavx512f", "-mavx512vl", "-mfma", "-mprfchw"]}
     files = {kind: [str(path.relative_to(ROOT)) for path in (ROOT / COMPILED).glob(f"*.{kind}")] for kind in "ch"}
-    return Extension(
-        name,
-        sorted(files["c"]),
-        depends=files["h"],
-        extra_compile_args=flags,
-        extra_link_args=["-fopenmp"],
-        optional=True,
-    )
+    return [
+        Extension(
+            f"onebreath.networks.convolution._convolution{suffix}",
+            sorted(files["c"]),
+            depends=files["h"],
+            extra_compile_args=["-std=c11", "-O3", *flags, "-ffp-contract=fast", "-fno-math-errno", "-fopenmp"],
+            extra_link_args=["-fopenmp"],
+            optional=True,
+        )
+        for suffix, flags in made_for.items()
+    ]
 
 
-setup(cmdclass={"build_py": BuildWithCommit}, data_files=data_files(), ext_modules=[convolutions()])
+setup(cmdclass={"build_py": BuildWithCommit}, data_files=data_files(), ext_modules=convolutions())

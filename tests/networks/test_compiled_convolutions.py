@@ -1,6 +1,5 @@
 """Compiled convolutions beside PyTorch's in double precision; they are skipped where nothing was compiled."""
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -63,7 +62,17 @@ def in_double(frames, weight, bias=None, dilation=1):
     return F.conv2d(frames.double(), weight.double(), bias, padding=padding, dilation=dilation)
 
 
-@needs_library
+@pytest.fixture(scope="class", params=compiled.libraries(), ids=lambda path: path.name.split(".")[0])
+def each_library(request):
+    loaded = compiled.load(request.param)
+    if loaded is None:
+        pytest.skip("compiled for another processor")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "library", lambda: loaded)
+        yield loaded
+
+
+@pytest.mark.usefixtures("each_library")
 class TestCompiled:
     @settings(max_examples=40, deadline=None)
     @given(
@@ -164,7 +173,7 @@ class TestCompiled:
             Compiled(random(8, 16, 3, 3))([images(1, 8, 8, 8), images(1, 8, 8, 9)])
 
 
-@needs_library
+@pytest.mark.usefixtures("each_library")
 @settings(max_examples=40, deadline=None)
 @given(
     batch=st.integers(1, 2),
@@ -185,7 +194,7 @@ def test_in_time(batch, frames, pixels, channels, circular, edge):
         assert difference(in_time(series, weight, bias, circular), expected) < LIMITS[edge]
 
 
-@needs_library
+@pytest.mark.usefixtures("each_library")
 @settings(max_examples=40, deadline=None)
 @given(
     count=st.integers(1, 5),
@@ -241,21 +250,6 @@ class TestChoice:
         monkeypatch.setattr(compiled, "library", lambda: None)
         assert compiled.code_for("cpu", torch.float32) == "torch"
 
-    def test_a_folder_without_a_library_for_this_computer(self, tmp_path):
-        assert compiled.library(tmp_path) is None
-        (tmp_path / "_convolution.so").write_bytes(b"\x7fELF of another processor")
-        compiled.library.cache_clear()
-        assert compiled.library(tmp_path) is None
-        compiled.library.cache_clear()
-
-    def test_a_library_of_another_version_is_named_and_not_used(self, tmp_path, monkeypatch, caplog):
-        (tmp_path / "_convolution.so").touch()
-        monkeypatch.setattr(ctypes, "CDLL", lambda _: object())  # without any of the functions
-        compiled.library.cache_clear()
-        assert compiled.library(tmp_path) is None
-        compiled.library.cache_clear()
-        assert "_convolution.so is of another version" in caplog.text
-
     def test_without_compiled_code_networks_make_the_same_images(self, monkeypatch):
         torch.manual_seed(1)
         network = CRUNetMR(channels=8, cascades=2).eval()
@@ -286,12 +280,6 @@ def test_a_layer_has_the_parameters_of_its_kind():
     assert difference(layer(frames).detach(), in_double(frames, layer.weight.detach(), dilation=2)) < LIMIT
     with torch.inference_mode():
         assert difference(layer(frames), in_double(frames, layer.weight, dilation=2)) < LIMIT
-
-
-@needs_library
-def test_the_library_asks_what_the_processor_can():
-    assert isinstance(compiled.library(), ctypes.CDLL)
-    assert compiled.library().onebreath_runs_here() != 0
 
 
 def test_filters_have_one_interface():

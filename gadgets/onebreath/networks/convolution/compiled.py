@@ -3,7 +3,7 @@
 PyTorch's own 3 x 3 convolutions (oneDNN) run at the speed of a matrix product; by Winograd's minimal filtering these
 need a quarter or a fifth of the multiplications, and half of them or less along time. The largest error is some 1e-6
 to 1e-5 of the largest value, twice to ten times that of PyTorch's. setup.py compiles them if there is a C compiler;
-without it, or on a processor that lacks AVX2, PyTorch's are used.
+without it, or on a processor that lacks AVX2, PyTorch's are used. A second library is for processors with AVX-512.
 """
 
 from __future__ import annotations
@@ -33,20 +33,30 @@ _EDGES = (4, 6)
 def library(folder: Path = Path(__file__).parent) -> ctypes.CDLL | None:
     """Load the compiled code; None if it was not compiled, not for this processor, or is of another version.
 
+    The library with the widest vectors that this processor has is taken.
+    """
+    return next((loaded for path in libraries(folder) if (loaded := load(path))), None)
+
+
+def libraries(folder: Path = Path(__file__).parent) -> list[Path]:
+    """List what was compiled, wide vectors first."""
+    return sorted(folder.glob("_convolution*.so"), key=lambda path: ("avx512" not in path.name, path.name))
+
+
+def load(path: Path) -> ctypes.CDLL | None:
+    """Load one library; None if it is not for this processor, or of another version.
+
     Torch comes first: the threads of both are then those of one OpenMP.
     """
-    for path in sorted(folder.glob("_convolution*.so")):
-        try:
-            loaded = ctypes.CDLL(str(path))
-            _describe(loaded)
-        except OSError:  # compiled for another processor or system; no libgomp
-            continue
-        except AttributeError as error:
-            log.warning("%s is of another version (%s); PyTorch convolves. Install onebreath again", path, error)
-            continue
-        if loaded.onebreath_runs_here():
-            return loaded
-    return None
+    try:
+        loaded = ctypes.CDLL(str(path))
+        _describe(loaded)
+    except OSError:  # compiled for another processor or system; no libgomp
+        return None
+    except AttributeError as error:
+        log.warning("%s is of another version (%s); PyTorch convolves. Install onebreath again", path, error)
+        return None
+    return loaded if loaded.onebreath_runs_here() else None
 
 
 def _describe(loaded: ctypes.CDLL) -> None:

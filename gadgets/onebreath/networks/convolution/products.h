@@ -14,46 +14,58 @@ are multiples of LANES where nothing else is said. There is no Python here: see 
 #define LINE 16  /* floats of a line of the cache */
 #define TILES 12 /* rows of pixels or tiles that are multiplied at once; a multiple of the ROWS of all PRODUCTs */
 
-typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-
-static inline vector load(const float *from) { return *(const vector *)from; }
-static inline void store(float *to, vector value) { *(vector *)to = value; }
-
-/* c[ROWS][VECTORS] = a[ROWS][depth] b[depth][VECTORS], all sums in registers. */
-#define PRODUCT(NAME, ROWS, VECTORS)                                                                                   \
-    static inline void NAME(const float *a, int64_t a_step, const float *b, float *c, int64_t c_step, int64_t depth) { \
+/* c[ROWS][COLUMNS] = a[ROWS][depth] b[depth][COLUMNS], all sums in registers, VECTORS of them for a row. */
+#define PRODUCT(COLUMNS, ROWS, VECTORS)                                                                                \
+    static inline void product_##COLUMNS(const float *a, const float *b, float *c, int64_t depth, int64_t step) {      \
+        typedef float vector __attribute__((vector_size(4 * COLUMNS / VECTORS), aligned(4), may_alias));               \
         vector sum[ROWS][VECTORS] = {{{0}}};                                                                           \
         for (int64_t k = 0; k < depth; k++) {                                                                          \
             vector weights[VECTORS];                                                                                   \
             _Pragma("GCC unroll 3") for (int j = 0; j < VECTORS; j++)                                                  \
-                weights[j] = load(b + (k * VECTORS + j) * LANES);                                                      \
+                weights[j] = ((const vector *)(b + k * COLUMNS))[j];                                                   \
             _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; i++) {                                                  \
-                float value = a[i * a_step + k];                                                                       \
+                float value = a[i * depth + k];                                                                        \
                 _Pragma("GCC unroll 3") for (int j = 0; j < VECTORS; j++) sum[i][j] += value * weights[j];             \
             }                                                                                                          \
         }                                                                                                              \
         for (int i = 0; i < ROWS; i++)                                                                                 \
-            for (int j = 0; j < VECTORS; j++) store(c + i * c_step + j * LANES, sum[i][j]);                            \
+            for (int j = 0; j < VECTORS; j++) ((vector *)(c + i * step))[j] = sum[i][j];                               \
+    }                                                                                                                  \
+    static inline void multiply_##COLUMNS(const float *a, const float *b, float *c, int64_t count, int64_t in,         \
+                                          int64_t out) {                                                               \
+        for (int64_t t = 0; t < count; t += ROWS) product_##COLUMNS(a + t * in, b, c + t * out, in, out);              \
     }
 
-PRODUCT(product_12_8, 12, 1)
-PRODUCT(product_6_16, 6, 2)
-PRODUCT(product_4_24, 4, 3)
+/* As many sums as there are registers for: 16 of eight numbers, or 32 of sixteen. */
+#ifdef __AVX512F__
+PRODUCT(32, 12, 2)
+PRODUCT(24, 6, 3)
+PRODUCT(16, 12, 1)
+#else
+PRODUCT(24, 4, 3)
+PRODUCT(16, 6, 2)
+#endif
+PRODUCT(8, 12, 1)
 
-/* Output channels that one product makes: as many sums as fill the registers of AVX2. */
-static inline int64_t panel(int64_t out) { return out % 16 == 0 ? 16 : out % 24 == 0 ? 24 : 8; }
+/* Output channels that one product makes. */
+static inline int64_t panel(int64_t out) {
+#ifdef __AVX512F__
+    if (out % 32 == 0) return 32;
+#endif
+    return out % 16 == 0 ? 16 : out % 24 == 0 ? 24 : 8;
+}
 
 /* Multiply `count` rows of `in` channels with a matrix (out / panel, in, panel). Rows up to the next multiple of TILES
 are read and written, too, whatever they hold. */
 static inline void multiply(const float *a, const float *b, float *c, int64_t count, int64_t in, int64_t out) {
     int64_t size = panel(out);
     for (int64_t o = 0; o < out; o += size, b += in * size, c += size) {
-        if (size == 16)
-            for (int64_t t = 0; t < count; t += 6) product_6_16(a + t * in, in, b, c + t * out, out, in);
-        else if (size == 24)
-            for (int64_t t = 0; t < count; t += 4) product_4_24(a + t * in, in, b, c + t * out, out, in);
-        else
-            for (int64_t t = 0; t < count; t += 12) product_12_8(a + t * in, in, b, c + t * out, out, in);
+#ifdef __AVX512F__
+        if (size == 32) multiply_32(a, b, c, count, in, out);
+#endif
+        if (size == 24) multiply_24(a, b, c, count, in, out);
+        if (size == 16) multiply_16(a, b, c, count, in, out);
+        if (size == 8) multiply_8(a, b, c, count, in, out);
     }
 }
 

@@ -22,7 +22,17 @@ and transformed back while it stays in the second-level cache. */
 
 static const double SMALL[5] = {0, P, -P, Q, -Q}, LARGE[7] = {0, A, -A, B, -B, C, -C};
 
-typedef int32_t bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+/* So many channels at once: vector_8, load_8, ... */
+#define NUMBERS(SIZE)                                                                                                  \
+    typedef float vector_##SIZE __attribute__((vector_size(4 * SIZE), aligned(4), may_alias));                         \
+    typedef int32_t bits_##SIZE __attribute__((vector_size(4 * SIZE), aligned(4), may_alias));                         \
+    static inline vector_##SIZE load_##SIZE(const float *from) { return *(const vector_##SIZE *)from; }                \
+    static inline void store_##SIZE(float *to, vector_##SIZE value) { *(vector_##SIZE *)to = value; }
+
+NUMBERS(8)
+#ifdef __AVX512F__
+NUMBERS(16)
+#endif
 
 typedef struct {
     int64_t height, width, out, dilation;
@@ -32,59 +42,6 @@ typedef struct {
 typedef struct {
     int64_t image, y, x; /* the first pixel that it makes */
 } Tile;
-
-/* Six pixels along an axis to their values at the six points. */
-static inline void transform_4(const vector d[6], vector out[6]) {
-    const float pp = P * P, qq = Q * Q;
-    vector even1 = d[4] - qq * d[2], odd1 = P * (d[3] - qq * d[1]);
-    vector even2 = d[4] - pp * d[2], odd2 = Q * (d[3] - pp * d[1]);
-    out[0] = pp * qq * d[0] - (pp + qq) * d[2] + d[4];
-    out[1] = even1 + odd1;
-    out[2] = even1 - odd1;
-    out[3] = even2 + odd2;
-    out[4] = even2 - odd2;
-    out[5] = pp * qq * d[1] - (pp + qq) * d[3] + d[5];
-}
-
-/* Values at the six points to four pixels. */
-static inline void transform_back_4(const vector m[6], vector out[4]) {
-    const float pp = P * P, qq = Q * Q;
-    vector sum1 = m[1] + m[2], difference1 = m[1] - m[2], sum2 = m[3] + m[4], difference2 = m[3] - m[4];
-    out[0] = m[0] + sum1 + sum2;
-    out[1] = P * difference1 + Q * difference2;
-    out[2] = pp * sum1 + qq * sum2;
-    out[3] = P * pp * difference1 + Q * qq * difference2 + m[5];
-}
-
-/* Eight pixels along an axis to their values at the eight points. */
-static inline void transform_6(const vector d[8], vector out[8]) {
-    const float aa = A * A, bb = B * B, cc = C * C;
-    vector even1 = d[6] - (bb + cc) * d[4] + bb * cc * d[2], odd1 = A * (d[5] - (bb + cc) * d[3] + bb * cc * d[1]);
-    vector even2 = d[6] - (aa + cc) * d[4] + aa * cc * d[2], odd2 = B * (d[5] - (aa + cc) * d[3] + aa * cc * d[1]);
-    vector even3 = d[6] - (aa + bb) * d[4] + aa * bb * d[2], odd3 = C * (d[5] - (aa + bb) * d[3] + aa * bb * d[1]);
-    const float one = aa + bb + cc, two = aa * bb + bb * cc + cc * aa, three = aa * bb * cc;
-    out[0] = d[6] - one * d[4] + two * d[2] - three * d[0];
-    out[1] = even1 + odd1;
-    out[2] = even1 - odd1;
-    out[3] = even2 + odd2;
-    out[4] = even2 - odd2;
-    out[5] = even3 + odd3;
-    out[6] = even3 - odd3;
-    out[7] = d[7] - one * d[5] + two * d[3] - three * d[1];
-}
-
-/* Values at the eight points to six pixels. */
-static inline void transform_back_6(const vector m[8], vector out[6]) {
-    const float aa = A * A, bb = B * B, cc = C * C;
-    vector sum1 = m[1] + m[2], sum2 = m[3] + m[4], sum3 = m[5] + m[6];
-    vector odd1 = A * (m[1] - m[2]), odd2 = B * (m[3] - m[4]), odd3 = C * (m[5] - m[6]);
-    out[0] = m[0] + sum1 + sum2 + sum3;
-    out[1] = odd1 + odd2 + odd3;
-    out[2] = aa * sum1 + bb * sum2 + cc * sum3;
-    out[3] = aa * odd1 + bb * odd2 + cc * odd3;
-    out[4] = aa * aa * sum1 + bb * bb * sum2 + cc * cc * sum3;
-    out[5] = aa * aa * odd1 + bb * bb * odd2 + cc * cc * odd3 + m[7];
-}
 
 /* The matrix that takes three taps to the points of a tile with such an edge. */
 static void taps_to_points(double g[8][3], int edge) {
@@ -135,6 +92,9 @@ static const float *frame(const float *series, int64_t at, int64_t frames, int64
     return at >= 0 && at < frames ? series + at * size : NULL;
 }
 
+#define JOINED_AS_THEY_ARE(name, size) name##_##size
+#define JOINED(name, size) JOINED_AS_THEY_ARE(name, size)
+
 #define EDGE 4
 #include "tiles.h"
 #define EDGE 6
@@ -142,7 +102,9 @@ static const float *frame(const float *series, int64_t at, int64_t frames, int64
 
 /* Whether this processor has the instructions that this file was compiled for. */
 int onebreath_runs_here(void) {
-#if defined(__x86_64__) && defined(__AVX2__)
+#if defined(__AVX512F__)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+#elif defined(__AVX2__)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else
     return 1;
