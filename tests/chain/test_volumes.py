@@ -59,6 +59,14 @@ def test_the_volume(case: str) -> None:
     assert error < limit
 
 
+def test_lines_between_those_of_a_lattice_are_not_partial_fourier() -> None:
+    """A lattice seldom ends at both edges; homodyne detection fills one axis alone, here the readout."""
+    asked = {"reconstruct": {"partial_fourier": "homodyne"}}
+    image, error = volume("cg_sense", asked, acceleration=4, partition_acceleration=1, echo_fraction=0.75)
+    assert image.meta["Onebreath_reconstruct_partial_fourier"] == "homodyne (asymmetric echo)"
+    assert error < 0.2
+
+
 def test_the_header_is_that_of_one_volume() -> None:
     image, _ = volume("zero_filled", acceleration=1, partition_acceleration=1, position_mm=(5.0, -7.0, 9.0))
     assert tuple(image.getHead().matrix_size) == (20, 40, 16)

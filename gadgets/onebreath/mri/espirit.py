@@ -86,7 +86,7 @@ def espirit(
     Raises
     ------
     ScanError
-        Fewer calibration lines or samples than the kernel, or no signal in them.
+        Fewer calibration lines or samples than the kernel, or no signal in them; more sets than channels.
     """
     coils = acs.shape[0]
     window = (kernel, kernel) if isinstance(kernel, int) else kernel
@@ -96,7 +96,7 @@ def espirit(
             "samples. Acquire more calibration lines or use a smaller kernel."
         )
     if not 1 <= n_sets <= coils:
-        raise ValueError(f"cannot compute {n_sets} map sets of {coils} coils")
+        raise ScanError(f"{coils} channels have no {n_sets} sets of coil maps. Ask ESPIRiT for fewer (espirit_sets).")
     wide = round(wider * shape[1])
     if threshold is None and wide != shape[1]:  # samples in between have no noise of their own
         threshold = signal_threshold(*_eigenvalues(acs, window))

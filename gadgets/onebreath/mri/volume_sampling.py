@@ -105,6 +105,11 @@ class VolumeSampling:
     family: str
 
     @property
+    def covered(self) -> tuple[Range, Range]:
+        """First and last partition and line of the region, which the acquired ones stand for."""
+        return range_of(np.asarray(self.region.any(axis=1))), range_of(np.asarray(self.region.any(axis=0)))
+
+    @property
     def asymmetric_echo(self) -> bool:
         """Whether the echo is not in the middle of the acquired samples."""
         return symmetric_part(self.readout, self.samples // 2, 1) < 1

@@ -76,7 +76,7 @@ class VolumePlace:
 
 def _filled(images: NDArray[Any], how: str, found: VolumeSampling) -> NDArray[Any]:
     kspace = fftc(images, (-3, -2, -1))
-    made = FILLS[how](kspace, z=found.acquired[0], y=found.acquired[1], x=found.readout)
+    made = FILLS[how](kspace, z=found.covered[0], y=found.covered[1], x=found.readout)
     return np.asarray(made, np.complex64)
 
 
