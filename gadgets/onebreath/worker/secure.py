@@ -26,7 +26,7 @@ from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
 from onebreath.host.listener import Serve, speaks_through
 from onebreath.threads import begin
 from onebreath.wire.framing import SHORTEST
-from onebreath.worker.relay import relay
+from onebreath.worker.relay import AnySocket, TlsSocket, relay
 
 log = logging.getLogger("onebreath.secure")
 
@@ -78,30 +78,32 @@ class Security:
 
         def guarded(sock: socket.socket) -> None:
             secured = self._admit(sock)
-            speaks_through(secured)
-            if isinstance(secured, ssl.SSLSocket):
+            if isinstance(secured, TlsSocket):
+                speaks_through(secured.socket)
                 _serve_inside(secured, serve)
             else:
                 serve(secured)
 
         return guarded
 
-    def _admit(self, sock: socket.socket) -> socket.socket:
+    def _admit(self, sock: socket.socket) -> AnySocket:
         """Return the connection once it has been authenticated, else close it."""
+        secured: AnySocket = sock
         sock.settimeout(PATIENCE)
         with ExitStack() as undo:
             try:
                 if self.context is not None:
-                    sock = undo.enter_context(self.context.wrap_socket(sock, server_side=True))
+                    secured = undo.enter_context(TlsSocket(sock, self.context))
+                    secured.handshake(PATIENCE)
                 if self.token is not None:
-                    _challenge(sock, self.token)
+                    _challenge(secured, self.token)
             except OSError as error:  # TLS errors are such errors too
                 raise ConnectionLost(f"a connection was refused: {error}") from error
             undo.pop_all()
-        return sock
+        return secured
 
 
-def _serve_inside(secured: ssl.SSLSocket, serve: Serve) -> None:
+def _serve_inside(secured: TlsSocket, serve: Serve) -> None:
     """Serve the plain bytes inside a TLS connection."""
     inside, outside = socket.socketpair()
     carrier = threading.Thread(target=relay, args=(secured, outside), name="onebreath-tls", daemon=True)
@@ -115,7 +117,7 @@ def _serve_inside(secured: ssl.SSLSocket, serve: Serve) -> None:
             log.warning("the other side did not take its answer within %g s", FLUSH)
 
 
-def _challenge(sock: socket.socket, token: bytes) -> None:
+def _challenge(sock: AnySocket, token: bytes) -> None:
     """Ask for the token.
 
     Raises
@@ -130,7 +132,7 @@ def _challenge(sock: socket.socket, token: bytes) -> None:
     sock.sendall(b"\1")
 
 
-def answer_challenge(sock: socket.socket, token: bytes) -> None:
+def answer_challenge(sock: AnySocket, token: bytes) -> None:
     """Show the token to a server.
 
     Raises
@@ -150,7 +152,7 @@ def _proof(token: bytes, question: bytes) -> bytes:
     return hmac.new(token, question, hashlib.sha256).digest()
 
 
-def _exactly(sock: socket.socket, count: int) -> bytes:
+def _exactly(sock: AnySocket, count: int) -> bytes:
     data, ends = b"", time.monotonic() + PATIENCE
     while len(data) < count:
         sock.settimeout(max(ends - time.monotonic(), SHORTEST))  # however the bytes trickle in
@@ -250,7 +252,7 @@ def security_of(args: argparse.Namespace) -> Security:
     return security
 
 
-def dial(address: tuple[str, int], context: ssl.SSLContext | None, token: bytes | None) -> socket.socket:
+def dial(address: tuple[str, int], context: ssl.SSLContext | None, token: bytes | None) -> AnySocket:
     """Connect to a server that asks for TLS, a token, both or neither.
 
     Raises
@@ -260,9 +262,11 @@ def dial(address: tuple[str, int], context: ssl.SSLContext | None, token: bytes 
     """
     with ExitStack() as undo:
         try:
-            sock = undo.enter_context(socket.create_connection(address, PATIENCE))
+            plain = undo.enter_context(socket.create_connection(address, PATIENCE))
+            sock: AnySocket = plain
             if context is not None:
-                sock = undo.enter_context(context.wrap_socket(sock, server_hostname=address[0]))
+                sock = undo.enter_context(TlsSocket(plain, context, address[0]))
+                sock.handshake(PATIENCE)
             if token is not None:
                 answer_challenge(sock, token)
         except OSError as error:
