@@ -41,6 +41,18 @@ def raises(connection):
     raise ValueError("coil 7 is missing")
 
 
+def raises_at_the_fourth(connection):
+    for number, message in enumerate(connection):
+        if number == 3:
+            raise ValueError("coil 7 is missing")
+        connection.send(message)
+
+
+def sends_at_the_end(connection):
+    for message in list(connection):
+        connection.send(message)
+
+
 def returns_early(connection):
     next(connection)
 

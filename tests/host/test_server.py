@@ -149,6 +149,40 @@ def test_failure_reaches_the_client_and_the_host_goes_on(host, name):
     assert encoded(*talk(host, ConfigName("pass.xml"), HeaderText(HEADER), *SCAN)) == encoded(*SCAN)
 
 
+@pytest.mark.parametrize("later", [["sends_at_the_end"], ["pass_through", "sends_at_the_end"], []])
+def test_what_a_node_made_before_it_failed_goes_through_the_later_nodes(host, later):
+    nodes = ["pass_through", "raises_at_the_fourth", *later]
+    *made, error = talk(host, config(*map(execute, nodes)), HeaderText(HEADER), *SCAN)
+    assert encoded(*made) == encoded(*SCAN[:3])
+    assert "coil 7 is missing" in error
+
+
+def test_what_was_made_before_a_service_died_goes_through_the_later_nodes(host):
+    def dies(sock):
+        connection = Connection(sock)
+        (line,) = connection
+        connection.send(line)
+        sock.close()
+
+    with Listener(dies) as service:
+        chosen = config(connect(service.address[1]), execute("sends_at_the_end"))
+        made, error = talk(host, chosen, HeaderText(HEADER), SCAN[0])
+    assert encoded(made) == encoded(SCAN[0])
+    assert f"{service.address[1]}" in error
+
+
+def test_what_was_made_before_broken_bytes_goes_through_the_later_nodes(host):
+    with socket.create_connection(host.address, 60) as sock:
+        channel = Channel(sock)
+        for message in (config(execute("pass_through"), execute("sends_at_the_end")), HeaderText(HEADER), *SCAN[:3]):
+            channel.send(message)
+        sock.sendall(b"\xff\xff")
+        channel.stream.end()
+        *made, error = channel
+    assert encoded(*made) == encoded(*SCAN[:3])
+    assert "65535 is not the id of any message" in error
+
+
 def test_node_that_returns_early_loses_nothing_else(host):
     assert talk(host, config(execute("returns_early")), HeaderText(HEADER), *SCAN) == []
     chain = config(execute("pass_through"), execute("returns_early"), execute("pass_through"))

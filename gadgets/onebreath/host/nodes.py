@@ -175,7 +175,7 @@ class Pipeline:
             self._begin(f"onebreath-relay-{number}", self._relay, number, sink)
 
     def deliver(self) -> None:
-        """Carry what the last node makes to the client, until the scan ends.
+        """Carry what the last node makes to the client, until the scan ends, even if a node before it fails.
 
         Raises
         ------
@@ -233,15 +233,24 @@ class Pipeline:
                 time.sleep(RETRY)
 
     def _relay(self, number: int, sink: Channel) -> None:
-        """Carry messages to `sink` from the client (number 0) or from the node before it."""
+        """Carry messages to `sink` from the client (number 0) or from the node before it.
+
+        After a failure the later nodes see their input end, as in Gadgetron, so that what was made before goes through
+        them; the first node sees broken data of the client break off, as it would by itself.
+        """
         source = self.client if number == 0 else self.channels[number - 1]
         try:
             while (message := self._take(number, source)) is not None:
                 self._give(*self._taker(number, sink, message), message)
             if sink is not self.client:
                 sink.stream.end()
-        except OnebreathError as error:
+        except ConnectionLost as error:  # the client's; those of nodes have another type here
             self._abort(error)
+        except OnebreathError as error:
+            self._keep(error)
+            if sink is not self.client:
+                (sink.stream.end if number else sink.stream.break_off)()
+            source.drain()  # so that the nodes before, and the client, get rid of what they send
         except Exception as error:
             log.exception("internal error between nodes")
             self._abort(OnebreathError(f"internal error in the host: {type(error).__name__}: {error}; see the log"))
@@ -279,10 +288,13 @@ class Pipeline:
                 raise
             raise OnebreathError(f"{self.nodes[number]} failed: {error}") from error
 
-    def _abort(self, error: OnebreathError) -> None:
-        """Keep the first failure and wake all threads."""
+    def _keep(self, error: OnebreathError) -> None:
+        """Keep the first failure, which is reported at the end."""
         with self._guard:
-            if self._failure is None:
-                self._failure = error
+            self._failure = self._failure or error
+
+    def _abort(self, error: OnebreathError) -> None:
+        """Keep the failure, and wake all threads."""
+        self._keep(error)
         for channel in self.channels:
             channel.stream.abort()

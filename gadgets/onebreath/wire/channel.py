@@ -225,8 +225,10 @@ class Channel:
             self.finished = True
         except WireError as error:
             log.warning("input thrown away: %s", error)
-            self.stream.discard(QUIET)
-            self.finished = True
+            with self._reading:  # two threads may want to be rid of the rest: one after the other
+                if not self.finished:
+                    self.stream.discard(QUIET)
+                    self.finished = True
 
     def fail(self, text: str) -> None:
         """Send the server the error of this gadget, and close.

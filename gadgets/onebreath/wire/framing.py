@@ -249,6 +249,13 @@ class Stream(Sending):
             except ConnectionLost as error:
                 log.debug("no CLOSE sent: %s", error)
 
+    def break_off(self) -> None:
+        """Send nothing more, not even CLOSE, so that the peer sees that something is missing; it may still send."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            log.debug("connection was broken before: %s", error)
+
     def abort(self) -> None:
         """Break the connection; wakes a thread that reads or sends on it."""
         try:
