@@ -65,3 +65,21 @@ def test_json_that_says_two_things_is_refused(text):
 def test_numbers_arrive_as_they_were_sent(value, text):
     request = read_request(json.dumps({"parameters": {"reconstruct.regularisation": value}}))
     assert request.settings == {"reconstruct": {"regularisation": text}}
+
+
+@pytest.mark.parametrize("value", [-1, -1.0, "-1", "-1.0", "-1.00", "-1e0"])
+@pytest.mark.parametrize("name", ["channels", "cardiacphases", "deadline"])
+def test_a_number_that_leaves_a_property_alone_may_be_written_in_any_way(name, value):
+    assert read_request(json.dumps(parameters(**{name: value}))).settings == {}
+
+
+@pytest.mark.parametrize("value", [8, 8.0, "8", "8.0", "+8", "0.8e1"])
+def test_a_whole_number_may_be_written_in_any_way(value):
+    request = read_request(json.dumps(parameters(channels=value)))
+    assert request.settings == {"compress": {"upstream_coil_compression_num_modesKept": "8"}}
+
+
+@pytest.mark.parametrize("value", ["1.5", 1.5, "-1.5", "129.0", "nan", "inf", "-inf", "eight", ""])
+def test_what_is_no_whole_number_within_the_range_is_refused(value):
+    with pytest.raises(ConfigError, match=f"cannot be '{value}'; it is a whole number from -1 to 128"):
+        read_request(json.dumps(parameters(channels=value)))

@@ -6,6 +6,7 @@ Names are letters and digits, as OpenRecon demands; texts, types and values are 
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,6 +89,8 @@ class Parameter:
         ConfigError
             If it is none of the choices, or no number within the range.
         """
+        if self.kind in ("int", "double"):
+            return self._number(value)
         if value == UNSET[self.kind]:
             return {}
         if self.kind == "choice":
@@ -95,21 +98,22 @@ class Parameter:
                 known = ", ".join((AS_CONFIGURED, *self.choices))
                 raise ConfigError(f"The parameter {self} cannot be '{value}'; it can be: {known}.")
             return self.choices[value][1]
-        if self.kind in ("int", "double"):
-            self._check_number(value)
         return {self.key: value}
 
-    def _check_number(self, value: str) -> None:
+    def _number(self, value: str) -> Mapping[str, str]:
+        """Return the property that a number sets, however it is written: hosts send whole ones as 8.0, too."""
         low, high = self.range
         try:
-            number = int(value) if self.kind == "int" else float(value)
+            number = float(value)
         except ValueError:
-            number = None
-        if number == -1:
-            return
-        if number is None or not low <= number <= high:
-            kind = "a whole number" if self.kind == "int" else "a number"
+            number = math.nan
+        if number == float(UNSET[self.kind]):
+            return {}
+        whole = self.kind == "int"
+        if not low <= number <= high or (whole and not number.is_integer()):
+            kind = "a whole number" if whole else "a number"
             raise ConfigError(f"The parameter {self} cannot be '{value}'; it is {kind} from {low} to {high}.")
+        return {self.key: str(int(number)) if whole else value}
 
 
 def _one_of(name: str, values: Mapping[str, str] | tuple[str, ...]) -> dict[str, tuple[str, Mapping[str, str]]]:
