@@ -9,9 +9,8 @@ import ismrmrd
 from gadgetron.types import ImageArray
 
 from onebreath.chain.seals import SEAL, Seals
-from onebreath.errors import WireError
 from onebreath.mrd.meta import UNSEALED, WARNINGS
-from onebreath.wire.xml_guard import plain_meta
+from onebreath.wire.xml_guard import read_meta
 
 OWN = "Onebreath"
 SEALED = f"{OWN}_{SEAL}"
@@ -30,9 +29,9 @@ def claims_apart(messages: Iterable[Any], seals: Seals) -> Iterator[Any]:
         if isinstance(message, ismrmrd.Image):
             told = message.attribute_string
             if OWN in told:
-                message.attribute_string = _apart(told, seals)
+                message.meta = _apart(told, seals)
         elif isinstance(message, ImageArray):
-            message.meta = [_apart(text, seals) for text in message.meta]
+            message.meta = [str(_apart(text, seals).serialize()) if OWN in text else text for text in message.meta]
         yield message
 
 
@@ -43,20 +42,18 @@ def with_claims_sealed(message: Any, seals: Seals) -> Any:
     return message
 
 
-def _apart(text: str, seals: Seals) -> str:
-    if OWN not in text:
-        return text
-    meta = _read(text)
+def _apart(text: str, seals: Seals) -> ismrmrd.Meta:
+    meta = read_meta(text)
     seal = str(meta.pop(SEALED, ""))
     if not seals.is_under(_claims(meta), seal):
         for name in [name for name in meta if name.startswith(OWN) and name != WARNINGS]:
             meta[f"{OWN}_{UNSEALED}{name.removeprefix(OWN).lstrip('_')}"] = meta.pop(name)
         meta[f"{OWN}_host_images_without_seal"] = "True"
-    return str(meta.serialize())
+    return meta
 
 
 def _sealed(text: str, seals: Seals) -> str:
-    meta = _read(text)
+    meta = read_meta(text)
     if seal := seals.under(_claims(meta)):
         meta[SEALED] = seal
     return str(meta.serialize())
@@ -64,12 +61,3 @@ def _sealed(text: str, seals: Seals) -> str:
 
 def _claims(meta: ismrmrd.Meta) -> dict[str, Any]:
     return {name: meta[name] for name in sorted(meta) if name.startswith(OWN)}
-
-
-def _read(text: str) -> ismrmrd.Meta:
-    try:
-        return ismrmrd.Meta.deserialize(plain_meta(text, "the meta of an image"))
-    except WireError:
-        raise
-    except Exception as error:  # the package's readers raise what theirs raise
-        raise WireError(f"the meta of an image cannot be read: {error}") from error

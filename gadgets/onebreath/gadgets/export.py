@@ -21,6 +21,7 @@ from onebreath.gadgets.pixels import take_part, to_uint16
 from onebreath.gadgets.recon_space import ReconSpace
 from onebreath.mrd.meta import UNSEALED, write_both, write_scaling, write_warnings, write_window
 from onebreath.names import listed
+from onebreath.wire.xml_guard import read_meta
 
 
 class Part(NamedTuple):
@@ -172,7 +173,7 @@ class Export(Gadget):
     def _images(self, array: ImageArray) -> Iterator[ismrmrd.Image]:
         frames, sets, slices = array.data.shape[4:]
         for place, (loc, s, n) in enumerate(np.ndindex(slices, sets, frames)):
-            meta = ismrmrd.Meta.deserialize(array.meta[place])
+            meta = read_meta(array.meta[place])
             pixels = array.data[:, :, :, :, n, s, loc].transpose(3, 2, 1, 0)
             space = ReconSpace.of_meta(meta, pixels.shape)
             pixels = space.bring(pixels)
@@ -259,4 +260,4 @@ def _name_part(meta: ismrmrd.Meta, part: str) -> None:
         return
     for name, joined in (("GADGETRON_SeqDescription", "_"), ("GADGETRON_ImageComment", ", ")):
         if isinstance(said := meta.get(name), str):
-            write_both(meta, name, f"{said}{joined}{part}")
+            write_both(meta, name, f"{said}{joined}{part}" if said else part)

@@ -23,7 +23,7 @@ import ismrmrd
 from onebreath.errors import ConfigError, ConnectionLost, OnebreathError
 from onebreath.host.client_messages import PREFIX
 from onebreath.host.server import GADGETRON_PORT, serve_client
-from onebreath.mrd.meta import WARNINGS, read_warnings
+from onebreath.mrd.meta import read_warnings
 from onebreath.terminal import steps, working
 from onebreath.wire.channel import Channel
 from onebreath.wire.image_file import ImageFile
@@ -251,9 +251,7 @@ class _Exchange:
 
 def _warnings_of(image: ismrmrd.Image) -> list[str]:
     """Return the warnings in an image's meta; a Gadgetron server passes them on in no other way."""
-    if WARNINGS not in image.attribute_string:
-        return []
-    return read_warnings(ismrmrd.Meta.deserialize(image.attribute_string))
+    return read_warnings(image.meta)
 
 
 def tells_of_an_error(text: str) -> bool:

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import h5py
-import ismrmrd
 import numpy as np
 from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
-from onebreath.errors import ScanError
+from onebreath.errors import ScanError, WireError
 from onebreath.images.groups import last_of
 from onebreath.wire import h5_guard
 from onebreath.wire.raw_file import unreadable
-from onebreath.wire.xml_guard import plain_meta
+from onebreath.wire.xml_guard import read_meta
 
 PARTS = {1: "magnitude", 2: "phase", 3: "real", 4: "imaginary", 5: "complex"}
 """What an image shows, by MRD's image type."""
@@ -221,9 +220,9 @@ def _complex(data: np.ndarray) -> np.ndarray:
 
 def _metas(number: int, texts: np.ndarray) -> list[dict[str, Any]]:
     metas = []
-    for place, text in enumerate(map(str, texts)):
+    for place, text in enumerate(map(str, texts), 1):
         try:
-            metas.append(dict(ismrmrd.Meta.deserialize(plain_meta(text, "it"))) if text.strip() else {})
-        except Exception as error:
-            raise ScanError(f"the meta of image {place + 1}, series {number}, cannot be read: {error}") from error
+            metas.append(dict(read_meta(text, f"the meta of image {place}, series {number},")))
+        except WireError as error:
+            raise ScanError(str(error)) from error
     return metas

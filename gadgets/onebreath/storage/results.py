@@ -26,6 +26,7 @@ from onebreath.errors import ScanError
 from onebreath.keeping import DAMAGED, digest_of_file, private_folder, read_document, set_aside, write_document
 from onebreath.names import shortened
 from onebreath.shim_settings import state_folder
+from onebreath.wire.xml_guard import read_meta
 
 log = logging.getLogger("onebreath.results")
 
@@ -176,7 +177,7 @@ class Results:
             for _, series in sorted(file[GROUP].items()):
                 for row, attributes in enumerate(series["attributes"].asstr()):
                     head = ismrmrd.ImageHeader.from_buffer_copy(series["header"][row].tobytes())
-                    image = ismrmrd.Image(head, str(attributes))
+                    image = ismrmrd.Image(head, meta=read_meta(str(attributes)))
                     image.data[:] = series["data"][row].view(image.data.dtype)
                     yield image
 

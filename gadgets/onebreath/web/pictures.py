@@ -21,6 +21,7 @@ from onebreath.images.secrets import HIDDEN, IDENTIFYING
 from onebreath.keeping import private_folder, write
 from onebreath.storage.results import GROUP, is_scan
 from onebreath.wire.image_file import ImageFile
+from onebreath.wire.xml_guard import read_meta
 
 log = logging.getLogger("onebreath.web")
 
@@ -131,14 +132,14 @@ class Pictures:
 
 def nameless(image: ismrmrd.Image, hide: Callable[[str], str]) -> ismrmrd.Image:
     """Return an image whose meta name nobody."""
-    meta = ismrmrd.Meta.deserialize(image.attribute_string) if image.attribute_string.strip() else ismrmrd.Meta()
+    meta = read_meta(image.attribute_string)
     secrets = [str(meta[name]) for name in IDENTIFYING if name in meta]
     for name in [name for name in meta if name in IDENTIFYING]:
         del meta[name]
     text = hide(meta.serialize())
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, HIDDEN) if len(secret) > 2 else text
-    made = ismrmrd.Image(image.getHead(), text)
+    made = ismrmrd.Image(image.getHead(), meta=read_meta(text))
     made.data[:] = image.data
     return made
 

@@ -19,7 +19,7 @@ from gadgetron.external.constants import uint16, uint32, uint64
 from onebreath.errors import WireError
 from onebreath.wire.framing import Stream, octets
 from onebreath.wire.sending import Octets
-from onebreath.wire.xml_guard import plain_meta
+from onebreath.wire.xml_guard import read_meta
 
 ACQUISITION_HEADER = ctypes.sizeof(ismrmrd.AcquisitionHeader)
 IMAGE_HEADER = ctypes.sizeof(ismrmrd.ImageHeader)
@@ -168,12 +168,12 @@ def read_image(source: Stream) -> ismrmrd.Image:
     head = ismrmrd.ImageHeader.from_buffer_copy(source.read(IMAGE_HEADER))
     if head.data_type not in CLIENT_IMAGE_TYPES:
         raise WireError(f"an image has the unknown data_type {head.data_type}")
-    meta = plain_meta(source.read_text(uint64, "an image's meta").decode("utf-8"), "an image's meta")
+    meta = read_meta(source.read_text(uint64, "an image's meta").decode("utf-8"), "an image's meta")
     dtype = CLIENT_IMAGE_TYPES[head.data_type]
     shape = (head.channels, *reversed(list(head.matrix_size)))
     size = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
     source.limits.check(f"size of an image of shape {shape}", size, source.limits.array)
-    image = ismrmrd.Image(head, meta)
+    image = ismrmrd.Image(head, meta=meta)
     if size:
         source.read_into(image.data.reshape(-1).view(np.uint8).data)
     return image

@@ -6,6 +6,7 @@ import re
 from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder, tostring
 
+import ismrmrd
 from defusedxml.ElementTree import DefusedXMLParser
 
 from onebreath.errors import WireError
@@ -76,7 +77,7 @@ def as_text(header: bytes) -> str:
 def plain_meta(text: str, name: str) -> str:
     """Return the meta of an image if it declares no document type, without which there are no entities.
 
-    Metas are parsed by the `ismrmrd` package, which trusts what it reads.
+    Metas are parsed by the `ismrmrd` package, which trusts what it reads; see `read_meta`.
 
     Raises
     ------
@@ -86,3 +87,26 @@ def plain_meta(text: str, name: str) -> str:
     if "<!DOCTYPE" in text:
         raise WireError(f"{name} declares a document type, which may hide entities; it is not read")
     return text
+
+
+def read_meta(text: str, name: str = "the meta of an image") -> ismrmrd.Meta:
+    """Read the meta of an image; empty if there is no text.
+
+    Empty values are empty texts: the `ismrmrd` package makes None of them, and the text "None" when it writes them.
+
+    Raises
+    ------
+    WireError
+        If it is no meta, or declares a document type.
+    """
+    try:
+        read = ismrmrd.Meta.deserialize(plain_meta(text, name).strip())
+    except WireError:
+        raise
+    except Exception as error:  # the package's readers raise what theirs raise
+        raise WireError(f"{name} cannot be read: {error}") from error
+    return ismrmrd.Meta({key or "": _without_none(value) for key, value in read.items()})
+
+
+def _without_none(value: Any) -> Any:
+    return [one or "" for one in value] if isinstance(value, list) else value or ""

@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import ismrmrd
-
 from onebreath.names import shortened
 from onebreath.report.facts import Facts
 from onebreath.report.words import candidates, sections
 from onebreath.web.trends.watch import judge
+from onebreath.wire.xml_guard import read_meta
 from onebreath.worker.ticket import Ticket
 
 log = logging.getLogger("onebreath.web")
@@ -52,7 +51,7 @@ class Said:
 
     def facts(self) -> Facts:
         """Return the facts of the images; of the notes, where no image came."""
-        metas = [dict(ismrmrd.Meta.deserialize(text)) for text in self.metas if text.strip()]
+        metas = [dict(read_meta(text)) for text in self.metas if text.strip()]
         notes = self.notes.items()
         noted = {f"Onebreath_{gadget}_{name}": value for gadget, said in notes for name, value in said.items()}
         leading = [meta for meta in metas if meta.get("GADGETRON_DataRole", "Image") == "Image"]
