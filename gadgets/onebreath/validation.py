@@ -1,13 +1,33 @@
-"""Readable texts of pydantic's validation errors."""
+"""Readable texts of pydantic's validation errors, and types that several models share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+LAST_NUMBER = 65_535
+"""Largest number of a series, and of an image: their headers have 16 bits for it."""
+LARGEST_OFFSET = 4000
+"""The series of another part of the images, as phase, are numbered up to that much higher."""
+
+
+def _series_number(number: int) -> int:
+    if number > LAST_NUMBER - LARGEST_OFFSET:
+        raise ValueError(
+            f"a series can have the number {LAST_NUMBER - LARGEST_OFFSET} at most: those of phase, real, imaginary and "
+            f"complex images are up to {LARGEST_OFFSET} higher, and images hold no number above {LAST_NUMBER}"
+        )
+    return number
+
+
+SeriesNumber = Annotated[int, Field(ge=0), AfterValidator(_series_number)]
+"""Type of a property that numbers a series."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from gadgetron.types import ImageArray
 
 from onebreath.chain.gadget import parse_properties
 from onebreath.errors import ConfigError, MethodError, ScanError
-from onebreath.gadgets.export import Export
+from onebreath.gadgets.export import PARTS, Export
 from onebreath.gadgets.recon_space import ReconSpace
 from onebreath.mrd.meta import read_warnings
 from onebreath.mri.fourier import fft2c, ifft2c
+from onebreath.validation import LARGEST_OFFSET
 from tests.scans import header
 
 
@@ -22,13 +23,15 @@ def meta(**changes) -> ismrmrd.Meta:
     return ismrmrd.Meta({**values, **changes})
 
 
-def export(values: np.ndarray, entries: ismrmrd.Meta | None = None, scan=None, **properties) -> list[ismrmrd.Image]:
+def export(
+    values: np.ndarray, entries: ismrmrd.Meta | None = None, scan=None, series=1, **properties
+) -> list[ismrmrd.Image]:
     """Send images (frame, y, x) through the gadget."""
     array = values.astype(np.complex64).transpose(2, 1, 0)[:, :, None, None, :, None, None]
     headers = np.empty((len(values), 1, 1), dtype=object)
     for n in range(len(values)):
         head = ismrmrd.ImageHeader()
-        head.image_series_index, head.image_index, head.position = 1, n + 1, (1.0, 2.0, 3.0)
+        head.image_series_index, head.image_index, head.position = series, n + 1, (1.0, 2.0, 3.0)
         head.field_of_view = (48.0, 54.0, 8.0)
         headers[n, 0, 0] = head
     text = (entries or meta()).serialize()
@@ -61,8 +64,16 @@ def test_every_part_has_its_type_and_series(values):
     images = export(values[:1], output="magnitude, phase, real, imaginary, complex")
     kinds = [(image.getHead().image_type, image.getHead().image_series_index) for image in images]
     assert kinds == [(1, 1), (2, 3001), (3, 1001), (4, 2001), (5, 4001)]
+    assert max(part.series_offset for part in PARTS.values()) == LARGEST_OFFSET
     assert np.allclose(pixels(images[1]), np.angle(values[0]), atol=1e-5)
     assert pixels(images[4]).dtype == np.complex64
+
+
+def test_a_number_of_a_series_that_no_header_holds_is_refused(values):
+    made = export(values, series=62535, output="phase, real")
+    assert {image.image_series_index for image in made} == {65535, 63535}
+    with pytest.raises(ScanError, match="its phase images would be 65536"):
+        export(values, series=62536, output="phase")
 
 
 @pytest.mark.parametrize("part", ["magnitude", "phase", "real"])
@@ -169,6 +180,7 @@ def test_interpolation_keeps_the_noise_in_snr_units():
     ("properties", "words"),
     [
         ({"output": "magnitud"}, "unknown part 'magnitud'"),
+        ({"output": "phase, magnitude,phase"}, "part 'phase' is named twice"),
         ({"output": "complex", "data_type": "uint16"}, "complex images cannot be uint16"),
         ({"data_type": "int16"}, "'data_type'"),
     ],

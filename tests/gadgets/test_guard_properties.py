@@ -33,6 +33,8 @@ def test_the_fallback_can_be_chosen_and_set(root):
         ({"fallback": "none", "fallback_iterations": "3"}, "no fallback that could use fallback_iterations"),
         ({"fallback": "none", "deadline_s": "3"}, "need a fallback"),
         ({"deadline_s": "-1"}, "deadline_s"),
+        ({"image_series": "61536"}, "a series can have the number 61535 at most"),
+        ({"classical_series": "65536"}, "a series can have the number 61535 at most"),
     ],
 )
 def test_wrong_properties_are_refused_before_data_flow(root, properties, words):

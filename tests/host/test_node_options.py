@@ -31,6 +31,7 @@ def test_defaults_and_given_values():
         ("delivr", "later", "no property 'delivr'. Did you mean: deliver"),
         ("deliver", "never", "property 'deliver' of the node"),
         ("deadline_s", "-1", "'deadline_s'"),
+        ("quick_series", "61536", "a series can have the number 61535 at most"),
     ],
 )
 def test_mistakes_name_the_property(name, value, text, tmp_path):

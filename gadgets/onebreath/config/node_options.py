@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from onebreath.config.properties import node_properties, steps_of
 from onebreath.errors import ConfigError
 from onebreath.names import did_you_mean
-from onebreath.validation import Problem, problems
+from onebreath.validation import Problem, SeriesNumber, problems
 
 Steps = list[tuple[str, dict[str, str]]]
 
@@ -50,7 +50,7 @@ class NodeProperties(BaseModel):
         description="method of the quick series, with its default parameters; auto: cg_sense, and where GRAPPA is "
         "named, which is sooner, GRAPPA without validation and g-factor map",
     )
-    quick_series: int = Field(60, ge=0, le=65_535, description="series number of the quick series")
+    quick_series: SeriesNumber = Field(60, description="series number of the quick series")
     priority: Literal["auto", "live", "replay"] = Field(
         "auto",
         description="live goes before replay; auto: scans that come through Gadgetron are live, and no others may be",

@@ -21,6 +21,7 @@ from onebreath.gadgets.pixels import take_part, to_uint16
 from onebreath.gadgets.recon_space import ReconSpace
 from onebreath.mrd.meta import UNSEALED, write_both, write_scaling, write_warnings, write_window
 from onebreath.names import listed
+from onebreath.validation import LAST_NUMBER
 from onebreath.wire.xml_guard import read_meta
 
 
@@ -85,9 +86,11 @@ class ExportProperties(Properties):
     @field_validator("output")
     @classmethod
     def _known_parts(cls, output: str) -> str:
-        unknown = [part for part in output.split(",") if part.strip() not in PARTS]
-        if unknown:
-            raise ValueError(f"unknown part '{unknown[0].strip()}'; known are {', '.join(PARTS)}")
+        parts = [part.strip() for part in output.split(",")]
+        if unknown := [part for part in parts if part not in PARTS]:
+            raise ValueError(f"unknown part '{unknown[0]}'; known are {', '.join(PARTS)}")
+        if twice := [part for part in parts if parts.count(part) > 1]:
+            raise ValueError(f"part '{twice[0]}' is named twice; its images would be sent twice, with the same numbers")
         return output
 
     @model_validator(mode="after")
@@ -202,7 +205,7 @@ class Export(Gadget):
     ) -> ismrmrd.Image:
         head = ismrmrd.ImageHeader.from_buffer_copy(header)
         head.image_type = PARTS[part].image_type
-        head.image_series_index = header.image_series_index + PARTS[part].series_offset
+        head.image_series_index = _number(header.image_series_index, part)
         name = f"image {head.image_index} of series {head.image_series_index}"
         broken = int(np.count_nonzero(~np.isfinite(values)))
         if broken:
@@ -252,6 +255,17 @@ class Export(Gadget):
             low, high = np.percentile(pixels, (0.5, 99.5))
             self._windows[series] = (float(low + high) / 2, max(float(high - low), 1e-6))
         return self._windows[series]
+
+
+def _number(series: int, part: str) -> int:
+    """Return the number of a part's series, if an image's header can hold it; one set here always fits."""
+    number = series + PARTS[part].series_offset
+    if number > LAST_NUMBER:
+        raise ScanError(
+            f"Series {series} came to gadget 'export', and the series of its {part} images would be {number}: images "
+            f"hold no number above {LAST_NUMBER}. Let the gadget before it number the series lower."
+        )
+    return number
 
 
 def _name_part(meta: ismrmrd.Meta, part: str) -> None:

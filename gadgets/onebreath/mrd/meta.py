@@ -15,6 +15,7 @@ from onebreath.diagnostics.software import code_sha256, commit
 from onebreath.errors import ScanError
 from onebreath.mrd.buffers import E1, RO
 from onebreath.mrd.header import ScanHeader
+from onebreath.validation import LAST_NUMBER
 
 STANDARD_NAMES = {
     "GADGETRON_ImageNumber": ("ImageNumber",),
@@ -26,8 +27,6 @@ STANDARD_NAMES = {
 }
 """What the MRD standard and the FIRE host call Gadgetron's entries; both are written."""
 
-LAST_NUMBER = 65535
-"""Largest image_index: the header has 16 bits for it."""
 CHAIN = "Onebreath_chain"
 """Entry of the gadgets that made the image, and of their properties."""
 UNSEALED = "unsealed_"

@@ -12,6 +12,7 @@ from onebreath.errors import ConfigError
 from onebreath.methods.base import Method, method_class
 from onebreath.methods.guarded import Policy, Safety
 from onebreath.mrd.header import ScanHeader
+from onebreath.validation import SeriesNumber
 from onebreath.zoo.rules import Rule
 
 AUTO = "auto"
@@ -56,7 +57,7 @@ class MethodProperties(Properties):
     send_out_classical: bool = Field(
         False, description="always send the fallback's images too, as a series of their own"
     )
-    classical_series: int = Field(50, ge=0, description="series number of the fallback's images")
+    classical_series: SeriesNumber = Field(50, description="series number of the fallback's images")
 
     @model_validator(mode="after")
     def _methods_accept_the_rest(self) -> MethodProperties:

@@ -31,6 +31,7 @@ from onebreath.mrd.acs import with_reference
 from onebreath.mrd.buffers import checked
 from onebreath.mrd.volumes import has_partitions
 from onebreath.storage.derived import Derived
+from onebreath.validation import SeriesNumber
 
 DOUBTFUL = 0.15
 """Part of calibration lines that images may leave unexplained: there, half as much of the image is wrong."""
@@ -41,7 +42,7 @@ class ReconstructProperties(MethodProperties, NoiseMapProperties):
 
     model_config = MethodProperties.model_config
 
-    image_series: int = Field(1, ge=0, description="series number of the images")
+    image_series: SeriesNumber = Field(1, description="series number of the images")
     slices_together: int = Field(
         1,
         ge=1,
