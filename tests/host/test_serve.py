@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,19 @@ def test_restart_ends_running_scans_and_lets_new_ones_wait(tmp_path):
         assert not list((tmp_path / "state").glob("history-*"))
         assert (tmp_path / "log").read_text().count("INFO onebreath.scans: scan ") == 3
     assert [len(one.images) for one in (*seen, after)] == [1] * 3
+
+
+def test_another_signal_to_restart_amid_a_restart_is_kept_for_the_new_program(tmp_path):
+    with processes.served(tmp_path) as process:
+        command = Path(f"/proc/{process.pid}/cmdline")
+        if not command.is_file():
+            pytest.skip("needs /proc to see when the program is replaced")
+        os.kill(process.pid, signal.SIGHUP)
+        wait_for(lambda: b"onebreath.cli" in command.read_bytes())
+        os.kill(process.pid, signal.SIGHUP)
+        wait_for(lambda: (tmp_path / "log").read_text().count("ready\n") == 3 or not process.is_alive(), 60)
+        assert process.is_alive()
+        assert processes.answers(tmp_path / "worker.sock") == process.pid
 
 
 def test_second_signal_breaks_off_what_runs(tmp_path):

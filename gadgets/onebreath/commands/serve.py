@@ -197,6 +197,7 @@ class _Signals:
         self._first = 0
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])  # one may wait since `start_anew`
 
     def _note(self, number: int, frame: object) -> None:
         if self._came.is_set():
@@ -264,4 +265,6 @@ def start_anew(sockets: Mapping[str, socket.socket]) -> None:
         "LISTEN_FDS": str(len(moved)),
         "LISTEN_FDNAMES": ":".join(sockets),
     }
+    # It would kill a program that has not come to handling it; now it waits for that, and restarts once more.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     os.execv(sys.executable, [sys.executable, "-m", "onebreath.cli", *sys.argv[1:]])
