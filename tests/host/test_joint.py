@@ -4,6 +4,7 @@ import pytest
 
 from onebreath.config.node_options import Priority
 from onebreath.diagnostics.reports import Busy
+from onebreath.errors import ScanError
 from onebreath.worker.joint import JointScans, is_whole, scan_key
 from onebreath.worker.scheduler import Scheduler
 from onebreath.worker.ticket import Ticket
@@ -68,6 +69,19 @@ def test_no_room_is_said_and_entered_in_the_books() -> None:
     assert not scans.knows("b")
     assert scans.scheduler.snapshot()["counts"] == {"failed": 1}
     assert scans.join("a", ticket("a, too")).admitted.is_set()
+
+
+@pytest.mark.parametrize("key", [None, "a"])
+def test_a_scan_larger_than_the_computer_has_ended_in_the_books(key: str | None) -> None:
+    scans = joint()
+    huge = ticket("huge")
+    huge.needs = scans.scheduler.machine + 1
+    with pytest.raises(ScanError, match="this computer has"):
+        scans.join(key, huge)
+    books = scans.scheduler.snapshot()
+    assert books["counts"] == {"failed": 1}
+    assert [one["outcome"] for one in books["ended"]] == ["failed"]
+    assert (huge.outcome, huge.ended is not None) == ("failed", True)
 
 
 def test_the_shortest_deadline_of_the_nodes_counts() -> None:

@@ -17,6 +17,7 @@ from onebreath.chain.gadget import gadget_class
 from onebreath.config.node_options import Steps
 from onebreath.config.stream_config import OWN_MODULE, Connect, External
 from onebreath.diagnostics.reports import Busy
+from onebreath.errors import ScanError
 from onebreath.registry import GADGETS
 from onebreath.worker.scheduler import Scheduler
 from onebreath.worker.ticket import Ticket
@@ -77,8 +78,8 @@ class JointScans:
     def join(self, key: Hashable | None, ticket: Ticket) -> Ticket:
         """Register a node; return the ticket of its scan, which is that of its first node.
 
-        A node that is there already, by its title, belongs to another scan of the same header. A scan without
-        room is in the books as failed.
+        A node that is there already, by its title, belongs to another scan of the same header. A scan that is
+        refused is in the books as failed.
 
         Parameters
         ----------
@@ -91,6 +92,8 @@ class JointScans:
         ------
         Busy
             If too many scans wait.
+        ScanError
+            If the scan is too large for this computer.
         """
         if key is None:
             self._enter(ticket)
@@ -111,7 +114,7 @@ class JointScans:
     def _enter(self, ticket: Ticket) -> None:
         try:
             self.scheduler.enter(ticket)
-        except Busy:
+        except (Busy, ScanError):
             self.scheduler.leave(ticket, "failed")
             raise
 
