@@ -6,13 +6,15 @@ import resource
 import struct
 
 import ismrmrd
+import numpy as np
 import pytest
 
-from onebreath.errors import ConnectionLost, WireError
+from onebreath.budget import Budget, counted
+from onebreath.errors import ConnectionLost, ScanError, WireError
 from onebreath.wire.channel import Channel
 from onebreath.wire.limits import Limits
 from tests.fuzz.tape import Tape
-from tests.host.wiring import acquisition, encoded, waveform
+from tests.host.wiring import acquisition, encoded, image, waveform
 
 
 def waveform_header(channels: int, samples: int) -> bytes:
@@ -66,3 +68,17 @@ def test_a_message_is_no_longer_than_its_limit() -> None:
 def test_the_limit_of_a_message_counts_anew_for_each() -> None:
     stream = encoded(*[acquisition(n, 16, 2000) for n in range(20)], waveform(1)) + b"\4\0"
     assert len(list(Channel(Tape(stream), Limits(message=300_000)))) == 21  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "message", [acquisition(samples=2000), image(shape=(2, 1, 100, 50)), image(dtype=np.uint16, shape=(2, 1, 100, 100))]
+)
+def test_a_large_message_asks_for_its_memory_before_it_is_read(message: ismrmrd.Acquisition | ismrmrd.Image) -> None:
+    size = message.data.nbytes
+    data = encoded(message)
+    with counted(Budget(lambda held: held <= size)):
+        _, came = Channel(Tape(data)).read()  # type: ignore[arg-type]
+        assert (came.data == message.data).all()
+    announced = Tape(data[:-size])
+    with counted(Budget(lambda held: held < size)), pytest.raises(ScanError, match="more memory than its header"):
+        Channel(announced).read()  # type: ignore[arg-type]

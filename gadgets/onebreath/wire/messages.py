@@ -173,10 +173,7 @@ def read_image(source: Stream) -> ismrmrd.Image:
     shape = (head.channels, *reversed(list(head.matrix_size)))
     size = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
     source.limits.check(f"size of an image of shape {shape}", size, source.limits.array)
-    image = ismrmrd.Image(head, meta=meta)
-    if size:
-        source.read_into(image.data.reshape(-1).view(np.uint8).data)
-    return image
+    return ismrmrd.Image(head, meta=meta, data=source.read_array(shape, dtype))
 
 
 def encode_image(image: ismrmrd.Image) -> list[Octets]:
