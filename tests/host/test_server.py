@@ -5,8 +5,10 @@ import threading
 import time
 from pathlib import Path
 
+import ismrmrd
 import pytest
 
+from onebreath.config.stream_config import OWN_MODULE
 from onebreath.errors import ConnectionLost, OnebreathError
 from onebreath.host.listener import Listener
 from onebreath.host.server import HostOptions, serve_client, start_gadget_service, start_host
@@ -181,6 +183,13 @@ def test_what_was_made_before_broken_bytes_goes_through_the_later_nodes(host):
         *made, error = channel
     assert encoded(*made) == encoded(*SCAN[:3])
     assert "65535 is not the id of any message" in error
+
+
+def test_marks_of_a_node_stay_between_nodes(host):
+    compress = execute("compress").replace("tests.host.targets", OWN_MODULE)
+    answers = talk(host, config(compress, execute("pass_through")), HeaderText(HEADER), *SCAN, waveform(3))
+    assert [answer.waveform_id for answer in answers if isinstance(answer, ismrmrd.Waveform)] == [1]
+    assert sum(isinstance(answer, ismrmrd.Acquisition) for answer in answers) == len(SCAN)
 
 
 def test_node_that_returns_early_loses_nothing_else(host):

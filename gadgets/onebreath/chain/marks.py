@@ -82,8 +82,13 @@ def _mark(node: str, identifier: str, state: str) -> ismrmrd.Waveform:
     return ismrmrd.Waveform(header, samples)
 
 
+def is_mark(message: Any) -> bool:
+    """Return whether a message has the id of a mark."""
+    return isinstance(message, ismrmrd.Waveform) and message.waveform_id == MARK_ID
+
+
 def _read(message: Any) -> dict[str, str] | None:
-    if not isinstance(message, ismrmrd.Waveform) or message.waveform_id != MARK_ID:
+    if not is_mark(message):
         return None
     try:
         content = json.loads(message.data.astype("<u4").tobytes())

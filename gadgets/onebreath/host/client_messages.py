@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from onebreath.chain.notes import NOTE_ID, read_warning
+from onebreath.chain.marks import is_mark
+from onebreath.chain.notes import is_note, read_warning
 from onebreath.wire.messages import Text
 
 PREFIX = "WARNING: "
@@ -12,14 +13,16 @@ PREFIX = "WARNING: "
 
 
 class ClientMessages:
-    """Converts messages for a client: warnings become texts, all other notes are left out."""
+    """Converts messages for a client: warnings become texts; other notes, and marks, are for nodes and left out."""
 
     def __init__(self) -> None:
         self._texts: set[str] = set()
 
     def __call__(self, message: Any) -> Any:
         """Return the message for the client, or None if there is nothing to send."""
-        if getattr(message, "waveform_id", None) != NOTE_ID:
+        if is_mark(message):
+            return None
+        if not is_note(message):
             return message
         text = read_warning(message)
         if text is None or text in self._texts:
