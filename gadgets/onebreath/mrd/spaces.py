@@ -94,9 +94,11 @@ class SpaceChoice:
         if space == 0:
             return 0, ""
         others = "; ".join(f"space {other}: {self._reason(other)}" for other in range(space))
+        # Not how many: the choice is often made before all have come, and with how many depends on the network.
+        has = "the first with enough" if whole else "the one with most"
         return space, (
-            f"Of {spaces(self.xml)} encoding spaces, number {space} is reconstructed, which has {self._lines[space]} "
-            f"imaging lines ({others})."
+            f"Of {spaces(self.xml)} encoding spaces, number {space} is reconstructed: it is {has} imaging lines "
+            f"({others})."
         )
 
     def _reason(self, space: int) -> str:
