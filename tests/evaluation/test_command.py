@@ -5,6 +5,7 @@ import pytest
 
 from onebreath.cli import main
 from onebreath.evaluation.compare import Evaluation
+from onebreath.evaluation.data import data_sets
 from onebreath.evaluation.summary import overview
 from onebreath.mri.fourier import fft2c
 from onebreath.simulation.scan import ScanOptions, simulate
@@ -98,11 +99,65 @@ def test_simulated_and_measured_data_have_tables_of_their_own(stack, tmp_path):
     content = json.loads((tmp_path / "table.json").read_text())
     groups = [one["group"] for one in content["groups"] if one["convention"] == "strict"]
     masks = ["equispaced R=3, centre included", "radial R=3, centre included"]
-    assert groups == [f"{mask}, {noise}" for noise in ("SNR 20-40", "noise as measured") for mask in masks]
+    data = [(stack.name, "SNR 20-40"), (tmp_path.name, "noise as measured")]
+    assert groups == [f"{name}, {mask}, {noise}" for name, noise in data for mask in masks]
     for one in content["groups"]:
         assert one["slices"] == 1
         assert all(np.isfinite(found["values"]["overall"]["psnr"]["mean"]) for found in one["methods"].values())
     assert content["settings"]["data"].endswith("brain.npy")
+
+
+def raw_file(path, acceleration=3, **more):
+    """A simulated scan with embedded calibration lines, and its truth."""
+    lines = {"acceleration": acceleration, "acs_mode": "embedded", "acs_lines": 20}
+    simulate(ScanOptions(slices=1, matrix=(48, 48), phases=4, coils=6, snr=40.0, **lines, **more)).write(path)
+    return path
+
+
+def groups_of(words, output):
+    """Numbers of slices by group, strict convention."""
+    status = main(["evaluate", *map(str, words), "--calibration-lines", "16", "--output", str(output)])
+    assert status == 0
+    found = json.loads((output / "table.json").read_text())["groups"]
+    return {one["group"]: one["slices"] for one in found if one["convention"] == "strict"}
+
+
+def test_measured_scans_without_a_noise_scan_have_a_group_for_each_snr(tmp_path):
+    file = raw_file(tmp_path / "scan.h5", noise_lines=0)
+    found = groups_of(["--data", file, "--snr", 20, 40, "--methods", "zero_filled"], tmp_path)
+    added = "as acquired (uniform_acs R=3), noise added, SNR {} at the brightest pixel"
+    assert found == {added.format(20): 1, added.format(40): 1}
+
+
+def test_scans_of_different_acceleration_are_not_averaged(tmp_path):
+    files = [raw_file(tmp_path / f"scan{acceleration}.h5", acceleration) for acceleration in (2, 3)]
+    found = groups_of(["--data", *files, "--methods", "zero_filled"], tmp_path)
+    assert found == {f"as acquired (uniform_acs R={number}), noise as measured": 1 for number in (2, 3)}
+
+
+def test_each_data_set_has_a_group_and_files_of_one_folder_share_it(stack, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    np.savez(other / "A1.npz", images=300 * np.ones((1, 4, 64, 64)) * np.hanning(64))
+    few = ["--slices", 0, "--mask", "cmrxrecon:16", "--acceleration", 3, "--snr", 30, "--methods", "zero_filled"]
+    sampling = "cmrxrecon R=3, 16 ACS lines, SNR 30"
+    both = groups_of(["--data", stack, other, *few], tmp_path)
+    assert both == {f"{stack.name}, {sampling}": 2, f"other, {sampling}": 1}
+    assert groups_of(["--data", stack / "A1.npz", stack / "B2.npz", *few], tmp_path) == {sampling: 2}
+
+
+def test_folders_of_the_same_name_are_different_data_sets(tmp_path):
+    folders = [tmp_path / name / "cine" for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    assert data_sets([*map(str, folders), "sunnybrook"], None) == [*map(str, folders), "sunnybrook"]
+
+
+@pytest.mark.parametrize("words", [["--snr", "30", "30"], ["--data", "A1.npz", "A1.npz"], ["--acceleration", "3", "3"]])
+def test_a_slice_that_occurs_twice_in_a_group_is_refused(stack, tmp_path, capsys, monkeypatch, words):
+    monkeypatch.chdir(stack)
+    assert evaluate(stack, tmp_path, "--methods", "zero_filled", *words) == 1
+    assert "A1 slice00 (cmrxrecon R=" in capsys.readouterr().err
 
 
 def test_the_reference_is_tested_against_every_other_method(table):
@@ -142,14 +197,11 @@ def test_a_method_that_cannot_do_a_scan_is_listed_with_its_reason(stack, tmp_pat
 
 
 def test_a_simulated_raw_file_is_compared_with_its_truth(tmp_path, capsys):
-    options = ScanOptions(
-        slices=1, matrix=(48, 48), phases=4, coils=6, acceleration=3, acs_mode="embedded", acs_lines=20, snr=40.0
-    )
-    simulate(options).write(tmp_path / "scan.h5")
-    words = ["--data", str(tmp_path / "scan.h5"), "--calibration-lines", "20", "--channels", "6"]
+    file = raw_file(tmp_path / "scan.h5")
+    words = ["--data", str(file), "--calibration-lines", "20", "--channels", "6"]
     assert main(["evaluate", *words, "--methods", "zero_filled", "cg_sense", "--output", str(tmp_path)]) == 0
     group = json.loads((tmp_path / "table.json").read_text())["groups"][0]
-    assert group["group"] == "as acquired, noise as measured"
+    assert group["group"] == "as acquired (uniform_acs R=3), noise as measured"
     psnr = {label: one["values"]["overall"]["psnr"]["mean"] for label, one in group["methods"].items()}
     assert psnr["cg_sense"] > psnr["zero_filled"] + 3
     assert "DISTS is left out" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from onebreath.errors import ConfigError
 from onebreath.evaluation.candidates import MODELS, parse_candidates
 from onebreath.evaluation.compare import Case, Evaluation, Result
-from onebreath.evaluation.data import KINDS, NAMED, read_slices
+from onebreath.evaluation.data import KINDS, NAMED, data_sets, read_slices
 from onebreath.evaluation.dists.fetch import fetch_dists
 from onebreath.evaluation.dists.file import load_dists, prepare_dists
 from onebreath.evaluation.dists.network import Dists
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--settings", action=ReadSettings, metavar="FILE", help="read arguments from a YAML file, such as those in "
         "models/evaluation; later arguments override them")  # fmt: skip
     add("--data", nargs="+", help=f"{', '.join(NAMED)}, raw data files (if simulated, with their truth), or folders; "
-        "each measured data set has its own tables")  # fmt: skip
+        "each data set has its own tables, files in one folder are one data set")  # fmt: skip
     add("--kind", choices=KINDS, help="format of the files, if their names do not show it")
     add("--patient", nargs="+", default=["*"], help="patterns of patients (default: all)")
     add("--views", nargs="+", default=["*"], help="patterns of views, for files that state them (lax, sax of "
@@ -112,16 +113,30 @@ def run(args: argparse.Namespace) -> int:
 
 def _cases(args: argparse.Namespace) -> list[Case]:
     """All cases, with those of one scan in sequence."""
-    slices = [one for data in args.data for one in read_slices(data, args.kind, args.patient, args.slices, args.views)]
+    names = data_sets(args.data, args.kind)
     masks: list[MaskChoice] = [_mask(text, r) for text in args.mask for r in args.acceleration]
     choices = [_choice(args, text) for text in args.snr]
     cases = []
-    for series, truth in slices:
-        acquired = getattr(series, "mask", None) is not None
-        noisy = getattr(series, "noise_std", 0.0) > 0
-        for choice in choices[:1] if noisy else choices:
-            cases += [Case(series, truth, choice, mask) for mask in ([None] if acquired else masks)]
+    for data, name in zip(args.data, names, strict=True):
+        stated = name if len(set(names)) > 1 else ""
+        for series, truth in read_slices(data, args.kind, args.patient, args.slices, args.views):
+            acquired = getattr(series, "mask", None) is not None
+            noisy = getattr(series, "noise_std", 0.0) > 0
+            for choice in choices[:1] if noisy else choices:
+                cases += [Case(series, truth, choice, mask, stated) for mask in ([None] if acquired else masks)]
+    _check_distinct(cases)
     return cases
+
+
+def _check_distinct(cases: Sequence[Case]) -> None:
+    """Raise ConfigError if a group holds two cases of one name, as methods are compared by the names of the cases."""
+    counts = Counter((case.group, case.series.patient, case.series.name) for case in cases)
+    twice = [f"{patient} {name} ({group})" for (group, patient, name), count in counts.items() if count > 1]
+    if twice:
+        raise ConfigError(
+            f"{len(twice)} slices occur more than once in a group, the first is {twice[0]}; name each data set, mask, "
+            "acceleration and SNR once, and give files of one data set different names"
+        )
 
 
 def _mask(text: str, acceleration: int) -> MaskChoice:

@@ -21,7 +21,8 @@ from onebreath.evaluation.metrics import Convention, measure, prepare
 from onebreath.evaluation.regions import dynamic_region, measure_region
 from onebreath.evaluation.scans import MaskChoice, ReferenceScan, ScanChoice, coil_maps, reference_scan, undersampled
 from onebreath.keeping import whole, write_text
-from onebreath.training.data.series import ImageSeries, Series
+from onebreath.mri.sampling import describe
+from onebreath.training.data.series import ImageSeries, KspaceSeries, Series
 
 LOG = logging.getLogger("onebreath.evaluation")
 # Raised whenever the same settings give other numbers, so that outdated results are not used.
@@ -39,15 +40,15 @@ class Case:
     truth: np.ndarray | None
     choice: ScanChoice
     mask: MaskChoice | None
+    data: str = ""
+    """Name of the data set; empty if all cases are of one."""
 
-    @property
+    @cached_property
     def group(self) -> str:
-        """Description of view, sampling and noise; cases of one group are compared with each other."""
-        low, high = self.choice.snr
-        snr = f"SNR {low:g}" if low == high else f"SNR {low:g}-{high:g}"
-        noise = snr if isinstance(self.series, ImageSeries) else "noise as measured"
-        view = f"{self.series.view}, " if self.series.view else ""
-        return f"{view}{self.mask or 'as acquired'}, {noise}"
+        """Description of data set, view, sampling and noise; cases of one group are compared with each other."""
+        sampling = _as_acquired(self.series) if self.mask is None else str(self.mask)
+        parts = (self.data, self.series.view, sampling, _noise(self.series, self.choice))
+        return ", ".join(part for part in parts if part)
 
     @cached_property
     def identity(self) -> list[Any]:
@@ -59,6 +60,23 @@ class Case:
             self.choice.model_dump(mode="json"),
             None if self.mask is None else self.mask.model_dump(mode="json"),
         ]
+
+
+def _as_acquired(series: Series) -> str:
+    """The sampling of a scan that was not fully sampled when it was measured."""
+    mask = series.mask if isinstance(series, KspaceSeries) else None
+    if mask is None:
+        return "as acquired"
+    sampling = describe(mask)
+    return f"as acquired ({sampling.family} R={sampling.acceleration})"
+
+
+def _noise(series: Series, choice: ScanChoice) -> str:
+    """The noise of a scan: simulated, measured, or added to a measurement whose own is not known."""
+    if isinstance(series, ImageSeries):
+        low, high = choice.snr
+        return f"SNR {low:g}" if low == high else f"SNR {low:g}-{high:g}"
+    return "noise as measured" if series.noise_std > 0 else f"noise added, SNR {choice.snr[1]:g} at the brightest pixel"
 
 
 @dataclass

@@ -77,6 +77,25 @@ def read_slices(
         raise ScanError(f"{data}: no slice of patients {' '.join(patients)}{views_of} is left to evaluate on")
 
 
+def data_sets(data: Sequence[str], kind: SourceKind | None) -> list[str]:
+    """Name of the data set of each of several data; files in one folder belong to one data set.
+
+    A folder is called by its last part or, if another one is called so too, by its path.
+
+    Parameters
+    ----------
+    data, kind
+        As for `read_slices`.
+    """
+    places = [None if kind is None and one in NAMED else Path(one).resolve() for one in data]
+    folders = [place.parent if place is not None and place.is_file() else place for place in places]
+    names = [one if folder is None else folder.name for one, folder in zip(data, folders, strict=True)]
+    meant: dict[str, set[Path | None]] = {}
+    for name, folder in zip(names, folders, strict=True):
+        meant.setdefault(name, set()).add(folder)
+    return [str(folder or name) if len(meant[name]) > 1 else name for name, folder in zip(names, folders, strict=True)]
+
+
 def _source(data: str, kind: SourceKind | None, patients: tuple[str, ...]) -> Source:
     path = data
     if kind is None and data in NAMED:
