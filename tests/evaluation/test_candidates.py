@@ -40,6 +40,18 @@ def test_results_depend_on_parameters_and_weights(models, tmp_path):
     assert parse_candidates(["crunet_mr.one"])[0].identity != before
 
 
+@pytest.mark.parametrize(
+    "change", [{"conventions": {"phase_encoding": "x"}}, {"domain": {"acceleration": [2, 2]}}, {"score_limit": 0.1}]
+)
+def test_results_depend_on_how_the_card_says_to_use_the_weights(models, tmp_path, change):
+    before = parse_candidates(["crunet_mr.one"])[0].identity
+    (tmp_path / "models" / "crunet_mr.one").rename(tmp_path / "aside")
+    save_model(tmp_path / "models", "crunet_mr.one", **change)
+    after = parse_candidates(["crunet_mr.one"])[0].identity
+    assert after["sha256"] == before["sha256"]
+    assert after != before
+
+
 def test_maps_are_cropped_where_a_method_wants_it():
     maps, eigenvalues = np.ones((1, 3, 2, 2)), np.array([[[0.9, 0.7], [0.5, 1.0]]])
     crops = [one.crop(maps, eigenvalues).any(axis=(0, 1)) for one in parse_candidates(["cg_sense", "zero_filled"])]

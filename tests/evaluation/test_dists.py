@@ -23,7 +23,7 @@ torch = pytest.importorskip("torch")
 
 def random_weights():
     generator = torch.Generator().manual_seed(0)
-    weights = {"alpha": torch.rand(sum(CHANNELS), generator=generator), "beta": torch.rand(sum(CHANNELS))}
+    weights = {name: torch.rand(sum(CHANNELS), generator=generator) for name in ("alpha", "beta")}
     for number, (before, after) in enumerate(CONVOLUTIONS):
         scale = (2 / (9 * before)) ** 0.5
         weights[f"conv{number}.weight"] = scale * torch.randn(after, before, 3, 3, generator=generator)
@@ -50,6 +50,12 @@ def test_reference_values(shared, published, pair, convention):
     target, prediction, data_range = prepare(golden[f"in/pair{pair}_target"], golden[f"in/pair{pair}_pred"], convention)
     found = published.similarity(*(np.clip(x / data_range, 0, 1) for x in (target, prediction)))
     assert np.allclose(found, golden[f"out/{convention}_one_minus_dists_pair{pair}"], rtol=0, atol=1e-4)
+
+
+def test_its_identity_is_that_of_the_weights(dists):
+    other = random_weights()
+    other["alpha"] = other["alpha"] * 2
+    assert Dists(random_weights()).identity == dists.identity != Dists(other).identity
 
 
 def test_equal_images_are_perfect_and_others_worse(dists):

@@ -18,6 +18,8 @@ MODELS = "models"
 """Name that means all models."""
 _MAP_CROP = "map_crop"
 """Parameter of every candidate, besides those of its method."""
+# Fields of a card on which images and facts depend, besides the weights.
+_USED = {"architecture", "arguments", "conventions", "domain", "score_limit"}
 # Default eigenvalue at which coil maps are cropped, as in the configurations.
 _DEFAULT_CROP = {"cg_sense": 0.8}
 
@@ -99,7 +101,8 @@ def _model(label: str, name: str, parameters: dict[str, str]) -> Candidate:
     given = {"outside_domain": "allow", **parameters, "model": name}
     made = _candidate(label, "mr_ipt" if card.architecture in RESTORATION else "unrolled", given)
     made.method.prepare()
-    return Candidate(label, made.method, made.map_crop, made.identity | {"sha256": card.weights.sha256})
+    used = card.model_dump(mode="json", include=_USED)
+    return Candidate(label, made.method, made.map_crop, made.identity | {"sha256": card.weights.sha256, "card": used})
 
 
 def _candidate(label: str, name: str, parameters: dict[str, str]) -> Candidate:

@@ -22,6 +22,7 @@ from onebreath.evaluation.regions import dynamic_region, measure_region
 from onebreath.evaluation.scans import MaskChoice, ReferenceScan, ScanChoice, coil_maps, reference_scan, undersampled
 from onebreath.keeping import whole, write_text
 from onebreath.mri.sampling import describe
+from onebreath.training.data.measured_coils import maps_identity
 from onebreath.training.data.series import ImageSeries, KspaceSeries, Series
 
 LOG = logging.getLogger("onebreath.evaluation")
@@ -52,14 +53,28 @@ class Case:
 
     @cached_property
     def identity(self) -> list[Any]:
-        """Everything on which the scan depends."""
-        array = self.series.images if isinstance(self.series, ImageSeries) else self.series.kspace
+        """Everything on which the scan and its ground truth depend."""
+        series, coils = self.series, self.choice.measured_coils
+        if isinstance(series, ImageSeries):
+            facts = {name: str(value) for name, value in series.facts.items()}  # they may state the acquired matrix
+            content: list[Any] = [_hash(series.images), list(series.pixel_mm), facts]
+        else:
+            content = [_hash(series.kspace), _hash(series.mask), _hash(series.maps), series.noise_std]
         return [
-            hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest(),
-            [self.series.patient, self.series.name],
-            self.choice.model_dump(mode="json"),
+            content,
+            _hash(self.truth),
+            [series.patient, series.name],
+            self.choice.model_dump(mode="json", exclude={"measured_coils"}),
+            None if coils is None else maps_identity(coils),
             None if self.mask is None else self.mask.model_dump(mode="json"),
         ]
+
+
+def _hash(array: np.ndarray | None) -> list[Any] | None:
+    """Type, shape and SHA-256 of an array; None if there is none."""
+    if array is None:
+        return None
+    return [str(array.dtype), list(array.shape), hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()]
 
 
 def _as_acquired(series: Series) -> str:
@@ -132,6 +147,7 @@ class Evaluation:
         self, candidates: Sequence[Candidate], conventions: Sequence[Convention], dists: Dists | None, folder: Path
     ) -> None:
         self.candidates, self.conventions, self.dists = candidates, conventions, dists
+        self._measures = [list(conventions), None if dists is None else dists.identity]
         self._results, self._images = folder / "results", folder / "images"
         self._results.mkdir(parents=True, exist_ok=True)
         self._images.mkdir(exist_ok=True)
@@ -227,6 +243,5 @@ class Evaluation:
 
     def _key(self, case: Case, candidate: Candidate) -> str:
         """File name of a result, a hash of data, settings and method."""
-        measures = [list(self.conventions), self.dists is not None]
-        text = json.dumps([_VERSION, case.identity, candidate.identity, measures], sort_keys=True)
+        text = json.dumps([_VERSION, case.identity, candidate.identity, self._measures], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -7,6 +7,7 @@ without them there is no DISTS, as random weights would give meaningless numbers
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,15 @@ class Dists:
         total = weights["alpha"].sum() + weights["beta"].sum()
         self._alpha = (weights["alpha"] / total).split(CHANNELS)
         self._beta = (weights["beta"] / total).split(CHANNELS)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the weights."""
+        found = hashlib.sha256()
+        for name, weight in sorted(self._weights.items()):
+            found.update(name.encode())
+            found.update(weight.contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     def similarity(self, target: Series, prediction: Series) -> NDArray[np.float64]:
         """1 - DISTS of every frame, 1 for equal images.

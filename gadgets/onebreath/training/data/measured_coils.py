@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 
 import numpy as np
@@ -56,6 +57,15 @@ def measured_maps(path: str, coils: int, shape: tuple[int, ...], rng: np.random.
         ]
         target[:] = parts[0] + 1j * parts[1]
     return out
+
+
+@lru_cache(maxsize=32)
+def maps_identity(path: str) -> str:
+    """SHA-256 of the file that `measured_maps` reads; errors as there."""
+    try:
+        return hashlib.sha256(expanded(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ScanError(f"measured_coils: {path} cannot be read: {error}") from error
 
 
 @lru_cache(maxsize=32)
