@@ -114,14 +114,36 @@ def test_a_series_has_one_window(values):
 
 
 @pytest.mark.parametrize("part", ["magnitude", "real", "phase"])
-def test_fires_window_is_in_rescaled_whole_numbers_and_gadgetrons_in_pixels(values, part):
+def test_fires_window_is_in_rescaled_units_and_gadgetrons_in_pixels(values, part):
     (image,) = export(20 * values[:1], output=part, data_type="uint16")
     slope, intercept = float(image.meta["RescaleSlope"]), float(image.meta["RescaleIntercept"])
     low, high = np.percentile(pixels(image), (0.5, 99.5))
     assert float(image.meta["GADGETRON_WindowCenter"]) == pytest.approx((low + high) / 2, rel=1e-5)
-    centre, width = int(image.meta["WindowCenter"]), int(image.meta["WindowWidth"])
-    assert abs(centre - ((low + high) / 2 * slope + intercept)) <= 0.5
-    assert abs(width - (high - low) * slope) <= 0.5
+    centre, width = (float(image.meta[name]) for name in ("WindowCenter", "WindowWidth"))
+    error = 1e-5 * width if part == "phase" else 0.5
+    assert abs(centre - ((low + high) / 2 * slope + intercept)) <= error
+    assert abs(width - (high - low) * slope) <= error
+
+
+@pytest.mark.parametrize("peak", [1e-12, 1e-5, 3.0, 99.0, 1e3, 1e6])
+def test_fires_window_shows_values_of_any_size(peak):
+    """Whole numbers, as the standard has them, as long as nothing is lost by rounding."""
+    ramp = np.linspace(0, peak, 36 * 32, dtype=np.float32).reshape(1, 36, 32)
+    (image,) = export(ramp.astype(np.complex64))
+    centre, width = image.meta["WindowCenter"], image.meta["WindowWidth"]
+    low, high = np.percentile(pixels(image), (0.5, 99.5)) * float(image.meta["RescaleSlope"])
+    assert float(centre) == pytest.approx((low + high) / 2, rel=0.01)
+    assert float(width) == pytest.approx(high - low, rel=0.01)
+    assert (centre + width).isdigit() == (peak > 100)
+
+
+@pytest.mark.parametrize(("others", "pixel", "ends"), [(0.0, 2e-9, (0.0, 2e-9)), (5.0, 5.0, (2.5, 7.5))])
+def test_a_window_has_two_ends_however_few_pixels_differ(others, pixel, ends):
+    values = np.full((1, 36, 32), others)
+    values[0, 3, 4] = pixel
+    (image,) = export(values)
+    centre, width = (float(image.meta[name]) for name in ("WindowCenter", "WindowWidth"))
+    assert (centre - width / 2, centre + width / 2) == pytest.approx(ends, rel=1e-5)
 
 
 def test_pixels_keep_to_the_bits_that_the_header_says_are_stored(values):

@@ -19,7 +19,7 @@ from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.errors import MethodError, OnebreathError, ScanError
 from onebreath.gadgets.pixels import take_part, to_uint16
 from onebreath.gadgets.recon_space import ReconSpace
-from onebreath.mrd.meta import UNSEALED, write_both, write_scaling, write_warnings, write_window
+from onebreath.mrd.meta import UNSEALED, upper_end, write_both, write_scaling, write_warnings, write_window
 from onebreath.names import listed
 from onebreath.validation import LAST_NUMBER
 from onebreath.wire.xml_guard import read_meta
@@ -252,8 +252,9 @@ class Export(Gadget):
     def _window(self, series: int, pixels: NDArray[Any]) -> tuple[float, float]:
         """Return window centre and width: those of the first image, so that a series is shown alike throughout."""
         if series not in self._windows:
-            low, high = np.percentile(pixels, (0.5, 99.5))
-            self._windows[series] = (float(low + high) / 2, max(float(high - low), 1e-6))
+            low, usual = (float(end) for end in np.percentile(pixels, (0.5, 99.5)))
+            high = upper_end(low, usual, float(pixels.max()))
+            self._windows[series] = ((low + high) / 2, high - low)
         return self._windows[series]
 
 

@@ -31,6 +31,8 @@ CHAIN = "Onebreath_chain"
 """Entry of the gadgets that made the image, and of their properties."""
 UNSEALED = "unsealed_"
 """Before the names of gadgets whose facts came from outside without a seal of this user."""
+_LEAST_WHOLE_WIDTH = 100
+"""From this width on, rounding a window to whole numbers moves its ends by at most a hundredth of it."""
 WARNINGS = "Onebreath_warnings"
 """Entry of the warnings that were given before the image was made."""
 
@@ -52,14 +54,35 @@ def write_scaling(meta: ismrmrd.Meta, ratio: float, offset: float) -> None:
     meta["RescaleIntercept"] = _text(0.0 - offset / ratio)
 
 
-def write_window(meta: ismrmrd.Meta, centre: float, width: float, ratio: float, offset: float) -> None:
-    """Write a window: Gadgetron's is in pixels, FIRE's in the units that the rescale slope leads to, in whole numbers.
+def upper_end(low: float, *tops: float) -> float:
+    """Return the upper end of a window: the first of several that is above the lower end, whatever the unit.
 
-    `centre` and `width` are in pixels; for `ratio` and `offset` see `write_scaling`.
+    If none is, all values are the same; the window then is as wide as they are large, or 1 for zeros.
+    """
+    return next((top for top in tops if top > low), low + (abs(low) or 1.0))
+
+
+def write_window(meta: ismrmrd.Meta, centre: float, width: float, ratio: float, offset: float) -> None:
+    """Write a window: Gadgetron's is in pixels, FIRE's in the units that the rescale slope leads to.
+
+    FIRE's are whole numbers by the standard, and so they are where rounding is not seen. A narrow window, as that of
+    maps, phases and images without a noise scan, is written with six digits: hosts read it as a number, and rounded it
+    would show black.
+
+    Parameters
+    ----------
+    meta
+        What to write to.
+    centre, width
+        In pixels.
+    ratio, offset
+        See `write_scaling`.
     """
     meta["GADGETRON_WindowCenter"], meta["GADGETRON_WindowWidth"] = f"{centre:.6g}", f"{width:.6g}"
-    meta["WindowCenter"] = str(round((centre - offset) / ratio))
-    meta["WindowWidth"] = str(max(1, round(width / ratio)))
+    rescaled = (centre - offset) / ratio, width / ratio
+    whole = rescaled[1] >= _LEAST_WHOLE_WIDTH
+    texts = [str(round(value)) if whole else f"{value + 0.0:.6g}" for value in rescaled]
+    meta["WindowCenter"], meta["WindowWidth"] = texts
 
 
 def write_role(meta: ismrmrd.Meta, role: str) -> None:
