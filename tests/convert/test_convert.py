@@ -121,6 +121,28 @@ def test_a_pixel_that_is_no_number_leaves_the_others_visible(
     assert (shown[0, 0], shown[7, 7], len(np.unique(shown)) > 50) == (0, 255, True)
 
 
+@pytest.mark.parametrize("scale", [1e-14, 1e-30])
+def test_pictures_of_tiny_values_are_those_of_usual_ones(tmp_path: Path, scale: float) -> None:
+    values = np.arange(64, dtype=np.float32).reshape(1, 8, 8)
+    made = []
+    for name, factor in (("usual", 1.0), ("tiny", scale)):
+        path = write(tmp_path / f"{name}.h5", {1: [image(values * np.float32(factor), field_of_view=(80, 80, 8))]})
+        assert main(["convert", str(path), "-f", "png", "--zoom", "1"]) == 0
+        with Image.open(next((tmp_path / name).glob("*.png"))) as picture:
+            made.append(np.asarray(picture).astype(int))
+    assert made[0].max() == 255
+    np.testing.assert_allclose(made[1], made[0], atol=1)
+
+
+def test_few_bright_pixels_on_black_are_shown(tmp_path: Path) -> None:
+    values = np.zeros((1, 32, 32), np.float32)
+    values[0, 4, 5], values[0, 4, 6] = 2, 1
+    path = write(tmp_path / "i.h5", {1: [image(values, field_of_view=(80, 80, 8))]})
+    assert main(["convert", str(path), "-f", "png", "--zoom", "1"]) == 0
+    with Image.open(next((tmp_path / "i").glob("*.png"))) as made:
+        assert np.asarray(made)[4, 5:7].tolist() == [255, 128]
+
+
 @pytest.mark.parametrize("window", [("nan", "5"), ("0", "inf"), ("100", "0"), ("5", "5")])
 def test_a_window_has_two_ends(tmp_path: Path, window: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "i.h5", {1: cine()})

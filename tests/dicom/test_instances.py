@@ -203,6 +203,16 @@ def test_a_parametric_map_holds_the_values_themselves(tmp_path: Path) -> None:
     assert len(list((tmp_path / "b" / "series0020").iterdir())) == 2
 
 
+def test_the_window_of_a_map_has_the_size_of_its_values(tmp_path: Path) -> None:
+    values = np.linspace(0, 4e-9, 24, dtype=np.float32).reshape(1, 4, 6)
+    noise = image(values, series=20, meta={"GADGETRON_DataRole": "Gfactor"})
+    path = write(tmp_path / "i.h5", {1: [image(np.ones((1, 4, 6), np.uint16))], 20: [noise]})
+    assert main(["dicom", str(path), "-o", str(tmp_path / "a")]) == 0
+    (one,) = [pydicom.dcmread(file) for file in (tmp_path / "a" / "series0020").iterdir()]
+    window = one.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence[0]
+    assert (window.WindowCenter, window.WindowWidth) == pytest.approx((2e-9, 4e-9), rel=0.02)
+
+
 def test_another_reader_finds_the_same_place_in_the_body(tmp_path: Path) -> None:
     """dcm2niix makes NIfTI of our DICOM; the bright pixel must lie where our own NIfTI and the header have it."""
     program("dcm2niix")

@@ -1,5 +1,8 @@
+import base64
+import zlib
 from pathlib import Path
 
+import ismrmrd
 import numpy as np
 import pytest
 from scipy.ndimage import find_objects, label
@@ -129,6 +132,34 @@ def test_a_large_scan_is_shown_with_less_and_says_so(tmp_path: Path, budget: int
     (one,) = encoded(pictures(read_images(path)), budget)
     assert (one["levels"], len(one["places"])) == (levels, places)
     assert len(one["remarks"]) == (levels == 8) + (places == 1)
+
+
+@pytest.mark.parametrize("scale", [1e-10, 1e-30])
+def test_images_of_tiny_values_are_shown_as_those_of_usual_ones(tmp_path: Path, scale: float) -> None:
+    usual, tiny = (
+        encoded(pictures(read_images(write(tmp_path / f"{factor}.h5", {1: scaled(cine(), factor)}))))[0]
+        for factor in (1.0, scale)
+    )
+    assert [end / scale for end in tiny["window"]] == pytest.approx(usual["window"], rel=1e-5)
+    ours, theirs = (
+        np.frombuffer(zlib.decompress(base64.b64decode(one["places"][1]["pixels"])), "<u2") for one in (tiny, usual)
+    )
+    assert np.ptp(theirs) > 10000
+    np.testing.assert_allclose(ours.astype(int), theirs, atol=1)
+
+
+def scaled(images: list[ismrmrd.Image], factor: float) -> list[ismrmrd.Image]:
+    """The same images in other units."""
+    for one in images:
+        one.data[:] *= np.float32(factor)
+    return images
+
+
+def test_few_bright_pixels_on_black_are_shown(tmp_path: Path) -> None:
+    values = np.zeros((1, 32, 32), np.float32)
+    values[0, 4, 5] = 3e-9
+    (one,) = encoded(pictures(read_images(write(tmp_path / "i.h5", {1: [image(values)]}))))
+    assert one["window"] == pytest.approx([0, 3e-9])
 
 
 def test_replay_leaves_a_report_with_the_raw_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from onebreath.images.completeness import warn_if_incomplete
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series, images_of
 from onebreath.images.stacks import USUAL_FRAME_MS, Stack, stacks
+from onebreath.mrd.meta import upper_end
 from onebreath.optional import required
 from onebreath.options import folder, folder_beside, positive
 from onebreath.terminal import steps
@@ -154,14 +155,15 @@ def _window(series: Series, places: list[tuple[Stack, int]]) -> tuple[float, flo
     """Return the values shown black and white, by all finite ones; one place at a time is in memory."""
     if series.part == "phase":
         return (-np.pi, np.pi)
-    low, highest = 0.0, []
+    low, usual, most = 0.0, [], []
     for stack, z in steps(places, "looking at all values", unit="places"):
         values = _values(stack, z)
         finite = values[np.isfinite(values)]
         if finite.size:
             low = min(low, float(finite.min()))
-            highest.append(float(np.percentile(finite, 99.5)))
-    return low, max(highest, default=0.0)
+            usual.append(float(np.percentile(finite, 99.5)))
+            most.append(float(finite.max()))
+    return low, upper_end(low, max(usual, default=low), max(most, default=low))
 
 
 def _stem(series: Series) -> str:

@@ -20,11 +20,12 @@ _QUALITY = "16"
 def shown(values: NDArray[np.floating], window: tuple[float, float], geometry: Geometry, zoom: float) -> list[Any]:
     """Frames (frame, y, x) as pictures with square screen pixels, `zoom` of them per smaller side of a pixel.
 
-    Values are black up to the lower end of the window, and white from its upper end; what is no number is black.
+    Values are black up to the lower end of the window, and white from its upper end, which is above the lower one; what
+    is no number is black.
     """
     image = required("PIL.Image", "report", "A picture")
     low, high = window
-    scaled = np.nan_to_num((values - low) / max(high - low, 1e-12), nan=0.0, posinf=1.0, neginf=0.0)
+    scaled = np.nan_to_num((values.astype(np.float64) - low) / (high - low), nan=0.0, posinf=1.0, neginf=0.0)
     grey = np.rint(255 * scaled.clip(0, 1)).astype(np.uint8)
     smaller = min(geometry.spacing[:2])
     size = tuple(

@@ -16,6 +16,7 @@ from onebreath.errors import ScanError
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
+from onebreath.mrd.meta import upper_end
 from onebreath.optional import required
 from onebreath.report.facts import Facts
 
@@ -97,7 +98,7 @@ def _window(series: Series) -> tuple[float, float]:
     if broken := int(np.count_nonzero(~np.isfinite(values))):
         raise ScanError(f"{broken} pixels of series {series.number} are NaN or infinite; they have no place in a map.")
     low = min(0.0, float(values.min()))
-    return low, max(float(np.percentile(values, 99.5)), low + 1e-6)
+    return low, upper_end(low, float(np.percentile(values, 99.5)), float(values.max()))
 
 
 def _slices(stack: Stack, frame: int) -> Iterator[tuple[np.ndarray, tuple[Geometry, int]]]:

@@ -16,6 +16,7 @@ from onebreath.evaluation.figures.pictures import most_moving_row
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, alike, stacks
+from onebreath.mrd.meta import upper_end
 from onebreath.optional import required
 from onebreath.report.facts import Facts
 
@@ -138,7 +139,7 @@ def _encoded(picture: Picture, levels: int, share: float) -> dict[str, Any]:
     if finite.size < sample.size:
         remarks.append(f"{sample.size - finite.size} pixels are NaN or infinite; they are shown as the smallest value.")
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    high = max(high, low + 1e-6)
+    high = upper_end(low, high)
     return {
         "series": picture.series,
         "title": picture.title,
@@ -159,7 +160,7 @@ def _window(shade: str, values: NDArray[np.float32]) -> list[float]:
         return [-math.pi, math.pi]
     low, high = (float(one) for one in np.percentile(values, (0.5, 99.5)))
     low = min(low, 0.0) if shade == "grey" else math.floor(min(low, 1.0))
-    return [low, max(high, low + 1e-6)]
+    return [low, upper_end(low, high, float(values.max()))]
 
 
 def _place(
