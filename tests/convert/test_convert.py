@@ -71,6 +71,51 @@ def test_slices_that_no_grid_holds_are_files_of_their_own(tmp_path: Path, capsys
     assert len(list((tmp_path / "i").glob("*_slice?.nii.gz"))) == 3
 
 
+def moved(images: list[ismrmrd.Image], slice_index: int, phase: int, by_mm: float) -> list[ismrmrd.Image]:
+    """The images, one of which lies elsewhere along x; voxels are 22.5 x 24 x 8 mm."""
+    for one in images:
+        head = one.getHead()
+        if (head.slice, head.phase) == (slice_index, phase):
+            head.position[0] += by_mm
+            one.setHead(head)
+    return images
+
+
+def test_a_frame_that_lies_a_little_elsewhere_shares_the_file_and_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "i.h5", {1: moved(cine(slices=2, phases=3), 1, 2, 0.05)})
+    assert main(["convert", str(path)]) == 0
+    assert "grid of series1_Image.nii.gz; pixels are up to 0.05 mm off" in capsys.readouterr().out
+    made = nibabel.load(tmp_path / "i" / "series1_Image.nii.gz")
+    assert made.shape == (16, 12, 2, 3)
+    exact = write(tmp_path / "exact.h5", {1: cine(slices=2, phases=3)})
+    assert main(["convert", str(exact)]) == 0
+    assert "grid of" not in capsys.readouterr().out
+    np.testing.assert_allclose(made.affine, nibabel.load(tmp_path / "exact" / "series1_Image.nii.gz").affine, atol=1e-6)
+
+
+def test_a_frame_that_lies_a_voxel_elsewhere_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "i.h5", {1: moved(cine(slices=1, phases=3), 0, 2, 5.0)})
+    assert main(["convert", str(path)]) == 1
+    told = capsys.readouterr().err
+    assert "pixels are up to 5 mm apart" in told
+    assert "a tenth of a voxel, 0.8 mm" in told
+    assert "onebreath dicom" in told
+
+
+@pytest.mark.parametrize(("by_mm", "files"), [(0.3, 1), (3.0, 3)])
+def test_slices_a_little_off_their_distance_share_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], by_mm: float, files: int
+) -> None:
+    path = write(tmp_path / "i.h5", {1: moved(cine(slices=3, phases=1), 1, 0, by_mm)})
+    assert main(["convert", str(path)]) == 0
+    assert len(list((tmp_path / "i").glob("*.nii.gz"))) == files
+    told = capsys.readouterr().out
+    assert ("pixels are up to 0.3 mm off" in told) == (files == 1)
+    assert ("not equally far" in told) == (files == 3)
+
+
 def test_a_volume_keeps_its_partitions(tmp_path: Path) -> None:
     values = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
     path = write(tmp_path / "i.h5", {1: [image(values, field_of_view=(40, 30, 10))]})

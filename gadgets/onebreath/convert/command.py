@@ -30,6 +30,9 @@ _NAMES = tuple(f"series[0-9]*_*.{ending}" for ending in ("png", "gif", "mp4", "n
 """What its files are called."""
 _NO_TIME = "the time between its frames is not known"
 
+_EXACT_MM = 1e-3
+"""What positions may differ by rounding."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``onebreath convert``."""
@@ -98,6 +101,11 @@ def _nifti(series: Series, output: Path) -> Iterator[Path]:
         if volume.remark and volume.remark not in remarks:
             remarks.add(volume.remark)
             print(f"series {series.number}: each slice has its own file, as {volume.remark}")
+        if volume.off_mm > _EXACT_MM:
+            print(
+                f"series {series.number}: slices or frames do not lie exactly on the grid of {path.name}; pixels are "
+                f"up to {volume.off_mm:.2g} mm off"
+            )
         if volume.shape[3] > 1 and not volume.frame_ms and _NO_TIME not in remarks:
             remarks.add(_NO_TIME)
             print(f"series {series.number}: {_NO_TIME}; NIfTI says 0")

@@ -6,14 +6,14 @@ import gzip
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
-from onebreath.images.geometry import Geometry, affine
+from onebreath.images.geometry import LPS_TO_RAS, Geometry, affine
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
 from onebreath.keeping import whole
@@ -37,6 +37,8 @@ class Volume:
         4 x 4, from pixel index to RAS coordinates in mm.
     frame_ms
         Distance of the frames in ms; 0 if it is not known.
+    off_mm
+        Largest distance of a pixel from its place by `affine`, as slices or frames do not lie exactly on its grid.
     remark
         Reason why each slice has its own file; empty if they share one.
     """
@@ -45,6 +47,7 @@ class Volume:
     slices: tuple[Stack, ...]
     affine: NDArray[np.float64]
     frame_ms: float
+    off_mm: float
     remark: str = ""
 
     @property
@@ -74,7 +77,7 @@ def volumes(series: Series) -> Iterator[Volume]:
         except ScanError as reason:
             for stack in group:
                 alone = _joined(f"{name}{'_' if name else ''}slice{stack.place.get('slice', 0)}", [stack])
-                yield Volume(alone.name, alone.slices, alone.affine, alone.frame_ms, str(reason))
+                yield replace(alone, remark=str(reason))
 
 
 def _joined(name: str, group: list[Stack]) -> Volume:
@@ -85,19 +88,37 @@ def _joined(name: str, group: list[Stack]) -> Volume:
     ScanError
         If they do not form a grid.
     """
-    places = [_geometry(stack) for stack in group]
+    places = [Geometry.of(stack.series.headers[stack.images[0]], stack.series.data.shape) for stack in group]
     if len(group) > 1 and group[0].series.data.shape[2] > 1:
         raise ScanError("they are volumes themselves")
     if len({len(stack.images) for stack in group}) > 1:
         raise ScanError("they have different numbers of frames")
-    return Volume(name, tuple(group), affine(places), group[0].frame_ms())
+    matrix = affine(places)
+    for stack, place in zip(group, places, strict=True):
+        apart = _off_mm(stack, place.corners())
+        if apart > place.tolerance_mm:
+            raise ScanError(
+                f"the frames of {stack.title or 'the slice'} have different positions: pixels are up to {apart:.2g} mm "
+                f"apart, and a tenth of a voxel, {place.tolerance_mm:.2g} mm, is what NIfTI's one position stands for. "
+                "`onebreath dicom` keeps the position of every frame"
+            )
+    off = max(
+        _off_mm(stack, _told(place, number, matrix))
+        for number, (stack, place) in enumerate(zip(group, places, strict=True))
+    )
+    return Volume(name, tuple(group), matrix, group[0].frame_ms(), off)
 
 
-def _geometry(stack: Stack) -> Geometry:
-    heads = stack.series.headers[list(stack.images)]
-    if any(np.ptp(heads[name], axis=0).max() > 1e-3 for name in ("position", "read_dir", "phase_dir")):
-        raise ScanError(f"the frames of {stack.title or 'the slice'} have different positions")
-    return Geometry.of(heads[0], stack.series.data.shape)
+def _told(place: Geometry, number: int, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """LPS positions in mm (corner, 3) of the outermost pixels of slice `number`, as the matrix has them."""
+    indices = place.corner_indices() + np.array([0, 0, number])
+    return np.asarray((indices @ matrix[:3, :3].T + matrix[:3, 3]) @ LPS_TO_RAS[:3, :3])
+
+
+def _off_mm(stack: Stack, corners: NDArray[np.float64]) -> float:
+    """Largest distance of an outermost pixel of any frame from a position (corner, 3)."""
+    heads, shape = stack.series.headers[list(stack.images)], stack.series.data.shape
+    return max(float(np.linalg.norm(Geometry.of(head, shape).corners() - corners, axis=1).max()) for head in heads)
 
 
 def write_nifti(volume: Volume, path: Path, description: str) -> None:

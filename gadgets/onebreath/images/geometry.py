@@ -18,6 +18,8 @@ LETTERS = (("R", "L"), ("A", "P"), ("F", "H"))
 """Ends of the LPS axes: where a coordinate is negative, and where it is positive."""
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TOLERANCE = 1e-3
+_OFF_GRID = 0.1
+"""Part of the smallest side of a voxel that places may lie off a grid and still belong to it."""
 _OBLIQUE = 0.2
 
 
@@ -68,6 +70,20 @@ class Geometry:
         steps = [(one - size // 2) * mm for one, size, mm in zip(index, self.size, self.spacing, strict=True)]
         return self.centre + self.axes @ np.array(steps)
 
+    @property
+    def tolerance_mm(self) -> float:
+        """How far pixels may lie from where a grid has them and still belong to it: a tenth of a voxel."""
+        return _OFF_GRID * min(self.spacing)
+
+    def corners(self) -> NDArray[np.float64]:
+        """Return the LPS positions in mm (corner, 3) of the outermost pixels; their indices are `corner_indices`."""
+        steps = (self.corner_indices() - np.array(self.size) // 2) * self.spacing
+        return np.asarray(self.centre + steps @ self.axes.T)
+
+    def corner_indices(self) -> NDArray[np.int64]:
+        """Return the indices along x, y and z (corner, 3) of the outermost pixels."""
+        return np.array(list(np.ndindex(2, 2, 2))) * (np.array(self.size) - 1)
+
     def in_plane(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the unit vectors (LPS) of growing x and y, perpendicular to the last digit."""
         x = self.axes[:, 0] / np.linalg.norm(self.axes[:, 0])
@@ -100,7 +116,7 @@ def affine(places: list[Geometry]) -> NDArray[np.float64]:
     Raises
     ------
     ScanError
-        If the slices are not parallel, not of one size, or not equally far from each other along a line.
+        If the slices are not parallel, not of one size, or a tenth of a voxel and more off equal distances on a line.
     """
     first = places[0]
     if any(one.size != first.size for one in places):
@@ -111,9 +127,10 @@ def affine(places: list[Geometry]) -> NDArray[np.float64]:
         raise ScanError("the slices are not parallel")
     step = first.axes[:, 2] * first.spacing[2]
     if len(places) > 1:
-        steps = np.diff([one.centre for one in places], axis=0)
-        step = steps.mean(axis=0)
-        if not np.allclose(steps, step, atol=0.01 + _TOLERANCE * float(np.linalg.norm(step))):
+        centres = np.array([one.centre for one in places])
+        step = np.diff(centres, axis=0).mean(axis=0)
+        off = np.linalg.norm(centres - first.centre - np.arange(len(places))[:, None] * step, axis=1).max()
+        if off > first.tolerance_mm:
             raise ScanError("the slices are not equally far from each other")
         if float(np.linalg.norm(step)) < _TOLERANCE:
             raise ScanError("the slices lie at the same place")
