@@ -1,6 +1,7 @@
 """`onebreath accept`: exit status, report, PDF, and what a scan cannot serve."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -107,6 +108,23 @@ def test_what_a_scan_cannot_serve_is_named(folder: Path, capsys: pytest.CaptureF
     told = capsys.readouterr().out
     assert "not done        noise after whitening; the object moved" in told
     assert "not done        resolution; the outline is no circle" in told
+
+
+def test_a_scan_without_coil_maps_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = folder / "uncalibrated.h5"
+    simulate(ScanOptions(matrix=(64, 64), mode="static", slices=1, coils=4, acceleration=2, acs_mode="none")).write(
+        scan
+    )
+    usual = Path(__file__).parents[2] / "configs" / "Onebreath_Static_ZeroFilled.xml"
+    bare = re.sub(r'<gadget name="calibrate">.*?</gadget>', "", usual.read_text(), flags=re.DOTALL)
+    (folder / "Bare.xml").write_text(bare)
+    assert accept(folder, scan, "--no-pdf", "-c", usual.name) == 2
+    assert f"{usual.name} makes no coil maps of {scan}" in capsys.readouterr().err
+    monkeypatch.setenv("ONEBREATH_CONFIGS", str(folder))
+    assert accept(folder, scan, "--no-pdf", "-c", "Bare.xml") == 2
+    assert f"Bare.xml makes no coil maps of {scan}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onebreath.acceptance.limits import Limits
 from onebreath.commands.matching import first_place
 from onebreath.config.suited import suited_to
+from onebreath.errors import ConfigError
 from onebreath.evaluation.masks import scan_mask
 from onebreath.methods.base import SliceData
 from onebreath.methods.place import Place
@@ -110,12 +111,18 @@ def read_subject(path: Path, group: str, config: str | None) -> Subject:
     Raises
     ------
     OnebreathError
-        If the chain cannot use it.
+        If the chain cannot use it, or the configuration makes no coil maps.
     """
     with RawFile(path, group) as raw:
         chosen = config or suited_to(raw.headers())[0]
         header = ScanHeader(parse_header(raw.header_xml))
         place, scan = first_place(raw, chosen)
+    if place.merged.maps is None:
+        raise ConfigError(
+            f"{chosen} makes no coil maps of {path}, by which the tests combine its coils: it has no gadget "
+            "'calibrate', or the scan no calibration lines. Name another configuration with --config, or test another "
+            "scan"
+        )
     frames = min(_MOST_FRAMES, len(place.merged.kspace))
     place = replace(place, imaging=_fewer(place.imaging, frames), merged=_fewer(place.merged, frames))
     ny, nx = place.merged.kspace.shape[2:]
