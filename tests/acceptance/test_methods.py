@@ -1,6 +1,7 @@
 """g-factors against the closed form, and inserted details against what a linear method must keep of them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,14 +56,27 @@ def test_replicas_agree_with_both_closed_forms(subject: Subject) -> None:
     assert all("32 replicas, standard error of a pixel 9.0%" in one.value for one in found)
 
 
-def test_partial_fourier_does_not_count_in_the_map_of_grappa(tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = tmp_path_factory.mktemp("partial") / "scan.h5"
-    simulate(replace(OPTIONS, acceleration=2, acs_mode="embedded", acs_lines=16, partial_fourier=0.7)).write(path)
-    scan = read_subject(path, "dataset", None)
+CUT = {
+    "partial Fourier": {"acceleration": 2, "partial_fourier": 0.7},
+    "asymmetric echo": {"acceleration": 2, "echo_fraction": 0.7},
+    "lattice that ends before the edge": {"acceleration": 5, "coils": 16, "acs_lines": 24},
+}
+
+
+@pytest.mark.parametrize("cut", CUT.values(), ids=CUT)
+def test_what_is_left_out_does_not_count_in_the_map_of_grappa(tmp_path: Path, cut: dict[str, float]) -> None:
+    options = {"acs_mode": "embedded", "acs_lines": 16, **cut}
+    simulate(replace(OPTIONS, **options)).write(tmp_path / "scan.h5")
+    scan = read_subject(tmp_path / "scan.h5", "dataset", None)
     (trial, *_) = trials(scan, Limits())
-    assert trial.own and trial.data.sampling.partial_fourier < 0.8
-    found = [one for one, _ in gfactor_findings(scan, trial, [], GfactorLimits(replicas=24))]
-    assert [one.outcome for one in found if "GRAPPA" in one.what] == ["passed"], found
+    assert trial.own
+    found = [one for one, _ in gfactor_findings(scan, trial, [], GfactorLimits(replicas=48))]
+    (grappa,) = (one for one in found if "GRAPPA" in one.what)
+    assert grappa.outcome == "passed"
+    assert float(grappa.value.split()[0]) == pytest.approx(1, abs=0.015)
+    (sense,) = (one for one in found if one is not grappa)
+    assert sense.outcome == ("passed" if cut["acceleration"] == 5 else "not done")
+    assert ("asymmetric echo" in sense.why) == ("echo_fraction" in cut)
 
 
 def test_noise_is_added_up_to_the_snr_asked_for(subject: Subject) -> None:

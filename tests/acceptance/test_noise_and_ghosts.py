@@ -45,6 +45,35 @@ def test_unit_noise_passes_and_a_scale_of_1_1_fails() -> None:
     assert [one.outcome for one in judge(loud, NoiseLimits())] == ["failed", "passed"]
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_samples_that_were_not_measured_hold_no_noise(backwards: bool) -> None:
+    """As in a line with an asymmetric echo, whose first samples are filled with zeros; the header tells which."""
+    missing, made = 20, []
+    for line in lines(np.eye(COILS)):
+        head = line.getHead()
+        head.discard_pre = missing
+        line.data[:, :missing] = 0
+        if backwards:
+            head.discard_pre, head.discard_post = 0, missing
+            head.flags |= 1 << (ismrmrd.ACQ_IS_REVERSE - 1)
+            line.data[:] = line.data[:, ::-1].copy()
+        made.append(ismrmrd.Acquisition(head, line.data, np.zeros((SAMPLES, 0), np.float32)))
+    found = differences(iter(made))
+    assert found is not None
+    assert found.samples == 3 * ROWS * (SAMPLES - missing)
+    np.testing.assert_allclose(found.std, 1, atol=4 / np.sqrt(4 * found.samples))
+    assert found.centre == pytest.approx(1, abs=0.1)
+
+
+def test_a_reversed_line_is_not_compared_with_one_that_is_not() -> None:
+    made = list(lines(np.eye(COILS), frames=2))
+    for line in made[ROWS:]:
+        head = line.getHead()
+        head.flags |= 1 << (ismrmrd.ACQ_IS_REVERSE - 1)
+        line.setHead(head)
+    assert differences(iter(made)) is None
+
+
 def test_correlated_channels_fail() -> None:
     mixing = np.eye(COILS)
     mixing[1, 0], mixing[1, 1] = 0.2, np.sqrt(1 - 0.04)

@@ -18,7 +18,7 @@ from onebreath.acceptance.findings import Finding, judged, not_done
 from onebreath.acceptance.limits import GfactorLimits
 from onebreath.acceptance.noise import Differences
 from onebreath.acceptance.subject import Subject, Trial
-from onebreath.errors import OnebreathError
+from onebreath.errors import OnebreathError, ScanError
 from onebreath.evaluation.candidates import Candidate
 from onebreath.methods.base import Method, SliceData, method_class
 from onebreath.methods.noise import Effort, measure_noise
@@ -140,6 +140,11 @@ def _sense(
 ) -> tuple[tuple[str, Compared], NDArray[np.floating]]:
     mask = np.broadcast_to(data.mask, (1, *data.kspace.shape[2:]))
     lines, r = mask[0].any(axis=1), data.sampling.effective_acceleration
+    if not np.array_equal(mask[0], np.broadcast_to(lines[:, None], mask[0].shape)):
+        raise ScanError(
+            "the g-factor of SENSE is known in closed form for masks of whole lines, and here samples of the lines "
+            "are missing, as those of an asymmetric echo"
+        )
     known = sense_gfactor(np.asarray(data.maps)[0], lines, r)
     method = method_class("cg_sense")(regularisation=0, iterations=300, tolerance=1e-7, device="cpu")
     found = _replicas(method, data, r, limits.replicas)
@@ -152,9 +157,10 @@ def _grappa(
 ) -> tuple[tuple[str, Compared], NDArray[np.floating]]:
     method = method_class("grappa")()
     told = np.asarray(method(data).gfactor)[0]
-    # The map's reference is a full scan of the range that was acquired: partial Fourier is no reduction of noise.
-    first, last = data.sampling.acquired
-    coverage = (last - first + 1) / data.sampling.shape[1]
+    # The map's reference is a full scan of the lines that were acquired or predicted, each as long as it was measured:
+    # neither partial Fourier nor an asymmetric echo is a reduction of noise.
+    (first, last), (start, end), (_, _, ny, nx) = data.sampling.covered, data.sampling.readout, data.kspace.shape
+    coverage = (last - first + 1) / ny * ((end - start + 1) / nx if data.sampling.shape[2] > 1 else 1.0)
     found = _replicas(method.for_replicas(), data, data.sampling.acceleration, limits.replicas, coverage)
     what = f"R = {data.sampling.acceleration}: g-factor map of GRAPPA over that of replicas"
     return (what, compared(told, found, where, limits.replicas)), told

@@ -8,7 +8,7 @@ nothing, as they come out white whatever their scale.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import ismrmrd
 import numpy as np
@@ -20,7 +20,8 @@ from onebreath.acceptance.limits import NoiseLimits
 from onebreath.acceptance.subject import Subject
 from onebreath.chain.chain import build
 from onebreath.mrd.blocks import singly
-from onebreath.mrd.lines import header_of, is_no_image
+from onebreath.mrd.lines import REVERSE, bit, header_of, is_no_image
+from onebreath.mrd.readout import Extent
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
 
@@ -115,34 +116,36 @@ def _imaging(lines: object, space: int) -> Iterator[ismrmrd.Acquisition]:
 def differences(lines: Iterator[ismrmrd.Acquisition]) -> Differences | None:
     """Compare lines in pairs, each line once; None if none was acquired twice.
 
-    Lines belong together whose counters agree but for those of time: frame, repetition, average, segment.
+    Lines belong together whose counters agree but for those of time: frame, repetition, average, segment. Samples that
+    were not measured, as those that an asymmetric echo lacks, hold no noise and are left out.
     """
     waiting: dict[tuple[int, ...], NDArray[np.complex64]] = {}
     total: NDArray[np.complex128] | None = None
     count = 0
     inner, outer = np.zeros(2), np.zeros(2)
-    centres: list[tuple[int, float, int, NDArray[np.float64]]] = []
+    centres: list[tuple[int, int, int, NDArray[np.float64]]] = []
     for line in lines:
         header = header_of(line)
-        idx = header.idx
+        idx, backwards, extent = header.idx, header.flags & bit(REVERSE), Extent.of(header)
         key = (
             idx.kspace_encode_step_1, idx.kspace_encode_step_2, idx.slice, idx.set, idx.contrast,
-            header.number_of_samples, header.active_channels, header.center_sample,
+            header.active_channels, backwards, *astuple(extent),
         )  # fmt: skip
         other = waiting.pop(key, None)
         if other is None:
             waiting[key] = np.array(line.data)
             continue
         change = (np.asarray(line.data) - other).astype(np.complex128) / np.sqrt(2)
+        change = (change[:, ::-1] if backwards else change)[:, extent.before : extent.samples - extent.after]
         total = change @ np.conj(change.T) + (0 if total is None else total)
         count += change.shape[1]
-        centres.append((int(idx.kspace_encode_step_1), header.center_sample, change.shape[1], _power(change)))
+        centres.append((int(idx.kspace_encode_step_1), extent.centre - extent.before, extent.samples, _power(change)))
     if total is None:
         return None
     rows = [row for row, *_ in centres]
     middle, reach = (min(rows) + max(rows)) / 2, max((max(rows) - min(rows)) * _CENTRE / 2, 1)
     for row, echo, samples, power in centres:
-        near = np.abs(np.arange(samples) - echo) <= max(samples * _CENTRE / 2, 1)
+        near = np.abs(np.arange(power.size) - echo) <= max(samples * _CENTRE / 2, 1)
         near = near if abs(row - middle) <= reach else np.zeros_like(near)
         inner += (power[near].sum(), near.sum())
         outer += (power[~near].sum(), (~near).sum())
