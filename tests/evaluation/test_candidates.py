@@ -6,6 +6,8 @@ import pytest
 from onebreath.cli import main
 from onebreath.errors import ConfigError
 from onebreath.evaluation.candidates import parse_candidates
+from onebreath.zoo.card import read_card
+from onebreath.zoo.search import find
 from tests.models import save_model
 
 
@@ -65,8 +67,13 @@ def test_models_are_measured_inside_and_outside_their_domain(models, tmp_path):
     masks = ["--mask", "cmrxrecon:16", "--acceleration", "4", "--calibration-lines", "16", "--coils", "5"]
     methods = ["--channels", "4", "--methods", "zero_filled", "crunet_mr.one", "crunet_mr.t*"]
     assert main(["evaluate", *words, *masks, *methods, "--output", str(tmp_path)]) == 0
-    group = json.loads((tmp_path / "table.json").read_text())["groups"][0]
+    content = json.loads((tmp_path / "table.json").read_text())
+    group = content["groups"][0]
     assert group["slices"] == 1
+    names = ("crunet_mr.one", "crunet_mr.two")
+    assert content["weights"] == {name: read_card(find(name)).weights.sha256 for name in names}
+    assert main(["models", "card", "crunet_mr.one", "--measured", str(tmp_path / "table.json")]) == 0
+    assert read_card(find("crunet_mr.one")).measured
     assert {label: one["failures"] for label, one in group["methods"].items()} == {
         "zero_filled": {},
         "crunet_mr.one": {},

@@ -13,8 +13,8 @@ from tests.models import save_model
 NAME = "crunet_mr.tiny"
 
 
-def table(folder, methods=(NAME,)):
-    """What an evaluation of two slices leaves."""
+def table(folder, methods=(NAME,), **changes):
+    """What an evaluation of two slices leaves; by default with the weights of the model that is there."""
     measures = {"strict": {"overall": {"psnr": 30.0, "ssim": 0.9}, "dynamic": {"psnr": 25.0}}}
     results = [
         Result("cmrxrecon R=4", "A", f"slice {number}", method, "the truth", "", 1.0, True, {}, measures)
@@ -24,10 +24,11 @@ def table(folder, methods=(NAME,)):
     content = {
         "settings": {"data": "sunnybrook", "patient": ["A"]},
         "titles": TITLES,
+        "weights": {NAME: zoo.read_card(zoo.find(NAME)).weights.sha256},
         "groups": summarise(results, list(methods), methods[-1], "strict"),
     }
     path = folder / "table.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content | changes))
     return path
 
 
@@ -53,6 +54,9 @@ def test_measured_numbers_and_texts_go_into_the_card(root, tmp_path, capsys):
     ("make", "text"),
     [
         (lambda folder: table(folder, ("crunet_mr.other",)), "not among the methods"),
+        (lambda folder: table(folder, weights={NAME: 64 * "0"}), "was measured with other weights"),
+        (lambda folder: table(folder, weights={}), "does not say which weights"),
+        (lambda folder: table(folder, weights=[]), "is no table.json"),
         (lambda folder: folder / "nowhere.json", "is no table.json"),
         (lambda folder: (folder / "bad.json").write_text("[]") and folder / "bad.json", "is no table.json"),
     ],

@@ -104,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
     pictured = _pictured(cases)
     results = list(steps(evaluation.run(cases, pictured), "evaluating", len(cases) * len(candidates), "images"))
     tables = {name: summarise(results, labels, reference, name) for name in _CONVENTIONS}
-    _write_tables(args, tables)
+    weights_of = {one.label: one.identity["sha256"] for one in candidates if "sha256" in one.identity}
+    _write_tables(args, tables, weights_of)
     _write_figures(args.output, evaluation, pictured, results)
     print(overview(tables["strict"]))
     print(f"tables and figures: {args.output}")
@@ -174,11 +175,14 @@ def _pictured(cases: Sequence[Case]) -> list[Case]:
     return [found[len(found) // 2] for found in groups.values()]
 
 
-def _write_tables(args: argparse.Namespace, tables: dict[Convention, list[Summary]]) -> None:
+def _write_tables(
+    args: argparse.Namespace, tables: dict[Convention, list[Summary]], weights_of: dict[str, object]
+) -> None:
+    """Write tables, with the SHA-256 of each model's weights, by which `onebreath models card` knows them."""
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     settings["data"] = " ".join(args.data)
     groups = [one for found in tables.values() for one in found]
-    content: dict[str, Any] = {"settings": settings, "titles": TITLES, "groups": groups}
+    content: dict[str, Any] = {"settings": settings, "titles": TITLES, "weights": weights_of, "groups": groups}
     write_text(args.output / "table.json", json.dumps(content, indent=1) + "\n")
     text = "\n".join(f"## {name} convention\n\n{overview(found)}\n{markdown(found)}" for name, found in tables.items())
     write_text(args.output / "table.md", text)
