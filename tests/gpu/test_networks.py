@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from onebreath.methods.learned.network_data import true_float32
 from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.networks.shared.cuda_graphs import CudaGraphNetwork
+from onebreath.networks.shared.precision import true_float32
 from onebreath.networks.shared.unrolled import UnrolledNetwork
 from onebreath.zoo.architectures import ARCHITECTURES, RESTORATION, build
 from tests.helpers import nrmse, relative_error

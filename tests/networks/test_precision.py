@@ -1,11 +1,13 @@
 """The number format of convolutions is chosen by the hardware."""
 
+from contextlib import ExitStack
+
 import pytest
 import torch
 
 from onebreath.errors import ModelError
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
-from onebreath.networks.shared.precision import bfloat16_is_native, compute_dtype
+from onebreath.networks.shared.precision import bfloat16_is_native, compute_dtype, true_float32
 
 
 def test_cpu_without_bfloat16_units_keeps_single_precision(monkeypatch):
@@ -40,3 +42,40 @@ def test_a_limit_of_the_instructions_is_obeyed(monkeypatch, limit, allowed):
 def test_unknown_precision_is_named():
     with pytest.raises(ModelError, match="precision is 'half', expected one of float32, bfloat16, auto"):
         compute_dtype("half", torch.device("cpu"))
+
+
+@pytest.fixture(params=[True, False])
+def tf32(monkeypatch, request):
+    """What the process allowed before."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", request.param)
+    return request.param
+
+
+def allowed():
+    return torch.backends.cudnn.allow_tf32
+
+
+def test_float32_is_not_rounded_while_any_user_needs_it(tf32):
+    """In whatever order they leave."""
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(true_float32(torch.float32))
+    second.enter_context(true_float32(torch.float32))
+    first.close()
+    assert not allowed()
+    with true_float32(torch.float32):
+        pass
+    assert not allowed()
+    second.close()
+    assert allowed() == tf32
+
+
+def test_an_error_sets_the_switch_back(tf32):
+    with pytest.raises(ZeroDivisionError), true_float32(torch.float32):
+        assert not allowed()
+        raise ZeroDivisionError
+    assert allowed() == tf32
+
+
+def test_other_formats_leave_the_switch_alone(tf32):
+    with true_float32(torch.bfloat16):
+        assert allowed() == tf32

@@ -14,7 +14,7 @@ from onebreath.errors import MethodError
 from onebreath.methods.base import Fact, SliceData
 from onebreath.methods.cg_sense import conjugate_gradients
 from onebreath.methods.learned.mask_type import Choice, choose
-from onebreath.methods.learned.network_data import make_stoppable, to_tensor, true_float32
+from onebreath.methods.learned.network_data import make_stoppable, to_tensor
 from onebreath.methods.learned.parameters import UnrolledParameters
 from onebreath.methods.learned.unrolled import Unrolled
 from onebreath.mri.coils import phase_factor
@@ -73,6 +73,7 @@ class MrIpt(Unrolled):
         import torch
 
         from onebreath.networks.restoration.restoration import RestorationNetwork
+        from onebreath.networks.shared.precision import true_float32
 
         loaded = self.model.on(plan.device, self.parameters.precision)
         p, network = self.parameters, loaded.network

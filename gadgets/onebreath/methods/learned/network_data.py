@@ -1,4 +1,4 @@
-"""Slices as input of networks: tensors on a device, scale, and precision of convolutions."""
+"""Slices as input of networks: tensors on a device, and scale."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from array_api_compat import is_cupy_array, is_numpy_array
@@ -123,6 +122,7 @@ def beginning_at(network: Any, image: Tensor) -> Any:
 def image_derivative(loaded: LoadedModel, data: SliceData, device: str) -> Callable[[Array], Array]:
     """Return the derivative of `image_function` with respect to k-space, as a function of the k-space's change."""
     from onebreath.networks.shared.derivative import directional_derivative
+    from onebreath.networks.shared.precision import true_float32
 
     function, kspace, _ = image_function(loaded.network, data, device, loaded.card)
     change = directional_derivative(function, kspace)
@@ -132,18 +132,6 @@ def image_derivative(loaded: LoadedModel, data: SliceData, device: str) -> Calla
             return back(change(to_tensor(noise, device)), data.kspace)
 
     return derivative
-
-
-def true_float32(dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Disable TF32, in which GPUs round float32 convolutions to 10 bits by default."""
-    import torch
-
-    if dtype != torch.float32 or not torch.cuda.is_available():
-        return nullcontext()
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(
-        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
-    )
 
 
 def make_stoppable(network: torch.nn.Module) -> None:

@@ -23,7 +23,6 @@ from onebreath.methods.learned.network_data import (
     image_function,
     make_stoppable,
     recording,
-    true_float32,
 )
 from onebreath.methods.learned.parameters import UnrolledParameters
 from onebreath.methods.scan import scan_of
@@ -238,6 +237,7 @@ class Unrolled(Method):
         import torch
 
         from onebreath.networks.convolution.compiled import code_for
+        from onebreath.networks.shared.precision import true_float32
         from onebreath.networks.shared.tiling import TiledNetwork
         from onebreath.networks.shared.unrolled import UnrolledNetwork
 

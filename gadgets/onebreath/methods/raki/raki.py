@@ -201,6 +201,6 @@ class Raki(Method):
 def _true_float32() -> AbstractContextManager[None]:
     import torch
 
-    from onebreath.methods.learned.network_data import true_float32
+    from onebreath.networks.shared.precision import true_float32
 
     return true_float32(torch.float32)

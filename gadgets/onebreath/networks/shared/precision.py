@@ -1,5 +1,7 @@
 """Number formats of a network's convolutions; data consistency always keeps that of the k-space."""
 
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
 import torch
@@ -56,3 +58,37 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "bfloat16" and not native:
         raise ModelError(f"precision is 'bfloat16', but {device} has no bfloat16 arithmetic; use 'float32' or 'auto'")
     return torch.bfloat16 if native else torch.float32
+
+
+class _WithoutTf32(AbstractContextManager[None]):
+    """Context without TF32 in cuDNN, for several threads at once.
+
+    The switch is the process's: the first who enters turns TF32 off, and the last who leaves sets it as it was.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._before = threading.Lock(), 0, True
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._before = torch.backends.cudnn.allow_tf32
+                torch.backends.cudnn.allow_tf32 = False
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                torch.backends.cudnn.allow_tf32 = self._before
+
+
+_without_tf32 = _WithoutTf32()
+
+
+def true_float32(dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Context in which float32 is float32: without TF32, in which GPUs round convolutions to 10 bits by default.
+
+    Nothing changes for other formats.
+    """
+    return _without_tf32 if dtype == torch.float32 else nullcontext()
