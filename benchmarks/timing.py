@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.table import table
+from onebreath.networks.shared.precision import true_float32
 
 GIB = 2**30
 Job = TypeVar("Job")
@@ -35,13 +36,14 @@ class Result:
 def time_runs(step: Callable[[], Tensor], runs: int, device: str) -> Result:
     """Run a step in this process; before several runs there is one more, which pays for set-up.
 
-    Peak memory is resident memory on a CPU (the most that the process ever held, PyTorch included), allocated memory
-    on a GPU.
+    Float32 is float32, without TF32. Peak memory is resident memory on a CPU (the most that the process ever held,
+    PyTorch included), allocated memory on a GPU.
     """
     gpu, seconds, processor = device.startswith("cuda"), [], []
     for _ in range(runs + (runs > 1)):
         started = time.perf_counter(), time.process_time()
-        image = step()
+        with true_float32(torch.float32):
+            image = step()
         if gpu:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started[0])

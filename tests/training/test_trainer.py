@@ -134,3 +134,24 @@ def test_cascade_checkpointing_changes_no_gradient(tmp_path):
         return {name: value.grad for name, value in one.network.named_parameters() if value.grad is not None}
 
     assert same(gradients(False), gradients(True))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_float32_is_not_rounded_to_tf32(tmp_path, monkeypatch, precision):
+    """Neither forwards nor backwards, nor in validation."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "DEFAULT")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    one, seen = trainer(tmp_path, tiny_recipe(precision=precision, steps=2, validate_every=2)), []
+    layer = next(module for module in one.network.modules() if isinstance(module, torch.nn.Conv2d))
+
+    def note(way):
+        seen.append((way, torch.is_grad_enabled(), torch.backends.cudnn.allow_tf32))
+
+    layer.register_forward_hook(lambda *_: note("forward"))
+    layer.weight.register_hook(lambda gradient: note("backward"))
+    one.run()
+    assert {way for way, *_ in seen} == {"forward", "backward"}
+    assert {grad for _, grad, _ in seen} == {True, False}
+    assert {allowed for *_, allowed in seen} == {precision != "float32"}
+    assert torch.backends.cudnn.allow_tf32

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from onebreath.errors import ConfigError, OnebreathError
+from onebreath.networks.shared.precision import true_float32
 from onebreath.terminal import Progress
 from onebreath.training.data.examples import Example
 from onebreath.training.optimiser import (
@@ -26,7 +27,7 @@ from onebreath.training.optimiser import (
     restore_moments,
     set_learning_rate,
 )
-from onebreath.training.recipe import Recipe, parse_recipe
+from onebreath.training.recipe import Recipe, check_same_run, parse_recipe
 from onebreath.training.schedule import Schedule
 from onebreath.training.state import checkpoint as checkpoints
 from onebreath.training.state.checkpoint import BEST, LATEST, Checkpoint
@@ -37,8 +38,6 @@ from onebreath.training.tasks import task_of
 from onebreath.zoo.architectures import build
 
 LOG = logging.getLogger("onebreath.training")
-# Fields of a recipe that may change when a training is resumed.
-_FREE = {"steps", "workers", "checkpoint_every", "validate_every", "validation_examples"}
 # Distance of the seeds of training and validation examples.
 _VALIDATION_SEED = 1_000_003
 # Examples in the picture of a run.
@@ -103,7 +102,7 @@ class Trainer:
         self.network = build(recipe.network.architecture, recipe.network.arguments).to(group.device)
         if start is not None:
             self.network.load_state_dict(start)
-        self.network.use_precision(recipe.precision)
+        self.compute_dtype = self.network.use_precision(recipe.precision)
         self.optimiser = make_optimiser(self.network, recipe.optimiser)
         self.average = MovingAverage(self.network, recipe.optimiser.ema)
         self.step, self.best, self.facts = 0, float("inf"), dict(facts or {})
@@ -180,6 +179,10 @@ class Trainer:
         TrainingError
             As in `run`.
         """
+        with true_float32(self.compute_dtype):
+            return self._train_step(batch)
+
+    def _train_step(self, batch: Example) -> float:
         set_learning_rate(self.optimiser, self._rate(self.step))
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.loss(batch)
@@ -255,11 +258,12 @@ class Trainer:
 
     @contextmanager
     def _averaged(self) -> Iterator[nn.Module]:
-        """Context in which the network has the averaged weights."""
+        """Context in which the network has the averaged weights, for images and losses in the recipe's precision."""
         current = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.average.weights)
         try:
-            yield self.network
+            with true_float32(self.compute_dtype):
+                yield self.network
         finally:
             self.network.load_state_dict(current)
 
@@ -280,20 +284,10 @@ class Trainer:
         if not path.is_file():
             return
         state = checkpoints.load(path, self.group.device)
-        _check_same_run(parse_recipe(json.loads(state.recipe), str(path)), self.recipe, self.folder)
+        check_same_run(parse_recipe(json.loads(state.recipe), str(path)), self.recipe, self.folder)
         self.network.load_state_dict(state.weights)
         self.average.weights = state.average
         restore_moments(self.optimiser, self.network, state.moments)
         self.step, self.best, self.facts = state.step, state.best, state.facts
         self.schedule.used = state.seconds
         LOG.info("resumed after step %d of %s", self.step, path)
-
-
-def _check_same_run(old: Recipe, new: Recipe, folder: Path) -> None:
-    """Raise ConfigError if a field of the recipe that must not change has changed."""
-    before, after = old.model_dump(mode="json", exclude=_FREE), new.model_dump(mode="json", exclude=_FREE)
-    changed = [name for name in after if before[name] != after[name]]
-    if changed:
-        raise ConfigError(
-            f"{folder} holds a run whose recipe differs in {', '.join(changed)}; choose another run folder"
-        )
