@@ -2,14 +2,14 @@
 
     python -m benchmarks.gpu.measure --out results --seconds 60
 
-`benchmarks.md` is written anew after every row, so that a run that is cut off keeps what it measured. Times are
-medians, of the device between two synchronisations; the first runs, which set libraries up, are not counted.
+`benchmarks.md` is written anew after every row, so that a run that is cut off or fails keeps what it measured. Times
+are medians, of the device between two synchronisations; the first runs, which set libraries up, are not counted.
+Float32 is float32: TF32 is off.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 import traceback
@@ -25,11 +25,12 @@ import torch
 from benchmarks import classical, crunet_mr, mr_ipt, networks
 from benchmarks.gpu.busy import busy
 from benchmarks.gpu.chain import Chain
-from benchmarks.gpu.steps import BATCH_FILE, example, gradient, training_step
+from benchmarks.gpu.steps import example, gradient, keep_batch, training_step
 from benchmarks.table import table
 from onebreath.methods.base import SliceData, method_class
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
 from onebreath.networks.shared.cuda_graphs import CudaGraphNetwork
+from onebreath.networks.shared.precision import true_float32
 from onebreath.networks.shared.series_network import SeriesNetwork
 from onebreath.registry import ARCHITECTURES
 from onebreath.zoo.architectures import build
@@ -37,6 +38,7 @@ from onebreath.zoo.architectures import build
 ROOT = Path(__file__).parents[2]
 COLUMNS = ("what", "measured", "target")
 Row = tuple[str, str, str]
+_NO_TIME = "not measured: time was over"
 _PUBLISHED = crunet_mr.Task((12, 10, 448, 204), device="cuda")
 _RESTORATION = mr_ipt.Task(batch=8, device="cuda")
 
@@ -73,15 +75,19 @@ def main() -> int:
     args = parser.parse_args()
     sizes = TINY if args.rehearse else Sizes()
     args.work.mkdir(parents=True, exist_ok=True)
-    end, rows, failed = time.monotonic() + args.seconds, [], 0
+    end, failed = time.monotonic() + args.seconds, 0
+    rows: list[Row] = []
     for name, measure in parts(sizes, args.work).items():
         if time.monotonic() > end:
-            rows.append((name, "not measured: time was over", ""))
+            rows.append((name, _NO_TIME, ""))
             failed += 1
             continue
         begun = time.monotonic()
         try:
-            rows += list(measure())
+            with true_float32(torch.float32):
+                for row in measure():
+                    rows.append(row)
+                    write(rows, sizes, args)
         except Exception as error:  # noqa: BLE001 - one row must not cost the others
             traceback.print_exc()
             words = " ".join(str(error).split()).replace("|", "/")
@@ -89,17 +95,20 @@ def main() -> int:
             failed += 1
         print(f"{name}: {time.monotonic() - begun:.1f} s", flush=True)
         write(rows, sizes, args)
+    if any(found != _NO_TIME for _, found, _ in rows):  # else nothing is known that is worth a file of before
+        write(rows, sizes, args)
     print(f"{len(rows)} rows, {failed} not measured")
     return int(failed > 0)
 
 
 def parts(sizes: Sizes, work: Path) -> dict[str, Callable[[], Iterator[Row]]]:
     """What is measured, the targets first."""
+    peak = Peak()
     return {
         "CRUNet-MR": partial(crunet_rows, sizes),
         "whole chain": partial(chain_rows, sizes, work),
-        "peaks of the card": partial(peak_rows, sizes, work),
-        "training step": partial(training_rows, sizes, work),
+        "peaks of the card": partial(peak_rows, sizes, peak),
+        "training step": partial(training_rows, sizes, work, peak),
         "MR-IPT": partial(restoration_rows, sizes),
         "a slice handed over": partial(slice_rows, sizes),
         "kernels": partial(kernel_rows, sizes),
@@ -125,12 +134,19 @@ def synchronise(sizes: Sizes) -> None:
         torch.cuda.synchronize()
 
 
-def peak_rows(sizes: Sizes, work: Path) -> Iterator[Row]:
+@dataclass
+class Peak:
+    """Operations a second of the device at its best, in bfloat16; None: not measured in this run."""
+
+    bf16_flops: float | None = None
+
+
+def peak_rows(sizes: Sizes, peak: Peak) -> Iterator[Row]:
     """Matrix products in bfloat16, and copies: the ceilings that other rows are shares of."""
     n = sizes.product
     left, right = (torch.randn(n, n, device=sizes.device).bfloat16() for _ in range(2))
     rate = 2 * n**3 / seconds(lambda: left @ right, sizes)
-    (work / "peak.json").write_text(json.dumps({"bf16_flops": rate}), encoding="utf-8")
+    peak.bf16_flops = rate
     yield f"matrix product {n} x {n}, bfloat16", f"{rate / 1e12:.0f} TFLOP/s", ""
     source = torch.randn(sizes.copy_mib << 18, device=sizes.device)
     target = torch.empty_like(source)
@@ -244,23 +260,23 @@ def chain_rows(sizes: Sizes, work: Path) -> Iterator[Row]:
         yield f"{name}: {chain}, last line to last image", words, "<= 0.5 s"
 
 
-def training_rows(sizes: Sizes, work: Path) -> Iterator[Row]:
+def training_rows(sizes: Sizes, work: Path, peak: Peak) -> Iterator[Row]:
     """Training steps of the published CRUNet-MR: the batch with most examples a second, and its share of the peak."""
-    peak = json.loads((work / "peak.json").read_text(encoding="utf-8"))["bf16_flops"]
     best = 0.0
     for found in training_step(sizes.crunet, sizes.most_batch):
-        share = found.flops / found.seconds / peak
-        words = f"{found.seconds:.3f} s, {found.examples_per_second:.2f} examples/s, {100 * share:.1f} % of the peak"
+        rate = found.flops / found.seconds
+        share = "peak not measured" if peak.bf16_flops is None else f"{100 * rate / peak.bf16_flops:.1f} % of the peak"
+        words = f"{found.seconds:.3f} s, {found.examples_per_second:.2f} examples/s, {share}"
         yield f"training step, {found}", f"{words}, {found.memory_gib:.1f} GiB", ">= 30 % of the peak"
         if found.examples_per_second > best:
             best = found.examples_per_second
-            (work / BATCH_FILE).write_text(json.dumps({"batch": found.batch}), encoding="utf-8")
+            keep_batch(work, found.batch, sizes.crunet)
 
 
 def write(rows: list[Row], sizes: Sizes, args: argparse.Namespace) -> None:
     """Write the table of what was measured so far."""
     card = torch.cuda.get_device_name() if sizes.device == "cuda" else "CPU, tiny sizes: no number means anything"
-    text = table(f"On {card}", COLUMNS, rows, ("torch", "numpy", "cupy-cuda13x", "cupy-cuda12x"))
+    text = table(f"On {card}; float32 without TF32", COLUMNS, rows, ("torch", "numpy", "cupy-cuda13x", "cupy-cuda12x"))
     (args.out / "benchmarks.md").write_text(text + "\n", encoding="utf-8")
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -12,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.crunet_mr import Task, make_inputs
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
 
-BATCH_FILE = "batch.json"
+_BATCH_FILE = "batch.json"
 FRAMES, LINES, COLUMNS = 12, 160, 48
 """Size of a training example: all lines, a strip of columns."""
 _RUNS = 3
@@ -71,6 +74,31 @@ def training_step(task: Task, most: int) -> Iterator[Step]:
         if gpu and 2 * memory > torch.cuda.mem_get_info()[1] / 2**30:
             return
         batch *= 2
+
+
+def keep_batch(work: Path, batch: int, task: Task) -> None:
+    """Note the batch that was the fastest, and with which device and network."""
+    (work / _BATCH_FILE).write_text(json.dumps({"batch": batch, **_measured_with(task)}), encoding="utf-8")
+
+
+def kept_batch(work: Path, task: Task) -> int | None:
+    """The batch that was measured to be the fastest; None, with a word, if that was with another device or network."""
+    file = work / _BATCH_FILE
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8"))
+    batch, now = int(found.pop("batch")), _measured_with(task)
+    if found != now:
+        print(f"batch {batch} is not used: it was measured with {found or 'what is not known'}, not {now}", flush=True)
+        return None
+    return batch
+
+
+def _measured_with(task: Task) -> dict[str, Any]:
+    device = "CPU"
+    if task.device == "cuda":
+        device = f"{torch.cuda.get_device_name()}, {torch.cuda.get_device_properties(0).total_memory >> 30} GiB"
+    return {"device": device, "channels": task.channels, "cascades": task.cascades}
 
 
 def example(task: Task) -> tuple[torch.Tensor, ...]:

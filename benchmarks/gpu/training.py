@@ -19,10 +19,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.crunet_mr import Task
 from benchmarks.gpu.data import expand
-from benchmarks.gpu.steps import BATCH_FILE
+from benchmarks.gpu.steps import kept_batch
 from onebreath.errors import OnebreathError
 from onebreath.training.export import export_run
+from onebreath.training.recipe import read_recipe
 from onebreath.training.state.checkpoint import LATEST
 from onebreath.training.state.journal import JOURNAL, read_journal
 
@@ -54,7 +56,8 @@ def main() -> int:
     shutil.rmtree(run, ignore_errors=True)
     if (args.pack / "data").is_dir():
         os.environ["ONEBREATH_SHARED"] = str(expand(args.pack / "data", args.work / "shared"))
-    chosen = with_batch(recipe, args.work)
+    device = "cpu" if args.rehearse else "cuda"
+    chosen = with_batch(recipe, args.work, device)
     start = args.start or (name if (ROOT / "models" / name).is_dir() else None)
     print(f"training {name} from {start or 'new weights'}", flush=True)
     failed = watch(command(chosen, run, start, end - STOP, args.rehearse), run, args.out, name, end)
@@ -75,11 +78,14 @@ def time_box(end: float) -> list[str]:
     return ["--minutes", f"{max(end - time.monotonic(), 1) / 60:.3f}"]
 
 
-def with_batch(recipe: Path, work: Path) -> Path:
-    """The recipe with the batch that was measured to be the fastest on this card, if that was measured for it."""
-    if recipe not in (RECIPE, REHEARSAL) or not (work / BATCH_FILE).is_file():
+def with_batch(recipe: Path, work: Path, device: str) -> Path:
+    """The recipe with the batch that was measured to be the fastest for its network on this device, if one was."""
+    if recipe not in (RECIPE, REHEARSAL):
         return recipe
-    batch = json.loads((work / BATCH_FILE).read_text(encoding="utf-8"))["batch"]
+    arguments = read_recipe(recipe).network.arguments
+    batch = kept_batch(work, Task(channels=arguments["channels"], cascades=arguments["cascades"], device=device))
+    if batch is None:
+        return recipe
     changed = work / recipe.name
     changed.write_text(f"based_on: {recipe.resolve()}\nname: {recipe.stem}\nbatch: {batch}\n", encoding="utf-8")
     return changed

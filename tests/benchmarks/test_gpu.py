@@ -13,16 +13,14 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
-from benchmarks import networks
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu import data, measure, pack, training
+from benchmarks.gpu import data, pack, training
 from benchmarks.gpu.provision import provision
 from onebreath.training.recipe import read_recipe
 from onebreath.zoo.architectures import build
 from onebreath.zoo.card import read_card
 from onebreath.zoo.store import read_weights_file
 from tests.conftest import REPOSITORY
-from tests.models import TINY
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -195,43 +193,6 @@ def test_the_data_lie_as_before_and_state_their_licences(tmp_path: Path, monkeyp
 
 def test_patients_that_are_kept_for_reports_do_not_travel() -> None:
     assert not [name for name in data.STACKS if "401" in name]
-
-
-def test_a_row_that_fails_does_not_cost_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    def broken() -> None:
-        raise ValueError("no such card")
-
-    parts = {"first": broken, "second": lambda: [("second", "1 s", "")]}
-    monkeypatch.setattr(measure, "parts", lambda sizes, work: parts)
-    words = ["measure", "--out", str(tmp_path), "--work", str(tmp_path), "--rehearse"]
-    monkeypatch.setattr(sys, "argv", words)
-    assert measure.main() == 1
-    rows = (tmp_path / "benchmarks.md").read_text()
-    assert "| first | failed: ValueError: no such card |  |" in rows and "| second | 1 s |  |" in rows
-    monkeypatch.setattr(sys, "argv", [*words, "--seconds", "-1"])
-    assert measure.main() == 1
-    assert (tmp_path / "benchmarks.md").read_text() == rows  # nothing was measured, nothing is overwritten
-
-
-def test_every_network_has_a_row_with_its_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = {**TINY, "prompt_mr": {**TINY["prompt_mr"], "window": 5}}
-    small = {name: networks.Subject(name, arguments[name], (3, 2, 32, 24)) for name in ("crnn_mri", "prompt_mr")}
-    monkeypatch.setattr(measure.networks, "subjects", lambda options: small)
-    rows = list(measure.network_rows(measure.TINY))
-    learned = sum(one.numel() for one in build("crnn_mri", arguments["crnn_mri"]).parameters())
-    assert rows[0][0] == "crnn_mri, 3 x 32 x 24"
-    assert rows[0][1].endswith(f" s; {learned:,} parameters")
-    assert rows[1][1].startswith("not run, it needs 5 frames; ")
-
-
-def test_the_measured_batch_goes_into_the_recipe(tmp_path: Path) -> None:
-    assert training.with_batch(training.RECIPE, tmp_path) == training.RECIPE
-    (tmp_path / "batch.json").write_text('{"batch": 32}')
-    found, usual = read_recipe(training.with_batch(training.RECIPE, tmp_path)), read_recipe(training.RECIPE)
-    assert found.batch == 32
-    assert found.model_copy(update={"batch": usual.batch}) == usual
-    other = training.RECIPE.with_name("mr_ipt.gpu.yaml")
-    assert training.with_batch(other, tmp_path) == other  # the batch was measured with another network
 
 
 @pytest.mark.parametrize("name", ["crunet_mr.gpu", "crunet_mr.gpu_bank", "a_liknet.gpu", "mr_ipt.gpu"])
