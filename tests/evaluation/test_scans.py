@@ -46,6 +46,16 @@ def test_the_header_says_what_was_acquired():
     assert reference_scan(series(), CHOICE.model_copy(update={"matrix": None})).truth.shape == (4, 64, 64)
 
 
+def test_an_odd_matrix_is_measured_as_asked():
+    odd = CHOICE.model_copy(update={"matrix": (47, 61)})
+    scan = reference_scan(series(), odd)
+    assert scan.truth.shape == (4, 47, 61)
+    stated = reference_scan(series(acquired_lines=47, acquired_samples=61), CHOICE.model_copy(update={"matrix": None}))
+    np.testing.assert_array_equal(stated.kspace, scan.kspace)
+    error = np.abs(combine(ifft2c(scan.kspace), coil_maps(scan)[0][0])) - scan.truth
+    assert error.std() == pytest.approx(1, rel=0.25)
+
+
 def test_only_lines_of_the_mask_are_kept(scan):
     data = undersampled(scan, MaskChoice(family="cmrxrecon", acceleration=4, acs_lines=16), 0)
     lines = cmrxrecon_mask(48, 4, 16)[0]

@@ -27,7 +27,7 @@ from onebreath.training.data.series import ImageSeries, KspaceSeries, Series
 
 LOG = logging.getLogger("onebreath.evaluation")
 # Raised whenever the same settings give other numbers, so that outdated results are not used.
-_VERSION = 2
+_VERSION = 3
 
 Measures = dict[str, dict[str, float]]
 """Values by region (overall, dynamic, static) and measure."""

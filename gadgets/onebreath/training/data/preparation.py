@@ -28,7 +28,7 @@ from onebreath.training.split import Purpose, check_disjoint, check_purpose
 
 LOG = logging.getLogger("onebreath.training")
 # Raised whenever preparation changes, so that outdated slices in a cache are not used.
-_VERSION = 1
+_VERSION = 2
 
 
 def prepare(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, list[PreparedSlice]]:

@@ -119,9 +119,14 @@ def estimate_maps(kspace: np.ndarray, lines: int) -> np.ndarray:
 
 
 def _acquired(images: np.ndarray, settings: ScanSettings, rng: np.random.Generator) -> np.ndarray:
-    """Images of the acquired matrix, which is smaller than that of a scanner's interpolated images."""
+    """Images of the acquired matrix, which is smaller than that of a scanner's interpolated images.
+
+    A drawn matrix is even, as those of scanners are; a fraction of 1 is the matrix of the images, whatever it is.
+    """
     low, high = settings.matrix
-    shape = [2 * round(size * rng.uniform(low, high) / 2) for size in images.shape[1:]]
+    fractions = [rng.uniform(low, high) for _ in images.shape[1:]]
+    whole = low == high == 1
+    shape = [n if whole else 2 * round(n * part / 2) for n, part in zip(images.shape[1:], fractions, strict=True)]
     if min(shape) < max(_COMPRESSION_SAMPLES, settings.calibration_lines[1]):
         raise ScanError(f"images of {images.shape[1:]} pixels give a matrix of {shape}, too small for calibration")
     return np.asarray(ifft2c(resize(fft2c(images), tuple(shape))))
