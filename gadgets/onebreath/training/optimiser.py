@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -104,3 +105,13 @@ class MovingAverage:
         update = get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))
         state = network.state_dict()
         update([self.weights[name] for name in state], list(state.values()), step)
+
+    @contextmanager
+    def applied(self, network: nn.Module) -> Iterator[nn.Module]:
+        """Context in which a network has the averaged weights."""
+        current = {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(self.weights)
+        try:
+            yield network
+        finally:
+            network.load_state_dict(current)

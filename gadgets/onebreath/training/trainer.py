@@ -6,8 +6,7 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +32,15 @@ from onebreath.training.state import checkpoint as checkpoints
 from onebreath.training.state.checkpoint import BEST, LATEST, Checkpoint
 from onebreath.training.state.distributed import Group
 from onebreath.training.state.journal import Journal
+from onebreath.training.state.resume import check_same_run
 from onebreath.training.state.stopping import StopRequest
 from onebreath.training.tasks import task_of
+from onebreath.training.validation import mean_loss, shown
 from onebreath.zoo.architectures import build
 
 LOG = logging.getLogger("onebreath.training")
 # Distance of the seeds of training and validation examples.
 _VALIDATION_SEED = 1_000_003
-# Examples in the picture of a run.
-_SHOWN = 3
 
 
 class TrainingError(OnebreathError):
@@ -231,9 +230,8 @@ class Trainer:
     def _draw(self) -> None:
         """Draw the progress picture of the run."""
         if self.journal is not None and self.validation is not None:
-            with self._averaged() as network, torch.no_grad():
-                shown = [self.task.shown(network, example) for example in self._validation_batches(_SHOWN)]
-            self.journal.draw([one for one in shown if one is not None])
+            with self.average.applied(self.network) as network:
+                self.journal.draw(shown(self.task, network, self.validation, self.group.device))
 
     def validation_loss(self) -> float:
         """Mean loss of the averaged weights on the validation examples.
@@ -245,27 +243,9 @@ class Trainer:
         """
         if self.validation is None:
             raise ConfigError("the recipe has no validate_on, there is nothing to validate on")
-        batches = self._validation_batches(self.recipe.validation_examples)
-        with self._averaged() as network, torch.no_grad():
-            losses = [float(self.task.validation_loss(network, example)) for example in batches]
-        return sum(losses) / len(losses)
-
-    def _validation_batches(self, count: int) -> Iterator[Example]:
-        """Yield the first validation examples, each as a batch of one."""
-        assert self.validation is not None
-        for index in range(count):
-            yield {name: value[None].to(self.group.device) for name, value in self.validation[index].items()}
-
-    @contextmanager
-    def _averaged(self) -> Iterator[nn.Module]:
-        """Context in which the network has the averaged weights, for images and losses in the recipe's precision."""
-        current = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average.weights)
-        try:
-            with true_float32(self.compute_dtype):
-                yield self.network
-        finally:
-            self.network.load_state_dict(current)
+        count = self.recipe.validation_examples
+        with true_float32(self.compute_dtype), self.average.applied(self.network) as network:
+            return mean_loss(self.task, network, self.validation, count, self.group.device)
 
     def _write(self, **values: float) -> None:
         if self.journal is not None:
