@@ -90,7 +90,7 @@ def test_slices_with_missing_lines_keep_their_own_mask():
 
 
 def test_complete_and_incomplete_slices_do_not_mix():
-    with pytest.raises(ScanError, match="not on both"):
+    with pytest.raises(ScanError, match="not both"):
         examples([tiny_slice(1), undersampled()])
 
 

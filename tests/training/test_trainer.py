@@ -108,10 +108,12 @@ def test_a_run_folder_of_another_recipe_is_refused(tmp_path):
 def test_training_without_full_samples(tmp_path):
     split = {"hidden": 0.3, "keep_centre": 2}
     recipe = tiny_recipe(self_supervised=split, steps=3)
-    one = trainer(tmp_path, recipe, validate=False, slices=[undersampled()])
+    one = Trainer(recipe, [undersampled()], [undersampled(1)], tmp_path, ALONE)
     before = {name: value.clone() for name, value in one.network.state_dict().items()}
     one.run()
     assert not same(before, one.network.state_dict())
+    assert 0 < checkpoints.load(tmp_path / "best.safetensors").best < 3
+    assert (tmp_path / "progress.png").is_file()
     with pytest.raises(ConfigError, match="set self_supervised"):
         trainer(tmp_path / "other", tiny_recipe(), slices=[undersampled()])
 

@@ -15,11 +15,11 @@ _ERROR_GAIN = 5.0
 
 
 class Shown(NamedTuple):
-    """One example: magnitudes ``(frame, y, x)`` of zero-filled image, network output and ground truth."""
+    """One example: magnitudes ``(frame, y, x)`` of zero-filled image, network output and ground truth, if known."""
 
     start: np.ndarray
     image: np.ndarray
-    target: np.ndarray
+    target: np.ndarray | None
 
 
 def draw_progress(entries: Sequence[dict[str, float]], shown: Sequence[Shown], file: Path) -> None:
@@ -30,7 +30,8 @@ def draw_progress(entries: Sequence[dict[str, float]], shown: Sequence[Shown], f
     entries
         Those of the run's journal.
     shown
-        Examples, one row each: zero-filled, network, truth, error times five, and one column over time.
+        Examples, one row each: zero-filled, network, truth, error times five, and one column over time; without truth
+        and error where the true images are unknown.
     file
         PNG to write.
 
@@ -76,17 +77,18 @@ def _draw_losses(axes: Any, entries: Sequence[dict[str, float]]) -> None:
 
 
 def _draw_example(axes: Any, one: Shown) -> None:
-    frame, bright = len(one.target) // 2, float(np.percentile(one.target, 99.7)) or 1.0
-    middle = one.target.shape[2] // 2
-    pictures = {
-        "zero-filled": one.start[frame],
-        "network": one.image[frame],
-        "truth": one.target[frame],
-        f"error x {_ERROR_GAIN:g}": _ERROR_GAIN * np.abs(one.image[frame] - one.target[frame]),
-        "network over time": one.image[:, :, middle].T,
-        "truth over time": one.target[:, :, middle].T,
-    }
-    for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
+    best = one.image if one.target is None else one.target
+    frame, bright, middle = len(best) // 2, float(np.percentile(best, 99.7)) or 1.0, best.shape[2] // 2
+    pictures = {"zero-filled": one.start[frame], "network": one.image[frame]}
+    if one.target is not None:
+        pictures["truth"] = one.target[frame]
+        pictures[f"error x {_ERROR_GAIN:g}"] = _ERROR_GAIN * np.abs(one.image[frame] - one.target[frame])
+    pictures["network over time"] = one.image[:, :, middle].T
+    if one.target is not None:
+        pictures["truth over time"] = one.target[:, :, middle].T
+    for axis in axes[len(pictures) :]:
+        axis.set_visible(False)
+    for axis, (title, picture) in zip(axes, pictures.items(), strict=False):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=bright, aspect="auto", interpolation="nearest")
         axis.set_title(title, fontsize=8)
         axis.set_axis_off()

@@ -107,7 +107,9 @@ class Recipe(_Part):
     )
     loss: LossWeights = Field(LossWeights(), description="weights of the loss")
     self_supervised: SplitSettings | None = Field(
-        None, description="train without full samples (SSDU): part of the acquired lines is used for the loss only"
+        None,
+        description="train without full samples (SSDU): part of the acquired lines is used for the loss only; also in "
+        "validation if the slices of `validate_on` lack lines",
     )
     optimiser: Optimiser = Field(Optimiser(), description="optimiser and learning rate")
     steps: int = Field(10000, ge=1, description="steps of the whole training; the cosine ends there")

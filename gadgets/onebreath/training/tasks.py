@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -15,12 +16,14 @@ from onebreath.mri.coils import combine
 from onebreath.mri.fourier import ifft2c
 from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.training.data.examples import Example, Examples
-from onebreath.training.data.ssdu import divide, hidden_loss
+from onebreath.training.data.ssdu import HeldBack, divide, hidden_loss
 from onebreath.training.losses import kspace_loss, ssim_loss, total_loss
 from onebreath.training.pictures import Shown
 from onebreath.training.recipe import Recipe
 from onebreath.training.restoration import RestorationExamples
 from onebreath.training.synthesis.scans import DeviceExamples
+
+LOG = logging.getLogger("onebreath.training")
 
 
 class Task(Protocol):
@@ -77,26 +80,39 @@ class SeriesTask:
         """Make examples; see `Task`."""
         recipe = self.recipe
         if validating:
-            return Examples(prepared, recipe.masks, recipe.examples.model_copy(update={"augment": False}), seed)
+            return self._validation_examples(prepared, seed)
         examples = Examples(prepared, recipe.masks, recipe.examples, seed, recipe.batch)
         if examples.incomplete and recipe.self_supervised is None:
             raise ConfigError("the slices to train on lack lines; set self_supervised in the recipe")
         return examples
 
+    def _validation_examples(self, prepared: Sequence[Any], seed: int) -> Dataset[Example]:
+        """Examples to validate on: those of slices that lack lines have part of the acquired lines held back."""
+        recipe = self.recipe
+        examples = Examples(prepared, recipe.masks, recipe.examples.model_copy(update={"augment": False}), seed)
+        if not examples.incomplete:
+            return examples
+        if recipe.self_supervised is None:
+            raise ConfigError(
+                "the slices to validate on lack lines, so there is no true image to compare with; set self_supervised "
+                "in the recipe, or validate on complete slices"
+            )
+        LOG.info("the slices to validate on lack lines: the validation loss is the error on held-back lines")
+        return HeldBack(examples, recipe.self_supervised, seed)
+
     def loss(self, network: nn.Module, batch: Example, position: tuple[int, int]) -> Tensor:
         """Loss of a batch; see `Task`."""
-        kspace, mask, maps, noise = (batch[name] for name in ("kspace", "mask", "maps", "noise_std"))
         split = self.recipe.self_supervised
         if split is None:
             return self._supervised(network, batch)
         seed = np.random.SeedSequence([self.recipe.seed, *position]).generate_state(1)[0]
         generator = torch.Generator().manual_seed(int(seed))
-        shown, hidden = divide(mask, split, generator)
-        return hidden_loss(network(kspace * shown, shown, maps, noise), kspace, maps, hidden)
+        _, hidden = divide(batch["mask"], split, generator)
+        return _self_supervised(network, {**batch, "hidden": hidden})
 
     def validation_loss(self, network: nn.Module, example: Example) -> Tensor:
-        """Loss with full samples; see `Task`."""
-        return self._supervised(network, example)
+        """Loss with full samples, or on held-back lines where lines are missing; see `Task`."""
+        return _self_supervised(network, example) if "hidden" in example else self._supervised(network, example)
 
     def _supervised(self, network: nn.Module, example: Example) -> Tensor:
         weights = self.recipe.loss
@@ -111,7 +127,19 @@ class SeriesTask:
         """Magnitudes of one example; see `Task`."""
         image = network(example["kspace"], example["mask"], example["maps"], example["noise_std"])[0]
         start = combine(ifft2c(example["kspace"]), example["maps"])[0]
-        return Shown(*(one.abs().float().cpu().numpy() for one in (start, image, example["target"][0])))
+        target = _magnitude(example["target"][0]) if "target" in example else None
+        return Shown(_magnitude(start), _magnitude(image), target)
+
+
+def _magnitude(image: Tensor) -> np.ndarray:
+    return np.asarray(image.abs().float().cpu())
+
+
+def _self_supervised(network: nn.Module, batch: Example) -> Tensor:
+    """Loss on the lines ``hidden``, of the image from the other acquired lines."""
+    kspace, maps, hidden = batch["kspace"], batch["maps"], batch["hidden"]
+    shown = batch["mask"] & ~hidden
+    return hidden_loss(network(kspace * shown, shown, maps, batch["noise_std"]), kspace, maps, hidden)
 
 
 class SynthesisTask(SeriesTask):

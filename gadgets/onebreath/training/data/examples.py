@@ -115,8 +115,8 @@ class Examples(Dataset[Example]):
         incomplete = [one for one in self.slices if not one.lines.all()]
         if incomplete and len(incomplete) < len(self.slices):
             raise ScanError(
-                f"{incomplete[0].patient} {incomplete[0].name} lacks lines and other slices are complete; train on "
-                "complete slices, or on undersampled ones with self_supervised, not on both"
+                f"{incomplete[0].patient} {incomplete[0].name} lacks lines and other slices are complete; use "
+                "complete slices, or undersampled ones with self_supervised, not both"
             )
         shapes = {(one.image.shape[0], one.maps.shape) for one in incomplete}
         if self.batch > 1 and len(shapes) > 1:
@@ -131,7 +131,7 @@ class Examples(Dataset[Example]):
         dict
             ``kspace (frame, coil, y, x)``, ``mask (frame, 1, y, 1)``, ``maps (1, coil, y, x)``,
             ``target (frame, y, x)`` and ``noise_std ()``, in the units of the network: the largest zero-filled coil
-            image has magnitude 1.
+            image has magnitude 1. Slices that lack lines have no true image, so their examples have no ``target``.
         """
         rng = np.random.default_rng([self.seed, _CONTENT, index])
         if self.incomplete:
@@ -156,9 +156,11 @@ class Examples(Dataset[Example]):
         window = (..., slice(first, first + columns))
         lines = one.lines[chosen] if len(one.lines) > 1 else one.lines
         images = one.image[chosen][window] * one.coils[window]
-        return as_example(
+        example = as_example(
             images, one.maps[window], lines[:, None, :, None], Noise(1.0, 0.0), rng, self.settings.scale_from
         )
+        del example["target"]  # the zero-filled image, aliasing included
+        return example
 
     def _rows(self, step: int) -> int:
         """Number of lines of all examples of a step; 0: as many as the slice has."""

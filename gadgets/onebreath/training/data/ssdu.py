@@ -6,10 +6,13 @@ reference data", Magn Reson Med 84:3172 (2020).
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from onebreath.errors import ScanError
 from onebreath.mri.fourier import fft2c
 
 
@@ -39,6 +42,11 @@ def divide(mask: Tensor, settings: SplitSettings, generator: torch.Generator) ->
     -------
     shown, hidden
         Masks of the shape of `mask`; disjoint, together `mask`.
+
+    Raises
+    ------
+    ScanError
+        If no line is hidden, so that there would be nothing to compare with.
     """
     rows = mask.shape[-2]
     distance = (torch.arange(rows) - rows // 2) / rows
@@ -51,8 +59,38 @@ def divide(mask: Tensor, settings: SplitSettings, generator: torch.Generator) ->
         wanted = min(round(float(one.sum()) * settings.hidden), int((weights > 0).sum()))
         if wanted > 0:
             out[torch.multinomial(weights, wanted, generator=generator)] = True
+    if not hidden.any():
+        raise ScanError(
+            f"no line can be held back for the loss: a frame has {int(lines.sum(1).max())} acquired lines, and the "
+            f"middle {settings.keep_centre} lines never are; lower self_supervised.keep_centre or raise "
+            "self_supervised.hidden"
+        )
     hidden = hidden.unflatten(0, mask.shape[:2])[:, :, None, :, None].to(mask.device)
     return mask & ~hidden, hidden
+
+
+class HeldBack(Dataset[dict[str, Tensor]]):
+    """Examples with a mask ``hidden`` of the lines that are held back from the network, the same every time.
+
+    Parameters
+    ----------
+    examples
+        Examples of slices that lack lines.
+    settings
+        Fraction and density of the hidden lines.
+    seed
+        Seed of the division.
+    """
+
+    def __init__(self, examples: Dataset[dict[str, Tensor]], settings: SplitSettings, seed: int) -> None:
+        self.examples, self.settings, self.seed = examples, settings, seed
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Example number `index` with ``hidden (frame, 1, y, 1)``; errors as for `divide`."""
+        example = self.examples[index]
+        seed = np.random.SeedSequence([self.seed, index]).generate_state(1)[0]
+        _, hidden = divide(example["mask"][None], self.settings, torch.Generator().manual_seed(int(seed)))
+        return {**example, "hidden": hidden[0]}
 
 
 def hidden_loss(image: Tensor, kspace: Tensor, maps: Tensor, hidden: Tensor) -> Tensor:
