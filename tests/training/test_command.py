@@ -1,5 +1,6 @@
 import argparse
 import json
+import shutil
 
 import pytest
 
@@ -65,6 +66,33 @@ def test_a_run_becomes_a_model_of_the_zoo(finished, tmp_path):
     assert all(bool((value == start[name]).all()) for name, value in network.state_dict().items())
     with pytest.raises(ModelError):
         export_run(finished, "crunet_mr.tiny", tmp_path, "again")
+
+
+def test_without_validation_the_last_weights_are_exported_and_the_card_says_so(tmp_path, caplog):
+    recipe = tiny_recipe(
+        steps=2,
+        network={"architecture": "crunet_mr", "arguments": {"channels": 4, "cascades": 1}},
+        train=[{"kind": "simulator", "subjects": 1, "variants": 1, "per_patient": 1}],
+    )
+    (tmp_path / "tiny.yaml").write_text(write_recipe(recipe))
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    arguments = [str(tmp_path / "tiny.yaml"), "--run", str(tmp_path / "run"), "--device", "cpu"]
+    arguments += ["--export", "crunet_mr.last", "--models", str(tmp_path / "models")]
+    assert run(parser.parse_args(arguments)) == 0
+    card = read_card(tmp_path / "models" / "crunet_mr.last")
+    assert "2 steps, the last weights, as the recipe has no validation to choose by" in card.training.recipe
+    assert "no validation to choose weights by: the last ones, after step 2" in caplog.text
+    network = read_network(tmp_path / "models" / "crunet_mr.last", card)
+    last = load_start(str(tmp_path / "run" / "latest.safetensors"))
+    assert all(bool((value == last[name]).all()) for name, value in network.state_dict().items())
+
+
+def test_a_run_that_was_not_validated_yet_is_not_exported(finished, tmp_path):
+    for name in ("latest.safetensors", "split.json"):
+        shutil.copy(finished / name, tmp_path)
+    with pytest.raises(ModelError, match="has no best weights: its run ended before it was validated"):
+        export_run(tmp_path, "crunet_mr.unvalidated", tmp_path / "models", "test")
 
 
 def test_the_demo_lowers_the_loss_in_its_first_steps(tmp_path):

@@ -54,6 +54,8 @@ def test_an_empty_split_is_an_error(tmp_path):
     write_cine(tmp_path, "P1")
     with pytest.raises(ScanError, match="nothing to train on"):
         prepare(recipe(tmp_path, patients=["none"]), tmp_path / "cache")
+    with pytest.raises(ScanError, match="nothing to validate on"):
+        prepare(recipe(tmp_path, ["none"]), tmp_path / "cache")
 
 
 def test_a_prepared_slice_survives_writing_and_reading(tmp_path):

@@ -21,11 +21,10 @@ from onebreath.keeping import write_text
 from onebreath.networks.restoration.restoration import RestorationNetwork
 from onebreath.training.command import describe_run, load_start
 from onebreath.training.data.image_preparation import prepare_images
+from onebreath.training.export import chosen_weights
 from onebreath.training.recipe import Recipe, read_recipe
 from onebreath.training.restoration import StoredImages
 from onebreath.training.split import Purpose
-from onebreath.training.state import checkpoint as checkpoints
-from onebreath.training.state.checkpoint import BEST
 from onebreath.training.state.distributed import join
 from onebreath.training.trainer import Trainer
 
@@ -117,7 +116,7 @@ def _trained(
     folder: Path,
     args: argparse.Namespace,
 ) -> RestorationNetwork:
-    """Train on a number of images; returns the network with its best weights."""
+    """Train on a number of images; returns the network with its best weights, see `chosen_weights`."""
     assert recipe.restoration is not None
     few = recipe.restoration.model_copy(update={"samples": samples})
     steps = {"steps": args.steps, "validate_every": min(recipe.validate_every, args.steps)} if args.steps else {}
@@ -127,7 +126,7 @@ def _trained(
         trainer = Trainer(one, prepared["train"], prepared["validate"], folder, group, start)
         trainer.run()
     network = trainer.network
-    network.load_state_dict(checkpoints.load(folder / BEST).average)
+    network.load_state_dict(chosen_weights(folder).average)
     network.use_precision("float32")
     network.cpu().eval()
     assert isinstance(network, RestorationNetwork)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 
+from onebreath.errors import ModelError
 from onebreath.training.recipe import Recipe, parse_recipe
 from onebreath.training.restoration import RestorationSettings
 from onebreath.training.state import checkpoint as checkpoints
-from onebreath.training.state.checkpoint import BEST, LATEST
+from onebreath.training.state.checkpoint import BEST, LATEST, Checkpoint
 from onebreath.zoo.architectures import build, network_class
 from onebreath.zoo.store import save
+
+LOG = logging.getLogger("onebreath.training")
 
 _NOT_DIAGNOSTIC = "Research on accelerated cine MRI. Trained with simulated coils, phase and noise: not for diagnosis."
 _RESTORED = "Research on accelerated static MRI. Trained on k-space simulated from magnitude images: not for diagnosis."
@@ -40,7 +44,8 @@ def export_run(
     licence, overwrite
         Licence of the weights; whether a model of this name may be replaced.
     latest
-        Whether to export the last weights instead of those with the lowest validation loss.
+        Whether to export the last weights instead of those with the lowest validation loss. Without any validation in
+        the recipe, the last ones are exported in any case, and the card says so.
     half
         Whether to store 16-bit numbers.
 
@@ -49,11 +54,13 @@ def export_run(
     ModelError
         If the run has no such checkpoint, or the card fails the zoo's checks.
     """
-    state = checkpoints.load(folder / (LATEST if latest else BEST))
+    state = checkpoints.load(folder / LATEST) if latest else chosen_weights(folder)
     recipe = parse_recipe(json.loads(state.recipe), str(folder))
     split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
     done = checkpoints.load(folder / LATEST).step
     steps = f"{state.step} steps" if state.step == done else f"weights of step {state.step} of {done}, the best"
+    if not recipe.validates:
+        steps += ", the last weights, as the recipe has no validation to choose by"
     start = f", from the weights of {Path(str(state.facts['start'])).name}" if "start" in state.facts else ""
     details = {
         "name": name,
@@ -73,6 +80,23 @@ def export_run(
         "references": [_first_line(network_class(recipe.network.architecture))],
     }
     return save(state.average, details, root, overwrite, half)
+
+
+def chosen_weights(folder: Path) -> Checkpoint:
+    """Checkpoint of a run with the lowest validation loss; the last one if its recipe validates on nothing.
+
+    Raises
+    ------
+    ModelError
+        If the run has no checkpoint, or has not been validated yet.
+    """
+    if (folder / BEST).is_file():
+        return checkpoints.load(folder / BEST)
+    last = checkpoints.load(folder / LATEST)
+    if parse_recipe(json.loads(last.recipe), str(folder)).validates:
+        raise ModelError(f"{folder} has no best weights: its run ended before it was validated; continue it to its end")
+    LOG.info("the recipe has no validation to choose weights by: the last ones, after step %d, are taken", last.step)
+    return last
 
 
 def _split_text(split: dict[str, dict[str, list[str]]]) -> str:

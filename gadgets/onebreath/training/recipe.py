@@ -92,7 +92,9 @@ class Recipe(_Part):
     seed: int = Field(0, ge=0, description="seed of weights, scans, examples and masks")
     network: NetworkSettings = Field(description="the network")
     train: tuple[Source, ...] = Field((), description="training data; may be empty if synthesis needs no files")
-    validate_on: tuple[Source, ...] = Field((), description="other patients, on whom the best weights are chosen")
+    validate_on: tuple[Source, ...] = Field(
+        (), description="other patients, on whom the best weights are chosen; without any, the last ones are exported"
+    )
     report_only: tuple[str, ...] = Field((), description="patterns of patients never to train on or choose by")
     scan: ScanSettings = Field(ScanSettings(), description="how scans are simulated from images")
     synthesis: SynthesisSettings | None = Field(
@@ -121,6 +123,11 @@ class Recipe(_Part):
     checkpoint_every: int = Field(100, ge=1, description="steps from one checkpoint to the next")
     validate_every: int = Field(500, ge=1, description="steps from one validation to the next")
     validation_examples: int = Field(16, ge=1, description="examples of a validation")
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is anything to choose the best weights by."""
+        return bool(self.validate_on) or self.synthesis is not None
 
     @model_validator(mode="after")
     def _masks_where_needed(self) -> Recipe:

@@ -111,6 +111,8 @@ class Trainer:
         if validate or recipe.synthesis is not None:
             seed = recipe.seed + _VALIDATION_SEED
             self.validation = self.task.examples(validate, seed, group.device, validating=True)
+        elif group.first:
+            LOG.info("the recipe has no validation to choose the best weights by: the last ones (moving average) count")
         self._resume()
         if left is not None:
             self.schedule.seconds = self.schedule.used + left

@@ -51,7 +51,7 @@ def prepare(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose, list
     Raises
     ------
     ScanError
-        If a patient occurs in both or is reserved for reports, or there is no training data.
+        If a patient occurs in both or is reserved for reports, or no data are found to train or to validate on.
     """
     return prepare_sides(
         recipe, lambda chosen, source, number: _prepare_source(chosen, source, number, recipe, cache, workers)
@@ -97,7 +97,7 @@ def prepare_sides(
     Raises
     ------
     ScanError
-        If a patient occurs in both or is reserved for reports, or there is no training data.
+        If a patient occurs in both or is reserved for reports, or no data are found to train or to validate on.
     """
     prepared: dict[Purpose, list[Prepared]] = {"train": [], "validate": []}
     sides: tuple[tuple[Purpose, tuple[Source, ...]], ...] = (("train", recipe.train), ("validate", recipe.validate_on))
@@ -108,6 +108,11 @@ def prepare_sides(
     check_disjoint({side: {one.patient for one in found} for side, found in prepared.items()})
     if not prepared["train"] and recipe.train:
         raise ScanError("nothing to train on: the sources are empty, or their patterns match no patient")
+    if not prepared["validate"] and recipe.validate_on:
+        raise ScanError(
+            "nothing to validate on: the sources of validate_on are empty, or their patterns match no patient; mend "
+            "them, or leave validate_on out"
+        )
     return prepared
 
 
