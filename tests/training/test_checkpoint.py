@@ -9,7 +9,7 @@ from onebreath.training.state.checkpoint import Checkpoint, load, save
 
 def state(step: int = 4) -> Checkpoint:
     return Checkpoint(
-        step, {"a": torch.ones(2)}, {"a": torch.zeros(2)}, {"a/step": torch.tensor(4.0)}, "{}", 0.5, {"x": 1}
+        step, {"a": torch.ones(2)}, {"a": torch.zeros(2)}, {"a/step": torch.tensor(4.0)}, "{}", 0.5, {"x": 1}, 7.5, 3
     )
 
 
@@ -17,6 +17,7 @@ def test_a_checkpoint_survives_writing_and_reading(tmp_path):
     save(state(), tmp_path / "run" / "latest.safetensors")
     found = load(tmp_path / "run" / "latest.safetensors")
     assert (found.step, found.recipe, found.best, found.facts) == (4, "{}", 0.5, {"x": 1})
+    assert (found.seconds, found.validated) == (7.5, 3)
     assert torch.equal(found.weights["a"], torch.ones(2))
     assert torch.equal(found.average["a"], torch.zeros(2))
     assert found.moments["a/step"].shape == ()

@@ -49,6 +49,32 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path):
     assert same(whole.weights, parts.weights)
 
 
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_training_killed_in_its_validation_makes_it_when_it_goes_on(tmp_path, step, monkeypatch):
+    often = tiny_recipe(checkpoint_every=3)
+    trainer(tmp_path / "whole", often).run()
+    killed = trainer(tmp_path / "killed", often)
+    validation_loss = killed.validation_loss
+
+    def interrupted():
+        if killed.step == step:
+            raise KeyboardInterrupt
+        return validation_loss()
+
+    monkeypatch.setattr(killed, "validation_loss", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run()
+    assert checkpoints.load(tmp_path / "killed" / "latest.safetensors").step == step
+    again = trainer(tmp_path / "killed", often)
+    again.run()
+    entries = [json.loads(line) for line in (tmp_path / "killed" / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in entries if "validation_loss" in entry] == [3, 6]
+    whole, best = (checkpoints.load(tmp_path / name / "best.safetensors") for name in ("whole", "killed"))
+    assert (best.step, best.best) == (whole.step, whole.best)
+    trainer(tmp_path / "killed", often).run()
+    assert len((tmp_path / "killed" / "log.jsonl").read_text().splitlines()) == len(entries)
+
+
 def test_worker_processes_change_nothing(tmp_path):
     short = {"steps": 2}
     trainer(tmp_path / "alone", tiny_recipe(**short), validate=False).run()

@@ -104,7 +104,7 @@ class Trainer:
         self.compute_dtype = self.network.use_precision(recipe.precision)
         self.optimiser = make_optimiser(self.network, recipe.optimiser)
         self.average = MovingAverage(self.network, recipe.optimiser.ema)
-        self.step, self.best, self.facts = 0, float("inf"), dict(facts or {})
+        self.step, self.validated, self.best, self.facts = 0, 0, float("inf"), dict(facts or {})
         self.task = task_of(recipe, self.network)
         self.examples = self.task.examples(train, recipe.seed, group.device)
         self.validation = None
@@ -129,9 +129,11 @@ class Trainer:
         """
         stop = StopRequest() if stop is None else stop
         losses: list[float] = []
-        begun, validated = self.schedule.used, self.step
+        begun = self.schedule.used
         batches = iter(self._batches(self.step, self._last_step(until)))
         self.schedule.tick()
+        if self._validation_is_due():  # of a run that was killed in it
+            self._validate()
         with Progress(f"training {self.recipe.name}", self._last_step(until), "steps", self.step) as progress:
             while not self._ends(until) and not stop:
                 losses.append(self.train_step(next(batches)))
@@ -146,10 +148,9 @@ class Trainer:
                     )
                     begun, losses = self.schedule.used, []
                     self._save(LATEST)
-                if self.step % self.recipe.validate_every == 0 and not stop:
+                if self._validation_is_due() and not stop:
                     self._validate()
-                    validated = self.step
-        if self.step > validated and (stop or self.schedule.over(self.step)):
+        if self.step > self.validated and (stop or self.schedule.over(self.step)):
             self._validate()
         if stop:
             LOG.warning("%s: stopped after step %d; the same command continues from there", stop.by, self.step)
@@ -215,8 +216,13 @@ class Trainer:
         context = "spawn" if workers else None
         return DataLoader(self.examples, batch_sampler=indices, num_workers=workers, multiprocessing_context=context)
 
+    def _validation_is_due(self) -> bool:
+        """Whether the recipe asks for a validation after this step that has not been made."""
+        return self.step > self.validated and self.step % self.recipe.validate_every == 0
+
     def _validate(self) -> None:
         """Compute the loss of the averaged weights on the fixed validation examples, and save the best weights."""
+        self.validated = self.step
         if self.validation is not None and self.group.first:
             self.schedule.tick()
             value = self.validation_loss()
@@ -257,7 +263,7 @@ class Trainer:
         if self.group.first:
             state = Checkpoint(
                 self.step, self.network.state_dict(), self.average.weights, moments_of(self.optimiser, self.network),
-                self.recipe.model_dump_json(), self.best, self.facts, self.schedule.used,
+                self.recipe.model_dump_json(), self.best, self.facts, self.schedule.used, self.validated,
             )  # fmt: skip
             checkpoints.save(state, self.folder / name)
 
@@ -271,5 +277,5 @@ class Trainer:
         self.average.weights = state.average
         restore_moments(self.optimiser, self.network, state.moments)
         self.step, self.best, self.facts = state.step, state.best, state.facts
-        self.schedule.used = state.seconds
+        self.schedule.used, self.validated = state.seconds, state.validated
         LOG.info("resumed after step %d of %s", self.step, path)

@@ -41,6 +41,8 @@ class Checkpoint:
         Further information on the weights.
     seconds
         Training time so far.
+    validated
+        Step of the last validation that was finished; 0: none, or unknown.
     """
 
     step: int
@@ -51,6 +53,7 @@ class Checkpoint:
     best: float = float("inf")
     facts: dict[str, str | float] = field(default_factory=dict)
     seconds: float = 0.0
+    validated: int = 0
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
@@ -68,6 +71,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "best": repr(checkpoint.best),
         "facts": json.dumps(checkpoint.facts),
         "seconds": repr(checkpoint.seconds),
+        "validated": str(checkpoint.validated),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
@@ -98,4 +102,5 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     return Checkpoint(
         int(header["step"]), groups["weights"], groups["average"], groups["moments"], header["recipe"],
         float(header["best"]), json.loads(header["facts"]), float(header.get("seconds", 0)),
+        int(header.get("validated", 0)),
     )  # fmt: skip
