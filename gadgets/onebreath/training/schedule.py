@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from onebreath.errors import ConfigError
@@ -57,6 +57,15 @@ class Schedule:
     def ended(self) -> None:
         """Record the time of a validation with its checkpoint."""
         self.slowest_end = max(self.slowest_end, self.tick())
+
+    @property
+    def times(self) -> list[float]:
+        """What this process has measured: `used`, `slowest_end` and the longest step."""
+        return [self.used, self.slowest_end, self.longest_step]
+
+    @times.setter
+    def times(self, measured: Sequence[float]) -> None:
+        self.used, self.slowest_end, self.longest_step = measured
 
     @property
     def training_seconds(self) -> float:

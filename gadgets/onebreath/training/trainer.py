@@ -116,6 +116,8 @@ class Trainer:
         self._resume()
         if left is not None:
             self.schedule.seconds = self.schedule.used + left
+        if self.schedule.seconds is not None:
+            (self.schedule.seconds,) = group.follow([self.schedule.seconds])
         self.parallel = group.wrap(self.network)
         self.journal = Journal(folder, tensorboard) if group.first else None
 
@@ -134,26 +136,29 @@ class Trainer:
         self.schedule.tick()
         if self._validation_is_due():  # of a run that was killed in it
             self._validate()
+        stopping = self._agree(stop)
         with Progress(f"training {self.recipe.name}", self._last_step(until), "steps", self.step) as progress:
-            while not self._ends(until) and not stop:
+            while not (stopping or self._ends(until)):
                 losses.append(self.train_step(next(batches)))
                 self.schedule.stepped()
+                stopping = self._agree(stop)
                 if self.group.first:
                     progress.reach(self.step, f"loss {sum(losses) / len(losses):.4g}{self.schedule.left}")
-                last = bool(stop) or self._ends(until)
-                if self.step % self.recipe.checkpoint_every == 0 or last:
+                if self.step % self.recipe.checkpoint_every == 0 or stopping or self._ends(until):
                     seconds = (self.schedule.used - begun) / len(losses)
                     self._write(
                         loss=sum(losses) / len(losses), rate=self._rate(self.step - 1), seconds_per_step=seconds
                     )
                     begun, losses = self.schedule.used, []
                     self._save(LATEST)
-                if self._validation_is_due() and not stop:
+                if self._validation_is_due() and not stopping:
                     self._validate()
-        if self.step > self.validated and (stop or self.schedule.over(self.step)):
+                    stopping = self._agree(stop)
+        if self.step > self.validated and (stopping or self.schedule.over(self.step)):
             self._validate()
-        if stop:
-            LOG.warning("%s: stopped after step %d; the same command continues from there", stop.by, self.step)
+        if stopping:
+            by = stop.by or "another process"
+            LOG.warning("%s: stopped after step %d; the same command continues from there", by, self.step)
         if self.journal is not None:
             self.journal.close()
 
@@ -162,11 +167,14 @@ class Trainer:
         known = [until, self.recipe.steps if self.schedule.seconds is None else None]
         return min((step for step in known if step is not None), default=None)
 
+    def _agree(self, stop: StopRequest) -> bool:
+        """Give all processes the times of the first one; returns whether any of them was asked to stop."""
+        self.schedule.times = self.group.follow(self.schedule.times)
+        return self.group.any(bool(stop))
+
     def _ends(self, until: int | None) -> bool:
-        """Whether no step is left; the clock of the first process applies to all."""
-        if until is not None and self.step >= until:
-            return True
-        return self.group.agree(self.schedule.over(self.step))
+        """Whether no step is left; the same in all processes, which go by the times of the first one."""
+        return (until is not None and self.step >= until) or self.schedule.over(self.step)
 
     def loss(self, batch: Example) -> Tensor:
         """Loss of a batch, with gradients."""

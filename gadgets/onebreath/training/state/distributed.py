@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -69,12 +69,20 @@ class Group:
         # Weights for features of earlier cascades have no gradient in the first cascade.
         return nn.parallel.DistributedDataParallel(network, device_ids=ids, find_unused_parameters=True)
 
-    def agree(self, decision: bool) -> bool:
-        """Decision of the first process, which all follow."""
+    def follow(self, numbers: Sequence[float]) -> list[float]:
+        """Numbers of the first process, which all go by."""
         if self.size == 1:
-            return decision
-        value = torch.tensor(int(decision), device=self.device)
-        dist.broadcast(value, 0)
+            return list(numbers)
+        values = torch.tensor(list(numbers), dtype=torch.float64, device=self.device)
+        dist.broadcast(values, 0)
+        return [float(value) for value in values.tolist()]
+
+    def any(self, asked: bool) -> bool:
+        """Whether it holds in any of the processes; the same answer in all."""
+        if self.size == 1:
+            return asked
+        value = torch.tensor(int(asked), device=self.device)
+        dist.all_reduce(value, dist.ReduceOp.MAX)
         return bool(value.item())
 
     def wait(self) -> None:
