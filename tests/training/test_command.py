@@ -4,12 +4,13 @@ import shutil
 
 import pytest
 
-from onebreath.errors import ModelError
+from onebreath.errors import ConfigError, ModelError
 from onebreath.training import finetune
-from onebreath.training.command import add_arguments, load_start, run
+from onebreath.training.command import add_arguments, run
 from onebreath.training.demo import train_demo
 from onebreath.training.export import domain_of, export_run
 from onebreath.training.recipe import write_recipe
+from onebreath.training.state.start import load_start
 from onebreath.zoo.card import read_card
 from onebreath.zoo.store import read_network
 from tests.training.recipes import tiny_recipe
@@ -62,7 +63,7 @@ def test_a_run_becomes_a_model_of_the_zoo(finished, tmp_path):
     assert card.training.data == "train: 1 subjects, 2 slices; validate: 1 subjects, 1 slices; simulator"
     assert "not for diagnosis" in card.intended_use
     network = read_network(folder, card)
-    start = load_start(str(finished / "latest.safetensors"))
+    start = load_start(str(finished / "latest.safetensors")).weights
     assert all(bool((value == start[name]).all()) for name, value in network.state_dict().items())
     with pytest.raises(ModelError):
         export_run(finished, "crunet_mr.tiny", tmp_path, "again")
@@ -84,7 +85,7 @@ def test_without_validation_the_last_weights_are_exported_and_the_card_says_so(t
     assert "2 steps, the last weights, as the recipe has no validation to choose by" in card.training.recipe
     assert "no validation to choose weights by: the last ones, after step 2" in caplog.text
     network = read_network(tmp_path / "models" / "crunet_mr.last", card)
-    last = load_start(str(tmp_path / "run" / "latest.safetensors"))
+    last = load_start(str(tmp_path / "run" / "latest.safetensors")).weights
     assert all(bool((value == last[name]).all()) for name, value in network.state_dict().items())
 
 
@@ -115,3 +116,37 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(ModelError, match=r"there is a model 'crunet_mr\.taken'"):
         run(parser.parse_args([*arguments, "--models", str(tmp_path / "models")]))
     assert not (tmp_path / "run").exists()
+
+
+def command_line(folder, *words, **changes):
+    (folder / "tiny.yaml").write_text(write_recipe(tiny_recipe(**changes)))
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args([str(folder / "tiny.yaml"), "--run", str(folder / "run"), *words])
+
+
+def test_weights_of_another_network_are_refused_before_anything_is_prepared(finished, tmp_path):
+    start = str(finished / "best.safetensors")
+    wider = {"architecture": "crunet_mr", "arguments": {"channels": 6, "cascades": 1}}
+    with pytest.raises(ModelError, match=r"do not fit the network of recipe tiny \(of another shape") as error:
+        run(command_line(tmp_path, "--start", start, "--device", "cpu", network=wider))
+    own = '--set \'network={"architecture": "crunet_mr", "arguments": {"channels": 4, "cascades": 1}}\''
+    assert own in str(error.value)
+    with pytest.raises(ModelError, match=r"the start has no blocks\.1\."):
+        run(command_line(tmp_path, "--start", start, "--device", "cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_an_error(tmp_path, device):
+    with pytest.raises(ConfigError, match=f"device {device} cannot be used: .*choose cpu, or leave --device out"):
+        run(command_line(tmp_path, "--device", device))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_description_of_a_run_is_not_replaced_by_that_of_a_refused_one(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    before = (tmp_path / "run" / "recipe.yaml").read_text()
+    with pytest.raises(ConfigError, match="holds a run whose recipe differs in"):
+        run(command_line(tmp_path, "--device", "cpu", seed=11))
+    assert (tmp_path / "run" / "recipe.yaml").read_text() == before

@@ -6,6 +6,7 @@ import torch
 from onebreath.errors import ConfigError
 from onebreath.training.state import checkpoint as checkpoints
 from onebreath.training.state.distributed import Group
+from onebreath.training.state.start import Start, load_start
 from onebreath.training.trainer import Trainer, TrainingError
 from tests.training.recipes import tiny_recipe, tiny_slice
 from tests.training.test_examples import undersampled
@@ -146,11 +147,26 @@ def test_training_without_full_samples(tmp_path):
 
 def test_fine_tuning_starts_from_given_weights(tmp_path):
     trainer(tmp_path / "first").run()
-    average = checkpoints.load(tmp_path / "first" / "latest.safetensors").average
-    second = Trainer(tiny_recipe(), [tiny_slice(0)], [], tmp_path / "second", ALONE, average, facts={"start": "first"})
-    assert same(second.network.state_dict(), average)
-    second.run(until=2)
-    assert checkpoints.load(tmp_path / "second" / "latest.safetensors").facts == {"start": "first"}
+    path = tmp_path / "first" / "latest.safetensors"
+    start = load_start(str(path))
+
+    def second(given):
+        return Trainer(tiny_recipe(), [tiny_slice(0)], [], tmp_path / "second", ALONE, given)
+
+    one = second(start)
+    assert same(one.network.state_dict(), checkpoints.load(path).average)
+    one.run(until=2)
+    assert checkpoints.load(tmp_path / "second" / "latest.safetensors").facts == {"start": str(path)}
+    assert second(start).step == second(None).step == 2
+
+
+@pytest.mark.parametrize(("first", "text"), [(None, "new weights"), ("a", "the weights of a")])
+def test_a_run_of_another_start_is_refused(tmp_path, first, text):
+    fresh = trainer(tmp_path / "any").network.state_dict()
+    starts = {name: Start(name, tiny_recipe().network, fresh) for name in "ab"}
+    Trainer(tiny_recipe(), [tiny_slice(0)], [], tmp_path / "run", ALONE, starts.get(first)).run(until=2)
+    with pytest.raises(ConfigError, match=f"started from {text} and would go on without those of b"):
+        Trainer(tiny_recipe(), [tiny_slice(0)], [], tmp_path / "run", ALONE, starts["b"])
 
 
 def test_cascade_checkpointing_changes_no_gradient(tmp_path):

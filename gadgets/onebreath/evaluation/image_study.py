@@ -19,17 +19,19 @@ from onebreath.evaluation.summary import markdown_table
 from onebreath.evaluation.verdict import in_words
 from onebreath.keeping import write_text
 from onebreath.networks.restoration.restoration import RestorationNetwork
-from onebreath.training.command import describe_run, load_start
+from onebreath.training.command import describe_run
 from onebreath.training.data.image_preparation import prepare_images
 from onebreath.training.export import chosen_weights
 from onebreath.training.recipe import Recipe, read_recipe
 from onebreath.training.restoration import StoredImages
 from onebreath.training.split import Purpose
 from onebreath.training.state.distributed import join
+from onebreath.training.state.resume import check_folder
+from onebreath.training.state.start import Start, load_start
 from onebreath.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 SAMPLES = (10, 25, 50, 100, 250, 500, 1000, 2500)
 """Sizes of the few-shot study of the paper."""
@@ -111,7 +113,7 @@ def few_shot(recipe: Recipe, study: Study, args: argparse.Namespace) -> None:
 def _trained(
     recipe: Recipe,
     samples: int,
-    start: dict[str, Tensor] | None,
+    start: Start | None,
     prepared: dict[Purpose, list[StoredImages]],
     folder: Path,
     args: argparse.Namespace,
@@ -122,6 +124,7 @@ def _trained(
     steps = {"steps": args.steps, "validate_every": min(recipe.validate_every, args.steps)} if args.steps else {}
     one = recipe.model_copy(update={"restoration": few, **steps})
     with join(args.device) as group:
+        check_folder(folder, one, start.name if start else None)
         describe_run(one, {**prepared}, folder)
         trainer = Trainer(one, prepared["train"], prepared["validate"], folder, group, start)
         trainer.run()

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from onebreath.errors import ConfigError
 from onebreath.keeping import write_text
@@ -22,8 +21,9 @@ from onebreath.training.export import export_run
 from onebreath.training.recipe import Recipe, read_recipe, write_recipe
 from onebreath.training.schedule import seconds_until
 from onebreath.training.split import Purpose
-from onebreath.training.state import checkpoint as checkpoints
 from onebreath.training.state.distributed import Group, join
+from onebreath.training.state.resume import check_folder
+from onebreath.training.state.start import Start, check_fits, load_start
 from onebreath.training.state.stopping import StopRequest, stop_on_signals
 from onebreath.training.trainer import Trainer
 from onebreath.zoo.store import check_new
@@ -68,14 +68,13 @@ def run(args: argparse.Namespace) -> int:
         recipe = recipe.model_copy(update={"steps": args.steps})
     folder = args.run or Path("runs") / recipe.name
     start = load_start(args.start) if args.start else None
-    facts = {"start": args.start} if args.start else {}
+    if start is not None:
+        check_fits(start, recipe)
     with join(args.device) as group:
         cache = args.cache or folder / "prepared"
         with stop_on_signals() as stop:
             time_limit = _time_limit(args, begun)
-            trainer = train(
-                recipe, folder, cache, group, stop, time_limit, start=start, tensorboard=args.tensorboard, facts=facts
-            )
+            trainer = train(recipe, folder, cache, group, stop, time_limit, start=start, tensorboard=args.tensorboard)
         if args.export and group.first:
             summary = f"{recipe.name}, {trainer.step} steps"
             exported = export_run(folder, args.export, args.models, summary, overwrite=args.overwrite, half=args.half)
@@ -112,13 +111,15 @@ def train(
     stop: StopRequest | None = None,
     time_limit: Callable[[], dict[str, Any]] = dict,
     slices: dict[Purpose, list[Any]] | None = None,
+    start: Start | None = None,
     **options: Any,
 ) -> Trainer:
     """Prepare a recipe's data in `cache` and run it in `folder`; returns the trainer.
 
-    `slices` are data that were prepared before; `options` are further arguments of `Trainer`; `time_limit` returns some
-    of them once the data are prepared.
+    `slices` are data that were prepared before, `start` the weights to start from; `options` are further arguments of
+    `Trainer`; `time_limit` returns some of them once the data are prepared.
     """
+    check_folder(folder, recipe, start.name if start else None)
     if slices is None:
         if group.first:
             prepare_data(recipe, cache, recipe.workers)
@@ -126,7 +127,7 @@ def train(
         slices = prepare_data(recipe, cache)
     if group.first:
         describe_run(recipe, slices, folder)
-    trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, **time_limit(), **options)
+    trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, start, **time_limit(), **options)
     trainer.run(stop=stop)
     return trainer
 
@@ -138,15 +139,6 @@ def prepare_data(recipe: Recipe, cache: Path, workers: int = 0) -> dict[Purpose,
     if recipe.synthesis is not None:
         return {**prepare_sequences(recipe)}
     return {**prepare(recipe, cache, workers)}
-
-
-def load_start(name: str) -> dict[str, Tensor]:
-    """Weights of a checkpoint file (its moving average) or of a model of the zoo."""
-    if Path(name).is_file():
-        return checkpoints.load(Path(name)).average
-    from onebreath.zoo.versions import load
-
-    return {key: value.clone() for key, value in load(name).network.state_dict().items()}
 
 
 def describe_run(recipe: Recipe, slices: dict[Purpose, list[Any]], folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -26,13 +25,14 @@ from onebreath.training.optimiser import (
     restore_moments,
     set_learning_rate,
 )
-from onebreath.training.recipe import Recipe, check_same_run, parse_recipe
+from onebreath.training.recipe import Recipe
 from onebreath.training.schedule import Schedule
 from onebreath.training.state import checkpoint as checkpoints
 from onebreath.training.state.checkpoint import BEST, LATEST, Checkpoint
 from onebreath.training.state.distributed import Group
 from onebreath.training.state.journal import Journal
 from onebreath.training.state.resume import check_same_run
+from onebreath.training.state.start import Start, check_fits
 from onebreath.training.state.stopping import StopRequest
 from onebreath.training.tasks import task_of
 from onebreath.training.validation import mean_loss, shown
@@ -61,7 +61,7 @@ class Trainer:
     group
         The processes that train together.
     start
-        Initial weights (fine-tuning); None: new ones.
+        Initial weights (fine-tuning); None: new ones. A run that is resumed must have had the same.
     tensorboard
         See `Journal`.
     facts
@@ -76,9 +76,9 @@ class Trainer:
     Raises
     ------
     ConfigError
-        If the run folder holds a run of another recipe.
+        If the run folder holds a run of another recipe or start.
     ModelError
-        If the network cannot be built, or a checkpoint is damaged.
+        If the network cannot be built, the start does not fit it, or a checkpoint is damaged.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Trainer:
         validate: Sequence[Any],
         folder: Path,
         group: Group,
-        start: dict[str, Tensor] | None = None,
+        start: Start | None = None,
         tensorboard: bool = False,
         facts: dict[str, str | float] | None = None,
         seconds: float | None = None,
@@ -100,11 +100,14 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.network.architecture, recipe.network.arguments).to(group.device)
         if start is not None:
-            self.network.load_state_dict(start)
+            check_fits(start, recipe)
+            self.network.load_state_dict(start.weights)
         self.compute_dtype = self.network.use_precision(recipe.precision)
         self.optimiser = make_optimiser(self.network, recipe.optimiser)
         self.average = MovingAverage(self.network, recipe.optimiser.ema)
         self.step, self.validated, self.best, self.facts = 0, 0, float("inf"), dict(facts or {})
+        if start is not None:
+            self.facts["start"] = start.name
         self.task = task_of(recipe, self.network)
         self.examples = self.task.examples(train, recipe.seed, group.device)
         self.validation = None
@@ -113,7 +116,7 @@ class Trainer:
             self.validation = self.task.examples(validate, seed, group.device, validating=True)
         elif group.first:
             LOG.info("the recipe has no validation to choose the best weights by: the last ones (moving average) count")
-        self._resume()
+        self._resume(start)
         if left is not None:
             self.schedule.seconds = self.schedule.used + left
         if self.schedule.seconds is not None:
@@ -275,15 +278,16 @@ class Trainer:
             )  # fmt: skip
             checkpoints.save(state, self.folder / name)
 
-    def _resume(self) -> None:
+    def _resume(self, start: Start | None) -> None:
         path = self.folder / LATEST
         if not path.is_file():
             return
         state = checkpoints.load(path, self.group.device)
-        check_same_run(parse_recipe(json.loads(state.recipe), str(path)), self.recipe, self.folder)
+        check_same_run(state, self.recipe, start.name if start else None, self.folder)
         self.network.load_state_dict(state.weights)
         self.average.weights = state.average
         restore_moments(self.optimiser, self.network, state.moments)
         self.step, self.best, self.facts = state.step, state.best, state.facts
         self.schedule.used, self.validated = state.seconds, state.validated
-        LOG.info("resumed after step %d of %s", self.step, path)
+        first = f", which started from {self.facts['start']}" if "start" in self.facts else ""
+        LOG.info("resumed after step %d of %s%s", self.step, path, first)

@@ -91,6 +91,17 @@ class Group:
             dist.barrier()
 
 
+def _usable(name: str) -> torch.device:
+    """Device of a name; ConfigError if it cannot be used here."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"device {name} cannot be used: {reason}; choose cpu, or leave --device out") from error
+    return device
+
+
 @contextmanager
 def join(device: str = "auto") -> Iterator[Group]:
     """Join the process group of ``torchrun``; yields it, or a group of this process alone.
@@ -98,13 +109,18 @@ def join(device: str = "auto") -> Iterator[Group]:
     Parameters
     ----------
     device
-        Name of a torch device; auto: the GPU with this process's index if there is one, else the CPU.
+        Name of a torch device; auto: the GPU with this process's index if there is one, else the CPU; cuda: that GPU.
+
+    Raises
+    ------
+    ConfigError
+        If the device cannot be used.
     """
     launch = read_settings(Launch)
     size, local = launch.world_size, launch.local_rank
     if device == "auto":
-        device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
-    chosen = torch.device(device)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = _usable(f"cuda:{local}" if device == "cuda" else device)
     if size == 1:
         yield Group(0, 1, chosen)
         return
