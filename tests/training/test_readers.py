@@ -177,7 +177,11 @@ def test_truncated_ismrmrd_files_are_refused(mrd, tmp_path):
 
 
 def test_every_phantom_is_a_patient_and_beats():
-    series = list(phantoms(2, first_seed=5))
+    series = list(phantoms(range(5, 7)))
+    chosen = Source(
+        kind="simulator", subjects=4, first_seed=4, patients=("phantom?",), exclude=("phantom4", "phantom7")
+    )
+    assert [one.patient for one in read_source(chosen)] == [one.patient for one in series]
     assert {one.patient for one in series} == {"phantom5", "phantom6"}
     assert len(series) == 6
     assert np.abs(series[0].images).std(axis=0).max() > 0.2

@@ -92,6 +92,34 @@ def test_errors_name_the_field(change, text):
         parse_recipe({**CONTENT, **change}, "x.yaml")
 
 
+MAGNITUDE = {"network": {"architecture": "unet"}, "restoration": {"size": 16}, "masks": [], "examples": {}}
+MADE = {"synthesis": {"hearts": 0}, "train": [], "examples": {}}
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"train": [{"kind": "simulator", "path": "/data"}]}, "path: does nothing here"),
+        ({"train": [{"kind": "mrd"}]}, "path is missing"),
+        (
+            {"train": [{"kind": "dicom", "path": "x", "subjects": 3, "spoiled": True}]},
+            "subjects, spoiled: does",
+        ),
+        ({"train": [{"kind": "fastmri", "path": "x", "variants": 2}]}, "variants: does nothing here"),
+        ({**MAGNITUDE, "masks": CONTENT["masks"], "scan": {"variants": 2}}, "scan, masks: does nothing here"),
+        ({**MAGNITUDE, "loss": {"psnr": 1}, "self_supervised": {}}, "loss, self_supervised: does nothing here"),
+        ({**MAGNITUDE, "train": [{"kind": "images", "path": "x", "variants": 2}]}, "variants: does nothing here"),
+        ({**MADE, "examples": {"frames": 4}, "workers": 2}, "examples, workers: does nothing here"),
+        ({**MADE, "train": CONTENT["train"]}, "train does nothing here"),
+    ],
+)
+def test_fields_that_do_nothing_are_refused_by_name(change, text):
+    for allowed in (MAGNITUDE, MADE):
+        parse_recipe({**CONTENT, **allowed}, "x.yaml")
+    with pytest.raises(ConfigError, match=text):
+        parse_recipe({**CONTENT, **change}, "x.yaml")
+
+
 def test_files_that_are_no_recipe_are_refused(tmp_path):
     file = tmp_path / "bad.yaml"
     file.write_text("- a\n- b\n")

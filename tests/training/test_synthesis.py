@@ -233,6 +233,7 @@ def test_a_network_trains_on_what_needs_no_file(tmp_path):
             },
         },
         "train": [],
+        "examples": {},
         "synthesis": NO_HEARTS.model_dump(),
         "loss": {"psnr": 1.0, "kspace_mse": 0, "image_mse": 0, "image_l1": 0, "ssim": 0},
         "optimiser": {"learning_rate": 3e-3, "warm_up": 2, "ema": 0.8},

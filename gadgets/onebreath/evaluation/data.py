@@ -13,7 +13,6 @@ from onebreath.settings import settings
 from onebreath.training.data.series import Series
 from onebreath.training.recipe import Source, SourceKind
 from onebreath.training.sources import read_source
-from onebreath.training.split import matches
 
 KINDS: tuple[str, ...] = get_args(SourceKind)
 SPOILED = "simulator_spoiled"
@@ -65,8 +64,6 @@ def read_slices(
     counts: dict[tuple[str, str], int] = {}
     found = False
     for position, series in enumerate(read_source(source)):
-        if not matches(series.patient, patients):  # the simulator draws all
-            continue
         number = counts.get((series.patient, series.view), 0)
         counts[series.patient, series.view] = number + 1
         if slices is None or number in slices:
@@ -103,7 +100,9 @@ def _source(data: str, kind: SourceKind | None, patients: tuple[str, ...]) -> So
         path = str(settings().shared / below)
     elif kind is None:
         kind = _kind_of(Path(data))
-    if kind != "simulator" and not Path(path).exists():
+    if kind == "simulator":
+        path = ""
+    elif not Path(path).exists():
         raise ConfigError(f"there is no data at {path}; name a file, a folder, or one of {', '.join(NAMED)}")
     return Source(kind=kind, path=path, patients=patients, spoiled=data == SPOILED)
 

@@ -39,6 +39,10 @@ SourceKind = Literal[
 _FREE = {"steps", "workers", "checkpoint_every", "validate_every", "validation_examples"}
 
 
+# Kinds of measured k-space, from which no scans are simulated.
+_MEASURED = ("mrd", "cmrxrecon", "fastmri", "kspace_npy")
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -72,6 +76,18 @@ class Source(_Part):
     first_seed: int = Field(0, ge=0, description="simulator: seed of the first phantom; each seed is a patient")
     spoiled: bool = Field(False, description="simulator: spoiled gradient echo in place of balanced SSFP")
 
+    @model_validator(mode="after")
+    def _fields_of_the_kind(self) -> Source:
+        if self.kind == "simulator":
+            _refuse_set(self, ("path",), "phantoms are read from no file")
+            return self
+        if not self.path:
+            raise ValueError(f"path is missing; give the file or folder of kind {self.kind}")
+        _refuse_set(self, ("subjects", "first_seed", "spoiled"), "only the kind simulator has it")
+        if self.kind in _MEASURED:
+            _refuse_set(self, ("variants",), f"no scans are simulated from the k-space of kind {self.kind}")
+        return self
+
 
 class Optimiser(_Part):
     """AdamW with warm-up and cosine decay."""
@@ -100,7 +116,7 @@ class Recipe(_Part):
     synthesis: SynthesisSettings | None = Field(
         None,
         description="make new examples in every step on the training device, from the images of the sources, "
-        "phantoms and procedural clips; `scan` and `examples` are then ignored",
+        "phantoms and procedural clips; `scan`, `examples`, `workers` and the sources' `variants` are left out then",
     )
     examples: ExampleSettings = Field(ExampleSettings(), description="how examples are drawn from scans")
     masks: tuple[MaskFamily, ...] = Field((), description="mask families and their weights; for multi-coil series")
@@ -138,6 +154,31 @@ class Recipe(_Part):
         if self.synthesis is not None and self.self_supervised is not None:
             raise ValueError("synthesis makes complete examples; leave self_supervised out")
         return self
+
+    @model_validator(mode="after")
+    def _fields_of_the_task(self) -> Recipe:
+        """Refuse fields that the kind of training does not use."""
+        idle: tuple[str, ...]
+        if self.restoration is not None:
+            idle = ("scan", "synthesis", "examples", "masks", "loss", "self_supervised")
+            reason = "the examples and the loss are those of restoration"
+        elif self.synthesis is not None:
+            idle, reason = ("scan", "examples", "workers"), "the examples are made by synthesis"
+        else:
+            return self
+        _refuse_set(self, idle, reason)
+        for source in (*self.train, *self.validate_on):
+            _refuse_set(source, ("variants",), reason)
+        if self.synthesis is not None and not self.synthesis.hearts and self.train:
+            raise ValueError("train does nothing here: no examples are made of it where synthesis.hearts is 0")
+        return self
+
+
+def _refuse_set(part: BaseModel, names: Sequence[str], reason: str) -> None:
+    """Raise ValueError if fields that do nothing have other values than their defaults."""
+    given = [name for name in names if getattr(part, name) != type(part).model_fields[name].get_default()]
+    if given:
+        raise ValueError(f"{', '.join(given)}: does nothing here, as {reason}; leave it out")
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:

@@ -29,7 +29,7 @@ _READERS: dict[str, tuple[str, str]] = {
 def read_source(source: Source) -> Iterator[Series]:
     """Yield the series of a source that match its patterns.
 
-    Files named after their patient are only opened if the patient matches.
+    Files named after their patient are only opened, and phantoms only drawn, if the patient matches.
 
     Raises
     ------
@@ -39,10 +39,11 @@ def read_source(source: Source) -> Iterator[Series]:
         If there is no file of this kind, a file is damaged, or views are selected and a file does not state its view.
     """
     if source.kind == "simulator":
-        from onebreath.training.readers.simulator import phantoms
+        from onebreath.training.readers.simulator import phantom_name, phantoms
 
-        drawn = phantoms(source.subjects, source.first_seed, source.spoiled)
-        yield from (one for one in drawn if _in_view(source, one))
+        seeds = range(source.first_seed, source.first_seed + source.subjects)
+        wanted = [seed for seed in seeds if _wanted(source, phantom_name(seed))]
+        yield from (one for one in phantoms(wanted, source.spoiled) if _in_view(source, one))
         return
     reader, pattern = _READERS[source.kind]
     module, _, function = reader.partition(":")
