@@ -11,7 +11,7 @@ from onebreath.training.schedule import Schedule, seconds_until
 from onebreath.training.state import checkpoint as checkpoints
 from onebreath.training.state.distributed import Group
 from onebreath.training.state.stopping import stop_on_signals
-from onebreath.training.trainer import Trainer
+from onebreath.training.trainer import Trainer, TrainingError
 from tests.training.recipes import tiny_recipe, tiny_slice
 
 ALONE = Group(0, 1, torch.device("cpu"))
@@ -28,8 +28,8 @@ class Clock:
         return self.now
 
 
-def trainer(folder, **options):
-    recipe = tiny_recipe(steps=10**6, checkpoint_every=8, validate_every=16)
+def trainer(folder, validate_every=16, **options):
+    recipe = tiny_recipe(steps=10**6, checkpoint_every=8, validate_every=validate_every)
     return Trainer(recipe, [tiny_slice(0)], [tiny_slice(9, "two")], folder, ALONE, **options)
 
 
@@ -64,9 +64,9 @@ def test_a_time_of_day_is_the_next_one():
 
 
 def test_the_whole_schedule_fits_the_time_given(tmp_path):
-    one = trainer(tmp_path, seconds=40.0, clock=Clock())
+    one = trainer(tmp_path, seconds=200.0, clock=Clock())
     one.run()
-    assert one.schedule.used <= 40
+    assert one.schedule.used <= 200
     assert one.step > 10
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     rates = [entry["rate"] for entry in entries if "rate" in entry]
@@ -74,6 +74,40 @@ def test_the_whole_schedule_fits_the_time_given(tmp_path):
     assert rates[-1] == pytest.approx(1e-4, rel=0.1)
     assert (tmp_path / "best.safetensors").is_file()
     assert (tmp_path / "progress.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_time_of_the_first_validation_is_kept_free_too(tmp_path, monkeypatch, caplog):
+    clock = Clock()
+    one = trainer(tmp_path, validate_every=10**6, seconds=100.0, clock=clock)
+    validation_loss = one.validation_loss
+
+    def slow():
+        clock.now += 20
+        return validation_loss()
+
+    monkeypatch.setattr(one, "validation_loss", slow)
+    one.run()
+    assert one.schedule.used <= 100
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    early, last = (entry["step"] for entry in entries if "validation_loss" in entry)
+    assert 1 < early < 10 < 20 < last == one.step
+    assert "it will be late" not in caplog.text
+    trainer(tmp_path.with_name("short"), seconds=15.0, clock=Clock()).run()
+    assert "more than half of the 15 s given: it will be late" in caplog.text
+
+
+def test_writing_checkpoints_tells_how_long_the_export_takes(tmp_path):
+    one = trainer(tmp_path, seconds=80.0, clock=Clock())
+    one.run(until=8)
+    assert one.schedule.longest_write == 1
+    assert one.schedule.reserve == pytest.approx(
+        1.2 * one.schedule.slowest_end + one.schedule.longest_step + 2 * one.schedule.longest_write
+    )
+
+
+def test_no_time_for_any_step_is_an_error(tmp_path):
+    with pytest.raises(TrainingError, match="the time was used up before the first step"):
+        trainer(tmp_path, seconds=0.0).run()
 
 
 def test_a_run_goes_on_in_the_time_that_is_left(tmp_path):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from onebreath.errors import ConfigError
 
 # Fraction of a training with a time limit at which the warm-up ends at the latest.
 _WARM = 0.1
+# Time of an export in that of writing a checkpoint.
+_EXPORT = 2.0
+LOG = logging.getLogger("onebreath.training")
 
 
 @dataclass
@@ -27,7 +32,7 @@ class Schedule:
     used
         Seconds used up to the last call of `tick`.
     slowest_end
-        Longest measured time of validation and checkpoint.
+        Longest measured time of validation and checkpoint; 0: none was measured yet.
     clock
         Function that returns a time in seconds.
     """
@@ -41,7 +46,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         self._last = self.clock()
-        self.longest_step = 0.0
+        self.longest_step = self.longest_write = 0.0
 
     def tick(self) -> float:
         """Add the time since the last call to `used`; returns it."""
@@ -55,29 +60,52 @@ class Schedule:
         self.longest_step = max(self.longest_step, self.tick())
 
     def ended(self) -> None:
-        """Record the time of a validation with its checkpoint."""
+        """Record the time of a validation with its checkpoint; a warning if it is too long for the limit."""
         self.slowest_end = max(self.slowest_end, self.tick())
+        if self.seconds is not None and self.reserve > self.seconds / 2:
+            LOG.warning(
+                "the end of the training takes %.0f s, more than half of the %.0f s given: it will be late; lower "
+                "validation_examples, or give more time",
+                self.reserve,
+                self.seconds,
+            )
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Record the time of writing a checkpoint."""
+        begun = self.clock()
+        yield
+        self.longest_write = max(self.longest_write, self.clock() - begun)
 
     @property
     def times(self) -> list[float]:
-        """What this process has measured: `used`, `slowest_end` and the longest step."""
-        return [self.used, self.slowest_end, self.longest_step]
+        """What this process has measured: `used`, `slowest_end`, the longest step and the longest write."""
+        return [self.used, self.slowest_end, self.longest_step, self.longest_write]
 
     @times.setter
     def times(self, measured: Sequence[float]) -> None:
-        self.used, self.slowest_end, self.longest_step = measured
+        self.used, self.slowest_end, self.longest_step, self.longest_write = measured
 
     @property
     def training_seconds(self) -> float:
-        """Seconds for steps: the limit minus a reserve for the last step and validation, at least half the limit."""
+        """Seconds for steps: the limit minus a reserve for what follows, at least half the limit."""
         assert self.seconds is not None
-        return max(self.seconds - 1.2 * self.slowest_end - self.longest_step, self.seconds / 2)
+        return max(self.seconds - self.reserve, self.seconds / 2)
+
+    @property
+    def reserve(self) -> float:
+        """Seconds for the last step, its validation, and the export, which reads two checkpoints and writes a model."""
+        return 1.2 * self.slowest_end + self.longest_step + _EXPORT * self.longest_write
+
+    def asks(self, step: int) -> bool:
+        """Whether a validation is needed only to measure its time: right after the warm-up if there is a time limit."""
+        return self.seconds is not None and not self.slowest_end and self.progress(step) >= _WARM
 
     def progress(self, step: int) -> float:
         """Fraction of the training done before `step`, 0 to 1."""
         if self.seconds is None:
             return min(step / self.steps, 1.0)
-        return min(self.used / self.training_seconds, 1.0)
+        return 1.0 if self.over(step) else self.used / self.training_seconds
 
     def warm(self, steps: int) -> float:
         """Largest fraction of the training for a warm-up of this many steps; a tenth with a time limit."""

@@ -130,7 +130,7 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If the loss or a gradient is not finite; the last checkpoint is kept.
+            If the loss or a gradient is not finite; the last checkpoint is kept. If no time is left for any step.
         """
         stop = StopRequest() if stop is None else stop
         losses: list[float] = []
@@ -140,6 +140,8 @@ class Trainer:
         if self._validation_is_due():  # of a run that was killed in it
             self._validate()
         stopping = self._agree(stop)
+        if not self.step and self.schedule.over(0):
+            raise TrainingError("the time was used up before the first step, by the preparation of the data; give more")
         with Progress(f"training {self.recipe.name}", self._last_step(until), "steps", self.step) as progress:
             while not (stopping or self._ends(until)):
                 losses.append(self.train_step(next(batches)))
@@ -228,8 +230,9 @@ class Trainer:
         return DataLoader(self.examples, batch_sampler=indices, num_workers=workers, multiprocessing_context=context)
 
     def _validation_is_due(self) -> bool:
-        """Whether the recipe asks for a validation after this step that has not been made."""
-        return self.step > self.validated and self.step % self.recipe.validate_every == 0
+        """Whether a validation after this step is missing: one of the recipe's, or one to measure its time."""
+        asked = self.validation is not None and self.schedule.asks(self.step)
+        return self.step > self.validated and (asked or self.step % self.recipe.validate_every == 0)
 
     def _validate(self) -> None:
         """Compute the loss of the averaged weights on the fixed validation examples, and save the best weights."""
@@ -276,7 +279,8 @@ class Trainer:
                 self.step, self.network.state_dict(), self.average.weights, moments_of(self.optimiser, self.network),
                 self.recipe.model_dump_json(), self.best, self.facts, self.schedule.used, self.validated,
             )  # fmt: skip
-            checkpoints.save(state, self.folder / name)
+            with self.schedule.writing():
+                checkpoints.save(state, self.folder / name)
 
     def _resume(self, start: Start | None) -> None:
         path = self.folder / LATEST
