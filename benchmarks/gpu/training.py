@@ -56,11 +56,11 @@ def main() -> int:
     shutil.rmtree(run, ignore_errors=True)
     if (args.pack / "data").is_dir():
         os.environ["ONEBREATH_SHARED"] = str(expand(args.pack / "data", args.work / "shared"))
-    device = "cpu" if args.rehearse else "cuda"
-    chosen = with_batch(recipe, args.work, device)
     start = args.start or (name if (ROOT / "models" / name).is_dir() else None)
     print(f"training {name} from {start or 'new weights'}", flush=True)
-    failed = watch(command(chosen, run, start, end - STOP, args.rehearse), run, args.out, name, end)
+    device = "cpu" if args.rehearse else "cuda"
+    words = command(recipe, run, start, end - STOP, args.rehearse) + fastest_batch(recipe, args.work, device)
+    failed = watch(words, run, args.out, name, end, "as a rehearsal on a CPU" if args.rehearse else "on a GPU")
     print(summary(run, name, failed))
     return int(failed or not (args.out / name / "weights.safetensors").is_file())
 
@@ -78,20 +78,16 @@ def time_box(end: float) -> list[str]:
     return ["--minutes", f"{max(end - time.monotonic(), 1) / 60:.3f}"]
 
 
-def with_batch(recipe: Path, work: Path, device: str) -> Path:
-    """The recipe with the batch that was measured to be the fastest for its network on this device, if one was."""
+def fastest_batch(recipe: Path, work: Path, device: str) -> list[str]:
+    """Words that set the batch which was measured to be the fastest for the recipe's network on this device, if any."""
     if recipe not in (RECIPE, REHEARSAL):
-        return recipe
+        return []
     arguments = read_recipe(recipe).network.arguments
     batch = kept_batch(work, Task(channels=arguments["channels"], cascades=arguments["cascades"], device=device))
-    if batch is None:
-        return recipe
-    changed = work / recipe.name
-    changed.write_text(f"based_on: {recipe.resolve()}\nname: {recipe.stem}\nbatch: {batch}\n", encoding="utf-8")
-    return changed
+    return [] if batch is None else ["--set", f"batch={batch}"]
 
 
-def watch(words: Sequence[str], run: Path, out: Path, name: str, end: float) -> bool:
+def watch(words: Sequence[str], run: Path, out: Path, name: str, end: float, place: str = "on a GPU") -> bool:
     """Run the trainer until it ends or time is over, keeping what there is; returns whether it failed."""
     trainer = subprocess.Popen(words, cwd=ROOT)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -101,7 +97,7 @@ def watch(words: Sequence[str], run: Path, out: Path, name: str, end: float) -> 
                 trainer.wait(max(min(KEEP_EVERY, end - STOP - time.monotonic()), 0.1))
                 break
             except subprocess.TimeoutExpired:
-                keep(run, out, name)
+                keep(run, out, name, place)
     finally:
         stopped = trainer.poll() is None
         if stopped:
@@ -111,16 +107,16 @@ def watch(words: Sequence[str], run: Path, out: Path, name: str, end: float) -> 
             except subprocess.TimeoutExpired:
                 trainer.kill()
                 trainer.wait()
-        keep(run, out, name)
+        keep(run, out, name, place)
     return trainer.returncode != 0 and not stopped
 
 
-def keep(run: Path, out: Path, name: str) -> None:
+def keep(run: Path, out: Path, name: str, place: str) -> None:
     """Export the model of the last checkpoint, in half precision, and the learning curve."""
     if not (run / LATEST).is_file():
         return
     try:
-        export_run(run, name, out, f"{name}, trained on a GPU", latest=True, overwrite=True, half=True)
+        export_run(run, name, out, f"{name}, trained {place}", latest=True, overwrite=True, half=True)
         entries = read_journal(run)
         (out / "training.json").write_text(json.dumps(entries), encoding="utf-8")
         draw(entries, out / "curve.png")

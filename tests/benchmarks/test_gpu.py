@@ -81,7 +81,10 @@ def test_a_rehearsal_in_a_bare_environment_brings_all_results(bare: Path, tmp_pa
     assert "pydantic-core" in report.replace("_", "-") and "passed" in report
     assert "failed" not in (out / "benchmarks.md").read_text()
     weights = out / "crunet_mr.gpu_rehearsal"
-    assert read_weights_file(weights, read_card(weights))
+    card = read_card(weights)
+    assert read_weights_file(weights, card)
+    assert card.summary.endswith("as a rehearsal on a CPU")
+    assert card.training.recipe.startswith("onebreath train crunet_mr.gpu_rehearsal.yaml --set batch=")
     assert json.loads((out / "training.json").read_text())[-1]["step"] >= 1
     files = [path.relative_to(out) for path in out.rglob("*") if path.is_file()]
     assert len(files) <= 8 and all(len(path.parts) <= 2 for path in files)  # such machines give back no more

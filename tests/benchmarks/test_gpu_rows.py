@@ -60,15 +60,15 @@ def test_every_network_has_a_row_with_its_parameters(monkeypatch: pytest.MonkeyP
 
 
 def test_the_measured_batch_goes_into_the_recipe(tmp_path: Path) -> None:
-    assert training.with_batch(training.RECIPE, tmp_path, "cpu") == training.RECIPE
-    published = crunet_mr.Task(device="cpu")
-    steps.keep_batch(tmp_path, 32, published)
-    usual = read_recipe(training.RECIPE)
-    found = read_recipe(training.with_batch(training.RECIPE, tmp_path, "cpu"))
+    assert training.fastest_batch(training.RECIPE, tmp_path, "cpu") == []
+    steps.keep_batch(tmp_path, 32, crunet_mr.Task(device="cpu"))
+    option, change = training.fastest_batch(training.RECIPE, tmp_path, "cpu")
+    assert option == "--set"
+    found, usual = read_recipe(training.RECIPE, [change]), read_recipe(training.RECIPE)
     assert found.batch == 32
     assert found.model_copy(update={"batch": usual.batch}) == usual
     other = training.RECIPE.with_name("mr_ipt.gpu.yaml")
-    assert training.with_batch(other, tmp_path, "cpu") == other  # the batch was measured with another network
+    assert training.fastest_batch(other, tmp_path, "cpu") == []  # the batch was measured with another network
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_measured_batch_goes_into_the_recipe(tmp_path: Path) -> None:
 )
 def test_a_batch_of_another_machine_or_network_is_not_used(tmp_path: Path, kept: str, capsys) -> None:
     (tmp_path / "batch.json").write_text(kept)
-    assert training.with_batch(training.RECIPE, tmp_path, "cpu") == training.RECIPE
+    assert training.fastest_batch(training.RECIPE, tmp_path, "cpu") == []
     assert "batch 32 is not used: it was measured with" in capsys.readouterr().out
 
 

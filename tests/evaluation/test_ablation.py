@@ -8,6 +8,7 @@ from onebreath.evaluation.figures import ablation
 from onebreath.training import command
 from onebreath.training.recipe import read_recipe
 from onebreath.zoo.architectures import build
+from onebreath.zoo.card import read_card
 from tests.training.recipes import CONTENT, tiny_recipe, tiny_slice
 
 
@@ -31,6 +32,9 @@ def test_each_variant_is_trained_and_becomes_a_model(tmp_path, monkeypatch, caps
     whole, *less = (int(row[1].replace(",", "")) for row in rows)
     assert all(0 < count < whole for count in less)
     monkeypatch.setenv("ONEBREATH_MODELS", str(tmp_path / "runs" / "models"))
+    card = read_card(tmp_path / "runs" / "models" / "a_liknet.liknet")
+    again = "python -m onebreath.evaluation.figures.ablation tiny.yaml --study a_liknet --steps 2 --variants liknet"
+    assert card.training.recipe.startswith(f"{again}, 2 steps")
     design = zoo.load("a_liknet.liknet").network.design
     assert not design.time_attention
     assert not design.coil_attention
@@ -64,7 +68,7 @@ def test_losses_of_all_variants_are_the_recipes(tmp_path, monkeypatch):
         "whole": {},
         "no_weight": {"loss": {"ssim": 0.0, "image_mse": 0.0, "image_l1": 0.0, "kspace_mse": 1e-6}},
     }
-    whole, other = ablation.rows(recipe, variants, tmp_path, tmp_path / "prepared")
+    whole, other = ablation.rows(recipe, variants, tmp_path, tmp_path / "prepared", "ablation --variants")
     # After one step both are nearly the new weights, and so must be their losses.
     assert float(other[2]) == pytest.approx(float(whole[2]), rel=0.2)
 

@@ -1,12 +1,13 @@
 import argparse
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from onebreath.errors import ConfigError, ModelError
 from onebreath.training import finetune
-from onebreath.training.command import add_arguments, run
+from onebreath.training.command import add_arguments, repeating, run
 from onebreath.training.demo import train_demo
 from onebreath.training.export import domain_of, export_run
 from onebreath.training.recipe import write_recipe
@@ -150,3 +151,31 @@ def test_the_description_of_a_run_is_not_replaced_by_that_of_a_refused_one(finis
     with pytest.raises(ConfigError, match="holds a run whose recipe differs in"):
         run(command_line(tmp_path, "--device", "cpu", seed=11))
     assert (tmp_path / "run" / "recipe.yaml").read_text() == before
+
+
+def recipe_text(folder, *words, name):
+    simulated = {"train": [{"kind": "simulator", "subjects": 1, "variants": 1, "per_patient": 1}]}
+    one = {"architecture": "crunet_mr", "arguments": {"channels": 4, "cascades": 1}}
+    words = ("--device", "cpu", "--export", f"crunet_mr.{name}", "--models", str(folder / "models"), *words)
+    assert run(command_line(folder, *words, steps=2, network=one, **simulated)) == 0
+    return read_card(folder / "models" / f"crunet_mr.{name}").training.recipe
+
+
+def test_the_card_has_the_command_that_repeats_the_training(finished, tmp_path):
+    start = str(finished / "best.safetensors")
+    changes = ("--set", "train.0.first_seed=7", "--set", "optimiser={learning_rate: 0.01}")
+    command = "onebreath finetune tiny.yaml --set train.0.first_seed=7 --set 'optimiser={learning_rate: 0.01}' --steps"
+    found = recipe_text(tmp_path, *changes, "--steps", "1", "--start", start, name="one")
+    assert found.startswith(f"{command} 1 --start best.safetensors, 1 steps")
+    # Gone on with, for more steps and without naming the start again.
+    found = recipe_text(tmp_path, *changes, "--steps", "3", name="two")
+    assert found.startswith(f"{command} 3 --start best.safetensors, 3 steps")
+
+
+def test_the_card_has_the_time_that_was_given_and_no_folder_of_this_machine(tmp_path):
+    cache = f"scan.measured_coils={tmp_path}/coils.npy"
+    found = recipe_text(tmp_path, "--minutes", "0.1", "--set", "scan.measured_coils=null", name="timed")
+    assert found.startswith("onebreath train tiny.yaml --set scan.measured_coils=null --minutes 0.1, ")
+    arguments = command_line(tmp_path, "--set", cache, "--until", "23:00")
+    trainer = SimpleNamespace(facts={}, schedule=SimpleNamespace(seconds=5400.0))
+    assert repeating(arguments, trainer) == "onebreath train tiny.yaml --set scan.measured_coils=coils.npy --minutes 90"

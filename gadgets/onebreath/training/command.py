@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +29,9 @@ from onebreath.training.state.start import Start, check_fits, load_start
 from onebreath.training.state.stopping import StopRequest, stop_on_signals
 from onebreath.training.trainer import Trainer
 from onebreath.zoo.store import check_new
+
+# Absolute folders, in a word of a command line.
+_FOLDERS = re.compile(r"(?<![^\s\"'=\[,{:])/(?:[^/\s\"',\]}]+/)+")
 
 
 def add_arguments(parser: argparse.ArgumentParser, start_required: bool = False) -> None:
@@ -74,12 +79,32 @@ def run(args: argparse.Namespace) -> int:
         cache = args.cache or folder / "prepared"
         with stop_on_signals() as stop:
             time_limit = _time_limit(args, begun)
-            trainer = train(recipe, folder, cache, group, stop, time_limit, start=start, tensorboard=args.tensorboard)
+            trainer = train(
+                recipe, folder, cache, group, stop, time_limit, start=start, tensorboard=args.tensorboard,
+                repeat=lambda trainer: repeating(args, trainer),
+            )  # fmt: skip
         if args.export and group.first:
             summary = f"{recipe.name}, {trainer.step} steps"
             exported = export_run(folder, args.export, args.models, summary, overwrite=args.overwrite, half=args.half)
             print(exported)
     return 0
+
+
+def repeating(args: argparse.Namespace, trainer: Trainer) -> str:
+    """Command that repeats a training, also one that was made in several parts; without folders of this machine."""
+    start = trainer.facts.get("start")
+    words = ["onebreath", "finetune" if start else "train", args.recipe.name]
+    for change in args.changes:
+        words += ["--set", change]
+    if args.steps is not None:
+        words += ["--steps", str(args.steps)]
+    if args.minutes is not None:
+        words += ["--minutes", f"{args.minutes:g}"]
+    if args.until is not None and trainer.schedule.seconds is not None:
+        words += ["--minutes", f"{trainer.schedule.seconds / 60:.3g}"]  # the time of day says nothing elsewhere
+    if start:
+        words += ["--start", str(start)]
+    return shlex.join(_FOLDERS.sub("", word) for word in words)
 
 
 def _time_limit(args: argparse.Namespace, begun: float) -> Callable[[], dict[str, Any]]:
@@ -112,12 +137,14 @@ def train(
     time_limit: Callable[[], dict[str, Any]] = dict,
     slices: dict[Purpose, list[Any]] | None = None,
     start: Start | None = None,
+    repeat: Callable[[Trainer], str] | None = None,
     **options: Any,
 ) -> Trainer:
     """Prepare a recipe's data in `cache` and run it in `folder`; returns the trainer.
 
-    `slices` are data that were prepared before, `start` the weights to start from; `options` are further arguments of
-    `Trainer`; `time_limit` returns some of them once the data are prepared.
+    `slices` are data that were prepared before, `start` the weights to start from; `repeat` returns the command that
+    repeats the training, for the model's card; `options` are further arguments of `Trainer`; `time_limit` returns some
+    of them once the data are prepared.
     """
     check_folder(folder, recipe, start.name if start else None)
     if slices is None:
@@ -128,6 +155,8 @@ def train(
     if group.first:
         describe_run(recipe, slices, folder)
     trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, start, **time_limit(), **options)
+    if repeat is not None:
+        trainer.facts["command"] = repeat(trainer)
     trainer.run(stop=stop)
     return trainer
 

@@ -54,14 +54,15 @@ def export_run(
     ModelError
         If the run has no such checkpoint, or the card fails the zoo's checks.
     """
-    state = checkpoints.load(folder / LATEST) if latest else chosen_weights(folder)
+    last = checkpoints.load(folder / LATEST)
+    state = last if latest else chosen_weights(folder)
     recipe = parse_recipe(json.loads(state.recipe), str(folder))
     split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
-    done = checkpoints.load(folder / LATEST).step
-    steps = f"{state.step} steps" if state.step == done else f"weights of step {state.step} of {done}, the best"
+    steps = (
+        f"{state.step} steps" if state.step == last.step else f"weights of step {state.step} of {last.step}, the best"
+    )
     if not recipe.validates:
         steps += ", the last weights, as the recipe has no validation to choose by"
-    start = f", from the weights of {Path(str(state.facts['start'])).name}" if "start" in state.facts else ""
     details = {
         "name": name,
         "version": "1",
@@ -72,7 +73,7 @@ def export_run(
         "domain": domain_of(recipe),
         "training": {
             "data": f"{_split_text(split)}; {_sources_text(recipe)}",
-            "recipe": f"onebreath train {recipe.name}.yaml, {steps}{start}",
+            "recipe": f"{_command_text(last, recipe)}, {steps}",
             "seed": recipe.seed,
         },
         "licence": licence,
@@ -97,6 +98,14 @@ def chosen_weights(folder: Path) -> Checkpoint:
         raise ModelError(f"{folder} has no best weights: its run ended before it was validated; continue it to its end")
     LOG.info("the recipe has no validation to choose weights by: the last ones, after step %d, are taken", last.step)
     return last
+
+
+def _command_text(last: Checkpoint, recipe: Recipe) -> str:
+    """The command that repeats the whole training, or what is known of it."""
+    if "command" in last.facts:
+        return str(last.facts["command"])
+    start = f", from the weights of {Path(str(last.facts['start'])).name}" if "start" in last.facts else ""
+    return f"recipe {recipe.name}{start}"
 
 
 def _split_text(split: dict[str, dict[str, list[str]]]) -> str:

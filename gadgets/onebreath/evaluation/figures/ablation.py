@@ -94,7 +94,9 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = read_recipe(args.recipe).model_copy(update={"steps": args.steps, "validate_every": args.steps})
     print("| variant | parameters | validation loss | seconds per step |", "|---|---|---|---|", sep="\n")
     chosen = {name: study[name] for name in args.variants or study}
-    for row in rows(recipe, chosen, args.runs, args.cache or args.runs / "prepared"):
+    repeat = f"python -m onebreath.evaluation.figures.ablation {args.recipe.name} --study {args.study}"
+    repeat += f" --steps {args.steps} --variants"
+    for row in rows(recipe, chosen, args.runs, args.cache or args.runs / "prepared", repeat):
         print(f"| {' | '.join(row)} |", flush=True)
 
 
@@ -107,14 +109,20 @@ def varied(recipe: Recipe, name: str, changes: Changes) -> Recipe:
     return recipe.model_copy(update={"name": f"{recipe.name}.{name}", "network": network, "loss": loss})
 
 
-def rows(recipe: Recipe, variants: Mapping[str, Changes], runs: Path, cache: Path) -> Iterator[tuple[str, ...]]:
-    """Train the variants in turn and yield a row of the table for each; all have the same data, prepared once."""
+def rows(
+    recipe: Recipe, variants: Mapping[str, Changes], runs: Path, cache: Path, repeat: str
+) -> Iterator[tuple[str, ...]]:
+    """Train the variants in turn and yield a row of the table for each; all have the same data, prepared once.
+
+    With the name of a variant, `repeat` is the command that trains it again, for the model's card.
+    """
     slices = command.prepare_data(recipe, cache)
     for name, changes in variants.items():
         folder = runs / name
         changed = varied(recipe, name, changes)
         with join("auto") as group:
-            trainer = command.train(changed, folder, cache, group, slices=slices)
+            facts: dict[str, str | float] = {"command": f"{repeat} {name}"}
+            trainer = command.train(changed, folder, cache, group, slices=slices, facts=facts)
         summary = f"{changed.name}, {changed.steps} steps"
         export_run(
             folder, f"{changed.network.architecture}.{name}", runs / "models", summary, overwrite=True, latest=True
