@@ -253,8 +253,9 @@ class Export(Gadget):
         """Return window centre and width: those of the first image, so that a series is shown alike throughout."""
         if series not in self._windows:
             low, usual = (float(end) for end in np.percentile(pixels, (0.5, 99.5)))
-            high = upper_end(low, usual, float(pixels.max()))
-            self._windows[series] = ((low + high) / 2, high - low)
+            brightest = float(pixels.max())
+            width = upper_end(low, usual, brightest) - low
+            self._windows[series] = (low + width / 2 if brightest > low else low, width)  # equal pixels are grey
         return self._windows[series]
 
 
