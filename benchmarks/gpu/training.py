@@ -33,8 +33,8 @@ RECIPE = ROOT / "models" / "recipes" / "crunet_mr.gpu.yaml"
 REHEARSAL = ROOT / "models" / "recipes" / "crunet_mr.gpu_rehearsal.yaml"
 KEEP_EVERY = 30.0
 """Seconds between two looks at the run."""
-REHEARSED = 10.0
-"""Seconds of training in a rehearsal."""
+REHEARSED = 30.0
+"""Seconds of training in a rehearsal, its start included, which takes ten on a busy computer."""
 STOP = 20.0
 """Seconds that the trainer gets to end and the last weights to be written."""
 
