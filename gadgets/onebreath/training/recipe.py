@@ -35,10 +35,6 @@ SourceKind = Literal[
     "simulator",
 ]
 
-# Fields that may change when a training is resumed.
-_FREE = {"steps", "workers", "checkpoint_every", "validate_every", "validation_examples"}
-
-
 # Kinds of measured k-space, from which no scans are simulated.
 _MEASURED = ("mrd", "cmrxrecon", "fastmri", "kspace_npy")
 
@@ -271,13 +267,3 @@ def source_path(source: Source) -> Path:
     if not path.exists():
         raise ConfigError(f"source {path} does not exist")
     return path
-
-
-def check_same_run(old: Recipe, new: Recipe, folder: Path) -> None:
-    """Raise ConfigError if a field that must not change when a training is resumed in a folder has changed."""
-    before, after = old.model_dump(mode="json", exclude=_FREE), new.model_dump(mode="json", exclude=_FREE)
-    changed = [name for name in after if before[name] != after[name]]
-    if changed:
-        raise ConfigError(
-            f"{folder} holds a run whose recipe differs in {', '.join(changed)}; choose another run folder"
-        )
