@@ -43,6 +43,27 @@ def test_export_and_import_give_the_same_model(root, tmp_path_factory, capsys):
         assert (other / "crunet_mr.tiny" / file).read_bytes() == (folder / file).read_bytes()
 
 
+@pytest.mark.parametrize("made_by", ["an archive", "a checkpoint", "new weights"])
+def test_a_model_that_exists_is_replaced_as_its_refusal_says(root, capsys, made_by):
+    """The refusal names the option that helps, and every command that makes a model has it."""
+    name = "crunet_mr.tiny"
+    folder = save_model(root)
+    assert main(["models", "export", name, str(root / "model.zip")]) == 0
+    torch.save(random_state("crunet_mr", {"channels": 2, "cascades": 1}), root / "a.pth")
+    command = {
+        "an archive": ["import", str(root / "model.zip"), "--from", "zip"],
+        "a checkpoint": ["import", str(root / "a.pth"), "--from", "crunet_mr", "--name", name],
+        "new weights": ["new", name],
+    }[made_by]
+    (folder / "card.yaml").write_text("left from before")
+    assert main(["models", *command, "--to", str(root)]) == 1
+    assert f"'{name}' at {folder} already; say --overwrite to replace it" in capsys.readouterr().err
+    assert (folder / "card.yaml").read_text() == "left from before"
+    assert main(["models", *command, "--to", str(root), "--overwrite"]) == 0
+    assert zoo.read_card(folder).name == name
+    assert sorted(path.name for path in folder.iterdir()) == ["card.yaml", "weights.safetensors"]
+
+
 @pytest.mark.parametrize("option", ["--name", "--licence", "--set"])
 def test_an_archive_is_unpacked_as_it_is(root, option, capsys):
     """What would be ignored is refused: the model would have another name than the user said."""

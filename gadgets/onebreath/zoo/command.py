@@ -33,6 +33,7 @@ def add_actions(actions: Any) -> None:
     making = actions.add_parser("new", help="make a model with untrained weights of a network, with a card and a test")
     making.add_argument("name", help="architecture.tag")
     making.add_argument("--to", type=Path, help="folder of models (default: the first of the search path)")
+    making.add_argument("--overwrite", action="store_true", help="replace a model of that name")
     making.add_argument("--test", type=Path, metavar="FILE", help="where to write a test of the model")
     making.add_argument(
         "--set", dest="arguments", action="append", default=[], metavar="ARGUMENT=VALUE", help="argument of the network"
@@ -55,6 +56,7 @@ def add_actions(actions: Any) -> None:
     importing.add_argument("--from", dest="kind", required=True, choices=[*RELEASES, _ARCHIVE], help="what the file is")
     importing.add_argument("--name", help="name of the new model, architecture.tag; an archive has its own")
     importing.add_argument("--to", type=Path, help="folder of models (default: the first of the search path)")
+    importing.add_argument("--overwrite", action="store_true", help="replace a model of that name")
     importing.add_argument("--licence", help="licence of the weights")
     importing.add_argument(
         "--set",
@@ -91,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _new(args: argparse.Namespace) -> int:
     root = args.to or search_path()[0]
-    folder = new_model(args.name, dict(_argument(text) for text in args.arguments), root)
+    arguments = dict(_argument(text) for text in args.arguments)
+    folder = new_model(args.name, arguments, root, args.overwrite)
     print(f"{folder}\nIts weights are not trained. Complete {folder / CARD_FILE}: summary, domain, training, licence.")
     if args.test is not None:
         if args.test.exists():
@@ -156,14 +159,14 @@ def _import(args: argparse.Namespace) -> int:
         if useless := [option for option, value in given.items() if value]:
             raise ModelError(f"an exported archive is unpacked as it is; leave out {', '.join(useless)}")
         with working(f"unpacking {args.file}"):
-            print(unpack(args.file, root))
+            print(unpack(args.file, root, args.overwrite))
         return 0
     if args.name is None:
         raise ModelError("a checkpoint has no name of its own; give one with --name architecture.tag")
     arguments = dict(_argument(text) for text in args.arguments)
     extra = {"licence": args.licence} if args.licence else {}
     with working(f"importing {args.file}"):
-        target = import_checkpoint(args.kind, args.file, args.name, root, arguments, **extra)
+        target = import_checkpoint(args.kind, args.file, args.name, root, arguments, args.overwrite, **extra)
     print(f"{target}\nComplete {target / CARD_FILE} with what you know: training data, domain, measured numbers.")
     return 0
 
@@ -193,13 +196,14 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
-def new_model(name: str, arguments: dict[str, Any], root: Path) -> Path:
+def new_model(name: str, arguments: dict[str, Any], root: Path, overwrite: bool = False) -> Path:
     """Write a model with untrained weights, after a trial run; returns its folder.
 
     Raises
     ------
     ModelError
-        If there is no such network, its arguments are wrong, its trial run fails, or the model exists.
+        If there is no such network, its arguments are wrong, its trial run fails, or the model exists and
+        `overwrite` is False.
     """
     import torch
 
@@ -220,7 +224,7 @@ def new_model(name: str, arguments: dict[str, Any], root: Path) -> Path:
         trial = save(network.state_dict(), details, Path(folder))
         card = read_card(trial)
         try_out(read_network(trial, card), card)
-        return write(card, read_weights_file(trial, card), root)
+        return write(card, read_weights_file(trial, card), root, overwrite)
 
 
 _TEST = '''"""The model {name}: card, hash and weights fit together, and its network runs."""
@@ -238,13 +242,14 @@ def test_it_runs_on_a_small_series():
 '''
 
 
-def unpack(file: Path, root: Path) -> Path:
+def unpack(file: Path, root: Path, overwrite: bool = False) -> Path:
     """Write the model of an exported archive after all checks of loading; returns its folder.
 
     Raises
     ------
     ModelError
-        If the archive holds anything but a card and its weights, or these are invalid.
+        If the archive holds anything but a card and its weights, these are invalid, or the model exists and
+        `overwrite` is False.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as archive:
@@ -263,4 +268,4 @@ def unpack(file: Path, root: Path) -> Path:
         raise ModelError(f"{file} is no exported model: {error}") from error  # RuntimeError: it needs a password
     check_hash(weights, card, str(file))
     assemble(card.architecture, card.arguments, decode(weights, str(file)), card.name)
-    return write(card, weights, root)
+    return write(card, weights, root, overwrite)

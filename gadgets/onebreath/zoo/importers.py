@@ -80,6 +80,7 @@ def import_checkpoint(
     name: str,
     root: Path,
     arguments: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
     licence: str = "not stated; ask the authors of the weights",
 ) -> Path:
     """Write the model of a checkpoint.
@@ -95,6 +96,8 @@ def import_checkpoint(
         Name of the new model, and folder of models.
     arguments
         Arguments of the network that differ from the released code.
+    overwrite
+        Whether to replace a model of that name.
     licence
         Licence of the weights.
 
@@ -106,7 +109,8 @@ def import_checkpoint(
     Raises
     ------
     ModelError
-        If the file has other content, or the weights do not fit the network exactly.
+        If the file has other content, the weights do not fit the network exactly, or the model exists and
+        `overwrite` is False.
     """
     if kind not in RELEASES:
         raise ModelError(f"cannot import from {kind!r}; known are: {', '.join(RELEASES)}")
@@ -117,7 +121,7 @@ def import_checkpoint(
     chosen = {**release.fixed, **release.infer(state), **(arguments or {})}
     state = release.complete(state, chosen)
     details = {"name": name, "summary": f"{kind}, imported from {file.name}", "arguments": chosen, "licence": licence}
-    return save(state, {**release.details(file.name), **details}, root)
+    return save(state, {**release.details(file.name), **details}, root, overwrite=overwrite)
 
 
 def read_state(file: Path) -> State:

@@ -195,7 +195,7 @@ def check_new(name: str, root: Path, overwrite: bool = False) -> Path:
     """
     target = root / check_name(name)
     if target.exists() and not overwrite:
-        raise ModelError(f"there is a model '{name}' at {target} already; choose another name or overwrite it")
+        raise ModelError(f"there is a model '{name}' at {target} already; say --overwrite to replace it")
     return target
 
 
