@@ -31,7 +31,7 @@ NEEDS = [
     ("video", ["convert", "{images}", "-f", "mp4"], ("av",)),
     ("dicom", ["dicom", "{images}"], ("pydicom",)),
     ("dicom", ["dicom", "{images}", "--send", "127.0.0.1:1"], ("pynetdicom",)),
-    ("vendor", ["import", "{images}"], ("twixtools",)),
+    ("vendor", ["import", "{twix}"], ("twixtools",)),
     ("report", ["cohort", "{images}", "-c", "Onebreath_Cine.xml", "-o", "{folder}"], ("jinja2",)),
     ("cohort", ["cohort", "{images}", "-c", "Onebreath_Cine.xml", "-o", "{folder}", "--engine", "ray"], ("ray",)),
 ]
@@ -49,7 +49,9 @@ def test_a_missing_package_is_one_line_that_names_its_extra(
     missing: tuple[str, ...],
 ) -> None:
     images = write(tmp_path / "i.h5", {1: cine()})
-    arguments = [one.format(images=images, folder=tmp_path / "out") for one in command]
+    twix = tmp_path / "scan.dat"
+    twix.write_bytes(bytes(8))
+    arguments = [one.format(images=images, twix=twix, folder=tmp_path / "out") for one in command]
     for name in missing:
         with monkeypatch.context() as without:
             without.setitem(sys.modules, name, None)

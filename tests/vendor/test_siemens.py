@@ -121,8 +121,8 @@ def test_an_invalid_quaternion_is_refused() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "is not a Siemens raw data"),
-        (b"not a scan at all", "is not a Siemens raw data"),
+        (b"", "cannot be read: it is empty"),
+        (b"not a scan at all", "is neither a Siemens raw data file (twix; files of VD and VE are supported) nor"),
         (struct.pack("<II", 20_000, 8) + bytes(40_000), "software VB"),
         (struct.pack("<II", 0, 1) + bytes(100), "cannot be read"),
     ],
@@ -134,6 +134,29 @@ def test_other_files_are_refused_in_words(
     path.write_bytes(content)
     assert main(["import", str(path)]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_what_is_no_raw_data_of_a_scanner_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong path, a folder, and an ISMRMRD file, which needs no import and stays as it is."""
+    scan = tmp_path / "scan.h5"
+    with h5py.File(scan, "w") as file:
+        file.create_group("dataset")
+    before = scan.read_bytes()
+    for path, words in (
+        (tmp_path / "missing.dat", "missing.dat cannot be read: there is no such file"),
+        (tmp_path, "cannot be read: it is a folder"),
+        (scan, "is an HDF5 file already, so there is nothing to import: say onebreath inspect or onebreath replay"),
+    ):
+        assert main(["import", str(path), "--overwrite"]) == 1
+        assert words in capsys.readouterr().err
+    assert scan.read_bytes() == before
+
+
+def test_raw_data_of_a_scanner_are_led_to_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "scan.dat"
+    path.write_bytes(struct.pack("<II", 0, 1) + bytes(100))
+    assert main(["inspect", str(path)]) == 1
+    assert "onebreath import makes one of a scanner's raw data" in capsys.readouterr().err
 
 
 def test_software_that_was_never_tried_is_refused(

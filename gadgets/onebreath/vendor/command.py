@@ -6,9 +6,10 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
+import h5py
 import ismrmrd
 
-from onebreath.errors import ConfigError
+from onebreath.errors import ConfigError, ScanError
 from onebreath.mrd.lines import side_line
 from onebreath.mrd2.streams import is_stream, read_stream
 from onebreath.simulation.mrd_file import write_mrd
@@ -16,7 +17,7 @@ from onebreath.terminal import steps, working
 from onebreath.vendor.siemens import Measurement, acquisitions, left_out, read_measurements
 from onebreath.vendor.siemens_header import make_header
 from onebreath.wire.outputs import RAW, check_output
-from onebreath.wire.raw_file import RawFile
+from onebreath.wire.raw_file import RawFile, without_content
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a file for the last measurement, and a numbered one for each earlier measurement, such as noise."""
+    _check_input(args.file)
     output = args.output or args.file.with_suffix(".h5")
     if is_stream(args.file):
         return _from_stream(args, output)
@@ -47,6 +49,15 @@ def run(args: argparse.Namespace) -> int:
     for measurement in measurements:
         _write(measurement, names[measurement.number], args.anonymise)
     return 0
+
+
+def _check_input(file: Path) -> None:
+    if why := without_content(file):
+        raise ScanError(f"{file} cannot be read: {why}")
+    if file.is_file() and h5py.is_hdf5(file):
+        raise ScanError(
+            f"{file} is an HDF5 file already, so there is nothing to import: say onebreath inspect or onebreath replay"
+        )
 
 
 def _from_stream(args: argparse.Namespace, output: Path) -> int:

@@ -116,10 +116,13 @@ def _check_layout(path: Path) -> None:
     if first < _FIRST_VB and 0 < second <= _MOST_MEASUREMENTS:
         return
     vb = _FIRST_VB <= first < path.stat().st_size
-    what = "has the layout of software VB or older, or is damaged" if vb else "is not a Siemens raw data file (twix)"
-    raise ScanError(
-        f"{path} {what}; files of {' and '.join(SUPPORTED)} are supported. Convert it with siemens_to_ismrmrd."
-    )
+    supported = f"files of {' and '.join(SUPPORTED)} are supported"
+    if vb:
+        raise ScanError(
+            f"{path} has the layout of software VB or older, or is damaged; {supported}. Convert it with "
+            "siemens_to_ismrmrd."
+        )
+    raise ScanError(f"{path} is neither a Siemens raw data file (twix; {supported}) nor a stream of MRD 2.")
 
 
 def _check_software(path: Path, software: str) -> None:

@@ -43,7 +43,8 @@ class RawFile:
         try:
             self._file = open_file(self.path)
         except OSError as error:
-            raise ScanError(f"{self.path} cannot be read: {unreadable(self.path, error)}") from error
+            why = unreadable(self.path, error, "; onebreath import makes one of a scanner's raw data")
+            raise ScanError(f"{self.path} cannot be read: {why}") from error
         try:
             self._group = self._scan(group)
             self.header_xml = self._xml()
@@ -158,20 +159,25 @@ class RawFile:
         return values.view(dtype).reshape(shape)
 
 
-def unreadable(path: Path, error: OSError) -> str:
-    """Explain why a file cannot be opened."""
+def unreadable(path: Path, error: OSError, advice: str = "") -> str:
+    """Explain why a file cannot be opened as HDF5, with advice if its content is something else."""
+    if why := without_content(path):
+        return why
+    cut = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", str(error))
+    if cut:
+        return f"it is cut off, {cut[1]} of {cut[2]} bytes are there; copy or convert it again"
+    return f"it is not an HDF5 file ({error}){advice}"
+
+
+def without_content(path: Path) -> str:
+    """Explain why a file of any kind has nothing to read; empty if it has."""
     if not path.exists():
         return "there is no such file"
     if path.is_dir():
         return "it is a folder"
     if path.is_file() and path.stat().st_size == 0:
         return "it is empty"
-    if not os.access(path, os.R_OK):
-        return "you may not read it"
-    cut = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", str(error))
-    if cut:
-        return f"it is cut off, {cut[1]} of {cut[2]} bytes are there; copy or convert it again"
-    return f"it is not an HDF5 file ({error})"
+    return "" if os.access(path, os.R_OK) else "you may not read it"
 
 
 def _chunks(dataset: h5py.Dataset) -> Iterator[tuple[int, np.ndarray]]:
