@@ -52,6 +52,30 @@ def test_the_rules_own_method_has_its_properties(tmp_path, monkeypatch, capsys):
     assert re.search(r"The error of the magnitude is within 0\.\d+ to 0\.\d+ in nine of ten scans", told)
 
 
+@pytest.mark.parametrize("command", [["compare", "{scan}", "-o", "{picture}"], ["models", "match", "{scan}"]])
+def test_a_volume_is_refused_in_words(tmp_path, capsys, command):
+    """Rules and candidates are for slices; what makes a volume is said, not the shape that a function met."""
+    path, picture = tmp_path / "volume.h5", tmp_path / "c.png"
+    simulate(
+        ScanOptions(
+            matrix=(32, 32),
+            mode="static",
+            slices=1,
+            phases=1,
+            coils=4,
+            partitions=8,
+            acceleration=2,
+            snr=60.0,
+            ecg=False,
+        )
+    ).write(path)
+    assert main([word.format(scan=path, picture=picture) for word in command]) == 1
+    told = capsys.readouterr().err
+    assert f"{path} has partitions: protocol rules and candidates are for slices" in told
+    assert "onebreath inspect says which configuration suits it" in told
+    assert not picture.exists()
+
+
 def test_what_nobody_can_reconstruct_is_an_error(scan_file, tmp_path, capsys):
     assert (
         main(["compare", str(scan_file), "--candidates", "crunet_mr.absent", "--output", str(tmp_path / "c.png")]) == 1

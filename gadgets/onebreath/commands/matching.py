@@ -20,6 +20,7 @@ from onebreath.gadgets.reconstruct.reconstruct import Reconstruct, ReconstructPr
 from onebreath.methods.place import Place
 from onebreath.methods.scan import scan_of, scan_of_header
 from onebreath.mrd.header import ScanHeader
+from onebreath.mrd.volumes import has_partitions
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
 from onebreath.zoo.card import read_card
@@ -86,6 +87,11 @@ def first_place(raw: RawFile, config: str) -> tuple[Place, Scan]:
         if (written := read_note(message)) is not None:
             notes.update([written])
         if isinstance(message, ReconData):
+            if has_partitions(message):
+                raise ScanError(
+                    f"{raw.path} has partitions: protocol rules and candidates are for slices. A volume is made by the "
+                    "method that its configuration names; onebreath inspect says which configuration suits it"
+                )
             said = facts_of(PrewhitenFacts, notes, "prewhiten")
             whitened = said is None or said.whitened is not False
             place = Gathering(header, properties.acs_as_data, whitened, properties.partial_fourier).first(message)
