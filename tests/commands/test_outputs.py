@@ -96,6 +96,36 @@ def test_a_report_replaces_pages_only(raw: Path, images: Path, capsys: pytest.Ca
         assert main(["report", str(images)]) == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["report", "{images}"], "The page"),
+        (["compare", "{raw}", "--candidates", "zero_filled"], "The picture"),
+        (["simulate"], "The scan"),
+        (["models", "export", "crunet_mr.cine"], "The archive"),
+        (["import", "{dat}"], "The scan"),
+        (["openrecon", "pdf"], "The PDF"),
+    ],
+)
+def test_a_folder_that_is_missing_is_told_before_the_work(
+    raw: Path,
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    what: str,
+) -> None:
+    """Nothing was printed or warned of by then: the table of `compare` takes minutes."""
+    (dat := tmp_path / "scan.dat").write_bytes(bytes(100))
+    target = tmp_path / "nowhere" / "made.png"
+    given = [word.format(raw=raw, images=images, dat=dat) for word in words]
+    named = ["-o", str(target)] if words[0] in ("report", "compare", "import") else [str(target)]
+    assert main([*given, *named]) == 1
+    printed = capsys.readouterr()
+    assert f"{what} cannot be written to {target}: there is no folder {target.parent}. Make it first." in printed.err
+    assert printed.out == ""
+
+
 def test_replay_replaces_images_only(raw: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     other = tmp_path / "other.h5"
     other.write_bytes(raw.read_bytes())

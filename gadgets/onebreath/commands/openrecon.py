@@ -20,7 +20,7 @@ from onebreath.errors import ConfigError
 from onebreath.host.server import GADGETRON_PORT, is_own_chain
 from onebreath.options import at_least
 from onebreath.terminal import working
-from onebreath.wire.outputs import PDF, check_output
+from onebreath.wire.outputs import PDF, check_folder, check_output
 
 LABEL = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
 """Name of the label; its value is the JSON in base64."""
@@ -257,6 +257,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.action == "label":
         print(json.dumps(label_of(args), indent=2))
     else:
+        check_folder(args.output, "The PDF")
         check_output(args.output, PDF, args.text)
         texts = [text.read_text(encoding="utf-8") for text in args.text]
         with working(f"making {args.output}"):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 
 from onebreath.errors import ConfigError
-from onebreath.wire.outputs import IMAGES, OTHER, PAGE, check_output, held
+from onebreath.wire.outputs import IMAGES, OTHER, PAGE, check_folder, check_output, held
 
 DEFAULT_OUTPUT = "out.h5"
 DEFAULT_FOLDER = "images"
@@ -61,11 +60,7 @@ def check_place(source: Path, output: Path, args: argparse.Namespace) -> None:
     ConfigError
         If it is refused.
     """
-    folder = output.absolute().parent
-    if not folder.is_dir():
-        raise ConfigError(f"The images cannot be written to {output}: there is no folder {folder}. Make it first.")
-    if not os.access(folder, os.W_OK):
-        raise ConfigError(f"The images cannot be written to {output}: its folder may not be written. Choose another.")
+    check_folder(output, "The images")
     if args.report:
         check_output(output.with_suffix(".html"), PAGE, (source,))
     if held(output) == OTHER:

@@ -8,7 +8,7 @@ from pathlib import Path
 from onebreath.images.completeness import warn_if_incomplete
 from onebreath.report.page import write_report
 from onebreath.terminal import working
-from onebreath.wire.outputs import PAGE, check_output
+from onebreath.wire.outputs import PAGE, check_folder, check_output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the page and print its path; returns the exit status."""
     output = args.output or args.images.with_suffix(".html")
     warn_if_incomplete(args.images, args.group)
+    check_folder(output, "The page")
     check_output(output, PAGE, (args.images, args.scan))
     with working(f"making {output}"):
         write_report(args.images, output, args.group, args.scan, args.scan_group)

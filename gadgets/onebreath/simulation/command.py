@@ -10,7 +10,7 @@ from typing import Any
 from onebreath.errors import ConfigError
 from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.scan import TRUTH, simulate
-from onebreath.wire.outputs import check_new
+from onebreath.wire.outputs import check_folder, check_new
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.output.suffix == TRUTH:
         raise ConfigError(f"{args.output} would be the name of the truth, too; let the raw data's name end with .h5.")
+    check_folder(args.output, "The scan")
     for path in (args.output, args.output.with_suffix(TRUTH)):
         check_new(path)
     values: dict[str, Any] = {field.name: getattr(args, field.name) for field in fields(ScanOptions)}

@@ -16,7 +16,7 @@ from onebreath.simulation.mrd_file import write_mrd
 from onebreath.terminal import steps, working
 from onebreath.vendor.siemens import Measurement, acquisitions, left_out, read_measurements
 from onebreath.vendor.siemens_header import make_header
-from onebreath.wire.outputs import RAW, check_output
+from onebreath.wire.outputs import RAW, check_folder, check_output
 from onebreath.wire.raw_file import RawFile, without_content
 
 
@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Write a file for the last measurement, and a numbered one for each earlier measurement, such as noise."""
     _check_input(args.file)
     output = args.output or args.file.with_suffix(".h5")
+    check_folder(output, "The scan")
     if is_stream(args.file):
         return _from_stream(args, output)
     with working(f"reading {args.file}"):

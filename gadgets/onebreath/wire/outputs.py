@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -103,8 +104,31 @@ def check_output(path: Path, kind: str, inputs: Iterable[Path | None] = ()) -> N
         raise ConfigError(f"{path} exists and holds {there}. {advice}: name another file for {kind}, or move this one.")
 
 
+def check_folder(path: Path, what: str) -> None:
+    """Refuse a file to write whose folder is missing or may not be written: said before the work, not after it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What is written, as the beginning of a sentence.
+
+    Raises
+    ------
+    ConfigError
+        If it is refused.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"{what} cannot be written to {path}: there is no folder {folder}. Make it first.")
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"{what} cannot be written to {path}: its folder may not be written. Choose another.")
+
+
 def check_picture(path: Path, inputs: Iterable[Path | None] = ()) -> None:
     """Refuse a file for a picture as `check_output` does, or for its suffix; raises ConfigError."""
+    check_folder(path, "The picture")
     kind = _PICTURES.get(path.suffix.lower())
     check_output(path, kind or PICTURE, inputs)
     if kind is None:

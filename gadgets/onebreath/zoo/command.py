@@ -182,10 +182,11 @@ def _argument(text: str) -> tuple[str, Any]:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from onebreath.wire.outputs import MODEL, check_output  # imports numpy: too slow for a list of models
+    from onebreath.wire.outputs import MODEL, check_folder, check_output  # imports numpy: too slow for a list of models
 
     folder = find(args.name)
     card = read_card(folder)
+    check_folder(args.file, "The archive")
     check_output(args.file, MODEL, (folder / CARD_FILE, folder / card.weights.file))
     with working(f"checking {args.name}"):
         read_network(folder, card)
