@@ -102,6 +102,45 @@ def test_sets_and_averages_are_series_of_their_own(tmp_path: Path, options: list
             np.testing.assert_allclose(values, 10 * encoding + average, atol=1e-3)
 
 
+def test_maps_of_echoes_and_of_other_directions_are_instances_of_their_own(tmp_path: Path) -> None:
+    """Slices of one map have one direction, and each its own place: those of two echoes do not go into one."""
+    turned = {"read_dir": (0, 1, 0), "phase_dir": (0, 0, 1), "slice_dir": (1, 0, 0)}
+    role = {"GADGETRON_DataRole": "Gfactor"}
+    maps = [
+        image(
+            np.full((1, 4, 6), 1 + 10 * echo + place, np.float32),
+            series=20,
+            contrast=echo,
+            slice=place,
+            position=(0, 0, 10.0 * place),
+            meta=role,
+            **(turned if place == 2 else {}),
+        )
+        for echo, place in np.ndindex(2, 3)
+    ]
+    path = write(tmp_path / "i.h5", {1: [image(np.ones((1, 4, 6), np.uint16))], 20: maps})
+    assert main(["dicom", str(path), "-o", str(tmp_path / "dcm")]) == 0
+    found = [pydicom.dcmread(file) for file in sorted((tmp_path / "dcm" / "series0020").glob("*.dcm"))]
+    assert [one.InstanceNumber for one in found] == [1, 2, 3, 4]
+    assert len({one.SOPInstanceUID for one in found}) == 4
+    assert [one.ImageComments for one in found] == ["echo 1", "echo 2"] * 2
+    values = [np.unique(one.pixel_array).tolist() for one in found]
+    assert values == [[1, 2], [11, 12], [3], [13]]
+    rows = [
+        one.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient[:3] for one in found
+    ]
+    assert [list(map(float, row)) for row in rows] == [[1, 0, 0]] * 2 + [[0, 1, 0]] * 2
+
+
+def test_slices_at_one_place_are_no_parametric_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    role = {"GADGETRON_DataRole": "Gfactor"}
+    maps = [image(np.ones((1, 4, 6), np.float32), series=20, slice=place, meta=role) for place in range(2)]
+    path = write(tmp_path / "i.h5", {1: [image(np.ones((1, 4, 6), np.uint16))], 20: maps})
+    assert main(["dicom", str(path), "-o", str(tmp_path / "dcm")]) == 1
+    assert "2 slices of series 20 lie at 1 places" in capsys.readouterr().err
+    assert main(["dicom", str(path), "-o", str(tmp_path / "dcm"), "--maps", "mr"]) == 0
+
+
 def test_enhanced_instances_have_the_times_of_their_echo(tmp_path: Path) -> None:
     validator = program("dciodvfy")
     images = [

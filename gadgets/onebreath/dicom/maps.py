@@ -1,8 +1,9 @@
-"""Noise maps as parametric maps of real numbers, one instance per frame of a series."""
+"""Noise maps as parametric maps of real numbers: one instance per frame of slices that are alike in all else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ def is_map(series: Series) -> bool:
 def parametric_maps(part: Part, images: Sequence[Any], who: Identity) -> Iterator[Any]:
     """Yield a `highdicom.pm.ParametricMap` for each frame of a map; its frames are the slices.
 
+    Echoes, repetitions of a cine and slices of other directions are instances of their own, as those of images are.
+
     Parameters
     ----------
     part
@@ -54,42 +57,73 @@ def parametric_maps(part: Part, images: Sequence[Any], who: Identity) -> Iterato
     ConfigError
         If highdicom is not installed.
     ScanError
-        If pixels are not finite.
+        If pixels are not finite, or slices lie at the same place.
     """
-    highdicom = required("highdicom.pm", "dicom", "A parametric map")
-    content = required("highdicom.content", "dicom", "A parametric map")
     series = part.series
     series_uid = uid("series", who.study_uid, str(series.number), digest([series]))
-    places = [stack for group in in_space(series) for stack in group]
-    frames = max(len(stack.images) for stack in places)
-    low, high = _window(series)
-    for frame in range(frames):
-        slices = [one for stack in places if frame < len(stack.images) for one in _slices(stack, frame)]
-        values = np.stack([one for one, _ in slices])
-        made = highdicom.ParametricMap(
-            source_images=list(images[:1]),
-            pixel_array=values,
-            series_instance_uid=series_uid,
-            series_number=series.number,
-            sop_instance_uid=uid("instance", series_uid, str(frame)),
-            instance_number=frame + 1,
-            manufacturer="Onebreath",
-            manufacturer_model_name="Onebreath",
-            software_versions=__version__,
-            device_serial_number=who.attributes.get("DeviceSerialNumber") or "none",
-            contains_recognizable_visual_features=False,
-            real_world_value_mappings=[_mapping(series, values)],
-            pixel_measures=_measures(slices[0][1][0]),
-            plane_orientation=_orientation(slices[0][1][0]),
-            plane_positions=[_position(geometry, z) for _, (geometry, z) in slices],
-            voi_lut_transformations=[
-                content.VOILUTTransformation((low + high) / 2, high - low, voi_lut_function="LINEAR_EXACT")
-            ],
-            content_label=QUANTITIES[series.role][0],
-            content_description=f"{QUANTITIES[series.role][1]}; not for diagnosis",
+    window = _window(series)
+    groups = in_space(series)
+    number = 0
+    for group in groups:
+        title = _title(group) if len(groups) > 1 else ""
+        for frame in range(max(len(stack.images) for stack in group)):
+            slices = [one for stack in group if frame < len(stack.images) for one in _slices(stack, frame)]
+            number += 1
+            made = _map(series, slices, images[:1], (series_uid, number), window, who)
+            _make_reproducible(made, part, who)
+            if title:
+                put(made, "ImageComments", title)
+            yield made
+
+
+def _map(
+    series: Series,
+    slices: Sequence[tuple[np.ndarray, tuple[Geometry, int]]],
+    sources: Sequence[Any],
+    numbered: tuple[str, int],
+    window: tuple[float, float],
+    who: Identity,
+) -> Any:
+    """Return the map of slices of one size and direction, with the series' identifier and a number in the series."""
+    highdicom = required("highdicom.pm", "dicom", "A parametric map")
+    content = required("highdicom.content", "dicom", "A parametric map")
+    series_uid, number = numbered
+    low, high = window
+    values = np.stack([one for one, _ in slices])
+    places = {tuple(np.round(geometry.position((0, 0, z)), 3)) for _, (geometry, z) in slices}
+    if len(places) < len(slices):
+        raise ScanError(
+            f"{len(slices)} slices of series {series.number} lie at {len(places)} places: a parametric map has one at "
+            "each. Say --maps mr to write them as images."
         )
-        _make_reproducible(made, part, who)
-        yield made
+    return highdicom.ParametricMap(
+        source_images=list(sources),
+        pixel_array=values,
+        series_instance_uid=series_uid,
+        series_number=series.number,
+        sop_instance_uid=uid("instance", series_uid, str(number - 1)),
+        instance_number=number,
+        manufacturer="Onebreath",
+        manufacturer_model_name="Onebreath",
+        software_versions=__version__,
+        device_serial_number=who.attributes.get("DeviceSerialNumber") or "none",
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[_mapping(series, values)],
+        pixel_measures=_measures(slices[0][1][0]),
+        plane_orientation=_orientation(slices[0][1][0]),
+        plane_positions=[_position(geometry, z) for _, (geometry, z) in slices],
+        voi_lut_transformations=[
+            content.VOILUTTransformation((low + high) / 2, high - low, voi_lut_function="LINEAR_EXACT")
+        ],
+        content_label=QUANTITIES[series.role][0],
+        content_description=f"{QUANTITIES[series.role][1]}; not for diagnosis",
+    )
+
+
+def _title(group: Sequence[Stack]) -> str:
+    """What tells these slices from others of the series, counted from 1: "echo 2"; empty if only their directions."""
+    place = {name: value for name, value in group[0].place.items() if name != "slice"}
+    return replace(group[0], place=place).title
 
 
 def _window(series: Series) -> tuple[float, float]:
