@@ -125,6 +125,23 @@ def test_a_volume_keeps_its_partitions(tmp_path: Path) -> None:
     assert made.header.get_zooms() == (10.0, 10.0, 5.0)
 
 
+def test_a_zoom_that_is_meant_in_per_cent_is_refused_before_files_are_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "i.h5", {1: cine(slices=1, phases=1)})
+    call = ["convert", str(path), "--overwrite", "-f"]
+    assert main([*call, "png", "--zoom", "3"]) == 0
+    before = sorted((tmp_path / "i").iterdir())
+    capsys.readouterr()
+    assert main([*call, "png,nifti", "--zoom", "2000"]) == 1
+    printed = capsys.readouterr()
+    assert "--zoom 2000 would make pictures of 32000 x 25778 screen pixels" in printed.err
+    assert "these images allow up to 1024." in printed.err
+    assert printed.out == ""
+    assert sorted((tmp_path / "i").iterdir()) == before
+    assert main([*call, "nifti", "--zoom", "2000"]) == 0, "it is for pictures"
+
+
 def test_pictures_have_the_true_shape_and_one_window(tmp_path: Path) -> None:
     path = write(tmp_path / "i.h5", {1: cine(slices=2, phases=3)})
     assert main(["convert", str(path), "-f", "png,gif", "--zoom", "2", "--window", "0", "1000"]) == 0

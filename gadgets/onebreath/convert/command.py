@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from onebreath.convert.nifti import volumes, write_nifti
-from onebreath.convert.pictures import shown, write_gif, write_mp4, write_png
+from onebreath.convert.pictures import shown, sides, write_gif, write_mp4, write_png
 from onebreath.errors import ConfigError, ScanError
 from onebreath.images.completeness import warn_if_incomplete
 from onebreath.images.geometry import Geometry
@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     with images_of(args.images, args.group) as found:
         for series in found:
             _check_channels(series)
+            if set(formats) - {"nifti"}:
+                sides(Geometry.of(series.headers[0], series.data.shape), args.zoom)  # before files of before are gone
         remove(found_there)
         output.mkdir(parents=True, exist_ok=True)
         for series in found:

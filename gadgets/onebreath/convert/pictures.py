@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onebreath.errors import ConfigError
 from onebreath.images.geometry import Geometry
 from onebreath.keeping import whole
 from onebreath.optional import required
 
+LARGEST_SIDE = 16384
+"""Most screen pixels along a side: few viewers and players take more, and a picture of it is 256 MiB."""
 _QUALITY = "16"
 """Constant rate factor of x264 for MP4: smaller is better, and 16 is nearly indistinguishable from lossless."""
 
@@ -27,11 +30,25 @@ def shown(values: NDArray[np.floating], window: tuple[float, float], geometry: G
     low, high = window
     scaled = np.nan_to_num((values.astype(np.float64) - low) / (high - low), nan=0.0, posinf=1.0, neginf=0.0)
     grey = np.rint(255 * scaled.clip(0, 1)).astype(np.uint8)
+    return [image.fromarray(frame).resize(sides(geometry, zoom), image.Resampling.BICUBIC) for frame in grey]
+
+
+def sides(geometry: Geometry, zoom: float) -> tuple[int, int]:
+    """Width and height of a picture in screen pixels, `zoom` of them per smaller side of a pixel.
+
+    Raises
+    ------
+    ConfigError
+        If one is above `LARGEST_SIDE`.
+    """
     smaller = min(geometry.spacing[:2])
-    size = tuple(
-        max(1, round(n * mm / smaller * zoom)) for n, mm in zip(geometry.size[:2], geometry.spacing[:2], strict=True)
-    )
-    return [image.fromarray(frame).resize(size, image.Resampling.BICUBIC) for frame in grey]
+    wide, tall = (n * mm / smaller * zoom for n, mm in zip(geometry.size[:2], geometry.spacing[:2], strict=True))
+    if max(wide, tall) > LARGEST_SIDE:
+        raise ConfigError(
+            f"--zoom {zoom:g} would make pictures of {wide:.0f} x {tall:.0f} screen pixels, more than {LARGEST_SIDE} a "
+            f"side; these images allow up to {int(LARGEST_SIDE * zoom / max(wide, tall))}."
+        )
+    return max(1, round(wide)), max(1, round(tall))
 
 
 def write_png(picture: Any, path: Path, texts: dict[str, str]) -> None:
