@@ -83,6 +83,12 @@ def test_what_nobody_can_reconstruct_is_an_error(scan_file, tmp_path, capsys):
     assert "no candidate can reconstruct this scan: there is no model 'crunet_mr.absent'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["-g", "-G", "--group"])
+def test_the_group_of_the_raw_data_is_named_as_in_other_commands(scan_file, tmp_path, capsys, option):
+    assert main(["compare", str(scan_file), option, "absent", "--output", str(tmp_path / "c.png")]) == 1
+    assert "has no raw data in group 'absent'; it has dataset" in capsys.readouterr().err
+
+
 def test_a_picture_has_the_suffix_of_one(scan_file, tmp_path, capsys):
     """It is refused before anything is reconstructed."""
     assert main(["compare", str(scan_file), "--output", str(tmp_path / "c.txt")]) != 0

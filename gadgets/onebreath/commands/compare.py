@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("file", help="raw data file (.h5)")
     parser.add_argument("-c", "--config", default="Onebreath_Cine.xml", help="what prepares the scan (%(default)s)")
-    parser.add_argument("-G", "--group", default="dataset", help="group in the file (default: %(default)s)")
+    parser.add_argument(  # -g as for raw data everywhere; -G is its older spelling here
+        "-g", "-G", "--group", default="dataset", help="group of the raw data (default: %(default)s)"
+    )
     parser.add_argument(
         "--candidates",
         nargs="+",
