@@ -1,5 +1,7 @@
 """``onebreath models match`` and ``rules``."""
 
+import re
+
 import pytest
 
 from onebreath.cli import main
@@ -31,6 +33,7 @@ def test_match_tells_which_rule_fires_and_why_the_others_do_not(root, capsys):
     assert main(["models", "match", str(file)]) == 0
     out = capsys.readouterr().out
     assert "mask_family uniform_acs" in out
+    assert not re.search(r"\d\.\d{4}", out)  # numbers as people read them
     assert "fast: no: acceleration is 4, the rule is for 6 to 20" in out
     assert "slow: FIRES: model crunet_mr.tiny\n" in out
     assert "rest: no: its conditions hold too, but an earlier rule fires" in out

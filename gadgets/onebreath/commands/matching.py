@@ -63,7 +63,9 @@ def match(file: str, group: str, config: str) -> int:
     book = current_rules()
     with RawFile(file, group) as raw:
         _, scan = first_place(raw, config)
-    print("The scan: " + ", ".join(f"{name} {value}" for name, value in vars(scan).items() if value is not None))
+    known = {name: value for name, value in vars(scan).items() if value is not None}
+    told = (f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in known.items())
+    print("The scan: " + ", ".join(told))
     for text in explain(book, scan):
         print(text)
     return 0 if book.match(scan) else 1
