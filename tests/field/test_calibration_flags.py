@@ -78,3 +78,28 @@ def test_calibration_lines_of_another_time_do_not_move_the_centre() -> None:
         images, told = reconstructed(lines(0) + apart, head(factor=1, mode=mode), calibrate=AS_IT_IS)
         assert not any("was taken" in text for text in told)
         assert error_of(images[0], 0) < 0.05
+
+
+@pytest.mark.parametrize("trigger", ["none", "repetition"])
+@pytest.mark.parametrize("both", [True, False])
+def test_calibration_lines_of_one_repetition_serve_the_others_and_are_no_data_of_theirs(
+    trigger: str, both: bool
+) -> None:
+    lattice = range(0, ROWS, 2)
+    alone = [row for row in CENTRE if row % 2 or not both]
+    scan = lines(0, alone, CALIBRATION)
+    for repetition, phase in np.ndindex(2, 2):
+        for row in lattice:
+            flags = [CALIBRATION_AND_IMAGING] if both and row in CENTRE and not (repetition or phase) else []
+            counters = {"repetition": repetition, "phase": phase}
+            scan += lines(repetition, [row], *flags, scale=1 / (1 + 3 * repetition), **counters)
+    images, _ = reconstructed(
+        scan,
+        head(factor=2, mode="embedded"),
+        reconstruct={"method": "cg_sense"},
+        calibrate={"coil_map_algorithm": "espirit"},
+        sort={"trigger_dimension": trigger},
+    )
+    found = {(image.repetition, image.phase): error_of(image, image.repetition) for image in images}
+    assert sorted(found) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert max(found.values()) < 0.05, found

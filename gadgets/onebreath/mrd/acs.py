@@ -10,7 +10,7 @@ from gadgetron.types.recon_data import ReconBit, ReconBuffer, ReconData
 from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
-from onebreath.mrd.buffers import E1, check_readout, kspace_of, lines_of, mask_of, places, scan_bits
+from onebreath.mrd.buffers import E1, check_readout, kspace_of, lines_of, mask_of, of_the_data, places, scan_bits
 from onebreath.mrd.header import ScanHeader
 from onebreath.mri.sampling import describe
 
@@ -123,14 +123,17 @@ def merge_acs(
 ) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
     """Return k-space (frame, coil, y, x) and mask with embedded calibration lines as data where imaging lines lack.
 
-    Only a reference of the data's own frames and matrix is merged; any other belongs to another time or contrast.
+    Only a reference of the data's own frames, matrix and counters is merged; any other belongs to another time or
+    contrast.
     """
-    ref = scan_bits(recon_data)[0].ref
+    data, ref = scan_bits(recon_data)[0].data, scan_bits(recon_data)[0].ref
     if ref is None or s >= ref.data.shape[5] or loc >= ref.data.shape[6]:
         return kspace, mask
     if kspace_of(ref, s, loc).shape != kspace.shape:
         return kspace, mask
-    missing = lines_of(ref, s, loc) & ~mask.any(axis=2)
+    lines = lines_of(ref, s, loc)
+    own = of_the_data(ref, data, s, loc)[:, 0].T
+    missing = lines & ~mask.any(axis=2) & (own if own.shape == lines.shape else own.all())
     merged = np.where(missing[:, None, :, None], kspace_of(ref, s, loc), kspace)
     readout = mask.any(axis=(0, 1)) if mask.shape[2] > 1 else np.ones(1, bool)
     return merged, mask | (missing[:, :, None] & readout)

@@ -14,6 +14,7 @@ from gadgetron.types.recon_data import ReconBit, ReconBuffer, ReconData, Samplin
 from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
+from onebreath.mrd.lines import header_table
 
 MAPS_SPACE = 0xFFFF
 """Encoding space of the extra bit that carries coil maps; no scan has so many encoding spaces."""
@@ -69,6 +70,23 @@ def places(recon_data: ReconData) -> Iterator[tuple[int, int]]:
 def acquired_of(headers: NDArray[np.object_]) -> NDArray[np.bool_]:
     """Return which headers, of any shape, are of acquired lines: those that count samples."""
     return np.asarray(np.vectorize(lambda header: header.number_of_samples > 0, otypes=[bool])(headers))
+
+
+def of_the_data(ref: ReconBuffer, data: ReconBuffer, s: int = 0, loc: int = 0) -> NDArray[np.bool_]:
+    """Return which headers (E1, E2, N) of a reference are of the data's own image, by their counters.
+
+    Calibration lines may be those of another repetition or echo, which a scan acquired only once. A counter of which
+    the data have several values numbers their frames, and tells nothing.
+    """
+    lines = [header for header in data.headers[..., s, loc].flat if header.number_of_samples > 0]
+    of_data, headers = header_table(lines)["idx"], ref.headers[..., s, loc]
+    of_ref = header_table(headers.ravel().tolist())["idx"]
+    own = np.ones(headers.size, bool)
+    for name in ("repetition", "set", "contrast", "phase"):
+        values = np.unique(of_data[name])
+        if values.size == 1:
+            own &= of_ref[name] == values[0]
+    return np.asarray(own.reshape(headers.shape))
 
 
 def slice_number(buffer: ReconBuffer, s: int = 0, loc: int = 0) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.mrd.acs import flagged_mode
-from onebreath.mrd.buffers import E1, E2, acquired_of, check_readout
+from onebreath.mrd.buffers import E1, E2, acquired_of, check_readout, of_the_data
 from onebreath.mri.volume_sampling import block_around
 
 Complex = NDArray[np.complex64]
@@ -121,13 +121,15 @@ def calibration_block(recon_data: ReconData, s: int = 0, loc: int = 0) -> Block 
 def embedded_lines(recon_data: ReconData, s: int = 0, loc: int = 0) -> tuple[Bools, tuple[int, int]] | None:
     """Return which lines (frame, z, y) of the reference are data too, and where in the matrix they begin.
 
-    Only those of a reference of the data's own frames; any other belongs to another time or contrast.
+    Only those of a reference of the data's own frames and counters; any other belongs to another time or contrast.
     """
     data, ref = recon_data.bits[0].data, recon_data.bits[0].ref
     if ref is None or ref.data.shape[4:] != data.data.shape[4:]:
         return None
     of_data, of_ref = centre_of(data), centre_of(ref)
-    return lines_of_volume(ref, s, loc), (of_data[0] - of_ref[0], of_data[1] - of_ref[1])
+    lines = lines_of_volume(ref, s, loc)
+    own = of_the_data(ref, data, s, loc).transpose(2, 1, 0)
+    return lines & (own if own.shape == lines.shape else own.all()), (of_data[0] - of_ref[0], of_data[1] - of_ref[1])
 
 
 def mode_of_volume(recon_data: ReconData, header_mode: str | None) -> str:

@@ -17,7 +17,16 @@ from onebreath.errors import ScanError
 from onebreath.gadgets.sort.layout import Layout
 from onebreath.gadgets.sort.placement import Placement
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import copy_samples, describe, header_of, header_table, is_imaging
+from onebreath.mrd.lines import (
+    CALIBRATION,
+    CALIBRATION_AND_IMAGING,
+    bit,
+    copy_samples,
+    describe,
+    header_of,
+    header_table,
+    is_imaging,
+)
 from onebreath.threads import begin
 
 Samples: TypeAlias = NDArray[np.complex64]
@@ -174,6 +183,13 @@ class Lines:
             changed = ismrmrd.AcquisitionHeader.from_buffer_copy(header)
             for name, values in counters.items():
                 setattr(changed.idx, name, int(values[line]))
+            self.headers[line] = changed
+
+    def only_calibrate(self, chosen: Iterable[int]) -> None:
+        """Flag some lines as lines for calibration only."""
+        for line in chosen:
+            changed = ismrmrd.AcquisitionHeader.from_buffer_copy(self.headers[line])
+            changed.flags = changed.flags & ~bit(CALIBRATION_AND_IMAGING) | bit(CALIBRATION)
             self.headers[line] = changed
 
     def stamp_anew(self, stamps: NDArray[np.int64]) -> None:

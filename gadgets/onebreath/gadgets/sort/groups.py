@@ -21,18 +21,27 @@ Members = NDArray[np.intp]
 
 
 class Group(NamedTuple):
-    """Some lines of a slice: what distinguishes them, their numbers, and what is to be said of them."""
+    """Some lines of a slice: what distinguishes them, their numbers, and what is to be said of them.
+
+    Those of its lines that are lent by another group are for calibration only, whatever they are there.
+    """
 
     key: dict[str, int]
     members: Members
     said: str = ""
+    lent: Members = np.zeros(0, np.intp)
+
+    def take(self, lines: Lines) -> Lines:
+        """Return its lines, of those of the slice."""
+        taken = lines.take(self.members.tolist())
+        taken.only_calibrate(np.flatnonzero(np.isin(self.members, self.lent)).tolist())
+        return taken
 
 
 def groups_of(choice: FrameChoice, table: NDArray[np.void]) -> list[Group]:
     """Return the groups of the lines of a slice.
 
-    A group without calibration lines of its own gets those of the nearest group before it, else after it, as far as
-    they are for calibration alone.
+    A group without calibration lines of its own gets those of the nearest group before it, else after it.
 
     Parameters
     ----------
@@ -52,7 +61,8 @@ def groups_of(choice: FrameChoice, table: NDArray[np.void]) -> list[Group]:
     for number, group in enumerate(made):
         if having and not calibrating[group.members].any():
             lender = made[min(having, key=lambda other: (other > number, abs(other - number)))].members
-            made[number] = group._replace(members=np.sort(np.concatenate([group.members, lender[alone[lender]]])))
+            lent = lender[calibrating[lender]]
+            made[number] = group._replace(members=np.sort(np.concatenate([group.members, lent])), lent=lent)
     return made
 
 
@@ -69,10 +79,11 @@ def lend(lines: Lines, kept: dict[int, Lines], number: int) -> Lines:
         The slice.
     """
     table = lines.table()
-    alone = ~imaging_of(table)
-    if alone.any():
-        kept[number] = lines.take(np.flatnonzero(alone).tolist())
-    return lines if calibrates(table["flags"]).any() or number not in kept else lines.joined(kept[number])
+    calibrating = calibrates(table["flags"])
+    if not imaging_of(table).all():
+        kept[number] = lines.take(np.flatnonzero(calibrating).tolist())
+        kept[number].only_calibrate(range(len(kept[number])))
+    return lines if calibrating.any() or number not in kept else lines.joined(kept[number])
 
 
 class Averages:

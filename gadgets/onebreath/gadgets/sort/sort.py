@@ -230,7 +230,7 @@ class Sort(Gadget):
         if self.properties.trigger_dimension == "repetition":
             lines = lend(lines, self._calibration, number)
         groups = groups_of(choice, lines.table())
-        parts = [lines.take(group.members.tolist()) for group in groups]
+        parts = [group.take(lines) for group in groups]
         del lines  # what a group holds shall go with it
         for group in groups:
             yield from self._group(parts.pop(0), {"slice": number, **group.key}, group.said)
