@@ -172,6 +172,20 @@ def test_oversampling_that_was_removed_before_is_not_removed_again() -> None:
     assert notes[0]["readout_oversampling_removed"] == "before"
 
 
+@pytest.mark.parametrize(("samples", "centre"), [(24, 8), (24, 16)])
+def test_an_asymmetric_echo_without_oversampling_keeps_its_field_of_view(samples: int, centre: int) -> None:
+    header = scan_header((64, 8), (32, 8), (640, 240), (320, 240))
+    whole = point_line(32, 40.0, 320, 16)
+    data = whole[:, 16 - centre : 16 - centre + samples]
+    (made, short), notes = run("prewhiten", header, [line(data, centre=centre), line(whole[:, 8:24], 1, centre=8)])
+    for filled, first, last in ((made, 16 - centre, 15 - centre + samples), (short, 8, 23)):
+        assert (filled.number_of_samples, filled.center_sample) == (32, 16)
+        assert (filled.discard_pre, 31 - filled.discard_post) == (first, last)
+        inside = (np.arange(32) >= first) & (np.arange(32) <= last)
+        assert np.array_equal(filled.data, np.where(inside, whole, 0).astype(np.complex64))
+    assert {note["readout_oversampling_removed"] for note in notes} == {"before"}
+
+
 @pytest.mark.parametrize("flag", SIDE_FLAGS)
 def test_lines_that_are_no_part_of_an_image_pass_untouched(flag: int) -> None:
     odd = line(np.full((1, 7), np.nan), 0, flag)

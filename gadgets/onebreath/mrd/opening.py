@@ -14,6 +14,7 @@ from onebreath.errors import ScanError
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, IMAGE_COUNTERS, REVERSE, bit, header_of, is_imaging
 from onebreath.mrd.quirks import echo_as_acquired
+from onebreath.mrd.readout import Extent
 
 _MOST = 512
 _MOST_REVERSED = 256
@@ -69,7 +70,8 @@ class Opening:
         first = self._first or (plain or self.held)[0]
         header = header_of(first)
         if is_imaging(header.flags) and self._kept < self._encoded:
-            self.cropped = header.number_of_samples <= self._kept
+            fills = any(Extent.of(header, as_acquired).fills(self._kept) for as_acquired in (False, True))
+            self.cropped = False if header.number_of_samples > self._kept else fills or None
         held, self.held = self.held, []
         return first, held
 

@@ -77,6 +77,10 @@ class Extent:
         """Number of measured samples."""
         return self.samples - self.before - self.after
 
+    def fills(self, size: int) -> bool:
+        """Whether the line is one of a matrix of this size: it reaches an end of it, as an asymmetric echo, or both."""
+        return min(size // 2 - self.centre, size - size // 2 - (self.samples - self.centre)) == 0
+
     def placed(self, size: int) -> Extent:
         """Return the extent after `place_echo`."""
         shift = size // 2 - self.centre

@@ -25,7 +25,7 @@ class ReadoutForm:
         self, data: Line, header: Any, as_acquired: bool = False
     ) -> tuple[Line, Extent, dict[str, Any] | None]:
         """Convert a line (..., coil, x); for a new kind of line, also return facts about it."""
-        extent = placed = final = Extent.of(header, as_acquired)
+        extent = placed = Extent.of(header, as_acquired)
         if header.flags & bit(REVERSE):
             data = data[:, ::-1]
         if extent.measured > self.encoded:
@@ -34,14 +34,15 @@ class ReadoutForm:
                 "in the header. Correct the matrix (and with it the field of view), or convert the raw data again."
             )
         # A gadget before this one may have removed the oversampling: the header of the scan does not state this.
-        like_cropped = extent.samples == self.kept < self.encoded and extent.centre == self.kept // 2
-        cropped_before = like_cropped and self.cropped is not False
-        if not cropped_before:
-            if extent.samples != self.encoded or not extent.in_place:
-                data, placed = place_echo(data, extent, self.encoded), extent.placed(self.encoded)
-            final = placed
-            if self.crop:
-                data, final = self.crop(data), placed.resampled(self.kept)
+        cropped_before = extent.samples <= self.kept < self.encoded and (
+            self.cropped is True or (self.cropped is None and extent.fills(self.kept))
+        )
+        size = self.kept if cropped_before else self.encoded
+        if extent.samples != size or not extent.in_place:
+            data, placed = place_echo(data, extent, size), extent.placed(size)
+        final = placed
+        if self.crop and not cropped_before:
+            data, final = self.crop(data), placed.resampled(self.kept)
         facts = None
         if extent not in self.forms:
             self.forms.add(extent)
