@@ -9,6 +9,7 @@ import pytest
 
 from onebreath.errors import ScanError
 from onebreath.mri.fourier import fftc, ifftc
+from tests.chain.running import simulated
 from tests.helpers import complex_normal, nrmse
 from tests.raw import line, run, scan_header, stream
 
@@ -162,6 +163,26 @@ def test_reversed_lines_are_turned_once() -> None:
     assert made[1].data.flags.c_contiguous
     again, _ = run("prewhiten", scan_header((16, 8)), [made[1]])
     assert np.array_equal(again[0].data, made[0].data)
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+@pytest.mark.parametrize("as_acquired", [False, True])
+@pytest.mark.parametrize("lost", [0, 4])
+def test_the_echo_of_reversed_lines_is_found_near_the_k_space_centre(
+    alternating: bool, as_acquired: bool, lost: int
+) -> None:
+    scan = simulated(matrix=(128, 128), anatomy="textured", readout_oversampling=1, noise_lines=0)
+    forward, turned = [], []
+    for number, one in enumerate(scan.acquisitions):
+        data, row, centre = one.data[:, lost:], one.idx.kspace_encode_step_1, one.center_sample - lost
+        forward.append(line(data, row, centre=centre))
+        counted = data.shape[1] - 1 - centre if as_acquired else centre
+        reverse = not alternating or number % 2
+        turned.append(line(data[:, ::-1], row, 22, centre=counted) if reverse else forward[-1])
+    expected, _ = run("prewhiten", scan.header, forward, use_storage=False)
+    made, _ = run("prewhiten", scan.header, turned, use_storage=False)
+    assert [one.idx.kspace_encode_step_1 for one in made] == [one.idx.kspace_encode_step_1 for one in expected]
+    assert all(np.array_equal(ours.data, theirs.data) for ours, theirs in zip(made, expected, strict=True))
 
 
 def test_oversampling_that_was_removed_before_is_not_removed_again() -> None:

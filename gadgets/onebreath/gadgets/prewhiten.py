@@ -97,7 +97,7 @@ class Prewhiten(Gadget):
         self._readout = ReadoutForm(self.header)
         self._facts: dict[str, Any] = {}
         self._opening = Opening(self.header, self._readout.kept, self._readout.encoded)
-        self._echoes = Echoes()
+        self._echoes = Echoes(self.header)
         self._trajectories = Trajectories()
         self._directions = Directions()
         self._found: FoundNoise | None = None
@@ -163,11 +163,12 @@ class Prewhiten(Gadget):
         if header_of(line).active_channels != self._channels and self._opening.expected == self._channels:
             self._left_out[header_of(line).active_channels] += 1
             return
-        for ready in self._echoes.settle(line):
-            header = header_of(ready)
-            whitened, news = self._line(ready, header)
-            if news:
-                yield self._note(**news)
+        yield from self._whitened(self._echoes.settle(line))
+
+    def _whitened(self, lines: Iterable[ismrmrd.Acquisition]) -> Iterator[Message]:
+        for line in lines:
+            whitened, news = self._line(line, header_of(line))
+            yield from [self._note(**news)] if news else []
             yield whitened
 
     def _take_noise(self, line: ismrmrd.Acquisition) -> None:
@@ -281,8 +282,7 @@ class Prewhiten(Gadget):
     def _finish(self) -> Iterator[Message]:
         if not self._channels and self._opening.held:
             yield from self._open()
-        for line in self._echoes.rest():
-            yield self._line(line, header_of(line))[0]
+        yield from self._whitened(self._echoes.rest())
         for channels, count in self._left_out.items():
             yield from self.warn(
                 f"{count} lines of {channels} channels were left out: the header says that the scan has "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 from onebreath.errors import ScanError
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import DOUBTFUL, IMAGE_COUNTERS, REVERSE, bit, header_of, is_imaging
-from onebreath.mrd.quirks import echo_as_acquired
+from onebreath.mrd.quirks import echo_as_acquired, two_dimensional
 from onebreath.mrd.readout import Extent
 
 _MOST = 512
 _MOST_REVERSED = 256
 _PHASE_CORRECTION = 24
+_NEAR = 1
+"""Lines and partitions by which one may miss the k-space centre and still show where its echo is."""
 _MOST_IMAGES = 1 << 16
 """Images whose forward lines are remembered at most, as long as no line is reversed: an endless scan has no end."""
 _image = operator.attrgetter(*IMAGE_COUNTERS)
@@ -77,12 +80,27 @@ class Opening:
 
 
 class Echoes:
-    """Determines how the header counts the echo of reversed lines; they are held until this is known."""
+    """Determines how the header counts the echo of reversed lines; lines are held, in their order, until it is known.
 
-    def __init__(self) -> None:
+    Only a line near the k-space centre shows it: at the edge the object's structure moves the peak by some samples.
+
+    Parameters
+    ----------
+    header
+        The scan's header.
+    """
+
+    def __init__(self, header: ScanHeader) -> None:
+        sizes = {"1": header.encoded_matrix.y} | ({} if two_dimensional(header) else {"2": header.encoded_matrix.z})
+        limits = {axis: header.limits(f"kspace_encoding_step_{axis}") for axis in sizes}
+        self._centre = {
+            f"kspace_encode_step_{axis}": sizes[axis] // 2 if stated is None else stated.centre
+            for axis, stated in limits.items()
+        }
         self._known: dict[tuple[int, int], bool] = {}
         self._profiles: dict[tuple[int, int], NDArray[np.float64]] = {}
-        self._held: list[ismrmrd.Acquisition] = []
+        self._seen: Counter[tuple[int, int]] = Counter()
+        self._held: deque[ismrmrd.Acquisition] = deque()
 
     @staticmethod
     def _kind(header: Any) -> tuple[int, int]:
@@ -95,28 +113,40 @@ class Echoes:
         return self._known.get(kind, abs(samples - 1 - 2 * centre) > 1)
 
     def settle(self, line: ismrmrd.Acquisition) -> Iterator[ismrmrd.Acquisition]:
-        """Yield the lines whose echo position is known, including this one."""
+        """Yield the lines whose echo position is known, as far as all before them are, too."""
         header = header_of(line)
-        kind = self._kind(header)
-        if not header.flags & bit(REVERSE) or kind in self._known or kind[1] >= kind[0]:
-            yield line
-            return
         self._held.append(line)
-        energy = np.sum(np.abs(line.data) ** 2, axis=0, dtype=np.float64)
-        profile = self._profiles.setdefault(kind, np.zeros(kind[0]))
-        profile += energy
-        found = echo_as_acquired(profile, kind[1])
-        if found is not None:
-            self._known[kind] = found
-            yield from self.rest()
-        elif len(self._held) >= _MOST_REVERSED:
-            self._known[kind] = self.as_acquired(header)
-            yield from self.rest()
+        if not self._settled(header):
+            self._see(line, header, self._kind(header))
+        while self._held and self._settled(header_of(self._held[0])):
+            yield self._held.popleft()
 
     def rest(self) -> Iterator[ismrmrd.Acquisition]:
         """Yield the lines that are still held."""
-        held, self._held = self._held, []
+        for kind in self._profiles.keys() - self._known.keys():
+            self._judge(kind)
+        held, self._held = self._held, deque()
         yield from held
+
+    def _settled(self, header: Any) -> bool:
+        kind = self._kind(header)
+        return not header.flags & bit(REVERSE) or kind in self._known or kind[1] >= kind[0]
+
+    def _see(self, line: ismrmrd.Acquisition, header: Any, kind: tuple[int, int]) -> None:
+        """Learn from a reversed line."""
+        profile = self._profiles.setdefault(kind, np.zeros(kind[0]))
+        profile += np.sum(np.abs(line.data) ** 2, axis=0, dtype=np.float64)
+        self._seen[kind] += 1
+        many = self._seen[kind] >= _MOST_REVERSED
+        if many or all(abs(getattr(header.idx, name) - centre) <= _NEAR for name, centre in self._centre.items()):
+            self._judge(kind)
+        if many:
+            self._known.setdefault(kind, self.as_acquired(header))
+
+    def _judge(self, kind: tuple[int, int]) -> None:
+        found = echo_as_acquired(self._profiles[kind], kind[1])
+        if found is not None:
+            self._known[kind] = found
 
 
 class Directions:
