@@ -142,3 +142,14 @@ def test_echo_planar_lines_are_not_reconstructed_in_silence():
     except ScanError as error:
         told = [str(error)]
     assert any("both directions" in text or "phase correction" in text for text in told)
+
+
+def test_what_is_of_no_image_has_no_direction_of_its_lines():
+    scan = lines(0)
+    for one in scan:
+        one.data[:] = one.data[:, ::-1].copy()
+        one._head.set_flag(REVERSE)
+    others = lines(0, range(3), PHASE_CORRECTION) + lines(0, range(3), 23) + lines(0, range(3), encoding_space_ref=1)
+    (image,), told = reconstructed(others + scan)
+    assert not any("both directions" in text for text in told)
+    assert error_of(image, 0) < 0.05

@@ -99,7 +99,7 @@ class Prewhiten(Gadget):
         self._opening = Opening(self.header, self._readout.kept, self._readout.encoded)
         self._echoes = Echoes(self.header)
         self._trajectories = Trajectories()
-        self._directions = Directions()
+        self._directions = Directions(self.header.space)
         self._found: FoundNoise | None = None
         self._left_out: Counter[int] = Counter()
         self._silent = SilentChannels()

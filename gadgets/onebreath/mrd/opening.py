@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import DOUBTFUL, IMAGE_COUNTERS, REVERSE, bit, header_of, is_imaging
+from onebreath.mrd.lines import DOUBTFUL, IMAGE_COUNTERS, NO_IMAGE, REVERSE, bit, header_of, is_imaging
 from onebreath.mrd.quirks import echo_as_acquired, two_dimensional
 from onebreath.mrd.readout import Extent
 
@@ -150,15 +150,22 @@ class Echoes:
 
 
 class Directions:
-    """Watches for lines read in both directions within one image (EPI), which need a phase correction."""
+    """Watches for lines read in both directions within one image (EPI), which need a phase correction.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    space
+        Encoding space of the image.
+    """
+
+    def __init__(self, space: int) -> None:
+        self._space = space
         self._forward: set[tuple[int, ...]] = set()
         self._reversed: set[tuple[int, ...]] = set()
         self._corrections = 0
 
     def see(self, header: Any) -> None:
-        """Record the direction of a line.
+        """Record the direction of a line; noise, navigators, and lines of other spaces are of no image.
 
         Raises
         ------
@@ -167,6 +174,8 @@ class Directions:
         """
         if header.flags & bit(_PHASE_CORRECTION):
             self._corrections += 1
+            return
+        if header.flags & NO_IMAGE or header.encoding_space_ref != self._space:
             return
         forward = not header.flags & bit(REVERSE)
         if forward and self._full():
