@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ismrmrd
+import numpy as np
 import pytest
 
 from onebreath.chain.notes import read_warning
@@ -123,3 +124,21 @@ def test_a_slice_without_the_flag_that_ends_others_is_named(flags: list[tuple[in
     _, told = reconstructed(scan)
     assert any("no line flagged as its last" in text for text in told) == bool(named)
     assert not named or any(named in text for text in told)
+
+
+@pytest.mark.parametrize("trigger", ["auto", "none"])
+@pytest.mark.parametrize(
+    ("lost", "named"), [({(0, 1)}, "repetition 1"), ({(1, 1), (1, 2)}, "repetition 1; repetition 2")]
+)
+def test_images_that_other_slices_have_are_missed(trigger: str, lost: set[tuple[int, int]], named: str) -> None:
+    scan = [
+        one
+        for repetition, number in np.ndindex(3, 2)
+        for one in lines(repetition, slice=number, repetition=repetition, position=(0.0, 0.0, 10.0 * number))
+        if (number, repetition) not in lost
+    ]
+    limits = {"slice": (0, 0, 1), "repetition": (0, 0, 2)}
+    images, told = reconstructed(scan, head(limits=limits), sort={"trigger_dimension": trigger})
+    assert {(image.slice, image.repetition) for image in images} == set(np.ndindex(2, 3)) - lost
+    (number,) = {number for number, _ in lost}
+    assert sum(f"slice {number} has no line of {named}, which other slices have" in text for text in told) == 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.gadgets.sort.assemble import runs
-from onebreath.gadgets.sort.collected import Lines
+from onebreath.gadgets.sort.collected import FRAME_COUNTERS, Lines
 from onebreath.gadgets.sort.complete import SHORT
 from onebreath.gadgets.sort.frames import FrameChoice
 from onebreath.gadgets.sort.survey import geometries, imaging_of, tolerance
@@ -18,6 +19,10 @@ from onebreath.names import listed
 
 Bools = NDArray[np.bool_]
 Members = NDArray[np.intp]
+
+
+_NAMED = 4
+"""Images that a warning names."""
 
 
 class Group(NamedTuple):
@@ -84,6 +89,29 @@ def lend(lines: Lines, kept: dict[int, Lines], number: int) -> Lines:
         kept[number] = lines.take(np.flatnonzero(calibrating).tolist())
         kept[number].only_calibrate(range(len(kept[number])))
     return lines if calibrating.any() or number not in kept else lines.joined(kept[number])
+
+
+def unlike_slices(slices: Mapping[int, Lines]) -> list[str]:
+    """Name images that some slices have and others lack, as no line of them came."""
+    own = {}
+    for number, lines in sorted(slices.items()):
+        table = lines.table()
+        idx = table["idx"][imaging_of(table)]
+        if len(idx):
+            own[number] = set(zip(*(idx[name].tolist() for name in FRAME_COUNTERS), strict=True))
+    every: set[tuple[int, ...]] = set().union(*own.values())
+    telling = [place for place in range(len(FRAME_COUNTERS)) if len({image[place] for image in every}) > 1]
+    said = []
+    for number, images in own.items():
+        lacks = sorted(every - images)
+        named = [", ".join(f"{FRAME_COUNTERS[place]} {image[place]}" for place in telling) for image in lacks[:_NAMED]]
+        if lacks:
+            more = f" and {len(lacks) - _NAMED} more" if len(lacks) > _NAMED else ""
+            said.append(
+                f"slice {number} has no line of {'; '.join(named)}{more}, which other slices have: there is no image "
+                "of it. Was the scan broken off?"
+            )
+    return said
 
 
 class Averages:

@@ -25,7 +25,7 @@ from onebreath.gadgets.sort.collected import Lines, expected_frames
 from onebreath.gadgets.sort.early import Complete
 from onebreath.gadgets.sort.frames import FrameChoice, place_frames
 from onebreath.gadgets.sort.gating import irregular
-from onebreath.gadgets.sort.groups import Averages, groups_of, lend
+from onebreath.gadgets.sort.groups import Averages, groups_of, lend, unlike_slices
 from onebreath.gadgets.sort.intake import Intake
 from onebreath.gadgets.sort.layout import Layout, line_limits, lines_in_matrix, rows_of
 from onebreath.gadgets.sort.properties import SortProperties
@@ -214,14 +214,14 @@ class Sort(Gadget):
             self._layout, self._centre_from, moved = intake.centre()
             stated = {name: self.header.limits(name) if later != "none" else None for name in COUNTERS}
             most = {name: 0 if limits is None else limits.maximum for name, limits in stated.items()}
-            self._values = {
-                f"values_{name}": max(int(everything["idx"][name].max()), most[name]) + 1 for name in COUNTERS
-            }
+            came = everything["idx"]
+            self._values = {f"values_{name}": max(int(came[name].max()), most[name]) + 1 for name in COUNTERS}
             self._values["values_phase"] = max(self._values["values_phase"], self._choice.phases)
             yield from self._warn_all([text for text in (self._choice.warning, *moved) if text])
         if self._choice.frames != "physiology":
             yield from self._warn_all(intake.repeated())
             yield from self._warn_all(intake.unlike_averages() if self._choice.averages > 1 else ())
+            yield from self._warn_all(unlike_slices(intake.slices) if later == "none" and not self._sent else ())
 
     def _send(self, number: int, lines: Lines) -> Iterator[Message]:
         """Make the messages of one slice."""
