@@ -138,6 +138,15 @@ def test_samples_to_discard_are_cut() -> None:
     assert notes[0]["readout_samples_cut"] == 1
 
 
+def test_samples_to_discard_do_not_judge_the_noise_scan() -> None:
+    rng = np.random.default_rng(14)
+    noise, data = complex_normal(rng, (3, 4096)), complex_normal(rng, (3, 64)) + point_line(64, 20.0, 320, 32)
+    data[:, :8] = data[:, -8:] = 1e7
+    (made,), _ = run("prewhiten", scan_header((64, 8)), [line(noise, 0, 19), line(data, discard_pre=8, discard_post=8)])
+    assert not made.data[:, :8].any()
+    assert not made.data[:, -8:].any()
+
+
 def test_a_line_longer_than_the_matrix_in_the_header_is_an_error() -> None:
     with pytest.raises(ScanError, match=r"line 0 .* has 24 samples, more than the 16 of the encoded matrix"):
         run("prewhiten", scan_header((16, 8)), [line(np.ones((2, 24)))])

@@ -6,7 +6,7 @@ import ismrmrd
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.mrd.lines import header_of
+from onebreath.mrd.lines import header_of, measured
 from onebreath.mri.noise import edge_noise, gadgetron_scale, whitening_matrix
 from onebreath.names import listed
 from onebreath.storage.noise import StoredCovariance
@@ -75,7 +75,9 @@ class Whitening:
         channels = len(self.covariance.matrix)
         fitting = [line for line in lines if header_of(line).active_channels == channels]
         with np.errstate(over="ignore", invalid="ignore"):  # samples that no receiver makes: they fit no noise
-            level = edge_noise(self.matrix(header_of(line).sample_time_us) @ line.data for line in fitting)
+            level = edge_noise(
+                self.matrix(header_of(line).sample_time_us) @ line.data[:, measured(line)] for line in fitting
+            )
         if level is None or limits[0] <= level <= limits[1]:
             return ""
         return f"whitened by it, the quietest samples of the lines have a noise of {level:.3g} instead of 1"

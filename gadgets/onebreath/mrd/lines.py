@@ -168,6 +168,13 @@ def copy_samples(line: ismrmrd.Acquisition, target: NDArray[np.complex64]) -> No
         target[:] = line.data
 
 
+def measured(line: ismrmrd.Acquisition) -> slice:
+    """Return which samples of a line are not to be discarded, as acquired; all if its header makes no sense."""
+    header = header_of(line)
+    first, last = header.discard_pre, header.number_of_samples - header.discard_post
+    return slice(first, last) if first < last else slice(None)
+
+
 def side_line(flags: int) -> str | None:
     """Return the kind of a line that is not part of an image's k-space; None for imaging and calibration lines."""
     if not flags & SIDE_BITS:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onebreath.errors import ScanError
 from onebreath.mrd.header import ScanHeader
-from onebreath.mrd.lines import DOUBTFUL, IMAGE_COUNTERS, NO_IMAGE, REVERSE, bit, header_of, is_imaging
+from onebreath.mrd.lines import DOUBTFUL, IMAGE_COUNTERS, NO_IMAGE, REVERSE, bit, header_of, is_imaging, measured
 from onebreath.mrd.quirks import echo_as_acquired, two_dimensional
 from onebreath.mrd.readout import Extent
 
@@ -135,7 +135,8 @@ class Echoes:
     def _see(self, line: ismrmrd.Acquisition, header: Any, kind: tuple[int, int]) -> None:
         """Learn from a reversed line."""
         profile = self._profiles.setdefault(kind, np.zeros(kind[0]))
-        profile += np.sum(np.abs(line.data) ** 2, axis=0, dtype=np.float64)
+        within = measured(line)
+        profile[within] += np.sum(np.abs(line.data[:, within]) ** 2, axis=0, dtype=np.float64)
         self._seen[kind] += 1
         many = self._seen[kind] >= _MOST_REVERSED
         if many or all(abs(getattr(header.idx, name) - centre) <= _NEAR for name, centre in self._centre.items()):
