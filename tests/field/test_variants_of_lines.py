@@ -109,3 +109,15 @@ def test_a_gated_scan_without_phase_counters_is_binned() -> None:
     assert any("counts none, but rows come again and again" in text for text in told)
     assert len(images) in (10, 12)
     assert max(error_of(image, 0) for image in images) < 0.05
+
+
+@pytest.mark.parametrize(("dropped", "said"), [(range(20, ROWS), True), (range(0), False)])
+def test_a_channel_that_drops_out_is_named(dropped: range, said: bool) -> None:
+    scan = lines(0)
+    for row in dropped:
+        scan[row].data[2] = 0
+    scan[0].data[:] = 0  # counts as not acquired, and says nothing of a channel
+    _, told = reconstructed(scan)
+    named = f"Channel 2 of the scan holds only zeros in up to {len(dropped)} of {ROWS - 1} lines"
+    assert any(named in text for text in told) == said
+    assert any("Channel" in text for text in told) == said

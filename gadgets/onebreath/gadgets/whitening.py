@@ -84,22 +84,45 @@ class Whitening:
 
 
 class SilentChannels:
-    """Finds channels that hold only zeros: unplugged or dead, which a noise scan from another time cannot show."""
+    """Finds channels that hold only zeros, in all lines or in some: unplugged, dead, or dropped out.
+
+    A noise scan from another time cannot show it. Lines without any signal are not counted.
+    """
 
     def __init__(self) -> None:
-        self._silent: NDArray[np.bool_] | None = None
+        self._silent = np.zeros(0, np.int64)
+        self._lines = 0
 
     def see(self, samples: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """Return samples (..., coil, x) of lines; they are looked at until all channels have shown a signal."""
-        if self._silent is None:
-            self._silent = np.ones(samples.shape[-2], bool)
-        if self._silent.any() and len(self._silent) == samples.shape[-2]:
-            self._silent &= ~(samples != 0).any(axis=(*range(samples.ndim - 2), samples.ndim - 1))
+        """Return samples (..., coil, x) of lines; only those with a zero in the middle are looked at more closely."""
+        lines = samples.reshape(-1, *samples.shape[-2:])
+        if not self._lines:
+            self._silent = np.zeros(lines.shape[1], np.int64)
+        if len(self._silent) != lines.shape[1]:
+            return samples
+        suspected = (lines[:, :, lines.shape[2] // 2] == 0).any(axis=1)
+        self._lines += len(lines)
+        if suspected.any():
+            silent = ~(lines[suspected] != 0).any(axis=2)
+            empty = silent.all(axis=1)
+            self._lines -= int(empty.sum())
+            self._silent += silent[~empty].sum(axis=0)
         return samples
 
     def warnings(self) -> list[str]:
-        """Return a warning that names the silent channels; none if there are none, or if all are silent."""
-        if self._silent is None or not self._silent.any() or self._silent.all():
-            return []
-        named = listed(np.flatnonzero(self._silent).tolist())
-        return [f"Channel {named} of the scan holds only zeros: check the coil and its plug. The others were used."]
+        """Return warnings that name the silent channels; none if there are none."""
+        said = []
+        always, at_times = (self._silent == self._lines) & (self._lines > 0), self._silent > 0
+        if always.any():
+            named = listed(np.flatnonzero(always).tolist())
+            said.append(
+                f"Channel {named} of the scan holds only zeros: check the coil and its plug. The others were used."
+            )
+        if (dropped := at_times & ~always).any():
+            named, most = listed(np.flatnonzero(dropped).tolist()), int(self._silent[dropped].max())
+            said.append(
+                f"Channel {named} of the scan holds only zeros in up to {most} of {self._lines} lines, and a signal in "
+                "others: it dropped out. Images of these lines may have artefacts: check the coil and its plug, and "
+                "repeat the scan."
+            )
+        return said
