@@ -121,3 +121,13 @@ def test_a_channel_that_drops_out_is_named(dropped: range, said: bool) -> None:
     named = f"Channel 2 of the scan holds only zeros in up to {len(dropped)} of {ROWS - 1} lines"
     assert any(named in text for text in told) == said
     assert any("Channel" in text for text in told) == said
+
+
+@pytest.mark.parametrize(
+    ("dwell", "contrast", "said"), [(4.0, 0, True), (0.0, 0, True), (2.0, 0, False), (4.0, 1, False)]
+)
+def test_lines_of_one_image_with_unlike_dwell_times_are_told(dwell: float, contrast: int, said: bool) -> None:
+    rows = range(ROWS) if contrast else range(20, ROWS)
+    scan = lines(0, range(ROWS if contrast else 20)) + lines(0, rows, sample_time_us=dwell, contrast=contrast)
+    _, told = reconstructed(scan)
+    assert any("lines of one image have dwell times of" in text for text in told) == said

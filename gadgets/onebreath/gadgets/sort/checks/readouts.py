@@ -21,6 +21,8 @@ _FEW = 0.25
 """Lines that are odd are at most this part of those of their image; else there is no usual readout."""
 _SLIGHT = 1 / 16
 """Part of the samples that all lines may lose to keep an odd one."""
+_SAME_DWELL = 1.01
+"""Dwell times that differ by less are one."""
 _NEAR = 1
 """Lines next to the k-space centre, without which there is no image."""
 
@@ -41,8 +43,24 @@ def leave_out_odd(header: ScanHeader, slices: dict[int, Lines]) -> tuple[Counter
         if odd.any():
             slices[number] = lines.take(np.flatnonzero(~odd).tolist())
             left_out["lines with a shorter readout than the others"] += int(odd.sum())
-        warnings += texts
+        warnings += [*texts, *_unlike_dwell(lines.table())]
     return left_out, warnings
+
+
+def _unlike_dwell(table: NDArray[np.void]) -> list[str]:
+    """Warn of lines of one image that were sampled at other speeds: whitening gave them other scales."""
+    said = []
+    imaging = imaging_of(table)
+    for of_image in _images(table):
+        dwell = np.unique(table["sample_time_us"][of_image & imaging])
+        if dwell.size and dwell[-1] > _SAME_DWELL * dwell[0]:
+            said.append(
+                f"slice {int(table['idx']['slice'][0])}: lines of one image have dwell times of {dwell[0]:.4g} to "
+                f"{dwell[-1]:.4g} us (sample_time_us in their headers). Noise is 1 in all of them, so that their "
+                "signals do not fit together: expect a wrong image. Convert the raw data again if they were acquired "
+                "alike."
+            )
+    return said
 
 
 def odd_lines(header: ScanHeader, table: NDArray[np.void]) -> tuple[Bools, list[str]]:
