@@ -65,9 +65,10 @@ def default_images(
     data: SliceData, methods: Mapping[str, Method], series: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, tuple[float, ...]]:
     """Return what held-back lines make of the images of the rule's candidates, and the weights of these."""
-    names = ruled(data)
-    chosen = choose([(name, methods[name]) for name in names], data, slices=SCAN)
-    return np.asarray(weighted_mean([series[name] for name in names], chosen.weights)), chosen.weights
+    candidates = {name: methods[name] if name in methods else method_named(name) for name in ruled(data)}
+    chosen = choose([*candidates.items()], data, slices=SCAN)
+    images = [series[name] if name in series else one(data).images for name, one in candidates.items()]
+    return np.asarray(weighted_mean(images, chosen.weights)), chosen.weights
 
 
 def rows(results: dict[str, dict[str, list[float]]], models: list[str]) -> Iterator[tuple[object, ...]]:
