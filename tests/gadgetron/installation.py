@@ -53,7 +53,8 @@ def _unpacked(archive: Path, folder: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             with tarfile.open(archive) as packed:
-                packed.extractall(prefix, filter="tar")
+                # Python before 3.11.4, as in Debian 12, knows no filters and extracts as "fully_trusted".
+                packed.extractall(prefix, **({"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}))
             done.touch()
     return prefix
 

@@ -252,7 +252,7 @@ class Trainer:
     def _draw(self) -> None:
         """Draw the progress picture of the run."""
         if self.journal is not None and self.validation is not None:
-            with self.average.applied(self.network) as network:
+            with true_float32(self.compute_dtype), self.average.applied(self.network) as network:
                 self.journal.draw(shown(self.task, network, self.validation, self.group.device))
 
     def validation_loss(self) -> float:
