@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,16 @@ def default_images(
     data: SliceData, methods: Mapping[str, Method], series: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, tuple[float, ...]]:
     """Return what held-back lines make of the images of the rule's candidates, and the weights of these."""
-    candidates = {name: methods[name] if name in methods else method_named(name) for name in ruled(data)}
+    candidates = {name: methods[name] if name in methods else _candidate(name) for name in ruled(data)}
     chosen = choose([*candidates.items()], data, slices=SCAN)
     images = [series[name] if name in series else one(data).images for name, one in candidates.items()]
     return np.asarray(weighted_mean(images, chosen.weights)), chosen.weights
+
+
+@cache
+def _candidate(name: str) -> Method:
+    """Make a candidate of the rule once for all scans."""
+    return method_named(name)
 
 
 def rows(results: dict[str, dict[str, list[float]]], models: list[str]) -> Iterator[tuple[object, ...]]:

@@ -25,6 +25,12 @@ def listed(numbers: Sequence[int] | Sequence[str]) -> str:
     return ", ".join(map(str, numbers[:LISTED])) + (", ..." if len(numbers) > LISTED else "")
 
 
+def abridged(texts: Sequence[str], most: int, separator: str = ", ") -> str:
+    """Return the first `most` of several texts in a row, and how many more there are: "a, b and 3 more"."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return separator.join(texts[:most]) + more
+
+
 def harmless(text: str) -> str:
     """Return a text in which control and invisible characters, line ends excepted, are spelt out."""
     if text.isascii() and text.isprintable():

@@ -17,6 +17,15 @@ from onebreath.zoo.store import read_network
 from tests.training.recipes import tiny_recipe
 
 
+def train_and_export(recipe, folder, name):
+    (folder / "tiny.yaml").write_text(write_recipe(recipe))
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    arguments = [str(folder / "tiny.yaml"), "--run", str(folder / "run"), "--device", "cpu"]
+    arguments += ["--export", name, "--models", str(folder / "models")]
+    assert run(parser.parse_args(arguments)) == 0
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
@@ -26,12 +35,7 @@ def finished(tmp_path_factory):
         train=[{"kind": "simulator", "subjects": 1, "variants": 1, "per_patient": 2}],
         validate_on=[{"kind": "simulator", "subjects": 1, "first_seed": 50, "variants": 1, "per_patient": 1}],
     )
-    (folder / "tiny.yaml").write_text(write_recipe(recipe))
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    arguments = [str(folder / "tiny.yaml"), "--run", str(folder / "run"), "--device", "cpu"]
-    arguments += ["--export", "crunet_mr.first", "--models", str(folder / "models")]
-    assert run(parser.parse_args(arguments)) == 0
+    train_and_export(recipe, folder, "crunet_mr.first")
     return folder / "run"
 
 
@@ -76,12 +80,7 @@ def test_without_validation_the_last_weights_are_exported_and_the_card_says_so(t
         network={"architecture": "crunet_mr", "arguments": {"channels": 4, "cascades": 1}},
         train=[{"kind": "simulator", "subjects": 1, "variants": 1, "per_patient": 1}],
     )
-    (tmp_path / "tiny.yaml").write_text(write_recipe(recipe))
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    arguments = [str(tmp_path / "tiny.yaml"), "--run", str(tmp_path / "run"), "--device", "cpu"]
-    arguments += ["--export", "crunet_mr.last", "--models", str(tmp_path / "models")]
-    assert run(parser.parse_args(arguments)) == 0
+    train_and_export(recipe, tmp_path, "crunet_mr.last")
     card = read_card(tmp_path / "models" / "crunet_mr.last")
     assert "2 steps, the last weights, as the recipe has no validation to choose by" in card.training.recipe
     assert "no validation to choose weights by: the last ones, after step 2" in caplog.text

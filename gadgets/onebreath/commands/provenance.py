@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onebreath.images.reading import Series, read_series
 from onebreath.mrd.meta import CHAIN
-from onebreath.names import harmless
+from onebreath.names import abridged, harmless
 
 _PREFIX = "Onebreath"
 _SECTIONS = {
@@ -33,8 +33,7 @@ def facts_of(series: Series) -> Iterator[tuple[str, str]]:
 
 def _values(series: Series, name: str) -> str:
     values = list(dict.fromkeys(str(meta[name]) for meta in series.metas if name in meta))
-    more = f" and {len(values) - _DIFFERS_SHOWN} more" if len(values) > _DIFFERS_SHOWN else ""
-    return ", ".join(values[:_DIFFERS_SHOWN]) + more
+    return abridged(values, _DIFFERS_SHOWN)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

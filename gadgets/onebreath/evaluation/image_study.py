@@ -8,7 +8,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from onebreath import zoo
 from onebreath.errors import ConfigError
@@ -29,9 +28,6 @@ from onebreath.training.state.distributed import join
 from onebreath.training.state.resume import check_folder
 from onebreath.training.state.start import Start, load_start
 from onebreath.training.trainer import Trainer
-
-if TYPE_CHECKING:
-    pass
 
 SAMPLES = (10, 25, 50, 100, 250, 500, 1000, 2500)
 """Sizes of the few-shot study of the paper."""

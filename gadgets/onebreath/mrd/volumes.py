@@ -16,6 +16,7 @@ from onebreath.errors import ScanError
 from onebreath.mrd.acs import flagged_mode
 from onebreath.mrd.buffers import E1, E2, acquired_of, check_readout, of_the_data
 from onebreath.mri.volume_sampling import block_around
+from onebreath.names import abridged
 
 Complex = NDArray[np.complex64]
 Bools = NDArray[np.bool_]
@@ -35,12 +36,11 @@ class Block(NamedTuple):
     @property
     def strays(self) -> str:
         """Warning that names the calibration lines that are not in the rectangle."""
-        named = ", ".join(f"({z}, {y})" for z, y in self.left_out[:_NAMED])
-        more = f" and {len(self.left_out) - _NAMED} more" if len(self.left_out) > _NAMED else ""
+        named = abridged([f"({z}, {y})" for z, y in self.left_out], _NAMED)
         return (
             f"{len(self.left_out)} calibration lines lie outside the complete block of {self.lines.shape[2]} lines x "
             f"{self.lines.shape[1]} partitions around the k-space centre and were left out of the calibration: "
-            f"partition and line {named}{more}."
+            f"partition and line {named}."
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from onebreath.images.reading import Series
 from onebreath.images.secrets import SPOKEN, Secrets
 from onebreath.mrd.meta import CHAIN, WARNINGS, read_chain, read_warnings
+from onebreath.names import abridged
 
 _PREFIX = "Onebreath_"
 _APART = (CHAIN, WARNINGS)
@@ -44,9 +45,7 @@ class Facts:
 
     def one(self, name: str) -> str:
         """Distinct values of an entry as one text; empty without any."""
-        values = self.all(name)
-        more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
-        return ", ".join(values[:_SHOWN]) + more
+        return abridged(self.all(name), _SHOWN)
 
     def fact(self, gadget: str, name: str) -> str:
         """A gadget's fact as text; if images differ, all values separated by commas."""

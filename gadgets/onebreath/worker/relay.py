@@ -9,9 +9,10 @@ import time
 from contextlib import suppress
 from typing import TypeAlias
 
+from onebreath.wire.framing import SHORTEST
+
 ROOM = 1 << 18  # bytes that wait for the other side; what comes beyond waits in its socket
 POLL = 1.0  # seconds; TLS may have work to do that the socket does not show
-SHORTEST = 1e-3  # seconds; a timeout of zero would not wait at all
 RECORD = 1 << 14  # bytes; the most that TLS gives at once
 LINGER = 5.0  # seconds that a client may stay, and send nothing, once the server has ended
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
 from onebreath.folders import exchange
+from onebreath.names import abridged
 from onebreath.zoo.architectures import hollow
 from onebreath.zoo.card import CARD_FILE, WEIGHTS_FILE, Card, check_name, parse_card
 from onebreath.zoo.search import PARTIAL, REPLACED
@@ -130,9 +131,7 @@ def _check_names(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], na
     missing, left_over = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or left_over:
         parts = [
-            f"{what}: {', '.join(keys[:5])}{f' and {len(keys) - 5} more' if len(keys) > 5 else ''}"
-            for what, keys in (("missing", missing), ("left over", left_over))
-            if keys
+            f"{what}: {abridged(keys, 5)}" for what, keys in (("missing", missing), ("left over", left_over)) if keys
         ]
         raise ModelError(f"model '{name}': the weights are not those of the network in the card; {'; '.join(parts)}")
 

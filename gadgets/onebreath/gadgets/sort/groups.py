@@ -15,7 +15,7 @@ from onebreath.gadgets.sort.frames import FrameChoice
 from onebreath.gadgets.sort.survey import geometries, imaging_of, tolerance
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.lines import calibrates
-from onebreath.names import listed
+from onebreath.names import abridged, listed
 
 Bools = NDArray[np.bool_]
 Members = NDArray[np.intp]
@@ -104,12 +104,11 @@ def unlike_slices(slices: Mapping[int, Lines]) -> list[str]:
     said = []
     for number, images in own.items():
         lacks = sorted(every - images)
-        named = [", ".join(f"{FRAME_COUNTERS[place]} {image[place]}" for place in telling) for image in lacks[:_NAMED]]
+        named = [", ".join(f"{FRAME_COUNTERS[place]} {image[place]}" for place in telling) for image in lacks]
         if lacks:
-            more = f" and {len(lacks) - _NAMED} more" if len(lacks) > _NAMED else ""
             said.append(
-                f"slice {number} has no line of {'; '.join(named)}{more}, which other slices have: there is no image "
-                "of it. Was the scan broken off?"
+                f"slice {number} has no line of {abridged(named, _NAMED, '; ')}, which other slices have: there is no "
+                "image of it. Was the scan broken off?"
             )
     return said
 

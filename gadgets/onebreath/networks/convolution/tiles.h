@@ -8,10 +8,7 @@
 #ifdef __AVX512F__
 #define SIZE 16
 #include "transforms.h"
-#endif
-
 /* The function for such a number of channels. */
-#ifdef __AVX512F__
 #define FOR(channels, name) ((channels) % 16 ? JOINED(TILED(name), 8) : JOINED(TILED(name), 16))
 #else
 #define FOR(channels, name) JOINED(TILED(name), 8)

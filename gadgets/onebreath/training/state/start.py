@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from onebreath.errors import ModelError
+from onebreath.names import abridged
 from onebreath.training.recipe import NetworkSettings, Recipe, parse_recipe
 from onebreath.training.state import checkpoint as checkpoints
 from onebreath.zoo.architectures import hollow
@@ -62,11 +63,7 @@ def check_fits(start: Start, recipe: Recipe) -> None:
         "the start has no": sorted(expected.keys() - common),
         "of another shape": sorted(key for key in common if expected[key].shape != found[key].shape),
     }
-    differences = [
-        f"{kind} {', '.join(keys[:_NAMED])}{f' and {len(keys) - _NAMED} more' if len(keys) > _NAMED else ''}"
-        for kind, keys in kinds.items()
-        if keys
-    ]
+    differences = [f"{kind} {abridged(keys, _NAMED)}" for kind, keys in kinds.items() if keys]
     if differences:
         change = f"--set 'network={json.dumps(start.network.model_dump(mode='json'))}'"
         raise ModelError(
