@@ -33,6 +33,10 @@ class DeadlineMissed(MethodError):
     """A method took longer than it may."""
 
 
+class TrainingError(OnebreathError):
+    """A training cannot continue."""
+
+
 class ModelError(OnebreathError):
     """A model's weights or its card are wrong."""
 

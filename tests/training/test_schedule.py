@@ -6,12 +6,12 @@ import signal
 import pytest
 import torch
 
-from onebreath.errors import ConfigError
+from onebreath.errors import ConfigError, TrainingError
 from onebreath.training.schedule import Schedule, seconds_until
 from onebreath.training.state import checkpoint as checkpoints
 from onebreath.training.state.distributed import Group
 from onebreath.training.state.stopping import stop_on_signals
-from onebreath.training.trainer import Trainer, TrainingError
+from onebreath.training.trainer import Trainer
 from tests.training.recipes import tiny_recipe, tiny_slice
 
 ALONE = Group(0, 1, torch.device("cpu"))

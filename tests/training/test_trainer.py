@@ -3,11 +3,11 @@ import json
 import pytest
 import torch
 
-from onebreath.errors import ConfigError
+from onebreath.errors import ConfigError, TrainingError
 from onebreath.training.state import checkpoint as checkpoints
 from onebreath.training.state.distributed import Group
 from onebreath.training.state.start import Start, load_start
-from onebreath.training.trainer import Trainer, TrainingError
+from onebreath.training.trainer import Trainer
 from tests.training.recipes import tiny_recipe, tiny_slice
 from tests.training.test_examples import undersampled
 
@@ -106,6 +106,14 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path):
     kept = checkpoints.load(tmp_path / "latest.safetensors")
     assert kept.step == 2
     assert all(bool(value.isfinite().all()) for value in kept.weights.values())
+
+
+def test_a_validation_loss_that_is_not_finite_stops(tmp_path, monkeypatch):
+    one = trainer(tmp_path)
+    monkeypatch.setattr(one.task, "validation_loss", lambda network, batch: torch.tensor(float("nan")))
+    with pytest.raises(TrainingError, match="validation example 1 is nan"):
+        one.run()
+    assert checkpoints.load(tmp_path / "latest.safetensors").step > 0
 
 
 def test_a_gradient_that_is_not_finite_changes_no_weight(tmp_path, monkeypatch):

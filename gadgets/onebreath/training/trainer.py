@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from onebreath.errors import ConfigError, OnebreathError
+from onebreath.errors import ConfigError, TrainingError
 from onebreath.networks.shared.precision import true_float32
 from onebreath.terminal import Progress
 from onebreath.training.data.examples import Example
@@ -41,10 +41,6 @@ from onebreath.zoo.architectures import build
 LOG = logging.getLogger("onebreath.training")
 # Distance of the seeds of training and validation examples.
 _VALIDATION_SEED = 1_000_003
-
-
-class TrainingError(OnebreathError):
-    """A training cannot continue."""
 
 
 class Trainer:
