@@ -10,6 +10,12 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
+# Before torch is imported. With a test process on every core, threads of theirs would wait busily for one another: a
+# test of RAKI took four times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 os.environ["ONEBREATH_FOLDERS"] = tempfile.gettempdir()  # for the files that tests name in configurations
 os.environ["ONEBREATH_MODULES"] = "tests.host.targets,test.host.targets"
 os.environ["ONEBREATH_STORAGE"] = (
