@@ -8,10 +8,13 @@ itself use it to stop in time (Yaman et al., Zero-shot self-supervised learning 
 The score estimates ``||image - truth|| / ||image||``. With e(k) the relative energy of the prediction's error at lines
 held back at distance k from the centre, after the noise of the measurement was subtracted:
 
-    score^2 = [ sum over missing lines of e(k) P(k)  +  sum over used lines of |A x - y|^2 - noise  +  noise ] / |P|^2
+    score^2 = [ sum over missing lines of e(k) P(k)
+              + sum over acquired lines of min(|A x - y|^2 - noise + noise / coils, e(k) P(k)) ] / |P|^2
 
-P is the predicted k-space. Missing lines farther out than any held-back line were tested by nothing: there the error is
-taken to be the whole signal, as the measured lines' decay extrapolates it.
+P is the predicted k-space. An acquired line errs by its disagreement with the measurement and by the noise that its
+combination over the coils keeps; but a line that was used errs no more than one that was held back, so that a method
+that removes noise is not blamed for the noise it removed. Missing lines farther out than any held-back line were tested
+by nothing: there the error is taken to be the whole signal, as the measured lines' decay extrapolates it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import numpy as np
 from onebreath.errors import MethodError
 from onebreath.methods.base import Reconstruction, SliceData
 from onebreath.methods.device import as_numpy
+from onebreath.methods.known_noise import noise_level
 from onebreath.mri.fourier import fft2c, fftc, ifftc
 from onebreath.mri.sampling import describe, distance_bands
 
@@ -37,8 +41,6 @@ GOLDEN = 0.6180339887
 """Golden ratio: the shift of the held-back lines from frame to frame, in steps between them."""
 BANDS = 7
 """Bands of distance from the k-space centre in which errors are averaged."""
-_NOISE = 2.0
-"""Energy of the noise of a complex sample: unit standard deviation in its real and in its imaginary part."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,15 @@ class Score:
     ----------
     value
         Estimated ``||image - truth|| / ||image||``.
-    missing, measured, noise
-        Its parts: prediction of lines that were not acquired, disagreement with those that were, and their noise.
+    missing, acquired
+        Its parts: error of the lines that were not acquired, and of those that were.
     lines
         Number of held-back lines, in all frames.
     """
 
     value: float
     missing: float
-    measured: float
-    noise: float
+    acquired: float
     lines: int
 
 
@@ -79,6 +80,7 @@ def domain_score(method: Callable[[SliceData], Reconstruction], data: SliceData)
     """
     if data.maps is None:
         raise MethodError("the out-of-domain score needs coil maps; let the calibrate gadget run before it")
+    level = noise_level(data)[0]
     data = middle_columns(as_numpy(data))
     kspace, maps = data.kspace, np.asarray(data.maps)[0]
     frames, coils, ny, nx = kspace.shape
@@ -88,17 +90,17 @@ def domain_score(method: Callable[[SliceData], Reconstruction], data: SliceData)
     images = np.asarray(method(without(data, held)).images)
     predicted = fft2c(images[:, None] * maps)
     error = (np.abs(np.where(sampled[:, None], predicted - kspace, 0)) ** 2).sum(axis=(1, 3))
-    noise = _NOISE * coils * sampled.sum(axis=2)
+    noise = 2 * level**2 * coils * sampled.sum(axis=2)
     energy = (np.abs(predicted) ** 2).sum(axis=(1, 3))
+    bands = _Bands.of(error - noise, energy, data.sampling.centre, held)
     distance = np.broadcast_to(np.abs(np.arange(ny) - data.sampling.centre), (frames, ny))
-    missing = _missing(error - noise, energy, data.sampling.centre, held, ~acquired)
-    missing += _untested(energy, distance, held, acquired)
-    used = acquired & ~held
-    measured = max(float((error - noise)[used].sum()), 0.0)
-    through = float(noise[acquired].sum()) / coils  # a unit-norm combination of the coils keeps the noise of one
+    missing = bands.predicted(~acquired).sum() + _untested(energy, distance, held, acquired)
+    # The noise of all acquired lines reaches the image, those held back here included.
+    measured = np.maximum(bands.sums((error - noise) * ~held * acquired), 0) + bands.sums(noise * acquired) / coils
+    at_acquired = np.minimum(measured, bands.predicted(acquired)).sum()
     whole = max(float(energy.sum()), np.finfo(np.float32).tiny)
-    first, second, third = (float(np.sqrt(part / whole)) for part in (missing, measured, through))
-    return Score(float(np.hypot(np.hypot(first, second), third)), first, second, third, int(held.sum()))
+    first, second = (float(np.sqrt(part / whole)) for part in (missing, at_acquired))
+    return Score(float(np.hypot(first, second)), first, second, int(held.sum()))
 
 
 def middle_columns(data: SliceData, width: int = WIDTH) -> SliceData:
@@ -164,17 +166,40 @@ def without(data: SliceData, held: np.ndarray) -> SliceData:
     return replace(data, kspace=kspace, mask=mask, sampling=describe(mask, data.sampling.centre), start=None)
 
 
-def _missing(excess: np.ndarray, energy: np.ndarray, centre: int, held: np.ndarray, missing: np.ndarray) -> float:
-    """Error of the missing lines: predicted energy times the relative error of held-back lines as far out."""
-    band = np.broadcast_to(distance_bands(held.shape[1], centre, BANDS), held.shape)
-    bands = np.unique(band)
-    tested = [b for b in bands if (held & (band == b)).any()]
-    ratios = [
-        max(float(excess[held & (band == b)].sum()), 0.0) / max(float(energy[held & (band == b)].sum()), 1e-30)
-        for b in tested
-    ]
-    ratio = np.interp(bands, tested, ratios)
-    return float(sum(r * energy[missing & (band == b)].sum() for b, r in zip(bands, ratio, strict=True)))
+@dataclass(frozen=True)
+class _Bands:
+    """Lines (frame, y) by their distance from the k-space centre, and how wrong predictions are there.
+
+    Attributes
+    ----------
+    number
+        Band of each line (frame, y).
+    energy
+        Predicted energy of each line (frame, y).
+    ratio
+        Energy of the error relative to the predicted one (band,); interpolated where no line was held back.
+    """
+
+    number: np.ndarray
+    energy: np.ndarray
+    ratio: np.ndarray
+
+    @classmethod
+    def of(cls, excess: np.ndarray, energy: np.ndarray, centre: int, held: np.ndarray) -> _Bands:
+        """Compare the error beyond the noise with the predicted energy (frame, y) at the held-back lines."""
+        number = np.broadcast_to(distance_bands(held.shape[1], centre, BANDS), held.shape)
+        wrong, whole, lines = (np.bincount(number.ravel(), (one * held).ravel()) for one in (excess, energy, held))
+        tested = np.flatnonzero(lines)
+        ratio = np.maximum(wrong[tested], 0) / np.maximum(whole[tested], 1e-30)
+        return cls(number, energy, np.interp(np.arange(len(lines)), tested, ratio))
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sum of the values (frame, y) of each band (band,)."""
+        return np.asarray(np.bincount(self.number.ravel(), values.ravel(), len(self.ratio)))
+
+    def predicted(self, lines: np.ndarray) -> np.ndarray:
+        """Error (band,) of these lines, (frame, y) bool, if they were as wrong as those held back."""
+        return np.asarray(self.ratio * self.sums(self.energy * lines))
 
 
 def _untested(energy: np.ndarray, distance: np.ndarray, held: np.ndarray, acquired: np.ndarray) -> float:
