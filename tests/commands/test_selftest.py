@@ -10,6 +10,7 @@ from onebreath.commands.selftest.images import ReceivedImages, Wrong, compare, r
 from onebreath.commands.selftest.remedies import GENERAL, NO_WORKER, remedy_for
 from onebreath.commands.selftest.scans import Scans
 from onebreath.config.stream_config import available, find
+from onebreath.errors import OnebreathError
 from onebreath.host.replay import replay
 from tests.gadgetron.real import free_port
 from tests.host.workers import worker
@@ -40,6 +41,17 @@ def test_good_configurations_pass_and_others_say_why_not(capsys):
     }
     assert "4 ok, 2 not tested" in text
     assert "other code" not in text
+
+
+def test_a_worker_that_does_not_run_is_a_failure_of_a_server_alone(monkeypatch, tmp_path):
+    def refuse(*_):
+        raise OnebreathError("external node localhost:18000 cannot be reached: [Errno 111] Connection refused")
+
+    monkeypatch.setattr(selftest, "replay", refuse)
+    for address, result in ((None, "not tested"), ("gpu-host", "FAILS")):
+        row = selftest.Tester(selftest.Server(address, 9002, 60.0), tmp_path).test("Onebreath_Static_Connect.xml")
+        assert row.result == result
+        assert "onebreath serve --gadget-port 18000" in str(row)
 
 
 def test_a_configuration_that_does_not_unfold_fails(tmp_path, monkeypatch, capsys):

@@ -140,6 +140,8 @@ class Tester:
             row.why = str(error)
         if row.result == FAILS and "native nodes" in row.why:  # so says our own host, which has none of Gadgetron's
             row.result, row.why = UNTESTED, "needs a Gadgetron server, which this is not"
+        if row.result == FAILS and not self.server.address and "external node" in row.why:
+            row.result, row.why = UNTESTED, "needs a worker that runs already: onebreath serve --gadget-port 18000"
         row.seconds = time.monotonic() - begun
         return row
 
