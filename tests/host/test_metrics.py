@@ -155,5 +155,8 @@ def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
     asked = {name for question in questions for name in re.findall(r"onebreath_\w+", question)}
     assert len(asked) >= 10
     assert asked <= names, f"no such metrics: {asked - names}"
+    families = {family.name for family in metrics.registry.collect()}
+    shown = {name for name in families if any(one.startswith(name) for one in asked)}
+    assert families == shown, f"not on the dashboard: {families - shown}"
     places = [tuple(panel["gridPos"].values()) for panel in dashboard["panels"]]
     assert len(set(places)) == len(places)
