@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import gc
 import logging
 import os
 import tempfile
@@ -31,6 +32,17 @@ def own_log() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def little_garbage_to_look_through() -> Iterator[None]:
+    """statsmodels collects garbage in each correction of p-values, the worker after each scan: not in older objects.
+
+    A collection of all that a test process holds takes half a second.
+    """
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
