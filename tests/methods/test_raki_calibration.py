@@ -74,14 +74,17 @@ def test_scaled_data_give_the_same_weights():
 
 @pytest.mark.parametrize("head_start", [True, False])
 def test_slices_learn_side_by_side_what_they_learn_alone(head_start):
-    acs = torch.stack([random_kspace(3, 30, 24), 50 * random_kspace(3, 30, 24).flip(1)])
+    # In double precision: thirty steps of Adam make of the last bit of float32 what the threads of a sum make of it.
+    acs = torch.stack([random_kspace(3, 30, 24), 50 * random_kspace(3, 30, 24).flip(1)]).to(torch.complex128)
     schedule, networks = Schedule(30, 2e-3, head_start), []
     for seed in (1, 1, 2, 2):
         torch.manual_seed(seed)
         networks.append(Raki(3, 2, (16, 8)))
+        for weight in networks[-1].weights:
+            weight.data = weight.data.to(torch.complex128)
     alone = [calibrate(network, lines, schedule)[-1] for network, lines in zip(networks[::2], acs, strict=True)]
-    assert calibrate_together(networks[1::2], acs, schedule) == pytest.approx(alone, rel=1e-4)
+    assert calibrate_together(networks[1::2], acs, schedule) == pytest.approx(alone, rel=1e-9)
     for one, two in zip(networks[::2], networks[1::2], strict=True):
         for own, shared in zip(one.weights, two.weights, strict=True):
-            assert relative_error(shared.detach(), own.detach()) < 1e-3
+            assert relative_error(shared.detach(), own.detach()) < 1e-7
     assert calibrate_together(networks[::2], acs, Schedule(100_000, 2e-3, head_start), time.monotonic() + 1) == []
