@@ -148,6 +148,26 @@ def test_noise_of_a_method_without_map_is_measured(lines, fill):
     assert np.std(repeated, axis=0, ddof=1)[inside].mean() == pytest.approx(std[inside].mean(), rel=0.1)
 
 
+def test_closed_form_and_replicas_agree_where_lines_are_irregular():
+    """In the SNR, the g-factor and the factor to the scale in which noise is g, none of which knows a lattice."""
+    lines = block(1)
+    lines[:, [0, 3, 8, 30, 33, 35]] = True
+    _, _, kspace = coil_scan(frames=1, noise=1.0)
+    asked = {"send_out_gfactor": "true", "send_out_snr_map": "true", "noise_map_samples": "40"}
+    data = recon_data(kspace, lines)
+    image, gfactor, snr = run(data, method="grappa", **asked)
+    _, measured_gfactor, measured_snr = run(data, method="grappa", gfactor="false", **asked)
+    assert meta_of(gfactor)["Onebreath_reconstruct_gfactor"].startswith("closed form")
+    assert meta_of(gfactor)["Onebreath_reconstruct_sampling"] == "irregular_acs"
+    inside = np.abs(image_of(image)) > 25
+    noise = [np.abs(image_of(image))[inside] / image_of(one).real[inside] for one in (snr, measured_snr)]
+    g = [image_of(one).real[inside] for one in (gfactor, measured_gfactor)]
+    assert np.linalg.norm(noise[0]) == pytest.approx(np.linalg.norm(noise[1]), rel=0.04)
+    assert np.linalg.norm(g[0]) == pytest.approx(np.linalg.norm(g[1]), rel=0.04)
+    factor = float(meta_of(image)["Onebreath_reconstruct_snr_scale"])
+    assert np.allclose(noise[0] * factor, g[0], rtol=1e-4)
+
+
 def test_frames_may_share_a_noise_map():
     _, _, kspace = coil_scan()
     data, maps = recon_data(kspace, every(2), block()), {"send_out_gfactor": "true", "noise_map_samples": "4"}

@@ -150,7 +150,7 @@ class CgSense(Method):
             lambda noisy: self._solve(one, noisy, regularisation)[0],
             one.kspace,
             one.mask,
-            acceleration=found.acceleration,
+            acceleration=found.reduction,
             replicas=self.parameters.gfactor_replicas,
             coverage=found.coverage,
         )

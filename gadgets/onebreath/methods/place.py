@@ -143,4 +143,4 @@ def snr_scale_of(sampling: Sampling) -> float:
     """
     first, last = sampling.readout
     readout = sampling.shape[2] / (last - first + 1) if sampling.shape[2] > 1 else 1.0
-    return math.sqrt(sampling.effective_acceleration * readout) / sampling.acceleration
+    return math.sqrt(sampling.effective_acceleration * readout) / sampling.reduction

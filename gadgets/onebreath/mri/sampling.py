@@ -84,6 +84,16 @@ class Sampling:
         return self.partial_fourier >= 1 and not self.asymmetric_echo
 
     @property
+    def reduction(self) -> float:
+        """Acceleration R that a g-factor leaves out: that of the lattice, as if calibration lines were not there.
+
+        For irregular patterns the lines of the acquired range over the mean number of acquired ones.
+        """
+        first, last = self.acquired
+        rows = (last - first + 1) / self.shape[1]
+        return float(self.acceleration) if self.uniform else self.effective_acceleration * rows
+
+    @property
     def coverage(self) -> float:
         """Part of k-space that the acquired samples stand for: 1, or less with partial Fourier or an asymmetric echo.
 

@@ -198,12 +198,5 @@ def _in_a_row(*images: NDArray[np.complex64]) -> NDArray[np.complex64]:
 
 
 def accelerated_noise(sampling: Sampling) -> float:
-    """Return the standard deviation of noise in images whose g-factor is 1: sqrt(R), or less with partial Fourier.
-
-    R is that of the lattice, or the number of lines in the acquired range over that of the acquired ones.
-    """
-    if sampling.uniform:
-        return math.sqrt(sampling.acceleration * sampling.coverage)
-    first, last = sampling.acquired
-    acquired = (last - first + 1) / sampling.shape[1]
-    return math.sqrt(sampling.effective_acceleration * acquired * sampling.coverage)
+    """Return the standard deviation of noise in images whose g-factor is 1: sqrt(R), or less with partial Fourier."""
+    return math.sqrt(sampling.reduction * sampling.coverage)

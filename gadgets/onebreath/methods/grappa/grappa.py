@@ -196,7 +196,7 @@ class Grappa(Method):
         found = filler.line_kernels(mask, wanted)
         if found is None:
             return None
-        return line_kernel_gfactor(*found, np.any(mask, axis=1), maps, sampling.acceleration)
+        return line_kernel_gfactor(*found, np.any(mask, axis=1), maps, sampling.reduction)
 
 
 class Filler(Protocol):
