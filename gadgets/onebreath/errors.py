@@ -13,6 +13,10 @@ class ScanError(OnebreathError):
     """The raw data, or the header that came with it, cannot be used."""
 
 
+class NotKept(ScanError):
+    """Images of an earlier scan are not there, or not yet."""
+
+
 class WireError(OnebreathError):
     """The bytes that arrived do not follow Gadgetron's protocol."""
 

@@ -15,6 +15,8 @@ from onebreath.config.node_options import read_options
 from onebreath.config.stream_config import External, as_xml, own_node, parse
 from onebreath.errors import ScanError
 from onebreath.host.server import start_gadget_service
+from onebreath.images.completeness import why_incomplete
+from onebreath.mrd.meta import read_warnings
 from onebreath.storage.results import KEPT_SECONDS, Result, Results, exam_of
 from onebreath.worker.late import POLL
 from onebreath.worker.spooling.resume import resume
@@ -155,6 +157,28 @@ def test_what_a_crash_left_behind_is_reconstructed_at_the_next_start(tmp_path):
         assert results.read(cut).text != ""
     np.testing.assert_array_equal(again.data, expected.data)
     assert "from the disk" in again.meta["Onebreath_host_served_by"]
+
+
+def test_images_of_a_scan_that_was_cut_short_say_so(tmp_path):
+    scan = leave_behind(tmp_path, tiny.pieces(tiny.configuration())[1:-2])
+    with worker(tmp_path) as running:
+        results = running.service.late.results
+        wait_for(lambda: results.all() and results.read(scan).state == "done")
+        seen = retrieve(running)
+    said = f"Images of scan {scan} may be incomplete: the data ended before the scan did."
+    assert [said in read_warnings(image.meta) for image in seen.images] == [True]
+    assert why_incomplete(results.path(scan)) == "the data ended before the scan did"
+
+
+def test_why_there_are_no_images_is_told_once_and_does_not_ask_for_another_scan_of_the_patient(tmp_path):
+    leave_behind(tmp_path, tiny.pieces(tiny.configuration())[1:-8])
+    with worker(tmp_path) as running:
+        results = running.service.late.results
+        wait_for(lambda: [result.state for result in results.all()] == ["failed"])
+        text = retrieve(running).text
+    assert "k-space centre is not among them. Repeat the scan. (log id " in text
+    assert text.count("For the physicist") == text.count("For the developer") == 1
+    assert "The images of the earlier scan cannot be given." in text
 
 
 def test_nothing_left_behind_begins_before_whoever_hears_of_scans_is_there(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 import uuid
 
@@ -12,6 +13,7 @@ from onebreath.errors import (
     ConnectionLost,
     MethodError,
     ModelError,
+    NotKept,
     OnebreathError,
     ScanError,
     WireError,
@@ -53,6 +55,7 @@ ADVICE: list[tuple[type[BaseException], str]] = [
     (ConfigError, "This configuration cannot be used. Send the scan again with another one."),
     (ModelError, "The network cannot be used. Send the scan again with a configuration that needs none."),
     (MethodError, "This method cannot do this scan. Send the scan again with another configuration."),
+    (NotKept, "The images of the earlier scan cannot be given. Ask for them again later, or send that scan again."),
     (ScanError, "The data of this scan cannot be used. Check the protocol, and repeat the scan if it is needed."),
     (ConnectionLost, "The connection broke off. Send the scan again."),
     (WireError, "The data were damaged on their way. Send the scan again."),
@@ -86,6 +89,12 @@ def report(error: BaseException, who: str) -> str:
         log.error("[%s] internal error in %s", identifier, who, exc_info=error)
     _clear_frames(error)
     return f"{advice(error)}\nFor the physicist: {what}\nFor the developer: log id {identifier}, {type(error).__name__}"
+
+
+def cause_in(text: str) -> str:
+    """Return what a text of `report` tells the physicist, and its log id; any other text as it is."""
+    found = re.search(r"^For the physicist: (.*)\nFor the developer: (log id \w+)", text, re.DOTALL | re.MULTILINE)
+    return f"{found[1]} ({found[2]})" if found else text
 
 
 def _clear_frames(error: BaseException | None) -> None:

@@ -12,7 +12,9 @@ from pydantic import Field
 
 from onebreath.cancellation import checkpoint
 from onebreath.chain.gadget import Gadget, Message, Properties
-from onebreath.errors import ScanError
+from onebreath.diagnostics.reports import cause_in
+from onebreath.errors import NotKept
+from onebreath.mrd.meta import write_warnings
 from onebreath.storage.results import Result, Results, exam_of, same_exam
 
 log = logging.getLogger("onebreath.retrieve")
@@ -38,18 +40,24 @@ class Retrieve(Gadget):
     emits = ("Image",)
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """Discard all lines, then yield the images.
+        """Discard all lines, then yield the images, and say if their scan was cut short.
 
         Raises
         ------
-        ScanError
+        NotKept
             If there are none, or they are not ready in time.
         """
         for message in messages:
             if not isinstance(message, (ismrmrd.Acquisition, ismrmrd.Waveform)):
                 yield message
         results = Results()
-        yield from results.images(self._ready(results).scan)
+        found = self._ready(results)
+        texts = [f"Images of scan {found.scan} may be incomplete: {found.text}."] if found.text else []
+        for text in texts:
+            yield from self.warn(text)
+        for image in results.images(found.scan):
+            write_warnings(image.meta, texts)
+            yield image
 
     def _ready(self, results: Results) -> Result:
         """Wait until the scan is done."""
@@ -58,16 +66,16 @@ class Retrieve(Gadget):
         while True:
             chosen = self.properties.scan
             if not exam:
-                raise ScanError("this scan's header names no patient and no study; no images are found for it")
+                raise NotKept("this scan's header names no patient and no study; no images are found for it")
             result = results.latest(exam) if chosen == "latest" else results.read(chosen)
             if not same_exam(result.exam, exam):
-                raise ScanError(f"scan {result.scan} is of another patient, study or scanner than this one")
+                raise NotKept(f"scan {result.scan} is of another patient, study or scanner than this one")
             if result.state == "failed":
-                raise ScanError(f"scan {result.scan} could not be reconstructed: {result.text}")
+                raise NotKept(f"scan {result.scan} could not be reconstructed: {cause_in(result.text)}")
             if result.state == "done":
                 log.info("images of scan %s are given", result.scan)
                 return result
             if time.monotonic() > deadline:
-                raise ScanError(f"scan {result.scan} is still being reconstructed; ask again in some minutes")
+                raise NotKept(f"scan {result.scan} is still being reconstructed; ask again in some minutes")
             checkpoint()
             time.sleep(POLL)

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import h5py
 import ismrmrd
 
-from onebreath.errors import ScanError
+from onebreath.errors import NotKept
 from onebreath.keeping import DAMAGED, digest_of_file, private_folder, read_document, set_aside, write_document
 from onebreath.names import shortened
 from onebreath.shim_settings import state_folder
@@ -115,7 +115,7 @@ class Results:
 
         Raises
         ------
-        ScanError, OSError
+        NotKept, OSError
             If nothing is known of the scan; if the disk does not take it.
         """
         digest = digest_of_file(self.path(scan)) if state == "done" and self.path(scan).exists() else ""
@@ -126,11 +126,11 @@ class Results:
 
         Raises
         ------
-        ScanError
+        NotKept
             If nothing is known of it.
         """
         if not is_scan(scan):
-            raise ScanError(f"'{shortened(scan)}' is not the identifier of a scan")
+            raise NotKept(f"'{shortened(scan)}' is not the identifier of a scan")
         path = self.folder / f"{scan}.json"
         try:
             found = Result.of(read_document(path))
@@ -138,16 +138,16 @@ class Results:
                 raise ValueError("it is of another scan")
             return found
         except OSError as error:
-            raise ScanError(f"nothing is kept of scan {scan}; results are removed after two days") from error
+            raise NotKept(f"nothing is kept of scan {scan}; results are removed after two days") from error
         except (ValueError, TypeError, RecursionError) as error:
             set_aside(path, error)
-            raise ScanError(f"what was noted of scan {scan} is damaged; send the scan again") from error
+            raise NotKept(f"what was noted of scan {scan} is damaged; send the scan again") from error
 
     def all(self) -> list[Result]:
         """Read all, oldest first; those that are removed meanwhile are left out."""
         found = []
         for path in sorted(self.folder.glob("[!.]*.json")):
-            with contextlib.suppress(ScanError):
+            with contextlib.suppress(NotKept):
                 found.append(self.read(path.stem))
         return found
 
@@ -156,12 +156,12 @@ class Results:
 
         Raises
         ------
-        ScanError
+        NotKept
             If there is none.
         """
         found = [result for result in self.all() if same_exam(result.exam, exam)]
         if not exam or not found:
-            raise ScanError("nothing is kept of this exam: no scan of it was sent with deliver=later in two days")
+            raise NotKept("nothing is kept of this exam: no scan of it was sent with deliver=later in two days")
         return max(found, key=lambda result: (result.created, result.scan))
 
     def images(self, scan: str) -> Iterator[ismrmrd.Image]:
@@ -169,7 +169,7 @@ class Results:
 
         Raises
         ------
-        ScanError
+        NotKept
             If they are not what was kept.
         """
         self._check(scan)
@@ -186,11 +186,11 @@ class Results:
         try:
             found = digest_of_file(self.path(scan))
         except OSError as error:
-            raise ScanError(f"the images of scan {scan} cannot be read: {error.strerror}") from error
+            raise NotKept(f"the images of scan {scan} cannot be read: {error.strerror}") from error
         if found != noted:
             set_aside(self.path(scan), "its digest is not the one that was noted")
             self.write(replace(self.read(scan), state="failed", text="its images were damaged on the disk", digest=""))
-            raise ScanError(f"the images of scan {scan} were damaged on the disk; send the scan again")
+            raise NotKept(f"the images of scan {scan} were damaged on the disk; send the scan again")
 
     def prune(self, now: float | None = None) -> None:
         """Remove expired results."""

@@ -19,7 +19,7 @@ from onebreath.keeping import Space
 from onebreath.storage.results import Results, exam_of
 from onebreath.wire.connection import parse_header
 from onebreath.worker.scheduler import Scheduler
-from onebreath.worker.spooling.resume import RunNodes, resume
+from onebreath.worker.spooling.resume import CUT_SHORT, RunNodes, resume
 from onebreath.worker.spooling.spool import Request, SpooledScan, left_behind
 from onebreath.worker.ticket import Ticket, needed_bytes, protocol_of
 
@@ -190,7 +190,7 @@ class LateWork:
             spooled.check()
             ticket.images, whole = resume(spooled, self.results, self.run_nodes, self.space.take)
             if not whole:
-                text = "the data ended before the scan did"
+                text = CUT_SHORT
         except OSError as error:
             return self._put_off(request, error)
         except Exception as error:  # noqa: BLE001 - `report` logs it, and its text is kept for whoever asks

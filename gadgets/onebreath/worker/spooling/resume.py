@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import ismrmrd
 
+from onebreath.diagnostics.reports import Reported
 from onebreath.errors import ConnectionLost, ScanError, WireError
 from onebreath.host.client_messages import PREFIX
 from onebreath.shim_settings import STORAGE_OF_SCAN
@@ -27,6 +28,8 @@ from onebreath.worker.spooling.stream import SpoolStream
 
 log = logging.getLogger("onebreath.resume")
 
+CUT_SHORT = "the data ended before the scan did"
+"""Why images of a scan may be missing, or be made of fewer lines."""
 HEAD = 512  # bytes of an image's header, and of what the file adds
 
 RunNodes = Callable[[ClientChannel, str, HeaderText], None]
@@ -66,8 +69,10 @@ def resume(
 
     Raises
     ------
+    Reported
+        What the nodes reported.
     ScanError
-        What the nodes reported, or that there are no images.
+        That there are no images.
     """
     request = spooled.request
     path = results.path(request.scan)
@@ -86,8 +91,9 @@ def resume(
             for thread in (worker, feeder):
                 if thread.ident is not None:
                     thread.join()
+        images.incomplete = "; ".join(texts) or ("" if whole.is_set() else CUT_SHORT)
     if texts:
-        raise ScanError("; ".join(texts))
+        raise Reported("; ".join(texts))
     if not images.series:
         raise ScanError("no images were made")
     return Resumed(sum(images.series.values()), whole.is_set())
@@ -108,7 +114,7 @@ def _collect(channel: Channel, images: ImageFile, take: Callable[[int], None]) -
         elif isinstance(message, Text) and str(message).startswith(PREFIX):
             log.warning("%s", str(message).removeprefix(PREFIX))
         elif isinstance(message, (Text, ErrorText)):
-            texts.append(str(message))
+            texts.append(str(message).removeprefix("ERROR: "))
     return texts
 
 
