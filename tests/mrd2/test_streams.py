@@ -17,7 +17,7 @@ from onebreath.errors import ScanError
 from onebreath.images.reading import read_images
 from onebreath.mrd2.header import to_v1, to_v2
 from onebreath.mrd2.lines import line_to_v1, line_to_v2, waveform_to_v1, waveform_to_v2
-from onebreath.mrd2.streams import is_stream, read_stream, write_images, write_lines
+from onebreath.mrd2.streams import as_files, is_stream, read_stream, write_images, write_lines
 from onebreath.simulation.mrd_file import header_text
 from onebreath.simulation.scan import ScanOptions, simulate
 from onebreath.wire.connection import parse_header
@@ -185,6 +185,20 @@ def test_replay_reads_and_writes_streams_by_pipes(scan: Path, tmp_path: Path) ->
         assert untimed(said) == untimed(meta)
         assert said["Onebreath_reconstruct_method"] == ["zero_filled"]
     assert b"2 images written to standard output" in done.stderr, "what is said goes to standard error"
+
+
+def test_files_need_no_folder_for_temporary_files(scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container of which only the folder of images can be written."""
+
+    def missing() -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr("tempfile.gettempdir", missing)
+    with as_files([scan]) as (files, headers):
+        assert (files, headers) == ([scan], [None])
+    (tmp_path / "scan.mrd").write_bytes(as_stream(scan))
+    with pytest.raises(FileNotFoundError), as_files([tmp_path / "scan.mrd"]):
+        pass
 
 
 def test_a_stream_that_fails_leaves_no_stream(scan: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
@@ -92,22 +92,27 @@ def as_files(sources: Sequence[Path]) -> Iterator[tuple[list[Path], list[Any]]]:
     """
     if sum(str(source) == PIPE for source in sources) > 1:
         raise ConfigError("Standard input (-) can be read once only.")
-    with TemporaryDirectory(prefix="onebreath-mrd2-") as folder:
+    with ExitStack() as made:
         files, headers = [], []
-        for number, source in enumerate(sources):
+        for source in sources:
             header = None
-            if str(source) == PIPE:
-                source = Path(folder) / "stdin.h5"
-                header = read_stream(sys.stdin.buffer, source, "standard input")
-            elif is_stream(source):
-                target = Path(folder) / str(number) / f"{source.stem}.h5"
-                target.parent.mkdir()
-                with source.open("rb") as file:
-                    header = read_stream(file, target, str(source))
-                source = target
+            if str(source) == PIPE or is_stream(source):
+                # Only now: where nothing but the folder of images can be written, ISMRMRD files need no other.
+                folder = Path(made.enter_context(TemporaryDirectory(prefix="onebreath-mrd2-")))
+                header, source = _converted(source, folder)
             files.append(source)
             headers.append(header)
         yield files, headers
+
+
+def _converted(source: Path, folder: Path) -> tuple[Any, Path]:
+    """Return the header of a stream, and the ISMRMRD file that is made of it in a folder."""
+    if str(source) == PIPE:
+        target = folder / "stdin.h5"
+        return read_stream(sys.stdin.buffer, target, "standard input"), target
+    target = folder / f"{source.stem}.h5"
+    with source.open("rb") as file:
+        return read_stream(file, target, str(source)), target
 
 
 def write_images(target: BinaryIO, header: Any, found: Iterable[Series]) -> int:
