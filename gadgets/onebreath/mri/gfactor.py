@@ -105,6 +105,7 @@ def pseudo_replica(
     replicas: int = 200,
     coverage: float = 1.0,
     seed: int = 0,
+    magnitude: bool = False,
 ) -> Array:
     """g-factor from reconstructions of the same data with different added noise.
 
@@ -122,16 +123,20 @@ def pseudo_replica(
     acceleration
         The R to divide out.
     replicas
-        Number of reconstructions; the relative standard error of the map is about 1 / (2 sqrt(replicas)).
+        Number of reconstructions; the relative standard error of the map is about 1 / (2 sqrt(replicas)), of the
+        magnitude alone 1 / sqrt(2 replicas).
     coverage
         Fraction of the full k-space that the reconstruction fills; below 1 with zero-filled partial Fourier.
     seed
         Seed of the random numbers: the same scan gives the same map.
+    magnitude
+        Whether only the noise along the phase of the image counts, which differs where conjugated data enter.
 
     Returns
     -------
     (frame, y, x) real
-        Standard deviation of the noise in real and imaginary part together, over sqrt(acceleration * coverage).
+        Standard deviation of the noise in real and imaginary part together, or in the magnitude, over
+        sqrt(acceleration * coverage).
 
     Raises
     ------
@@ -139,5 +144,6 @@ def pseudo_replica(
         If there are fewer than 2 replicas.
     """
     reference = reconstruct(kspace)
-    found = noise_map(lambda noise: reconstruct(kspace + noise) - reference, kspace, mask, replicas, seed)
+    along = reference if magnitude else None
+    found = noise_map(lambda noise: reconstruct(kspace + noise) - reference, kspace, mask, replicas, seed, along)
     return found.std / math.sqrt(acceleration * coverage)

@@ -170,7 +170,7 @@ class Raki(Method):
             kspace, network = data.kspace[frames[0]], networks[frames[0]]
             if p.gfactor == "mc":
                 found[frames] = self._replicas(network, kspace, mask, data.sampling, maps)
-                errors.append(0.5 / math.sqrt(p.gfactor_replicas))
+                errors.append(1 / math.sqrt((2 if p.virtual_coils else 4) * p.gfactor_replicas))
                 continue
             lines = np.any(mask, axis=1)
             offset = lattice_offset(lines, data.sampling, network.acceleration)
@@ -184,6 +184,7 @@ class Raki(Method):
     def _replicas(
         self, network: Network, kspace: np.ndarray, mask: np.ndarray, sampling: Sampling, maps: np.ndarray
     ) -> np.ndarray:
+        # A mirrored channel has the conjugate noise of its channel: more of it lies along the phase of the image.
         covered = np.count_nonzero(self._replaced(sampling, mask) | np.any(mask, axis=1)) / mask.shape[0]
         return np.asarray(
             pseudo_replica(
@@ -194,6 +195,7 @@ class Raki(Method):
                 self.parameters.gfactor_replicas,
                 covered,
                 self.parameters.seed,
+                self.parameters.virtual_coils,
             )[0]
         )
 
