@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from onebreath.errors import ConfigError
+from onebreath.names import as_unicode
 
 log = logging.getLogger("onebreath.keeping")
 
@@ -93,7 +94,7 @@ def whole(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8; the file appears complete or not at all. Errors as in `whole`."""
     with whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(as_unicode(text), encoding="utf-8")
 
 
 def cannot_write(what: str, path: Path, error: Exception) -> str:

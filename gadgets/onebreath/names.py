@@ -38,6 +38,11 @@ def harmless(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def as_unicode(text: str) -> str:
+    """Return a text with U+FFFD for bytes of a file's name that are no UTF-8, which Python holds as surrogates."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Suggest the known names nearest to a wrong one; all of them if none is near."""
     known = sorted(known)

@@ -12,6 +12,7 @@ from onebreath.cli import main
 from onebreath.cohort.command import names_of
 from onebreath.cohort.compare import paired_tests, pairs
 from onebreath.cohort.engine import local, on_ray
+from onebreath.cohort.table import write_table
 from onebreath.cohort.work import Row, Task, known
 from onebreath.images.reading import read_images
 from tests.cohort.deeds import dies_first
@@ -92,6 +93,12 @@ def test_a_table_for_other_programs(scans: Path, tmp_path: Path) -> None:
     assert main(["cohort", str(scans / "s0.h5"), "-c", CONFIG, "-o", str(tmp_path / "out"), "-j", "1"]) == 0
     (row,) = parquet.read_table(tmp_path / "out" / "table.parquet").to_pylist()
     assert (row["scan"], row["images"], row["noise"]) == (name_of(scans / "s0.h5"), 2, "scan")
+
+
+def test_names_of_scans_need_not_be_utf_8(tmp_path: Path) -> None:
+    paths = write_table([Row("scan", os.fsdecode(b"sc\xe9an.h5"), "done")], tmp_path)
+    assert "sc\ufffdan.h5" in paths[0].read_text(encoding="utf-8")
+    assert all(path.exists() for path in paths)
 
 
 def test_a_worker_that_dies_loses_nothing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from onebreath.cohort.work import Row
 from onebreath.keeping import whole, write_text
+from onebreath.names import as_unicode
 from onebreath.optional import required
 from onebreath.report.template import rendered
 
@@ -21,7 +22,10 @@ HERE = Path(__file__).parent
 
 def write_table(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Write ``table.csv``, and ``table.parquet`` if pyarrow is installed; returns their paths."""
-    flat = [row.flat() for row in rows]
+    flat = [
+        {name: as_unicode(value) if isinstance(value, str) else value for name, value in row.flat().items()}
+        for row in rows
+    ]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(flat[0]))
     writer.writeheader()
