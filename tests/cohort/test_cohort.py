@@ -12,7 +12,7 @@ from onebreath.cli import main
 from onebreath.cohort.command import names_of
 from onebreath.cohort.compare import paired_tests, pairs
 from onebreath.cohort.engine import local, on_ray
-from onebreath.cohort.table import write_table
+from onebreath.cohort.table import write_page, write_table
 from onebreath.cohort.work import Row, Task, known
 from onebreath.images.reading import read_images
 from tests.cohort.deeds import dies_first
@@ -96,9 +96,13 @@ def test_a_table_for_other_programs(scans: Path, tmp_path: Path) -> None:
 
 
 def test_names_of_scans_need_not_be_utf_8(tmp_path: Path) -> None:
-    paths = write_table([Row("scan", os.fsdecode(b"sc\xe9an.h5"), "done")], tmp_path)
+    name = os.fsdecode(b"sc\xe9an")
+    rows = [Row(name, f"{name}.h5", "done")]
+    paths = write_table(rows, tmp_path)
     assert "sc\ufffdan.h5" in paths[0].read_text(encoding="utf-8")
     assert all(path.exists() for path in paths)
+    page = write_page(rows, tmp_path, "Onebreath_Static.xml", 1.0, pages=False).read_text(encoding="utf-8")
+    assert 'href="sc%E9an_images.h5"' in page
 
 
 def test_a_worker_that_dies_loses_nothing(tmp_path: Path) -> None:

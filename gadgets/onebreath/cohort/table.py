@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import os
 import statistics
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from onebreath.cohort.work import Row
 from onebreath.keeping import whole, write_text
@@ -69,7 +71,9 @@ def write_page(rows: Sequence[Row], folder: Path, config: str, wall_s: float, pa
         If jinja2 is not installed.
     """
     template, numbers = HERE / "cohort.html.j2", summary(rows, wall_s)
-    text = rendered(template, "The page of a cohort", rows=rows, numbers=numbers, config=config, pages=pages)
+    ending = "_images.html" if pages else "_images.h5"
+    links = {row.scan: quote(os.fsencode(row.scan + ending)) for row in rows}  # Jinja's own filter takes UTF-8 alone
+    text = rendered(template, "The page of a cohort", rows=rows, numbers=numbers, config=config, links=links)
     path = folder / "cohort.html"
     write_text(path, text)
     return path
