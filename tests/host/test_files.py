@@ -118,6 +118,21 @@ def test_a_second_writer_is_refused_and_the_first_loses_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.h5"]
 
 
+def test_a_file_behind_a_link_is_extended_itself_by_one_writer_at_a_time(tmp_path):
+    path, link = tmp_path / "images.h5", tmp_path / "latest.h5"
+    link.symlink_to(path.name)
+    with ImageFile(path, "first") as file:
+        file.append(image())
+    with ImageFile(link, "second"), pytest.raises(ConfigError, match="another"), ImageFile(path, "third"):
+        pass
+    with ImageFile(link, "second") as file:
+        file.append(image())
+    assert link.is_symlink()
+    assert file.written == path
+    with h5py.File(path) as whole:
+        assert set(whole) == {"first", "second"}
+
+
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     target = tmp_path / "out.h5"
     hold = f"import time; from onebreath.wire.image_file import ImageFile; ImageFile({str(target)!r}, 'g').__enter__()"

@@ -47,7 +47,7 @@ class ImageFile:
     Parameters
     ----------
     path
-        The file; created, or extended if it exists.
+        The file; created, or extended if it exists, also behind a link.
     group
         Group of this reconstruction: a new one, as images of two scans in one would be taken for one series.
     private
@@ -69,6 +69,8 @@ class ImageFile:
         self, path: str | Path, group: str, *, private: bool = False, anew: bool = False, numbered: bool = False
     ) -> None:
         self.path, self.private, self._anew, self._numbered = Path(path), private, anew, numbered
+        if self.path.is_symlink() and self.path.exists() and not (private or anew):
+            self.path = self.path.resolve()  # else the link would become a copy, and the file itself stay as it was
         check_group(group)
         self.group = group
         self.incomplete = ""
