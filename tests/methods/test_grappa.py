@@ -190,9 +190,7 @@ def test_gfactor_equals_replicas(kernel, mask):
     images = Grappa(kernel=kernel, gfactor=False)(replace(case.data, kspace=noise * case.data.mask[:, None])).images
     sampling = case.data.sampling
     covered = 1.0 if sampling.acquired[1] > 44 else (sampling.acquired[1] + 1) / 48
-    replicas = np.sqrt(
-        (np.var(images.real, axis=0) + np.var(images.imag, axis=0)) / 2 / covered / sampling.acceleration
-    )
+    replicas = np.sqrt((np.var(images.real, axis=0) + np.var(images.imag, axis=0)) / 2 / covered / sampling.reduction)
     ratio = replicas / result.gfactor[0]
     assert np.mean(ratio) == pytest.approx(1, abs=0.01)
     assert np.std(ratio) < 0.045
