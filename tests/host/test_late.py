@@ -53,7 +53,7 @@ def test_quick_series_now_and_the_other_later_by_connection_and_by_file(tmp_path
     assert late[0].meta["Onebreath_host_deliver"] == "later; this is the later series"
     np.testing.assert_array_equal(tiny.pixels(late), tiny.pixels(at_once))
     assert bytes(late[0].getHead())[:20] == bytes(at_once[0].getHead())[:20]
-    assert file.stem == scan
+    assert file.stem == scan == late[0].meta["Onebreath_host_scan"]
 
 
 def test_retrieval_by_name_and_of_nothing(tmp_path):

@@ -57,6 +57,7 @@ class Retrieve(Gadget):
             yield from self.warn(text)
         for image in results.images(found.scan):
             write_warnings(image.meta, texts)
+            image.meta["Onebreath_host_scan"] = found.scan  # by which they can be asked for again
             yield image
 
     def _ready(self, results: Results) -> Result:
