@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from onebreath.threads import share_cores
+
 REPOSITORY = Path(__file__).parents[1]
 
 # Before torch is imported. With a test process on every core, threads of theirs would wait busily for one another: a
 # test of RAKI took four times as long.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+share_cores()
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

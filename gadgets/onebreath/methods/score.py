@@ -92,11 +92,13 @@ def domain_score(method: Callable[[SliceData], Reconstruction], data: SliceData)
     error = (np.abs(np.where(sampled[:, None], predicted - kspace, 0)) ** 2).sum(axis=(1, 3))
     noise = 2 * level**2 * coils * sampled.sum(axis=2)
     energy = (np.abs(predicted) ** 2).sum(axis=(1, 3))
-    bands = _Bands.of(error - noise, energy, data.sampling.centre, held)
+    excess = error - noise
+    bands = _Bands.of(excess, energy, data.sampling.centre, held)
     distance = np.broadcast_to(np.abs(np.arange(ny) - data.sampling.centre), (frames, ny))
     missing = bands.predicted(~acquired).sum() + _untested(energy, distance, held, acquired)
-    # The noise of all acquired lines reaches the image, those held back here included.
-    measured = np.maximum(bands.sums((error - noise) * ~held * acquired), 0) + bands.sums(noise * acquired) / coils
+    # The noise of all acquired lines reaches the image, those held back here included; of that of all coils a unit-norm
+    # combination keeps the noise of one.
+    measured = np.maximum(bands.sums(excess * (acquired & ~held)), 0) + bands.sums(noise * acquired) / coils
     at_acquired = np.minimum(measured, bands.predicted(acquired)).sum()
     whole = max(float(energy.sum()), np.finfo(np.float32).tiny)
     first, second = (float(np.sqrt(part / whole)) for part in (missing, at_acquired))

@@ -19,6 +19,8 @@ from onebreath.wire.messages import (
 
 log = logging.getLogger("onebreath.wire")
 
+ERROR = "ERROR: "
+"""What the text of an error begins with; other texts that a client receives are not errors."""
 FAREWELL = 30.0  # seconds that a client which received an error may stay silent before it is cut off
 
 
@@ -76,6 +78,6 @@ class ClientChannel(Channel):
 
     def _tell(self, text: str) -> None:
         try:
-            self.send(Text(f"ERROR: {text}"))
+            self.send(Text(ERROR + text))
         except ConnectionLost as error:
             log.info("the error could not be reported: %s", error)

@@ -20,7 +20,7 @@ from onebreath.storage.find import COMPLETE
 from onebreath.storage.results import GROUP, Results
 from onebreath.threads import begin
 from onebreath.wire.channel import Channel
-from onebreath.wire.client_channel import ClientChannel
+from onebreath.wire.client_channel import ERROR, ClientChannel
 from onebreath.wire.image_file import ImageFile
 from onebreath.wire.messages import ErrorText, HeaderText, Text
 from onebreath.worker.spooling.spool import SpooledScan
@@ -114,7 +114,7 @@ def _collect(channel: Channel, images: ImageFile, take: Callable[[int], None]) -
         elif isinstance(message, Text) and str(message).startswith(PREFIX):
             log.warning("%s", str(message).removeprefix(PREFIX))
         elif isinstance(message, (Text, ErrorText)):
-            texts.append(str(message).removeprefix("ERROR: "))
+            texts.append(str(message).removeprefix(ERROR))
     return texts
 
 
