@@ -57,7 +57,8 @@ for name, configuration in configurations.items():
 # %% [markdown]
 # ## Look
 #
-# Errors are given as a fraction of the truth, after the best common scale.
+# Errors are given as a fraction of the truth, after the best common scale. The scan is read out towards the patient's
+# right, as transverse scans often are; columns are reversed for the picture, to see the patient from the feet.
 
 # %%
 images, metas = {}, {}
@@ -76,7 +77,7 @@ def error(image: np.ndarray) -> float:
 
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.4))
 for axis, (name, image) in zip(axes, {"truth": truth, **images}.items(), strict=True):
-    axis.imshow(image[0], cmap="gray")
+    axis.imshow(image[0][:, ::-1], cmap="gray")
     axis.set_title(name if name == "truth" else f"{name}, error {error(image):.0%}")
     axis.axis("off")
 plt.show()

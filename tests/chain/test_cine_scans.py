@@ -54,7 +54,7 @@ def test_what_was_not_acquired_holds_no_amplified_noise(fill: str) -> None:
     truth = np.abs(scan.truth["image"])
     errors = [nrmse(cine(scan, images_of(run(scan.header, stream_of(scan), one))), truth) for one in (chain, left)]
     assert errors[0] < errors[1]
-    assert errors[0] < {"zero_fill": 0.089, "pocs": 0.062}[fill]
+    assert errors[0] < {"zero_fill": 0.089, "pocs": 0.064}[fill]
 
 
 @pytest.mark.parametrize("fill", ["homodyne", "pocs"])

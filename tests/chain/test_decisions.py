@@ -78,7 +78,7 @@ TABLE = [
     ({"coils": 12}, out("coils is 12")),
     ({"field_t": 3.0}, out("field_strength_t is 3")),
     ({"snr": 40.0}, INSIDE),
-    ({"snr": 1.5}, out("snr is 2.8")),
+    ({"snr": 1.5}, out("snr is 2.9")),
     ({"snr": 900.0}, out("snr is 17")),
     ({"acceleration": 8, "phases": 9}, out("acceleration is 8", "frames is 9")),
     ({"field_t": 3.0, "coils": 12, "phases": 3}, out("field_strength_t is 3")),

@@ -19,7 +19,8 @@ from onebreath.mri.volume_maps import volume_maps
 from onebreath.mri.volume_sampling import describe_volume
 from onebreath.simulation.coils import coil_maps
 from onebreath.simulation.encoding import slab_profile
-from onebreath.simulation.phantom import Grid, Phantom
+from onebreath.simulation.geometry import Grid
+from onebreath.simulation.phantom import Phantom
 
 NX, NY, NZ, COILS, ACS = 64, 48, 24, 8, 16
 THICKNESS, SNR = 5.0, 60.0

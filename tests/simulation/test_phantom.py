@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from onebreath.simulation.phantom import Canvas, Grid, Phantom
+from onebreath.simulation.geometry import Grid
+from onebreath.simulation.phantom import Canvas, Phantom
 from onebreath.simulation.tissue import TISSUES, Tissue, bssfp_signal, spoiled_signal
 
 GRID = Grid((145, 180), (2.0, 2.0))

@@ -7,6 +7,8 @@ import pytest
 from onebreath.errors import ConfigError
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.noise import covariance, gadgetron_scale, whitening_matrix
+from onebreath.simulation.geometry import Grid
+from onebreath.simulation.phantom import Phantom
 from onebreath.simulation.scan import ScanOptions, SimulatedScan, simulate
 
 SMALL = ScanOptions(matrix=(48, 40), slices=1, phases=3, coils=8, acs_lines=12, acceleration=2)
@@ -80,7 +82,7 @@ def test_truth_is_in_snr_units_of_the_whitened_scan() -> None:
     doubled = scan_of(snr=74.0)
     assert np.allclose(doubled.truth["image"], 2 * scan.truth["image"], rtol=1e-4)
     # Blood has an object magnitude of 1, so its SNR is the root sum of squares of the whitened maps.
-    blood = 48 // 2 - round(22 / (290 / 48)), 40 // 2 + round(22 / (360 / 40))
+    blood = 48 // 2 - round(22 / (290 / 48)), 40 // 2 - round(22 / (360 / 40))
     assert np.abs(scan.truth["image"][0, 0][blood]) == pytest.approx(
         np.linalg.norm(maps[(slice(None), *blood)]), rel=1e-3
     )
@@ -149,3 +151,17 @@ def test_noise_free_scan_has_no_noise_scan_and_whitening_changes_nothing() -> No
 def test_impossible_scans_are_refused_with_the_name_of_the_option(changes: dict, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         scan_of(**changes)
+
+
+def test_the_heart_is_on_the_left_and_the_liver_on_the_right() -> None:
+    """Seen from the header: scans are read out towards the right, so the picture is a mirror image."""
+    options = dataclasses.replace(SMALL, matrix=(145, 180), coils=2, phases=1, acs_lines=24)
+    truth = simulate(options).truth
+    whitening = whitening_matrix(truth["covariance"], np.sqrt(2))
+    shading = np.linalg.norm(np.einsum("dc,cyx->dyx", whitening, truth["maps"][0]), axis=0)
+    left = truth["position_mm"][0][0] + (np.arange(180) - 90) * 2.0 * truth["read_dir"][0]
+    tissue = Phantom(Grid((145, 180), (2.0, 2.0))).signal
+    liver = np.abs(np.abs(truth["image"][0, 0]) / shading - tissue["liver"]) < 1e-3
+    assert np.average(left, weights=truth["heart_mask"][0].sum(axis=0)) > 10
+    assert liver.sum() > 500
+    assert np.average(left, weights=liver.sum(axis=0)) < -40

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from onebreath.simulation.phantom import Grid, Phantom
+from onebreath.simulation.geometry import Grid
+from onebreath.simulation.phantom import Phantom
 from onebreath.simulation.scan import ScanOptions, simulate
 from onebreath.simulation.signals.texture import TexturedChest, waves
 

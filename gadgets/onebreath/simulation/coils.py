@@ -37,6 +37,8 @@ def coil_maps(coils: int, y_mm: np.ndarray, x_mm: np.ndarray, z_mm: float, rings
     """
     from scipy.interpolate import RectBivariateSpline
 
+    if x_mm[0] > x_mm[-1]:  # splines want rising coordinates
+        return np.ascontiguousarray(coil_maps(coils, y_mm, x_mm[::-1], z_mm, rings)[..., ::-1])
     coarse_y, coarse_x = _coarse(y_mm), _coarse(x_mm)
     points = np.stack(np.broadcast_arrays(coarse_x[None], coarse_y[:, None], z_mm), axis=-1)
     maps = np.empty((coils, y_mm.size, x_mm.size), np.complex64)

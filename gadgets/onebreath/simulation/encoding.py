@@ -9,8 +9,9 @@ import numpy as np
 from onebreath.mri.fourier import fftc
 from onebreath.mri.noise import whitening_matrix
 from onebreath.simulation.coils import coil_maps, noise_covariance
+from onebreath.simulation.geometry import Grid
 from onebreath.simulation.options import ScanOptions
-from onebreath.simulation.phantom import Grid, Phantom
+from onebreath.simulation.phantom import Phantom
 from onebreath.simulation.sampling import Readout
 
 # Standard deviation of the noise in raw data, as on scanners, and the magnitude of blood in scans without noise.
@@ -44,10 +45,14 @@ class Receiver:
 
 
 def scan_grid(options: ScanOptions) -> Grid:
-    """Pixels of the encoded space, whose field of view is larger along the readout by the oversampling."""
+    """Pixels of the encoded space, whose field of view is larger along the readout by the oversampling.
+
+    They are those of the usual transverse plane, which is read out towards the patient's right. Other planes show the
+    same picture: the chest is drawn as a stack of sections, not as a body that can be cut in any direction.
+    """
     rows, columns = options.matrix
     pixel = (options.fov_mm[0] / rows, options.fov_mm[1] / columns)
-    return Grid((rows, columns * options.readout_oversampling), pixel)
+    return Grid((rows, columns * options.readout_oversampling), pixel, mirrored=True)
 
 
 def crop_readout(image: np.ndarray, columns: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Slice geometry: directions and positions in patient coordinates.
+"""Slice geometry: directions and positions in patient coordinates, and pixels in the slice.
 
 Coordinates are LPS: x towards the patient's left, y towards posterior, z towards superior; in mm from the isocentre.
 As in raw data of Siemens scanners, (phase, read, slice) is right-handed: ``cross(phase_dir, read_dir) == slice_dir``.
@@ -6,6 +6,7 @@ As in raw data of Siemens scanners, (phase, read, slice) is right-handed: ``cros
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,31 @@ class Directions(NamedTuple):
     read: np.ndarray
     phase: np.ndarray
     slice: np.ndarray
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Pixel centres of an image; pixel ``n // 2`` of each axis is the isocentre of the slice.
+
+    Attributes
+    ----------
+    shape
+        ``(y, x)``.
+    pixel_mm
+        Pixel size along y and x.
+    mirrored
+        Whether x falls as the column's index grows, as in a scan that is read out towards the patient's right.
+    """
+
+    shape: tuple[int, int]
+    pixel_mm: tuple[float, float]
+    mirrored: bool = False
+
+    def axis(self, index: int) -> np.ndarray:
+        """Coordinates in mm along axis 0 (y) or 1 (x)."""
+        size = self.shape[index]
+        step = -self.pixel_mm[index] if self.mirrored and index == 1 else self.pixel_mm[index]
+        return (np.arange(size) - size // 2) * step
 
 
 def directions(orientation: str, oblique_deg: tuple[float, float]) -> Directions:

@@ -1,16 +1,17 @@
 """Phantom of a chest with a beating heart, drawn from ellipses with smooth edges on any grid, at any time.
 
-Coordinates are in mm in the slice plane: x along the readout, y along phase encoding (down in the image), z from apex
-(negative) to base. The pixel value is the signal of the tissue (balanced SSFP, unless spoiled), scaled so that blood
+Coordinates are in mm in the slice plane: x towards the patient's left, y towards posterior, z from apex (negative) to
+base. The pixel value is the signal of the tissue (balanced SSFP, unless spoiled), scaled so that blood
 has magnitude 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from onebreath.simulation.geometry import Grid
 from onebreath.simulation.physiology import contraction
 from onebreath.simulation.tissue import TISSUES, bssfp_signal, spoiled_signal
 
@@ -21,27 +22,6 @@ _BASE, _LENGTH, _SHORTENING = 30.0, 85.0, 12.0
 _HEART_CENTRE = (22.0, -22.0)
 # Fraction of the organs' displacement along x; the rest is along y.
 _BREATHING_X = 0.3
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Pixel centres of an image; pixel ``n // 2`` of each axis is the isocentre of the slice.
-
-    Attributes
-    ----------
-    shape
-        ``(y, x)``.
-    pixel_mm
-        Pixel size along y and x.
-    """
-
-    shape: tuple[int, int]
-    pixel_mm: tuple[float, float]
-
-    def axis(self, index: int) -> np.ndarray:
-        """Coordinates in mm along axis 0 (y) or 1 (x)."""
-        size = self.shape[index]
-        return (np.arange(size) - size // 2) * self.pixel_mm[index]
 
 
 @dataclass
@@ -253,8 +233,11 @@ class Phantom:
 
 
 def background_phase(grid: Grid) -> np.ndarray:
-    """Phase factor of receiver delay and off-resonance: a smooth polynomial, about one cycle over the chest."""
-    y, x = grid.axis(0)[:, None] / 150, grid.axis(1)[None] / 150
+    """Phase factor of receiver delay and off-resonance: a smooth polynomial, about one cycle over the chest.
+
+    Most of it is the receiver's, so x runs along the readout, whichever way that looks in the body.
+    """
+    y, x = grid.axis(0)[:, None] / 150, replace(grid, mirrored=False).axis(1)[None] / 150
     return np.exp(1j * (0.4 + 0.7 * x - 0.5 * y + 0.5 * x * y - 0.4 * y * y)).astype(np.complex64)
 
 

@@ -12,10 +12,10 @@ from ismrmrd import Acquisition, Waveform, xsd
 from onebreath.keeping import whole
 from onebreath.simulation.encoding import Receiver, crop_readout, encode, make_receiver, scan_grid
 from onebreath.simulation.field.changes import changed_header, changed_lines
-from onebreath.simulation.geometry import Directions, chronological, directions, slice_offsets
+from onebreath.simulation.geometry import Directions, Grid, chronological, directions, slice_offsets
 from onebreath.simulation.mrd_file import write_mrd
 from onebreath.simulation.options import ScanOptions
-from onebreath.simulation.phantom import Grid, Phantom
+from onebreath.simulation.phantom import Phantom
 from onebreath.simulation.receive import add_noise, noise_scan
 from onebreath.simulation.records import Headers, make_acquisitions, make_waveforms
 from onebreath.simulation.sampling import Readout, plan_lines, plan_readout

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from onebreath.simulation.phantom import Canvas, Grid, Phantom, background_phase
+from onebreath.simulation.geometry import Grid
+from onebreath.simulation.phantom import Canvas, Phantom, background_phase
 from onebreath.simulation.tissue import TISSUES
 
 _RADIUS_MM = 85.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from onebreath.simulation.phantom import Canvas, Grid, Phantom
+from onebreath.simulation.geometry import Grid
+from onebreath.simulation.phantom import Canvas, Phantom
 
 _WAVES = 64
 _LENGTHS_MM = (4.0, 50.0)

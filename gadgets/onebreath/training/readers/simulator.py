@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from onebreath.simulation.phantom import Grid, Phantom
+from onebreath.simulation.geometry import Grid
+from onebreath.simulation.phantom import Phantom
 from onebreath.training.data.series import ImageSeries
 
 _FRAMES, _MATRIX, _FOV_MM = 16, (160, 176), (300.0, 340.0)
