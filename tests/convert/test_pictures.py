@@ -42,6 +42,16 @@ def test_pictures_have_the_true_shape_and_one_window(tmp_path: Path) -> None:
         assert (loop.n_frames, loop.info["duration"]) == (3, 70)
 
 
+def test_pictures_are_turned_as_a_scanner_shows_them(tmp_path: Path) -> None:
+    values = np.zeros((1, 12, 16), np.float32)
+    values[0, 2, 3] = 1
+    where = {"read_dir": (0, 1, 0), "phase_dir": (-1, 0, 0), "field_of_view": (16, 12, 8)}
+    path = write(tmp_path / "i.h5", {1: [image(values, **where)]})
+    assert main(["convert", str(path), "-f", "png", "--zoom", "1", "--window", "0", "1"]) == 0
+    with Image.open(tmp_path / "i" / "series1_Image_frame000.png") as picture:
+        assert np.argwhere(np.asarray(picture)).tolist() == [[3, 9]], "x goes down, and y from the left to the right"
+
+
 def test_mp4_plays_the_loop_at_its_speed(tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     path = write(tmp_path / "i.h5", {1: cine(slices=1, phases=4)})

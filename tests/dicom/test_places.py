@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from onebreath.cli import main
+from onebreath.images.geometry import Geometry
+from onebreath.images.reading import read_images
 from tests.dicom.test_instances import WHERE, program, theirs_and_ours
 from tests.images.files import image, write
 
@@ -16,6 +18,9 @@ pytest.importorskip("nibabel")
 
 INTERLEAVED = (0, 2, 1, 3)  # where the slice of each counter lies
 LEFT_HANDED = WHERE | {"slice_dir": tuple(-np.array(WHERE["slice_dir"]))}
+# As transverse scans of Siemens scanners are read out, with phase encoding along both directions.
+MIRRORED = {"read_dir": (-1, 0, 0), "phase_dir": (0, 1, 0), "slice_dir": (0, 0, 1)}
+LYING = {"read_dir": (0, 1, 0), "phase_dir": (1, 0, 0), "slice_dir": (0, 0, 1)}
 
 
 def read(folder: Path) -> list[Any]:
@@ -36,7 +41,9 @@ def interleaved_cine(path: Path, where: dict[str, tuple[float, ...]]) -> Path:
 
 
 @pytest.mark.parametrize("options", [[], ["--enhanced"]], ids=["classic", "enhanced"])
-@pytest.mark.parametrize("where", [WHERE, LEFT_HANDED], ids=["right-handed", "left-handed"])
+@pytest.mark.parametrize(
+    "where", [WHERE, LEFT_HANDED, MIRRORED, LYING], ids=["right-handed", "left-handed", "mirrored", "lying"]
+)
 def test_another_reader_finds_the_slices_of_an_interleaved_cine_where_they_are(
     tmp_path: Path, where: dict[str, tuple[float, ...]], options: list[str]
 ) -> None:
@@ -51,11 +58,37 @@ def test_another_reader_finds_the_slices_of_an_interleaved_cine_where_they_are(
     places = []
     for nifti in theirs_and_ours(path, tmp_path):
         data = np.asarray(nifti.dataobj)
-        assert data.shape == (16, 12, 4, 3)
+        assert (sorted(data.shape[:2]), data.shape[2:]) == ([12, 16], (4, 3))
         found = [np.argwhere(data == 1000 + 10 * place + phase)[0] for place in range(4) for phase in range(3)]
         assert [int(one[3]) for one in found] == [0, 1, 2] * 4
         places.append([(nifti.affine @ [*one[:3], 1])[:3] for one in found])
     np.testing.assert_allclose(places[0], places[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("options", [[], ["--enhanced"]], ids=["classic", "enhanced"])
+@pytest.mark.parametrize("where", [MIRRORED, LYING], ids=["mirrored", "lying"])
+def test_pictures_and_maps_are_seen_from_the_feet_with_every_pixel_in_its_place(
+    tmp_path: Path, where: dict[str, tuple[float, ...]], options: list[str]
+) -> None:
+    values = np.arange(1, 193, dtype=np.uint16).reshape(1, 12, 16)
+    role = {"GADGETRON_DataRole": "Gfactor"}
+    mapped = image(values.astype(np.float32), series=20, meta=role, **where)
+    path = write(tmp_path / "i.h5", {1: [image(values, **where)], 20: [mapped]})
+    assert main(["dicom", str(path), "-o", str(tmp_path / "dcm"), *options]) == 0
+    (series, _) = read_images(path)
+    place = Geometry.of(series.headers[0], series.data.shape)
+    for one in read(tmp_path / "dcm"):
+        groups, shared = (one.get(f"{kind}FunctionalGroupsSequence", [one])[0] for kind in ("PerFrame", "Shared"))
+        axes = shared.get("PlaneOrientationSequence", [one])[0].ImageOrientationPatient
+        assert list(map(float, axes)) == [1, 0, 0, 0, 1, 0]
+        corner = np.array(groups.get("PlanePositionSequence", [one])[0].ImagePositionPatient, float)
+        tall, wide = map(float, shared.get("PixelMeasuresSequence", [one])[0].PixelSpacing)
+        pixels = one.pixel_array
+        for value in (1, 7, 170):
+            row, column = np.argwhere(pixels == value)[0]
+            _, y, x = np.argwhere(values == value)[0]
+            seen = corner + np.array([column * wide, row * tall, 0])
+            np.testing.assert_allclose(seen, place.position((x, y, 0)), atol=1e-3)
 
 
 def test_slices_are_counted_along_their_normal_in_both_kinds_of_instances(tmp_path: Path) -> None:

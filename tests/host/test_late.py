@@ -36,7 +36,7 @@ def sent(method="zero_filled", *properties):
     return b"".join(tiny.pieces(tiny.configuration(method, *properties)))
 
 
-def retrieve(running, wait=10, more=""):
+def retrieve(running, wait=60, more=""):
     return gadget_scan(running, b"".join(tiny.pieces(RETRIEVE.format(wait, more).encode())))
 
 

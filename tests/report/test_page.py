@@ -41,6 +41,18 @@ def test_a_circle_is_round_on_the_screen(tmp_path: Path) -> None:
     assert abs(wide - tall) <= 0.025 * wide, f"{wide} x {tall} screen pixels: 360 x 290 mm is drawn with false aspect"
 
 
+def test_a_mirrored_scan_is_shown_as_a_scanner_shows_it(tmp_path: Path) -> None:
+    values = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
+    where = {"read_dir": (-1, 0, 0), "phase_dir": (0, 1, 0), "slice_dir": (0, 0, 1)}
+    (series,) = read_images(write(tmp_path / "i.h5", {1: [image(values, **where)]}))
+    (made,) = encoded(pictures([series]))
+    (place,) = made["places"]
+    assert place["ends"] == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
+    assert place["turn"] == {"exchanged": False, "reversed_x": True, "reversed_y": False}, "for the pixels' numbers"
+    shown = np.frombuffer(zlib.decompress(base64.b64decode(place["pixels"])), "<u2").reshape(3, 4)
+    np.testing.assert_array_equal(np.rint(shown / 65535 * 11), values[0, :, ::-1])
+
+
 def test_the_page_runs_in_a_browser_and_fetches_nothing(tmp_path: Path) -> None:
     browser = Browser(tmp_path)
     phase = [image(np.full((1, 12, 16), 1.5, np.float32), series=3001, image_type=2)]

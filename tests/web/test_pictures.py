@@ -134,6 +134,15 @@ def test_a_thumbnail_has_the_aspect_of_the_field_of_view_and_the_middle_image() 
         assert np.asarray(seen).min() == 255
 
 
+def test_a_thumbnail_is_upright() -> None:
+    values = np.zeros((1, 24, 96), np.float32)
+    values[0, 2, 90] = 1
+    one = image(values, read_dir=(0, 1, 0), phase_dir=(-1, 0, 0), field_of_view=(96.0, 24.0, 8.0))
+    with Image.open(BytesIO(thumbnail([one]))) as seen:
+        assert seen.size == (24, 96)
+        assert np.unravel_index(np.asarray(seen).argmax(), (96, 24)) == (90, 21)
+
+
 @pytest.mark.parametrize("kind", [np.uint16, np.float32, np.complex64])
 def test_thumbnails_are_made_of_all_kinds_of_pixels(kind: type) -> None:
     data = np.zeros((1, 8, 8), kind)

@@ -15,7 +15,9 @@ from onebreath.errors import OnebreathError
 from onebreath.evaluation.figures.pictures import cine_loop, compare_figure
 from onebreath.evaluation.metrics import measure
 from onebreath.host.replay import replay
-from onebreath.images.reading import read_images
+from onebreath.images.geometry import Geometry
+from onebreath.images.reading import Series, read_images
+from onebreath.images.upright import upright
 from onebreath.keeping import write_text
 from onebreath.options import at_least, folder, positive
 from onebreath.report.page import write_report
@@ -78,13 +80,16 @@ def run(args: argparse.Namespace) -> int:
     table = number_table(truth, images, seconds, scan.truth["heart_mask"])
     write_text(args.output / "table.md", table + "\n")
     units = "SNR units"
-    pixel_mm = (options.fov_mm[0] / options.matrix[0], options.fov_mm[1] / options.matrix[1])
-    shown = {name: series[0] for name, series in images.items()}
+    place = _first_place(stored)
+    turn = upright(place.axes)
+    shown = {name: turn.pixels(series[0]) for name, series in {"truth": truth, **images}.items()}
+    across, down, _ = turn.geometry(place).spacing
+    pixel_mm = (down, across)
     frame_ms = options.rr_ms / options.phases
     page = args.output / "report.html"
     with working("drawing the pictures and the page"):
-        compare_figure(args.output / "images.png", truth[0], shown, pixel_mm, units)
-        cine_loop(args.output / "cine.gif", {"truth": truth[0], **shown}, frame_ms, pixel_mm, zoom=1.5, units=units)
+        cine_loop(args.output / "cine.gif", shown, frame_ms, pixel_mm, zoom=1.5, units=units)
+        compare_figure(args.output / "images.png", shown.pop("truth"), shown, pixel_mm, units)
         write_report(stored, page, CONFIGS[REPORTED], raw)
     print(table)
     print(f"Pictures: {args.output / 'images.png'}, {args.output / 'cine.gif'}; images: {stored}; report: {page}")
@@ -112,11 +117,22 @@ def reconstruct(raw: Path, config: str, output: Path, shape: tuple[int, ...]) ->
     slices, frames = shape[:2]
     if outcome.failed or outcome.images.get(1) != slices * frames:
         raise OnebreathError(f"{config}: {outcome}; {' '.join(outcome.texts)}")
-    series = next(one for one in read_images(output, config) if one.number == 1)
+    series = _image_series(output, config)
     sorted_images = np.empty(shape, np.float32)
     for image, head in enumerate(series.headers):
         sorted_images[head["slice"], head["phase"]] = series.values(image)[0, 0]
     return sorted_images, outcome.seconds
+
+
+def _image_series(stored: Path, config: str) -> Series:
+    return next(one for one in read_images(stored, config) if one.number == 1)
+
+
+def _first_place(stored: Path) -> Geometry:
+    """Return where the first slice lies."""
+    series = _image_series(stored, CONFIGS[REPORTED])
+    first = int(series.headers["slice"].argmin())
+    return Geometry.of(series.headers[first], series.data.shape)
 
 
 def number_table(

@@ -26,6 +26,7 @@ from onebreath.dicom.texts import put
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
+from onebreath.images.upright import Turn, upright
 from onebreath.optional import required
 from onebreath.report.facts import Facts
 
@@ -35,10 +36,14 @@ COMPONENTS = {"magnitude": "MAGNITUDE", "phase": "PHASE", "real": "REAL", "imagi
 
 @dataclass(frozen=True)
 class _Frame:
-    """One picture of an instance: its image in the series, its partition, and its position in the stack and in time."""
+    """One picture of an instance: its image in the series, its partition, and its position in the stack and in time.
+
+    It is turned to be upright; `geometry` is of the turned pixels.
+    """
 
     image: int
     z: int
+    turn: Turn
     geometry: Geometry
     position: int
     time: int
@@ -81,12 +86,15 @@ def _frames(series: Series, group: Sequence[Stack]) -> Iterator[_Frame]:
                 geometry = Geometry.of(series.headers[image], series.data.shape)
                 repetition = int(series.headers["repetition"][image])
                 moment = trigger[time] if trigger is not None else None
-                yield _Frame(image, z, geometry, position, time + 1, repetition, moment)
+                turn = upright(geometry.axes)
+                yield _Frame(image, z, turn, turn.geometry(geometry), position, time + 1, repetition, moment)
 
 
 def _instance(scale: Scaled, frames: Sequence[_Frame]) -> Any:
     """Dataset with the pixels of all frames."""
-    made = new_instance(ENHANCED_MR_IMAGE_STORAGE, np.stack([scale.pixels[one.image, one.z] for one in frames]))
+    made = new_instance(
+        ENHANCED_MR_IMAGE_STORAGE, np.stack([one.turn.pixels(scale.pixels[one.image, one.z]) for one in frames])
+    )
     made.NumberOfFrames, made.PresentationLUTShape = len(frames), "IDENTITY"
     return made
 

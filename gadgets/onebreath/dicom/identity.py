@@ -58,7 +58,8 @@ def digest(series: Iterable[Series]) -> str:
 
 def scanned(series: Series) -> bytes:
     """What the headers of a series say of the scan, which is the same whenever its images are made again."""
-    return b"".join(np.ascontiguousarray(series.headers[name]).tobytes() for name in _OF_SCAN)
+    # Instances made before pictures were turned hold their pixels in another order: these are others.
+    return b"upright" + b"".join(np.ascontiguousarray(series.headers[name]).tobytes() for name in _OF_SCAN)
 
 
 @dataclass(frozen=True)

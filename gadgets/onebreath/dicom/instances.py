@@ -17,6 +17,7 @@ from onebreath.dicom.texts import CHARACTER_SET, cut, put
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
+from onebreath.images.upright import Turn, upright
 from onebreath.mrd.meta import meta_texts
 from onebreath.optional import required
 from onebreath.report.facts import Facts
@@ -55,14 +56,15 @@ def of_series(part: Part, scale: Scaled, who: Identity) -> Iterator[Any]:
         trigger = stack.trigger_ms()
         for frame, image in enumerate(stack.images):
             geometry = Geometry.of(series.headers[image], series.data.shape)
+            turn = upright(geometry.axes)
             for z in range(geometry.size[2]):
                 count += 1
-                made = _instance(scale, image, z)
+                made = _instance(scale, image, z, turn)
                 identify(made, who, series_uid, number, count)
                 for name, value in described.items():
                     put(made, name, value)
                 made.ContributingEquipmentSequence = [equipment(model_of(facts))]
-                _place(made, geometry, z)
+                _place(made, turn.geometry(geometry), z)
                 _time(made, stack, frame, trigger, rr_ms)
                 yield made
 
@@ -102,10 +104,10 @@ def set_window(made: Any, scale: Scaled) -> None:
         made.VOILUTFunction = "LINEAR_EXACT"
 
 
-def _instance(scale: Scaled, image: int, z: int) -> Any:
-    """Dataset with the pixels of one picture, and what they mean."""
+def _instance(scale: Scaled, image: int, z: int, turn: Turn) -> Any:
+    """Dataset with the pixels of one picture, turned, and what they mean."""
     as_text = required("pydicom", "dicom", "DICOM").valuerep.format_number_as_ds
-    made = new_instance(MR_IMAGE_STORAGE, scale.pixels[image, z])
+    made = new_instance(MR_IMAGE_STORAGE, turn.pixels(scale.pixels[image, z]))
     made.RescaleSlope, made.RescaleIntercept = as_text(scale.slopes[image]), as_text(scale.intercepts[image])
     made.RescaleType = "US"
     set_window(made, scale)

@@ -199,7 +199,7 @@ class Viewer {
     if (frames > 1) {
       size(this.profile, nx, frames, nx * mm[0] * this.zoom * 0.6, Math.max(120, Math.min(260, 8 * frames)));
       this.paint(this.profile, nx, frames, (x, y) => y * nx * ny + this.row * nx + x);
-      this.profileText.textContent = "Profile over time of row " + this.row + " (orange marks; click a row): x to the right (" +
+      this.profileText.textContent = "Profile over time of the picture's row " + this.row + " (orange marks; click a row): x to the right (" +
         (nx * mm[0]).toFixed(0) + " mm), time downwards (" + frames + " frames, " + step.toFixed(0) + " ms each)";
     }
     this.show(this.frame);
@@ -213,9 +213,16 @@ class Viewer {
 
   chooseRow(event) { this.row = this.pixelAt(event)[1]; this.draw(); }
 
+  // Column and row in the file of images of a pixel of the picture, which was turned.
+  stored(x, y) {
+    const { nx, ny, turn } = this.now;
+    const across = turn.reversed_x ? nx - 1 - x : x, down = turn.reversed_y ? ny - 1 - y : y;
+    return turn.exchanged ? [down, across] : [across, down];
+  }
+
   tell(event) {
     const [x, y] = this.pixelAt(event), { nx, ny } = this.now;
-    this.under = "pixel " + x + ", " + y + ": " + short(this.value((this.frame * ny + y) * nx + x));
+    this.under = "pixel " + this.stored(x, y).join(", ") + ": " + short(this.value((this.frame * ny + y) * nx + x));
     if (!this.playing) this.show(this.frame);
   }
 

@@ -16,6 +16,7 @@ from onebreath.evaluation.figures.pictures import most_moving_row
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, alike, stacks
+from onebreath.images.upright import Turn, upright
 from onebreath.mrd.meta import upper_end
 from onebreath.optional import required
 from onebreath.report.facts import Facts
@@ -42,6 +43,27 @@ UNITS = {
 
 
 @dataclass(frozen=True)
+class Place:
+    """One slice or partition of a picture, upright.
+
+    Attributes
+    ----------
+    name, stack
+        Its name, and the images that it is of.
+    turn, geometry
+        How it was turned, and where it is since.
+    values
+        (frame, y, x)
+    """
+
+    name: str
+    stack: Stack
+    turn: Turn
+    geometry: Geometry
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True)
 class Picture:
     """One viewer: frames of all places of a series, one part of their values.
 
@@ -50,7 +72,7 @@ class Picture:
     series, title, units, shade
         Series number, title, units, and a key of `SHADES`.
     places
-        Name, geometry, stack and real values (frame, y, x) of each place.
+        What it shows.
     remarks
         Remarks on omitted or combined parts.
     """
@@ -59,13 +81,13 @@ class Picture:
     title: str
     units: str
     shade: str
-    places: list[tuple[str, Geometry, Stack, NDArray[np.float32]]]
+    places: list[Place]
     remarks: list[str]
 
     @property
     def pixels(self) -> int:
         """Number of pixels."""
-        return sum(values.size for *_, values in self.places)
+        return sum(place.values.size for place in self.places)
 
 
 def pictures(found: list[Series]) -> list[Picture]:
@@ -99,17 +121,20 @@ def _of_series(series: Series) -> Iterator[Picture]:
         )
 
 
-def _places(stack: Stack) -> Iterator[tuple[str, Geometry, Stack, NDArray[Any]]]:
+def _places(stack: Stack) -> Iterator[Place]:
     """Yield the slice of a place, or the partitions of a volume."""
     values = stack.values()
     geometry = Geometry.of(stack.series.headers[stack.images[0]], values.shape)
+    turn = upright(geometry.axes)
+    where = turn.geometry(geometry)
     for z in range(values.shape[1]):
         names = [stack.title, f"partition {z + 1}" if values.shape[1] > 1 else ""]
-        yield ", ".join(name for name in names if name) or "the only slice", geometry, stack, values[:, z]
+        name = ", ".join(name for name in names if name) or "the only slice"
+        yield Place(name, stack, turn, where, turn.pixels(values[:, z]))
 
 
-def _with(places: list[tuple[str, Geometry, Stack, NDArray[Any]]], part: Any) -> list[Any]:
-    return [(name, where, stack, np.asarray(part(values), np.float32)) for name, where, stack, values in places]
+def _with(places: list[Place], part: Any) -> list[Place]:
+    return [replace(place, values=np.asarray(part(place.values), np.float32)) for place in places]
 
 
 def encoded(made: list[Picture], budget: int = BUDGET) -> list[dict[str, Any]]:
@@ -134,7 +159,7 @@ def _encoded(picture: Picture, levels: int, share: float) -> dict[str, Any]:
         remarks.append(f"{len(places)} of {count} places are shown, evenly chosen: all would make the page too large.")
     if levels == 8:
         remarks.append("Pixels are shown in 256 levels: more would make the page too large.")
-    sample = np.concatenate([values.ravel() for *_, values in places])
+    sample = np.concatenate([place.values.ravel() for place in places])
     finite = sample[np.isfinite(sample)]
     if finite.size < sample.size:
         remarks.append(f"{sample.size - finite.size} pixels are NaN or infinite; they are shown as the smallest value.")
@@ -163,19 +188,18 @@ def _window(shade: str, values: NDArray[np.float32]) -> list[float]:
     return [low, upper_end(low, high, float(values.max()))]
 
 
-def _place(
-    place: tuple[str, Geometry, Stack, NDArray[np.float32]], low: float, high: float, levels: int
-) -> dict[str, Any]:
-    name, geometry, stack, values = place
+def _place(place: Place, low: float, high: float, levels: int) -> dict[str, Any]:
+    geometry, stack, values = place.geometry, place.stack, place.values
     top = 2**levels - 1
     scaled = np.nan_to_num((values.astype(np.float64) - low) / (high - low), nan=0.0, posinf=0.0, neginf=0.0)
     stored = np.rint(scaled.clip(0, 1) * top).astype("<u2" if levels == 16 else "u1")
     return {
-        "name": name,
+        "name": place.name,
         "nx": values.shape[2],
         "ny": values.shape[1],
         "mm": list(geometry.spacing[:2]),
         "ends": geometry.ends(),
+        "turn": place.turn._asdict(),
         "counter": stack.frame_counter,
         "frames": len(values),
         "trigger": stack.trigger_ms(),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from onebreath.errors import OnebreathError
 from onebreath.images.secrets import HIDDEN, IDENTIFYING
+from onebreath.images.upright import upright
 from onebreath.keeping import private_folder, write
 from onebreath.storage.results import GROUP, is_scan
 from onebreath.wire.image_file import ImageFile
@@ -145,7 +146,9 @@ def nameless(image: ismrmrd.Image, hide: Callable[[str], str]) -> ismrmrd.Image:
 
 
 def thumbnail(images: Sequence[ismrmrd.Image]) -> bytes:
-    """Return the middle one of the leading series as a small PNG, with the aspect of its field of view; empty if none.
+    """Return the middle one of the leading series as a small PNG, upright, with the aspect of its field of view.
+
+    No images: empty.
 
     Grey values go from zero to the value that one pixel in a hundred exceeds.
     """
@@ -156,10 +159,12 @@ def thumbnail(images: Sequence[ismrmrd.Image]) -> bytes:
 
     chosen = leading[len(leading) // 2]
     values = np.abs(np.asarray(chosen.data))[0]
-    pixels: NDArray[np.float32] = np.nan_to_num(values[len(values) // 2].astype(np.float32))
+    turn = upright(np.array([chosen.read_dir, chosen.phase_dir, chosen.slice_dir], float).T)
+    pixels: NDArray[np.float32] = turn.pixels(np.nan_to_num(values[len(values) // 2].astype(np.float32)))
     top = float(np.percentile(pixels, 99)) or float(pixels.max()) or 1.0
     grey = np.clip(255 * pixels / top, 0, 255).astype(np.uint8)
     wide, tall = (float(one) if one > 0 else 1.0 for one in chosen.field_of_view[:2])
+    wide, tall = (tall, wide) if turn.exchanged else (wide, tall)
     scale = SIDE / max(wide, tall)
     size = max(1, round(wide * scale)), max(1, round(tall * scale))
     buffer = io.BytesIO()
