@@ -17,6 +17,10 @@ class NotKept(ScanError):
     """Images of an earlier scan are not there, or not yet."""
 
 
+class NoiseNotKept(OnebreathError):
+    """A scan that is only noise left no covariance for the scans that follow."""
+
+
 class WireError(OnebreathError):
     """The bytes that arrived do not follow Gadgetron's protocol."""
 

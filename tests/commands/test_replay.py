@@ -74,14 +74,21 @@ def test_the_configuration_suits_the_scan_and_is_told(scans, tmp_path, capsys):
         assert f"{name}.h5: the configuration is {config}, as its lines count" in capsys.readouterr().out
 
 
-def test_a_noise_scan_makes_no_image_and_is_no_failure(tmp_path, capsys):
+def test_a_noise_scan_makes_no_image_and_fails_only_if_its_noise_is_lost(tmp_path, capsys, monkeypatch):
     scan = simulate(ScanOptions(**SMALL, phases=1, mode="static", ecg=False))
     scan.acquisitions[:] = [line for line in scan.acquisitions if line.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)]
     scan.write(tmp_path / "noise.h5")
-    assert main(["replay", str(tmp_path / "noise.h5"), "-o", str(tmp_path / "out.h5")]) == 0
+    run = ["replay", str(tmp_path / "noise.h5"), "-o", str(tmp_path / "out.h5")]
+    monkeypatch.setenv("ONEBREATH_STORAGE", str(tmp_path / "storage"))
+    assert main(run) == 0
     printed = capsys.readouterr().out
     assert "Onebreath_Noise.xml, as all its lines are noise" in printed
     assert "a noise scan makes no image" in printed
+    monkeypatch.setenv("ONEBREATH_STORAGE", "off")
+    assert main(run) == 1
+    printed = capsys.readouterr()
+    assert "is not kept for later scans: storage is switched off" in printed.err
+    assert "its noise covariance is kept" not in printed.out
     assert not (tmp_path / "out.h5").exists()
 
 

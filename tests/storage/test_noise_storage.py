@@ -10,7 +10,7 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from onebreath.errors import ConfigError
+from onebreath.errors import ConfigError, NoiseNotKept, ScanError
 from onebreath.storage.base import StorageError
 from onebreath.storage.blob import pack, unpack
 from onebreath.storage.noise import StoredCovariance
@@ -139,6 +139,30 @@ def test_only_noise_sends_nothing_on(storage: StandIn | None) -> None:
     assert (made, notes) == ([], [])
     _, notes = run("prewhiten", header(SCAN_ID, NOISE_ID), imaging())
     assert notes[0]["noise"] == "storage"
+
+
+def test_a_noise_scan_that_leaves_no_noise_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It makes no image whose meta could tell that the scans that follow will find nothing."""
+    whole = [*noise_lines(), *imaging()]
+    for scan in (noise_lines(), whole):
+        for address, said in (("http://127.0.0.1:9", "cannot be reached"), ("off", "storage is switched off")):
+            monkeypatch.setenv("ONEBREATH_STORAGE", address)
+            with pytest.raises(NoiseNotKept, match=said):
+                run("prewhiten", header(NOISE_ID), scan, only_noise=True)
+    assert run("prewhiten", header(NOISE_ID), whole) != []  # that has images to tell it
+    monkeypatch.setenv("ONEBREATH_STORAGE", str(tmp_path / "store"))
+    with pytest.raises(NoiseNotKept, match="names no measurement"):
+        run("prewhiten", scan_header(), noise_lines(), only_noise=True)
+    with pytest.raises(NoiseNotKept, match="name no file"):
+        run("prewhiten", header(NOISE_ID), noise_lines(), only_noise=True, keep_noise=False)
+    with pytest.raises(ScanError, match="begins with no noise lines"):
+        run("prewhiten", header(NOISE_ID), imaging(), only_noise=True)
+    monkeypatch.setenv("ONEBREATH_FOLDERS", str(tmp_path))
+    file = tmp_path / "noise.npz"
+    for scan in (noise_lines(), whole):
+        given = {"only_noise": True, "use_storage": False, "store_noise_covariance": str(file)}
+        assert run("prewhiten", header(NOISE_ID), scan, **given) == ([], [])
+        assert StoredCovariance.load(str(file)).matrix.shape == (3, 3)
 
 
 def test_the_blob_is_gadgetrons() -> None:

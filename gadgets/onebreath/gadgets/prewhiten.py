@@ -21,6 +21,7 @@ from onebreath.chain.gadget import Gadget, Message, PermittedPath
 from onebreath.chain.notes import note
 from onebreath.errors import ScanError
 from onebreath.gadgets.facts import PrewhitenFacts
+from onebreath.gadgets.only_noise import check_kept, warnings_of
 from onebreath.gadgets.whitening import POSSIBLE_NOISE, STORED_NOISE, SilentChannels, Whitening
 from onebreath.mrd.blocks import LineBlock, together_or_singly
 from onebreath.mrd.lines import (
@@ -64,7 +65,7 @@ class PrewhitenProperties(gadget.Properties):
         24, ge=0, description="hours after which a covariance in storage is not used any more; 0: it may have any age"
     )
     keep_noise: bool = Field(True, description="keep the covariance in storage; no: storage is only read")
-    only_noise: bool = Field(False, description="send nothing on: the scan is only measured for its noise")
+    only_noise: bool = Field(False, description="send no line on: the scan is only measured for its noise")
 
 
 class Prewhiten(Gadget):
@@ -86,8 +87,7 @@ class Prewhiten(Gadget):
 
     def __init__(self, header: Any, properties: PrewhitenProperties) -> None:
         super().__init__(header, properties)
-        path = properties.noise_covariance
-        self._stored = StoredCovariance.load(path) if path else None
+        self._stored = StoredCovariance.load(properties.noise_covariance) if properties.noise_covariance else None
         self._noise: list[NDArray[np.complex64]] = []
         self._noise_dwell = 0.0
         self._used: Whitening | None = None
@@ -108,8 +108,8 @@ class Prewhiten(Gadget):
         """Consume noise lines, whiten imaging and calibration lines, and pass on all other messages."""
         whitened = self._whiten(messages)
         if self.properties.only_noise:
-            for _ in whitened:
-                pass
+            yield from warnings_of(whitened)
+            check_kept(self._facts, self.properties)
         else:
             yield from whitened
 
