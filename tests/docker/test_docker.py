@@ -153,6 +153,16 @@ def test_activation_starts_one_worker_however_often(tmp_path: Path, autostart: s
     assert (tmp_path / "calls").read_text().count("started") == started
 
 
+def test_the_unit_keeps_everything_in_the_folder_that_it_may_write_to() -> None:
+    text = (DOCKER / "onebreath.service").read_text()
+    given = dict(pair.split("=", 1) for line in re.findall(r"^Environment=(.*)$", text, re.M) for pair in line.split())
+    folder = Path("/var/lib") / re.findall(r"^StateDirectory=(\S+)$", text, re.M)[0]
+    assert {"ProtectSystem=strict", "ProtectHome=yes"} <= set(text.splitlines())
+    for name in ("ONEBREATH_STATE", "ONEBREATH_STORAGE"):
+        assert Path(given[name]).is_relative_to(folder)
+    assert f"ONEBREATH_WORKER={given['ONEBREATH_STATE']}/worker.sock" in text, "who hands scans over looks there"
+
+
 def test_who_stops_the_worker_waits_longer_than_its_scans_get() -> None:
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser)
