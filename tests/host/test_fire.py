@@ -113,6 +113,20 @@ def test_openrecons_default_reconstructs_whatever_comes(scans, client, host, tmp
     assert "ERROR" not in ran.log
 
 
+@pytest.mark.parametrize("name", ["invertcontrast", "", "Onebreath_Static_Hybrid.xml"])
+def test_the_configuration_of_the_json_goes_before_a_name_that_nobody_could_run(host, name):
+    """FIRE's hosts send the name that is set up there, whatever is chosen at the user interface."""
+    for request, runs in ((parameters(config=STATIC), True), (parameters(method="grappa"), False), (None, False)):
+        said = [] if request is None else [Text(json.dumps(request))]
+        with socket.create_connection(("127.0.0.1", host), 60) as sock:
+            channel = Channel(sock)
+            for message in (ConfigName(name), HeaderText(HEADER + b"\0"), *said, acquisition(0)):
+                channel.send(message)
+            channel.stream.end()
+            told = "\n".join(map(str, channel))
+        assert ("This configuration cannot be used" in told) is not runs, told
+
+
 WRONG = {
     "no JSON": ("config: openrecon", "not the JSON of a user interface"),
     "unknown parameter": (parameters(metod="grappa"), "'metod', which Onebreath does not have. Did you mean: method"),

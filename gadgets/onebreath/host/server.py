@@ -139,11 +139,11 @@ def check_rate(options: HostOptions) -> None:
 
 def _read_request(client: ClientChannel, options: HostOptions) -> tuple[StreamConfig, HeaderText] | None:
     """Read configuration and header; None if the client only asked questions."""
-    config = None
+    config: StreamConfig | ConfigError | None = None
     for message in _until_gone(client):
         match message:
             case ConfigName():
-                config = parse(find(message, options.config_paths).read_bytes(), message)
+                config = _named(message, options)
             case ConfigText():
                 config = parse(message)
             case HeaderText():
@@ -151,23 +151,36 @@ def _read_request(client: ClientChannel, options: HostOptions) -> tuple[StreamCo
                 begun(client.stream, options.silence)
                 if config is None:
                     raise ConfigError("the client sent a header, but no configuration before it")
-                external_nodes(config)  # what cannot run is said at once
+                if isinstance(config, StreamConfig):
+                    external_nodes(config)  # what cannot run is said at once
                 return _as_requested(config, client, options), message
             case _:
                 raise WireError(f"{type(message).__name__} came before the header")
     return None
 
 
-def _as_requested(config: StreamConfig, client: ClientChannel, options: HostOptions) -> StreamConfig:
+def _named(name: str, options: HostOptions) -> StreamConfig | ConfigError:
+    """Find a configuration; an error is for later, as FIRE's JSON goes before the name that its host sends."""
+    try:
+        config = parse(find(name, options.config_paths).read_bytes(), name)
+        external_nodes(config)
+    except ConfigError as error:
+        return error
+    return config
+
+
+def _as_requested(config: StreamConfig | ConfigError, client: ClientChannel, options: HostOptions) -> StreamConfig:
     """Return the configuration, or the one that FIRE's JSON asks for, if that comes next; waits for what comes."""
-    if client.stream.next_identifier() != constants.GADGET_MESSAGE_TEXT:
-        return config
-    _, text = client.read()
-    request = read_request(text)
-    log.info("the user interface asks for %s", request)
-    if request.config:
-        config = parse(find(request.config, options.config_paths).read_bytes(), request.config)
-    return apply(config, request)
+    request = None
+    if client.stream.next_identifier() == constants.GADGET_MESSAGE_TEXT:
+        _, text = client.read()
+        request = read_request(text)
+        log.info("the user interface asks for %s", request)
+        if request.config:
+            config = parse(find(request.config, options.config_paths).read_bytes(), request.config)
+    if isinstance(config, ConfigError):
+        raise config
+    return config if request is None else apply(config, request)
 
 
 def _until_gone(client: ClientChannel) -> Iterator[Any]:
