@@ -77,7 +77,7 @@ def test_an_image_where_there_must_be_none_is_a_silent_failure():
 
 def test_a_warning_is_no_error():
     seen = Seen()
-    seen.take(Text("WARNING: 1 line was left out"))
+    seen.take(Text("WRN: 1 line was left out"))
     assert (seen.warned, seen.text) == (True, "")
     seen.take(Text("ERROR: no"))
     assert seen.text == "ERROR: no"

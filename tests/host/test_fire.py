@@ -1,6 +1,7 @@
 """FIRE's own client, as it is, against the embedded host: its images are those of `onebreath replay`."""
 
 import json
+import re
 import socket
 import struct
 from pathlib import Path
@@ -125,6 +126,13 @@ def test_the_configuration_of_the_json_goes_before_a_name_that_nobody_could_run(
             channel.stream.end()
             told = "\n".join(map(str, channel))
         assert ("This configuration cannot be used" in told) is not runs, told
+
+
+def test_a_warning_is_shown_as_one(scans, client, host, tmp_path):
+    request = parameters(**{"export.scaling_factor": 5000})
+    ran = Client(client, host, scans / "static.h5", tmp_path, STATIC, request)
+    assert re.search(r"    WRN: \d+ pixels of series 1 .* were clipped", ran.log)  # FIRE shows what begins so in yellow
+    assert ran.images[1]
 
 
 WRONG = {

@@ -8,8 +8,8 @@ from onebreath.chain.marks import is_mark
 from onebreath.chain.notes import is_note, read_warning
 from onebreath.wire.messages import Text
 
-PREFIX = "WARNING: "
-"""How the text of a warning begins; that of an error begins with ``ERROR: ``."""
+PREFIX = "WRN: "
+"""How the text of a warning begins, by which FIRE shows it in yellow; that of an error begins with ``ERROR: ``."""
 
 
 class ClientMessages:

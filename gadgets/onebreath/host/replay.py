@@ -72,7 +72,7 @@ class Outcome:
         counts = ", ".join(f"{count} images in series {series}" for series, count in sorted(self.images.items()))
         rate = self.sent / self.seconds if self.seconds else 0.0
         said = f"{counts or 'no images'}; {self.sent} messages sent in {self.seconds:.2f} s ({rate:.0f} per second)"
-        return "\n".join([said, *(PREFIX + text for text in self.warnings)])
+        return "\n".join([said, *(f"WARNING: {text}" for text in self.warnings)])
 
     def warn(self, text: str) -> None:
         """Add a warning, unless it is known."""
