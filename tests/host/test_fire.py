@@ -145,6 +145,10 @@ WRONG = {
         "'noisemaps' (Noise maps) cannot be 'some'; it can be: configured",
     ),
     "unknown method": (parameters(method="grapa"), "'method' (Method) cannot be 'grapa'"),
+    "a method without its model": (
+        parameters(method="mr_ipt"),
+        "method=mr_ipt, does not fit: method mr_ipt needs 'model' beside it. Name of the model, mr_ipt.TAG",
+    ),
     "number out of range": (parameters(channels=4000), "'channels' (Channels kept) cannot be '4000'"),
     "no number": (parameters(deadline="soon"), "'deadline' (Time limit) cannot be 'soon'"),
     "unknown property": (

@@ -198,8 +198,17 @@ def checked(gadget: str, configured: Mapping[str, str], chosen: Mapping[str, str
     if "method" in chosen:
         pairs = _with_method(pairs, chosen["method"], cls.Properties.model_fields)
     pairs |= chosen
+    if "method" in chosen:
+        _check_whole(chosen["method"], pairs)
     parse_properties(cls, pairs)
     return pairs
+
+
+def _check_whole(method: str, pairs: Mapping[str, str]) -> None:
+    """Raise ConfigError if a method was chosen without a parameter that only who chooses it can name, as its model."""
+    for name, described in method_class(method).Parameters.model_fields.items():
+        if described.is_required() and name not in pairs:
+            raise ConfigError(f"method {method} needs '{name}' beside it. {described.description}")
 
 
 def _fits_without(key: str, gadget: str, configured: Mapping[str, str], chosen: Mapping[str, str]) -> bool:
