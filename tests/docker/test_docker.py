@@ -88,6 +88,18 @@ def test_compose_has_the_services_and_publishes_on_this_machine_only() -> None:
     assert services["replay"]["profiles"] == ["replay"]
 
 
+def test_volumes_are_mounted_on_folders_that_the_images_user_owns() -> None:
+    """Docker makes a new volume root's where the image has no such folder, and the worker could not keep anything."""
+    compose = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+    text = (DOCKER / "Dockerfile").read_text()
+    owned = dict(re.findall(r"install -d -o (\d+) -m 700 (\S+)", text))
+    for service in compose["services"].values():
+        for name, _, folder in (volume.partition(":") for volume in service.get("volumes", [])):
+            if "user" in service and name in compose["volumes"] and not compose["volumes"][name]:
+                assert owned == {service["user"]: folder}
+    assert owned
+
+
 def worker_script(folder: Path, fake: str) -> tuple[list[str], dict[str, str]]:
     """Command and environment of docker/worker.sh with `fake` in place of ``onebreath``."""
     if shutil.which("bash") is None or shutil.which("setsid") is None:
