@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="raw data that go to disk: those of waiting and late scans, all, or none (default: %(default)s)",
     )
-    parser.add_argument("--state", type=folder, default=state_folder(), help="folder of raw data and results")
+    parser.add_argument(
+        "--state", type=folder, default=state_folder(), help="folder of raw data and results (default: %(default)s)"
+    )
     parser.add_argument(
         "--quota-gb",
         type=amount,
@@ -69,8 +71,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="what they leave free, in GiB, or 5%% of a small disk (default: %(default)s)",
     )
-    parser.add_argument("--silence", type=positive, default=600, help="seconds after which a silent peer is given up")
-    parser.add_argument("--grace", type=amount, default=300, help="seconds that running scans get when it is stopped")
+    parser.add_argument(
+        "--silence",
+        type=positive,
+        default=600,
+        help="seconds after which a silent peer is given up (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--grace",
+        type=amount,
+        default=300,
+        help="seconds that scans get to end when it is stopped (default: %(default)s)",
+    )
     parser.add_argument("--model", action="append", default=[], help="model to load at the start; may be repeated")
     parser.add_argument("--gpu", help="the GPU of this worker, as in CUDA_VISIBLE_DEVICES; run one worker for each")
     parser.add_argument("--metrics-port", type=port, help="serve metrics for Prometheus on this port; 0: any free one")
