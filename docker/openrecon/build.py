@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -21,9 +22,11 @@ from typing import Any
 
 from onebreath.commands.openrecon import add_label_arguments, as_markdown, as_pdf, label_of
 from onebreath.diagnostics.software import commit
-from onebreath.errors import OnebreathError
+from onebreath.errors import ConfigError, OnebreathError
 
 ROOT = Path(__file__).parents[2]
+_IMAGE = re.compile(r"[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*:[a-z0-9_][a-z0-9_.-]{0,127}")
+"""What engines take as name and tag of an image."""
 
 
 def base_name(label: dict[str, Any]) -> str:
@@ -33,9 +36,15 @@ def base_name(label: dict[str, Any]) -> str:
 
 
 def image_name(label: dict[str, Any]) -> str:
-    """Name and tag of the image."""
+    """Name and tag of the image; ConfigError if no image can be called so."""
     general = label["general"]
-    return f"OpenRecon_{general['vendor']}_{general['name']['en']}:V{general['version']}".lower()
+    found = f"OpenRecon_{general['vendor']}_{general['name']['en']}:V{general['version']}".lower()
+    if not _IMAGE.fullmatch(found):
+        raise ConfigError(
+            f"vendor, name and version make {found!r}, which is no image's name: they may hold unaccented letters, "
+            "digits, and single '.', '-' and '_' between them"
+        )
+    return found
 
 
 def build_command(label: dict[str, Any], args: argparse.Namespace) -> list[str]:
@@ -65,11 +74,12 @@ def main() -> int:
     args = parser.parse_args()
     try:
         label = label_of(args)
+        building = build_command(label, args)
         target = args.output.resolve() / base_name(label)
         text = (ROOT / "docs" / "openrecon.md").read_text(encoding="utf-8")
         as_pdf(f"{text}\n\n{as_markdown()}", target.with_name(f"{target.name}.pdf"))
         archive = target.with_name(f"{target.name}.tar")
-        subprocess.run(build_command(label, args), check=True, cwd=ROOT)
+        subprocess.run(building, check=True, cwd=ROOT)
         subprocess.run([args.engine, "save", "-o", str(archive), image_name(label)], check=True)
     except (OnebreathError, OSError, subprocess.CalledProcessError) as error:
         print(f"the container is not built: {error}", file=sys.stderr)

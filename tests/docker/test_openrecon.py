@@ -143,6 +143,13 @@ def test_an_engine_that_fails_leaves_no_package(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.zip"))
 
 
+def test_a_vendor_that_no_image_can_be_called_by_is_refused_before_the_engine_runs(tmp_path: Path) -> None:
+    done = build(tmp_path, 0, "--vendor", "Uni Köln")
+    assert done.returncode == 1
+    assert "vendor, name and version make 'openrecon_uni köln_onebreath:v" in done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["engine"]
+
+
 def test_the_dockerfile_names_what_exists_and_serves_fires_port() -> None:
     text = (ROOT / "docker/openrecon/Dockerfile").read_text()
     for line in re.findall(r"^COPY (.*)", text, re.M):
