@@ -115,6 +115,19 @@ def test_maps_are_those_of_the_pixels_of_another_matrix(method: str) -> None:
     assert np.median((snr[0] * std / np.abs(shown[0]))[bright]) == pytest.approx(1, abs=0.1)
 
 
+def test_noise_is_g_in_gadgetrons_units_where_calibration_lines_carry_no_flag() -> None:
+    scan = simulated(**VOLUME)
+    for line in scan.acquisitions:
+        line.clear_flag(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+        line.clear_flag(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
+    asked = {"snr_units": "gadgetron", "send_out_gfactor": "true", "send_out_snr_map": "true"}
+    made = run(scan.header, stream_of(scan), steps("grappa", reconstruct=asked, export={"output": "complex"}))
+    image, gfactor, snr = (images_of(made, series)[0] for series in (4001, 20, 300))
+    assert image.meta["Onebreath_reconstruct_sampling"] == "lattice_acs"
+    bright = snr.data > 5
+    assert np.allclose((np.abs(image.data) / snr.data)[bright], gfactor.data[bright], rtol=1e-3)
+
+
 @pytest.mark.parametrize(("method", "name"), [("low_rank_sparse", "low_rank_sparse"), ("raki", "raki")])
 def test_methods_of_slices_are_refused_by_name(method: str, name: str) -> None:
     scan = simulated(**VOLUME)

@@ -12,6 +12,8 @@ from onebreath.gadgets.calibrate import Calibrate, CalibrateProperties
 from onebreath.gadgets.reconstruct.reconstruct import Reconstruct
 from tests.scans import coil_scan, header, recon_data
 
+GADGETRON = {"snr_units": "gadgetron"}
+
 
 def every(step: int, frames: int = 3, rows: int = 36) -> np.ndarray:
     lines = np.zeros((frames, rows), bool)
@@ -166,6 +168,23 @@ def test_closed_form_and_replicas_agree_where_lines_are_irregular():
     assert np.linalg.norm(g[0]) == pytest.approx(np.linalg.norm(g[1]), rel=0.04)
     factor = float(meta_of(image)["Onebreath_reconstruct_snr_scale"])
     assert np.allclose(noise[0] * factor, g[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["grappa", "cg_sense"])
+def test_noise_is_g_in_gadgetrons_units_where_calibration_lines_carry_no_flag(method):
+    """They lower g, which repeated scans show; they are no reason for another factor."""
+    lines, told = every(3, 1) | block(1), {"send_out_gfactor": "true", "send_out_snr_map": "true"}
+    repeated = [
+        np.abs(image_of(run(recon_data(coil_scan(1, noise=1.0, seed=seed)[2], lines), method=method, **GADGETRON)[0]))
+        for seed in range(24)
+    ]
+    data = recon_data(coil_scan(1, noise=1.0)[2], lines)
+    image, gfactor, snr = run(data, method=method, noise_map_samples="24", **GADGETRON, **told)
+    assert meta_of(image)["Onebreath_reconstruct_sampling"] == "uniform_acs"
+    inside = np.abs(image_of(image)) > 8
+    noise = np.abs(image_of(image))[inside] / image_of(snr).real[inside]
+    assert np.allclose(noise, image_of(gfactor).real[inside], rtol=1e-3)
+    assert np.linalg.norm(np.std(repeated, axis=0, ddof=1)[inside]) == pytest.approx(np.linalg.norm(noise), rel=0.08)
 
 
 def test_frames_may_share_a_noise_map():

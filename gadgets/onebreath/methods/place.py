@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,12 +134,11 @@ class Place:
         }
 
 
-def snr_scale_of(sampling: Sampling) -> float:
+def snr_scale_of(sampling: Sampling | VolumeSampling) -> float:
     """Return the factor from the unitary transform's scale to Gadgetron's SNR units, in which noise is g.
 
-    Gadgetron scales the zero-filled data to unit noise and divides the unfolded image by R: sqrt(y / lines) / R, here
-    with the samples along the readout counted likewise.
+    Gadgetron scales the zero-filled data to unit noise and divides the unfolded image by R: sqrt(y / lines) / R, of a
+    lattice 1 / sqrt(R). Calibration lines among those of a lattice lower the noise of the images, and g with it, but
+    not this factor.
     """
-    first, last = sampling.readout
-    readout = sampling.shape[2] / (last - first + 1) if sampling.shape[2] > 1 else 1.0
-    return math.sqrt(sampling.effective_acceleration * readout) / sampling.reduction
+    return 1 / sampling.accelerated_noise

@@ -5,6 +5,7 @@ and a block around the centre), ``kt_uniform`` (every R-th line, shifted from fr
 ``irregular`` and ``irregular_acs`` (anything else).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,6 +105,11 @@ class Sampling:
         if self.uniform:
             rows = min(self.acceleration * ((last - first) // self.acceleration + 1), ny)
         return rows / ny * ((self.readout[1] - self.readout[0] + 1) / nx if nx > 1 else 1.0)
+
+    @property
+    def accelerated_noise(self) -> float:
+        """Standard deviation of the noise of images whose g-factor is 1: sqrt(R), or less with partial Fourier."""
+        return math.sqrt(self.reduction * self.coverage)
 
     @property
     def covered(self) -> tuple[int, int]:

@@ -8,6 +8,7 @@ and ``irregular_acs`` (anything else).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,6 +119,11 @@ class VolumeSampling:
     def readout_part(self) -> float:
         """Acquired fraction of the readout."""
         return (self.readout[1] - self.readout[0] + 1) / self.samples
+
+    @property
+    def accelerated_noise(self) -> float:
+        """Standard deviation of the noise of images whose g-factor is 1: sqrt(R), or less with partial Fourier."""
+        return math.sqrt(self.acceleration * float(self.region.mean()) * self.readout_part)
 
     @property
     def complete(self) -> bool:

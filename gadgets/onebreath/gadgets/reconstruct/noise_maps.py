@@ -17,7 +17,6 @@ from onebreath.gadgets.reconstruct.error_map import error_bound, hidden_by_maps
 from onebreath.methods.base import Fact, Method, Reconstruction, SliceData
 from onebreath.methods.noise import Effort, Finish, MeasuredNoise, measure_noise
 from onebreath.methods.place import Place
-from onebreath.mri.sampling import Sampling
 
 SERIES = {"Gfactor": 20, "Normality": 21, "Error_MAP": 22, "SNR_MAP": 300}
 """Series number of each map by its role; those of g-factor and SNR are Gadgetron's."""
@@ -111,7 +110,7 @@ def noise_maps(
     magnitude, facts = np.abs(result.images), dict[str, Fact]()
     shown = np.abs(space.bring(result.images))
     own = None if place.fills(method) else result.gfactor  # what is filled holds noise, too
-    factor = accelerated_noise(data.sampling)
+    factor = data.sampling.accelerated_noise
     measured: MeasuredNoise | None = None
     if own is None or "Normality" in roles or "Error_MAP" in roles:
         finish = partial(place.filled, method=method) if place.fills(method) else None
@@ -153,7 +152,7 @@ def maps_of_gfactor(
     shown
         Magnitude in the recon space.
     accelerated
-        Noise of the images where g is 1, see `accelerated_noise`.
+        Noise of the images where g is 1, see `Sampling.accelerated_noise`.
     space
         From the one to the other.
     """
@@ -195,8 +194,3 @@ def measured_beside(
 def _in_a_row(*images: NDArray[np.complex64]) -> NDArray[np.complex64]:
     """Return the pixels of images (frame, y, x) of any sizes as one (frame, 1, pixels)."""
     return np.concatenate([one.reshape(len(one), 1, -1) for one in images], axis=-1)
-
-
-def accelerated_noise(sampling: Sampling) -> float:
-    """Return the standard deviation of noise in images whose g-factor is 1: sqrt(R), or less with partial Fourier."""
-    return math.sqrt(sampling.reduction * sampling.coverage)

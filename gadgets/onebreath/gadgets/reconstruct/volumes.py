@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,9 +16,9 @@ from onebreath.gadgets.recon_space import ReconSpace
 from onebreath.gadgets.reconstruct.gather import Gathering
 from onebreath.gadgets.reconstruct.noise_maps import NoiseMapProperties, maps_of_gfactor, measured_beside, ratio
 from onebreath.methods.base import Fact, Method, Reconstruction
-from onebreath.methods.place import FILLS, filling
+from onebreath.methods.place import FILLS, filling, snr_scale_of
 from onebreath.methods.volumes.data import PlaneByPlane, Source, VolumeData
-from onebreath.methods.volumes.place import VolumePlace, snr_scale_of_volume
+from onebreath.methods.volumes.place import VolumePlace
 from onebreath.mrd.buffers import RO, maps_of, places
 from onebreath.mrd.volumes import (
     calibration_block,
@@ -40,7 +39,7 @@ def volume_places(how: Gathering, recon_data: ReconData) -> list[VolumePlace]:
     found = []
     for s, loc in places(recon_data):
         buffer = recon_data.bits[0].data
-        scale = snr_scale_of_volume(_described(buffer, lines_of_volume(buffer, s, loc)))
+        scale = snr_scale_of(_described(buffer, lines_of_volume(buffer, s, loc)))
         always = how.acs_as_data == "yes"
         gather = partial(_gathered, recon_data, s, loc, merge, always, how.whitened)
         found.append(VolumePlace(s, loc, gather, scale, how.fill, how.wanted))
@@ -97,7 +96,7 @@ def volume_noise_maps(
     shown, facts = np.abs(space.bring(result.images)), dict[str, Fact]()
     maps: dict[str, NDArray[Any]] = {}
     data = place.volume_for(method)
-    factor = accelerated_noise(data.sampling)
+    factor = data.sampling.accelerated_noise
     if result.gfactor is not None and filling(place, method, data.sampling) not in FILLS:
         gfactor = np.broadcast_to(np.asarray(result.gfactor, np.float32), result.images.shape)
         maps |= maps_of_gfactor(gfactor, shown, factor, space)
@@ -111,12 +110,6 @@ def volume_noise_maps(
             maps["Normality"] = normality
             facts["normality"] = f"Lilliefors statistic over its 5 % limit, {how}"
     return {role: maps[role] for role in roles}, facts
-
-
-def accelerated_noise(sampling: VolumeSampling) -> float:
-    """Return the standard deviation of noise in images whose g-factor is 1."""
-    covered = float(sampling.region.mean()) * sampling.readout_part
-    return math.sqrt(sampling.acceleration * covered)
 
 
 def _measured(

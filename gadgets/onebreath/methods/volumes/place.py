@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -78,8 +77,3 @@ def _filled(images: NDArray[Any], how: str, found: VolumeSampling) -> NDArray[An
     kspace = fftc(images, (-3, -2, -1))
     made = FILLS[how](kspace, z=found.covered[0], y=found.covered[1], x=found.readout)
     return np.asarray(made, np.complex64)
-
-
-def snr_scale_of_volume(sampling: VolumeSampling) -> float:
-    """Return the factor to Gadgetron's SNR units, as `place.snr_scale_of` does for slices."""
-    return math.sqrt(sampling.effective_acceleration / sampling.readout_part) / sampling.acceleration
