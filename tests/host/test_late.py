@@ -119,6 +119,23 @@ def test_full_disk_at_a_promise_gives_the_quick_series_and_an_error(tmp_path, mo
         assert gadget_scan(running, sent()).images
 
 
+@pytest.mark.parametrize("blocked", ["spool", "results", "."])
+def test_folder_that_cannot_be_written_gives_the_quick_series_and_an_error(tmp_path, blocked):
+    folder = tmp_path / "state" / blocked
+    with worker(tmp_path) as running:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(exist_ok=True)
+        folder.touch()  # no folder can be made in a file, whoever tries
+        seen = gadget_scan(running, sent("cg_sense", *LATER))
+        (image,) = seen.images
+        assert image.meta["Onebreath_reconstruct_method"] == "zero_filled"
+        assert image.meta["Onebreath_host_deliver"] == "the quick series only, as the data cannot be kept for later"
+        assert "The disk of the reconstruction computer is full" in seen.text
+        assert "cannot be kept for later" in seen.text
+        assert at_rest(running)
+        assert gadget_scan(running, sent()).images
+
+
 def test_full_disk_does_not_hurt_a_scan_that_is_kept_for_crashes_only(tmp_path, monkeypatch):
     with worker(tmp_path, spool="always") as running:
         (tmp_path / "state").mkdir(exist_ok=True)

@@ -10,6 +10,7 @@ from onebreath.config.node_options import read_options
 from onebreath.diagnostics.reports import SpoolError
 from onebreath.errors import ConfigError, ScanError
 from onebreath.wire.connection import parse_config
+from onebreath.wire.framing import Stream
 from onebreath.worker.late import LateWork
 from onebreath.worker.spooling.spool import Request, SpooledScan
 from onebreath.worker.spooling.stream import SpoolStream
@@ -43,9 +44,15 @@ class RawData:
             return False
 
     def spool(self, stream: SpoolStream, request: Request, later: bool, *, keep: bool) -> SpooledScan | None:
-        """Begin to write the data of a scan to disk: to its end (`keep`), or while it waits."""
+        """Begin to write the data of a scan to disk: to its end (`keep`), or while it waits.
+
+        None where the disk does not take them: `stream.lost` says why where they were promised, so that the quick
+        series still comes. Raises SpoolError if they were promised, and no disk is to be written at all.
+        """
         if later and self.mode == "off":
             raise SpoolError('deliver="later" keeps raw data on disk, which is switched off here (--spool off)')
+        if stream.lost is not None:  # the promise is broken already, and would not hold for a second file either
+            return None
         spooled = None
         try:
             self.late.space.take(len(request.header) + len(request.nodes))
@@ -59,9 +66,14 @@ class RawData:
                 stream.stop_recording()
                 spooled.release(remove=True)
             if later:
-                raise SpoolError(f"the scan cannot be kept for later: {error}") from error
+                stream.lost = SpoolError(f"the scan cannot be kept for later: {error}")
             log.warning("scan %s is not put on disk: %s", request.scan, error)
             return None
+
+    def broken_promise(self, stream: Stream, later: bool) -> dict[str, str]:
+        """Return what the images say where it is known before them that nothing will follow; nothing otherwise."""
+        broken = later and isinstance(stream, SpoolStream) and stream.lost is not None
+        return {"deliver": "the quick series only, as the data cannot be kept for later"} if broken else {}
 
     def put_away(self, watched: Watched, outcome: str, later: bool) -> None:
         """Decide what happens to data on disk when their scan has ended.

@@ -144,6 +144,7 @@ class ScanService:
             apart = side == "client" or is_whole(steps)
             key = None if apart else scan_key(side, origin or ticket.sender.address, texts.header)
             with self.scan(ticket, connection.channel, request, later=later, shim=shim, key=key) as shared:
+                facts |= self.raw.broken_promise(connection.channel.stream, later)
                 images = run_steps(connection, steps, facts, shared.check)
                 shared.count(images)
                 connection.drain()
