@@ -3,9 +3,11 @@
 import os
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from onebreath.commands import status
 from onebreath.diagnostics.reports import SpoolError
 from onebreath.errors import ConnectionLost, WireError
 from onebreath.keeping import DAMAGED
@@ -13,6 +15,7 @@ from onebreath.wire.channel import Channel
 from onebreath.worker.spooling.spool import Request, SpooledScan, left_behind, scan_id
 from onebreath.worker.spooling.stream import SpoolStream
 from tests.host.wiring import CLOSE, acquisition, encoded, pair
+from tests.host.workers import worker
 
 REQUEST = Request("20260101-000000-abcdef", "chain", "<configuration/>", "<header/>")
 LINES = [acquisition(line, samples=900) for line in range(40)]
@@ -161,3 +164,21 @@ def test_what_a_crash_left_half_made_or_half_removed_goes_and_what_is_damaged_af
     assert {path.name for path in tmp_path.glob("*")} == {REQUEST.scan, f"{DAMAGED}new"}
     with_work.release(remove=True)
     assert {path.name for path in tmp_path.glob("*")} == {f"{DAMAGED}new"}
+
+
+@pytest.mark.parametrize("name", ["spool", "results"])
+def test_health_tells_of_folders_that_cannot_be_written(tmp_path, capsys, name):
+    path, folder = tmp_path / "worker.sock", tmp_path / "state" / name
+    with worker(tmp_path) as running:
+        assert running.troubles() == []
+        folder.mkdir(parents=True, exist_ok=True)
+        assert running.troubles() == []
+        assert not list(folder.iterdir())
+        folder.rmdir()
+        assert running.troubles() == [], "it is made when a scan needs it"
+        folder.touch()
+        assert running.troubles() == [f"{folder} cannot be written: Not a directory"]
+        assert status.run(SimpleNamespace(socket=[path], timeout=10.0, json=False, health=True)) == 1
+        assert f"TROUBLE: {folder} cannot be written" in capsys.readouterr().err
+    with worker(tmp_path, spool="off") as running:
+        assert running.troubles() == [], "where nothing is kept, nothing needs to be written"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Literal
 
 from onebreath.chain.gadget import gadget_class
@@ -34,6 +38,13 @@ class RawData:
 
     def __init__(self, late: LateWork, mode: SpoolMode) -> None:
         self.late, self.mode = late, mode
+
+    def troubles(self) -> list[str]:
+        """Return which folders for scans cannot be written; a full disk is none, as it gets room by itself."""
+        if self.mode == "off":
+            return []
+        found = {folder: _why_unwritable(folder) for folder in (self.late.folder, self.late.results.folder)}
+        return [f"{folder} cannot be written: {why}" for folder, why in found.items() if why]
 
     def keeps(self, target: str, configuration: bytes) -> bool:
         """Return whether the data of a node are kept on disk until its images are out."""
@@ -116,3 +127,20 @@ class RawData:
             self.late.results.update(scan, "failed", "its data did not come, or could not be kept, to their end")
         except (ScanError, OSError) as error:
             log.error("that scan %s failed cannot be noted: %s", scan, error)
+
+
+def _why_unwritable(folder: Path) -> str:
+    """Return why no file can be made in a folder, which need not exist yet; empty if one can."""
+    try:
+        if folder.exists():
+            # Made and removed: permission bits tell nothing of quotas, or of what a server of files refuses.
+            with NamedTemporaryFile(dir=folder, prefix=".onebreath-"):
+                return ""
+        above = next(path for path in folder.parents if path.exists())
+        if not above.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        return "" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+    return ""

@@ -243,6 +243,7 @@ class Worker:
             found.append("the thread of late scans has ended")
         if not self.service.watcher.works:
             found.append("the thread that looks after scans has ended")
+        found += self.service.raw.troubles()
         for export in list(self.exports):
             found += export.troubles()
         return found + self.service.scheduler.stuck() + self.options.security.faults()
