@@ -73,9 +73,14 @@ def write(path: Path, content: bytes) -> None:
         write_new(part, content)
 
 
+def behind(path: Path) -> Path:
+    """Return the file that a link leads to, which is what whoever names the link means; any other path as it is."""
+    return path.resolve() if path.is_symlink() and path.exists() else path
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Replace a file as `replacing` does, with a readable error that names the file.
+    """Replace a file as `replacing` does, behind a link the file itself, with a readable error that names the file.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with replacing(path) as part:
+        with replacing(behind(path)) as part:
             yield part
     except (OSError, RuntimeError) as error:
         raise ConfigError(cannot_write("The file", path, error)) from error

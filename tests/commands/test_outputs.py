@@ -144,6 +144,26 @@ def test_replay_replaces_images_only(raw: Path, images: Path, tmp_path: Path, ca
     assert main([*call, str(images), "--report"]) == 0
 
 
+def test_what_lies_behind_a_link_is_replaced_and_the_link_stays(raw: Path, images: Path, tmp_path: Path) -> None:
+    """As redirection in a shell and `cp` do it: whoever opens the file itself finds what was written last."""
+    (tmp_path / "kept").mkdir()
+    links = [tmp_path / name for name in ("images.h5", "images.html", "model.zip")]
+    (tmp_path / "images.html").write_text("<!doctype html>")
+    assert main(["models", "export", "crunet_mr.cine_base", str(links[2])]) == 0
+    for link in links:
+        link.rename(tmp_path / "kept" / link.name)
+        link.symlink_to(Path("kept") / link.name)
+    before = {link: link.read_bytes() for link in links}
+    call = ["replay", str(raw), "--set", "reconstruct.method=zero_filled", "--overwrite", "-o", str(images), "--report"]
+    assert main(call) == 0
+    assert main(["models", "export", "crunet_mr.cine", str(links[2])]) == 0
+    for link in links:
+        assert link.is_symlink()
+        assert not (tmp_path / "kept" / link.name).is_symlink()
+        assert (tmp_path / "kept" / link.name).read_bytes() == link.read_bytes() != before[link]
+    assert not list((tmp_path / "kept").glob(".*"))
+
+
 def test_a_model_is_exported_over_a_model_only(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = raw.read_bytes()
     for target, told in ((raw, "Raw data are never"), (raw.with_suffix(".npz"), "Only an exported model would be")):

@@ -186,6 +186,20 @@ def test_a_model_is_not_replaced_by_accident(root):
     assert [path.name for path in root.iterdir()] == ["crunet_mr.tiny"]
 
 
+def test_a_model_behind_a_link_is_replaced_itself(root):
+    save_model(root)
+    kept = root / "kept"
+    (root / "crunet_mr.tiny").rename(kept)
+    (root / "crunet_mr.tiny").symlink_to(kept)
+    state = random_state("crunet_mr", ARGUMENTS, 1)
+    zoo.save(state, details("crunet_mr.tiny", arguments=ARGUMENTS), root, overwrite=True)
+    assert (root / "crunet_mr.tiny").is_symlink()
+    assert not kept.is_symlink()
+    found = zoo.load("crunet_mr.tiny").network.state_dict()
+    assert all(torch.equal(found[key], value) for key, value in state.items())
+    assert sorted(path.name for path in root.iterdir()) == ["crunet_mr.tiny", "kept"]
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_replaced_model_leaves_nothing_behind(root, monkeypatch, at_once):
     if not at_once:

@@ -17,7 +17,7 @@ import numpy as np
 from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 
 from onebreath.errors import ConfigError, ScanError
-from onebreath.keeping import cannot_write, create
+from onebreath.keeping import behind, cannot_write, create
 from onebreath.wire.messages import ascii_meta
 from onebreath.wire.one_writer import OneWriter
 
@@ -47,7 +47,7 @@ class ImageFile:
     Parameters
     ----------
     path
-        The file; created, or extended if it exists, also behind a link.
+        The file; created, or extended if it exists. Behind a link it is the file itself, unless it is private.
     group
         Group of this reconstruction: a new one, as images of two scans in one would be taken for one series.
     private
@@ -69,8 +69,8 @@ class ImageFile:
         self, path: str | Path, group: str, *, private: bool = False, anew: bool = False, numbered: bool = False
     ) -> None:
         self.path, self.private, self._anew, self._numbered = Path(path), private, anew, numbered
-        if self.path.is_symlink() and self.path.exists() and not (private or anew):
-            self.path = self.path.resolve()  # else the link would become a copy, and the file itself stay as it was
+        if not private:  # else the link would become a copy, and the file itself stay as it was
+            self.path = behind(self.path)
         check_group(group)
         self.group = group
         self.incomplete = ""

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 
 from onebreath.errors import ConfigError, ScanError
+from onebreath.keeping import behind
 from onebreath.wire import h5_guard
 
 RAW, IMAGES = "raw data", "images"
@@ -119,7 +120,7 @@ def check_folder(path: Path, what: str) -> None:
     ConfigError
         If it is refused.
     """
-    folder = path.absolute().parent
+    folder = behind(path).absolute().parent
     if not folder.is_dir():
         raise ConfigError(f"{what} cannot be written to {path}: there is no folder {folder}. Make it first.")
     if not os.access(folder, os.W_OK):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from onebreath.errors import ModelError
 from onebreath.folders import exchange
+from onebreath.keeping import behind
 from onebreath.names import abridged
 from onebreath.zoo.architectures import hollow
 from onebreath.zoo.card import CARD_FILE, WEIGHTS_FILE, Card, check_name, parse_card
@@ -206,10 +207,11 @@ def write(card: Card, weights: bytes, root: Path, overwrite: bool = False) -> Pa
     ModelError
         If the model exists and `overwrite` is False, or the folder cannot be written.
     """
-    target = check_new(card.name, root, overwrite)
+    named = check_new(card.name, root, overwrite)
+    target = behind(named)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=PARTIAL.format(card.name)) as partial:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=PARTIAL.format(card.name)) as partial:
             fresh = Path(partial) / "new"
             fresh.mkdir()
             (fresh / card.weights.file).write_bytes(weights)
@@ -220,4 +222,4 @@ def write(card: Card, weights: bytes, root: Path, overwrite: bool = False) -> Pa
                 fresh.replace(target)
     except OSError as error:
         raise ModelError(f"model '{card.name}' cannot be written to {root}: {error}") from error
-    return target
+    return named
