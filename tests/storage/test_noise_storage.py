@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,28 @@ def test_a_server_that_is_down_costs_the_noise_and_not_the_scan(monkeypatch: pyt
     made, notes = run("prewhiten", header(NOISE_ID), [*noise_lines(), *imaging()])
     assert notes[0]["whitened"] is True
     assert "cannot be reached" in notes[-1]["noise_kept"]
+
+
+def test_images_name_no_path_of_a_folder_and_the_log_names_the_one_that_users_know(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "store"
+    monkeypatch.setenv("ONEBREATH_STORAGE", str(folder))
+    told = [measure_noise()["noise_kept"]]
+    assert told == ["in the folder of stored data"]
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{path.parent}/.{path.name}.0123abcd.part")
+
+    monkeypatch.setattr("onebreath.storage.folder.write", full)
+    told.append(measure_noise()["noise_kept"])
+    assert told[-1] == "no: folder of stored data cannot be written: No space left on device"
+    assert f"folder {folder} cannot be written: No space left on device" in caplog.text
+    assert ".part" not in caplog.text
+    monkeypatch.setenv("ONEBREATH_STORAGE", str(folder / "key"))  # a file
+    told.append(measure_noise()["noise_kept"])
+    told.append(run("prewhiten", header(SCAN_ID, NOISE_ID), imaging())[1][0]["noise_storage"])
+    assert not [text for text in told if str(tmp_path) in text]
 
 
 def test_switched_off_it_is_not_asked(storage: StandIn | None) -> None:

@@ -13,7 +13,19 @@ TIME_TO_LIVE = 172800
 
 
 class StorageError(OnebreathError):
-    """The store cannot be reached, or its data cannot be read."""
+    """The store cannot be reached, or its data cannot be read.
+
+    Parameters
+    ----------
+    text
+        What is wrong, for logs.
+    told
+        The same for the meta of images, which may leave the site: without paths; not given: `text` has none.
+    """
+
+    def __init__(self, text: str, told: str = "") -> None:
+        super().__init__(text)
+        self.told = told or text
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,11 @@ class Store(Protocol):
 
     @property
     def where(self) -> str:
-        """Name of the store in notes and logs."""
+        """Name and place of the store, for logs."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the store for the meta of images, without a path."""
 
     def latest(self, tags: Tags) -> bytes | None:
         """Return the newest data that have these tags, or None.

@@ -63,8 +63,8 @@ class CalibrationStorage:
             store.put(tags, pack(np.stack(lines), {"first": first, **self._channels()}))
         except StorageError as error:
             log.warning("the calibration lines are not kept for later scans: %s", error)
-            return Decision(yes=False, text=f"no: {error}")
-        return Decision(yes=True, text=f"in the {store.where}")
+            return Decision(yes=False, text=f"no: {error.told}")
+        return Decision(yes=True, text=f"in the {store.kind}")
 
     def find(self, recon_data: ReconData) -> tuple[ReconData | None, Decision]:
         """Look for calibration lines of the same slice.
@@ -87,12 +87,12 @@ class CalibrationStorage:
             store = open_store()
             content = None if store is None else store.latest(tags)
             if content is None:
-                where = "storage is switched off" if store is None else f"no scan of this slice is in the {store.where}"
+                where = "storage is switched off" if store is None else f"no scan of this slice is in the {store.kind}"
                 return None, _not_used(where)
             lines, facts = unpack(content)
             found = _with_lines(recon_data, lines, self._first(lines, facts, recon_data))
         except StorageError as error:
-            return None, _not_used(str(error))
+            return None, _not_used(str(error), error.told)
         return found, Decision(yes=True, text=f"found: {dependency or 'the latest of this session'}")
 
     def _objection(self, tags: Tags | None) -> str:
@@ -156,6 +156,6 @@ def _with_lines(recon_data: ReconData, lines: NDArray[np.complex64], first: int)
     return ReconData([ReconBit(bit.data, buffer), *recon_data.bits[1:]])
 
 
-def _not_used(reason: str) -> Decision:
+def _not_used(reason: str, told: str = "") -> Decision:
     log.warning("no stored calibration lines are used: %s", reason)
-    return Decision(yes=False, text=f"not used: {reason}")
+    return Decision(yes=False, text=f"not used: {told or reason}")

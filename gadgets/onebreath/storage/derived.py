@@ -87,7 +87,7 @@ class Derived:
             found = None if content is None else _checked(content, shape)
         except StorageError as error:
             log.warning("nothing is taken from storage for this scan any more: %s", error)
-            self._trouble = str(error)
+            self._trouble = error.told
             return None, None
         return found, store
 
@@ -99,9 +99,9 @@ class Derived:
             store.put(tags, pack(made, {}))
         except StorageError as error:
             log.warning("%s is not kept for later scans: %s", tags.name, error)
-            self._trouble = str(error)
-            return f"not kept: {error}"
-        return f"kept in the {store.where}"
+            self._trouble = error.told
+            return f"not kept: {error.told}"
+        return f"kept in the {store.kind}"
 
 
 def digest(inputs: Sequence[NDArray[np.complex64]], settings: Mapping[str, Any]) -> str:

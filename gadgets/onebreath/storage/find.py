@@ -42,7 +42,7 @@ class _OnlyRead:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.where, self.latest, self.check = store.where, store.latest, store.check
+        self.where, self.kind, self.latest, self.check = store.where, store.kind, store.latest, store.check
 
     def put(self, tags: Tags, content: bytes, seconds: int = TIME_TO_LIVE) -> None:
         """Refuse; see `Store`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import hmac
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -49,6 +50,11 @@ class FolderStore:
         """The folder."""
         return f"folder {self.root}"
 
+    @property
+    def kind(self) -> str:
+        """What it is, without its path."""
+        return "folder of stored data"
+
     def latest(self, tags: Tags) -> bytes | None:
         """Return the newest data that have these tags, or None; see `Store`."""
         try:
@@ -67,7 +73,7 @@ class FolderStore:
                     return content
             return None
         except OSError as error:
-            raise StorageError(f"{self.where} cannot be read: {error}") from error
+            raise self._failed("read", error) from error
 
     def put(self, tags: Tags, content: bytes, seconds: int = TIME_TO_LIVE) -> None:
         """Keep data, and remove expired data; see `Store`."""
@@ -85,14 +91,21 @@ class FolderStore:
             entry = entry._replace(created_ns=max(entry.created_ns, last + 1))  # however the clock jumps
             write(folder / ".".join(map(str, entry)), sealed(content))
         except OSError as error:
-            raise StorageError(f"{self.where} cannot be written: {error}") from error
+            raise self._failed("written", error) from error
 
     def check(self) -> None:
         """Raise StorageError if the folder cannot be used."""
         try:
             self._key(make=True)
         except OSError as error:
-            raise StorageError(f"{self.where} cannot be written: {error}") from error
+            raise self._failed("written", error) from error
+
+    def _failed(self, what: str, error: OSError) -> StorageError:
+        """Return an error that names the folder, not a file in it, of whose hidden names nobody knows."""
+        reason = os.strerror(error.errno) if error.errno else "no reason given"
+        return StorageError(
+            f"{self.where} cannot be {what}: {error.strerror or error}", f"{self.kind} cannot be {what}: {reason}"
+        )
 
     def _key(self, *, make: bool) -> bytes | None:
         """Read the key of the digests; without it nobody can try patients' ids against the names."""

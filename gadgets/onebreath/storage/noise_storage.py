@@ -66,12 +66,12 @@ def find_noise(header: ScanHeader, channels: int, oldest_h: float = 0.0) -> Foun
             return FoundNoise(None, {"noise_storage": "not asked: storage is switched off"})
         content = store.latest(tags)
         if content is None:
-            return FoundNoise(None, _not_used(f"{asked} is not in the {store.where}"))
+            return FoundNoise(None, _not_used(f"{asked} is not in the {store.kind}"))
         found = StoredCovariance.from_blob(content, dependency or "this session")
         ordered, matched = found.ordered_for(header.coil_labels, channels)
         age = age_of(found, oldest_h)
     except StorageError as error:
-        return FoundNoise(None, _not_used(str(error)))
+        return FoundNoise(None, _not_used(str(error), error.told))
     except ScanError as error:
         return FoundNoise(None, _not_used(f"{asked} was found, but: {error}"), str(error))
     return FoundNoise(ordered, {"noise_storage": f"found: {asked}", "channel_order": matched, "noise_age": age})
@@ -111,10 +111,10 @@ def keep_noise(header: ScanHeader, found: StoredCovariance) -> dict[str, str]:
         store.put(tags, found.to_blob(header.noise_bandwidth))
     except StorageError as error:
         log.warning("the noise covariance is not kept for later scans: %s", error)
-        return {"noise_kept": f"no: {error}"}
-    return {"noise_kept": f"in the {store.where}"}
+        return {"noise_kept": f"no: {error.told}"}
+    return {"noise_kept": f"in the {store.kind}"}
 
 
-def _not_used(reason: str) -> dict[str, str]:
+def _not_used(reason: str, told: str = "") -> dict[str, str]:
     log.warning("no stored noise covariance is used: %s", reason)
-    return {"noise_storage": f"not used: {reason}"}
+    return {"noise_storage": f"not used: {told or reason}"}

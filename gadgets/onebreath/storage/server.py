@@ -48,6 +48,11 @@ class ServerStore:
         """The server's address."""
         return f"storage server {self.address}"
 
+    @property
+    def kind(self) -> str:
+        """The same: an address is no path."""
+        return self.where
+
     def latest(self, tags: Tags) -> bytes | None:
         """Return the newest data that have these tags, or None; see `Store`."""
         return self._ask("GET", f"/v1/blobs/data/latest?{urlencode(tags.pairs())}")
