@@ -26,7 +26,7 @@ def required(name: str, extra: str, what: str) -> ModuleType:
     Raises
     ------
     ConfigError
-        If it is not installed.
+        If it is not installed, or finds no folder for its files, as Matplotlib without one for temporary files.
     """
     try:
         return importlib.import_module(name)
@@ -34,3 +34,7 @@ def required(name: str, extra: str, what: str) -> ModuleType:
         module = name.partition(".")[0]
         package = PACKAGES.get(module, module)
         raise ConfigError(f"{what} needs the package {package}: pip install 'onebreath[{extra}]'.") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{what} needs the package {name.partition('.')[0]}, which cannot be used: {error}"
+        ) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from onebreath.cli import main
+from onebreath.simulation.scan import ScanOptions, simulate
 from tests.images.files import cine, write
 
 PACKAGES = (
@@ -69,3 +70,36 @@ def test_neither_the_command_line_nor_what_gadgetron_starts_imports_any_of_it() 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+NO_TEMPORARY = """import os, sys, tempfile
+tempfile._candidate_tempdir_list = lambda: []
+for name in ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+    os.environ.pop(name, None)
+os.environ["HOME"] = "/dev/null"
+from onebreath.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "{raw}", "--candidates", "zero_filled", "-o", "{folder}/x.png"],
+        ["demo", "--output", "{folder}", "--slices", "1"],
+        ["evaluate", "--data", "{raw}", "--kind", "mrd", "--methods", "zero_filled", "--output", "{folder}/x"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_without_a_folder_for_temporary_files_pictures_are_refused_before_the_work(
+    tmp_path: Path, words: list[str]
+) -> None:
+    simulate(ScanOptions(matrix=(32, 32), slices=1, coils=4, phases=2, acs_mode="embedded")).write(tmp_path / "raw.h5")
+    arguments = [word.format(raw=tmp_path / "raw.h5", folder=tmp_path / "made") for word in words]
+    (tmp_path / "made").mkdir()
+    done = subprocess.run([sys.executable, "-c", NO_TEMPORARY, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "needs the package matplotlib, which cannot be used" in done.stderr
+    assert "MPLCONFIGDIR" in done.stderr
+    assert not [path for path in (tmp_path / "made").rglob("*") if path.is_file()]

@@ -32,7 +32,11 @@ def write_pdf(page: Path, target: Path) -> tuple[Path | None, str]:
 
 
 def _by_browser(browser: str, page: Path, target: Path) -> tuple[Path | None, str]:
-    with tempfile.TemporaryDirectory() as folder:
+    try:
+        temporary = tempfile.TemporaryDirectory()
+    except OSError as error:
+        return None, f"no folder for temporary files can be made: {error.strerror or error}"
+    with temporary as folder:
         made = Path(folder) / "page.pdf"
         command = [browser, "--headless", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={folder}/user"]
         if os.geteuid() == 0:  # browsers do not run their sandbox as root; the page is our own and has no script

@@ -23,6 +23,7 @@ from onebreath.methods.choice.decision import Choice
 from onebreath.methods.choice.stacked import weighted_mean
 from onebreath.methods.place import Place
 from onebreath.mrd.header import ScanHeader
+from onebreath.optional import required
 from onebreath.terminal import Column, print_table, steps
 from onebreath.wire.connection import parse_header
 from onebreath.wire.outputs import check_picture
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Reconstruct the first slice with every candidate, print the table, draw the picture."""
     path = args.output if args.output.suffix else args.output.with_suffix(".png")
     check_picture(path, (Path(args.file),))
+    required("matplotlib.figure", "report", "A figure")  # not only when all candidates have been run
     with RawFile(args.file, args.group) as raw:
         header = ScanHeader(parse_header(raw.header_xml))
         place, scan = first_place(raw, args.config)

@@ -20,7 +20,7 @@ from onebreath.images.reading import Series, read_images
 from onebreath.images.upright import upright
 from onebreath.keeping import write_text
 from onebreath.options import at_least, folder, positive
-from onebreath.report.page import write_report
+from onebreath.report.page import check_packages, write_report
 from onebreath.simulation.scan import ScanOptions, simulate
 from onebreath.terminal import working
 from onebreath.wire.outputs import IMAGES, PAGE, PICTURE, RAW, check_new, check_output
@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Simulate, reconstruct, compare with the truth, and print the paths of all files."""
     _check_folder(args.output)
+    check_packages()  # not only when all has been reconstructed
     args.output.mkdir(parents=True, exist_ok=True)
     options = ScanOptions(
         anatomy="textured",

@@ -28,6 +28,7 @@ from onebreath.evaluation.scans import MaskChoice, ScanChoice
 from onebreath.evaluation.settings import ReadSettings
 from onebreath.evaluation.summary import TITLES, Summary, markdown, overview, summarise
 from onebreath.keeping import write_text
+from onebreath.optional import required
 from onebreath.settings import settings
 from onebreath.terminal import steps
 from onebreath.training.data.series import ImageSeries
@@ -93,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.data:
         raise ConfigError("name the data to evaluate on: --data sunnybrook, a file or a folder")
+    required("matplotlib.figure", "report", "A figure")  # not only when all has been reconstructed
     candidates = parse_candidates(args.methods)
     labels = [one.label for one in candidates]
     reference = args.reference or labels[-1]
