@@ -10,6 +10,7 @@ import h5py
 import ismrmrd
 import pytest
 
+from onebreath.chain.notes import warning
 from onebreath.cli import main
 from onebreath.config.changes import changed, read_changes
 from onebreath.config.stream_config import find, parse
@@ -245,3 +246,25 @@ def test_images_made_before_a_scan_fails_are_kept_with_the_reason(tmp_path, caps
     with h5py.File(output) as file:
         assert len(file["made/image_1/data"]) == 4
         assert "NaN" in file["made"].attrs["incomplete"]
+
+
+def test_a_warning_is_told_once(tmp_path, monkeypatch, capsys):
+    """In the summary, which has those of other machines, too; machines that read the log find it there."""
+    raw = tmp_path / "raw.h5"
+    simulate(ScanOptions(matrix=(32, 32), slices=1, coils=4, phases=2, noise_lines=0)).write(raw)
+    text = "is scaled to its own brightest pixel"
+    call = ["replay", str(raw), "-c", "Onebreath_Cine_ZeroFilled.xml", "-o", str(tmp_path / "images.h5"), "--overwrite"]
+    assert main(call) == 0
+    told = capsys.readouterr()
+    assert told.out.count(text) == 1
+    assert told.err.count(text) == 0
+    assert main([*call, "--log-format", "json"]) == 0
+    assert capsys.readouterr().err.count(text) == 1
+    monkeypatch.setattr("onebreath.commands.replay.replay", _fails_after_a_warning)
+    assert main(call) == 1
+    assert "WARNING onebreath.sort: it was odd" in capsys.readouterr().err
+
+
+def _fails_after_a_warning(*args, **options):
+    warning("sort", "it was odd")
+    raise ConfigError("the disk is full")

@@ -19,6 +19,7 @@ import numpy as np
 
 from onebreath.chain.facts import Facts, readable
 from onebreath.diagnostics.events import tell
+from onebreath.diagnostics.logs import SENT
 from onebreath.errors import WireError
 
 NOTE_ID = 0x0B12
@@ -45,7 +46,7 @@ def note(gadget: str, said: Facts | None = None, **more: str | int | float | boo
 
 def warning(gadget: str, text: str) -> ismrmrd.Waveform:
     """Make a warning, and log it; `text` names the finding, how it was handled, and what to do."""
-    logging.getLogger(f"onebreath.{gadget}").warning("%s", text)
+    logging.getLogger(f"onebreath.{gadget}").warning("%s", text, extra={SENT: True})
     tell("warning", gadget=gadget, text=text)
     return note_of({"gadget": gadget, "severity": "warning", "text": text})
 

@@ -16,6 +16,7 @@ from onebreath.commands.places import DEFAULT_FOLDER, DEFAULT_OUTPUT, check_plac
 from onebreath.config.changes import changed, read_changes
 from onebreath.config.stream_config import find
 from onebreath.config.suited import NOISE_ONLY, suited_to
+from onebreath.diagnostics.logs import holding_back
 from onebreath.errors import ConfigError, OnebreathError, ScanError
 from onebreath.host.replay import Outcome, replay
 from onebreath.host.server import GADGETRON_PORT
@@ -177,18 +178,20 @@ def _replay(args: argparse.Namespace, source: Path, output: Path, changes: Mappi
     text = _configuration(config, args.config_local, changes)
     good, anew = True, args.overwrite
     for group in groups_for(args.out_group, args.loops):
-        outcome = replay(
-            source,
-            config,
-            text,
-            args.address,
-            args.port,
-            output,
-            group,
-            args.timeout / 1000,
-            args.group,
-            anew=anew,
-        )
+        with holding_back() as held:
+            outcome = replay(
+                source,
+                config,
+                text,
+                args.address,
+                args.port,
+                output,
+                group,
+                args.timeout / 1000,
+                args.group,
+                anew=anew,
+            )
+            held.told(outcome.warnings)  # which are printed next, with the images
         print(f"{source}: {outcome}", flush=True)
         if outcome.file is not None and str(output) != args.pipe:
             anew = anew and outcome.file != output

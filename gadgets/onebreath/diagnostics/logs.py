@@ -9,8 +9,9 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 from onebreath.errors import ScanError
@@ -30,6 +31,9 @@ OF_SUBJECT = ("patientName", "patientID", "patientBirthdate")
 OF_STUDY = ("studyID", "accessionNumber", "referringPhysicianName", "studyInstanceUID")
 OF_MEASUREMENT = ("seriesInstanceUIDRoot", "frameOfReferenceUID")
 NAMES = ("patientName", "referringPhysicianName")
+
+SENT = "sent_on"
+"""Attribute of a record whose text goes to the scan's client, too."""
 
 Format = Literal["text", "json"]
 
@@ -193,6 +197,51 @@ def configure(level: str | int, form: Format = "text") -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     least = logging.getLevelName(level) if isinstance(level, str) else level
     logging.getLogger(SCANS).setLevel(min(least, logging.INFO) if least <= logging.WARNING else least)
+
+
+class HeldBack:
+    """Warnings that were not logged yet, as whoever gets the images may print them."""
+
+    def __init__(self) -> None:
+        self._records: list[tuple[logging.Handler, logging.LogRecord]] = []
+        self._told: set[str] = set()
+
+    def told(self, texts: Iterable[str]) -> None:
+        """Leave out of the log what the user is told otherwise."""
+        self._told.update(texts)
+
+    def _keep(self, handler: logging.Handler, record: logging.LogRecord) -> bool:
+        if not getattr(record, SENT, False):
+            return True
+        self._records.append((handler, record))
+        return False
+
+    def _log(self) -> None:
+        for handler, record in self._records:
+            if record.getMessage() not in self._told:
+                handler.handle(record)
+
+
+@contextmanager
+def holding_back() -> Iterator[HeldBack]:
+    """Log warnings that go to a client, too, at the end of the body, but for those that the client has told of.
+
+    That is for a client in the process of its server, and for the log that people read: machines get all of it.
+    """
+    held = HeldBack()
+    filters = [
+        (handler, partial(held._keep, handler))
+        for handler in logging.getLogger().handlers
+        if isinstance(handler.formatter, _Plain)
+    ]
+    for handler, kept in filters:
+        handler.addFilter(kept)
+    try:
+        yield held
+    finally:
+        for handler, kept in filters:
+            handler.removeFilter(kept)
+        held._log()
 
 
 def guard_handlers() -> None:
