@@ -56,6 +56,9 @@ COMMANDS = {
 }
 """Module and help text of each command; a module offers ``add_arguments(parser)`` and ``run(args) -> int``."""
 
+OWN_OPTIONS = ("-h", "--help", "--version")
+"""What may stand in place of a command."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, or 1 after an error whose text went to standard error.
@@ -81,6 +84,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     asked = line_to_complete()
     if asked is not None:
         _complete(asked)
+    if command.startswith("-") and command not in OWN_OPTIONS:
+        _parser("").error(f"options go behind the command's name: onebreath COMMAND {command} ...")
     try:
         args = _parser(command).parse_args(arguments)
         logs.configure(args.log_level, args.log_format)

@@ -65,3 +65,13 @@ def test_a_connection_that_breaks_is_still_an_error(monkeypatch, capsys):
     monkeypatch.setattr("onebreath.commands.configs.run", broken)
     assert main(["configs", "list"]) == 1
     assert "Broken pipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--log-level", "INFO", "train", "x"], ["--log-format=json", "inspect", "x"]])
+def test_options_before_the_command_are_told_where_they_go(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert f"options go behind the command's name: onebreath COMMAND {words[0]} ..." in told
+    assert "invalid choice" not in told
