@@ -126,6 +126,27 @@ def test_a_folder_that_is_missing_is_told_before_the_work(
     assert printed.out == ""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["convert", "{images}", "-o"],
+        ["dicom", "{images}", "-o"],
+        ["accept", "{raw}", "-o"],
+        ["cohort", "{raw}", "-c", "Onebreath_Cine_ZeroFilled.xml", "-o"],
+        ["replay", "{raw}", "{images}", "-o"],
+        ["demo", "--output"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_folder_is_made_and_none_above_it(
+    raw: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    target = tmp_path / "not" / "there"
+    assert main([*(word.format(raw=raw, images=images) for word in words), str(target)]) != 0
+    assert f"{target}: there is no folder {target.parent}. Make it first." in capsys.readouterr().err
+    assert not target.parent.exists()
+
+
 def test_replay_replaces_images_only(raw: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     other = tmp_path / "other.h5"
     other.write_bytes(raw.read_bytes())

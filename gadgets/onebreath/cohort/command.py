@@ -21,6 +21,7 @@ from onebreath.errors import ConfigError
 from onebreath.optional import required
 from onebreath.options import at_least, folder
 from onebreath.terminal import Cell, Column, Progress, console, print_table, steps
+from onebreath.wire.outputs import check_folder_to_make
 
 COLUMNS = (
     Column("scan"),
@@ -144,6 +145,7 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
         print(f"{len(named) - len(sources)} of {len(named)} files were named before, and are taken once")
     if missing := [source for source in sources if not source.is_file()]:
         raise ConfigError(f"There is no file {missing[0]}.")
+    check_folder_to_make(args.output, "The images")
     for name in ("rows", "logs"):
         (args.output / name).mkdir(parents=True, exist_ok=True)
     where = str(args.output.resolve())

@@ -20,6 +20,7 @@ from onebreath.evaluation.statistics import Comparison, compare
 from onebreath.images.reading import Series, read_images
 from onebreath.keeping import write_text
 from onebreath.report.template import rendered
+from onebreath.wire.outputs import check_folder_to_make
 
 HERE = Path(__file__).parent
 MEASURES = {"domain_score": "error on held-back lines", "seconds": "seconds of the replay"}
@@ -159,7 +160,8 @@ def write_comparison(old: Path, new: Path, output: Path) -> tuple[list[Pair], li
     found, left = pairs(old, new)
     if not found:
         raise ScanError(f"{old} and {new} have no scan that was done in both.")
-    output.mkdir(parents=True, exist_ok=True)
+    check_folder_to_make(output, "The comparison")
+    output.mkdir(exist_ok=True)
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(asdict(found[0])))
     writer.writeheader()

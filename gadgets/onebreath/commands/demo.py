@@ -23,7 +23,7 @@ from onebreath.options import at_least, folder, positive
 from onebreath.report.page import check_packages, write_report
 from onebreath.simulation.scan import ScanOptions, simulate
 from onebreath.terminal import working
-from onebreath.wire.outputs import IMAGES, PAGE, PICTURE, RAW, check_new, check_output
+from onebreath.wire.outputs import IMAGES, PAGE, PICTURE, RAW, check_folder_to_make, check_new, check_output
 
 CONFIGS = {
     "zero-filled": "Onebreath_Cine_ZeroFilled.xml",
@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_folder(folder: Path) -> None:
     """Refuse a folder whose files are somebody else's: only an earlier demo's are replaced; raises ConfigError."""
+    check_folder_to_make(folder, "The files")
     if not (folder / "table.md").exists():
         check_new(folder / "scan.h5")
     for name, kind in (("scan.h5", RAW), ("images.h5", IMAGES), ("report.html", PAGE), ("images.png", PICTURE)):

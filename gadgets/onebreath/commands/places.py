@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 
 from onebreath.errors import ConfigError
-from onebreath.wire.outputs import IMAGES, OTHER, PAGE, check_folder, check_output, held
+from onebreath.wire.outputs import IMAGES, OTHER, PAGE, check_folder, check_folder_to_make, check_output, held
 
 DEFAULT_OUTPUT = "out.h5"
 DEFAULT_FOLDER = "images"
@@ -29,7 +29,8 @@ def outputs_for(sources: list[Path], output: str | None, several: bool) -> list[
     folder = Path(output or DEFAULT_FOLDER)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"The images of {len(sources)} scans go into a folder, one file each, but {folder} is a file")
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder_to_make(folder, "The images")
+    folder.mkdir(exist_ok=True)
     return [folder / f"{name}.h5" for name in numbered([f"{source.stem}_images" for source in sources])]
 
 

@@ -127,6 +127,25 @@ def check_folder(path: Path, what: str) -> None:
         raise ConfigError(f"{what} cannot be written to {path}: its folder may not be written. Choose another.")
 
 
+def check_folder_to_make(path: Path, what: str) -> None:
+    """Refuse a folder to write to as `check_folder` does a file; it is made, but none above it: a typing error shows.
+
+    Parameters
+    ----------
+    path
+        The folder; it need not exist.
+    what
+        What is written, as the beginning of a sentence.
+
+    Raises
+    ------
+    ConfigError
+        If it is refused.
+    """
+    if not path.is_dir():
+        check_folder(path, what)
+
+
 def check_picture(path: Path, inputs: Iterable[Path | None] = ()) -> None:
     """Refuse a file for a picture as `check_output` does, or for its suffix; raises ConfigError."""
     check_folder(path, "The picture")
@@ -158,8 +177,10 @@ def earlier(folder: Path, patterns: Iterable[str], overwrite: bool) -> list[Path
     Raises
     ------
     ConfigError
-        If there are such files and they are not to be replaced: nobody could tell them from the new ones.
+        If there are such files and they are not to be replaced: nobody could tell them from the new ones; if the
+        folder cannot be made.
     """
+    check_folder_to_make(folder, "The files")
     found = sorted(path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
     if found and not overwrite:
         names = ", ".join(path.name for path in found[:3]) + (", ..." if len(found) > 3 else "")
