@@ -1,9 +1,14 @@
 """The resolution test against discs whose blur is known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from onebreath.acceptance.edge import edge_response, find_disc
+from onebreath.acceptance.findings import Finding
+from onebreath.acceptance.limits import Limits
+from onebreath.acceptance.phantom import resolution_findings
 from onebreath.errors import ScanError
 from tests.acceptance.discs import disc
 
@@ -68,3 +73,26 @@ def test_what_is_no_disc_is_refused() -> None:
     y, x = np.mgrid[-1:1:96j, -1:1:96j]
     with pytest.raises(ScanError, match="no circle"):
         find_disc(((abs(y) < 0.5) & (abs(x) < 0.7)).astype(float), (2.0, 2.0))
+
+
+def findings_of(image: np.ndarray, pixel: float, methods: bool = True) -> list[Finding]:
+    subject = SimpleNamespace(full=True, combined=image[None], pixel_mm=(pixel, pixel), phase=np.ones_like(image))
+    method = SimpleNamespace(label="itself", method=lambda data: SimpleNamespace(images=image[None]))
+    tests = [(SimpleNamespace(data=None), [method])] if methods else []
+    return [found for found, _, _ in resolution_findings(subject, tests, Limits()) if found is not None]
+
+
+def test_a_width_that_pixels_cannot_show_is_not_judged() -> None:
+    """An edge of few large pixels has one of 0.6 pixels by chance, which is no proof that it is sharp."""
+    readout, phase, growth = findings_of(
+        disc(shape=(56, 56), pixel_mm=(3.5, 3.5), sigma_mm=(0, 0), centre=(-0.1, 2.9)), 3.5
+    )
+    assert readout.outcome == "passed"
+    assert phase.outcome == "not done"
+    assert "cannot be judged with pixels of 3.5 mm" in phase.why
+    assert "phase encoding" not in growth.value
+    assert growth.outcome == "passed"
+    fine = findings_of(disc(sigma_mm=(0.0, 0.0)), 2.0, methods=False)
+    assert {one.outcome for one in fine} == {"passed"}
+    blurred = findings_of(disc(shape=(56, 56), pixel_mm=(3.5, 3.5), sigma_mm=(3.5, 3.5)), 3.5, methods=False)
+    assert {one.outcome for one in blurred} == {"failed"}
