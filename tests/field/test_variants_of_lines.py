@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ismrmrd
 import numpy as np
 import pytest
 
+from onebreath.chain.notes import read_warning
 from onebreath.errors import ScanError
+from tests.chain.running import run, simulated, steps, stream_of
 from tests.field.variants import ROWS, SAMPLES, UPRIGHT, by, error_of, lines, reconstructed
 from tests.helpers import complex_normal
 from tests.raw import line
@@ -131,3 +134,29 @@ def test_lines_of_one_image_with_unlike_dwell_times_are_told(dwell: float, contr
     scan = lines(0, range(ROWS if contrast else 20)) + lines(0, rows, sample_time_us=dwell, contrast=contrast)
     _, told = reconstructed(scan)
     assert any("lines of one image have dwell times of" in text for text in told) == said
+
+
+@pytest.mark.parametrize(
+    ("dwells", "mode", "said"),
+    [
+        ((4.0, 4.0), "embedded", "lines of one image, with those for its calibration, have dwell times of 2 to 4 us"),
+        ((2.0, 4.0), "embedded", "lines of one image, with those for its calibration, have dwell times of 2 to 4 us"),
+        ((2.0, 4.0), "separate", "calibration lines of one image have dwell times of 2 to 4 us"),
+        ((4.0, 4.0), "separate", ""),
+        ((2.0, 2.0), "embedded", ""),
+    ],
+)
+def test_unlike_dwell_times_of_lines_for_calibration_only_are_told(
+    dwells: tuple[float, float], mode: str, said: str
+) -> None:
+    scan = simulated(acceleration=2, acs_mode=mode, acs_lines=16, matrix=(48, 40), coils=4, noise_lines=0)
+    calibration = [one for one in scan.acquisitions if one.is_flag_set(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)]
+    for one in scan.acquisitions:
+        one.sample_time_us = 2.0
+    for number, one in enumerate(calibration):
+        one.clear_flag(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
+        one.sample_time_us = dwells[number % 2]
+    told = [text for text in map(read_warning, run(scan.header, stream_of(scan), steps("zero_filled"))) if text]
+    found = [text for text in told if "dwell" in text]
+    assert bool(found) == bool(said)
+    assert all(said in text for text in found)

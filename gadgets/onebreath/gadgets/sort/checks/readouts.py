@@ -43,19 +43,26 @@ def leave_out_odd(header: ScanHeader, slices: dict[int, Lines]) -> tuple[Counter
         if odd.any():
             slices[number] = lines.take(np.flatnonzero(~odd).tolist())
             left_out["lines with a shorter readout than the others"] += int(odd.sum())
-        warnings += [*texts, *_unlike_dwell(lines.table())]
+        warnings += [*texts, *_unlike_dwell(lines.table(), header.calibration_mode)]
     return left_out, warnings
 
 
-def _unlike_dwell(table: NDArray[np.void]) -> list[str]:
-    """Warn of lines of one image that were sampled at other speeds: whitening gave them other scales."""
+def _unlike_dwell(table: NDArray[np.void], calibration_mode: str | None) -> list[str]:
+    """Warn of lines of one image that were sampled at other speeds: whitening gave them other scales.
+
+    Lines for calibration only are lines of the image, too, as methods take them for data, unless they are a scan of
+    their own, which is another measurement; but their own speed must be one.
+    """
     said = []
-    imaging = imaging_of(table)
-    for of_image in _images(table):
-        dwell = np.unique(table["sample_time_us"][of_image & imaging])
-        if dwell.size and dwell[-1] > _SAME_DWELL * dwell[0]:
+    imaging, apart = imaging_of(table), calibration_mode in ("separate", "external")
+    for of_image in _images(table, apart):
+        dwell = np.unique(table["sample_time_us"][of_image])
+        if dwell[-1] > _SAME_DWELL * dwell[0]:
+            kind = "calibration lines of one image"
+            if imaging[of_image].any():
+                kind = "lines of one image" + ("" if imaging[of_image].all() else ", with those for its calibration,")
             said.append(
-                f"slice {int(table['idx']['slice'][0])}: lines of one image have dwell times of {dwell[0]:.4g} to "
+                f"slice {int(table['idx']['slice'][0])}: {kind} have dwell times of {dwell[0]:.4g} to "
                 f"{dwell[-1]:.4g} us (sample_time_us in their headers). Noise is 1 in all of them, so that their "
                 "signals do not fit together: expect a wrong image. Convert the raw data again if they were acquired "
                 "alike."
@@ -103,9 +110,18 @@ def odd_lines(header: ScanHeader, table: NDArray[np.void]) -> tuple[Bools, list[
     return left_out, warnings
 
 
-def _images(table: NDArray[np.void]) -> list[Bools]:
-    """Return the lines (line,) of each contrast and set, and those for its calibration only."""
-    number = numbered([table["idx"]["contrast"], table["idx"]["set"], imaging_of(table)])
+def _images(table: NDArray[np.void], apart: bool = True) -> list[Bools]:
+    """Return the lines (line,) of each contrast and set, with those for its calibration only, or these by themselves.
+
+    Parameters
+    ----------
+    table
+        Headers of the lines of a slice.
+    apart
+        Whether the lines for calibration only are by themselves.
+    """
+    parts = [table["idx"]["contrast"], table["idx"]["set"]]
+    number = numbered([*parts, imaging_of(table)] if apart else parts)
     return [number == one for one in range(int(number.max()) + 1)]
 
 
