@@ -142,7 +142,7 @@ def test_a_run_folder_of_another_recipe_is_refused(tmp_path):
 
 def test_training_without_full_samples(tmp_path):
     split = {"hidden": 0.3, "keep_centre": 2}
-    recipe = tiny_recipe(self_supervised=split, steps=3)
+    recipe = tiny_recipe(self_supervised=split, steps=3, examples={"frames": 4, "columns": 16})
     one = Trainer(recipe, [undersampled()], [undersampled(1)], tmp_path, ALONE)
     before = {name: value.clone() for name, value in one.network.state_dict().items()}
     one.run()
@@ -151,6 +151,27 @@ def test_training_without_full_samples(tmp_path):
     assert (tmp_path / "progress.png").is_file()
     with pytest.raises(ConfigError, match="set self_supervised"):
         trainer(tmp_path / "other", tiny_recipe(), slices=[undersampled()])
+
+
+@pytest.mark.parametrize(
+    ("changes", "validate", "said"),
+    [
+        ({}, None, "examples.rows: does nothing here"),
+        ({"examples": {"columns": 16, "noise_factor": [1, 3]}}, None, "examples.noise_factor: does nothing here"),
+        ({}, "incomplete", "examples.rows: does nothing here"),
+        ({}, "complete", ""),
+        ({"examples": {"columns": 16}}, None, ""),
+    ],
+)
+def test_fields_that_slices_without_all_lines_do_not_use_are_refused(tmp_path, changes, validate, said):
+    sources = [{"kind": "simulator", "subjects": 1, "first_seed": 9}] if validate else []
+    recipe = tiny_recipe(self_supervised={"hidden": 0.3}, validate_on=sources, **changes)
+    validated = {None: [], "incomplete": [undersampled(1)], "complete": [tiny_slice(1)]}[validate]
+    if said:
+        with pytest.raises(ConfigError, match=said):
+            Trainer(recipe, [undersampled()], validated, tmp_path, ALONE)
+    else:
+        Trainer(recipe, [undersampled()], validated, tmp_path, ALONE)
 
 
 def test_fine_tuning_starts_from_given_weights(tmp_path):

@@ -115,7 +115,11 @@ class Recipe(_Part):
         "phantoms and procedural clips; `scan`, `examples`, `workers` and the sources' `variants` are left out then",
     )
     examples: ExampleSettings = Field(ExampleSettings(), description="how examples are drawn from scans")
-    masks: tuple[MaskFamily, ...] = Field((), description="mask families and their weights; for multi-coil series")
+    masks: tuple[MaskFamily, ...] = Field(
+        (),
+        description="mask families and their weights; for multi-coil series. Slices that lack lines keep their own "
+        "masks, and these say which scans the card is for",
+    )
     restoration: RestorationSettings | None = Field(
         None, description="train a network for magnitude images (mr_ipt, unet, vit) and how its examples are made"
     )

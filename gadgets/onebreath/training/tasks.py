@@ -15,7 +15,7 @@ from onebreath.errors import ConfigError
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import ifft2c
 from onebreath.networks.restoration.restoration import RestorationNetwork
-from onebreath.training.data.examples import Example, Examples
+from onebreath.training.data.examples import FREE, Example, Examples, ExampleSettings
 from onebreath.training.data.ssdu import HeldBack, divide, hidden_loss
 from onebreath.training.losses import kspace_loss, ssim_loss, total_loss
 from onebreath.training.pictures import Shown
@@ -73,23 +73,41 @@ class SeriesTask:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+        self._trains_on_complete = True
 
     def examples(
         self, prepared: Sequence[Any], seed: int, device: torch.device, validating: bool = False
     ) -> Dataset[Example]:
-        """Make examples; see `Task`."""
+        """Make examples, of training first; see `Task`."""
         recipe = self.recipe
         if validating:
             return self._validation_examples(prepared, seed)
         examples = Examples(prepared, recipe.masks, recipe.examples, seed, recipe.batch)
         if examples.incomplete and recipe.self_supervised is None:
             raise ConfigError("the slices to train on lack lines; set self_supervised in the recipe")
+        self._trains_on_complete = not examples.incomplete
+        self._check_fields(examples.incomplete, used_elsewhere=bool(recipe.validate_on))
         return examples
+
+    def _check_fields(self, incomplete: bool, used_elsewhere: bool) -> None:
+        """Refuse fields that do nothing as all slices lack lines."""
+        if not incomplete or used_elsewhere:
+            return
+        chosen, defaults = self.recipe.examples, ExampleSettings()
+        if idle := [f"examples.{name}" for name in FREE if getattr(chosen, name) != getattr(defaults, name)]:
+            raise ConfigError(
+                f"{', '.join(idle)}: does nothing here, as the slices lack lines and keep their rows, masks and noise; "
+                "leave it out"
+            )
+        LOG.info(
+            "the slices lack lines and keep their own masks; masks of the recipe is for the domain of the card alone"
+        )
 
     def _validation_examples(self, prepared: Sequence[Any], seed: int) -> Dataset[Example]:
         """Examples to validate on: those of slices that lack lines have part of the acquired lines held back."""
         recipe = self.recipe
         examples = Examples(prepared, recipe.masks, recipe.examples.model_copy(update={"augment": False}), seed)
+        self._check_fields(examples.incomplete, used_elsewhere=self._trains_on_complete)
         if not examples.incomplete:
             return examples
         if recipe.self_supervised is None:

@@ -48,6 +48,10 @@ class ExampleSettings(BaseModel):
     )
 
 
+FREE = ("rows", "full_cycle", "augment", "warp", "noise_factor")
+"""Settings for slices that lack no lines: others keep what was measured."""
+
+
 class Noise(NamedTuple):
     """Standard deviations of the noise in real and imaginary part, in SNR units: measured, and to be added."""
 
