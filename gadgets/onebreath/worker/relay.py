@@ -139,51 +139,92 @@ AnySocket: TypeAlias = socket.socket | TlsSocket
 
 
 class _Flow:
-    """One direction."""
+    """One direction.
+
+    Attributes
+    ----------
+    waiting
+        Bytes that came and were not passed on yet.
+    ended
+        Whether no more come.
+    passed_on
+        Whether the sink has everything, and the end of it; or takes nothing any more.
+    broken
+        Whether the source broke off: its end is no proper one, and is not passed on as one.
+    refused
+        Whether the sink takes nothing any more.
+    """
 
     def __init__(self, source: AnySocket, sink: AnySocket) -> None:
         self.source, self.sink = source, sink
         self.waiting = bytearray()
-        self.ended = self.passed_on = False
+        self.ended = self.passed_on = self.broken = self.refused = False
 
     def step(self) -> bool:
         """Move what can be moved now; whether anything was."""
-        moved = False
-        if not self.ended and len(self.waiting) < ROOM:
-            with suppress(BlockingIOError):
-                data = self.source.recv(ROOM)
-                self.waiting += data
-                self.ended, moved = not data, True
-        if self.waiting:
-            with suppress(BlockingIOError):
+        moved = self._receive() if not self.ended and len(self.waiting) < ROOM else False
+        try:
+            if self.waiting:
                 del self.waiting[: self.sink.send(self.waiting)]
                 moved = True
-        if self.ended and not self.waiting and not self.passed_on:
-            with suppress(BlockingIOError):
-                _end_sending(self.sink)
+            if self.ended and not self.waiting and not self.passed_on:
+                if not self.broken:
+                    _end_sending(self.sink)
                 self.passed_on = moved = True
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.waiting.clear()
+            self.ended = self.passed_on = self.refused = moved = True
         return moved
+
+    def _receive(self) -> bool:
+        try:
+            data = self.source.recv(ROOM)
+        except BlockingIOError:
+            return False
+        except OSError:  # what came before is passed on all the same
+            data, self.broken = b"", True
+        self.waiting += data
+        self.ended = not data
+        return True
 
 
 def relay(client: AnySocket, server: AnySocket) -> None:
     """Carry bytes both ways until both sides have ended, or a connection breaks; then close both.
 
-    A client that has ended may wait for its answer as long as it takes; a server that has ended waits for nothing.
+    A client that has ended may wait for its answer as long as it takes; a server that has ended waits for nothing. Of
+    a connection that breaks, what it sent before goes on to the other side, which then sees that side end.
     """
     request, answer = flows = (_Flow(client, server), _Flow(server, client))
-    # The end of a connection is no error here: whoever reads on the other side sees it.
-    with client, server, suppress(OSError):
+    with client, server:
         for sock in (client, server):
             sock.setblocking(False)
         last = time.monotonic()
         while not (request.passed_on and answer.passed_on):
             moved = [flow.step() for flow in flows]
+            for flow in flows:
+                if flow.broken and flow.passed_on:
+                    _hang_up(flow.sink)
+                    return
             if any(moved):
                 last = time.monotonic()
                 continue
-            if answer.passed_on and time.monotonic() - last > LINGER:
+            if answer.passed_on and not answer.refused and time.monotonic() - last > LINGER:
                 return
             _wait(flows)
+
+
+def _hang_up(sock: AnySocket) -> None:
+    """End a connection without the notice of TLS, and let the peer take what was sent: unread bytes would reset it."""
+    inner = sock.socket if isinstance(sock, TlsSocket) else sock
+    ends = time.monotonic() + LINGER
+    with suppress(OSError):
+        inner.shutdown(socket.SHUT_WR)
+        while (left := ends - time.monotonic()) > 0:
+            inner.settimeout(left)
+            if not inner.recv(ROOM):
+                return
 
 
 def _wait(flows: tuple[_Flow, _Flow]) -> None:
