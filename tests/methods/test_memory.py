@@ -47,6 +47,14 @@ def test_the_meter_leaves_out_what_lies_elsewhere():
 
 
 THREE = {"channels": 16, "cascades": 3}
+NOISE_AWARE = {
+    "channels": 4,
+    "patch": 2,
+    "data_consistency": "cg",
+    "follows_noise": True,
+    "inputs": ["noise", "mean", "residual"],
+}
+"""Of a network like the default's, which folds pixels into channels and sees complex means."""
 
 
 @pytest.mark.parametrize(
@@ -75,7 +83,10 @@ def test_the_estimate_is_what_a_real_run_allocates(architecture, arguments, way)
 @pytest.mark.parametrize("way", [Way(), Way(torch.bfloat16), TILES])
 @pytest.mark.parametrize(
     ("architecture", "arguments"),
-    [(name, THREE) for name in ("crunet_mr", "crnn_mri", "unet3d_mr")] + [("crunet_mr", {**THREE, "fusion": "ca"})],
+    [
+        *((name, THREE) for name in ("crunet_mr", "crnn_mri", "unet3d_mr")),
+        *(("crunet_mr", more) for more in ({**THREE, "fusion": "ca"}, NOISE_AWARE)),
+    ],
 )
 def test_shapes_alone_count_as_torch_counts(architecture, arguments, way, monkeypatch):
     size = Size(frames=5, coils=4, y=44, x=62)  # odd halves: padding and copies between memory formats
@@ -86,21 +97,28 @@ def test_shapes_alone_count_as_torch_counts(architecture, arguments, way, monkey
     assert ours <= needed_bytes(architecture, arguments, size, way) <= 1.12 * ours
 
 
-@pytest.mark.parametrize("architecture", ["crunet_mr", "crnn_mri", "cinenet", "prompt_mr", "unet3d_mr"])
-def test_operations_are_those_that_torch_counts(architecture):
+@pytest.mark.parametrize(
+    ("architecture", "arguments"),
+    [
+        *((name, {}) for name in ("crunet_mr", "crnn_mri", "cinenet", "prompt_mr", "unet3d_mr")),
+        ("crunet_mr", NOISE_AWARE),
+    ],
+)
+def test_operations_are_those_that_torch_counts(architecture, arguments):
     shape = (5, 4, 44, 62)
     with torch.device("meta"):
-        network = build(architecture, {}).requires_grad_(False)
+        network = build(architecture, arguments).requires_grad_(False)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network.rehearse(*shape)
-    counted = network_seconds(architecture, {}, shape) * OPERATIONS_PER_SECOND
+    counted = network_seconds(architecture, arguments, shape) * OPERATIONS_PER_SECOND
     assert round(counted) == counter.get_total_flops() > 0
 
 
-def test_counting_imports_no_compiler():
+@pytest.mark.parametrize("arguments", [{"channels": 4}, NOISE_AWARE])
+def test_counting_imports_no_compiler(arguments):
     code = (
         "import sys; from onebreath.methods.learned.memory import *; "
-        "from onebreath.methods.learned.effort import network_seconds; network = 'crunet_mr', {'channels': 4}; "
+        f"from onebreath.methods.learned.effort import network_seconds; network = 'crunet_mr', {arguments!r}; "
         "needed_bytes(*network, Size(4, 2, 32, 32), Way()); network_seconds(*network, (4, 2, 32, 32)); "
         "print({'torch._dynamo', 'torch.fx.experimental.symbolic_shapes'} & set(sys.modules))"
     )

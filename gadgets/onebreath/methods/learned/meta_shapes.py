@@ -117,7 +117,7 @@ def _is_channels_last(tensor: Tensor) -> bool:
 
 
 def _mean(tensor: Tensor, dims: Sequence[int] | None, keepdim: bool = False) -> Tensor | None:
-    if not dims or not tensor.dtype.is_floating_point:
+    if not dims or not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
         return None
     gone = {dim % tensor.ndim for dim in dims}
     sizes = [1 if axis in gone else size for axis, size in enumerate(tensor.shape) if keepdim or axis not in gone]
@@ -125,7 +125,21 @@ def _mean(tensor: Tensor, dims: Sequence[int] | None, keepdim: bool = False) -> 
 
 
 def _std(tensor: Tensor, dims: Sequence[int] | None, unbiased: bool = True, keepdim: bool = False) -> Tensor | None:
-    return _mean(tensor, dims, keepdim)
+    return _mean(tensor, dims, keepdim) if tensor.dtype.is_floating_point else None
+
+
+def _pixel_unshuffle(tensor: Tensor, factor: int) -> Tensor | None:
+    *outer, channels, rows, columns = tensor.shape
+    if rows % factor or columns % factor:
+        return None  # torch has words for it
+    return _empty((*outer, channels * factor**2, rows // factor, columns // factor), tensor.dtype)
+
+
+def _pixel_shuffle(tensor: Tensor, factor: int) -> Tensor | None:
+    *outer, channels, rows, columns = tensor.shape
+    if channels % factor**2:
+        return None
+    return _empty((*outer, channels // factor**2, rows * factor, columns * factor), tensor.dtype)
 
 
 def _padded(tensor: Tensor, widths: Sequence[int], _: float = 0) -> Tensor | None:
@@ -227,6 +241,8 @@ _KNOWN: dict[Any, Callable[..., Tensor | None]] = {
     _aten.sum.dim_IntList: _mean,
     _aten.std.dim: _std,
     _aten.constant_pad_nd.default: _padded,
+    _aten.pixel_shuffle.default: _pixel_shuffle,
+    _aten.pixel_unshuffle.default: _pixel_unshuffle,
     _aten.convolution.default: _convolution,
 }
 
