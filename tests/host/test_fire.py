@@ -224,6 +224,23 @@ def test_a_worker_that_keeps_raw_data_takes_json(tmp_path):
             assert told == (None if text is None else "output=phase")
 
 
+def test_a_text_amid_the_data_ends_no_scan_and_is_not_logged(tmp_path, caplog):
+    with (
+        worker(tmp_path, spool="always") as running,
+        socket.create_connection(running.listeners["client"].address, 60) as sock,
+    ):
+        channel = Channel(sock)
+        first, *others = tiny.lines()
+        for message in (ConfigText(tiny.stream()), HeaderText(tiny.header()), first, Text("MR. JONES"), *others):
+            channel.send(message)
+        channel.stream.end()
+        images = list(channel)
+    assert images
+    assert all(isinstance(image, ismrmrd.Image) for image in images), images
+    assert "a text of 9 letters came amid the data" in caplog.text
+    assert "JONES" not in caplog.text
+
+
 def test_meta_is_what_a_fire_host_reads(scans, client, host, tmp_path):
     ran = Client(client, host, scans / "static.h5", tmp_path, STATIC)
     pixels, metas = ran.images[1]

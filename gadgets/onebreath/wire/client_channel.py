@@ -7,15 +7,13 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from gadgetron.external import constants
+
 from onebreath.errors import ConnectionLost
 from onebreath.wire.channel import DATA_READERS, Channel, identifier_of
 from onebreath.wire.framing import Stream, message_name
 from onebreath.wire.limits import Limits
-from onebreath.wire.messages import (
-    Query,
-    Response,
-    Text,
-)
+from onebreath.wire.messages import CONTROL_READERS, Query, Response, Text
 
 log = logging.getLogger("onebreath.wire")
 
@@ -40,14 +38,25 @@ class ClientChannel(Channel):
     ) -> None:
         super().__init__(source, limits)
         self.answer = answer
+        self._amid_data = False
 
     def read(self) -> tuple[int, Any]:
-        """Read the next message that is no query."""
-        identifier, message = super().read()
-        while isinstance(message, Query):
-            self.send(Response(self.answer(message.text), message.correlation))
+        """Read the next message that is no query, and amid the data no text."""
+        while True:
             identifier, message = super().read()
-        return identifier, message
+            if isinstance(message, Query):
+                self.send(Response(self.answer(message.text), message.correlation))
+            elif self._amid_data and isinstance(message, Text):
+                # What it says is for people, and may name the patient.
+                log.warning("a text of %d letters came amid the data of a scan; nothing is done with it", len(message))
+            else:
+                return identifier, message
+
+    def expect_data(self) -> None:
+        """Accept only data, queries, errors, and texts, which tell people something: none is worth the scan."""
+        super().expect_data()
+        self.readers[constants.GADGET_MESSAGE_TEXT] = CONTROL_READERS[constants.GADGET_MESSAGE_TEXT]
+        self._amid_data = True
 
     def _unreadable(self, identifier: int) -> str:
         return (
