@@ -140,6 +140,7 @@ def test_a_learned_method_leaves_the_images_to_its_fallback() -> None:
     (image,) = images_of(run(scan.header, stream_of(scan), steps("unrolled", reconstruct={"model": "auto"})), 50)
     assert image.data.shape == (1, 16, 40, 20)
     assert "no model is for scans with partitions" in image.meta["Onebreath_reconstruct_fallback"]
+    assert "fallback for a learned method: no model is for scans" in image.meta["GADGETRON_ImageComment"]
 
 
 def _most_memory(method: str, **options: Any) -> float:

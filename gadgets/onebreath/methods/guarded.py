@@ -96,9 +96,9 @@ class Guarded:
 
     @property
     def name(self) -> str:
-        """Name of the guarded method; of a model its own name."""
+        """Name of the guarded method; of a model its own name, and what is missing where no rule names a method."""
         if self.wanted is None:
-            return "none"
+            return "a learned method"
         return str(getattr(self.wanted.parameters, "model", self.wanted.name))
 
     def calibrate_by(self, derive: Derive) -> None:
