@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     shown = {name: turn.pixels(series[0]) for name, series in {"truth": truth, **images}.items()}
     across, down, _ = turn.geometry(place).spacing
     pixel_mm = (down, across)
-    frame_ms = options.rr_ms / options.phases
+    frame_ms = float(np.diff(scan.truth["frame_times_ms"]).mean())
     page = args.output / "report.html"
     with working("drawing the pictures and the page"):
         cine_loop(args.output / "cine.gif", shown, frame_ms, pixel_mm, zoom=1.5, units=units)
