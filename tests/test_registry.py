@@ -97,7 +97,7 @@ def test_the_documented_package_works_once_installed(tmp_path):
     assert int(meta["Onebreath_count_lines_lines"]) > 0
     done = onebreath("replay", "-f", "scan.h5", "-C", "early.xml", "-o", "images.h5", "-G", "early")
     assert done.returncode == 0, done.stderr
-    assert "What gadget 'count_lines' says came after images were made" in done.stderr
+    assert "What gadget 'count_lines' says came after images were made" in done.stdout
 
 
 @pytest.mark.parametrize(
