@@ -86,7 +86,12 @@ def example(seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return k-space, maps and the true images of a simulated scan."""
     truth = simulate(ScanOptions(**LOOK, seed=seed)).truth
     maps = truth["maps"][0] / np.linalg.norm(truth["maps"][0], axis=0)
-    images, coils = (torch.from_numpy(values).to(torch.complex64)[None] for values in (truth["image"][0], maps[None]))
+    # Maps computed from calibration lines have no phase of their own: it goes to the image, whatever it is.
+    phase = np.exp(1j * np.angle(np.sum(maps, axis=0)))
+    images, coils = (
+        torch.from_numpy(values).to(torch.complex64)[None]
+        for values in (truth["image"][0] * phase, (maps * phase.conj())[None])
+    )
     kspace = fft2c(coils * images[:, :, None])
     noise = torch.view_as_complex(torch.randn(*kspace.shape, 2))
     return mask * (kspace + noise), coils, images
@@ -101,7 +106,7 @@ network = Steps()
 optimiser = torch.optim.Adam(network.parameters(), 3e-3)
 examples = [example(seed) for seed in range(1, 5)]
 errors = []
-for step in range(120):
+for step in range(400):
     kspace, maps, truth = examples[step % len(examples)]
     loss = error(network(kspace, mask, maps), truth)
     optimiser.zero_grad()
