@@ -64,7 +64,7 @@ def _accept(args: argparse.Namespace) -> int:
         for finding in one.findings:
             print(f"  {finding}")
         found.append(one)
-    args.output.mkdir(parents=True, exist_ok=True)
+    args.output.mkdir(exist_ok=True)
     remove(before)  # all of it: a PDF of a run that passed must not lie beside the page of one that failed
     write_text(args.output / "limits.yaml", as_yaml(limits))
     page = write_page(args.output / "acceptance.html", found, limits)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onebreath.commands.matching import first_place
 from onebreath.errors import MethodError, OnebreathError, ScanError
-from onebreath.evaluation.figures.pictures import ERROR_GAIN, compare_figure
+from onebreath.evaluation.figures.pictures import ERROR_GAIN, compare_figure, figures
 from onebreath.gadgets.reconstruct.chooser import method_of, method_of_model
 from onebreath.methods.base import Method, method_class
 from onebreath.methods.choice.choice import choose
@@ -23,7 +23,6 @@ from onebreath.methods.choice.decision import Choice
 from onebreath.methods.choice.stacked import weighted_mean
 from onebreath.methods.place import Place
 from onebreath.mrd.header import ScanHeader
-from onebreath.optional import required
 from onebreath.terminal import Column, print_table, steps
 from onebreath.wire.connection import parse_header
 from onebreath.wire.outputs import check_picture
@@ -72,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     """Reconstruct the first slice with every candidate, print the table, draw the picture."""
     path = args.output if args.output.suffix else args.output.with_suffix(".png")
     check_picture(path, (Path(args.file),))
-    required("matplotlib.figure", "report", "A figure")  # not only when all candidates have been run
+    figures()  # not only when all candidates have been run
     with RawFile(args.file, args.group) as raw:
         header = ScanHeader(parse_header(raw.header_xml))
         place, scan = first_place(raw, args.config)

@@ -15,8 +15,7 @@ from onebreath.errors import OnebreathError
 from onebreath.evaluation.figures.pictures import cine_loop, compare_figure
 from onebreath.evaluation.metrics import measure
 from onebreath.host.replay import replay
-from onebreath.images.geometry import Geometry
-from onebreath.images.reading import Series, read_images
+from onebreath.images.reading import read_images
 from onebreath.images.upright import upright
 from onebreath.keeping import write_text
 from onebreath.options import at_least, folder, positive
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     """Simulate, reconstruct, compare with the truth, and print the paths of all files."""
     _check_folder(args.output)
     check_packages()  # not only when all has been reconstructed
-    args.output.mkdir(parents=True, exist_ok=True)
+    args.output.mkdir(exist_ok=True)
     options = ScanOptions(
         anatomy="textured",
         slices=args.slices,
@@ -81,11 +80,10 @@ def run(args: argparse.Namespace) -> int:
     table = number_table(truth, images, seconds, scan.truth["heart_mask"])
     write_text(args.output / "table.md", table + "\n")
     units = "SNR units"
-    place = _first_place(stored)
-    turn = upright(place.axes)
+    turn = upright(np.stack([scan.truth[name] for name in ("read_dir", "phase_dir", "slice_dir")], axis=1))
     shown = {name: turn.pixels(series[0]) for name, series in {"truth": truth, **images}.items()}
-    across, down, _ = turn.geometry(place).spacing
-    pixel_mm = (down, across)
+    pixel_mm = (options.fov_mm[0] / options.matrix[0], options.fov_mm[1] / options.matrix[1])
+    pixel_mm = pixel_mm[::-1] if turn.exchanged else pixel_mm
     frame_ms = float(np.diff(scan.truth["frame_times_ms"]).mean())
     page = args.output / "report.html"
     with working("drawing the pictures and the page"):
@@ -119,22 +117,11 @@ def reconstruct(raw: Path, config: str, output: Path, shape: tuple[int, ...]) ->
     slices, frames = shape[:2]
     if outcome.failed or outcome.images.get(1) != slices * frames:
         raise OnebreathError(f"{config}: {outcome}; {' '.join(outcome.texts)}")
-    series = _image_series(output, config)
+    series = next(one for one in read_images(output, config) if one.number == 1)
     sorted_images = np.empty(shape, np.float32)
     for image, head in enumerate(series.headers):
         sorted_images[head["slice"], head["phase"]] = series.values(image)[0, 0]
     return sorted_images, outcome.seconds
-
-
-def _image_series(stored: Path, config: str) -> Series:
-    return next(one for one in read_images(stored, config) if one.number == 1)
-
-
-def _first_place(stored: Path) -> Geometry:
-    """Return where the first slice lies."""
-    series = _image_series(stored, CONFIGS[REPORTED])
-    first = int(series.headers["slice"].argmin())
-    return Geometry.of(series.headers[first], series.data.shape)
 
 
 def number_table(

@@ -17,7 +17,7 @@ from onebreath.images.completeness import warn_if_incomplete
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series, images_of
 from onebreath.images.stacks import USUAL_FRAME_MS, Stack, stacks
-from onebreath.images.upright import upright
+from onebreath.images.upright import stood_up
 from onebreath.mrd.meta import upper_end
 from onebreath.optional import required
 from onebreath.options import folder, folder_beside, positive
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             if set(formats) - {"nifti"}:
                 sides(Geometry.of(series.headers[0], series.data.shape), args.zoom)  # before files of before are gone
         remove(found_there)
-        output.mkdir(parents=True, exist_ok=True)
+        output.mkdir(exist_ok=True)
         for series in found:
             if "nifti" in formats:
                 for path in _nifti(series, output):
@@ -128,8 +128,8 @@ def _pictures(series: Series, output: Path, formats: list[str], args: argparse.N
         values = _values(stack, z)
         lost += int(np.count_nonzero(np.isnan(values)))
         geometry = Geometry.of(series.headers[stack.images[0]], series.data.shape)
-        turn = upright(geometry.axes)
-        frames = shown(turn.pixels(values), window, turn.geometry(geometry), args.zoom)
+        turn, seen = stood_up(geometry)
+        frames = shown(turn.pixels(values), window, seen, args.zoom)
         counters = "".join(f"_{name}{value}" for name, value in stack.place.items())
         stem = f"{_stem(series)}{counters}{f'_z{z}' if geometry.size[2] > 1 else ''}"
         texts = {"Window": f"{window[0]:.9g} {window[1]:.9g}", "Warning": "Not for diagnosis."}

@@ -26,7 +26,7 @@ from onebreath.dicom.texts import put
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
-from onebreath.images.upright import Turn, upright
+from onebreath.images.upright import Turn, stood_up
 from onebreath.optional import required
 from onebreath.report.facts import Facts
 
@@ -83,11 +83,10 @@ def _frames(series: Series, group: Sequence[Stack]) -> Iterator[_Frame]:
         for z in range(series.data.shape[2]):
             position += 1
             for time, image in enumerate(stack.images):
-                geometry = Geometry.of(series.headers[image], series.data.shape)
                 repetition = int(series.headers["repetition"][image])
                 moment = trigger[time] if trigger is not None else None
-                turn = upright(geometry.axes)
-                yield _Frame(image, z, turn, turn.geometry(geometry), position, time + 1, repetition, moment)
+                turn, geometry = stood_up(Geometry.of(series.headers[image], series.data.shape))
+                yield _Frame(image, z, turn, geometry, position, time + 1, repetition, moment)
 
 
 def _instance(scale: Scaled, frames: Sequence[_Frame]) -> Any:

@@ -17,7 +17,7 @@ from onebreath.dicom.texts import CHARACTER_SET, cut, put
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
-from onebreath.images.upright import Turn, upright
+from onebreath.images.upright import Turn, stood_up
 from onebreath.mrd.meta import meta_texts
 from onebreath.optional import required
 from onebreath.report.facts import Facts
@@ -55,8 +55,7 @@ def of_series(part: Part, scale: Scaled, who: Identity) -> Iterator[Any]:
     for stack in (stack for group in in_space(series) for stack in group):
         trigger = stack.trigger_ms()
         for frame, image in enumerate(stack.images):
-            geometry = Geometry.of(series.headers[image], series.data.shape)
-            turn = upright(geometry.axes)
+            turn, geometry = stood_up(Geometry.of(series.headers[image], series.data.shape))
             for z in range(geometry.size[2]):
                 count += 1
                 made = _instance(scale, image, z, turn)
@@ -64,7 +63,7 @@ def of_series(part: Part, scale: Scaled, who: Identity) -> Iterator[Any]:
                 for name, value in described.items():
                     put(made, name, value)
                 made.ContributingEquipmentSequence = [equipment(model_of(facts))]
-                _place(made, turn.geometry(geometry), z)
+                _place(made, geometry, z)
                 _time(made, stack, frame, trigger, rr_ms)
                 yield made
 

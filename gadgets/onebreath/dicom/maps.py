@@ -17,7 +17,7 @@ from onebreath.errors import ScanError
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, in_space
-from onebreath.images.upright import upright
+from onebreath.images.upright import stood_up
 from onebreath.mrd.meta import upper_end
 from onebreath.optional import required
 from onebreath.report.facts import Facts
@@ -139,10 +139,9 @@ def _window(series: Series) -> tuple[float, float]:
 def _slices(stack: Stack, frame: int) -> Iterator[tuple[np.ndarray, tuple[Geometry, int]]]:
     image = stack.images[frame]
     values = stack.series.values(image)[0]
-    geometry = Geometry.of(stack.series.headers[image], values.shape)
-    turn = upright(geometry.axes)
+    turn, geometry = stood_up(Geometry.of(stack.series.headers[image], values.shape))
     for z, one in enumerate(turn.pixels(values)):
-        yield one, (turn.geometry(geometry), z)
+        yield one, (geometry, z)
 
 
 def _mapping(series: Series, values: np.ndarray) -> Any:

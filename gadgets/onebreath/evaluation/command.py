@@ -21,14 +21,13 @@ from onebreath.evaluation.dists.fetch import fetch_dists
 from onebreath.evaluation.dists.file import load_dists, prepare_dists
 from onebreath.evaluation.dists.network import Dists
 from onebreath.evaluation.figures.crop import crop_figure
-from onebreath.evaluation.figures.pictures import box_plots, compare_figure
+from onebreath.evaluation.figures.pictures import box_plots, compare_figure, figures
 from onebreath.evaluation.masks import SCAN_MASKS, STUDY_MASKS, ScanMask, is_study_mask
 from onebreath.evaluation.metrics import Convention
 from onebreath.evaluation.scans import MaskChoice, ScanChoice
 from onebreath.evaluation.settings import ReadSettings
 from onebreath.evaluation.summary import TITLES, Summary, markdown, overview, summarise
 from onebreath.keeping import write_text
-from onebreath.optional import required
 from onebreath.settings import settings
 from onebreath.terminal import steps
 from onebreath.training.data.series import ImageSeries
@@ -94,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.data:
         raise ConfigError("name the data to evaluate on: --data sunnybrook, a file or a folder")
-    required("matplotlib.figure", "report", "A figure")  # not only when all has been reconstructed
+    figures()  # not only when all has been reconstructed
     candidates = parse_candidates(args.methods)
     labels = [one.label for one in candidates]
     reference = args.reference or labels[-1]

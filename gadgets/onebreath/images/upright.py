@@ -77,3 +77,9 @@ def upright(axes: NDArray[np.floating]) -> Turn:
 
     # Rounding does not decide between pictures that are alike: the one that is turned less comes first.
     return max((Turn(*each) for each in product((False, True), repeat=3)), key=lambda turn: round(likeness(turn), 3))
+
+
+def stood_up(place: Geometry) -> tuple[Turn, Geometry]:
+    """Return how a picture is to be turned, see `upright`, and where its pixels are then."""
+    turn = upright(place.axes)
+    return turn, turn.geometry(place)

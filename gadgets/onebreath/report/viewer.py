@@ -16,7 +16,7 @@ from onebreath.evaluation.figures.pictures import most_moving_row
 from onebreath.images.geometry import Geometry
 from onebreath.images.reading import Series
 from onebreath.images.stacks import Stack, alike, stacks
-from onebreath.images.upright import Turn, upright
+from onebreath.images.upright import Turn, stood_up
 from onebreath.mrd.meta import upper_end
 from onebreath.optional import required
 from onebreath.report.facts import Facts
@@ -124,13 +124,11 @@ def _of_series(series: Series) -> Iterator[Picture]:
 def _places(stack: Stack) -> Iterator[Place]:
     """Yield the slice of a place, or the partitions of a volume."""
     values = stack.values()
-    geometry = Geometry.of(stack.series.headers[stack.images[0]], values.shape)
-    turn = upright(geometry.axes)
-    where = turn.geometry(geometry)
+    turn, geometry = stood_up(Geometry.of(stack.series.headers[stack.images[0]], values.shape))
     for z in range(values.shape[1]):
         names = [stack.title, f"partition {z + 1}" if values.shape[1] > 1 else ""]
         name = ", ".join(name for name in names if name) or "the only slice"
-        yield Place(name, stack, turn, where, turn.pixels(values[:, z]))
+        yield Place(name, stack, turn, geometry, turn.pixels(values[:, z]))
 
 
 def _with(places: list[Place], part: Any) -> list[Place]:

@@ -128,19 +128,9 @@ def check_folder(path: Path, what: str) -> None:
 
 
 def check_folder_to_make(path: Path, what: str) -> None:
-    """Refuse a folder to write to as `check_folder` does a file; it is made, but none above it: a typing error shows.
+    """Refuse a folder to write to, which need not exist, as `check_folder` does a file; raises ConfigError.
 
-    Parameters
-    ----------
-    path
-        The folder; it need not exist.
-    what
-        What is written, as the beginning of a sentence.
-
-    Raises
-    ------
-    ConfigError
-        If it is refused.
+    It is made then, but none above it: a typing error shows.
     """
     if not path.is_dir():
         check_folder(path, what)

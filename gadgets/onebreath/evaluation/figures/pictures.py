@@ -18,9 +18,14 @@ TEXT_HEIGHT = 20
 """Height of a line of text in a loop, in screen pixels."""
 
 
+def figures() -> Any:
+    """Return matplotlib's module of figures; ConfigError if it cannot be used: some ask before their work."""
+    return required("matplotlib.figure", "report", "A figure")
+
+
 def new_figure(width: float, height: float) -> Any:
     """Empty matplotlib figure of a size in inches; ConfigError if matplotlib is not installed."""
-    return required("matplotlib.figure", "report", "A figure").Figure(figsize=(width, height), layout="constrained")
+    return figures().Figure(figsize=(width, height), layout="constrained")
 
 
 def save_figure(figure: Any, path: Path) -> None:
