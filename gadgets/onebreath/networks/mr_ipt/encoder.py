@@ -6,7 +6,7 @@ windows that do not shift, and relative positions split into rows and columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,9 @@ from onebreath.networks.shared.checkpointing import run_step
 EPSILON = 1e-6
 PATCH = 4
 """Side of a patch in pixels; `Upscaling` undoes it."""
-# Elements of the position bias computed at once: 64 MiB in single precision, which is little for the cache.
+# From about this many tokens on, more channels cost less than a matrix of all pairs of tokens.
+_MANY_TOKENS = 512
+# Elements of such matrices computed at once: 64 MiB in single precision.
 _BIAS_ELEMENTS = 2**24
 
 
@@ -64,14 +66,10 @@ class RelativeAttention(nn.Module):
         qkv = self.qkv(x).reshape(batch, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)
         grid = query.unflatten(2, (height, width))
-        # The biases of rows and of columns are small; only their sum over all pairs of tokens is large.
         rows = torch.einsum("bnyxd,ykd->bnyxk", grid, distances(self.relative_y, height).to(grid.dtype))
         columns = torch.einsum("bnyxd,xkd->bnyxk", grid, distances(self.relative_x, width).to(grid.dtype))
-        parts = [
-            _attend(query, key, value, rows, columns, images, lines)
-            for images, lines in _blocks(batch, self.heads, height, width)
-        ]
-        attended = parts[0] if len(parts) == 1 else _joined(parts, batch)
+        attend = _attend_by_codes if height * width > _MANY_TOKENS else _attend_by_bias
+        attended = attend(query, key, value, rows, columns)
         return self.out(attended.transpose(1, 2).reshape(batch, height, width, channels))
 
 
@@ -86,32 +84,31 @@ def distances(table: Tensor, size: int) -> Tensor:
     return table[position[:, None] - position[None, :] + size - 1]
 
 
-def _blocks(batch: int, heads: int, height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Yield batch entries and rows of queries whose position bias fits into `_BIAS_ELEMENTS`."""
-    per_row = heads * width * height * width
-    images = max(1, min(batch, _BIAS_ELEMENTS // (per_row * height)))
-    lines = height if images > 1 else max(1, min(height, _BIAS_ELEMENTS // per_row))
-    for image in range(0, batch, images):
-        for line in range(0, height, lines):
-            yield slice(image, image + images), slice(line, line + lines)
+def _attend_by_codes(query: Tensor, key: Tensor, value: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Attention whose scores of positions are part of the inner product, so that no matrix of all pairs is made.
+
+    The query holds its scores of all rows and of all columns, the key says by ones and zeros where it is.
+    """
+    channels, (height, width) = query.shape[-1], rows.shape[2:4]
+    y = torch.eye(height, dtype=key.dtype, device=key.device).repeat_interleave(width, dim=0)
+    x = torch.eye(width, dtype=key.dtype, device=key.device).repeat(height, 1)
+    codes = torch.cat([y, x], dim=-1).expand(*key.shape[:2], -1, -1)
+    queries = torch.cat([query / math.sqrt(channels), rows.flatten(2, 3), columns.flatten(2, 3)], dim=-1)
+    # Fused kernels want as many channels of the values.
+    values = F.pad(value, (0, height + width))
+    attended = F.scaled_dot_product_attention(queries, torch.cat([key, codes], dim=-1), values, scale=1.0)
+    return attended[..., :channels]
 
 
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, rows: Tensor, columns: Tensor, images: slice, lines: slice
-) -> Tensor:
-    """Attention of some rows of queries of some batch entries to all keys."""
-    width = columns.shape[-1]
-    bias = rows[images, :, lines, :, :, None] + columns[images, :, lines, :, None, :]
-    queries = query[images, :, lines.start * width : lines.stop * width]
-    return F.scaled_dot_product_attention(queries, key[images], value[images], bias.flatten(4, 5).flatten(2, 3))
-
-
-def _joined(parts: list[Tensor], batch: int) -> Tensor:
-    """Join blocks in the order of `_blocks`: rows of queries first, then batch entries."""
-    entries = len(parts[0])
-    per_entry = len(parts) // -(-batch // entries)
-    whole = [torch.cat(parts[first : first + per_entry], dim=2) for first in range(0, len(parts), per_entry)]
-    return torch.cat(whole)
+def _attend_by_bias(query: Tensor, key: Tensor, value: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Attention with a matrix of the scores of positions, of few batch entries at a time."""
+    entries = max(1, _BIAS_ELEMENTS // (query.shape[1] * query.shape[2] ** 2))
+    pieces = zip(*(part.split(entries) for part in (query, key, value, rows, columns)), strict=True)
+    attended = [
+        F.scaled_dot_product_attention(q, k, v, (y[..., :, None] + x[..., None, :]).flatten(4, 5).flatten(2, 3))
+        for q, k, v, y, x in pieces
+    ]
+    return attended[0] if len(attended) == 1 else torch.cat(attended)
 
 
 class EncoderBlock(nn.Module):
