@@ -33,7 +33,7 @@ import h5py
 
 from benchmarks.table import table
 from onebreath.cohort.command import names_of
-from onebreath.config.stream_config import find
+from onebreath.config.finding import find
 from onebreath.host.replay import replay
 from onebreath.simulation.options import ScanOptions
 from onebreath.simulation.scan import simulate

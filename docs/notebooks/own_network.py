@@ -149,7 +149,7 @@ print(sorted(path.name for path in save(network.state_dict(), card, folder / "mo
 
 # %%
 from onebreath.config.changes import changed
-from onebreath.config.stream_config import find
+from onebreath.config.finding import find
 from onebreath.host.replay import replay
 
 scan = simulate(ScanOptions(**LOOK, seed=9))

@@ -81,6 +81,14 @@ def test_a_setting_that_cannot_be_is_named(tmp_path, monkeypatch, capsys, name, 
     assert words in line
 
 
+def test_a_sites_name_of_a_configuration_that_is_not_there_is_told_at_the_start(monkeypatch, capsys):
+    monkeypatch.setenv("ONEBREATH_NAMES", "heart=Onebreath_Cine.xml,liver=Onebreath_Static_GRAPA.xml")
+    assert main(SERVE) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ONEBREATH_NAMES has 'liver=Onebreath_Static_GRAPA.xml'. There is no configuration" in line
+    assert "Did you mean: Onebreath_Static_GRAPPA.xml" in line
+
+
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory):
     path = tmp_path_factory.mktemp("disk") / "scan.h5"

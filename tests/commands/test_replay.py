@@ -13,7 +13,8 @@ import pytest
 from onebreath.chain.notes import warning
 from onebreath.cli import main
 from onebreath.config.changes import changed, read_changes
-from onebreath.config.stream_config import find, parse
+from onebreath.config.finding import find
+from onebreath.config.stream_config import parse
 from onebreath.errors import ConfigError
 from onebreath.simulation.scan import ScanOptions, simulate
 

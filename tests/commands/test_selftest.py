@@ -9,7 +9,7 @@ from onebreath.commands.selftest import images as selftest_images
 from onebreath.commands.selftest.images import ReceivedImages, Wrong, compare, read
 from onebreath.commands.selftest.remedies import GENERAL, NO_WORKER, remedy_for
 from onebreath.commands.selftest.scans import Scans
-from onebreath.config.stream_config import available, find
+from onebreath.config.finding import available, find
 from onebreath.errors import OnebreathError
 from onebreath.host.replay import replay
 from tests.gadgetron.real import free_port

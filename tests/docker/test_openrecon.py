@@ -17,9 +17,10 @@ import pytest
 
 from onebreath.cli import main
 from onebreath.commands import openrecon
+from onebreath.config.finding import find
 from onebreath.config.interface import parameters
 from onebreath.config.request import apply, read_request
-from onebreath.config.stream_config import find, parse
+from onebreath.config.stream_config import parse
 
 ROOT = Path(__file__).parents[2]
 

@@ -23,8 +23,8 @@ import atheris
 
 with atheris.instrument_imports(include=["onebreath", "ismrmrd", "gadgetron", "xsdata"]):
     from onebreath.chain.notes import read_note
+    from onebreath.config.finding import find
     from onebreath.config.properties import steps_of
-    from onebreath.config.stream_config import find
     from onebreath.errors import OnebreathError
     from onebreath.host.nodes import external_nodes
     from onebreath.host.server import HostOptions, _read_request, answer

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from onebreath.config.stream_config import find, parse
+from onebreath.config.finding import find
+from onebreath.config.stream_config import parse
 from onebreath.errors import ConfigError
 from tests.fuzz.tape import parse_all
 from tests.host.standin import environment

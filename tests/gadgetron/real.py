@@ -16,7 +16,7 @@ from pathlib import Path
 
 import ismrmrd
 
-from onebreath.config.stream_config import SHARE
+from onebreath.config.finding import SHARE
 from tests.host.workers import wait_for
 
 CONFIGS = Path(__file__).parents[2] / "configs"

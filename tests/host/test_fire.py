@@ -10,7 +10,7 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from onebreath.config.stream_config import find
+from onebreath.config.finding import find
 from onebreath.host.replay import replay
 from onebreath.host.server import HostOptions, start_host
 from onebreath.simulation.scan import ScanOptions, simulate

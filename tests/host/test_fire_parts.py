@@ -8,9 +8,10 @@ import pytest
 
 from onebreath.commands.configs import check_config
 from onebreath.config import interface
+from onebreath.config.finding import available, find
 from onebreath.config.interface import AS_CONFIGURED, UNSET
 from onebreath.config.request import apply, read_request
-from onebreath.config.stream_config import available, find, parse
+from onebreath.config.stream_config import parse
 from onebreath.errors import ConfigError
 from onebreath.methods.base import METHODS
 from onebreath.wire.framing import FIRST_ROOM, Stream

@@ -2,7 +2,8 @@
 
 import pytest
 
-from onebreath.config.stream_config import Connect, Execute, External, Native, available, find, parse, search_paths
+from onebreath.config.finding import available, find, search_paths
+from onebreath.config.stream_config import Connect, Execute, External, Native, parse
 from onebreath.errors import ConfigError
 
 V2 = """<?xml version="1.0"?><!-- cine -->

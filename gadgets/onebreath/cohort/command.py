@@ -16,7 +16,8 @@ from onebreath.cohort.table import write_page, write_table
 from onebreath.cohort.work import Row, Task, known
 from onebreath.commands.replay import raw_files
 from onebreath.config.changes import changed, read_changes
-from onebreath.config.stream_config import find, parse
+from onebreath.config.finding import find
+from onebreath.config.stream_config import parse
 from onebreath.errors import ConfigError
 from onebreath.optional import required
 from onebreath.options import at_least, folder

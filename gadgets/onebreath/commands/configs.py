@@ -13,20 +13,11 @@ from pydantic import BaseModel
 
 from onebreath.chain.chain import check_order
 from onebreath.chain.gadget import Gadget, gadget_class, parse_properties
+from onebreath.config.finding import available, find
 from onebreath.config.node_options import read_options
 from onebreath.config.properties import CHAIN_TARGET
 from onebreath.config.serialisation import ACQUISITION, BY_NAME, IMAGE, WAVEFORM, element_for
-from onebreath.config.stream_config import (
-    OWN_MODULE,
-    Connect,
-    Execute,
-    External,
-    Native,
-    StreamConfig,
-    available,
-    find,
-    parse,
-)
+from onebreath.config.stream_config import OWN_MODULE, Connect, Execute, External, Native, StreamConfig, parse
 from onebreath.errors import ConfigError
 from onebreath.methods.base import method_class
 from onebreath.registry import GADGETS, METHODS

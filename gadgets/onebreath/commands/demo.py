@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onebreath.config.changes import changed
-from onebreath.config.stream_config import find
+from onebreath.config.finding import find
 from onebreath.errors import OnebreathError
 from onebreath.evaluation.figures.pictures import cine_loop, compare_figure
 from onebreath.evaluation.metrics import measure

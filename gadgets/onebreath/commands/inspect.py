@@ -19,8 +19,9 @@ from onebreath.chain.facts import readable
 from onebreath.chain.gadget import gadget_class
 from onebreath.chain.notes import read_note, read_warning
 from onebreath.commands.configs import own_target
+from onebreath.config.finding import find
 from onebreath.config.properties import steps_of
-from onebreath.config.stream_config import External, find, parse
+from onebreath.config.stream_config import External, parse
 from onebreath.config.suited import suited_to
 from onebreath.errors import OnebreathError
 from onebreath.mrd.header import ScanHeader

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from onebreath import __version__
+from onebreath.config.finding import available
 from onebreath.config.interface import AS_CONFIGURED, CONFIG, CUSTOM_CONFIG, UNSET, Parameter, parameters
-from onebreath.config.stream_config import External, StreamConfig, available, parse
+from onebreath.config.stream_config import External, StreamConfig, parse
 from onebreath.errors import ConfigError
 from onebreath.host.server import GADGETRON_PORT, is_own_chain
 from onebreath.options import at_least

@@ -14,7 +14,7 @@ import h5py
 
 from onebreath.commands.places import DEFAULT_FOLDER, DEFAULT_OUTPUT, check_place, groups_for, outputs_for
 from onebreath.config.changes import changed, read_changes
-from onebreath.config.stream_config import find
+from onebreath.config.finding import find
 from onebreath.config.suited import NOISE_ONLY, suited_to
 from onebreath.diagnostics.logs import holding_back
 from onebreath.errors import ConfigError, OnebreathError, ScanError

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from onebreath.config.finding import check_site_names
 from onebreath.dicom.export import options as export_options
 from onebreath.errors import ConfigError
 from onebreath.host.server import CLIENT_PORT
@@ -102,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.gpu is not None:
         use_gpu(args.gpu)
+    check_site_names()
     os.umask(0o077)  # whatever is written here is for this user alone
     try:
         private_folder(args.state)

@@ -20,9 +20,10 @@ from typing import Any, Protocol
 from gadgetron.external import constants
 
 from onebreath import __version__
+from onebreath.config.finding import find
 from onebreath.config.properties import CHAIN_TARGET
 from onebreath.config.request import apply, read_request
-from onebreath.config.stream_config import OWN_MODULE, Connect, External, StreamConfig, find, parse
+from onebreath.config.stream_config import OWN_MODULE, Connect, External, StreamConfig, parse
 from onebreath.diagnostics.events import tell
 from onebreath.diagnostics.reports import TooOften, report
 from onebreath.errors import ConfigError, ConnectionLost, WireError
@@ -64,7 +65,7 @@ class HostOptions:
     Parameters
     ----------
     config_paths
-        Folders of configurations; None: those of `stream_config.search_paths`.
+        Folders of configurations; None: those of `finding.search_paths`.
     patience
         Seconds to wait for nodes to end after a scan.
     connect_patience

@@ -21,7 +21,7 @@ from onebreath import __version__
 from onebreath.commands.selftest.images import Wrong, compare, read
 from onebreath.commands.selftest.remedies import remedy_for
 from onebreath.commands.selftest.scans import Scans
-from onebreath.config.stream_config import available, find
+from onebreath.config.finding import available, find
 from onebreath.diagnostics.software import code_sha256
 from onebreath.errors import OnebreathError
 from onebreath.host.replay import Outcome, replay
