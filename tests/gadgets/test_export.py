@@ -16,6 +16,7 @@ from tests.scans import header
 def meta(**changes) -> ismrmrd.Meta:
     values = {
         "GADGETRON_DataRole": "Image",
+        "DataRole": "Image",
         "encoding_FOV": ["48", "54", "8"],
         "recon_FOV": ["48", "54", "8"],
         "recon_matrix": ["32", "36", "1"],
@@ -155,6 +156,12 @@ def test_pixels_keep_to_the_bits_that_the_header_says_are_stored(values):
     (image,) = export(strong, scan=scan, data_type="uint16")
     assert image.data.max() == 4095
     assert image.meta["Onebreath_export_clipped_pixels"] == str(int((np.abs(strong) * 10 > 4095.5).sum()))
+
+
+def test_all_but_magnitude_is_marked_to_be_read_as_it_is(values):
+    roles = {image.getHead().image_type: image.meta["DataRole"] for image in export(values, output=",".join(PARTS))}
+    assert roles.pop(ismrmrd.IMTYPE_MAGNITUDE) == "Image"
+    assert list(roles.values()) == [["Image", "Quantitative"]] * 4
 
 
 def test_maps_are_sent_as_magnitude_only(values):

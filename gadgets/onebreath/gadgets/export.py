@@ -19,7 +19,15 @@ from onebreath.chain.gadget import Gadget, Message, Properties
 from onebreath.errors import MethodError, OnebreathError, ScanError
 from onebreath.gadgets.pixels import take_part, to_uint16
 from onebreath.gadgets.recon_space import ReconSpace
-from onebreath.mrd.meta import UNSEALED, upper_end, write_both, write_scaling, write_warnings, write_window
+from onebreath.mrd.meta import (
+    UNSEALED,
+    mark_quantitative,
+    upper_end,
+    write_both,
+    write_scaling,
+    write_warnings,
+    write_window,
+)
 from onebreath.names import listed
 from onebreath.validation import LAST_NUMBER
 from onebreath.wire.xml_guard import read_meta
@@ -271,9 +279,10 @@ def _number(series: int, part: str) -> int:
 
 
 def _name_part(meta: ismrmrd.Meta, part: str) -> None:
-    """Add the part to the texts by which viewers name and sort a series; magnitude is not mentioned."""
+    """Add the part to the texts by which viewers name and sort a series; only magnitude is an image like others."""
     if part == "magnitude":
         return
+    mark_quantitative(meta)
     for name, joined in (("GADGETRON_SeqDescription", "_"), ("GADGETRON_ImageComment", ", ")):
         if isinstance(said := meta.get(name), str):
             write_both(meta, name, f"{said}{joined}{part}" if said else part)

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from onebreath import __version__
 from onebreath.diagnostics.software import code_sha256, commit
-from onebreath.errors import ScanError
 from onebreath.mrd.buffers import E1, RO
 from onebreath.mrd.header import ScanHeader
-from onebreath.validation import LAST_NUMBER
 
 STANDARD_NAMES = {
     "GADGETRON_ImageNumber": ("ImageNumber",),
@@ -86,9 +84,15 @@ def write_window(meta: ismrmrd.Meta, centre: float, width: float, ratio: float, 
 
 
 def write_role(meta: ismrmrd.Meta, role: str) -> None:
-    """Write an image's role; maps are marked quantitative, as a FIRE host would otherwise normalise their pixels."""
-    meta["GADGETRON_DataRole"] = role
-    meta["DataRole"] = role if role == "Image" else [role, "Quantitative"]
+    """Write an image's role; maps are marked quantitative."""
+    meta["GADGETRON_DataRole"] = meta["DataRole"] = role
+    if role != "Image":
+        mark_quantitative(meta)
+
+
+def mark_quantitative(meta: ismrmrd.Meta) -> None:
+    """Mark an image whose pixels are to be read as they are: a FIRE host would otherwise normalise them."""
+    meta["DataRole"] = [str(meta.get("GADGETRON_DataRole", "Image")), "Quantitative"]
 
 
 def central_line(headers: NDArray[np.object_], centre: int) -> ismrmrd.AcquisitionHeader:
@@ -112,62 +116,6 @@ def image_header(line: ismrmrd.AcquisitionHeader, sampling: Any, series: int, nu
     header.image_series_index = series
     header.image_index = number
     return header
-
-
-class ImageNumbers:
-    """Numbers the images of each series from 1, uniquely, by their counters as Gadgetron does.
-
-    Where counters alone would give a number twice, or one beyond 65535, the next free number is taken.
-
-    Parameters
-    ----------
-    scan
-        The scan's header.
-    """
-
-    def __init__(self, scan: ScanHeader) -> None:
-        self._scan = scan
-        self._used: dict[int, set[int]] = {}
-
-    def __call__(self, series: int, idx: ismrmrd.EncodingCounters, values: Mapping[str, int]) -> int:
-        """Return the number of an image.
-
-        Parameters
-        ----------
-        series
-            Its series.
-        idx
-            Its counters.
-        values
-            How many values some counters take, as far as the lines show; the header may announce more.
-
-        Raises
-        ------
-        ScanError
-            If the series holds 65535 images already.
-        """
-        used = self._used.setdefault(series, set())
-        number = image_index(idx, {name: self._most(name, idx, values) for name in COUNTERS})
-        if not 0 < number <= LAST_NUMBER or number in used:
-            number = max(used, default=0) + 1
-        if number > LAST_NUMBER:
-            number = next((free for free in range(1, LAST_NUMBER + 1) if free not in used), 0)
-        if not number:
-            raise ScanError(f"Series {series} has more than {LAST_NUMBER} images, which is as far as numbers go.")
-        used.add(number)
-        return number
-
-    def _most(self, name: str, idx: ismrmrd.EncodingCounters, values: Mapping[str, int]) -> int:
-        limits = self._scan.limits(name)
-        return int(max((limits.maximum if limits else 0) + 1, int(values.get(name, 1)), getattr(idx, name) + 1))
-
-
-def image_index(idx: ismrmrd.EncodingCounters, values: Mapping[str, int]) -> int:
-    """Number an image from 1 by its counters, each of which takes that many values."""
-    index = 0
-    for name in COUNTERS:
-        index = index * values[name] + getattr(idx, name)
-    return index + 1
 
 
 def image_meta(

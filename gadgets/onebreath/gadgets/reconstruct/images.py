@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from onebreath.chain.facts import facts_of, readable
 from onebreath.gadgets.facts import SortFacts
+from onebreath.gadgets.reconstruct.numbers import ImageNumbers
 from onebreath.methods.guarded import Outcome
 from onebreath.mrd.buffers import E1, E2
 from onebreath.mrd.header import ScanHeader
 from onebreath.mrd.meta import (
     UNSEALED,
-    ImageNumbers,
     central_line,
     image_header,
     image_meta,
