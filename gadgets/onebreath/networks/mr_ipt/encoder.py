@@ -94,10 +94,11 @@ def _attend_by_codes(query: Tensor, key: Tensor, value: Tensor, rows: Tensor, co
     x = torch.eye(width, dtype=key.dtype, device=key.device).repeat(height, 1)
     codes = torch.cat([y, x], dim=-1).expand(*key.shape[:2], -1, -1)
     queries = torch.cat([query / math.sqrt(channels), rows.flatten(2, 3), columns.flatten(2, 3)], dim=-1)
-    # Fused kernels want as many channels of the values.
-    values = F.pad(value, (0, height + width))
-    attended = F.scaled_dot_product_attention(queries, torch.cat([key, codes], dim=-1), values, scale=1.0)
-    return attended[..., :channels]
+    keys = torch.cat([key, codes], dim=-1)
+    # Fused kernels want as many channels of the values, and those of GPUs a multiple of eight.
+    aligned = keys.shape[-1] + -keys.shape[-1] % 8
+    queries, keys, values = (F.pad(part, (0, aligned - part.shape[-1])) for part in (queries, keys, value))
+    return F.scaled_dot_product_attention(queries, keys, values, scale=1.0)[..., :channels]
 
 
 def _attend_by_bias(query: Tensor, key: Tensor, value: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
