@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.docs-installed
 
+OLDEST_PYTHON ?= python3.10
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 GPU_MINUTES ?= $(if $(REHEARSE),6,9)
 OUT ?= runs/gpu
 COMPILED := $(wildcard gadgets/onebreath/networks/convolution/*.[ch])
 
-.PHONY: demo test lint docs papers bench train-demo gpu gpu-pack clean
+.PHONY: demo test lint oldest docs papers bench train-demo gpu gpu-pack clean
 
 demo: $(STAMP)  ## simulate a scan, stream it through the chain, leave pictures and a table in demo/
 	$(BIN)/onebreath demo --output demo
@@ -23,6 +24,14 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+oldest:  ## all tests with the oldest Python and the oldest libraries of pyproject.toml; PyTorch is as in requirements.txt
+	$(OLDEST_PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install --quiet uv 'setuptools>=77'
+	grep '^torch==' requirements.txt > .venv-oldest/torch.txt
+	VIRTUAL_ENV=.venv-oldest .venv-oldest/bin/uv pip install --quiet --resolution lowest-direct \
+	    --override .venv-oldest/torch.txt --editable '.[dev]'
+	.venv-oldest/bin/python -m pytest -n auto --dist loadfile -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning
 
 docs: $(DOCS_STAMP)  ## the documentation as a site in site/; runs the notebooks, and fails on a link that leads nowhere
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -54,4 +63,4 @@ $(DOCS_STAMP): requirements-docs.txt $(STAMP)
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build site gadgets/*.egg-info gadgets/onebreath/networks/convolution/*.so
+	rm -rf $(VENV) .venv-oldest demo build site gadgets/*.egg-info gadgets/onebreath/networks/convolution/*.so

@@ -8,7 +8,7 @@ from onebreath.diagnostics.logs import about
 from onebreath.dicom.export import collecting
 from onebreath.dicom.export.collecting import Collector
 
-IMAGE = ismrmrd.Image.from_array(np.ones((4, 4), np.uint16))
+IMAGE = ismrmrd.Image.from_array(np.ones((1, 1, 4, 4), np.uint16), transpose=False)
 
 
 def collected(collector, scan, count=1):

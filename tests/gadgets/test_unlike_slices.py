@@ -11,14 +11,17 @@ from onebreath.simulation.scan import ScanOptions, simulate
 NOISE = 18  # number of the flag, from 0
 
 
+def is_noise(line):
+    return int(line["head"]["flags"]) >> NOISE & 1
+
+
 def edited(path, change):
     """Change the samples of imaging lines of slice 1 in a file."""
     with h5py.File(path, "r+") as file:
         lines = file["dataset/data"][()]
         drawn = np.random.default_rng(0)
         for line in lines:
-            head = line["head"]
-            if not head["flags"] >> NOISE & 1 and head["idx"]["slice"] == 1:
+            if not is_noise(line) and line["head"]["idx"]["slice"] == 1:
                 line["data"] = change(line["data"], drawn).astype(np.float32)
         file["dataset/data"][...] = lines
 
@@ -54,7 +57,7 @@ def test_slices_of_one_kind_have_intervals(scan, capsys):
 def test_noise_that_comes_later_is_told(scan, capsys):
     with h5py.File(scan) as file:
         lines = file["dataset/data"][()]
-        noise = np.std(np.concatenate([line["data"] for line in lines if line["head"]["flags"] >> NOISE & 1]))
+        noise = np.std(np.concatenate([line["data"] for line in lines if is_noise(line)]))
     edited(scan, lambda samples, drawn: samples + 20 * noise * drawn.standard_normal(samples.shape))
     found, told = reconstructed(scan, capsys)
     assert " to " in found[0]

@@ -74,11 +74,11 @@ def test_every_field_of_a_line_is_kept_and_read_by_their_reader() -> None:
 
 
 def test_waveforms_are_kept() -> None:
-    waveform = ismrmrd.Waveform.from_array(np.arange(10, dtype=np.uint32).reshape(2, 5) + 4000000000)
-    head = waveform.getHead()
+    data = np.arange(10, dtype=np.uint32).reshape(2, 5) + 4000000000
+    head = ismrmrd.Waveform.from_array(data).getHead()
     head.version, head.flags, head.measurement_uid, head.scan_counter = 1, 1 << 40, 1, 2
     head.time_stamp, head.sample_time_us, head.waveform_id = 3, 2.5, 1025
-    waveform.setHead(head)
+    waveform = ismrmrd.Waveform(head, data)
     back = waveform_to_v1(waveform_to_v2(waveform), "a waveform")
     assert bytes(back.getHead()) == bytes(waveform.getHead())
     assert back.data.tobytes() == waveform.data.tobytes()

@@ -31,7 +31,7 @@ def fields(model: type[BaseModel], seen: set[type]) -> list[tuple[str, str | Non
     for name, field in model.model_fields.items():
         found.append((f"{model.__name__}.{name}", field.description))
         for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            if isinstance(part, type) and issubclass(part, BaseModel) and part not in seen:
+            if hasattr(part, "model_fields") and part not in seen:
                 found += fields(part, seen)
     return found
 

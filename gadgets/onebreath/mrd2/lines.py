@@ -97,15 +97,15 @@ def line_to_v2(line: ismrmrd.Acquisition, where: str) -> Any:
 
 def waveform_to_v1(waveform: Any, where: str) -> ismrmrd.Waveform:
     """Return a waveform of MRD 2 as one of ISMRMRD; errors as in `line_to_v1`."""
-    made = ismrmrd.Waveform.from_array(np.ascontiguousarray(waveform.data, np.uint32))
-    head = made.getHead()
+    data = np.ascontiguousarray(waveform.data, np.uint32)
+    head = ismrmrd.WaveformHeader()
     head.version = 1
+    head.channels, head.number_of_samples = data.shape
     head.flags = int(waveform.flags)
     for name in ("measurement_uid", "scan_counter", "time_stamp", "sample_time_us"):
         setattr(head, name, getattr(waveform, name))
     head.waveform_id = _short(waveform.waveform_id, "waveform_id", where)
-    made.setHead(head)
-    return made
+    return ismrmrd.Waveform(head, data)
 
 
 def waveform_to_v2(waveform: ismrmrd.Waveform) -> Any:
