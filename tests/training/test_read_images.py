@@ -40,6 +40,29 @@ def test_nifti_volumes_become_slices(tmp_path, monkeypatch):
     np.testing.assert_array_equal(second.images[0], 2.0 * PICTURE)
 
 
+def test_volumes_of_a_nifti_file_are_frames_and_signed_values_are_refused(tmp_path):
+    nibabel = pytest.importorskip("nibabel", reason="NIfTI files are read with nibabel, which is not installed")
+    series = np.stack([PICTURE.T, 2.0 * PICTURE.T], -1)[:, :, None]
+    nibabel.save(nibabel.Nifti1Image(series, np.eye(4)), tmp_path / "emil.nii.gz")
+    (one,) = image_folder(tmp_path)
+    np.testing.assert_array_equal(one.images, [PICTURE, 2.0 * PICTURE])
+    nibabel.save(nibabel.Nifti1Image(series - 100.0, np.eye(4)), tmp_path / "emil.nii.gz")
+    with pytest.raises(ScanError, match="no magnitudes"):
+        list(image_folder(tmp_path))
+
+
+def test_palettes_are_looked_up_and_pages_are_images(tmp_path):
+    palette = Image.fromarray(255 - PICTURE).convert("P", palette=Image.Palette.ADAPTIVE)
+    palette.save(tmp_path / "one.png")
+    (one,) = image_folder(tmp_path)
+    np.testing.assert_array_equal(one.images[0], 255 - PICTURE)
+    pages = [Image.fromarray(page) for page in (PICTURE, PICTURE // 2)]
+    pages[0].save(tmp_path / "two.tif", save_all=True, append_images=pages[1:])
+    first, second = image_folder(tmp_path / "two.tif")
+    assert (first.name, second.name) == ("two-000", "two-001")
+    np.testing.assert_array_equal(second.images[0], PICTURE // 2)
+
+
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nibabel", None)
     (tmp_path / "emil.nii").write_bytes(b"")

@@ -11,8 +11,9 @@ from onebreath.simulation.scan import ScanOptions, simulate
 from onebreath.training.data.measured import calibrate_measured
 from onebreath.training.data.scanning import ScanSettings
 from onebreath.training.readers.cmrxrecon import full_sample
+from onebreath.training.readers.dicom import dicom_folder
 from onebreath.training.readers.fastmri import multicoil_file
-from onebreath.training.readers.magnitude import cine_npz, dicom_folder
+from onebreath.training.readers.magnitude import cine_npz, static_npz
 from onebreath.training.readers.mrd import mrd_file
 from onebreath.training.readers.simulator import phantoms
 from onebreath.training.recipe import Source
@@ -103,6 +104,40 @@ def test_static_npz_takes_patients_from_names(tmp_path):
     np.savez(tmp_path / "s.npz", images=np.ones((2, 6, 8), np.uint8), names=names)
     source = Source(kind="static_npz", path=str(tmp_path / "s.npz"), patients=("SC-N-*",), exclude=("*-03",))
     assert [(one.patient, one.name) for one in read_source(source)] == [("SC-N-02", "0001-0048.dcm.png")]
+
+
+def test_names_without_the_patient_are_refused(tmp_path):
+    np.savez(tmp_path / "s.npz", images=np.ones((1, 6, 8), np.uint8), names=np.array(["P001_slice3"]))
+    with pytest.raises(ScanError, match="P001_slice3 is not of the form PATIENT-IM-SERIES-NUMBER"):
+        list(static_npz(tmp_path / "s.npz"))
+
+
+def test_images_that_are_no_magnitudes_are_refused_and_complex_ones_become_such(tmp_path):
+    images = np.random.default_rng(0).random((1, 3, 6, 8)) + 1
+    for values, text in ((images - 1.5, "no magnitudes"), (images.astype(str), "expected numbers")):
+        np.savez(tmp_path / "P1.npz", images=values)
+        with pytest.raises(ScanError, match=text):
+            list(cine_npz(tmp_path / "P1.npz"))
+    for values in (images * 1j, np.where(images > 1.01, images, -0.01)):
+        np.savez(tmp_path / "P1.npz", images=values)
+        (one,) = cine_npz(tmp_path / "P1.npz")
+        np.testing.assert_allclose(one.images, np.maximum(np.abs(values[0]) * (values[0].real > -0.001), 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("[]", "expected an object"),
+        ('{"P1": null}', "expected an object"),
+        ('{"P1": {"phase_dir": "row"}}', "phase_dir is 'row', expected COL or ROW"),
+        ('{"P1": {"pixel_spacing_mm": 1.2}}', "pixel_spacing_mm is 1.2, expected the sizes"),
+    ],
+)
+def test_wrong_values_beside_the_images_are_refused(tmp_path, content, text):
+    np.savez(tmp_path / "P1.npz", images=np.ones((1, 3, 6, 8)))
+    (tmp_path / "meta.json").write_text(content)
+    with pytest.raises(ScanError, match=text):
+        list(cine_npz(tmp_path / "P1.npz"))
 
 
 def test_damaged_npz_files_are_refused(tmp_path):

@@ -18,7 +18,7 @@ _READERS: dict[str, tuple[str, str]] = {
     "clips_npz": ("magnitude:clips_npz", "*.npz"),
     "views_npz": ("magnitude:views_npz", "*.npz"),
     "images": ("images:image_folder", ""),
-    "dicom": ("magnitude:dicom_folder", ""),
+    "dicom": ("dicom:dicom_folder", ""),
     "mrd": ("mrd:mrd_file", "*.h5 *.mrd"),
     "cmrxrecon": ("cmrxrecon:full_sample", "cine_*.mat"),
     "fastmri": ("fastmri:multicoil_file", "*.h5"),

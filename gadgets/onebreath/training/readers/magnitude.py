@@ -1,11 +1,10 @@
-"""Readers of image series without coils: cine and static ``.npz`` files, and folders of DICOM files."""
+"""Readers of image series without coils: cine and static ``.npz`` files."""
 
 from __future__ import annotations
 
-import importlib
 import json
+import logging
 import zipfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,11 @@ import numpy as np
 from onebreath.errors import ScanError
 from onebreath.training.data.series import NOT_CYCLIC, ImageSeries
 
-# Pixel size of files that do not state it, typical of cardiac cine.
-_PIXEL_MM = 1.37
+LOG = logging.getLogger("onebreath.training")
+PIXEL_MM = 1.37
+"""Pixel size of files that do not state it, typical of cardiac cine."""
+# Largest share of the maximum that values below zero may have: interpolation leaves some where there is no signal.
+_BELOW_ZERO = 0.05
 
 
 def cine_npz(path: Path) -> Iterator[ImageSeries]:
@@ -26,18 +28,18 @@ def cine_npz(path: Path) -> Iterator[ImageSeries]:
     InPlanePhaseEncodingDirection: COL, along a column, or ROW); images are transposed so that y is the phase encoding.
     `acquisition_matrix` (DICOM's AcquisitionMatrix) gives the facts `acquired_lines` and `acquired_samples`.
     """
-    stack = read_array(path, "images")
+    stack = magnitudes(read_array(path, "images"), path)
     if stack.ndim != 4:
         raise ScanError(f"{path}: images have the shape {stack.shape}, expected (slice, phase, row, column)")
     meta = _meta(path)
-    spacing = tuple(float(size) for size in meta.get("pixel_spacing_mm", (_PIXEL_MM, _PIXEL_MM)))
+    spacing = tuple(float(size) for size in meta.get("pixel_spacing_mm", (PIXEL_MM, PIXEL_MM)))
     for index, images in enumerate(stack):
         if meta.get("phase_dir") == "ROW":
             images, pixel = images.swapaxes(1, 2), spacing[::-1]
         else:
             pixel = spacing
         facts = _acquired(meta.get("acquisition_matrix", ()))
-        yield ImageSeries(path.stem, f"slice{index:02d}", images.astype(np.float32), (pixel[0], pixel[1]), facts)
+        yield ImageSeries(path.stem, f"slice{index:02d}", images, (pixel[0], pixel[1]), facts)
 
 
 def _acquired(matrix: Sequence[int]) -> dict[str, int]:
@@ -49,19 +51,22 @@ def _acquired(matrix: Sequence[int]) -> dict[str, int]:
 
 def static_npz(path: Path) -> Iterator[ImageSeries]:
     """Yield single images: ``images`` (image, row, column) and ``names`` of the form ``PATIENT-IM-SERIES-NUMBER``."""
-    images, names = read_array(path, "images"), read_array(path, "names")
+    images, names = magnitudes(read_array(path, "images"), path), read_array(path, "names")
     if images.ndim != 3 or len(names) != len(images):
         raise ScanError(f"{path}: images {images.shape} and names {names.shape} do not match")
     for image, name in zip(images, names, strict=True):
         patient, _, rest = str(name).partition("-IM-")
+        if not patient or not rest:
+            # The whole name in place of the patient's would put images of one patient on both sides of a split.
+            raise ScanError(f"{path}: the name {name} is not of the form PATIENT-IM-SERIES-NUMBER")
         if image.any():
-            yield ImageSeries(patient, rest or str(name), image[None].astype(np.float32), (_PIXEL_MM, _PIXEL_MM))
+            yield ImageSeries(patient, rest, image[None], (PIXEL_MM, PIXEL_MM))
 
 
 def clips_npz(path: Path) -> Iterator[ImageSeries]:
     """Yield clips that are not cyclic: one array (frame, row, column) per clip, whose name is also the patient's."""
     for name, frames in _arrays(path):
-        yield ImageSeries(name, "clip", frames.astype(np.float32), (_PIXEL_MM, _PIXEL_MM), {NOT_CYCLIC: 1})
+        yield ImageSeries(name, "clip", frames, (PIXEL_MM, PIXEL_MM), {NOT_CYCLIC: 1})
 
 
 def views_npz(path: Path) -> Iterator[ImageSeries]:
@@ -69,7 +74,7 @@ def views_npz(path: Path) -> Iterator[ImageSeries]:
     for name, images in _arrays(path):
         for index, image in enumerate(images):
             if image.any():
-                yield ImageSeries(name, f"view{index}", image[None].astype(np.float32), (_PIXEL_MM, _PIXEL_MM))
+                yield ImageSeries(name, f"view{index}", image[None], (PIXEL_MM, PIXEL_MM))
 
 
 def _arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -82,43 +87,31 @@ def _arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         array = read_array(path, name)
         if array.ndim != 3:
             raise ScanError(f"{path}: {name} has the shape {array.shape}, expected (frame or image, row, column)")
-        yield name, array
+        yield name, magnitudes(array, path)
 
 
-def dicom_folder(path: Path) -> Iterator[ImageSeries]:
-    """Yield all DICOM magnitude images below a folder; slices by position, frames by trigger time.
+def magnitudes(values: np.ndarray, path: Path) -> np.ndarray:
+    """Magnitudes as float32, of complex values too; a few small values below zero become 0, and the log says so.
 
     Raises
     ------
     ScanError
-        If pydicom is not installed, there is no image, or the images of a slice differ in size.
+        If the values are no numbers, or so far below zero that they are no magnitudes (phase, normalised images).
     """
-    try:
-        pydicom = importlib.import_module("pydicom")
-    except ImportError as error:
-        raise ScanError("DICOM files need the package pydicom: pip install pydicom") from error
-    slices: dict[tuple[str, str], list[Any]] = defaultdict(list)
-    for file in sorted(path.rglob("*")):
-        if file.is_file() and pydicom.misc.is_dicom(file):
-            image = pydicom.dcmread(file)
-            position = ",".join(f"{float(value):.2f}" for value in image.get("ImagePositionPatient", ()))
-            slices[str(image.get("PatientID", path.name)), f"{image.get('SeriesNumber', 0)}-{position}"].append(image)
-    if not slices:
-        raise ScanError(f"{path}: there is no DICOM file in it")
-    for (patient, name), images in slices.items():
-        yield _dicom_series(patient, name, images)
-
-
-def _dicom_series(patient: str, name: str, images: list[Any]) -> ImageSeries:
-    images.sort(key=lambda image: (float(image.get("TriggerTime", 0)), int(image.get("InstanceNumber", 0))))
-    shapes = {(int(image.Rows), int(image.Columns)) for image in images}
-    if len(shapes) > 1:
-        raise ScanError(f"{patient} {name}: its DICOM images differ in size, {sorted(shapes)}")
-    frames = np.stack([image.pixel_array for image in images]).astype(np.float32)
-    pixel = tuple(float(value) for value in images[0].get("PixelSpacing", (_PIXEL_MM, _PIXEL_MM)))
-    if images[0].get("InPlanePhaseEncodingDirection") == "ROW":
-        frames, pixel = frames.swapaxes(1, 2), pixel[::-1]
-    return ImageSeries(patient, name, frames, (pixel[0], pixel[1]))
+    if not (np.issubdtype(values.dtype, np.number) or values.dtype == np.bool_):
+        raise ScanError(f"{path}: the images are of type {values.dtype}, expected numbers")
+    if np.iscomplexobj(values):
+        return np.abs(values).astype(np.float32)
+    found = values.astype(np.float32)
+    if found.size and (lowest := np.nanmin(found)) < 0:
+        if -lowest > _BELOW_ZERO * max(np.nanmax(found), 0):
+            raise ScanError(
+                f"{path}: values are {lowest:g} to {np.nanmax(found):g}, which are no magnitudes (phase images, or "
+                "normalised ones); expected values from 0 up"
+            )
+        LOG.warning("%s: values down to %g, which a magnitude cannot have, are taken as 0", path, lowest)
+        return np.maximum(found, np.float32(0))
+    return found
 
 
 def read_array(path: Path, key: str) -> np.ndarray:
@@ -154,5 +147,21 @@ def _meta(path: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ScanError(f"{file} is not JSON: {error}") from error
-    found = content.get(path.stem, {})
-    return dict(found)
+    found = content.get(path.stem, {}) if isinstance(content, dict) else None
+    if not isinstance(found, dict):
+        raise ScanError(f"{file}: expected an object of patients, and in it one of {path.stem}'s values")
+    _check_meta(found, f"{file}: {path.stem}")
+    return found
+
+
+def _check_meta(found: dict[str, Any], where: str) -> None:
+    """Raise ScanError if a value of ``meta.json`` cannot be used."""
+    sizes, direction = found.get("pixel_spacing_mm", (PIXEL_MM, PIXEL_MM)), found.get("phase_dir", "COL")
+    if (
+        not isinstance(sizes, Sequence)
+        or len(sizes) != 2
+        or not all(isinstance(n, int | float) and n > 0 for n in sizes)
+    ):
+        raise ScanError(f"{where}: pixel_spacing_mm is {sizes!r}, expected the sizes along a column and a row in mm")
+    if direction not in ("COL", "ROW"):
+        raise ScanError(f"{where}: phase_dir is {direction!r}, expected COL or ROW")
