@@ -87,6 +87,23 @@ def test_fastmri_files_have_readout_and_phase_exchanged(tmp_path):
         list(multicoil_file(tmp_path / "bad.h5"))
 
 
+@pytest.mark.parametrize(
+    ("kspace", "mask", "text"),
+    [
+        (np.ones((2, 3, 10, 8)), None, "of type float64, expected complex"),
+        (np.ones((0, 3, 10, 8), np.complex64), None, r"shape \(0, 3, 10, 8\)"),
+        (np.ones((2, 3, 10, 8), np.complex64), np.ones(7), r"the mask has the shape \(1, 7\), expected .* 8 lines"),
+    ],
+)
+def test_fastmri_files_of_other_arrays_are_refused(tmp_path, kspace, mask, text):
+    with h5py.File(tmp_path / "file7.h5", "w") as file:
+        file["kspace"] = kspace
+        if mask is not None:
+            file["mask"] = mask
+    with pytest.raises(ScanError, match=text):
+        list(multicoil_file(tmp_path / "file7.h5"))
+
+
 def test_cine_npz_brings_rows_along_the_phase_encoding(tmp_path):
     images = np.random.default_rng(0).integers(1, 9, (2, 3, 6, 8)).astype(np.int16)
     np.savez(tmp_path / "P1.npz", images=images)

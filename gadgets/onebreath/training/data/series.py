@@ -72,6 +72,12 @@ class KspaceSeries:
 
     def __post_init__(self) -> None:
         _check(self, self.kspace, ("frame", "coil", "y", "x"))
+        rows = self.kspace.shape[2]
+        if self.mask is not None and self.mask.shape not in ((1, rows), (len(self.kspace), rows)):
+            raise ScanError(
+                f"{self.patient} {self.name}: the mask has the shape {self.mask.shape}, expected (frame, line) of "
+                f"1 or {len(self.kspace)} frames and {rows} lines"
+            )
         if self.maps is not None and self.maps.shape != self.kspace.shape[1:]:
             raise ScanError(
                 f"{self.patient} {self.name}: the coil maps are {self.maps.shape}, expected {self.kspace.shape[1:]}"

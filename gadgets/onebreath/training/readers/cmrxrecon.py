@@ -16,6 +16,7 @@ import numpy as np
 from onebreath.errors import ScanError
 from onebreath.training.data.series import KspaceSeries
 from onebreath.training.readers.hdf5 import opened
+from onebreath.training.readers.measured import measured_series
 
 _STATES = ("full", "sub04", "sub08", "sub10")
 _NAMES = tuple(f"kspace_{coils}{state}" for coils in ("", "single_") for state in _STATES)
@@ -40,9 +41,10 @@ def full_sample(path: Path) -> Iterator[KspaceSeries]:
         if name is None:
             raise ScanError(f"{path} has none of the variables {', '.join(_NAMES)}; it holds {', '.join(file)}")
         stored, single = file[name], "single" in name
-        if stored.ndim != (4 if single else 5) or stored.dtype.names != ("real", "imag"):
+        shape, kind = getattr(stored, "shape", ()), getattr(stored, "dtype", np.dtype(float))
+        if len(shape) != (4 if single else 5) or kind.names != ("real", "imag"):
             raise ScanError(
-                f"{path}: {name} has the shape {stored.shape} and type {stored.dtype}, expected complex values "
+                f"{path}: {name} has the shape {shape} and type {kind}, expected complex values "
                 f"(t, slice, {'' if single else 'coil, '}ky, kx)"
             )
         mask = None if name.endswith("full") else _mask(path, name, stored.shape[-2])
@@ -52,7 +54,7 @@ def full_sample(path: Path) -> Iterator[KspaceSeries]:
             values = stored[:, index]
             kspace = (values["real"] + 1j * values["imag"]).astype(np.complex64)
             kspace = kspace[:, None] if single else kspace
-            yield KspaceSeries(path.parent.name, f"{path.stem}-slice{index:02d}", kspace, mask, maps, view=view)
+            yield measured_series(path.parent.name, f"{path.stem}-slice{index:02d}", kspace, mask, maps, view=view)
 
 
 def _mask(path: Path, name: str, rows: int) -> np.ndarray:

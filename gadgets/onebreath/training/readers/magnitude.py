@@ -103,15 +103,16 @@ def magnitudes(values: np.ndarray, path: Path) -> np.ndarray:
     if np.iscomplexobj(values):
         return np.abs(values).astype(np.float32)
     found = values.astype(np.float32)
-    if found.size and (lowest := np.nanmin(found)) < 0:
-        if -lowest > _BELOW_ZERO * max(np.nanmax(found), 0):
-            raise ScanError(
-                f"{path}: values are {lowest:g} to {np.nanmax(found):g}, which are no magnitudes (phase images, or "
-                "normalised ones); expected values from 0 up"
-            )
-        LOG.warning("%s: values down to %g, which a magnitude cannot have, are taken as 0", path, lowest)
-        return np.maximum(found, np.float32(0))
-    return found
+    if not found.size or not (found < 0).any():
+        return found
+    lowest, highest = float(np.nanmin(found)), float(np.nanmax(found))
+    if -lowest > _BELOW_ZERO * max(highest, 0):
+        raise ScanError(
+            f"{path}: values are {lowest:g} to {highest:g}, which are no magnitudes (phase images, or normalised "
+            "ones); expected values from 0 up"
+        )
+    LOG.warning("%s: values down to %g, which a magnitude cannot have, are taken as 0", path, lowest)
+    return np.maximum(found, np.float32(0))
 
 
 def read_array(path: Path, key: str) -> np.ndarray:
