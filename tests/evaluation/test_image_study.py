@@ -42,7 +42,9 @@ def test_a_network_that_changes_nothing_scores_as_the_zero_filled_image(stored):
         for ratio, one in zip((2.0, 5.0), plain, strict=True):
             for name in ("same", "same+dc"):
                 assert scores[name, kind, ratio].mean["psnr"] == pytest.approx(one.mean["psnr"], rel=1e-4)
-    assert scores["same", "random", 2.0].n == 2
+    one = scores["same", "random", 2.0]
+    assert one.n == 2
+    assert one.std["psnr"] == pytest.approx(np.std(one.values["psnr"], ddof=1))
 
 
 def test_data_consistency_brings_a_poor_network_nearer(stored):
@@ -57,6 +59,7 @@ def test_the_table_has_a_row_for_each_method_and_mask(stored):
     lines = table(scores, "psnr").splitlines()
     assert lines[0] == "| mask | method | R=2 | R=4 |"
     assert [line.split("|")[2].strip() for line in lines[2:]] == ["zero_filled", "same", "same+dc"]
+    assert "±" not in "".join(lines)  # of a single image
 
 
 def test_compare_and_few_shot_on_the_command_line(tmp_path, monkeypatch, capsys):

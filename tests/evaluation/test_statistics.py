@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from onebreath.evaluation.statistics import Comparison, compare, compare_all, per_patient
+from onebreath.evaluation.statistics import Comparison, compare, compare_all, mean_and_spread, per_patient
 
 # Charles Darwin's differences in height of cross- and self-fertilised corn plants, in eighths of an inch.
 DARWIN = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48], float)
@@ -58,6 +58,10 @@ def test_several_methods_are_corrected_for_their_number():
 
 def test_slices_of_a_patient_are_averaged():
     assert per_patient(["b", "a", "b"], [1.0, 5.0, 3.0]) == [2.0, 5.0]
+
+
+def test_a_single_value_has_no_spread():
+    assert (mean_and_spread(1.0, 0.5, 2, 2), mean_and_spread(1.0, 0.0, 1, 2)) == ("1.00 ± 0.50", "1.00")
 
 
 @pytest.mark.parametrize(("a", "b", "words"), [([1.0], [1.0, 2.0], "equal length"), ([np.inf], [1.0], "finite")])

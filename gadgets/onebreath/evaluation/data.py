@@ -71,7 +71,11 @@ def read_slices(
             yield series, None if truth is None else _slice_of(truth, position, data)
     if not found:
         views_of = "" if tuple(views) == ("*",) else f", views {' '.join(views)},"
-        raise ScanError(f"{data}: no slice of patients {' '.join(patients)}{views_of} is left to evaluate on")
+        numbers = "" if slices is None else f" {' '.join(map(str, slices))}"
+        counted = f"; there are {max(counts.values())} at most, counted from 0" if counts and slices is not None else ""
+        raise ScanError(
+            f"{data}: no slice{numbers} of patients {' '.join(patients)}{views_of} is left to evaluate on{counted}"
+        )
 
 
 def data_sets(data: Sequence[str], kind: SourceKind | None) -> list[str]:

@@ -15,6 +15,7 @@ import torch
 
 from onebreath.evaluation.masks import StudyMask, study_mask
 from onebreath.evaluation.metrics import measure
+from onebreath.evaluation.statistics import mean_and_spread
 from onebreath.methods.learned.mask_type import choose
 from onebreath.methods.learned.mr_ipt import consistent, restore
 from onebreath.mri.coils import phase_factor
@@ -126,7 +127,7 @@ def _restored(
 def _score(name: str, kind: str, acceleration: float, values: list[dict[str, float]]) -> Score:
     columns = {metric: np.array([value[metric] for value in values]) for metric in METRICS}
     mean = {metric: float(column.mean()) for metric, column in columns.items()}
-    std = {metric: float(column.std()) for metric, column in columns.items()}
+    std = {metric: float(column.std(ddof=min(1, len(column) - 1))) for metric, column in columns.items()}
     single = {metric: column.tolist() for metric, column in columns.items()}
     return Score(name, kind, acceleration, mean, std, len(values), single)
 
@@ -139,7 +140,7 @@ def table(scores: Sequence[Score], metric: str) -> str:
     for kind, method in dict.fromkeys((one.mask_type, one.method) for one in scores):
         found = [cells[kind, method, ratio] for ratio in ratios]
         digits = 2 if metric == "psnr" else 4
-        values = " | ".join(f"{one.mean[metric]:.{digits}f} ± {one.std[metric]:.{digits}f}" for one in found)
+        values = " | ".join(mean_and_spread(one.mean[metric], one.std[metric], one.n, digits) for one in found)
         lines.append(f"| {kind} | {method} | {values} |")
     return "\n".join(lines)
 

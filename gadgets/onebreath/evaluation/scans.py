@@ -19,6 +19,7 @@ from onebreath.mri.sampling import describe
 from onebreath.training.data.measured import calibrate_measured
 from onebreath.training.data.scanning import CALIBRATION_SAMPLES, ScanSettings, simulate_channels
 from onebreath.training.data.series import ImageSeries, KspaceSeries, PreparedSlice, Series
+from onebreath.validation import PositiveRange
 
 # Ratio of the acquired matrix to that of a scanner's interpolated images, if their header does not state it.
 _USUAL_MATRIX = 0.8
@@ -34,7 +35,7 @@ class ScanChoice(BaseModel):
     seed: int = Field(0, ge=0, description="seed of phase, coils, noise and masks")
     coils: int = Field(12, ge=1, description="receive channels before compression")
     channels: int = Field(10, ge=1, description="channels after compression")
-    snr: tuple[float, float] = Field((20.0, 40.0), description="range of the SNR of blood, fully sampled")
+    snr: PositiveRange = Field((20.0, 40.0), description="range of the SNR of blood, fully sampled")
     matrix: tuple[int, int] | None = Field(None, description="acquired lines and samples; None: from the header")
     calibration_lines: int = Field(24, ge=8, description="calibration lines in the centre, for the coil maps")
     measured_coils: str | None = Field(None, description="file with measured k-space whose coil maps are used")

@@ -75,6 +75,11 @@ def compare_all(reference: ArrayLike, others: Mapping[str, ArrayLike]) -> dict[s
     return {name: Comparison(**(asdict(one) | {"p_bonferroni": b, "p_holm": h})) for (name, one), b, h in corrected}
 
 
+def mean_and_spread(mean: float, std: float, count: int, digits: int) -> str:
+    """Mean and standard deviation as text, ``28.39 ± 1.02``; the mean alone of a single value, which has no spread."""
+    return f"{mean:.{digits}f}" + (f" ± {std:.{digits}f}" if count > 1 else "")
+
+
 def per_patient(patients: Sequence[str], values: Sequence[float]) -> list[float]:
     """Mean over the slices of each patient, as slices are not independent; patients in order of their first slice."""
     groups: dict[str, list[float]] = defaultdict(list)

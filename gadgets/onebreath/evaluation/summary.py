@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onebreath.evaluation.compare import Result
-from onebreath.evaluation.statistics import Comparison, compare_all, per_patient
+from onebreath.evaluation.statistics import Comparison, compare_all, mean_and_spread, per_patient
 
 Summary = dict[str, Any]
 SIGNIFICANT = 0.05
@@ -224,10 +224,11 @@ def _markdown_tests(summary: Summary) -> list[str]:
 
 def _cell(value: dict[str, float] | None, measure: str) -> str:
     digits = {"psnr": 2, "nmse": 5}.get(measure, 4)
-    return "" if value is None else f"{value['mean']:.{digits}f} ± {value['std']:.{digits}f}"
+    return "" if value is None else mean_and_spread(value["mean"], value["std"], int(value["n"]), digits)
 
 
 def _time(method: Summary) -> str:
     if method["seconds"] is not None:
-        return f"{method['seconds']['mean']:.2f} ± {method['seconds']['std']:.2f}"
+        seconds = method["seconds"]
+        return mean_and_spread(seconds["mean"], seconds["std"], int(seconds["n"]), 2)
     return f"{method['first_seconds'][0]:.2f} (first run)" if method["first_seconds"] else ""

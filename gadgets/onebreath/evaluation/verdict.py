@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from onebreath.errors import ConfigError, OnebreathError
-from onebreath.evaluation.statistics import Comparison
+from onebreath.evaluation.statistics import Comparison, mean_and_spread
 from onebreath.evaluation.summary import SIGNIFICANT, markdown_table
 
 _HEAD = ("method", "PSNR (dB)", "SSIM", "dynamic PSNR (dB)", "PSNR against reference", "SSIM against reference")
@@ -76,7 +76,7 @@ def _table(group: Mapping[str, Any]) -> str:
 
 
 def _value(value: Mapping[str, float] | None, digits: int) -> str:
-    return "" if value is None else f"{value['mean']:.{digits}f} ± {value['std']:.{digits}f}"
+    return "" if value is None else mean_and_spread(value["mean"], value["std"], int(value["n"]), digits)
 
 
 def in_words(test: Comparison, digits: str, unit: str) -> str:
