@@ -30,6 +30,28 @@ SeriesNumber = Annotated[int, Field(ge=0), AfterValidator(_series_number)]
 """Type of a property that numbers a series."""
 
 
+def _rising(pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    low, high = pair
+    if low > high:
+        raise ValueError(f"{low:g} to {high:g} is no range; expected the smaller value first")
+    return pair
+
+
+_Rising = AfterValidator(_rising)
+_Count = Annotated[int, Field(ge=1)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Correlation = Annotated[float, Field(ge=0, lt=1)]
+CountRange = Annotated[tuple[_Count, _Count], _Rising]
+"""Type of a range of whole numbers from 1 up."""
+PositiveRange = Annotated[tuple[_Positive, _Positive], _Rising]
+"""Type of a range of numbers above 0."""
+LevelRange = Annotated[tuple[_NotNegative, _NotNegative], _Rising]
+"""Type of a range of numbers from 0 up."""
+CorrelationRange = Annotated[tuple[_Correlation, _Correlation], _Rising]
+"""Type of a range of correlations, 0 to below 1."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """A value that does not fit its field.

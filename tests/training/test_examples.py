@@ -1,3 +1,6 @@
+import dataclasses
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +102,22 @@ def test_empty_sets_and_wide_windows_are_refused():
         Examples([], MASKS, SETTINGS, 0)
     with pytest.raises(ScanError, match="only 20"):
         examples(settings=SETTINGS.model_copy(update={"columns": 21}))
+
+
+def test_slices_that_are_never_used_are_named(caplog):
+    small = dataclasses.replace(tiny_slice(2, "berta"), **{
+        name: getattr(tiny_slice(2), name)[..., :16, :] for name in ("image", "coils", "maps")
+    })  # fmt: skip
+    with caplog.at_level(logging.WARNING, "onebreath.training"):
+        examples([tiny_slice(0), small])
+    assert "1 of 2 slices have fewer lines than examples.rows (20) and are never used: berta slice2" in caplog.text
+
+
+def test_measured_frames_are_not_copied():
+    one = dataclasses.replace(tiny_slice(0), noisy=True, image=tiny_slice(0).image[:1])
+    with pytest.raises(ScanError, match=r"has 1 measured frames, .* set examples.frames to 1"):
+        examples([one])
+    assert examples([one], SETTINGS.model_copy(update={"frames": 1}))[0]["kspace"].shape[0] == 1
 
 
 def test_whole_slices():

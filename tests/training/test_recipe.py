@@ -85,6 +85,15 @@ def test_what_a_recipe_cannot_be_based_on(tmp_path, base, text):
         ({"loss": {"ssim": -1}}, "loss.ssim"),
         ({"optimiser": {"ema": 1.0}}, "optimiser.ema"),
         ({"name": "../escape"}, "name"),
+        ({"masks": [{"family": "uniform", "accelerations": [0]}]}, r"masks.0.accelerations.0: .*greater than or equal"),
+        ({"examples": {"rows": [64, 48]}}, "examples.rows: .*64 to 48 is no range"),
+        ({"examples": {"noise_factor": [2, 1]}}, "examples.noise_factor: .*2 to 1 is no range"),
+        ({"scan": {"snr": [0, 10]}}, "scan.snr.0: .*greater than 0"),
+        ({"scan": {"coils": [12, 8]}}, "scan.coils: .*12 to 8 is no range"),
+        ({"scan": {"noise_correlation": [0, 1]}}, "scan.noise_correlation.1: .*less than 1"),
+        ({"synthesis": {"noise_correlation": [0.5, 0.1]}}, "synthesis.noise_correlation: .*is no range"),
+        ({"restoration": {"noise": [0.2, 0.1]}}, "restoration.noise: .*is no range"),
+        ({"restoration": {"accelerations": [1]}}, "restoration.accelerations.0: .*greater than 1"),
     ],
 )
 def test_errors_name_the_field(change, text):

@@ -24,10 +24,12 @@ from onebreath.training.recipe import Recipe, read_recipe, write_recipe
 from onebreath.training.schedule import seconds_until
 from onebreath.training.split import Purpose
 from onebreath.training.state.distributed import Group, join
-from onebreath.training.state.resume import check_folder
+from onebreath.training.state.resume import check_data, check_folder
 from onebreath.training.state.start import Start, check_fits, load_start
 from onebreath.training.state.stopping import StopRequest, stop_on_signals
+from onebreath.training.tasks import task_of
 from onebreath.training.trainer import Trainer
+from onebreath.zoo.architectures import hollow
 from onebreath.zoo.store import check_new
 
 # Absolute folders, in a word of a command line.
@@ -147,11 +149,14 @@ def train(
     of them once the data are prepared.
     """
     check_folder(folder, recipe, start.name if start else None)
+    # A wrong name in the recipe is told at once, not when hours have been spent on preparing the data.
+    task_of(recipe, hollow(recipe.network.architecture, recipe.network.arguments))
     if slices is None:
         if group.first:
             prepare_data(recipe, cache, recipe.workers)
         group.wait()
         slices = prepare_data(recipe, cache)
+    check_data(folder, recipe, split_of(slices))
     if group.first:
         describe_run(recipe, slices, folder)
     trainer = Trainer(recipe, slices["train"], slices["validate"], folder, group, start, **time_limit(), **options)
@@ -174,8 +179,12 @@ def describe_run(recipe: Recipe, slices: dict[Purpose, list[Any]], folder: Path)
     """Write the recipe and the split, by patient, into the run folder."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "recipe.yaml", write_recipe(recipe))
-    split = {
+    write_text(folder / "split.json", json.dumps(split_of(slices), indent=1) + "\n")
+
+
+def split_of(slices: dict[Purpose, list[Any]]) -> dict[str, dict[str, Any]]:
+    """Patients and number of slices of each purpose."""
+    return {
         side: {"patients": sorted({one.patient for one in found}), "slices": len(found)}
         for side, found in slices.items()
     }
-    write_text(folder / "split.json", json.dumps(split, indent=1) + "\n")

@@ -23,6 +23,7 @@ from onebreath.errors import ScanError
 from onebreath.mri.fourier import fft2c, ifft2c
 from onebreath.training.data.image_masks import IMAGE_MASKS, ImageMask, image_mask
 from onebreath.training.data.scanning import smooth_phase
+from onebreath.validation import LevelRange
 
 _STREAM = 2
 """Stream of random numbers, other than those of `onebreath.training.data.examples`."""
@@ -40,7 +41,7 @@ class RestorationSettings(BaseModel):
     frames: int = Field(2, ge=1, description="largest number of frames of a series, evenly chosen")
     samples: int | None = Field(None, ge=1, description="number of images to train on, chosen by the seed; null: all")
     types: Annotated[tuple[ImageMask, ...], Field(min_length=1)] = Field(IMAGE_MASKS, description="mask types")
-    accelerations: Annotated[tuple[float, ...], Field(min_length=1)] = Field(
+    accelerations: Annotated[tuple[Annotated[float, Field(gt=1)], ...], Field(min_length=1)] = Field(
         (2.0, 4.0, 6.0, 8.0, 10.0), description="accelerations, centre included"
     )
     official_equispaced: bool = Field(False, description="equispaced masks as released, see `image_mask`")
@@ -51,7 +52,7 @@ class RestorationSettings(BaseModel):
     )
     flip: bool = Field(True, description="mirror images at random")
     phase: bool = Field(False, description="give images a smooth phase, without which k-space is symmetric")
-    noise: tuple[float, float] = Field(
+    noise: LevelRange = Field(
         (0.0, 0.0), description="range of the noise's standard deviation relative to the maximum of the image"
     )
     ssim: float = Field(0.0, ge=0, description="weight of 1 - SSIM, added to the mean absolute error")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -15,11 +16,18 @@ from torch.utils.data import Dataset
 from onebreath.errors import ConfigError, ScanError
 from onebreath.mri.coils import combine
 from onebreath.mri.fourier import fft2c, ifft2c
+from onebreath.names import abridged
 from onebreath.training.data.masks import MaskFamily, draw_mask
 from onebreath.training.data.series import PreparedSlice
 from onebreath.training.data.warp import WarpSettings, warped
+from onebreath.validation import CountRange, LevelRange
 
 Example = dict[str, Tensor]
+LOG = logging.getLogger("onebreath.training")
+# Slices named in a message.
+_NAMED = 3
+# Frames from which others can be interpolated in time.
+_FEWEST_FRAMES = 4
 # Independent streams of random numbers.
 _SIZES, _CONTENT = 0, 1
 
@@ -30,7 +38,7 @@ class ExampleSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     frames: int = Field(8, ge=1, description="frames of an example")
-    rows: tuple[int, int] | None = Field(
+    rows: CountRange | None = Field(
         (112, 160), description="range of lines along y; slices with fewer lines than drawn are skipped; null: all"
     )
     columns: int | None = Field(
@@ -39,7 +47,7 @@ class ExampleSettings(BaseModel):
     full_cycle: float = Field(0.4, ge=0, le=1, description="share of examples whose frames cover the whole cycle")
     augment: bool = Field(True, description="random windows, crops, flips and heart rate; otherwise the middle")
     warp: WarpSettings = Field(WarpSettings(), description="change of the anatomy; only with `augment`")
-    noise_factor: tuple[float, float] = Field(
+    noise_factor: LevelRange = Field(
         (1.0, 1.0), description="noise level relative to that of the scan; noise already measured is not removed"
     )
     scale_from: Literal["zero_filled", "full"] = Field(
@@ -100,6 +108,7 @@ class Examples(Dataset[Example]):
         self.seed, self.batch, self.length = seed, batch, length
         self.most_rows = max(one.shape[0] for one in slices)
         self.incomplete = self._any_incomplete()
+        self._check_frames()
         self._check_sizes()
 
     def __len__(self) -> int:
@@ -113,6 +122,23 @@ class Examples(Dataset[Example]):
             raise ScanError(f"examples have {columns} columns, but a slice has only {narrowest}")
         if self.batch > 1 and (rows is None or columns is None):
             raise ConfigError("a batch of whole slices has no common shape; give rows and columns, or set batch to 1")
+        fewest = 0 if rows is None or self.incomplete else 2 * (min(rows[0], self.most_rows) // 2)
+        if unused := [f"{one.patient} {one.name}" for one in self.slices if one.shape[0] < fewest]:
+            LOG.warning(
+                "%d of %d slices have fewer lines than examples.rows (%d) and are never used: %s",
+                len(unused), len(self.slices), fewest, abridged(unused, _NAMED),
+            )  # fmt: skip
+
+    def _check_frames(self) -> None:
+        """Raise ScanError if the frames of an example would be copies of measured ones, noise included."""
+        wanted = self.settings.frames
+        for one in self.slices:
+            measured = one.noisy or len(one.image[0]) > 1
+            if measured and not self.incomplete and len(one.image) < min(_FEWEST_FRAMES, wanted):
+                raise ScanError(
+                    f"{one.patient} {one.name} has {len(one.image)} measured frames, and examples of {wanted} would "
+                    f"hold copies of them, which no scan does; set examples.frames to {len(one.image)}"
+                )
 
     def _any_incomplete(self) -> bool:
         """Whether the slices lack lines; ScanError if only some do, or a batch of such slices has several shapes."""
@@ -207,7 +233,7 @@ class Examples(Dataset[Example]):
         if rng.random() < 0.3:
             image = image[::-1]
         image = np.roll(image, int(rng.integers(len(image))), axis=0)
-        if len(image) < 4:
+        if len(image) < _FEWEST_FRAMES:
             return image[np.arange(frames) % len(image)]
         cycle = frames if rng.random() < self.settings.full_cycle else int(rng.integers(frames, 3 * frames + 1))
         return resample(image, cycle, axis=0)[:frames].astype(np.complex64) if cycle != len(image) else image[:frames]

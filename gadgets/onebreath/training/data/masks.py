@@ -28,7 +28,7 @@ class MaskFamily(BaseModel):
         "golden-ratio steps from frame to frame; random, gaussian: lines drawn for every frame with a constant or "
         "Gaussian density"
     )
-    accelerations: Annotated[tuple[int, ...], Field(min_length=1)] = Field(
+    accelerations: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = Field(
         description="accelerations R, without calibration lines; one is drawn at random"
     )
     acs_lines: int = Field(24, ge=0, description="fully sampled lines in the centre; 0: none")

@@ -19,6 +19,7 @@ from onebreath.simulation.coils import coil_maps, noise_covariance
 from onebreath.training.data.measured_coils import measured_maps
 from onebreath.training.data.motion import beating
 from onebreath.training.data.series import ImageSeries, PreparedSlice
+from onebreath.validation import CorrelationRange, CountRange, PositiveRange
 
 # SNR refers to this percentile of the magnitude, which is about that of blood.
 _BLOOD_PERCENTILE = 97.0
@@ -35,20 +36,20 @@ class ScanSettings(BaseModel):
 
     variants: int = Field(3, ge=1, description="scans simulated from each slice")
     frames: int = Field(20, ge=1, description="frames of simulated motion made from a single image")
-    matrix: tuple[float, float] = Field(
+    matrix: PositiveRange = Field(
         (0.65, 1.0), description="acquired matrix along each axis, as a fraction of the pixels of the image"
     )
-    coils: tuple[int, int] = Field((10, 24), description="receive channels before compression")
+    coils: CountRange = Field((10, 24), description="receive channels before compression")
     channels: int = Field(10, ge=1, description="channels after compression")
     measured_coils: str | None = Field(
         None, description="file with measured multi-coil k-space (coil, y, x), .npy, whose coil maps are also used"
     )
     measured_share: float = Field(0.3, ge=0, le=1, description="fraction of scans with coil maps of `measured_coils`")
-    noise_correlation: tuple[float, float] = Field((0.0, 0.5), description="correlation of the channels' noise")
-    snr: tuple[float, float] = Field(
+    noise_correlation: CorrelationRange = Field((0.0, 0.5), description="correlation of the channels' noise")
+    snr: PositiveRange = Field(
         (12.0, 60.0), description="SNR of the brightest tissues (97th percentile), fully sampled"
     )
-    calibration_lines: tuple[int, int] = Field((20, 32), description="calibration lines for the coil maps")
+    calibration_lines: CountRange = Field((20, 32), description="calibration lines for the coil maps")
 
 
 def make_scan(series: ImageSeries, settings: ScanSettings, seed: tuple[int, ...]) -> PreparedSlice:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from onebreath.validation import CorrelationRange
+
 Range = tuple[float, float]
 
 
@@ -29,7 +31,7 @@ class SynthesisSettings(BaseModel):
         (), description="files with measured k-space (coil, y, x), .npy, whose coil maps are also used"
     )
     measured_share: float = Field(0.4, ge=0, le=1, description="share of scans with coil maps of `measured_coils`")
-    noise_correlation: Range = Field((0.0, 0.5), description="correlation of the channels' noise")
+    noise_correlation: CorrelationRange = Field((0.0, 0.5), description="correlation of the channels' noise")
     snr: Range = Field((8.0, 300.0), description="SNR of the brightest tissues, fully sampled; drawn log-uniformly")
     calibration_lines: tuple[int, int] = Field((20, 32), description="calibration lines for the coil maps")
     cropped: float = Field(0.0, ge=0, le=1, description="share of scans whose coil maps are zero in the background")
