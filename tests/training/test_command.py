@@ -1,4 +1,5 @@
 import argparse
+import dataclasses
 import json
 import shutil
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from onebreath.training.command import add_arguments, repeating, run
 from onebreath.training.demo import train_demo
 from onebreath.training.export import domain_of, export_run
 from onebreath.training.recipe import write_recipe
+from onebreath.training.state import checkpoint
 from onebreath.training.state.start import load_start
 from onebreath.zoo.card import read_card
 from onebreath.zoo.store import read_network
@@ -107,6 +109,22 @@ def test_a_card_allows_no_scan_that_the_network_cannot_take():
     assert domain["matrix_y"] == [64, 320]
 
 
+def test_a_card_tells_single_frames_and_measured_scans(finished, tmp_path):
+    static = tiny_recipe(examples={"frames": 1, "rows": [20, 24], "columns": 16})
+    assert domain_of(static)["frames"] == [1, 64]
+    simulated = read_card(finished.parent / "models" / "crunet_mr.first").intended_use
+    assert "with simulated coils, phase and noise: not for diagnosis" in simulated
+    state = checkpoint.load(finished / "latest.safetensors")
+    own = tiny_recipe(network=json.loads(state.recipe)["network"], train=[{"kind": "mrd", "path": "scans"}])
+    shutil.copytree(finished, tmp_path / "run")
+    for name in ("latest", "best"):
+        checkpoint.save(
+            dataclasses.replace(state, recipe=own.model_dump_json()), tmp_path / "run" / f"{name}.safetensors"
+        )
+    model = export_run(tmp_path / "run", "crunet_mr.own", tmp_path / "models", "own scans")
+    assert "Trained on measured k-space: not" in read_card(model).intended_use
+
+
 def test_a_name_that_is_taken_is_refused_before_anything_is_trained(tmp_path):
     (tmp_path / "models" / "crunet_mr.taken").mkdir(parents=True)
     (tmp_path / "tiny.yaml").write_text(write_recipe(tiny_recipe()))
@@ -135,6 +153,33 @@ def test_weights_of_another_network_are_refused_before_anything_is_prepared(fini
     with pytest.raises(ModelError, match=r"the start has no blocks\.1\."):
         run(command_line(tmp_path, "--start", start, "--device", "cpu"))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"network": {"architecture": "crunet"}}, "no architecture called 'crunet'"),
+        ({"network": {"architecture": "crunet_mr", "arguments": {"chanels": 4}}}, "no argument 'chanels'"),
+        ({"network": {"architecture": "unet", "arguments": {}}}, "its recipe has the field restoration"),
+    ],
+)
+def test_a_wrong_network_is_told_before_anything_is_prepared(tmp_path, changes, text):
+    with pytest.raises((ModelError, ConfigError), match=text):
+        run(command_line(tmp_path, "--device", "cpu", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_does_not_go_on_with_other_patients(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    split = json.loads((finished / "split.json").read_text())
+    split["train"]["patients"] = ["phantom7"]
+    (tmp_path / "run" / "split.json").write_text(json.dumps(split))
+    words = ["--run", str(tmp_path / "run"), "--device", "cpu", "--steps", "5"]
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    with pytest.raises(ConfigError, match="train had 2 slices of phantom7, and now 2 slices of phantom0"):
+        run(parser.parse_args([str(finished.parent / "tiny.yaml"), *words]))
+    assert json.loads((tmp_path / "run" / "split.json").read_text()) == split
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "gpu"])

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from onebreath.errors import ModelError
-from onebreath.training.recipe import Recipe, parse_recipe
+from onebreath.training.recipe import MEASURED, Recipe, parse_recipe
 from onebreath.training.restoration import RestorationSettings
 from onebreath.training.state import checkpoint as checkpoints
 from onebreath.training.state.checkpoint import BEST, LATEST, Checkpoint
@@ -17,7 +17,8 @@ from onebreath.zoo.store import save
 
 LOG = logging.getLogger("onebreath.training")
 
-_NOT_DIAGNOSTIC = "Research on accelerated cine MRI. Trained with simulated coils, phase and noise: not for diagnosis."
+_NOT_DIAGNOSTIC = "Research on accelerated cine MRI. Trained {}: not for diagnosis."
+_SIMULATED, _MEASURED = "with simulated coils, phase and noise", "on measured k-space"
 _RESTORED = "Research on accelerated static MRI. Trained on k-space simulated from magnitude images: not for diagnosis."
 
 
@@ -77,7 +78,7 @@ def export_run(
             "seed": recipe.seed,
         },
         "licence": licence,
-        "intended_use": _RESTORED if recipe.restoration else _NOT_DIAGNOSTIC,
+        "intended_use": _RESTORED if recipe.restoration else _NOT_DIAGNOSTIC.format(_trained_on(recipe)),
         "references": [_first_line(network_class(recipe.network.architecture))],
     }
     return save(state.average, details, root, overwrite, half)
@@ -118,6 +119,12 @@ def _sources_text(recipe: Recipe) -> str:
     return ", ".join(dict.fromkeys(f"{source.kind} {Path(source.path).name}".strip() for source in recipe.train))
 
 
+def _trained_on(recipe: Recipe) -> str:
+    """What scans a network for multi-coil series was trained on: simulated ones, measured ones, or both."""
+    measured = {source.kind in MEASURED for source in recipe.train} or {False}
+    return " and ".join(text for kind, text in ((False, _SIMULATED), (True, _MEASURED)) if kind in measured)
+
+
 def _first_line(network: type) -> str:
     """First line of the docstring of the network's module, which names its source."""
     return str(sys.modules[network.__module__].__doc__).partition("\n")[0]
@@ -129,10 +136,11 @@ def domain_of(recipe: Recipe) -> dict[str, list[int] | list[float] | list[str]]:
         return _image_domain(recipe.restoration)
     accelerations = [r for family in recipe.masks for r in family.accelerations]
     acs = [family.acs_lines for family in recipe.masks]
+    fewest = recipe.examples.frames if recipe.synthesis is None else recipe.synthesis.frames[0]
     ranges = {
         "acceleration": [1, max(accelerations)],
         "acs_lines": [min(acs), 64],
-        "frames": [4, 64],
+        "frames": [min(4, fewest), 64],
         "matrix_y": [64, 320],
         "matrix_x": [64, 640],
         "coils": [2, max(recipe.scan.channels, 16)],

@@ -35,8 +35,8 @@ SourceKind = Literal[
     "simulator",
 ]
 
-# Kinds of measured k-space, from which no scans are simulated.
-_MEASURED = ("mrd", "cmrxrecon", "fastmri", "kspace_npy")
+MEASURED = ("mrd", "cmrxrecon", "fastmri", "kspace_npy")
+"""Kinds of measured k-space, from which no scans are simulated."""
 
 
 class _Part(BaseModel):
@@ -80,7 +80,7 @@ class Source(_Part):
         if not self.path:
             raise ValueError(f"path is missing; give the file or folder of kind {self.kind}")
         _refuse_set(self, ("subjects", "first_seed", "spoiled"), "only the kind simulator has it")
-        if self.kind in _MEASURED:
+        if self.kind in MEASURED:
             _refuse_set(self, ("variants",), f"no scans are simulated from the k-space of kind {self.kind}")
         return self
 
