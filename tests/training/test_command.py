@@ -125,6 +125,20 @@ def test_a_card_tells_single_frames_and_measured_scans(finished, tmp_path):
     assert "Trained on measured k-space: not" in read_card(model).intended_use
 
 
+@pytest.mark.parametrize("searched", [True, False])
+def test_a_model_where_no_scan_looks_for_it_is_told(finished, tmp_path, monkeypatch, caplog, searched):
+    shutil.copytree(finished, tmp_path / "run")
+    if searched:
+        monkeypatch.setenv("ONEBREATH_MODELS", str(tmp_path / "models"))
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = ["--run", str(tmp_path / "run"), "--device", "cpu", "--export", "crunet_mr.x"]
+    assert (
+        run(parser.parse_args([str(finished.parent / "tiny.yaml"), *words, "--models", str(tmp_path / "models")])) == 0
+    )
+    assert ("name that folder in ONEBREATH_MODELS" in caplog.text) is not searched
+
+
 def test_a_name_that_is_taken_is_refused_before_anything_is_trained(tmp_path):
     (tmp_path / "models" / "crunet_mr.taken").mkdir(parents=True)
     (tmp_path / "tiny.yaml").write_text(write_recipe(tiny_recipe()))

@@ -37,6 +37,12 @@ def test_a_stopped_training_ends_bit_equal(tmp_path, stop):
     assert whole.best == parts.best
 
 
+def test_a_run_that_is_longer_than_asked_for_says_so(tmp_path, caplog):
+    trainer(tmp_path).run(until=4)
+    trainer(tmp_path, tiny_recipe(steps=3)).run()
+    assert "nothing is trained: the run has made 4 steps, more than 3" in caplog.text
+
+
 def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path):
     trainer(tmp_path / "whole").run()
     killed = trainer(tmp_path / "killed")

@@ -93,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
     winner = able[0][0] if choice is None else able[choice.winner][0]
     if choice is not None:
         print(f"Chosen: {choice.reason}. Noise alone makes an error of {choice.noise_only:.4f}.")
-        print("All candidates were tested, however long that took; a scan spends choose_within of its time.")
+        who = "All candidates" if len(able) == len(made) else f"{len(able)} of {len(made)} candidates"
+        print(f"Tested, however long that took: {who}; a scan spends choose_within of its time.")
         known = choice.facts["choice_error_90_percent"]
         where = f"is {known}" if choice.unknown else f"is within {known} in nine of ten scans"
         print(f"The error of the magnitude {where}.")

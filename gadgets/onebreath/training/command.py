@@ -30,8 +30,10 @@ from onebreath.training.state.stopping import StopRequest, stop_on_signals
 from onebreath.training.tasks import task_of
 from onebreath.training.trainer import Trainer
 from onebreath.zoo.architectures import hollow
+from onebreath.zoo.search import search_path
 from onebreath.zoo.store import check_new
 
+LOG = logging.getLogger("onebreath.training")
 # Absolute folders, in a word of a command line.
 _FOLDERS = re.compile(r"(?<![^\s\"'=\[,{:])/(?:[^/\s\"',\]}]+/)+")
 
@@ -89,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
             summary = f"{recipe.name}, {trainer.step} steps"
             exported = export_run(folder, args.export, args.models, summary, overwrite=args.overwrite, half=args.half)
             print(exported)
+            if args.models.resolve() not in {folder.resolve() for folder in search_path()}:
+                LOG.warning("scans do not look for models in %s; name that folder in ONEBREATH_MODELS", args.models)
     return 0
 
 

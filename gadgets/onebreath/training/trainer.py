@@ -291,3 +291,5 @@ class Trainer:
         self.schedule.used, self.validated = state.seconds, state.validated
         first = f", which started from {self.facts['start']}" if "start" in self.facts else ""
         LOG.info("resumed after step %d of %s%s", self.step, path, first)
+        if self.schedule.seconds is None and self.step > self.recipe.steps:
+            LOG.warning("nothing is trained: the run has made %d steps, more than %d", self.step, self.recipe.steps)
