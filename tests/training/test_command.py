@@ -125,6 +125,12 @@ def test_a_card_tells_single_frames_and_measured_scans(finished, tmp_path):
     assert "Trained on measured k-space: not" in read_card(model).intended_use
 
 
+def test_a_model_named_after_another_network_is_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(ConfigError, match=r"--export unet\.mine: the recipe trains crunet_mr; write crunet_mr\.TAG"):
+        run(command_line(tmp_path, "--device", "cpu", "--export", "unet.mine"))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("searched", [True, False])
 def test_a_model_where_no_scan_looks_for_it_is_told(finished, tmp_path, monkeypatch, caplog, searched):
     shutil.copytree(finished, tmp_path / "run")

@@ -75,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
     recipe = read_recipe(args.recipe, args.changes)
     if args.steps:
         recipe = recipe.model_copy(update={"steps": args.steps})
+    architecture = recipe.network.architecture
+    if args.export and args.export.partition(".")[0] != architecture:
+        raise ConfigError(f"--export {args.export}: the recipe trains {architecture}; write {architecture}.TAG")
     folder = args.run or Path("runs") / recipe.name
     start = load_start(args.start) if args.start else None
     if start is not None:
