@@ -87,6 +87,13 @@ def test_stars_mark_what_differs_beyond_chance():
     ]
 
 
+def test_a_single_method_differs_from_none():
+    one = {"values": {"overall": {"psnr": {"mean": 30.0, "std": 1.0, "n": 9}}}, "seconds": None, "failures": {}}
+    one |= {"first_seconds": []}
+    group = {"group": "R=4", "reference": "zero_filled", "methods": {"own": one}, "tests": {}}
+    assert "differs" not in overview([group])
+
+
 def test_simulated_and_measured_data_have_tables_of_their_own(stack, tmp_path):
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
     places = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])[:, :, None, None]

@@ -57,7 +57,7 @@ def test_measured_numbers_and_texts_go_into_the_card(root, tmp_path, capsys):
         (lambda folder: table(folder, weights={NAME: 64 * "0"}), "was measured with other weights"),
         (lambda folder: table(folder, weights={}), "does not say which weights"),
         (lambda folder: table(folder, weights=[]), "is no table.json"),
-        (lambda folder: folder / "nowhere.json", "is no table.json"),
+        (lambda folder: folder / "nowhere.json", r"nowhere.json cannot be read: No such file"),
         (lambda folder: (folder / "bad.json").write_text("[]") and folder / "bad.json", "is no table.json"),
     ],
 )

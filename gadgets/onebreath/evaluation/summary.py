@@ -136,8 +136,8 @@ def overview(summaries: Sequence[Summary]) -> str:
                 for region, measure in columns
             ]
             lines.append(f"| {group['group']} | {label} | {' | '.join(cells)} | {_time(one)} |")
-    references = ", ".join(dict.fromkeys(one["reference"] for one in summaries))
-    lines += ["", f"* differs from {references}, p < {SIGNIFICANT} (Wilcoxon, Bonferroni)."]
+    if references := ", ".join(dict.fromkeys(one["reference"] for one in summaries if one["tests"])):
+        lines += ["", f"* differs from {references}, p < {SIGNIFICANT} (Wilcoxon, Bonferroni)."]
     failures = dict.fromkeys(text for one in summaries for text in _failures(one))
     return "\n".join([*lines, *failures, ""])
 

@@ -56,7 +56,9 @@ def _measured(table: Path, card: Card) -> Iterator[Measurement]:
         _check_weights(table, content.get("weights", {}).get(name), card)
         for group in groups:
             yield from _rows(group["methods"][name]["values"], content["titles"], f"{data}: {group['group']}")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise ModelError(f"{table} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{table} is no table.json of `onebreath evaluate`: {error!r}") from error
 
 
