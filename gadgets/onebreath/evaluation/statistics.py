@@ -56,11 +56,12 @@ def compare(reference: ArrayLike, other: ArrayLike) -> Comparison:
     difference = a - b
     if not np.isfinite(difference).all():
         raise ValueError("a paired test needs finite values")
-    different = int(np.count_nonzero(difference))
-    if different == 0:
+    different = difference[difference != 0]
+    if not different.size:
         return Comparison(a.size, 0, 0.0, 0.0, 1.0)
-    result = wilcoxon(a, b, zero_method="wilcox", alternative="two-sided")
-    return Comparison(a.size, different, float(np.median(difference)), float(result.statistic), float(result.pvalue))
+    result = wilcoxon(different, alternative="two-sided")
+    middle = float(np.median(difference))
+    return Comparison(a.size, different.size, middle, float(result.statistic), float(result.pvalue))
 
 
 def compare_all(reference: ArrayLike, others: Mapping[str, ArrayLike]) -> dict[str, Comparison]:

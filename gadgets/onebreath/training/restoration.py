@@ -87,7 +87,7 @@ class StoredImages:
         """
         try:
             with safe_open(self.file, framework="np") as content:
-                return np.asarray(content.get_slice("images")[index])
+                return np.asarray(content.get_slice("images")[index : index + 1])[0]
         except (OSError, SafetensorError) as error:
             raise ScanError(f"prepared images {self.file} are damaged ({error}); delete them") from error
 

@@ -93,8 +93,8 @@ def _item(group: h5py.Group, name: str, path: Path) -> Any:
 
 
 def why_unread(error: Exception) -> str:
-    """Return why stored values cannot be read; of a checksum that does not fit HDF5 says only that a filter failed."""
-    if "filter returned failure" in str(error):
+    """Return why stored values cannot be read; of a checksum that does not fit HDF5 says at most that one failed."""
+    if "filter returned failure" in str(error) or "checksum" in str(error):
         return (
             "its values are damaged: a checksum does not fit, or they cannot be unpacked. Copy or make the file again"
         )
