@@ -6,7 +6,7 @@
 Data are random, or made from phantoms and clips where a recipe makes its own: no file is needed, and a step takes as
 long. Each recipe runs in a process of its own, so that peak memory is its own: the resident memory that the process
 ever held, PyTorch included. Operations are those of convolutions, matrix products and attention, forward and backward;
-what a processor can do is the rate of its best product of two 2048 x 2048 matrices.
+what a processor can do is the rate of its best product of two 2048 x 2048 matrices in the precision of the training.
 """
 
 import argparse
@@ -45,13 +45,14 @@ SIDE = 2048
 
 
 class Measured(NamedTuple):
-    """Seconds of each step and of each example, operations of a step, the processor's rate, and peak memory in GiB."""
+    """Seconds of each step and example, operations of a step, the processor's rate, peak memory in GiB, precision."""
 
     steps: list[float]
     examples: list[float]
     operations: float
     rate: float
     memory: float
+    precision: str
 
 
 def random_slice(shape: tuple[int, int, int], coils: int = COILS) -> PreparedSlice:
@@ -103,12 +104,13 @@ def measure(recipe: Recipe, shape: tuple[int, int, int], steps: int) -> Measured
             trainer.train_step(batch)
             done.append(time.perf_counter() - begun)
     memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30
-    return Measured(done, drawn, counter.get_total_flops(), processor_rate(), memory)
+    dtype = trainer.compute_dtype
+    return Measured(done, drawn, counter.get_total_flops(), processor_rate(dtype), memory, str(dtype).split(".")[1])
 
 
-def processor_rate() -> float:
-    """Operations a second of a matrix product with the threads of the training."""
-    one, times = torch.rand(SIDE, SIDE), []
+def processor_rate(dtype: torch.dtype) -> float:
+    """Operations a second of a matrix product with the threads and the precision of the training."""
+    one, times = torch.rand(SIDE, SIDE).to(dtype), []
     for _ in range(5):
         begun = time.perf_counter()
         one @ one
@@ -137,12 +139,12 @@ def main() -> None:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             rows.append(row(recipe, pool.apply(measure, (recipe, tuple(args.shape), args.steps))))
     title = (
-        f"Training on {torch.get_num_threads()} threads, float32; slices of {'x'.join(map(str, args.shape))}, {COILS} "
-        f"coils. Simulating the scan of one slice of 20x192x192 takes {preparation_seconds():.2f} s."
+        f"Training on {torch.get_num_threads()} threads; slices of {'x'.join(map(str, args.shape))}, {COILS} coils. "
+        f"Simulating the scan of one slice of 20x192x192 takes {preparation_seconds():.2f} s."
     )
     columns = (
-        "recipe", "examples/s", "s per step, min", "s per step, median", "s per example to make it", "GFLOP per step",
-        "share of the processor", "peak memory, GiB",
+        "recipe", "precision", "examples/s", "s per step, min", "s per step, median", "s per example to make it",
+        "GFLOP per step", "share of the processor", "peak memory, GiB",
     )  # fmt: skip
     print(table(title, columns, rows, ("torch", "numpy")))
 
@@ -152,6 +154,7 @@ def row(recipe: Recipe, found: Measured) -> tuple[str, ...]:
     step, example = statistics.median(found.steps), statistics.median(found.examples)
     return (
         recipe.name,
+        found.precision,
         f"{recipe.batch / (step + recipe.batch * example):.2f}",
         f"{min(found.steps):.3f}",
         f"{step:.3f}",

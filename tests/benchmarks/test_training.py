@@ -31,12 +31,13 @@ def test_every_kind_of_recipe_is_measured_without_a_file(recipe: Recipe, monkeyp
     assert len(found.steps) == 2
     assert min(*found.steps, *found.examples, found.rate, found.memory) > 0
     assert found.operations > 1e6
+    assert found.precision in ("float32", "bfloat16")
 
 
 def test_a_row_says_examples_and_the_share_of_the_processor() -> None:
     recipe = demo_recipe().model_copy(update={"batch": 4})
-    cells = row(recipe, Measured([1.0, 2.0, 3.0], [0.5, 0.5], 40e9, 100e9, 1.5))
-    assert cells == ("demo", "1.00", "1.000", "2.000", "0.500", "40.0", "20 %", "1.50")
+    cells = row(recipe, Measured([1.0, 2.0, 3.0], [0.5, 0.5], 40e9, 100e9, 1.5, "bfloat16"))
+    assert cells == ("demo", "bfloat16", "1.00", "1.000", "2.000", "0.500", "40.0", "20 %", "1.50")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
