@@ -59,11 +59,11 @@ def test_the_same_as_all_equations_written_down(coils, acceleration, counts, wid
 def test_weights_are_those_of_least_squares():
     a, b = random(30, 6), random(30, 4, seed=1)
     equations = NormalEquations(a.conj().T @ a, a.conj().T @ b, float(np.linalg.norm(b) ** 2), 30)
-    best = np.linalg.lstsq(a, b)[0]
+    best = np.linalg.lstsq(a, b, rcond=None)[0]
     np.testing.assert_allclose(equations.weights(0.0), best, atol=1e-10)
     assert equations.residual(best) == pytest.approx(np.linalg.norm(a @ best - b) ** 2)
     tikhonov = np.vstack([a, np.sqrt(0.1 * np.linalg.norm(a) ** 2 / 6) * np.eye(6)])
-    expected = np.linalg.lstsq(tikhonov, np.vstack([b, np.zeros((6, 4))]))[0]
+    expected = np.linalg.lstsq(tikhonov, np.vstack([b, np.zeros((6, 4))]), rcond=None)[0]
     np.testing.assert_allclose(equations.weights(0.1), expected, atol=1e-10)
 
 

@@ -115,7 +115,7 @@ def test_slices_have_their_positions_and_right_handed_directions() -> None:
 
 def test_real_scanner_has_the_same_handedness(shared) -> None:
     file = next((shared / "data" / "siemens_snr_r3").glob("*.h5"))
-    with Dataset(file, mode="r") as dataset:
+    with Dataset(file, create_if_needed=False) as dataset:
         a = dataset.read_acquisition(1)
     assert np.allclose(np.cross(a.phase_dir, a.read_dir), a.slice_dir, atol=1e-6)
 
@@ -147,7 +147,7 @@ def test_scan_without_ecg_and_labels_says_so() -> None:
 def test_written_file_reads_back_with_the_ismrmrd_library(tmp_path) -> None:
     scan = scan_of()
     truth = scan.write(tmp_path / "scan.h5")
-    with Dataset(tmp_path / "scan.h5", mode="r") as dataset:
+    with Dataset(tmp_path / "scan.h5", create_if_needed=False) as dataset:
         assert xsd.CreateFromDocument(dataset.read_xml_header()) == scan.header
         assert dataset.number_of_acquisitions() == len(scan.acquisitions)
         assert dataset.number_of_waveforms() == len(scan.waveforms)

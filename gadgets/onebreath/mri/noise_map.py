@@ -82,7 +82,7 @@ def noise_map(
     xp = array_namespace(like)
     rng, begun, used = np.random.default_rng(seed), time.monotonic(), 0
     weight = xp.astype(mask[:, None], xp.real(like).dtype)
-    phase = None if along is None else xp.conj(along) / xp.maximum(xp.abs(along), xp.finfo(along.dtype).tiny)
+    phase = None if along is None else xp.conj(along) / xp.clip(xp.abs(along), min=xp.finfo(along.dtype).tiny)
     total = squares = 0
     while used < samples and (used == 0 or (time.monotonic() - begun) * (used + 1) / used <= seconds):
         checkpoint()
