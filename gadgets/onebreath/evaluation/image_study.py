@@ -13,7 +13,7 @@ from onebreath import zoo
 from onebreath.errors import ConfigError
 from onebreath.evaluation.masks import STUDY_MASKS
 from onebreath.evaluation.restoration import METRICS, Score, Study, by_image, study_images, table
-from onebreath.evaluation.statistics import compare, mean_and_spread
+from onebreath.evaluation.statistics import compare, mean_and_spread, spread
 from onebreath.evaluation.summary import markdown_table
 from onebreath.evaluation.verdict import in_words
 from onebreath.keeping import write_text
@@ -155,8 +155,7 @@ def against(scores: Sequence[Score], reference: str, methods: Sequence[str]) -> 
 
 
 def _psnr(scores: Sequence[Score], name: str) -> str:
-    values = by_image(scores, name, "psnr")
-    return mean_and_spread(float(values.mean()), float(values.std(ddof=min(1, len(values) - 1))), len(values), 2)
+    return mean_and_spread(*spread(by_image(scores, name, "psnr")), digits=2)
 
 
 def _tests(scores: Sequence[Score], reference: str, other: str, comparisons: int) -> tuple[str, str]:

@@ -15,7 +15,7 @@ import torch
 
 from onebreath.evaluation.masks import StudyMask, study_mask
 from onebreath.evaluation.metrics import measure
-from onebreath.evaluation.statistics import mean_and_spread
+from onebreath.evaluation.statistics import mean_and_spread, spread
 from onebreath.methods.learned.mask_type import choose
 from onebreath.methods.learned.mr_ipt import consistent, restore
 from onebreath.mri.coils import phase_factor
@@ -125,10 +125,10 @@ def _restored(
 
 
 def _score(name: str, kind: str, acceleration: float, values: list[dict[str, float]]) -> Score:
-    columns = {metric: np.array([value[metric] for value in values]) for metric in METRICS}
-    mean = {metric: float(column.mean()) for metric, column in columns.items()}
-    std = {metric: float(column.std(ddof=min(1, len(column) - 1))) for metric, column in columns.items()}
-    single = {metric: column.tolist() for metric, column in columns.items()}
+    single = {metric: [value[metric] for value in values] for metric in METRICS}
+    found = {metric: spread(column) for metric, column in single.items()}
+    mean = {metric: one.mean for metric, one in found.items()}
+    std = {metric: one.std for metric, one in found.items()}
     return Score(name, kind, acceleration, mean, std, len(values), single)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -74,6 +75,19 @@ def compare_all(reference: ArrayLike, others: Mapping[str, ArrayLike]) -> dict[s
     bonferroni, holm = (correct(plain, method=method)[1].tolist() for method in ("bonferroni", "holm"))
     corrected = zip(found.items(), bonferroni, holm, strict=True)
     return {name: Comparison(**(asdict(one) | {"p_bonferroni": b, "p_holm": h})) for (name, one), b, h in corrected}
+
+
+class Spread(NamedTuple):
+    """Mean and sample standard deviation (0 of a single value), and the number of values."""
+
+    mean: float
+    std: float
+    n: int
+
+
+def spread(values: Sequence[float] | np.ndarray) -> Spread:
+    """Return mean and spread of one value or more."""
+    return Spread(float(np.mean(values)), float(np.std(values, ddof=min(1, len(values) - 1))), len(values))
 
 
 def mean_and_spread(mean: float, std: float, count: int, digits: int) -> str:

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from onebreath.evaluation.compare import Result
-from onebreath.evaluation.statistics import Comparison, compare_all, mean_and_spread, per_patient
+from onebreath.evaluation.statistics import Comparison, compare_all, mean_and_spread, per_patient, spread
 
 Summary = dict[str, Any]
 SIGNIFICANT = 0.05
@@ -65,11 +63,11 @@ def _method(results: list[Result], convention: str) -> Summary:
     values: dict[str, dict[str, Any]] = {}
     for region, measure in _kinds(done, convention):
         found = [one.measures[convention][region][measure] for one in done if region in one.measures[convention]]
-        values.setdefault(region, {})[measure] = _spread(found)
+        values.setdefault(region, {})[measure] = spread(found)._asdict()
     times = [one.seconds for one in done if one.warm]
     return {
         "values": values,
-        "seconds": _spread(times) if times else None,
+        "seconds": spread(times)._asdict() if times else None,
         "first_seconds": [round(one.seconds, 3) for one in done if not one.warm],
         "failures": {f"{one.patient} {one.slice}": one.failure for one in results if one.failure},
     }
@@ -85,15 +83,6 @@ def _kinds(results: list[Result], convention: str) -> list[tuple[str, str]]:
             for measure in found
         )
     )
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    """Mean and sample standard deviation over slices, and their number."""
-    return {
-        "mean": float(np.mean(values)),
-        "std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
-        "n": len(values),
-    }
 
 
 def _tests(by_method: dict[str, list[Result]], reference: str, convention: str) -> Summary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,12 +42,7 @@ def measured_series(
         patient, name, np.asarray(kspace, np.complex64), mask, maps, noise_std, {} if facts is None else facts, view
     )
     check_centred(series.kspace, where)
-    if mask is not None:
-        return series
-    lines = _lines_with_data(series.kspace, where)
-    if lines is None:
-        return series
-    return KspaceSeries(patient, name, series.kspace, lines, maps, noise_std, series.facts, view)
+    return series if mask is not None else replace(series, mask=_lines_with_data(series.kspace, where))
 
 
 def check_centred(kspace: np.ndarray, where: str) -> None:
