@@ -1,4 +1,5 @@
 import importlib.util
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -219,6 +220,29 @@ def test_embedded_calibration_lines_are_data_and_slices_have_names_of_their_own(
     for one, lines in zip(series, acquired, strict=True):
         assert np.array_equal(np.broadcast_to(one.mask, lines.shape), lines)
         assert np.array_equal(one.kspace.any(axis=(1, 3)), lines)
+
+
+def test_separate_calibration_lines_make_the_maps_of_scans_without_a_full_centre(mrd, tmp_path):
+    options = ScanOptions(
+        matrix=(48, 40), slices=2, phases=4, coils=4, acceleration=4, acs_mode="separate", acs_lines=24, noise_lines=64
+    )
+    scan = simulate(options)
+    scan.write(tmp_path / "scan.h5")
+    complete = mrd_file(mrd[0])
+    settings = ScanSettings(channels=4, calibration_lines=(24, 24))
+    for number, one in enumerate(mrd_file(tmp_path / "scan.h5")):
+        mask = scan.truth["mask"][number]
+        assert np.array_equal(np.broadcast_to(one.mask, mask.shape), mask)
+        assert np.flatnonzero(one.calibration.any(axis=(0, 2))).tolist() == list(range(12, 36))
+        assert np.array_equal(calibrate_measured(one, settings).lines, one.mask)
+        # All lines of the same object, with the maps of the few.
+        prepared = calibrate_measured(replace(one, kspace=next(complete).kspace, mask=None), settings)
+        combined = np.sum(np.conj(prepared.maps) * prepared.image, axis=1)
+        assert nrmse(np.abs(combined), np.abs(scan.truth["image"][number])) < 0.15
+    with pytest.raises(ScanError, match="the middle 32 calibration lines are not all there"):
+        calibrate_measured(one, ScanSettings(channels=4, calibration_lines=(32, 32)))
+    with pytest.raises(ScanError, match=r"the calibration lines are \(4, 24, 40\), expected \(4, 48, 40\)"):
+        replace(one, calibration=one.calibration[:, :24])
 
 
 def test_truncated_ismrmrd_files_are_refused(mrd, tmp_path):

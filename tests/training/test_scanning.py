@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,7 @@ from onebreath.errors import ScanError
 from onebreath.mri.coils import combine, rss
 from onebreath.training.data.motion import beating
 from onebreath.training.data.scanning import ScanSettings, make_scan
-from onebreath.training.data.series import ImageSeries
+from onebreath.training.data.series import NOT_CYCLIC, ImageSeries
 
 SETTINGS = ScanSettings(coils=(6, 6), channels=4, calibration_lines=(20, 20), frames=5)
 
@@ -50,6 +52,18 @@ def test_the_seed_decides(scan):
     assert np.array_equal(scan.image, again.image)
     assert np.array_equal(scan.maps, again.maps)
     assert scan.image.shape != other.image.shape or not np.array_equal(scan.image, other.image)
+
+
+def test_clips_that_are_not_cyclic_run_forwards_and_backwards_without_a_jump():
+    growing = np.stack([(1 + 0.2 * n) * heart().images[0] for n in range(5)])
+    clip = replace(heart(), images=growing, facts={NOT_CYCLIC: 1})
+    one = make_scan(clip, SETTINGS, (1, 2))
+    assert len(one.image) == 8
+    assert np.array_equal(one.image[5:], one.image[[3, 2, 1]])
+    around = np.concatenate([one.image, one.image[:1]])
+    steps = np.linalg.norm(np.diff(around, axis=0).reshape(8, -1), axis=1)
+    assert steps.max() < 2 * steps.min()
+    assert len(make_scan(replace(heart(1), facts={NOT_CYCLIC: 1}), SETTINGS, (4,)).image) == 5
 
 
 def test_a_single_image_is_set_in_motion():

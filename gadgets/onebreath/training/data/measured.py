@@ -15,7 +15,7 @@ _CENTRE = 24
 
 
 def calibrate_measured(series: KspaceSeries, settings: ScanSettings) -> PreparedSlice:
-    """Prepared slice with compressed channels and coil maps from the time-averaged centre of measured k-space.
+    """Prepared slice with compressed channels and coil maps from calibration lines or the time-averaged centre.
 
     A series with coil maps keeps its channels. Data with unknown noise count as noise-free and are scaled so that the
     maximum of the coil images is the largest SNR of the settings.
@@ -26,19 +26,12 @@ def calibrate_measured(series: KspaceSeries, settings: ScanSettings) -> Prepared
         If there are fewer lines in the centre than the calibration needs.
     """
     lines = np.ones((1, series.kspace.shape[-2]), bool) if series.mask is None else series.mask
-    sampled = lines.sum(axis=0)
-    mean = series.kspace.sum(axis=0) / np.maximum(sampled * (len(series.kspace) / len(lines)), 1)[:, None]
-    first = lines.shape[1] // 2 - settings.calibration_lines[0] // 2
-    if not (sampled[first : first + settings.calibration_lines[0]] > 0).all():
-        raise ScanError(
-            f"{series.patient} {series.name}: the middle {settings.calibration_lines[0]} lines are not all acquired, "
-            "coil maps cannot be estimated; give maps with the data"
-        )
     kspace, maps = series.kspace, series.maps
     if maps is None:
-        matrix = pca_matrix(resize(mean, (_CENTRE, _CENTRE)), min(settings.channels, len(mean)))
+        centre = _centre_of(series, lines, settings.calibration_lines[0])
+        matrix = pca_matrix(resize(centre, (_CENTRE, _CENTRE)), min(settings.channels, len(centre)))
         kspace = apply_channel_matrix(matrix, kspace, 1)
-        maps = estimate_maps(apply_channel_matrix(matrix, mean.astype(np.complex64), 0), settings.calibration_lines[0])
+        maps = estimate_maps(apply_channel_matrix(matrix, centre, 0), settings.calibration_lines[0])
     images = np.asarray(ifft2c(kspace.astype(np.complex64)))
     known = series.noise_std > 0
     scale = 1 / series.noise_std if known else settings.snr[1] / float(np.abs(images).max())
@@ -46,3 +39,21 @@ def calibrate_measured(series: KspaceSeries, settings: ScanSettings) -> Prepared
     return PreparedSlice(
         series.patient, series.name, images * np.float32(scale), ones, maps.astype(np.complex64), lines, noisy=known
     )
+
+
+def _centre_of(series: KspaceSeries, lines: np.ndarray, wanted: int) -> np.ndarray:
+    """K-space ``(coil, y, x)`` whose centre calibrates; ScanError if its middle `wanted` lines are not all acquired."""
+    if series.calibration is not None:
+        centre, sampled = series.calibration, np.asarray(series.calibration.any(axis=(0, 2)))
+    else:
+        counts = lines.sum(axis=0)
+        frames = len(series.kspace) / len(lines)
+        centre, sampled = series.kspace.sum(axis=0) / np.maximum(counts * frames, 1)[:, None], counts > 0
+    first = len(sampled) // 2 - wanted // 2
+    if not sampled[first : first + wanted].all():
+        what = "lines are not all acquired" if series.calibration is None else "calibration lines are not all there"
+        raise ScanError(
+            f"{series.patient} {series.name}: the middle {wanted} {what}, coil maps cannot be estimated; lower "
+            "scan.calibration_lines, or give maps with the data"
+        )
+    return np.asarray(centre, np.complex64)

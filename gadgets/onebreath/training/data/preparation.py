@@ -21,7 +21,7 @@ from onebreath.keeping import replacing
 from onebreath.terminal import steps
 from onebreath.training.data.measured import calibrate_measured
 from onebreath.training.data.scanning import ScanSettings, make_scan
-from onebreath.training.data.series import ImageSeries, PreparedSlice, Series
+from onebreath.training.data.series import NOT_CYCLIC, ImageSeries, PreparedSlice, Series
 from onebreath.training.recipe import Recipe, Source
 from onebreath.training.sources import read_source
 from onebreath.training.split import Purpose, check_disjoint, check_purpose
@@ -162,7 +162,14 @@ def _prepare_one(series: Series, settings: ScanSettings, seed: tuple[int, ...], 
 def _key(series: Series, settings: ScanSettings, seed: tuple[int, ...]) -> str:
     """File name of a prepared slice, a hash of data, settings and seed."""
     digest = hashlib.sha256()
-    arrays = [series.images] if isinstance(series, ImageSeries) else [series.kspace, series.mask, series.maps]
+    arrays: list[np.ndarray | None]
+    if NOT_CYCLIC in series.facts:
+        digest.update(NOT_CYCLIC.encode())
+    if isinstance(series, ImageSeries):
+        arrays = [series.images]
+    else:
+        arrays = [series.kspace, series.mask, series.maps]
+        arrays += [] if series.calibration is None else [series.calibration]
     for array in arrays:
         digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
     digest.update(json.dumps([_VERSION, series.patient, series.name, settings.model_dump(mode="json"), seed]).encode())

@@ -18,7 +18,7 @@ from onebreath.mri.noise import whitening_matrix
 from onebreath.simulation.coils import coil_maps, noise_covariance
 from onebreath.training.data.measured_coils import measured_maps
 from onebreath.training.data.motion import beating
-from onebreath.training.data.series import ImageSeries, PreparedSlice
+from onebreath.training.data.series import NOT_CYCLIC, ImageSeries, PreparedSlice
 from onebreath.validation import CorrelationRange, CountRange, PositiveRange
 
 # SNR refers to this percentile of the magnitude, which is about that of blood.
@@ -71,6 +71,9 @@ def make_scan(series: ImageSeries, settings: ScanSettings, seed: tuple[int, ...]
     """
     rng = np.random.default_rng(seed)
     image, coils = simulate_channels(series, settings, rng)
+    if NOT_CYCLIC in series.facts and len(series.images) > 1:
+        # Forwards and backwards, since examples go round: there is no jump from the last frame to the first.
+        image = np.concatenate([image, image[-2:0:-1]])
     lines = int(rng.integers(settings.calibration_lines[0], settings.calibration_lines[1] + 1))
     maps = _estimated(image, coils, lines, rng)
     return PreparedSlice(series.patient, series.name, image[:, None], coils, maps, np.ones((1, image.shape[1]), bool))

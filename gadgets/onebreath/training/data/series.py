@@ -59,6 +59,9 @@ class KspaceSeries:
         ``(coil, y, x)`` complex64 with unit sum of squares over coils; None: estimated from the centre of k-space.
     noise_std
         Standard deviation of the noise in the real part of `kspace`; 0 if unknown.
+    calibration
+        ``(coil, y, x)`` complex64, calibration lines that are no image data, in their places in the matrix, zeros
+        elsewhere; None: the centre of `kspace` calibrates.
     """
 
     patient: str
@@ -69,6 +72,7 @@ class KspaceSeries:
     noise_std: float = 0.0
     facts: Facts = field(default_factory=dict)
     view: str = ""
+    calibration: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _check(self, self.kspace, ("frame", "coil", "y", "x"))
@@ -81,6 +85,11 @@ class KspaceSeries:
         if self.maps is not None and self.maps.shape != self.kspace.shape[1:]:
             raise ScanError(
                 f"{self.patient} {self.name}: the coil maps are {self.maps.shape}, expected {self.kspace.shape[1:]}"
+            )
+        if self.calibration is not None and self.calibration.shape != self.kspace.shape[1:]:
+            raise ScanError(
+                f"{self.patient} {self.name}: the calibration lines are {self.calibration.shape}, expected "
+                f"{self.kspace.shape[1:]}"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from onebreath.chain.facts import facts_of
 from onebreath.chain.notes import read_note
 from onebreath.errors import ScanError
 from onebreath.gadgets.facts import PrewhitenFacts
-from onebreath.mrd.acs import calibration_mode, merge_acs
+from onebreath.mrd.acs import acs_of, calibration_mode, merge_acs
 from onebreath.mrd.buffers import kspace_of, lines_of, places
 from onebreath.mrd.header import ScanHeader
 from onebreath.training.data.series import KspaceSeries
 from onebreath.wire.connection import parse_header
 from onebreath.wire.raw_file import RawFile
 
+LOG = logging.getLogger("onebreath.training")
 # Frames stay as measured: missing lines must not be taken from neighbouring frames.
 _STEPS: tuple[tuple[str, dict[str, str]], ...] = (("prewhiten", {}), ("sort", {"incomplete_phases": "keep"}))
 
@@ -46,11 +48,15 @@ def mrd_file(path: Path) -> Iterator[KspaceSeries]:
             if facts_found is not None:
                 noise_std = 1.0 if facts_found.whitened else 0.0
             if isinstance(message, ReconData):
-                embedded = calibration_mode(message, ScanHeader(header)) == "embedded"
+                mode = calibration_mode(message, ScanHeader(header))
                 for s, loc in places(message):
                     name = f"{path.stem}-{number:02d}"
                     number += 1
-                    yield KspaceSeries(patient, name, *_samples(message, s, loc, embedded), None, noise_std, facts)
+                    kspace, mask = _samples(message, s, loc, mode == "embedded")
+                    calibration = _calibration(message, s, loc, name) if mode == "separate" else None
+                    yield KspaceSeries(
+                        patient, name, kspace, mask, noise_std=noise_std, facts=facts, calibration=calibration
+                    )
     if number == 0:
         raise ScanError(f"{path} holds no slice: no imaging lines were found in it")
 
@@ -63,6 +69,21 @@ def _samples(message: ReconData, s: int, loc: int, embedded: bool) -> tuple[np.n
         kspace, mask = merge_acs(kspace, lines[:, :, None], message, s, loc)
         lines = mask[:, :, 0]
     return np.ascontiguousarray(kspace, dtype=np.complex64), None if lines.all() else lines
+
+
+def _calibration(message: ReconData, s: int, loc: int, name: str) -> np.ndarray | None:
+    """Lines (coil, y, x) flagged for calibration only, in their places in the matrix; None if the slice has none."""
+    acs = acs_of(message, s, loc)
+    if acs is None:
+        return None
+    if acs.left_out:
+        LOG.warning("%s: %s", name, acs.left_out)
+    samples, rows, _, coils = message.bits[0].data.data.shape[:4]
+    places_of = np.arange(acs.lines.shape[1]) + acs.first
+    inside = (places_of >= 0) & (places_of < rows)
+    placed = np.zeros((coils, rows, samples), np.complex64)
+    placed[:, places_of[inside]] = acs.lines[:, inside]
+    return placed
 
 
 def _patient(header: xsd.ismrmrdHeader, path: Path) -> str:
