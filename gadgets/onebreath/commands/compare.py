@@ -77,10 +77,13 @@ def run(args: argparse.Namespace) -> int:
         place, scan = first_place(raw, args.config)
     named = args.candidates
     candidates = {name: method_named(name) for name in named} if named else candidates_of(scan)
-    made = {
-        name: reconstructed(place, method, scan)
-        for name, method in steps(candidates.items(), "reconstructing", unit="candidates")
-    }
+    made: dict[str, Result] = {}
+    for name, method in steps(candidates.items(), "reconstructing", unit="candidates"):
+        first = all(one.images is None for one in made.values())
+        made[name] = reconstructed(place, method, scan)
+        if first:
+            # Again, for the time: the first reconstruction loads libraries, makes plans and starts threads for all.
+            made[name] = reconstructed(place, method, scan)
     able = [(name, candidates[name]) for name, one in made.items() if one.images is not None]
     if not able:
         raise MethodError("no candidate can reconstruct this scan: " + "; ".join(one.failed for one in made.values()))
