@@ -32,7 +32,7 @@ from onebreath.methods.choice.decision import Choice
 from onebreath.methods.choice.stacked import weighted_mean
 
 SOURCES = ("SCD0000401:3", "simulator:0", "brain16ch:0", "SCD0000401:7", "simulator:1", "brain7ch:0")
-CANDIDATES = ("cg_sense", "mr_ipt.static", "grappa")
+CANDIDATES = ("cg_sense", "mr_ipt.static", "unet.static", "grappa")
 SNR, ACCELERATION, ACS = (8.0, 20.0, 60.0, 300.0), (2, 4, 6), 24
 MORE, MORE_AT = (2.0, 4.0), (20.0, 4)
 SLICES = {"1 slice": 1, "12 slices": 12, "40 slices": 40}
