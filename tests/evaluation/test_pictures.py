@@ -3,7 +3,14 @@ from PIL import Image
 from scipy.ndimage import find_objects, label
 
 from onebreath.evaluation.figures.crop import crop_figure, cropped, ssim_of_crop
-from onebreath.evaluation.figures.pictures import TEXT_HEIGHT, box_plots, cine_loop, compare_figure, most_moving_row
+from onebreath.evaluation.figures.pictures import (
+    TEXT_HEIGHT,
+    box_plots,
+    cine_loop,
+    compare_figure,
+    lines_of_name,
+    most_moving_row,
+)
 
 
 def moving() -> np.ndarray:
@@ -28,6 +35,10 @@ def test_a_loop_has_the_shape_of_the_body(tmp_path):
     with Image.open(tmp_path / "loop.gif") as loop:
         assert loop.size == (3 * 2 * 12, 3 * 16 + 2 * TEXT_HEIGHT)
         assert loop.info["duration"] == 70
+
+
+def test_options_of_a_method_stand_in_lines_of_their_own_above_its_panel():
+    assert lines_of_name("unet.static:data_consistency=off,slope=1") == "unet.static\ndata_consistency=off\nslope=1"
 
 
 def test_panels_of_the_figure_have_the_shape_of_the_field_of_view(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onebreath.evaluation.figures.pictures import ERROR_GAIN, most_moving_row, new_figure, save_figure
+from onebreath.evaluation.figures.pictures import ERROR_GAIN, lines_of_name, most_moving_row, new_figure, save_figure
 from onebreath.evaluation.metrics import measure
 from onebreath.evaluation.regions import dynamic_region
 
@@ -58,7 +58,8 @@ def crop_figure(
             below.imshow(np.ma.masked_equal(moving, 0), cmap="autumn", alpha=0.5, vmin=0, vmax=1, aspect=aspect)
             below.set_title("dynamic region", fontsize="small")
         else:
-            image.set_title(f"{name}: SSIM {ssim_of_crop(truth, images[name]):.3f}", fontsize="small")
+            title = f"{lines_of_name(name)}\nSSIM {ssim_of_crop(truth, images[name]):.3f}"
+            image.set_title(title, fontsize="small")
             wrong = np.abs(one[frame] - target[frame])
             below.imshow(wrong, cmap="gray", vmin=0, vmax=top / ERROR_GAIN, aspect=aspect)
             below.set_title(f"error x{ERROR_GAIN}", fontsize="small")

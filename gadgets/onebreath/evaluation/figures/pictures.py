@@ -77,7 +77,7 @@ def compare_figure(
         shown = image.imshow(series[frame], cmap="gray", vmin=0, vmax=top, extent=extent, aspect="equal")
         if len(truth) > 1:
             image.axhline((row + 0.5) * tall / truth.shape[1], color="tab:orange", linewidth=0.6)
-        image.set_title(name)
+        image.set_title(lines_of_name(name))
         wrong = np.abs(series[frame] - truth[frame])
         missed = error.imshow(wrong, cmap="gray", vmin=0, vmax=top / ERROR_GAIN, extent=extent, aspect="equal")
         error.set_title("" if name == reference else f"{difference} x{ERROR_GAIN}", fontsize="small")
@@ -90,6 +90,11 @@ def compare_figure(
     figure.colorbar(shown, ax=axes[0], label=f"magnitude ({units})")
     figure.colorbar(missed, ax=axes[1], label=f"{difference} ({units})")
     save_figure(figure, path)
+
+
+def lines_of_name(name: str) -> str:
+    """Name of a method for the title of a panel: its options (``unet.static:data_consistency=off``) in a line each."""
+    return name.replace(":", "\n").replace(",", "\n")
 
 
 def _scale_bar(axis: Any, wide: float, tall: float, known: bool) -> None:
