@@ -42,18 +42,20 @@ def calibrate_measured(series: KspaceSeries, settings: ScanSettings) -> Prepared
 
 
 def _centre_of(series: KspaceSeries, lines: np.ndarray, wanted: int) -> np.ndarray:
-    """K-space ``(coil, y, x)`` whose centre calibrates; ScanError if its middle `wanted` lines are not all acquired."""
-    if series.calibration is not None:
-        centre, sampled = series.calibration, np.asarray(series.calibration.any(axis=(0, 2)))
-    else:
-        counts = lines.sum(axis=0)
+    """K-space ``(coil, y, x)`` whose centre calibrates: the calibration lines, else the time-averaged samples.
+
+    Raises ScanError if the middle `wanted` lines are all acquired in neither.
+    """
+    first = lines.shape[1] // 2 - wanted // 2
+    middle = slice(first, first + wanted)
+    if series.calibration is not None and series.calibration[:, middle].any(axis=(0, 2)).all():
+        return np.asarray(series.calibration, np.complex64)
+    counts = lines.sum(axis=0)
+    if (counts[middle] > 0).all():
         frames = len(series.kspace) / len(lines)
-        centre, sampled = series.kspace.sum(axis=0) / np.maximum(counts * frames, 1)[:, None], counts > 0
-    first = len(sampled) // 2 - wanted // 2
-    if not sampled[first : first + wanted].all():
-        what = "lines are not all acquired" if series.calibration is None else "calibration lines are not all there"
-        raise ScanError(
-            f"{series.patient} {series.name}: the middle {wanted} {what}, coil maps cannot be estimated; lower "
-            "scan.calibration_lines, or give maps with the data"
-        )
-    return np.asarray(centre, np.complex64)
+        return np.asarray(series.kspace.sum(axis=0) / np.maximum(counts * frames, 1)[:, None], np.complex64)
+    found = "" if series.calibration is None else ", nor are there so many calibration lines"
+    raise ScanError(
+        f"{series.patient} {series.name}: the middle {wanted} lines are not all acquired{found}, coil maps cannot be "
+        "estimated; lower scan.calibration_lines, or give maps with the data"
+    )

@@ -79,10 +79,10 @@ def _calibration(message: ReconData, s: int, loc: int, name: str) -> np.ndarray 
     if acs.left_out:
         LOG.warning("%s: %s", name, acs.left_out)
     samples, rows, _, coils = message.bits[0].data.data.shape[:4]
-    places_of = np.arange(acs.lines.shape[1]) + acs.first
-    inside = (places_of >= 0) & (places_of < rows)
+    at = np.arange(acs.lines.shape[1]) + acs.first
+    inside = (at >= 0) & (at < rows)
     placed = np.zeros((coils, rows, samples), np.complex64)
-    placed[:, places_of[inside]] = acs.lines[:, inside]
+    placed[:, at[inside]] = acs.lines[:, inside]
     return placed
 
 
