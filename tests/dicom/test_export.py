@@ -31,7 +31,8 @@ pytest.importorskip("highdicom")
 
 from onebreath.dicom.export import collecting  # noqa: E402
 from onebreath.dicom.export import export as module  # noqa: E402
-from onebreath.dicom.export.options import ExportOptions, exporting  # noqa: E402
+from onebreath.dicom.export.beside import exporting  # noqa: E402
+from onebreath.dicom.export.options import ExportOptions  # noqa: E402
 
 PHASES = 60
 

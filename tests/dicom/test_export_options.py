@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from onebreath.cli import main
-from onebreath.dicom.export.options import ExportOptions, exporting
+from onebreath.dicom.export.beside import exporting
+from onebreath.dicom.export.options import ExportOptions
 from onebreath.dicom.queue import Queue
 from onebreath.errors import ConfigError
 from tests.host.test_worker import gadget_scan
@@ -71,7 +72,7 @@ def test_the_worker_without_it_and_the_process_of_gadgetron_import_nothing_of_it
         ("import onebreath.host.entry", ""),
         (
             "import onebreath.commands.serve, onebreath.chain.chain",
-            "onebreath.dicom onebreath.dicom.export onebreath.dicom.export.options",
+            "onebreath.dicom onebreath.dicom.export onebreath.dicom.export.beside onebreath.dicom.export.options",
         ),
     ):
         done = subprocess.run(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from onebreath.config.finding import check_site_names
 from onebreath.dicom.export import options as export_options
+from onebreath.dicom.export.beside import exporting
 from onebreath.errors import ConfigError
 from onebreath.host.server import CLIENT_PORT
 from onebreath.keeping import private_folder, read_document, set_aside, write_document
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = _Signals()
     with Worker(options_of(args), sockets) as worker, ExitStack() as beside:
         beside.enter_context(watching(worker, args.metrics_port, args.metrics_host))
-        beside.enter_context(export_options.exporting(worker, export_options.options_of(args)))
+        beside.enter_context(exporting(worker, export_options.options_of(args)))
         if (web := web_options.options_of(args)) is not None:
             from onebreath.web.serving import serving_web
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onebreath.chain.gadget import Message
 from onebreath.chain.notes import is_note, read_warning
 from onebreath.errors import NoiseNotKept, ScanError
-
-if TYPE_CHECKING:
-    from onebreath.gadgets.prewhiten import PrewhitenProperties
 
 LOST = "The noise covariance of this scan is not kept for later scans"
 
@@ -22,15 +19,15 @@ def warnings_of(messages: Iterable[Message]) -> Iterator[Message]:
             yield message
 
 
-def check_kept(facts: Mapping[str, Any], properties: PrewhitenProperties) -> None:
+def check_kept(facts: Mapping[str, Any], *, file: bool, storage: bool) -> None:
     """Raise an error if a noise scan has kept no covariance: no image would tell that the next scans lack it.
 
     Parameters
     ----------
     facts
         Facts of `prewhiten` about the scan.
-    properties
-        Where the covariance goes.
+    file, storage
+        Whether the covariance goes to a file, and to storage.
 
     Raises
     ------
@@ -39,8 +36,7 @@ def check_kept(facts: Mapping[str, Any], properties: PrewhitenProperties) -> Non
     NoiseNotKept
         If neither a file nor storage has its covariance.
     """
-    file, stores = properties.store_noise_covariance, properties.use_storage and properties.keep_noise
-    if not file and not stores:
+    if not file and not storage:
         raise NoiseNotKept(f"{LOST}: properties of gadget 'prewhiten' switch storage off, and name no file.")
     if not facts.get("noise_lines"):
         raise ScanError(

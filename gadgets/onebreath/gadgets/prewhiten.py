@@ -106,12 +106,12 @@ class Prewhiten(Gadget):
 
     def process(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Consume noise lines, whiten imaging and calibration lines, and pass on all other messages."""
-        whitened = self._whiten(messages)
-        if self.properties.only_noise:
-            yield from warnings_of(whitened)
-            check_kept(self._facts, self.properties)
-        else:
-            yield from whitened
+        asked = self.properties
+        if not asked.only_noise:
+            yield from self._whiten(messages)
+            return
+        yield from warnings_of(self._whiten(messages))
+        check_kept(self._facts, file=bool(asked.store_noise_covariance), storage=asked.use_storage and asked.keep_noise)
 
     def _whiten(self, messages: Iterable[Message]) -> Iterator[Message]:
         for message in messages:

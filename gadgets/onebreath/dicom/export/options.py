@@ -1,18 +1,12 @@
-"""Options of a worker that sends images to a PACS; without them nothing of it is imported."""
+"""Options of a worker that sends images to a PACS."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from onebreath.options import folder
-
-if TYPE_CHECKING:
-    from onebreath.worker.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -78,17 +72,3 @@ def options_of(args: argparse.Namespace) -> ExportOptions | None:
     return ExportOptions(
         tuple(dict.fromkeys(args.pacs)), args.pacs_calling, args.pacs_folder, args.pacs_anonymise, args.pacs_enhanced
     )
-
-
-@contextmanager
-def exporting(worker: Worker, options: ExportOptions | None) -> Iterator[None]:
-    """Send the images of scans that end while the body runs; what an earlier worker left in the queue is sent first."""
-    if options is None:
-        yield
-        return
-    from onebreath.dicom.export.export import Export
-
-    with ExitStack() as stack:
-        for pacs in options.pacs:
-            stack.enter_context(Export(worker, pacs, options))
-        yield
