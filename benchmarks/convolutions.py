@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from benchmarks.table import table
 from benchmarks.timing import in_turns
-from onebreath.networks.convolution.compiled import library
 from onebreath.networks.convolution.filters import Direct, filter_with
+from onebreath.networks.convolution.loading import library
 from onebreath.networks.shared.conv2plus1d import ConvToPlanes, TemporalConv
 from onebreath.threads import settle_process
 

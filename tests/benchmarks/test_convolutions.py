@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from benchmarks import convolutions
-from onebreath.networks.convolution import compiled
+from onebreath.networks.convolution import loading
 
 
-@pytest.mark.skipif(compiled.library() is None, reason="the convolutions were not compiled")
+@pytest.mark.skipif(loading.library() is None, reason="the convolutions were not compiled")
 def test_both_ways_are_right(monkeypatch):
     monkeypatch.setattr(convolutions, "SPATIAL", ((1, (8, 16), 16, 9, 13, 2), (2, (8,), 8, 12, 12, 1)))
     monkeypatch.setattr(convolutions, "SERIES", ((5, 8, 9, 13),))

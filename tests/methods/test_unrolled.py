@@ -17,7 +17,7 @@ from onebreath.methods.noise import Effort, measure_noise
 from onebreath.methods.scan import scan_of
 from onebreath.mri.fourier import ifft2c
 from onebreath.mri.sampling import describe
-from onebreath.networks.convolution import compiled
+from onebreath.networks.convolution import loading
 from onebreath.registry import ARCHITECTURES
 from tests.helpers import complex_normal, nrmse, relative_error
 from tests.models import save_model
@@ -94,7 +94,7 @@ def test_facts_tell_what_was_done(root):
     assert facts["weights_sha256"] == card.weights.sha256
     assert facts["device"] == "cpu"
     assert facts["precision"] == "float32"
-    assert facts["convolutions"] == ("torch" if compiled.library() is None else "compiled")
+    assert facts["convolutions"] == ("torch" if loading.library() is None else "compiled")
     assert facts["pieces"] == "whole image"
     assert facts["domain"] == "inside"
     assert facts["map_sets_unused"] == 1

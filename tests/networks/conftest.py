@@ -1,7 +1,9 @@
-"""Random undersampled series for the networks."""
+"""Random undersampled series for the networks, and each library of compiled convolutions."""
 
 import pytest
 import torch
+
+from onebreath.networks.convolution import loading
 
 
 @pytest.fixture
@@ -47,3 +49,14 @@ def gradients_are_right():
         return torch.autograd.gradcheck(reconstruct, (kspace.requires_grad_(), step), fast_mode=True)
 
     return check
+
+
+@pytest.fixture(scope="class", params=loading.libraries(), ids=lambda path: path.name.split(".")[0])
+def each_library(request):
+    """Each library that runs on this processor, in use."""
+    loaded = loading.load(request.param)
+    if loaded is None:
+        pytest.skip("compiled for another processor")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "library", lambda: loaded)
+        yield loaded

@@ -1,75 +1,20 @@
 """Compiled convolutions beside PyTorch's in double precision; they are skipped where nothing was compiled."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onebreath.networks.convolution import compiled, filters
-from onebreath.networks.convolution.compiled import Compiled, in_time, to_few
+from onebreath.networks.convolution import compiled, filters, loading
+from onebreath.networks.convolution.compiled import Compiled, CompiledPixels, in_time, to_few
 from onebreath.networks.convolution.filters import Conv, Direct, filter_with
 from onebreath.networks.crunet_mr.crunet_mr import CRUNetMR
 from onebreath.networks.shared.conv2plus1d import SpaceTimeConv
 from onebreath.networks.shared.derivative import directional_derivative
 from onebreath.networks.shared.recurrent import RecurrentUnit
+from tests.networks.convolving import LIMIT, LIMITS, difference, images, in_double, random, tiles, using
 
-needs_library = pytest.mark.skipif(compiled.library() is None, reason="the convolutions were not compiled")
-LIMITS = {4: 5e-6, 6: 2e-5}
-"""Errors of tiles by their edges; most are a third of these."""
-LIMIT = max(LIMITS.values())
-
-
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def images(*shape: int, seed: int = 0) -> torch.Tensor:
-    return random(*shape, seed=seed).contiguous(memory_format=torch.channels_last)
-
-
-def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
-    assert found.shape == expected.shape
-    return float((found.double() - expected.double()).abs().max() / expected.double().abs().max())
-
-
-@contextmanager
-def using(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def tiles(edge: int) -> Iterator[None]:
-    before = compiled._EDGES
-    compiled._EDGES = (edge,)
-    try:
-        yield
-    finally:
-        compiled._EDGES = before
-
-
-def in_double(frames, weight, bias=None, dilation=1):
-    bias = None if bias is None else bias.double()
-    padding = dilation * (weight.shape[-1] // 2)
-    return F.conv2d(frames.double(), weight.double(), bias, padding=padding, dilation=dilation)
-
-
-@pytest.fixture(scope="class", params=compiled.libraries(), ids=lambda path: path.name.split(".")[0])
-def each_library(request):
-    loaded = compiled.load(request.param)
-    if loaded is None:
-        pytest.skip("compiled for another processor")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "library", lambda: loaded)
-        yield loaded
+needs_library = pytest.mark.skipif(loading.library() is None, reason="the convolutions were not compiled")
 
 
 @pytest.mark.usefixtures("each_library")
@@ -127,11 +72,30 @@ class TestCompiled:
                 assert difference(place, expected) < LIMIT
                 assert difference(convolve([frames], added=added, relu=True), expected) < LIMIT
 
+    @settings(max_examples=20, deadline=None)
+    @given(
+        size=st.integers(1, 40),
+        channels=st.tuples(st.sampled_from([8, 24]), st.sampled_from([8, 16])),
+        out=st.sampled_from([16, 24, 64]),
+        edge=st.sampled_from(list(LIMITS)),
+    )
+    def test_channels_that_are_left_out_are_zero(self, size, channels, out, edge):
+        frames, weight = images(1, channels[0], size, size), random(out, sum(channels), 3, 3)
+        with tiles(edge), torch.inference_mode():
+            whole = Compiled(weight)
+            first = whole.of_first(channels[0])
+            assert difference(first([frames]), in_double(frames, weight[:, : channels[0]])) < LIMITS[edge]
+            zeros = torch.zeros(1, channels[1], size, size)
+            assert torch.equal(first([frames]), whole([frames, zeros]))
+            with pytest.raises(ValueError, match="their channels"):
+                whole([frames])
+
     def test_a_pixel_without_a_number_is_not_hidden(self):
         frames = images(1, 8, 9, 9)
         frames[0, 0, 4, 4] = torch.nan
         with torch.inference_mode():
             assert Compiled(random(8, 8, 3, 3))([frames], relu=True)[0, :, 3:6, 3:6].isnan().all()
+            assert CompiledPixels(random(8, 8, 1, 1))([frames], relu=True).isnan().sum() == 8
 
     def test_threads_do_not_change_a_bit(self):
         frames, weight = images(2, 24, 50, 37), random(24, 24, 3, 3)
@@ -173,43 +137,6 @@ class TestCompiled:
             Compiled(random(8, 16, 3, 3))([images(1, 8, 8, 8), images(1, 8, 8, 9)])
 
 
-@pytest.mark.usefixtures("each_library")
-@settings(max_examples=40, deadline=None)
-@given(
-    batch=st.integers(1, 2),
-    frames=st.integers(1, 14),
-    pixels=st.integers(1, 200),
-    channels=st.sampled_from([8, 24, 64]),
-    circular=st.booleans(),
-    edge=st.sampled_from(list(LIMITS)),
-)
-def test_in_time(batch, frames, pixels, channels, circular, edge):
-    series, weight, bias = random(batch, frames, pixels, channels), random(16, channels, 3), random(16)
-    taps = [-1, 0, 1]
-    shifted = [series.roll(-tap, dims=1).double() for tap in taps]
-    if not circular:
-        shifted[0][:, 0], shifted[2][:, -1] = 0, 0
-    expected = sum(one @ weight[..., i].double().T for i, one in enumerate(shifted)) + bias
-    with tiles(edge), torch.inference_mode():
-        assert difference(in_time(series, weight, bias, circular), expected) < LIMITS[edge]
-
-
-@pytest.mark.usefixtures("each_library")
-@settings(max_examples=40, deadline=None)
-@given(
-    count=st.integers(1, 5),
-    size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
-    out=st.integers(1, 7),
-    side=st.sampled_from([1, 3, 5, 7]),
-    threads=st.integers(1, 3),
-)
-def test_to_few(count, size, out, side, threads):
-    frames, weight, bias = images(count, 16, *size), random(out, 16, side, side), random(out)
-    with using(threads), torch.inference_mode():
-        found = to_few(frames, weight, bias)
-    assert difference(found, in_double(frames, weight, bias)) < LIMITS[4]
-
-
 @pytest.mark.parametrize("layer", [lambda: Conv(8, 8), lambda: RecurrentUnit(8, 8), lambda: SpaceTimeConv(8, 8)])
 def test_derivatives_in_forward_mode_pass_through(layer):
     torch.manual_seed(0)
@@ -229,11 +156,12 @@ class TestChoice:
         assert isinstance(filter_with(weight, 1, [frames]), Direct)  # gradients
         with torch.inference_mode():
             assert isinstance(filter_with(weight, 1, [frames]), Compiled)
+            assert isinstance(filter_with(random(8, 8, 1, 1), 1, [frames]), CompiledPixels)
             for other, given_frames in (
                 (weight.double(), frames.double()),
                 (weight.bfloat16(), frames.bfloat16()),
                 (weight.to("meta"), frames.to("meta")),
-                (random(8, 8, 1, 1), frames),
+                (random(8, 8, 5, 5), frames),
                 (random(8, 6, 3, 3), images(1, 6, 8, 8)),
             ):
                 assert isinstance(filter_with(other, 1, [given_frames]), Direct)
@@ -244,11 +172,11 @@ class TestChoice:
                 assert SpaceTimeConv(8, 8)(frames[None].bfloat16()).dtype == torch.bfloat16
 
     def test_what_convolves_is_told(self, monkeypatch):
-        known = "torch" if compiled.library() is None else "compiled"
-        assert compiled.code_for("cpu", torch.float32) == known
-        assert compiled.code_for("cpu", torch.bfloat16) == compiled.code_for("cuda:0", torch.float32) == "torch"
-        monkeypatch.setattr(compiled, "library", lambda: None)
-        assert compiled.code_for("cpu", torch.float32) == "torch"
+        known = "torch" if loading.library() is None else "compiled"
+        assert loading.code_for("cpu", torch.float32) == known
+        assert loading.code_for("cpu", torch.bfloat16) == loading.code_for("cuda:0", torch.float32) == "torch"
+        monkeypatch.setattr(loading, "library", lambda: None)
+        assert loading.code_for("cpu", torch.float32) == "torch"
 
     def test_without_compiled_code_networks_make_the_same_images(self, monkeypatch):
         torch.manual_seed(1)
@@ -258,8 +186,8 @@ class TestChoice:
         maps = torch.randn(1, 1, 3, 24, 16, dtype=torch.complex64)
         with torch.inference_mode():
             present = network(kspace, mask, maps)
-            monkeypatch.setattr(compiled, "library", lambda: None)
-            assert not compiled.runs(kspace.real)
+            monkeypatch.setattr(loading, "library", lambda: None)
+            assert not loading.runs(kspace.real)
             assert difference(torch.view_as_real(present), torch.view_as_real(network(kspace, mask, maps))) < 1e-5
 
     @needs_library
@@ -268,7 +196,7 @@ class TestChoice:
             onebreath_prepare = staticmethod(lambda *_: None)
             onebreath_convolve = staticmethod(lambda *_: 1)
 
-        monkeypatch.setattr(compiled, "library", Full)
+        monkeypatch.setattr(loading, "library", Full)
         with torch.inference_mode(), pytest.raises(MemoryError, match="tiles"):
             Compiled(random(8, 8, 3, 3))([images(1, 8, 8, 8)])
 
@@ -284,4 +212,5 @@ def test_a_layer_has_the_parameters_of_its_kind():
 
 def test_filters_have_one_interface():
     assert filters.Filter.__call__.__annotations__.keys() == Direct.__call__.__annotations__.keys()
-    assert Direct.__call__.__annotations__ == Compiled.__call__.__annotations__
+    for kind in (Compiled, CompiledPixels):
+        assert Direct.__call__.__annotations__ == kind.__call__.__annotations__

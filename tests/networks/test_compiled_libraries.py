@@ -2,23 +2,23 @@
 
 import ctypes
 
-from onebreath.networks.convolution import compiled
+from onebreath.networks.convolution import loading
 
 
 def test_a_folder_without_a_library_for_this_computer(tmp_path):
-    assert compiled.library(tmp_path) is None
+    assert loading.library(tmp_path) is None
     (tmp_path / "_convolution.so").write_bytes(b"\x7fELF of another processor")
-    compiled.library.cache_clear()
-    assert compiled.library(tmp_path) is None
-    compiled.library.cache_clear()
+    loading.library.cache_clear()
+    assert loading.library(tmp_path) is None
+    loading.library.cache_clear()
 
 
 def test_a_library_of_another_version_is_named_and_not_used(tmp_path, monkeypatch, caplog):
     (tmp_path / "_convolution.so").touch()
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())  # without any of the functions
-    compiled.library.cache_clear()
-    assert compiled.library(tmp_path) is None
-    compiled.library.cache_clear()
+    loading.library.cache_clear()
+    assert loading.library(tmp_path) is None
+    loading.library.cache_clear()
     assert "_convolution.so is of another version" in caplog.text
 
 
@@ -26,4 +26,4 @@ def test_wide_vectors_come_first(tmp_path):
     names = ["_convolution_avx512.cpython-311.so", "_convolution.cpython-311.so"]
     for name in names:
         (tmp_path / name).touch()
-    assert [path.name for path in compiled.libraries(tmp_path)] == names
+    assert [path.name for path in loading.libraries(tmp_path)] == names

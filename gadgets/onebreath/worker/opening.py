@@ -60,7 +60,7 @@ def warm_up(models: Sequence[str], device: str) -> None:
     import torch
 
     from onebreath import zoo
-    from onebreath.networks.convolution.compiled import code_for
+    from onebreath.networks.convolution.loading import code_for
 
     if torch.cuda.is_available():
         torch.cuda.init()

@@ -236,7 +236,7 @@ class Unrolled(Method):
         """Reconstruct by a plan; return images (frame, y, x), facts, and the difference of tiles at seams."""
         import torch
 
-        from onebreath.networks.convolution.compiled import code_for
+        from onebreath.networks.convolution.loading import code_for
         from onebreath.networks.shared.precision import true_float32
         from onebreath.networks.shared.tiling import TiledNetwork
         from onebreath.networks.shared.unrolled import UnrolledNetwork

@@ -1,26 +1,23 @@
-"""Convolutions by the compiled part of this package (``winograd.c``, ``to_few.c``) on a CPU and in float32.
+"""Convolutions by the compiled part of this package on a CPU and in float32: see `loading`.
 
 PyTorch's own 3 x 3 convolutions (oneDNN) run at the speed of a matrix product; by Winograd's minimal filtering these
 need a quarter or a fifth of the multiplications, and half of them or less along time. The largest error is some 1e-6
-to 1e-5 of the largest value, twice to ten times that of PyTorch's. setup.py compiles them if there is a C compiler;
-without it, or on a processor that lacks AVX2, PyTorch's are used. A second library is for processors with AVX-512.
+to 1e-5 of the largest value, twice to ten times that of PyTorch's. Those of single pixels (1 x 1) are as fast as
+PyTorch's, but read what they are added to only once.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import logging
+import copy
 import math
 from collections.abc import Sequence
-from ctypes import c_int, c_int64, c_void_p
-from pathlib import Path
-from typing import Any
+from ctypes import c_int64, c_void_p
 
 import torch
 from torch import Tensor
 
-log = logging.getLogger("onebreath.networks")
+from onebreath.networks.convolution import loading
+from onebreath.networks.convolution.loading import address, call, runs
 
 LANES = 8
 """Channels in one instruction; numbers of channels must be multiples of it."""
@@ -29,73 +26,22 @@ _EDGES = (4, 6)
 """Edges of the tiles that there is code for, in pixels or frames; the smaller ones have the smaller error."""
 
 
-@functools.cache
-def library(folder: Path = Path(__file__).parent) -> ctypes.CDLL | None:
-    """Load the compiled code; None if it was not compiled, not for this processor, or is of another version.
-
-    The library with the widest vectors that this processor has is taken.
-    """
-    return next((loaded for path in libraries(folder) if (loaded := load(path))), None)
-
-
-def libraries(folder: Path = Path(__file__).parent) -> list[Path]:
-    """List what was compiled, wide vectors first."""
-    return sorted(folder.glob("_convolution*.so"), key=lambda path: ("avx512" not in path.name, path.name))
-
-
-def load(path: Path) -> ctypes.CDLL | None:
-    """Load one library; None if it is not for this processor, or of another version.
-
-    Torch comes first: the threads of both are then those of one OpenMP.
-    """
-    try:
-        loaded = ctypes.CDLL(str(path))
-        _describe(loaded)
-    except OSError:  # compiled for another processor or system; no libgomp
-        return None
-    except AttributeError as error:
-        log.warning("%s is of another version (%s); PyTorch convolves. Install onebreath again", path, error)
-        return None
-    return loaded if loaded.onebreath_runs_here() else None
-
-
-def _describe(loaded: ctypes.CDLL) -> None:
-    """Tell ctypes what the functions take."""
-    loaded.onebreath_prepare.argtypes = [c_void_p, c_void_p, c_int64, c_int64, c_int, c_int, c_int]
-    loaded.onebreath_prepare.restype = None
-    images: list[type[Any]] = [c_void_p, c_void_p, c_int64]
-    loaded.onebreath_convolve.argtypes = [*images, *[c_void_p] * 4, *[c_int64] * 5, *[c_int] * 3]
-    loaded.onebreath_convolve_in_time.argtypes = [*[c_void_p] * 4, *[c_int64] * 5, *[c_int] * 3]
-    loaded.onebreath_convolve_to_few.argtypes = [*[c_void_p] * 4, *[c_int64] * 7, c_int]
-
-
-def runs(*tensors: Tensor) -> bool:
-    """Whether the compiled code can take such tensors: float32 on a CPU, without derivatives or autocasting.
-
-    Derivatives in forward mode are made without gradients, too; so inference mode is what counts.
-    """
-    plain = all(one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors)
-    asked = torch.is_inference_mode_enabled() and not torch.is_autocast_enabled("cpu")
-    return plain and asked and library() is not None
-
-
-def code_for(device: str, dtype: torch.dtype) -> str:
-    """``compiled`` if networks convolve by this module on a device and in a format, else ``torch``."""
-    return "compiled" if device == "cpu" and dtype == torch.float32 and library() is not None else "torch"
-
-
 def applies(weight: Tensor, *frames: Tensor) -> bool:
-    """Whether images can be convolved here with kernels of 3 taps: all numbers of channels are multiples of 8.
+    """Whether images can be convolved here, with kernels of 3 taps or 1: all numbers of channels are multiples of 8.
 
     Parameters
     ----------
     weight
-        Kernels ``(out, in, 3)`` or ``(out, in, 3, 3)``.
+        Kernels ``(out, in, 3)``, ``(out, in, 3, 3)`` or ``(out, in, 1, 1)``.
     frames
         ``(frame, channel, y, x)``.
     """
     channels = (*weight.shape[:2], *(one.shape[1] for one in frames))
-    return set(weight.shape[2:]) == {3} and not any(one % LANES for one in channels) and runs(weight, *frames)
+    return (
+        tuple(weight.shape[2:]) in ((3,), (3, 3), (1, 1))
+        and not any(one % LANES for one in channels)
+        and runs(weight, *frames)
+    )
 
 
 class Compiled:
@@ -113,7 +59,13 @@ class Compiled:
         self.out, self.channels = weight.shape[:2]
         self.weight, self.dilation = weight, dilation
         self._kernels: dict[int, Tensor] = {}
-        _address(weight)  # other formats are refused now
+        address(weight)  # other formats are refused now
+
+    def of_first(self, channels: int) -> Compiled:
+        """Return the filter of the first channels, as if the others were zero; both have the same kernels."""
+        made = copy.copy(self)
+        made.channels = channels
+        return made
 
     def __call__(
         self,
@@ -133,30 +85,53 @@ class Compiled:
             If the tiles of each thread do not fit into the memory.
         """
         frames = [channels_last(one) for one in frames]
-        count, _, height, width = frames[0].shape
-        for name, sizes, expected in (
-            ("the images", {(len(one), *one.shape[2:]) for one in frames}, {(count, height, width)}),
-            ("their channels", sum(one.shape[1] for one in frames), self.channels),
-            ("the bias", self.out if bias is None else bias.numel(), self.out),
-        ):
-            if sizes != expected:
-                raise ValueError(f"the size of {name} is {sizes}, expected {expected}")
-        added, out = _places((count, self.out, height, width), added, out)
-        bias = None if bias is None else bias.contiguous()
+        added, out = _places(frames, (self.out, self.channels), bias, added, out)
+        count, _, height, width = out.shape
         edge = _edge(*(-(-size // self.dilation) for size in (height, width)))
         if edge not in self._kernels:
             self._kernels[edge] = _prepared(self.weight, edge)
         parts = len(frames)
-        _run(
+        call(
             "convolve",
-            (c_void_p * parts)(*map(_address, frames)),
+            (c_void_p * parts)(*map(address, frames)),
             (c_int64 * parts)(*(one.shape[1] for one in frames)),
             parts,
-            *map(_address, (self._kernels[edge], bias, added, out)),
+            *(address(self._kernels[edge]), self.weight.shape[1]),
+            *map(address, (_contiguous(bias), added, out)),
             *(count, height, width, self.out, self.dilation),
             edge,
             relu,
         )
+        return out
+
+
+class CompiledPixels:
+    """The `Filter` with 1 x 1 kernels, where `applies` is true.
+
+    Parameters
+    ----------
+    weight
+        Kernels ``(out, in, 1, 1)``; both numbers of channels are multiples of 8.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        self.out, self.channels = weight.shape[:2]
+        self._kernels = _prepared(weight)
+
+    def __call__(
+        self,
+        frames: Sequence[Tensor],
+        bias: Tensor | None = None,
+        added: Tensor | None = None,
+        relu: bool = False,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Convolve images; see `filters.Filter`, and `Compiled` for errors."""
+        added, out = _places(frames, (self.out, self.channels), bias, added, out)
+        joined = channels_last(frames[0] if len(frames) == 1 else torch.cat([*frames], dim=1))
+        count, _, height, width = out.shape
+        places = map(address, (joined, self._kernels, _contiguous(bias), added, out))
+        call("convolve_pixels", *places, count * height * width, self.channels, self.out, relu)
         return out
 
 
@@ -188,11 +163,17 @@ def in_time(series: Tensor, weight: Tensor, bias: Tensor | None, circular: bool)
     """
     series, out, edge = series.contiguous(), len(weight), _edge(series.shape[1])
     kernels = _prepared(weight, edge)
-    bias = None if bias is None else bias.contiguous()
     if series.shape[3] != weight.shape[1] or (bias is not None and len(bias) != out):
         raise ValueError(f"a series {tuple(series.shape)} or its bias does not fit kernels {tuple(weight.shape)}")
     result = _empty(*series.shape[:3], out)
-    _run("convolve_in_time", *map(_address, (series, kernels, bias, result)), *series.shape, out, edge, circular)
+    call(
+        "convolve_in_time",
+        *map(address, (series, kernels, _contiguous(bias), result)),
+        *series.shape,
+        out,
+        edge,
+        circular,
+    )
     return result
 
 
@@ -227,10 +208,9 @@ def to_few(frames: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     taps = weight.permute(2, 3, 0, 1).reshape(-1, channels)
     padded = torch.nn.functional.pad(taps, (0, 0, 0, -len(taps) % LANES))
     frames, kernels = channels_last(frames), _prepared(padded[..., None])
-    bias = None if bias is None else bias.contiguous()
     result = _empty(count, height, width, out).permute(0, 3, 1, 2)
     sizes = (count, height, width, channels, out, side, len(padded))
-    _run("convolve_to_few", *map(_address, (frames, kernels, bias, result)), *sizes)
+    call("convolve_to_few", *map(address, (frames, kernels, _contiguous(bias), result)), *sizes)
     return result
 
 
@@ -242,30 +222,53 @@ def _edge(*sizes: int) -> int:
 def _prepared(weight: Tensor, edge: int = _EDGES[0]) -> Tensor:
     """Kernels ``(out, in, ...)`` as the compiled code reads them for tiles with an edge; one tap needs none."""
     (out, channels), axes = weight.shape[:2], sum(size == 3 for size in weight.shape[2:])
-    kernels, weight, loaded = _empty((edge + 2) ** axes * out * channels), weight.contiguous(), library()
+    kernels, weight, loaded = _empty((edge + 2) ** axes * out * channels), weight.contiguous(), loading.library()
     assert loaded is not None
     threads = torch.get_num_threads()
-    loaded.onebreath_prepare(_address(weight), _address(kernels), channels, out, 3**axes, edge, threads)
+    loaded.onebreath_prepare(address(weight), address(kernels), channels, out, 3**axes, edge, threads)
     return kernels
 
 
-def _run(name: str, *arguments: object) -> None:
-    threads = torch.get_num_threads()
-    if getattr(library(), f"onebreath_{name}")(*arguments, threads):
-        raise MemoryError(f"no memory for the tiles of {threads} threads")
+def _places(
+    frames: Sequence[Tensor],
+    channels: tuple[int, int],
+    bias: Tensor | None,
+    added: Tensor | None,
+    out: Tensor | None,
+) -> tuple[Tensor | None, Tensor]:
+    """What is added, and where the result is written, with the channels innermost in memory.
 
+    Parameters
+    ----------
+    channels
+        Out and in.
 
-def _places(shape: tuple[int, ...], added: Tensor | None, out: Tensor | None) -> tuple[Tensor | None, Tensor]:
-    """What is added, and where the result is written, with the channels innermost in memory."""
+    Raises
+    ------
+    ValueError
+        If something does not fit to the images, or to these channels.
+    """
+    count, _, height, width = frames[0].shape
+    for name, sizes, expected in (
+        ("the images", {(len(one), *one.shape[2:]) for one in frames}, {(count, height, width)}),
+        ("their channels", sum(one.shape[1] for one in frames), channels[1]),
+        ("the bias", channels[0] if bias is None else bias.numel(), channels[0]),
+    ):
+        if sizes != expected:
+            raise ValueError(f"the size of {name} is {sizes}, expected {expected}")
+    shape = (count, channels[0], height, width)
     for name, one in (("what is added", added), ("out", out)):
         if one is not None and one.shape != shape:
             raise ValueError(f"{name} has shape {tuple(one.shape)}, expected {shape}")
     if out is None:
-        count, channels, height, width = shape
-        out = _empty(count, height, width, channels).permute(0, 3, 1, 2)
+        out = _empty(count, height, width, channels[0]).permute(0, 3, 1, 2)
     elif not out.is_contiguous(memory_format=torch.channels_last):
         raise ValueError("out must have its channels innermost in memory")
     return None if added is None else channels_last(added), out
+
+
+def _contiguous(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.contiguous()
 
 
 def _empty(*shape: int) -> Tensor:
@@ -275,12 +278,3 @@ def _empty(*shape: int) -> Tensor:
 def channels_last(tensor: Tensor) -> Tensor:
     """``(image, channel, y, x)`` with the channels innermost in memory; a copy only if they are not."""
     return tensor.contiguous(memory_format=torch.channels_last)
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    """Address of numbers that the compiled code reads; it cannot know what they are, so only those are let through."""
-    if tensor is None:
-        return None
-    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-        raise TypeError(f"a tensor is {tensor.dtype} on {tensor.device}, expected torch.float32 on cpu")
-    return tensor.data_ptr()

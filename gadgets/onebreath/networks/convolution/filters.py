@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from onebreath.networks.convolution.compiled import Compiled, applies, channels_last
+from onebreath.networks.convolution.compiled import Compiled, CompiledPixels, applies, channels_last
 
 
 class Filter(Protocol):
@@ -76,7 +76,9 @@ class Direct:
 
 def filter_with(weight: Tensor, dilation: int, frames: Sequence[Tensor]) -> Filter:
     """Return the convolution with kernels ``(out, in, k, k)`` for such images, to be called many times."""
-    return Compiled(weight, dilation) if applies(weight, *frames) else Direct(weight, dilation)
+    if not applies(weight, *frames):
+        return Direct(weight, dilation)
+    return Compiled(weight, dilation) if weight.shape[-1] == 3 else CompiledPixels(weight)
 
 
 class Conv(nn.Conv2d):
@@ -100,6 +102,8 @@ class Conv(nn.Conv2d):
         padding = dilation * (kernel_size // 2)
         super().__init__(in_channels, channels, kernel_size, padding=padding, dilation=dilation, bias=bias)
 
-    def forward(self, *frames: Tensor, added: Tensor | None = None, relu: bool = False) -> Tensor:
+    def forward(
+        self, *frames: Tensor, added: Tensor | None = None, relu: bool = False, out: Tensor | None = None
+    ) -> Tensor:
         """Convolve ``(frame, channel, y, x)``; see `Filter`."""
-        return filter_with(self.weight, self.dilation[0], frames)(frames, self.bias, added, relu)
+        return filter_with(self.weight, self.dilation[0], frames)(frames, self.bias, added, relu, out)

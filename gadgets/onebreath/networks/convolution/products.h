@@ -13,14 +13,17 @@ are multiples of LANES where nothing else is said. There is no Python here: see 
 #define LANES 8
 #define LINE 16  /* floats of a line of the cache */
 #define TILES 12 /* rows of pixels or tiles that are multiplied at once; a multiple of the ROWS of all PRODUCTs */
+#define AHEAD 32 /* rows of a matrix that are asked for before they are multiplied */
 
-/* c[ROWS][COLUMNS] = a[ROWS][depth] b[depth][COLUMNS], all sums in registers, VECTORS of them for a row. */
+/* c[ROWS][COLUMNS] = a[ROWS][depth] b[depth][COLUMNS], all sums in registers, VECTORS of them for a row. The matrix is
+asked for early: those of all points and many channels are larger than the second-level cache. */
 #define PRODUCT(COLUMNS, ROWS, VECTORS)                                                                                \
     static inline void product_##COLUMNS(const float *a, const float *b, float *c, int64_t depth, int64_t step) {      \
         typedef float vector __attribute__((vector_size(4 * COLUMNS / VECTORS), aligned(4), may_alias));               \
         vector sum[ROWS][VECTORS] = {{{0}}};                                                                           \
         for (int64_t k = 0; k < depth; k++) {                                                                          \
             vector weights[VECTORS];                                                                                   \
+            for (int64_t j = 0; j < COLUMNS; j += LINE) __builtin_prefetch(b + (k + AHEAD) * COLUMNS + j, 0, 3);       \
             _Pragma("GCC unroll 3") for (int j = 0; j < VECTORS; j++)                                                  \
                 weights[j] = ((const vector *)(b + k * COLUMNS))[j];                                                   \
             _Pragma("GCC unroll 12") for (int i = 0; i < ROWS; i++) {                                                  \
@@ -55,11 +58,12 @@ static inline int64_t panel(int64_t out) {
     return out % 16 == 0 ? 16 : out % 24 == 0 ? 24 : 8;
 }
 
-/* Multiply `count` rows of `in` channels with a matrix (out / panel, in, panel). Rows up to the next multiple of TILES
-are read and written, too, whatever they hold. */
-static inline void multiply(const float *a, const float *b, float *c, int64_t count, int64_t in, int64_t out) {
+/* Multiply `count` rows of `in` channels with the first of `all` rows of a matrix (out / panel, all, panel). Rows up to
+the next multiple of TILES are read and written, too, whatever they hold. */
+static inline void multiply(const float *a, const float *b, float *c, int64_t count, int64_t in, int64_t all,
+                            int64_t out) {
     int64_t size = panel(out);
-    for (int64_t o = 0; o < out; o += size, b += in * size, c += size) {
+    for (int64_t o = 0; o < out; o += size, b += all * size, c += size) {
 #ifdef __AVX512F__
         if (size == 32) multiply_32(a, b, c, count, in, out);
 #endif

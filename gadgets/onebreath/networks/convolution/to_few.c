@@ -40,7 +40,7 @@ int onebreath_convolve_to_few(const float *image, const float *prepared, const f
             for (int64_t y = first > reach ? first - reach : 0; y < last + reach; y++) {
                 if (y < height) {
                     memcpy(s.values, image + (n * height + y) * width * in, width * in * sizeof(float));
-                    multiply(s.values, prepared, s.sums + y % side * padded * all, padded, in, all);
+                    multiply(s.values, prepared, s.sums + y % side * padded * all, padded, in, in, all);
                 }
                 int64_t made = y - reach; /* the row whose products are complete */
                 if (made < first || made >= last) continue;

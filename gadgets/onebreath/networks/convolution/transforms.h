@@ -87,7 +87,10 @@ static void VECTORS(analyse)(const Problem *p, Tile tile, const float *image, in
         for (int i = 0; i < POINTS; i++) {
             vector out[POINTS];
             VECTORS(transform)(half[i], out);
-            for (int j = 0; j < POINTS; j++) store(to + (POINTS * i + j) * step + c, out[j]);
+            for (int j = 0; j < POINTS; j++) {
+                store(to + (POINTS * i + j) * step + c, out[j]);
+                __builtin_prefetch(to + (POINTS * i + j) * step + c + LINE, 1, 3); /* written next */
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ and transformed back while it stays in the second-level cache. */
 #include "products.h"
 
 #define TIME_TILES (6 * TILES) /* of a block, along time */
+#define WIDEST 32              /* the largest panel */
 #define P 0.75f
 #define Q 1.5f
 #define A 0.5f
@@ -64,21 +65,24 @@ void onebreath_prepare(const float *kernels, float *prepared, int64_t in, int64_
                        int threads) {
     double g[8][3];
     taps_to_points(g, edge);
-    const int64_t size = panel(out), points = edge + 2;
-#pragma omp parallel for num_threads(threads)
-    for (int64_t o = 0; o < out; o++)
+    const int64_t size = panel(out), points = taps == 1 ? 1 : edge + 2, rows = taps == 9 ? points : 1;
+#pragma omp parallel for collapse(2) num_threads(threads)
+    for (int64_t o = 0; o < out; o += size)
         for (int64_t c = 0; c < in; c++) {
-            const float *kernel = kernels + (o * in + c) * taps;
-            float *to = prepared + (o / size * in + c) * size + o % size;
-            if (taps == 1) *to = *kernel;
-            for (int i = 0; taps == 3 && i < points; i++)
-                to[i * in * out] = (float)(g[i][0] * kernel[0] + g[i][1] * kernel[1] + g[i][2] * kernel[2]);
-            for (int i = 0; taps == 9 && i < points; i++) {
-                double row[3];
+            double tap[9][WIDEST], row[3][WIDEST]; /* of the kernels of a panel */
+            float *to = prepared + o * in + c * size;
+            for (int k = 0; k < taps; k++)
+                for (int64_t j = 0; j < size; j++) tap[k][j] = kernels[((o + j) * in + c) * taps + k];
+            for (int64_t j = 0; taps == 1 && j < size; j++) to[j] = (float)tap[0][j];
+            for (int64_t i = 0; taps > 1 && i < rows; i++) {
                 for (int x = 0; x < 3; x++)
-                    row[x] = g[i][0] * kernel[x] + g[i][1] * kernel[3 + x] + g[i][2] * kernel[6 + x];
-                for (int j = 0; j < points; j++)
-                    to[(points * i + j) * in * out] = (float)(row[0] * g[j][0] + row[1] * g[j][1] + row[2] * g[j][2]);
+                    for (int64_t j = 0; j < size; j++)
+                        row[x][j] = taps == 3 ? tap[x][j]
+                                              : g[i][0] * tap[x][j] + g[i][1] * tap[3 + x][j] + g[i][2] * tap[6 + x][j];
+                for (int64_t p = 0; p < points; p++)
+                    for (int64_t j = 0; j < size; j++)
+                        to[(points * i + p) * in * out + j] =
+                            (float)(row[0][j] * g[p][0] + row[1][j] * g[p][1] + row[2][j] * g[p][2]);
             }
         }
 }
@@ -111,13 +115,14 @@ int onebreath_runs_here(void) {
 #endif
 }
 
-/* Convolve along y and x the channels of `parts` images, of which part i has in[i], by tiles whose edge is 4 or 6.
-`bias` and `added` may be NULL, `result` may be `added`. Returns 0, or 1 if memory is short. */
-int onebreath_convolve(const float *const *image, const int64_t *in, int64_t parts, const float *prepared,
+/* Convolve along y and x the channels of `parts` images, of which part i has in[i], by tiles whose edge is 4 or 6. The
+kernels are of `all` channels, of which the images may have the first ones only. `bias` and `added` may be NULL, `result`
+may be `added`. Returns 0, or 1 if memory is short. */
+int onebreath_convolve(const float *const *image, const int64_t *in, int64_t parts, const float *prepared, int64_t all,
                        const float *bias, const float *added, float *result, int64_t images, int64_t height,
                        int64_t width, int64_t out, int64_t dilation, int edge, int relu, int threads) {
-    return (edge == 6 ? convolve_6 : convolve_4)(image, in, parts, prepared, bias, added, result, images, height, width,
-                                                 out, dilation, relu, threads);
+    return (edge == 6 ? convolve_6 : convolve_4)(image, in, parts, prepared, all, bias, added, result, images, height,
+                                                 width, out, dilation, relu, threads);
 }
 
 /* Convolve along time. `bias` may be NULL. Returns 0, or 1 if memory is short. */

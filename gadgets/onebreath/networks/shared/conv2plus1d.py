@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from onebreath.networks.convolution.compiled import LANES, applies, channels_last, in_time, runs, to_few
+from onebreath.networks.convolution.compiled import LANES, applies, channels_last, in_time, to_few
 from onebreath.networks.convolution.filters import Conv, filter_with
+from onebreath.networks.convolution.loading import runs
 
 _SIDES = (4, 2)
 """Sides of the squares of `ConvToPlanes`, the better one first."""

@@ -9,8 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from onebreath.networks.convolution.compiled import LANES, Compiled, applies, runs
+from onebreath.networks.convolution.compiled import LANES, Compiled, applies, channels_last
 from onebreath.networks.convolution.filters import Conv, Direct, filter_with
+from onebreath.networks.convolution.loading import runs
 from onebreath.networks.shared.conv2plus1d import stack_frames
 
 Direction = Literal["forward", "backward", "both"]
@@ -65,13 +66,13 @@ class RecurrentUnit(nn.Module):
         if self.cascade is not None and features is not None:
             given.append(features)
             weights.append(self.cascade.weight)
-        if applies(self.time.weight) and runs(*given):
-            states = self._compiled(given, weights)
-        else:
-            states = self._by_batches(self._drive(given, weights))
+        compiled = applies(self.time.weight) and runs(*given)
+        states = self._compiled(given, weights) if compiled else self._by_batches(self._drive(given, weights))
         if self.side is None:
             return states
-        return self.side(series.flatten(0, 1), added=states.flatten(0, 1)).unflatten(0, series.shape[:2])
+        added = channels_last(states.flatten(0, 1))
+        place = added if compiled else None  # it is no one else's, and has no gradients
+        return self.side(series.flatten(0, 1), added=added, out=place).unflatten(0, series.shape[:2])
 
     def _bias(self) -> Tensor:
         """The biases of all terms, added up."""
@@ -93,22 +94,32 @@ class RecurrentUnit(nn.Module):
         if self.direction == "both" or any(one.shape[2] % LANES for one in given):
             drives = self._drive(given, weights)  # once for both directions
             convolve = Compiled(self.time.weight, self.dilation)
-            return self._one_by_one(
-                lambda t, before, out: convolve([before], added=drives[:, t], relu=True, out=out), drives
-            )
-        bias, convolve = self._bias(), Compiled(torch.cat([*weights, self.time.weight], dim=1), self.dilation)
-        return self._one_by_one(
-            lambda t, before, out: convolve([*(one[:, t] for one in given), before], bias, relu=True, out=out), given[0]
-        )
 
-    def _one_by_one(self, state: Callable[[int, Tensor, Tensor], Tensor], like: Tensor) -> Tensor:
-        """Run frame by frame; `state` takes the frame, the state before and where to write."""
+            def driven(t: int, before: Tensor | None, out: Tensor) -> Tensor:
+                if before is None:
+                    return torch.clamp_min(drives[:, t], 0, out=out)
+                return convolve([before], added=drives[:, t], relu=True, out=out)
+
+            return self._one_by_one(driven, drives)
+        bias, whole = self._bias(), Compiled(torch.cat([*weights, self.time.weight], dim=1), self.dilation)
+        first = whole.of_first(sum(one.shape[2] for one in given))
+
+        def state(t: int, before: Tensor | None, out: Tensor) -> Tensor:
+            frames = [one[:, t] for one in given]
+            if before is None:
+                return first(frames, bias, relu=True, out=out)
+            return whole([*frames, before], bias, relu=True, out=out)
+
+        return self._one_by_one(state, given[0])
+
+    def _one_by_one(self, state: Callable[[int, Tensor | None, Tensor], Tensor], like: Tensor) -> Tensor:
+        """Run frame by frame; `state` takes the frame, the state before (None: zeros) and where to write."""
         batch, count, _, height, width = like.shape
         orders = {"forward": [1], "backward": [-1], "both": [1, -1]}[self.direction]
         series = [like.new_empty(count, batch, height, width, self.time.out_channels) for _ in orders]
         for order, one in zip(orders, series, strict=True):
             states = one.permute(0, 1, 4, 2, 3)
-            before = torch.zeros_like(states[0])
+            before = None
             for t in range(count)[::order]:
                 before = state(t, before, states[t])
         first, *second = series
