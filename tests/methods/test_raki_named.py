@@ -1,5 +1,6 @@
 """iRAKI under a name of its own, as a candidate of a choice."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +15,7 @@ from onebreath.methods.raki.learner import Learner
 from onebreath.methods.raki.named_iraki import Iraki
 from onebreath.methods.raki.parameters import RakiParameters
 from onebreath.methods.raki.raki import Raki
+from onebreath.networks.raki.raki import Raki as Network
 from tests.methods.slices import lines, synthetic
 from tests.methods.test_edge import scan
 
@@ -55,3 +57,24 @@ def test_networks_begun_side_by_side_have_the_weights_of_their_seed():
     for one in made:
         for weights, expected in zip(one.parameters(), alone.parameters(), strict=True):
             assert torch.equal(weights, expected)
+
+
+def test_a_network_has_the_weights_of_its_seed_while_others_draw_random_numbers():
+    learner, ended = Learner(RakiParameters(seed=3)), threading.Event()
+
+    def draw() -> None:
+        while not ended.is_set():
+            torch.rand(64)
+
+    before = torch.random.get_rng_state()
+    torch.manual_seed(3)
+    p = learner.parameters
+    expected = Network(6, 4, p.widths, p.kernels, p.usual_slope, p.targets)
+    torch.random.set_rng_state(before)
+    with ThreadPoolExecutor(2) as pool:
+        drawing = [pool.submit(draw) for _ in range(2)]
+        made = [learner.fresh_network(6, 4) for _ in range(50)]
+        ended.set()
+    assert not any(one.exception() for one in drawing)
+    for one in made:
+        assert all(map(torch.equal, one.parameters(), expected.parameters()))

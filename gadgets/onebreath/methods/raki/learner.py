@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,8 +30,6 @@ _LEAST_OVERDETERMINED = 2
 _REFINING = 0.25
 # Slices whose weights are kept: more than are learned together, and small.
 _REMEMBERED = 64
-# The random numbers of a process are one sequence: candidates that learn side by side must not draw from it in turns.
-_RANDOM = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -92,10 +89,9 @@ class Learner:
 
         from onebreath.networks.raki.raki import Raki as Network
 
-        p = self.parameters
-        with _RANDOM, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(p.seed)
-            return Network(coils, acceleration, p.widths, p.kernels, p.usual_slope, p.targets)
+        # Not torch's own generator: networks that other threads make draw from that at the same time.
+        p, generator = self.parameters, torch.Generator().manual_seed(self.parameters.seed)
+        return Network(coils, acceleration, p.widths, p.kernels, p.usual_slope, p.targets, generator)
 
     def learn(self, data: SliceData, acs: np.ndarray) -> Learned:
         """Learn the weights of a slice that has no `problem`.

@@ -42,6 +42,8 @@ class Raki(nn.Module):
         Slope of the leaky ReLU for negative numbers; 1 makes the network linear.
     targets
         ``all``: the R lines after a sampled one, including the next sampled one; ``missing``: the R - 1 unsampled ones.
+    generator
+        Where the first weights are drawn from; None: torch's own, which all threads share.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class Raki(nn.Module):
         kernels: Sequence[tuple[int, int]] = ((2, 5), (1, 1), (1, 5)),
         slope: float = 0.5,
         targets: Literal["all", "missing"] = "all",
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         if len(kernels) != len(widths) + 1:
@@ -70,7 +73,7 @@ class Raki(nn.Module):
         sizes = (a * b * ky * kx for (a, b), (ky, kx) in zip(pairwise(channels), kernels, strict=True))
         claim(8 * 6 * sum(sizes), "RAKI's weights, gradients and moments", advice=KERNEL)
         self.weights = nn.ParameterList(
-            _default_weight(fan_out, fan_in, kernel)
+            _default_weight(fan_out, fan_in, kernel, generator)
             for (fan_in, fan_out), kernel in zip(pairwise(channels), kernels, strict=True)
         )
 
@@ -207,8 +210,10 @@ def _on_parts(weight: Tensor) -> Tensor:
     return torch.cat([torch.cat([real, -imag], 1), torch.cat([imag, real], 1)])
 
 
-def _default_weight(fan_out: int, fan_in: int, kernel: tuple[int, int]) -> nn.Parameter:
+def _default_weight(
+    fan_out: int, fan_in: int, kernel: tuple[int, int], generator: torch.Generator | None
+) -> nn.Parameter:
     """New weight whose real and imaginary parts are uniform, as torch initialises a real convolution."""
     bound = 1 / math.sqrt(fan_in * math.prod(kernel))
-    parts = torch.empty(fan_out, fan_in, *kernel, 2).uniform_(-bound, bound)
+    parts = torch.empty(fan_out, fan_in, *kernel, 2).uniform_(-bound, bound, generator=generator)
     return nn.Parameter(torch.view_as_complex(parts))
