@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from ctypes import c_int64, c_void_p
 
@@ -44,28 +45,19 @@ def applies(weight: Tensor, *frames: Tensor) -> bool:
     )
 
 
-class Compiled:
-    """The `Filter` with 3 x 3 kernels, stride 1 and zeros around, where `applies` is true.
+class _CompiledFilter(ABC):
+    """A `Filter` of compiled code: what it is given is checked, and where it writes is found, for all kinds alike.
 
     Parameters
     ----------
     weight
-        Kernels ``(out, in, 3, 3)``; both numbers of channels are multiples of 8.
-    dilation
-        Distance of the kernel's pixels.
+        Kernels ``(out, in, k, k)``; both numbers of channels are multiples of 8.
     """
 
-    def __init__(self, weight: Tensor, dilation: int = 1) -> None:
+    def __init__(self, weight: Tensor) -> None:
         self.out, self.channels = weight.shape[:2]
-        self.weight, self.dilation = weight, dilation
-        self._kernels: dict[int, Tensor] = {}
+        self.weight = weight
         address(weight)  # other formats are refused now
-
-    def of_first(self, channels: int) -> Compiled:
-        """Return the filter of the first channels, as if the others were zero; both have the same kernels."""
-        made = copy.copy(self)
-        made.channels = channels
-        return made
 
     def __call__(
         self,
@@ -84,9 +76,40 @@ class Compiled:
         MemoryError
             If the tiles of each thread do not fit into the memory.
         """
-        frames = [channels_last(one) for one in frames]
         added, out = _places(frames, (self.out, self.channels), bias, added, out)
-        count, _, height, width = out.shape
+        self._convolve(frames, [_contiguous(bias), added, out], out.shape, relu)
+        return out
+
+    @abstractmethod
+    def _convolve(self, frames: Sequence[Tensor], places: list[Tensor | None], shape: torch.Size, relu: bool) -> None:
+        """Convolve; the places are those of the bias, what is added, and the result, which has the shape."""
+
+
+class Compiled(_CompiledFilter):
+    """The `Filter` with 3 x 3 kernels, stride 1 and zeros around, where `applies` is true.
+
+    Parameters
+    ----------
+    weight
+        Kernels ``(out, in, 3, 3)``; both numbers of channels are multiples of 8.
+    dilation
+        Distance of the kernel's pixels.
+    """
+
+    def __init__(self, weight: Tensor, dilation: int = 1) -> None:
+        super().__init__(weight)
+        self.dilation = dilation
+        self._kernels: dict[int, Tensor] = {}
+
+    def of_first(self, channels: int) -> Compiled:
+        """Return the filter of the first channels, as if the others were zero; both have the same kernels."""
+        made = copy.copy(self)
+        made.channels = channels
+        return made
+
+    def _convolve(self, frames: Sequence[Tensor], places: list[Tensor | None], shape: torch.Size, relu: bool) -> None:
+        frames = [channels_last(one) for one in frames]
+        count, _, height, width = shape
         edge = _edge(*(-(-size // self.dilation) for size in (height, width)))
         if edge not in self._kernels:
             self._kernels[edge] = _prepared(self.weight, edge)
@@ -97,15 +120,14 @@ class Compiled:
             (c_int64 * parts)(*(one.shape[1] for one in frames)),
             parts,
             *(address(self._kernels[edge]), self.weight.shape[1]),
-            *map(address, (_contiguous(bias), added, out)),
+            *map(address, places),
             *(count, height, width, self.out, self.dilation),
             edge,
             relu,
         )
-        return out
 
 
-class CompiledPixels:
+class CompiledPixels(_CompiledFilter):
     """The `Filter` with 1 x 1 kernels, where `applies` is true.
 
     Parameters
@@ -115,24 +137,18 @@ class CompiledPixels:
     """
 
     def __init__(self, weight: Tensor) -> None:
-        self.out, self.channels = weight.shape[:2]
+        super().__init__(weight)
         self._kernels = _prepared(weight)
 
-    def __call__(
-        self,
-        frames: Sequence[Tensor],
-        bias: Tensor | None = None,
-        added: Tensor | None = None,
-        relu: bool = False,
-        out: Tensor | None = None,
-    ) -> Tensor:
-        """Convolve images; see `filters.Filter`, and `Compiled` for errors."""
-        added, out = _places(frames, (self.out, self.channels), bias, added, out)
+    def _convolve(self, frames: Sequence[Tensor], places: list[Tensor | None], shape: torch.Size, relu: bool) -> None:
         joined = channels_last(frames[0] if len(frames) == 1 else torch.cat([*frames], dim=1))
-        count, _, height, width = out.shape
-        places = map(address, (joined, self._kernels, _contiguous(bias), added, out))
-        call("convolve_pixels", *places, count * height * width, self.channels, self.out, relu)
-        return out
+        count, _, height, width = shape
+        call(
+            "convolve_pixels",
+            *map(address, [joined, self._kernels, *places]),
+            *(count * height * width, self.channels, self.out),
+            relu,
+        )
 
 
 def in_time(series: Tensor, weight: Tensor, bias: Tensor | None, circular: bool) -> Tensor:

@@ -71,7 +71,7 @@ def runs(*tensors: Tensor) -> bool:
 
 
 def code_for(device: str, dtype: torch.dtype) -> str:
-    """``compiled`` if networks convolve by this module on a device and in a format, else ``torch``."""
+    """``compiled`` if networks convolve by this code on a device and in a format, else ``torch``."""
     return "compiled" if device == "cpu" and dtype == torch.float32 and library() is not None else "torch"
 
 
